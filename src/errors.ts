@@ -1,0 +1,136 @@
+import { getSystemErrorMap } from "node:util";
+
+/**
+ * Every code that an error of this package can carry, with what it means. The codes are part of the public
+ * contract and never change their meaning; the messages may.
+ */
+export const explanations = {
+	ERR_USERNS_INVALID_ARGUMENT: "an argument or option has the wrong type, name or value",
+	ERR_USERNS_INVALID_MAPPING: "the mapping breaks a rule of the kernel's uid_map or gid_map files",
+	ERR_USERNS_UNMAPPED_ID: "an ID is not mapped in the user namespace that the caller lives in",
+	ERR_USERNS_CLOSED: "the descriptor was closed before this use",
+	ERR_USERNS_CREATE: "the kernel did not make the user namespace",
+	ERR_USERNS_LIMIT: "a limit on the number or the depth of user namespaces is reached",
+	ERR_USERNS_OPEN: "the user namespace could not be opened",
+	ERR_USERNS_NOT_A_USER_NAMESPACE: "the file or descriptor is something else than a user namespace",
+	ERR_USERNS_READ_MAPPING: "the mapping of a user namespace could not be read back",
+	ERR_USERNS_DESCRIPTOR: "a descriptor could not be duplicated or asked about",
+	ERR_USERNS_MOUNT: "the kernel did not make or attach the mount",
+	ERR_USERNS_UNMOUNT: "the mount could not be taken away",
+	ERR_USERNS_PIN: "the user namespace could not be kept at a path",
+	ERR_USERNS_UNSUPPORTED_PLATFORM: "this needs Linux",
+	ERR_USERNS_UNSUPPORTED_KERNEL: "this kernel lacks a system call that is needed",
+	ERR_USERNS_NATIVE_MISSING: "the compiled part of the package is not there or does not load",
+} as const;
+
+export type UsernsErrorCode = keyof typeof explanations;
+
+/** What an error can say beside its code and message. Fields that do not apply are left out. */
+export interface UsernsErrorDetails {
+	/** One sentence on what to do. */
+	hint?: string | undefined;
+	/** The kernel's answer as a negative number, as libuv writes it: −1 for EPERM. */
+	errno?: number | undefined;
+	/** The system call that failed. */
+	syscall?: string | undefined;
+	/** The step of the operation that failed, in words. */
+	step?: string | undefined;
+	/** The mapping that was asked for, in the `colon` text form. */
+	mapping?: string | undefined;
+	/** Anything that came before. */
+	cause?: unknown;
+}
+
+/**
+ * The one error class. `code` is stable; `errno`, `errnoCode` and `syscall` are there where the kernel said no;
+ * `hint` says in one sentence what to do about it.
+ */
+export class UsernsError extends Error {
+	override readonly name: string = "UsernsError";
+	readonly code: UsernsErrorCode;
+	readonly hint: string | undefined;
+	/** Negative, as in Node's own system errors. */
+	readonly errno: number | undefined;
+	/** The kernel's name for `errno`, such as `"EPERM"`. */
+	readonly errnoCode: string | undefined;
+	readonly syscall: string | undefined;
+	readonly step: string | undefined;
+	readonly mapping: string | undefined;
+
+	constructor(code: UsernsErrorCode, message: string, details: UsernsErrorDetails = {}) {
+		super(message, details.cause === undefined ? undefined : { cause: details.cause });
+		this.code = code;
+		this.hint = details.hint;
+		this.errno = details.errno;
+		this.errnoCode = details.errno === undefined ? undefined : errnoName(details.errno);
+		this.syscall = details.syscall;
+		this.step = details.step;
+		this.mapping = details.mapping;
+	}
+
+	/** The error as plain data, for `--json` and for logs. */
+	toJSON(): Record<string, unknown> {
+		const { code, message, hint, errno, errnoCode, syscall, step, mapping } = this;
+		return { code, message, hint, errno, errnoCode, syscall, step, mapping };
+	}
+}
+
+/** The kernel's name for a negative errno: `errnoName(-1)` is `"EPERM"`. */
+export function errnoName(errno: number): string {
+	return getSystemErrorMap().get(errno)?.[0] ?? `errno ${-errno}`;
+}
+
+/** Name and text of a negative errno, for messages: `EPERM (operation not permitted)`. */
+export function describeErrno(errno: number): string {
+	const entry = getSystemErrorMap().get(errno);
+	return entry === undefined ? `errno ${-errno}` : `${entry[0]} (${entry[1]})`;
+}
+
+export function invalidArgument(message: string, hint?: string): UsernsError {
+	return new UsernsError("ERR_USERNS_INVALID_ARGUMENT", message, { hint });
+}
+
+export function invalidMapping(message: string, hint?: string): UsernsError {
+	return new UsernsError("ERR_USERNS_INVALID_MAPPING", message, { hint });
+}
+
+/** A short text for any value in a message: never throws, never long. */
+export function show(value: unknown): string {
+	let text: string;
+	switch (typeof value) {
+		case "string":
+			text = JSON.stringify(value.length > 64 ? `${value.slice(0, 60)}…` : value);
+			break;
+		case "bigint":
+			text = `${value}n`;
+			break;
+		case "object":
+			text = value === null ? "null" : Array.isArray(value) ? "an array" : "an object";
+			break;
+		case "function":
+			text = "a function";
+			break;
+		case "symbol":
+			text = "a symbol";
+			break;
+		default:
+			text = Object.is(value, -0) ? "-0" : String(value);
+	}
+	return text.length > 70 ? `${text.slice(0, 66)}…` : text;
+}
+
+/** Throws unless `options` is undefined or an object with no key but those in `known`. */
+export function checkOptions(what: string, options: unknown, known: readonly string[]): void {
+	if (options === undefined) return;
+	if (typeof options !== "object" || options === null || Array.isArray(options)) {
+		throw invalidArgument(`${what}: the options must be an object, not ${show(options)}`);
+	}
+	for (const key of Object.keys(options)) {
+		if (!known.includes(key)) {
+			throw invalidArgument(
+				`${what}: there is no option ${show(key)}`,
+				`The options are: ${known.join(", ")}.`,
+			);
+		}
+	}
+}

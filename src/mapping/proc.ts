@@ -1,0 +1,59 @@
+import { invalidMapping, show } from "../errors.ts";
+import { canonical, checkBounds, type Extents, type IdKind, type IdMap } from "./extent.ts";
+
+/** `UID_GID_MAP_MAX_EXTENTS` in include/linux/user_namespace.h, since Linux 4.15. */
+export const MAX_LINES = 340;
+
+/** map_write() refuses a write of a page or more (kernel/user_namespace.c), and the smallest page has 4096 bytes. */
+export const MAX_BYTES = 4095;
+
+/**
+ * The text that is written to /proc/PID/uid_map: one line an extent, no newline at the end, since each byte counts
+ * against the kernel's limit. ASCII only, so that its length is its size in bytes.
+ */
+export function procText(extents: Extents): string {
+	let text = "";
+	for (const { containerID, hostID, size } of extents) {
+		text += `${text === "" ? "" : "\n"}${containerID} ${hostID} ${size}`;
+	}
+	return text;
+}
+
+/** Throws when the kernel would refuse the extents for their number or for the length of their text. */
+export function checkLimits(kind: IdKind, extents: Extents): void {
+	if (extents.length > MAX_LINES) {
+		throw invalidMapping(
+			`${kind}Mappings: ${extents.length} extents, but the kernel takes at most ${MAX_LINES}`,
+			"Use fewer, longer ranges; extents that continue each other in both columns are already counted as one.",
+		);
+	}
+	if (extents.length < 124) return; // no line is longer than 33 bytes, so that 123 of them always fit
+	const bytes = procText(extents).length;
+	if (bytes > MAX_BYTES) {
+		throw invalidMapping(
+			`${kind}Mappings: ${extents.length} extents make a text of ${bytes} bytes, but the kernel takes at most ${MAX_BYTES} in one write`,
+			"Use fewer extents, or smaller numbers.",
+		);
+	}
+}
+
+/** Reads the text of a /proc/PID/uid_map or gid_map. White space of any kind separates the three columns. */
+export function parseProcText(kind: IdKind, text: string): Extents {
+	const extents: IdMap[] = [];
+	let number = 0;
+	for (const line of text.split("\n")) {
+		number++;
+		const fields = line.trim();
+		if (fields === "") continue;
+		const match = /^(0|[1-9]\d{0,9})\s+(0|[1-9]\d{0,9})\s+(0|[1-9]\d{0,9})$/.exec(fields);
+		if (match === null) {
+			throw invalidMapping(
+				`${kind}_map line ${number}: expected three numbers "containerID hostID size", found ${show(fields)}`,
+			);
+		}
+		const extent = { containerID: Number(match[1]), hostID: Number(match[2]), size: Number(match[3]) };
+		checkBounds(extent, `${kind}_map line ${number}`);
+		extents.push(extent);
+	}
+	return canonical(kind, extents);
+}

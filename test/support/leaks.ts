@@ -1,0 +1,70 @@
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** What a test could leave behind in this process and its mount namespace, read from /proc and not from our own state. */
+export interface Snapshot {
+	descriptors: Map<string, string>;
+	children: Set<string>;
+	mounts: Map<string, string>;
+}
+
+export function snapshot(): Snapshot {
+	const descriptors = new Map<string, string>();
+	const children = new Set<string>();
+	const mounts = new Map<string, string>();
+	for (const fd of readdirSync("/proc/self/fd")) {
+		try {
+			descriptors.set(fd, readlinkSync(`/proc/self/fd/${fd}`));
+		} catch {
+			// The descriptor of the listing itself is closed by now.
+		}
+	}
+	for (const task of readdirSync("/proc/self/task")) {
+		try {
+			const list = readFileSync(`/proc/self/task/${task}/children`, "utf8");
+			for (const child of list.split(" ")) if (child !== "") children.add(child);
+		} catch {
+			// The thread ended while we looked.
+		}
+	}
+	for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
+		const id = line.split(" ", 1)[0];
+		if (id) mounts.set(id, line);
+	}
+	return { descriptors, children, mounts };
+}
+
+/** What `after` has and `before` had not, in words; empty when nothing leaked. */
+export function leaked(before: Snapshot, after: Snapshot): string[] {
+	const found: string[] = [];
+	for (const [fd, what] of after.descriptors) {
+		if (before.descriptors.get(fd) !== what) found.push(`descriptor ${fd} → ${what}`);
+	}
+	for (const child of after.children) {
+		if (!before.children.has(child)) found.push(`child process ${child} ${stateOf(child)}`);
+	}
+	for (const [id, line] of after.mounts) if (!before.mounts.has(id)) found.push(`mount ${line}`);
+	return found;
+}
+
+/**
+ * Waits until nothing is left over against `before`, at most two seconds: Node closes the pipes of a child and reaps
+ * it only when its loop turns.
+ */
+export async function settled(before: Snapshot): Promise<string[]> {
+	let found: string[] = [];
+	for (let i = 0; i < 100; i++) {
+		found = leaked(before, snapshot());
+		if (found.length === 0) return found;
+		await sleep(20);
+	}
+	return found;
+}
+
+function stateOf(pid: string): string {
+	try {
+		return /^State:\s*(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? "";
+	} catch {
+		return "(gone)";
+	}
+}

@@ -1,0 +1,41 @@
+import { spawnSync } from "node:child_process";
+
+/** Looks for one thing that a test can need; answers why it is not there, or undefined when it is. */
+const checks: Record<string, () => string | undefined> = {
+	linux: () => (process.platform === "linux" ? undefined : "this is not Linux"),
+	root: () => (process.geteuid?.() === 0 ? undefined : "not run as root"),
+	/** Set by scripts/test.mjs when it made a mount namespace for the tests, so that no mount can outlive them. */
+	mounts: () =>
+		process.env.USERNS_PRIVATE_MOUNTS === "1" ? undefined : "no mount namespace of its own (needs root)",
+};
+
+export type Need = "linux" | "root" | "mounts" | `tool:${string}`;
+
+function missing(need: Need): string | undefined {
+	if (need.startsWith("tool:")) {
+		const tool = need.slice("tool:".length);
+		const found = spawnSync("sh", ["-c", 'command -v "$1"', "sh", tool], { stdio: "ignore" }).status === 0;
+		return found ? undefined : `${tool} is not installed`;
+	}
+	const check = checks[need];
+	if (check === undefined) throw new Error(`no check for the need ${need}`);
+	return check();
+}
+
+const answers = new Map<Need, string | undefined>();
+
+/**
+ * The reason to skip, or undefined when everything is there. Where CI promised a need (USERNS_PROMISED, a list
+ * separated by spaces), a test that would skip for want of it fails instead.
+ */
+export function reasonToSkip(needs: readonly Need[]): string | undefined {
+	const promised = process.env.USERNS_PROMISED?.split(" ") ?? [];
+	for (const need of needs) {
+		if (!answers.has(need)) answers.set(need, missing(need));
+		const reason = answers.get(need);
+		if (reason === undefined) continue;
+		if (promised.includes(need)) throw new Error(`${need} was promised, but: ${reason}`);
+		return reason;
+	}
+	return undefined;
+}

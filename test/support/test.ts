@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { test as nodeTest, type TestContext } from "node:test";
+import { settled, snapshot } from "./leaks.ts";
+import { type Need, reasonToSkip } from "./needs.ts";
+
+export interface TestOptions {
+	/** What must be there; otherwise the test is skipped with the reason, or fails where CI promised it. */
+	needs?: readonly Need[];
+	timeout?: number;
+}
+
+export type TestBody = (t: TestContext) => void | Promise<void>;
+
+const linux = process.platform === "linux";
+let warm: Promise<unknown> | undefined;
+
+/**
+ * `test` of node:test with a leak check around it: after the test, the process must have no descriptor, no child
+ * and no mount that it had not before.
+ */
+export function test(name: string, options: TestOptions, body: TestBody): void;
+export function test(name: string, body: TestBody): void;
+export function test(name: string, first: TestOptions | TestBody, second?: TestBody): void {
+	const [options, body] = typeof first === "function" ? [{}, first] : [first, second as TestBody];
+	nodeTest(name, { timeout: options.timeout ?? 60_000 }, async (t) => {
+		const reason = reasonToSkip(options.needs ?? []);
+		if (reason !== undefined) return t.skip(reason);
+		if (!linux) return body(t);
+		warm ??= warmUp();
+		await warm;
+		const before = snapshot();
+		await body(t);
+		assert.deepEqual(await settled(before), [], "the test left something behind");
+	});
+}
+
+/** Node opens some descriptors of its own at the first asynchronous work and the first child; they are no leaks. */
+async function warmUp(): Promise<void> {
+	const { readFile } = await import("node:fs/promises");
+	const { spawn } = await import("node:child_process");
+	await readFile("/proc/self/stat");
+	await new Promise((resolve) => spawn("true", { stdio: "pipe" }).on("close", resolve));
+}
