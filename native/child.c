@@ -1,0 +1,116 @@
+#include "child.h"
+#include "raw.h"
+#include <errno.h>
+#include <linux/prctl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* The kernel's own signal set, one bit for each of its 64 signals; libc would leave its two internal ones out. */
+typedef uint64_t kernel_sigset;
+
+static void set_mask(const kernel_sigset *new, kernel_sigset *old)
+{
+	raw_syscall5(SYS_rt_sigprocmask, SIG_SETMASK, (long)new, (long)old, sizeof(kernel_sigset), 0);
+}
+
+/*
+ * clone3 with a stack of its own for the child. The child does not return through our frames: it calls `body` at once.
+ * Only clone3 has CLONE_CLEAR_SIGHAND, which is the second lock beside the blocked signals: no handler of V8 or libuv
+ * may ever run on the child's stack.
+ */
+static long clone3_call(struct userns_clone_args *arguments, child_body *body, void *argument)
+{
+#if defined(__x86_64__)
+	long result;
+	register child_body *r12 __asm__("r12") = body;
+	register void *r13 __asm__("r13") = argument;
+	__asm__ volatile("syscall\n\t"
+			 "test %%rax, %%rax\n\t"
+			 "jnz 1f\n\t"
+			 "xor %%ebp, %%ebp\n\t"
+			 "mov %%r13, %%rdi\n\t"
+			 "call *%%r12\n\t"
+			 "hlt\n"
+			 "1:"
+			 : "=a"(result)
+			 : "a"((long)SYS_clone3), "D"(arguments), "S"(sizeof *arguments), "r"(r12), "r"(r13)
+			 : "rcx", "r11", "memory", "cc");
+	return result;
+#else
+	register long x8 __asm__("x8") = SYS_clone3;
+	register long x0 __asm__("x0") = (long)arguments;
+	register long x1 __asm__("x1") = sizeof *arguments;
+	register child_body *x20 __asm__("x20") = body;
+	register void *x21 __asm__("x21") = argument;
+	__asm__ volatile("svc 0\n\t"
+			 "cbnz x0, 1f\n\t"
+			 "mov x29, xzr\n\t"
+			 "mov x0, x21\n\t"
+			 "blr x20\n\t"
+			 "brk 0\n"
+			 "1:"
+			 : "+r"(x0)
+			 : "r"(x8), "r"(x1), "r"(x20), "r"(x21)
+			 : "memory", "cc");
+	return x0;
+#endif
+}
+
+int child_start(struct child *child, uint64_t flags, child_body *body, void *argument)
+{
+	kernel_sigset all = ~(kernel_sigset)0;
+	kernel_sigset before = 0;
+	int pidfd = -1;
+	long result;
+	struct userns_clone_args arguments = {
+		.flags = flags | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+		.pidfd = (uintptr_t)&pidfd,
+		.exit_signal = 0, /* no SIGCHLD: libuv reaps on it, and is not to see this child */
+		.stack = (uintptr_t)child->stack,
+		.stack_size = sizeof child->stack,
+	};
+
+	child->pid = -1;
+	child->pidfd = -1;
+	child->parent = getpid();
+	set_mask(&all, &before);
+	result = clone3_call(&arguments, body, argument);
+	/* ENOSYS: before 5.3, or a seccomp filter (Docker's answers so); EINVAL: no CLONE_CLEAR_SIGHAND before 5.5. */
+	if (result == -ENOSYS || result == -EINVAL) {
+		result = clone(body, child->stack + sizeof child->stack, (int)flags | CLONE_PIDFD, argument, &pidfd);
+		if (result < 0) result = -errno;
+	}
+	set_mask(&before, NULL);
+	if (result < 0) return (int)result;
+	child->pid = (pid_t)result;
+	child->pidfd = pidfd;
+	return 0;
+}
+
+__attribute__((no_stack_protector)) void child_die_with_parent(const struct child *child)
+{
+	long parent;
+
+	raw_syscall3(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0);
+	/* The parent may have died before that. 0: it is in a pid namespace that the child does not see. */
+	parent = raw_syscall3(SYS_getppid, 0, 0, 0);
+	if (parent != child->parent && parent != 0) raw_exit(0);
+}
+
+void child_end(struct child *child)
+{
+	siginfo_t info;
+
+	if (child->pidfd < 0) return;
+	/* The pid cannot be another's before waitid has reaped it, so where a filter hides the call, kill(2) is as good. */
+	if (syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH) {
+		kill(child->pid, SIGKILL);
+	}
+	/* ECHILD: somebody's waitpid(-1, __WALL) was faster. Either way the child is gone. */
+	while (waitid((idtype_t)USERNS_P_PIDFD, (id_t)child->pidfd, &info, WEXITED | __WALL) < 0 && errno == EINTR) {
+	}
+	close(child->pidfd);
+	child->pidfd = -1;
+	child->pid = -1;
+}

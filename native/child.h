@@ -1,0 +1,31 @@
+/* A child process of ours: started, held by a pidfd, killed and reaped. */
+#ifndef USERNS_CHILD_H
+#define USERNS_CHILD_H
+
+#include "compat.h"
+#include <sys/types.h>
+
+struct child {
+	pid_t pid;    /* in our pid namespace */
+	int pidfd;    /* CLOEXEC; -1 when there is no child */
+	pid_t parent; /* our own pid, for the child to see whether we still live */
+	/* The child's stack. It makes a handful of raw system calls and takes no signal, so this is plenty. */
+	_Alignas(16) char stack[8192];
+};
+
+/*
+ * What the child runs, on its own stack, in our memory: raw system calls only, and never returns. It starts with
+ * every signal blocked.
+ */
+typedef int child_body(void *argument);
+
+/* Starts a child with `flags` for clone beside CLONE_PIDFD, and exit signal 0. 0 or a negative errno. */
+int child_start(struct child *child, uint64_t flags, child_body *body, void *argument);
+
+/* For a body: asks to be killed when the thread that made the child ends, and ends at once when that has happened. */
+void child_die_with_parent(const struct child *child);
+
+/* Kills and reaps the child and closes the pidfd; does nothing when there is none. */
+void child_end(struct child *child);
+
+#endif

@@ -1,0 +1,35 @@
+/* An operation that may take long: on the calling thread, or in the thread pool with a promise. */
+#ifndef USERNS_JOB_H
+#define USERNS_JOB_H
+
+#include "create.h"
+#include "join.h"
+#include "mount.h"
+#include "owned.h"
+#include <node_api.h>
+
+#define JOB_TEXTS 3
+
+struct job {
+	void (*run)(struct job *job); /* on any thread: no JavaScript in it */
+	struct outcome out;
+	union {
+		struct create_request create;
+		struct join_request join;
+		struct mount_request mount;
+	} request;
+	char *texts[JOB_TEXTS]; /* malloc'ed strings that the request points to */
+	struct owned *owned;
+	napi_deferred deferred;
+	napi_async_work work;
+};
+
+struct job *job_new(napi_env env, struct owned *owned, void (*run)(struct job *job));
+
+/* For arguments that turned out wrong. */
+void job_free(struct job *job);
+
+/* Runs the job and frees it. The outcome, or a promise of it when `later`. */
+napi_value job_start(napi_env env, struct job *job, int later);
+
+#endif

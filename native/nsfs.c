@@ -1,0 +1,191 @@
+#include "nsfs.h"
+#include "compat.h"
+#include "procfs.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+/* ENODEV and friends mean other things already; this one never comes from the calls below. */
+#define NOT_A_USER_NAMESPACE (-EMEDIUMTYPE)
+
+int nsfs_of_process(int pidfd, int process)
+{
+	/* Linux 6.11, commit 5b08bd408534: exact whatever /proc shows, and needs no name. */
+	int fd = ioctl(pidfd, USERNS_PIDFD_GET_USER_NAMESPACE, 0);
+	int error;
+
+	if (fd >= 0) return fd;
+	/* EACCES and EPERM are the kernel's answer; the others, that it has no such request. */
+	if (errno == EACCES || errno == EPERM || errno == EMFILE || errno == ENFILE) return -errno;
+	fd = openat(process, "ns/user", O_RDONLY | O_CLOEXEC);
+	if (fd < 0) return -errno;
+	error = nsfs_check(fd);
+	if (error < 0) {
+		close(fd);
+		return error;
+	}
+	return fd;
+}
+
+int nsfs_check(int fd)
+{
+	struct statfs fs;
+	int type;
+
+	if (fstatfs(fd, &fs) < 0) return -errno;
+	if (fs.f_type != USERNS_NSFS_MAGIC) return NOT_A_USER_NAMESPACE;
+	type = ioctl(fd, USERNS_NS_GET_NSTYPE);
+	if (type < 0) return -errno;
+	return type == CLONE_NEWUSER ? 0 : NOT_A_USER_NAMESPACE;
+}
+
+/*
+ * Opens what an O_PATH descriptor holds. Looking first and opening then through the same descriptor means that
+ * nothing is opened by accident: a device that rewinds, a fifo that waits.
+ */
+static int reopen(int path_fd)
+{
+	char name[40] = "/proc/thread-self/fd/";
+	char digits[12];
+	size_t length = strlen(name);
+	int count = 0;
+	int number = path_fd;
+	int fd;
+
+	do {
+		digits[count++] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number > 0);
+	while (count > 0) name[length++] = digits[--count];
+	name[length] = '\0';
+	fd = open(name, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int same_file(int a, int b)
+{
+	struct stat first;
+	struct stat second;
+
+	if (fstat(a, &first) < 0 || fstat(b, &second) < 0) return 0;
+	return first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
+void nsfs_open_path(const char *path, struct outcome *out)
+{
+	struct statfs fs;
+	int seen = open(path, O_PATH | O_CLOEXEC);
+	int error;
+	int fd;
+
+	if (seen < 0) {
+		outcome_fail(out, -errno, "open");
+		return;
+	}
+	if (fstatfs(seen, &fs) < 0) {
+		outcome_fail(out, -errno, "open");
+		close(seen);
+		return;
+	}
+	if (fs.f_type != USERNS_NSFS_MAGIC) {
+		outcome_fail(out, NOT_A_USER_NAMESPACE, "open");
+		close(seen);
+		return;
+	}
+	fd = reopen(seen);
+	error = fd;
+	if (fd >= 0) {
+		/* /proc may be anything: what came back must be what was looked at. */
+		error = same_file(seen, fd) ? nsfs_check(fd) : -EXDEV;
+		if (error < 0) close(fd);
+		else out->fd = fd;
+	}
+	close(seen);
+	if (error < 0) outcome_fail(out, error, "open");
+}
+
+int nsfs_read_maps(int process, struct outcome *out)
+{
+	static const char *const files[OUTCOME_TEXTS] = {"uid_map", "gid_map", "setgroups"};
+
+	for (int i = 0; i < OUTCOME_TEXTS; i++) {
+		long length;
+
+		out->texts[i] = malloc(PROCFS_TEXT);
+		if (out->texts[i] == NULL) return outcome_fail(out, -ENOMEM, files[i]);
+		length = procfs_read(process, files[i], out->texts[i], PROCFS_TEXT);
+		if (length < 0) return outcome_fail(out, (int)length, files[i]);
+	}
+	return 0;
+}
+
+static void open_process_namespace(int pidfd, struct outcome *out)
+{
+	int process = procfs_open_process(pidfd);
+	int fd;
+	int again;
+
+	if (process < 0) {
+		outcome_fail(out, process, "proc");
+		return;
+	}
+	fd = nsfs_of_process(pidfd, process);
+	if (fd < 0) {
+		close(process);
+		outcome_fail(out, fd, "namespace");
+		return;
+	}
+	if (nsfs_read_maps(process, out) == 0) {
+		/* Had the process moved to another namespace meanwhile, the maps would be those of that one. */
+		again = nsfs_of_process(pidfd, process);
+		if (again < 0) outcome_fail(out, again, "namespace");
+		else if (!same_file(fd, again)) outcome_fail(out, -EAGAIN, "namespace");
+		if (again >= 0) close(again);
+	}
+	close(process);
+	if (out->error < 0) close(fd);
+	else out->fd = fd;
+}
+
+void nsfs_open_pid(int pid, struct outcome *out)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	if (pidfd < 0) {
+		outcome_fail(out, -errno, "pidfd");
+		return;
+	}
+	open_process_namespace(pidfd, out);
+	close(pidfd);
+}
+
+int nsfs_identify(int fd, struct ns_identity *identity)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0) return -errno;
+	identity->device = st.st_dev;
+	identity->inode = st.st_ino;
+	identity->id = 0;
+	if (ioctl(fd, USERNS_NS_GET_ID, &identity->id) < 0) identity->id = 0;
+	return 0;
+}
+
+int nsfs_owner(int fd, uint32_t *uid)
+{
+	uid_t owner = 0;
+
+	if (ioctl(fd, USERNS_NS_GET_OWNER_UID, &owner) < 0) return -errno;
+	*uid = owner;
+	return 0;
+}
+
+int nsfs_parent(int fd)
+{
+	int parent = ioctl(fd, USERNS_NS_GET_PARENT);
+
+	return parent < 0 ? -errno : parent;
+}

@@ -1,0 +1,36 @@
+/* Descriptors of user namespaces: where they come from and what they tell. */
+#ifndef USERNS_NSFS_H
+#define USERNS_NSFS_H
+
+#include "outcome.h"
+
+struct ns_identity {
+	uint64_t device;
+	uint64_t inode;
+	uint64_t id; /* NS_GET_ID; 0 before Linux 6.18 */
+};
+
+/* The user namespace of a live process, given its pidfd and its /proc/PID. A descriptor, or a negative errno. */
+int nsfs_of_process(int pidfd, int process);
+
+/* 0 when the descriptor is a user namespace; EMEDIUMTYPE when it is something else. */
+int nsfs_check(int fd);
+
+/* Opens the user namespace that a path leads to. */
+void nsfs_open_path(const char *path, struct outcome *out);
+
+/* Opens the user namespace of the process with that number, and reads its uid_map, gid_map and setgroups. */
+void nsfs_open_pid(int pid, struct outcome *out);
+
+int nsfs_identify(int fd, struct ns_identity *identity);
+
+/* The uid that owns the namespace, as the caller's namespace sees it. */
+int nsfs_owner(int fd, uint32_t *uid);
+
+/* A descriptor of the parent namespace; EPERM when there is none that the caller may see. */
+int nsfs_parent(int fd);
+
+/* Reads uid_map, gid_map and setgroups below /proc/PID into the outcome's texts. */
+int nsfs_read_maps(int process, struct outcome *out);
+
+#endif

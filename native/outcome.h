@@ -1,0 +1,25 @@
+/* What an operation answers, to be made a JavaScript object by binding.c. */
+#ifndef USERNS_OUTCOME_H
+#define USERNS_OUTCOME_H
+
+#include <stdint.h>
+
+#define OUTCOME_TEXTS 3
+
+struct outcome {
+	int error;        /* 0, or the negative errno of the step that failed */
+	const char *step; /* a short literal that names the step; src/native/steps.ts puts it in words */
+	int fd;           /* a new CLOEXEC descriptor that the receiver owns, or -1 */
+	uint64_t mount_id; /* as in mountinfo; 0 when there is none */
+	char *texts[OUTCOME_TEXTS]; /* malloc'ed; NULL when there is none */
+};
+
+/* For one line at a failing step. */
+static inline int outcome_fail(struct outcome *out, int error, const char *step)
+{
+	out->error = error;
+	out->step = step;
+	return error;
+}
+
+#endif

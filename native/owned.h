@@ -1,0 +1,34 @@
+/*
+ * The descriptors that one JavaScript environment (the main thread or a worker) owns. close() takes none but these,
+ * so that a number that is wrong or old can never close a descriptor of somebody else; and what a worker still holds
+ * when it is terminated is closed with it.
+ */
+#ifndef USERNS_OWNED_H
+#define USERNS_OWNED_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Touched on the environment's own thread only. */
+struct owned {
+	uint64_t *bits;
+	size_t words;
+	int references; /* the environment and every job of it that is under way */
+	int ended;      /* the environment is gone; what comes now is closed at once */
+};
+
+struct owned *owned_new(void);
+
+/* 0, or ENOMEM or EBADF; the descriptor is closed then. */
+int owned_add(struct owned *owned, int fd);
+
+/* Closes it. 0 or EBADF when it is not ours. */
+int owned_close(struct owned *owned, int fd);
+
+/* The environment ends: closes them all and lets go. */
+void owned_end(struct owned *owned);
+
+void owned_hold(struct owned *owned);
+void owned_release(struct owned *owned);
+
+#endif

@@ -1,0 +1,180 @@
+#include "procfs.h"
+#include "compat.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+/* The inode number of a procfs root: PROC_ROOT_INO in include/linux/proc_fs.h. */
+#define PROC_ROOT_INO 1
+
+#include <sys/stat.h>
+
+/* A file that only looks like /proc takes our maps and tells lies: runc's CVE-2019-19921, CVE-2025-52881 and others. */
+static int check_procfs(int fd, int root)
+{
+	struct statfs fs;
+	struct stat st;
+
+	if (fstatfs(fd, &fs) < 0) return -errno;
+	if (fs.f_type != USERNS_PROC_SUPER_MAGIC) return -EXDEV;
+	if (!root) return 0;
+	if (fstat(fd, &st) < 0) return -errno;
+	return st.st_ino == PROC_ROOT_INO ? 0 : -EXDEV;
+}
+
+/* Opens a name below a procfs without crossing a mount: something may lie on top of a file in /proc. */
+static int open_below(int directory, const char *name, int flags)
+{
+	struct userns_open_how how = {
+		.flags = (uint64_t)(unsigned)flags | O_CLOEXEC,
+		.resolve = USERNS_RESOLVE_NO_XDEV | USERNS_RESOLVE_NO_MAGICLINKS | USERNS_RESOLVE_BENEATH,
+	};
+	int fd = (int)syscall(SYS_openat2, directory, name, &how, sizeof how);
+	int error;
+
+	if (fd >= 0) return fd;
+	if (errno != ENOSYS) return -errno;
+	fd = openat(directory, name, flags | O_CLOEXEC); /* before Linux 5.6, or a seccomp filter */
+	if (fd < 0) return -errno;
+	error = check_procfs(fd, 0);
+	if (error < 0) {
+		close(fd);
+		return error;
+	}
+	return fd;
+}
+
+/* Decimal digits of a number that is not negative, at the end of a text that has room for them. */
+static void append_number(char *text, int number)
+{
+	char digits[12];
+	int count = 0;
+
+	do {
+		digits[count++] = (char)('0' + number % 10);
+		number /= 10;
+	} while (number > 0);
+	text += strlen(text);
+	while (count > 0) *text++ = digits[--count];
+	*text = '\0';
+}
+
+static int open_proc_root(void)
+{
+	int fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int error;
+
+	if (fd < 0) return -errno;
+	error = check_procfs(fd, 1);
+	if (error < 0) {
+		close(fd);
+		return error;
+	}
+	return fd;
+}
+
+/* A procfs of our own pid namespace that nobody else sees and that is gone with its descriptor. */
+static int make_private_procfs(void)
+{
+	int context = (int)syscall(SYS_fsopen, "proc", USERNS_FSOPEN_CLOEXEC);
+	int fd;
+
+	if (context < 0) return -errno;
+	if (syscall(SYS_fsconfig, context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0) fd = -errno;
+	else {
+		fd = (int)syscall(SYS_fsmount, context, USERNS_FSMOUNT_CLOEXEC, 0);
+		if (fd < 0) fd = -errno;
+	}
+	close(context);
+	return fd;
+}
+
+/*
+ * The number of the process in the pid namespace of this procfs, from the pidfd's fdinfo (fs/pidfs.c,
+ * pidfd_show_fdinfo). Negative: the process is reaped or not visible there.
+ */
+static int number_in(int root, int pidfd)
+{
+	char name[64] = "thread-self/fdinfo/";
+	char text[1024];
+	const char *line;
+	long number;
+	long length;
+
+	append_number(name, pidfd);
+	length = procfs_read(root, name, text, sizeof text);
+	if (length < 0) return (int)length;
+	line = strstr(text, "\nPid:");
+	if (line == NULL) return -EXDEV;
+	number = strtol(line + strlen("\nPid:"), NULL, 10);
+	return number > 0 && number <= 0x7fffffff ? (int)number : -ESRCH;
+}
+
+static int open_process_below(int root, int pidfd)
+{
+	char name[16] = "";
+	int number = number_in(root, pidfd);
+
+	if (number < 0) return number;
+	append_number(name, number);
+	return open_below(root, name, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+}
+
+int procfs_open_process(int pidfd)
+{
+	int root = open_proc_root();
+	int process = root;
+
+	if (root >= 0) {
+		process = open_process_below(root, pidfd);
+		close(root);
+		if (process >= 0) return process;
+	}
+	if (process == -EMFILE || process == -ENFILE || process == -ENOMEM) return process;
+	root = make_private_procfs();
+	if (root < 0) return process; /* why /proc itself was no use says more */
+	process = open_process_below(root, pidfd);
+	close(root);
+	return process;
+}
+
+int procfs_write(int process, const char *file, const char *text, size_t length)
+{
+	int fd = open_below(process, file, O_WRONLY);
+	ssize_t written;
+	int error = 0;
+
+	if (fd < 0) return fd;
+	/* One write for all: a map can be written once only, and a second write would begin a new one. */
+	do written = write(fd, text, length);
+	while (written < 0 && errno == EINTR);
+	if (written < 0) error = -errno;
+	else if ((size_t)written != length) error = -EIO;
+	close(fd);
+	return error;
+}
+
+long procfs_read(int process, const char *file, char *text, size_t size)
+{
+	int fd = open_below(process, file, O_RDONLY);
+	size_t length = 0;
+	long error = 0;
+
+	if (fd < 0) return fd;
+	for (;;) {
+		ssize_t got = read(fd, text + length, size - 1 - length);
+		if (got < 0 && errno == EINTR) continue;
+		if (got < 0) error = -errno;
+		if (got <= 0) break;
+		length += (size_t)got;
+		if (length == size - 1) {
+			error = -EFBIG;
+			break;
+		}
+	}
+	close(fd);
+	text[length] = '\0';
+	return error < 0 ? error : (long)length;
+}

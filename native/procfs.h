@@ -1,0 +1,23 @@
+/* /proc/PID of a process that is held by a pidfd, and the files in it. */
+#ifndef USERNS_PROCFS_H
+#define USERNS_PROCFS_H
+
+#include <stddef.h>
+
+/* An id map as the kernel prints it: at most 340 lines of 33 bytes (seq_printf "%10u %10u %10u\n"). */
+#define PROCFS_TEXT 12288
+
+/*
+ * Opens /proc/PID of the process behind the pidfd, as an O_PATH descriptor, or answers a negative errno. /proc may
+ * belong to another pid namespace, where our number is somebody else's: so the number is asked of this very procfs.
+ * Where there is no usable /proc, a private procfs is made for the call, which needs CAP_SYS_ADMIN.
+ */
+int procfs_open_process(int pidfd);
+
+/* Writes the whole text at once. 0 or a negative errno; EIO when the kernel took only a part. */
+int procfs_write(int process, const char *file, const char *text, size_t length);
+
+/* Reads a whole small file and ends it with a NUL. Its length, or a negative errno; EFBIG when it does not fit. */
+long procfs_read(int process, const char *file, char *text, size_t size);
+
+#endif

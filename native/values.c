@@ -1,0 +1,131 @@
+#include "values.h"
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+int value_integer(napi_env env, napi_value value, double least, double most, double *number)
+{
+	if (napi_get_value_double(env, value, number) != napi_ok) {
+		napi_throw_type_error(env, NULL, "userns native: a number was expected");
+		return 0;
+	}
+	/* Written so that NaN fails; the bounds are those of the type that follows, so a cast afterwards is defined. */
+	if (!(*number >= least && *number <= most) || *number != (double)(int64_t)*number) {
+		napi_throw_range_error(env, NULL, "userns native: a whole number within bounds was expected");
+		return 0;
+	}
+	return 1;
+}
+
+int value_fd(napi_env env, napi_value value, int *fd)
+{
+	double number;
+
+	if (!value_integer(env, value, 0, INT_MAX, &number)) return 0;
+	*fd = (int)number;
+	return 1;
+}
+
+int value_flag(napi_env env, napi_value value, int *flag)
+{
+	bool is;
+
+	if (napi_get_value_bool(env, value, &is) != napi_ok) {
+		napi_throw_type_error(env, NULL, "userns native: a boolean was expected");
+		return 0;
+	}
+	*flag = is;
+	return 1;
+}
+
+char *value_text(napi_env env, napi_value value, size_t most)
+{
+	size_t length;
+	char *text;
+
+	if (napi_get_value_string_utf8(env, value, NULL, 0, &length) != napi_ok) {
+		napi_throw_type_error(env, NULL, "userns native: a string was expected");
+		return NULL;
+	}
+	if (length > most) {
+		napi_throw_range_error(env, NULL, "userns native: the string is too long");
+		return NULL;
+	}
+	text = malloc(length + 1);
+	if (text == NULL) {
+		napi_throw_error(env, NULL, "userns native: out of memory");
+		return NULL;
+	}
+	if (napi_get_value_string_utf8(env, value, text, length + 1, &length) != napi_ok || strlen(text) != length) {
+		free(text);
+		napi_throw_type_error(env, NULL, "userns native: a string without NUL was expected");
+		return NULL;
+	}
+	return text;
+}
+
+int value_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *arguments, struct owned **owned)
+{
+	size_t given = count;
+	void *data = NULL;
+
+	if (napi_get_cb_info(env, info, &given, arguments, NULL, &data) != napi_ok || given < count) {
+		napi_throw_type_error(env, NULL, "userns native: too few arguments");
+		return 0;
+	}
+	*owned = data;
+	return 1;
+}
+
+napi_value value_number(napi_env env, double number)
+{
+	napi_value value;
+
+	return napi_create_double(env, number, &value) == napi_ok ? value : NULL;
+}
+
+static int set_text(napi_env env, napi_value object, const char *name, const char *text)
+{
+	napi_value value;
+
+	if (text == NULL) return 1;
+	return napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &value) == napi_ok &&
+	       napi_set_named_property(env, object, name, value) == napi_ok;
+}
+
+static int set_number(napi_env env, napi_value object, const char *name, double number)
+{
+	napi_value value = value_number(env, number);
+
+	return value != NULL && napi_set_named_property(env, object, name, value) == napi_ok;
+}
+
+static int fill(napi_env env, napi_value object, const struct outcome *out)
+{
+	return set_number(env, object, "error", out->error) && set_text(env, object, "step", out->step) &&
+	       set_number(env, object, "fd", out->fd) && set_number(env, object, "mountId", (double)out->mount_id) &&
+	       set_text(env, object, "uidMap", out->texts[0]) && set_text(env, object, "gidMap", out->texts[1]) &&
+	       set_text(env, object, "setgroups", out->texts[2]);
+}
+
+napi_value value_outcome(napi_env env, struct owned *owned, struct outcome *out)
+{
+	napi_value object = NULL;
+	int error;
+
+	if (out->fd >= 0) {
+		error = owned_add(owned, out->fd);
+		if (error < 0) {
+			out->fd = -1;
+			outcome_fail(out, error, "own");
+		}
+	}
+	if (napi_create_object(env, &object) != napi_ok || !fill(env, object, out)) {
+		object = NULL;
+		if (out->fd >= 0) owned_close(owned, out->fd);
+	}
+	for (int i = 0; i < OUTCOME_TEXTS; i++) free(out->texts[i]);
+	return object;
+}

@@ -1,0 +1,32 @@
+/* JavaScript values in and out: every argument checked before it is narrowed, every outcome an object. */
+#ifndef USERNS_VALUES_H
+#define USERNS_VALUES_H
+
+#include "outcome.h"
+#include "owned.h"
+#include <node_api.h>
+
+/*
+ * Reads a whole number within bounds. False, with a JavaScript exception pending, when it is anything else: what
+ * comes here was checked in TypeScript already, so that is a mistake of ours, and must not reach the kernel.
+ */
+int value_integer(napi_env env, napi_value value, double least, double most, double *number);
+
+int value_fd(napi_env env, napi_value value, int *fd);
+int value_flag(napi_env env, napi_value value, int *flag);
+
+/* A malloc'ed copy of a string without NUL in it, of at most `most` bytes. NULL with an exception pending. */
+char *value_text(napi_env env, napi_value value, size_t most);
+
+/* Gets the arguments, and throws when there are fewer than `count`. */
+int value_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *arguments, struct owned **owned);
+
+napi_value value_number(napi_env env, double number);
+
+/*
+ * The outcome as an object, and its descriptor as one that the environment owns. Frees the texts. NULL when no object
+ * could be made; nothing is left open then.
+ */
+napi_value value_outcome(napi_env env, struct owned *owned, struct outcome *out);
+
+#endif

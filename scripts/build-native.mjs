@@ -1,0 +1,124 @@
+// Compiles the C part with cc: the add-on, and the static program that joins a namespace.
+import { spawnSync } from "node:child_process";
+import { mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const source = join(root, "native");
+const PROGRAM = "join-main.c";
+
+const WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wvla", "-Wstrict-prototypes", "-Wformat=2"];
+const DEFINES = ["-D_GNU_SOURCE", "-DNAPI_VERSION=8"];
+const HARDENING = ["-O2", "-D_FORTIFY_SOURCE=2", "-fstack-protector-strong"];
+
+function fail(message, hint) {
+	console.error(`userns: ${message}\nhint: ${hint}`);
+	process.exit(1);
+}
+
+/** The compiler: CC when it is set, cc otherwise. Ends the process with a clear message when it does not work. */
+function findCompiler() {
+	const compiler = process.env.CC || "cc";
+	const result = spawnSync(compiler, ["--version"], { stdio: ["ignore", "pipe", "ignore"] });
+	if (result.error || result.status !== 0) {
+		fail(
+			`there is no working C compiler: "${compiler} --version" ${result.error ? `failed with ${result.error.code}` : `ended with status ${result.status}`}`,
+			"Install one (Debian and Ubuntu: apt-get install gcc libc6-dev; Fedora: dnf install gcc; Alpine: apk add gcc musl-dev), or set CC to yours.",
+		);
+	}
+	return compiler;
+}
+
+function headers() {
+	try {
+		return join(dirname(createRequire(import.meta.url).resolve("node-api-headers")), "include");
+	} catch {
+		return fail("the package node-api-headers is not installed", "Run npm ci in the project's folder first.");
+	}
+}
+
+function files(extension) {
+	return readdirSync(source).filter((file) => file.endsWith(extension));
+}
+
+function addonSources() {
+	return files(".c").filter((file) => file !== PROGRAM);
+}
+
+function compile(compiler, args) {
+	const result = spawnSync(compiler, args, { cwd: source, stdio: "inherit" });
+	if (result.status !== 0) {
+		fail(
+			`the C part does not compile (${compiler} ended with ${result.status ?? result.signal})`,
+			"The compiler's own message is above. The kernel's and the C library's headers are needed (Debian: libc6-dev).",
+		);
+	}
+}
+
+function newest(names) {
+	return Math.max(...names.map((name) => statSync(name).mtimeMs));
+}
+
+/** Only where something changed since: most runs of a test compile nothing. */
+function upToDate(outputs) {
+	try {
+		const inputs = [...files(".c"), ...files(".h")].map((file) => join(source, file));
+		return Math.min(...outputs.map((file) => statSync(file).mtimeMs)) > newest([...inputs, fileURLToPath(import.meta.url)]);
+	} catch {
+		return false;
+	}
+}
+
+export async function buildNative() {
+	const folder = join(root, "build", `linux-${process.arch}`);
+	const addon = join(folder, "userns.node");
+	const program = join(folder, "userns-join");
+	if (upToDate([addon, program])) return;
+	const compiler = findCompiler();
+	mkdirSync(folder, { recursive: true });
+	// A new file and a rename, each: a process that runs the old one keeps it whole.
+	compile(compiler, [
+		...DEFINES, ...WARNINGS,
+		...HARDENING,
+		"-shared",
+		"-fPIC",
+		"-fvisibility=hidden",
+		"-Wl,-z,relro,-z,now,-z,noexecstack",
+		`-I${headers()}`,
+		...addonSources(),
+		"-o",
+		`${addon}.new`,
+	]);
+	compile(compiler, [
+		...DEFINES, ...WARNINGS,
+		"-O2",
+		"-ffreestanding",
+		"-fno-stack-protector",
+		"-fno-builtin",
+		"-static",
+		"-no-pie",
+		"-fno-pie",
+		"-nostdlib",
+		"-Wl,-z,noexecstack,--build-id=none",
+		PROGRAM,
+		"-o",
+		`${program}.new`,
+	]);
+	renameSync(`${addon}.new`, addon);
+	renameSync(`${program}.new`, program);
+}
+
+/** GCC's static analyser over every file, a warning being an error. Other compilers have none of that name. */
+export function analyzeNative() {
+	const compiler = findCompiler();
+	const version = spawnSync(compiler, ["--version"], { encoding: "utf8" }).stdout;
+	if (/clang/i.test(version)) return console.log("analyzer: left out, it is GCC's own");
+	for (const file of files(".c")) {
+		compile(compiler, [...DEFINES, ...WARNINGS, "-O2", "-fanalyzer", "-fPIC", `-I${headers()}`, "-c", file, "-o", "/dev/null"]);
+	}
+	console.log(`analyzer: ${files(".c").length} files, nothing found`);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await buildNative();
