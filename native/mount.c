@@ -134,6 +134,16 @@ void mount_idmapped(const struct mount_request *request, struct outcome *out)
 	else out->fd = tree;
 }
 
+/* EINVAL for a file inside a mount: taking "its" mount off would be a surprise. */
+static int check_mount_root(int fd)
+{
+	struct statx answer;
+
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, &answer) < 0) return -errno;
+	if ((answer.stx_attributes_mask & USERNS_STATX_ATTR_MOUNT_ROOT) == 0) return -ENOSYS; /* before Linux 5.8 */
+	return (answer.stx_attributes & USERNS_STATX_ATTR_MOUNT_ROOT) != 0 ? 0 : -EINVAL;
+}
+
 void mount_open(const char *path, struct outcome *out)
 {
 	int fd = open(path, O_PATH | O_CLOEXEC);
@@ -143,7 +153,8 @@ void mount_open(const char *path, struct outcome *out)
 		outcome_fail(out, -errno, "target");
 		return;
 	}
-	error = mount_id(fd, &out->mount_id);
+	error = check_mount_root(fd);
+	if (error == 0) error = mount_id(fd, &out->mount_id);
 	if (error < 0) {
 		close(fd);
 		outcome_fail(out, error, "statx");

@@ -9,7 +9,16 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const source = join(root, "native");
 const PROGRAM = "join-main.c";
 
-const WARNINGS = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wshadow", "-Wvla", "-Wstrict-prototypes", "-Wformat=2"];
+const WARNINGS = [
+	"-std=gnu11",
+	"-Wall",
+	"-Wextra",
+	"-Werror",
+	"-Wshadow",
+	"-Wvla",
+	"-Wstrict-prototypes",
+	"-Wformat=2",
+];
 const DEFINES = ["-D_GNU_SOURCE", "-DNAPI_VERSION=8"];
 const HARDENING = ["-O2", "-D_FORTIFY_SOURCE=2", "-fstack-protector-strong"];
 
@@ -65,7 +74,10 @@ function newest(names) {
 function upToDate(outputs) {
 	try {
 		const inputs = [...files(".c"), ...files(".h")].map((file) => join(source, file));
-		return Math.min(...outputs.map((file) => statSync(file).mtimeMs)) > newest([...inputs, fileURLToPath(import.meta.url)]);
+		return (
+			Math.min(...outputs.map((file) => statSync(file).mtimeMs)) >
+			newest([...inputs, fileURLToPath(import.meta.url)])
+		);
 	} catch {
 		return false;
 	}
@@ -80,7 +92,8 @@ export async function buildNative() {
 	mkdirSync(folder, { recursive: true });
 	// A new file and a rename, each: a process that runs the old one keeps it whole.
 	compile(compiler, [
-		...DEFINES, ...WARNINGS,
+		...DEFINES,
+		...WARNINGS,
 		...HARDENING,
 		"-shared",
 		"-fPIC",
@@ -92,7 +105,8 @@ export async function buildNative() {
 		`${addon}.new`,
 	]);
 	compile(compiler, [
-		...DEFINES, ...WARNINGS,
+		...DEFINES,
+		...WARNINGS,
 		"-O2",
 		"-ffreestanding",
 		"-fno-stack-protector",
@@ -116,7 +130,18 @@ export function analyzeNative() {
 	const version = spawnSync(compiler, ["--version"], { encoding: "utf8" }).stdout;
 	if (/clang/i.test(version)) return console.log("analyzer: left out, it is GCC's own");
 	for (const file of files(".c")) {
-		compile(compiler, [...DEFINES, ...WARNINGS, "-O2", "-fanalyzer", "-fPIC", `-I${headers()}`, "-c", file, "-o", "/dev/null"]);
+		compile(compiler, [
+			...DEFINES,
+			...WARNINGS,
+			"-O2",
+			"-fanalyzer",
+			"-fPIC",
+			`-I${headers()}`,
+			"-c",
+			file,
+			"-o",
+			"/dev/null",
+		]);
 	}
 	console.log(`analyzer: ${files(".c").length} files, nothing found`);
 }

@@ -1,3 +1,10 @@
 export { explanations, UsernsError, type UsernsErrorCode, type UsernsErrorDetails } from "./errors.ts";
 export type { Extents, IdKind, IdMap } from "./mapping/extent.ts";
 export { Mapping, type MappingInput, type MappingSyntax, type OciMappings } from "./mapping/mapping.ts";
+export { mountIdmapped } from "./mount/idmapped.ts";
+export { IdmappedMount } from "./mount/idmapped-mount.ts";
+export type { MountIdmappedOptions } from "./mount/options.ts";
+export { pin, type Unmounted, unmount } from "./mount/places.ts";
+export type { CreateOptions } from "./namespace/create.ts";
+export { Handles } from "./namespace/handles.ts";
+export { UserNamespace } from "./namespace/user-namespace.ts";

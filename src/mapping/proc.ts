@@ -39,6 +39,11 @@ export function checkLimits(kind: IdKind, extents: Extents): void {
 
 /** Reads the text of a /proc/PID/uid_map or gid_map. White space of any kind separates the three columns. */
 export function parseProcText(kind: IdKind, text: string): Extents {
+	return canonical(kind, parseProcLines(kind, text));
+}
+
+/** The extents of such a text line by line, as they stand: two that continue each other stay two. */
+export function parseProcLines(kind: IdKind, text: string): IdMap[] {
 	const extents: IdMap[] = [];
 	let number = 0;
 	for (const line of text.split("\n")) {
@@ -55,5 +60,5 @@ export function parseProcText(kind: IdKind, text: string): Extents {
 		checkBounds(extent, `${kind}_map line ${number}`);
 		extents.push(extent);
 	}
-	return canonical(kind, extents);
+	return extents;
 }

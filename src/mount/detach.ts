@@ -1,0 +1,42 @@
+import { UsernsError } from "../errors.ts";
+import { native } from "../native/load.ts";
+import { kernelError } from "../native/steps.ts";
+import { descendants, type MountEntry, readMountinfo } from "./mountinfo.ts";
+
+/** What tells a submount from another one that came to the same place and got the same number. */
+export function markOf(entry: MountEntry): string {
+	return `${entry.id} ${entry.device} ${entry.root} ${entry.mountPoint}`;
+}
+
+/**
+ * Takes one mount off: the one whose root the descriptor is and whose number is `id`. The descriptor keeps the
+ * mount, so its number cannot be another's. Does nothing when it is not in this mount namespace any more. Refuses
+ * when something else was mounted on it or below it since: umount2(2) takes the topmost, and MNT_DETACH the whole
+ * tree. `own` says of a submount that it belongs to the mount.
+ */
+export function detach(fd: number, id: number, own: (submount: MountEntry) => boolean): void {
+	const entries = readMountinfo();
+	const mine = entries.find((entry) => entry.id === id);
+	if (mine === undefined) return;
+	const others = descendants(entries, id).filter((entry) => !own(entry));
+	if (others.length > 0) {
+		const places = others.slice(0, 3).map((entry) => `${entry.fsType} at ${entry.mountPoint}`);
+		throw new UsernsError(
+			"ERR_USERNS_UNMOUNT",
+			`cannot unmount ${mine.mountPoint}: something else was mounted on it: ${places.join(", ")}${others.length > 3 ? ", …" : ""}`,
+			{ hint: "Unmount that first; nothing was changed.", step: "looking for other mounts" },
+		);
+	}
+	const error = native().detach(fd);
+	if (error < 0) {
+		throw kernelError("ERR_USERNS_UNMOUNT", `cannot unmount ${mine.mountPoint}`, { error, step: "umount" });
+	}
+	// Between the look and the call somebody may have mounted on top; then that one went, and this must be said.
+	if (readMountinfo().some((entry) => entry.id === id)) {
+		throw new UsernsError(
+			"ERR_USERNS_UNMOUNT",
+			`cannot unmount ${mine.mountPoint}: something was mounted on it at that very moment and was unmounted instead`,
+			{ hint: "Let one program at a time mount at that place." },
+		);
+	}
+}

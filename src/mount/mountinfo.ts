@@ -1,0 +1,60 @@
+import { readFileSync } from "node:fs";
+
+/** One line of /proc/self/mountinfo, as far as this package needs it. See proc_pid_mountinfo(5). */
+export interface MountEntry {
+	id: number;
+	parent: number;
+	device: string;
+	root: string;
+	mountPoint: string;
+	/** Mount options, such as `ro`, `nosuid` and, since Linux 5.12, `idmapped`. */
+	options: readonly string[];
+	fsType: string;
+}
+
+/** The mounts of this process's mount namespace. */
+export function readMountinfo(): MountEntry[] {
+	return parseMountinfo(readFileSync("/proc/self/mountinfo", "utf8"));
+}
+
+export function parseMountinfo(text: string): MountEntry[] {
+	const entries: MountEntry[] = [];
+	for (const line of text.split("\n")) {
+		if (line === "") continue;
+		const [id, parent, device = "", root = "", mountPoint = "", options = "", ...rest] = line.split(" ");
+		entries.push({
+			id: Number(id),
+			parent: Number(parent),
+			device,
+			root: unescapeOctal(root),
+			mountPoint: unescapeOctal(mountPoint),
+			options: options.split(","),
+			// Any number of optional fields stand before the lone "-".
+			fsType: rest[rest.indexOf("-") + 1] ?? "",
+		});
+	}
+	return entries;
+}
+
+/** The kernel writes blank, tab, newline and backslash as three octal digits (`mangle` in fs/proc_namespace.c). */
+function unescapeOctal(text: string): string {
+	return text.replace(/\\([0-7]{3})/g, (_, digits: string) =>
+		String.fromCharCode(Number.parseInt(digits, 8)),
+	);
+}
+
+/** Every mount below `id`, at any depth. */
+export function descendants(entries: readonly MountEntry[], id: number): MountEntry[] {
+	const below: MountEntry[] = [];
+	const parents = new Set([id]);
+	// A child can stand before its parent in the list after a move, so look until nothing is new.
+	for (let before = -1; before !== below.length; ) {
+		before = below.length;
+		for (const entry of entries) {
+			if (!parents.has(entry.parent) || parents.has(entry.id)) continue;
+			parents.add(entry.id);
+			below.push(entry);
+		}
+	}
+	return below;
+}

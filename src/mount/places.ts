@@ -1,0 +1,98 @@
+import { lstatSync, unlinkSync } from "node:fs";
+import { checkOptions, invalidArgument, show, UsernsError } from "../errors.ts";
+import { UserNamespace } from "../namespace/user-namespace.ts";
+import { native } from "../native/load.ts";
+import { ERRNO, kernelError } from "../native/steps.ts";
+import { detach } from "./detach.ts";
+import { type MountEntry, readMountinfo } from "./mountinfo.ts";
+import { checkPath } from "./options.ts";
+
+/**
+ * Keeps a user namespace alive at a path, with no process and no descriptor: it is mounted on a new, empty file, as
+ * `ip netns add` does for network namespaces. `UserNamespace.open(path)` opens it again, `unmount(path)` ends it. An
+ * existing file is left as it is (`ERR_USERNS_PIN`). Needs CAP_SYS_ADMIN.
+ */
+export function pin(namespace: UserNamespace, path: string): void {
+	if (!(namespace instanceof UserNamespace)) {
+		throw invalidArgument(`pin: the namespace must be a UserNamespace, not ${show(namespace)}`);
+	}
+	checkPath("pin: the path", path);
+	const outcome = native().pin(namespace.fd, path);
+	if (outcome.error < 0) {
+		throw kernelError("ERR_USERNS_PIN", `cannot keep a user namespace at ${show(path)}`, outcome, {
+			hint: pinHints[outcome.error],
+		});
+	}
+}
+
+const pinHints: Record<number, string> = {
+	[ERRNO.EEXIST]:
+		"The file exists already: name one that does not, or end the namespace that is kept there with unmount.",
+	[ERRNO.ENOENT]: "The directory does not exist.",
+	[ERRNO.EPERM]: "Mounting needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace.",
+};
+
+/** What {@link unmount} took away. */
+export interface Unmounted {
+	path: string;
+	kind: "idmapped mount" | "user namespace";
+}
+
+/**
+ * Unmounts what this package mounts, and nothing else: an ID-mapped mount, or a user namespace that is kept at a path
+ * (whose empty file is removed too). Anything else at the path is refused (`ERR_USERNS_UNMOUNT`), and so is a mount on
+ * which something was mounted since, unless `recursive`.
+ */
+export function unmount(path: string, options?: { recursive?: boolean }): Unmounted {
+	checkPath("unmount: the path", path);
+	checkOptions("unmount", options, ["recursive"]);
+	const recursive: unknown = options?.recursive ?? false;
+	if (typeof recursive !== "boolean") {
+		throw invalidArgument(`unmount: recursive must be true or false, not ${show(recursive)}`);
+	}
+	const opened = native().openMount(path);
+	if (opened.error < 0) throw openError(path, opened.error, opened.step);
+	let kind: Unmounted["kind"];
+	try {
+		const entry = readMountinfo().find(({ id }) => id === opened.mountId);
+		kind = kindOf(path, entry);
+		detach(opened.fd, opened.mountId, () => recursive);
+	} finally {
+		native().close(opened.fd);
+	}
+	if (kind === "user namespace") removeEmptyFile(path);
+	return { path, kind };
+}
+
+function openError(path: string, error: number, step: string | undefined): UsernsError {
+	return kernelError(
+		"ERR_USERNS_UNMOUNT",
+		`cannot unmount ${show(path)}`,
+		{ error, ...(step && { step }) },
+		{
+			hint:
+				error === ERRNO.EINVAL
+					? "Nothing is mounted there: name the very place of the mount."
+					: error === ERRNO.ENOENT
+						? "There is no such path."
+						: undefined,
+		},
+	);
+}
+
+function kindOf(path: string, entry: MountEntry | undefined): Unmounted["kind"] {
+	if (entry?.options.includes("idmapped")) return "idmapped mount";
+	if (entry?.fsType === "nsfs" && entry.root.startsWith("user:[")) return "user namespace";
+	const found = entry === undefined ? "not in this mount namespace" : `a mount of ${entry.fsType}`;
+	throw new UsernsError(
+		"ERR_USERNS_UNMOUNT",
+		`cannot unmount ${show(path)}: it is neither an ID-mapped mount nor a user namespace, but ${found}`,
+		{ hint: "Use umount(8) for other mounts.", step: "looking at the mount" },
+	);
+}
+
+/** The file that pin() made. Anything that is not empty is somebody's data and stays. */
+function removeEmptyFile(path: string): void {
+	const file = lstatSync(path, { throwIfNoEntry: false });
+	if (file?.isFile() && file.size === 0) unlinkSync(path);
+}

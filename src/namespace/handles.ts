@@ -1,0 +1,157 @@
+import { Mapping, type MappingInput } from "../mapping/mapping.ts";
+import type { Descriptor } from "../native/descriptor.ts";
+import { abortError } from "./abort.ts";
+import { type CreateOptions, checkCreateOptions, createDescriptor, createDescriptorSync } from "./create.ts";
+import { adoptNamespace, type Known, type UserNamespace } from "./user-namespace.ts";
+
+interface Entry {
+	descriptor: Descriptor;
+	known: Known;
+}
+
+interface Waiter {
+	resolve(namespace: UserNamespace): void;
+	reject(error: unknown): void;
+}
+
+/** A creation under way, and who waits for it. */
+interface Pending {
+	waiters: Set<Waiter>;
+	/** False once release() was called: what comes is handed out, but not kept. */
+	keep: boolean;
+}
+
+/**
+ * The cache: one user namespace for each mapping, made at the first request, and a duplicate of its own for each
+ * caller. Mappings that mean the same share one namespace, whatever the order or the split of their extents; what
+ * makes namespaces differ beside the mapping (`setgroups`) keeps them apart here too.
+ */
+export class Handles implements Disposable {
+	readonly #cached = new Map<string, Entry>();
+	readonly #pending = new Map<string, Pending>();
+
+	/** How many namespaces are cached now. Those being made do not count yet. */
+	get size(): number {
+		return this.#cached.size;
+	}
+
+	/**
+	 * A namespace with that mapping. The event loop never waits for its creation; simultaneous calls share one. A
+	 * failure is not cached: the next call tries again. When the signal aborts, the promise rejects with an AbortError.
+	 * Rejects as `UserNamespace.create` does.
+	 */
+	async get(
+		mapping: MappingInput,
+		options?: CreateOptions & { signal?: AbortSignal },
+	): Promise<UserNamespace> {
+		const { setgroups, signal } = checkCreateOptions("Handles.get", options, ["setgroups", "signal"]);
+		const known: Known = { mapping: Mapping.from(mapping), setgroups };
+		if (signal?.aborted) throw abortError(signal);
+		const key = keyOf(known);
+		const entry = this.#cached.get(key);
+		if (entry !== undefined) return handOut(entry);
+		let pending = this.#pending.get(key);
+		if (pending === undefined) {
+			pending = { waiters: new Set(), keep: true };
+			this.#pending.set(key, pending);
+			void this.#make(key, known, pending);
+		}
+		return wait(pending, signal);
+	}
+
+	/** As `get`, on the calling thread. */
+	getSync(mapping: MappingInput, options?: CreateOptions): UserNamespace {
+		const { setgroups } = checkCreateOptions("Handles.getSync", options, ["setgroups"]);
+		const known: Known = { mapping: Mapping.from(mapping), setgroups };
+		const key = keyOf(known);
+		let entry = this.#cached.get(key);
+		if (entry === undefined) {
+			entry = { descriptor: createDescriptorSync(known.mapping, setgroups, "Handles"), known };
+			this.#cached.set(key, entry);
+		}
+		return handOut(entry);
+	}
+
+	/**
+	 * Closes the cache. What was handed out keeps working, what is being made reaches those who wait for it, and the
+	 * same Handles can be used again.
+	 */
+	release(): void {
+		for (const { descriptor } of this.#cached.values()) descriptor.close();
+		this.#cached.clear();
+		for (const pending of this.#pending.values()) pending.keep = false;
+		this.#pending.clear();
+	}
+
+	[Symbol.dispose](): void {
+		this.release();
+	}
+
+	/** Never rejects: whatever happens is told to those who wait. */
+	async #make(key: string, known: Known, pending: Pending): Promise<void> {
+		let entry: Entry;
+		try {
+			const descriptor = await createDescriptor(known.mapping, known.setgroups, "Handles");
+			entry = { descriptor, known };
+		} catch (error) {
+			this.#forget(key, pending);
+			for (const waiter of pending.waiters) waiter.reject(error);
+			return;
+		}
+		this.#forget(key, pending);
+		const kept = pending.keep ? this.#keep(key, entry, pending.waiters.size > 0) : entry;
+		for (const waiter of pending.waiters) {
+			try {
+				waiter.resolve(handOut(kept));
+			} catch (error) {
+				waiter.reject(error);
+			}
+		}
+		if (this.#cached.get(key) !== entry) entry.descriptor.close();
+	}
+
+	#forget(key: string, pending: Pending): void {
+		if (this.#pending.get(key) === pending) this.#pending.delete(key);
+	}
+
+	/** Caches what was made, when somebody still wants it; a getSync() may have been faster, then that one stays. */
+	#keep(key: string, made: Entry, wanted: boolean): Entry {
+		const first = this.#cached.get(key);
+		if (first !== undefined) return first;
+		if (wanted) this.#cached.set(key, made);
+		return made;
+	}
+}
+
+function keyOf({ mapping, setgroups }: Known): string {
+	return `${setgroups} ${mapping.id}`;
+}
+
+function handOut({ descriptor, known }: Entry): UserNamespace {
+	return adoptNamespace(descriptor.dup("UserNamespace"), known);
+}
+
+function wait(pending: Pending, signal: AbortSignal | undefined): Promise<UserNamespace> {
+	return new Promise((resolve, reject) => {
+		if (signal === undefined) {
+			pending.waiters.add({ resolve, reject });
+			return;
+		}
+		const onAbort = () => {
+			pending.waiters.delete(waiter);
+			reject(abortError(signal));
+		};
+		const waiter: Waiter = {
+			resolve: (namespace) => {
+				signal.removeEventListener("abort", onAbort);
+				resolve(namespace);
+			},
+			reject: (error) => {
+				signal.removeEventListener("abort", onAbort);
+				reject(error as Error);
+			},
+		};
+		signal.addEventListener("abort", onAbort, { once: true });
+		pending.waiters.add(waiter);
+	});
+}

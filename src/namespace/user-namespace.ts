@@ -1,0 +1,276 @@
+import { invalidArgument, show, UsernsError } from "../errors.ts";
+import { Mapping, type MappingInput } from "../mapping/mapping.ts";
+import { Descriptor } from "../native/descriptor.ts";
+import { joinHelper, native, type Outcome } from "../native/load.ts";
+import { ERRNO, kernelError } from "../native/steps.ts";
+import { abortable, abortError } from "./abort.ts";
+import { type CreateOptions, checkCreateOptions, createDescriptor, createDescriptorSync } from "./create.ts";
+
+const WHAT = "UserNamespace";
+
+/** What is known of a namespace without asking the kernel again. Both are fixed once gid_map is written. */
+export interface Known {
+	mapping: Mapping;
+	setgroups: "deny" | "allow";
+}
+
+/** For this package's own files: a UserNamespace of a descriptor that it then owns. */
+export let adoptNamespace: (descriptor: Descriptor, known?: Known) => UserNamespace;
+
+/**
+ * An open user namespace: a descriptor of its nsfs file, as /proc/PID/ns/user gives it. The namespace lives for as
+ * long as anybody holds one, whatever becomes of the processes in it. Close it, or dispose of it; one that is
+ * forgotten is closed by the garbage collector, with a warning.
+ * @see namespaces(7), user_namespaces(7), ioctl_nsfs(2)
+ */
+export class UserNamespace implements Disposable {
+	readonly #descriptor: Descriptor;
+	#identity: { device: bigint; inode: bigint; id: bigint } | undefined;
+	#known: Known | undefined;
+
+	private constructor(descriptor: Descriptor, known: Known | undefined) {
+		this.#descriptor = descriptor;
+		this.#known = known;
+	}
+
+	static {
+		adoptNamespace = (descriptor, known) => new UserNamespace(descriptor, known);
+	}
+
+	/**
+	 * Makes a new namespace, every time: `Handles` is the cache. Rejects with `ERR_USERNS_INVALID_MAPPING`,
+	 * `ERR_USERNS_UNMAPPED_ID`, `ERR_USERNS_LIMIT` (after some 200 ms of trying) or `ERR_USERNS_CREATE`; with an
+	 * AbortError when the signal aborts, and then nothing is left.
+	 */
+	static async create(
+		mapping: MappingInput,
+		options?: CreateOptions & { signal?: AbortSignal },
+	): Promise<UserNamespace> {
+		const { setgroups, signal } = checkCreateOptions("UserNamespace.create", options, [
+			"setgroups",
+			"signal",
+		]);
+		const wanted = Mapping.from(mapping);
+		if (signal?.aborted) throw abortError(signal);
+		const made = createDescriptor(wanted, setgroups, WHAT);
+		const descriptor = await abortable(made, signal, (late) => late.close());
+		return new UserNamespace(descriptor, { mapping: wanted, setgroups });
+	}
+
+	/** As `create`, on the calling thread. */
+	static createSync(mapping: MappingInput, options?: CreateOptions): UserNamespace {
+		const { setgroups } = checkCreateOptions("UserNamespace.createSync", options, ["setgroups"]);
+		const wanted = Mapping.from(mapping);
+		return new UserNamespace(createDescriptorSync(wanted, setgroups, WHAT), { mapping: wanted, setgroups });
+	}
+
+	/**
+	 * Opens the user namespace of a process (a number: its pid in the caller's pid namespace), or the one that a path
+	 * leads to (/proc/PID/ns/user, or a file that a namespace is mounted on). Throws `ERR_USERNS_OPEN`, or
+	 * `ERR_USERNS_NOT_A_USER_NAMESPACE` for anything else; nothing else is ever opened, only looked at.
+	 */
+	static open(target: number | string): UserNamespace {
+		if (typeof target === "number") return UserNamespace.#openPid(target);
+		if (typeof target === "string") return UserNamespace.#openPath(target);
+		throw invalidArgument(`UserNamespace.open: the target must be a pid or a path, not ${show(target)}`);
+	}
+
+	static #openPid(pid: number): UserNamespace {
+		if (!Number.isInteger(pid) || pid < 1 || pid > 0x7fffffff) {
+			throw invalidArgument(
+				`UserNamespace.open: a pid must be a whole number from 1 to 2147483647, not ${show(pid)}`,
+			);
+		}
+		const outcome = native().openPid(pid);
+		if (outcome.error < 0) throw openError(`cannot open the user namespace of process ${pid}`, outcome);
+		return new UserNamespace(new Descriptor(outcome.fd, WHAT), knownFrom(outcome));
+	}
+
+	static #openPath(path: string): UserNamespace {
+		if (path === "" || path.includes("\0")) {
+			throw invalidArgument(`UserNamespace.open: a path must be a text without NUL, not ${show(path)}`);
+		}
+		const outcome = native().openPath(path);
+		if (outcome.error < 0) throw openError(`cannot open the user namespace at ${show(path)}`, outcome);
+		return new UserNamespace(new Descriptor(outcome.fd, WHAT), undefined);
+	}
+
+	/** The descriptor's number: close-on-exec, owned by this object. Throws `ERR_USERNS_CLOSED` after `close()`. */
+	get fd(): number {
+		return this.#descriptor.fd;
+	}
+
+	/** st_ino, the number that lsns(8) prints. The kernel gives it to another namespace once this one is gone. */
+	get inode(): number {
+		return Number(this.#identify().inode);
+	}
+
+	/** NS_GET_ID: never given to another namespace until the next boot. Undefined before Linux 6.18. */
+	get id(): bigint | undefined {
+		const { id } = this.#identify();
+		return id === 0n ? undefined : id;
+	}
+
+	get closed(): boolean {
+		return this.#descriptor.closed;
+	}
+
+	/** Another descriptor of the same namespace, with a life of its own. */
+	dup(): UserNamespace {
+		return new UserNamespace(this.#descriptor.dup(), this.#known);
+	}
+
+	/** True when both are the same namespace. While both are held, device and inode cannot mislead. */
+	equals(other: UserNamespace): boolean {
+		if (!(other instanceof UserNamespace)) {
+			throw invalidArgument(`UserNamespace.equals: the other must be a UserNamespace, not ${show(other)}`);
+		}
+		const a = this.#identify();
+		const b = other.#identify();
+		return a.device === b.device && a.inode === b.inode && a.id === b.id;
+	}
+
+	/**
+	 * The mapping, as seen from the caller's own user namespace. Known without asking for a namespace that was created
+	 * here or opened by a pid; otherwise read back through a process that joins, which needs CAP_SYS_ADMIN in the
+	 * namespace. A namespace whose maps were not written yet has an empty one.
+	 */
+	async mapping(): Promise<Mapping> {
+		return (await this.#read()).mapping;
+	}
+
+	/** As `mapping`, on the calling thread. */
+	mappingSync(): Mapping {
+		return this.#readSync().mapping;
+	}
+
+	/** Whether setgroups(2) is allowed inside: the file /proc/PID/setgroups. Asked as `mapping` is. */
+	async setgroups(): Promise<"deny" | "allow"> {
+		return (await this.#read()).setgroups;
+	}
+
+	/** The uid that created it, in the caller's namespace; the overflow uid (65534) when it has none there. */
+	ownerUid(): number {
+		const uid = native().ownerUid(this.fd);
+		if (uid < 0) {
+			throw kernelError("ERR_USERNS_DESCRIPTOR", "cannot tell who owns the user namespace", {
+				error: uid,
+				step: "owner",
+			});
+		}
+		return uid;
+	}
+
+	/**
+	 * The parent namespace; undefined when there is none that the caller may see, which is so for the initial
+	 * namespace and for the caller's own.
+	 */
+	parent(): UserNamespace | undefined {
+		const outcome = native().parent(this.fd);
+		if (outcome.error === ERRNO.EPERM) return undefined;
+		if (outcome.error < 0) {
+			throw kernelError("ERR_USERNS_DESCRIPTOR", "cannot open the parent of the user namespace", outcome);
+		}
+		return new UserNamespace(new Descriptor(outcome.fd, WHAT), undefined);
+	}
+
+	/** Closes the descriptor; a second call does nothing. The namespace lives on while others hold it. */
+	close(): void {
+		this.#descriptor.close();
+	}
+
+	[Symbol.dispose](): void {
+		this.close();
+	}
+
+	#identify(): { device: bigint; inode: bigint; id: bigint } {
+		const fd = this.fd;
+		if (this.#identity !== undefined) return this.#identity;
+		const answer = native().identify(fd);
+		if (typeof answer === "number") {
+			throw kernelError("ERR_USERNS_DESCRIPTOR", "cannot identify the user namespace", {
+				error: answer,
+				step: "identify",
+			});
+		}
+		const [device, inode, id] = answer;
+		this.#identity = { device, inode, id };
+		return this.#identity;
+	}
+
+	async #read(): Promise<Known> {
+		const fd = this.fd;
+		if (this.#known !== undefined) return this.#known;
+		// The work in the thread pool needs a descriptor that nobody closes meanwhile: its number may be another's then.
+		const held = native().duplicate(fd);
+		if (held.error < 0) throw readError(held);
+		try {
+			return this.#learn(await native().readMaps(held.fd, joinHelper(), true));
+		} finally {
+			native().close(held.fd);
+		}
+	}
+
+	#readSync(): Known {
+		const fd = this.fd;
+		return this.#known ?? this.#learn(native().readMaps(fd, joinHelper(), false));
+	}
+
+	#learn(outcome: Outcome): Known {
+		if (outcome.error < 0) throw readError(outcome);
+		const read = parseMaps(outcome);
+		if (isComplete(read.mapping)) this.#known = read;
+		return read;
+	}
+}
+
+function parseMaps({ uidMap = "", gidMap = "", setgroups = "" }: Outcome): Known {
+	return {
+		mapping: Mapping.fromProc(uidMap, gidMap),
+		setgroups: setgroups.startsWith("allow") ? "allow" : "deny",
+	};
+}
+
+/** A kind that is empty may still be written by whoever makes the namespace. */
+function isComplete(mapping: Mapping): boolean {
+	return mapping.uidMappings.length > 0 && mapping.gidMappings.length > 0;
+}
+
+function knownFrom(outcome: Outcome): Known | undefined {
+	const read = parseMaps(outcome);
+	return isComplete(read.mapping) ? read : undefined;
+}
+
+function openError(tried: string, outcome: Outcome): UsernsError {
+	if (outcome.error === ERRNO.EMEDIUMTYPE) {
+		return new UsernsError("ERR_USERNS_NOT_A_USER_NAMESPACE", `${tried}: it is something else`, {
+			hint: "Name a file such as /proc/PID/ns/user, or one that a user namespace is mounted on.",
+			step: "opening the path",
+		});
+	}
+	return kernelError("ERR_USERNS_OPEN", tried, outcome, { hint: openHints[outcome.error] });
+}
+
+const openHints: Record<number, string> = {
+	[ERRNO.EACCES]: "Looking into another's process needs its uid, or CAP_SYS_PTRACE in its user namespace.",
+	[ERRNO.EPERM]: "Looking into another's process needs its uid, or CAP_SYS_PTRACE in its user namespace.",
+	[ERRNO.ESRCH]: "The process has ended, or is not in this pid namespace.",
+	[ERRNO.ENOENT]: "Nothing is there: the process has ended, or the path has a mistake.",
+	[ERRNO.EAGAIN]: "The process moved to another user namespace at that moment: try again.",
+	[ERRNO.EINVAL]: "That number is a thread, not a process: give the pid of its process.",
+};
+
+function readError(outcome: Outcome): UsernsError {
+	return kernelError("ERR_USERNS_READ_MAPPING", "cannot read the mapping of the user namespace", outcome, {
+		hint: outcome.step === "join" || outcome.step === "execute" ? joinHints[outcome.error] : undefined,
+	});
+}
+
+const joinHints: Record<number, string> = {
+	[ERRNO.EPERM]:
+		"A process has to join the namespace to see its maps, which needs CAP_SYS_ADMIN in it: its owner and its ancestors' root have that. Opening it by a pid needs no joining.",
+	[ERRNO.ENOENT]:
+		'The program userns-join is missing beside the add-on: compile it with "node scripts/build-native.mjs".',
+	[ERRNO.EACCES]:
+		"The program userns-join may not be executed: is the package on a file system mounted noexec?",
+};

@@ -1,0 +1,109 @@
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { UsernsError } from "../errors.ts";
+
+/** What the C part answers (native/outcome.h). It throws only for arguments that should never have reached it. */
+export interface Outcome {
+	/** 0, or the negative errno of the step that failed. */
+	error: number;
+	/** The step, a key of the table in steps.ts. */
+	step?: string;
+	/** A new descriptor that this environment owns, or −1. */
+	fd: number;
+	/** As in mountinfo; 0 when there is none. */
+	mountId: number;
+	uidMap?: string;
+	gidMap?: string;
+	setgroups?: string;
+}
+
+/** The C part, one to one (native/binding.c). Descriptors are numbers here; `later` gives a promise. */
+export interface NativeSurface {
+	create(uidMap: string, gidMap: string, setgroups: string, later: false): Outcome;
+	create(uidMap: string, gidMap: string, setgroups: string, later: true): Promise<Outcome>;
+	readMaps(fd: number, helper: string, later: false): Outcome;
+	readMaps(fd: number, helper: string, later: true): Promise<Outcome>;
+	mount(
+		sourceFd: number,
+		source: string | null,
+		target: string | null,
+		ns: number,
+		recursive: boolean,
+		recursiveIdmap: boolean,
+		set: number,
+		clear: number,
+		propagation: number,
+		later: true,
+	): Promise<Outcome>;
+	openPath(path: string): Outcome;
+	openPid(pid: number): Outcome;
+	duplicate(fd: number): Outcome;
+	parent(fd: number): Outcome;
+	/** 0, or −EBADF for a descriptor that this environment does not own. */
+	close(fd: number): number;
+	/** [st_dev, st_ino, NS_GET_ID or 0], or a negative errno. */
+	identify(fd: number): [bigint, bigint, bigint] | number;
+	/** The uid, or a negative errno. */
+	ownerUid(fd: number): number;
+	/** The mount whose root the path leads to: a descriptor of it and its number. */
+	openMount(path: string): Outcome;
+	/** 0 or a negative errno. */
+	detach(fd: number): number;
+	pin(fd: number, path: string): Outcome;
+}
+
+let loaded: { surface: NativeSurface; joinHelper: string } | undefined;
+
+/**
+ * The folder of the compiled files: in the package's root, wherever this module was compiled to. Node's own module
+ * resolution is not asked, since this must work from a bundle of the package's files too.
+ */
+function findFolder(): string {
+	const name = join("build", `linux-${process.arch}`);
+	let folder = dirname(fileURLToPath(import.meta.url));
+	for (;;) {
+		if (existsSync(join(folder, "package.json"))) return join(folder, name);
+		const above = dirname(folder);
+		if (above === folder) return name;
+		folder = above;
+	}
+}
+
+function load(): { surface: NativeSurface; joinHelper: string } {
+	if (process.platform !== "linux") {
+		throw new UsernsError(
+			"ERR_USERNS_UNSUPPORTED_PLATFORM",
+			`user namespaces are a part of Linux, and this is ${process.platform}`,
+			{ hint: "Mapping works everywhere; call the rest on Linux only." },
+		);
+	}
+	const folder = findFolder();
+	const file = join(folder, "userns.node");
+	try {
+		const surface = createRequire(import.meta.url)(file) as NativeSurface;
+		return { surface, joinHelper: join(folder, "userns-join") };
+	} catch (cause) {
+		throw new UsernsError(
+			"ERR_USERNS_NATIVE_MISSING",
+			`the compiled part of the package does not load: ${file}`,
+			{
+				hint: `Compile it with "node scripts/build-native.mjs" in the package's folder; it needs a C compiler and node-api-headers.`,
+				cause,
+			},
+		);
+	}
+}
+
+/** The C part, loaded at its first use: importing the package must work everywhere. */
+export function native(): NativeSurface {
+	loaded ??= load();
+	return loaded.surface;
+}
+
+/** The static program that joins a namespace for readMaps(). */
+export function joinHelper(): string {
+	loaded ??= load();
+	return loaded.joinHelper;
+}

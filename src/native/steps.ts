@@ -1,0 +1,86 @@
+import { describeErrno, UsernsError, type UsernsErrorCode, type UsernsErrorDetails } from "../errors.ts";
+import type { Outcome } from "./load.ts";
+
+/** For each step that the C part names: the words for people, and the system call that said no. */
+const steps: Record<string, readonly [words: string, syscall: string]> = {
+	clone: ["starting the process", "clone"],
+	proc: ["finding the process in /proc", "openat2"],
+	uid_map: ["the process's uid_map", "write"],
+	gid_map: ["the process's gid_map", "write"],
+	setgroups: ["the process's setgroups file", "write"],
+	namespace: ["opening the process's user namespace", "ioctl"],
+	pidfd: ["finding the process", "pidfd_open"],
+	open: ["opening the path", "open"],
+	duplicate: ["duplicating the descriptor", "fcntl"],
+	parent: ["opening the parent namespace", "ioctl"],
+	identify: ["looking at the descriptor", "fstat"],
+	owner: ["asking for the owner", "ioctl"],
+	execute: ["executing userns-join", "execveat"],
+	socketpair: ["making a socket pair", "socketpair"],
+	join: ["joining the namespace", "setns"],
+	open_tree: ["copying the source's mount", "open_tree"],
+	mount_setattr: ["setting the map and the attributes", "mount_setattr"],
+	statx: ["looking at the mount", "statx"],
+	target: ["opening the target", "open"],
+	move_mount: ["attaching the mount", "move_mount"],
+	propagation: ["setting the propagation of the attached mount", "mount_setattr"],
+	umount: ["taking the mount off", "umount2"],
+	own: ["keeping the descriptor", "malloc"],
+	cancelled: ["waiting for a thread", "none"],
+};
+
+/** A failure that the kernel told of, as an error: what was tried, the step, the kernel's own word, what to do. */
+export function kernelError(
+	code: UsernsErrorCode,
+	tried: string,
+	outcome: Pick<Outcome, "error" | "step">,
+	details: Pick<UsernsErrorDetails, "hint" | "mapping"> = {},
+): UsernsError {
+	const [words, syscall] = steps[outcome.step ?? ""] ?? [outcome.step ?? "a step", outcome.step];
+	return new UsernsError(code, `${tried}: ${words}: ${describeErrno(outcome.error)}`, {
+		...details,
+		hint: details.hint ?? generalHint(outcome.error),
+		errno: outcome.error,
+		syscall,
+		step: words,
+	});
+}
+
+/** What helps whatever was tried. */
+function generalHint(error: number): string | undefined {
+	switch (error) {
+		case ERRNO.EMFILE:
+			return "This process has as many descriptors open as it may (RLIMIT_NOFILE, ulimit -n): close some or raise the limit.";
+		case ERRNO.ENFILE:
+			return "The machine has as many files open as it may: see /proc/sys/fs/file-max.";
+		case ERRNO.ENOMEM:
+			return "The kernel is short of memory, or the pid namespace of this process has lost its init.";
+		case ERRNO.ENOSYS:
+			return "The kernel is too old, or a seccomp filter hides the call (as some container engines' do).";
+		default:
+			return undefined;
+	}
+}
+
+/** The few errnos that this package decides by, negative as everywhere. */
+export const ERRNO = {
+	EPERM: -1,
+	ENOENT: -2,
+	ESRCH: -3,
+	EAGAIN: -11,
+	ENOMEM: -12,
+	EACCES: -13,
+	EBUSY: -16,
+	EEXIST: -17,
+	EXDEV: -18,
+	ENOTDIR: -20,
+	EINVAL: -22,
+	ENFILE: -23,
+	EMFILE: -24,
+	ENOSPC: -28,
+	EROFS: -30,
+	ENOSYS: -38,
+	ELOOP: -40,
+	EUSERS: -87,
+	EMEDIUMTYPE: -124,
+} as const;
