@@ -1,17 +1,31 @@
 #!/usr/bin/env node
+import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
-import { FAILED, printFailure, WRONG_USAGE } from "./output.ts";
+import { FAILED, isWrongUsage, printFailure, WRONG_USAGE } from "./output.ts";
 
 /** A command's file: imported only when its command is called, so that each starts as fast as it can. */
 export interface CommandModule {
 	define(command: Command): void;
 }
 
-const commands: Record<string, { summary: string; load: () => Promise<CommandModule> }> = {};
+const commands: Record<string, { summary: string; load: () => Promise<CommandModule> }> = {
+	mount: { summary: "show files under other owners", load: () => import("./mount.ts") },
+	umount: { summary: "take such a mount, or a kept namespace, away", load: () => import("./umount.ts") },
+	create: { summary: "make a user namespace and keep it at a path", load: () => import("./create.ts") },
+	show: { summary: "show the mapping of a process or namespace", load: () => import("./show.ts") },
+};
+
+function version(): string {
+	const text = readFileSync(new URL("../../../package.json", import.meta.url), "utf8");
+	return (JSON.parse(text) as { version: string }).version;
+}
 
 async function main(args: readonly string[]): Promise<void> {
 	const program = new Command("userns")
 		.description("Linux user namespaces and ID-mapped mounts: other owners, nothing chowned.")
+		.version(version(), "-V, --version", "print the version")
+		.helpOption("-h, --help", "print this help")
+		.helpCommand("help [command]", "print the help of a command")
 		.enablePositionalOptions()
 		.showHelpAfterError(false)
 		.exitOverride()
@@ -24,7 +38,10 @@ async function main(args: readonly string[]): Promise<void> {
 		});
 	const called = args.find((arg) => !arg.startsWith("-"));
 	for (const [name, { summary, load }] of Object.entries(commands)) {
-		const command = program.command(name).summary(summary).description(summary);
+		const command = program
+			.command(name)
+			.summary(summary)
+			.description(`${summary[0]?.toUpperCase()}${summary.slice(1)}.`);
 		if (name === called) (await load()).define(command);
 	}
 	if (args.length === 0) {
@@ -43,6 +60,6 @@ try {
 		process.exitCode = error.exitCode === 0 ? 0 : WRONG_USAGE;
 	} else {
 		printFailure(error, args.includes("--json"));
-		process.exitCode = FAILED;
+		process.exitCode = isWrongUsage(error) ? WRONG_USAGE : FAILED;
 	}
 }

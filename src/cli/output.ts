@@ -1,8 +1,16 @@
-import { UsernsError } from "../index.ts";
+import { type IdMap, type Mapping, UsernsError } from "../index.ts";
 
 /** Exit statuses of the command: 0 done, 1 failed, 2 wrong usage. */
 export const FAILED = 1;
 export const WRONG_USAGE = 2;
+
+/** True when the words of the call were wrong, so that nothing was tried. */
+export function isWrongUsage(error: unknown): boolean {
+	return (
+		error instanceof UsernsError &&
+		(error.code === "ERR_USERNS_INVALID_ARGUMENT" || error.code === "ERR_USERNS_INVALID_MAPPING")
+	);
+}
 
 /** Prints a result: with --json as one JSON value on standard output, otherwise the lines that `text` makes. */
 export function print(json: boolean | undefined, value: unknown, text: () => string): void {
@@ -37,4 +45,39 @@ export function table(rows: readonly (readonly string[])[]): string {
 			.join("  ")
 			.trimEnd();
 	return rows.map(line).join("\n");
+}
+
+/** For every command that takes --map. */
+export const MAP_HELP = `
+MAP is [u:|g:|b:]containerID:hostID:size[,…]: u: for user IDs, g: for group IDs,
+b: or nothing for both. In a namespace, containerID is the ID inside and hostID
+the ID outside; for a mount, containerID is the ID on disk and hostID the ID
+visible through the mount. 0:100000:65536 shows what root owns on disk as owned
+by 100000.`;
+
+/** The two columns of a mapping under headings that fit the use, both kinds as one where they are the same. */
+export function mappingLines(mapping: Mapping, first: string, second: string): string[] {
+	const { uidMappings, gidMappings } = mapping;
+	const rows: string[][] = [["", first, second, "IDs"]];
+	if (sameRows(uidMappings, gidMappings)) rows.push(...rangeRows("uid, gid", uidMappings));
+	else rows.push(...rangeRows("uid", uidMappings), ...rangeRows("gid", gidMappings));
+	return table(rows).split("\n");
+}
+
+function sameRows(a: readonly Readonly<IdMap>[], b: readonly Readonly<IdMap>[]): boolean {
+	return a.length === b.length && JSON.stringify(a) === JSON.stringify(b);
+}
+
+function rangeRows(kind: string, extents: readonly Readonly<IdMap>[]): string[][] {
+	if (extents.length === 0) return [[kind, "none", "none", "0"]];
+	return extents.map(({ containerID, hostID, size }, index) => [
+		index === 0 ? kind : "",
+		range(containerID, size),
+		range(hostID, size),
+		`${size}`,
+	]);
+}
+
+function range(first: number, size: number): string {
+	return size === 1 ? `${first}` : `${first}–${first + size - 1}`;
 }

@@ -1,0 +1,42 @@
+import type { Command } from "commander";
+import { UserNamespace } from "../index.ts";
+import { mappingLines, print, table } from "./output.ts";
+
+export function define(command: Command): void {
+	command
+		.argument("<target>", "a pid, or a path such as /proc/PID/ns/user")
+		.option("--json", "print the result as JSON")
+		.addHelpText("after", "\nDigits alone are a pid; write ./123 for a file of that name.")
+		.action((target: string, { json }: { json?: boolean }) => show(target, json));
+}
+
+async function show(target: string, json: boolean | undefined): Promise<void> {
+	const namespace = UserNamespace.open(/^\d+$/.test(target) ? Number(target) : target);
+	try {
+		const parent = namespace.parent();
+		const facts = {
+			target,
+			inode: namespace.inode,
+			id: namespace.id === undefined ? null : Number(namespace.id),
+			parentInode: parent?.inode ?? null,
+			ownerUid: namespace.ownerUid(),
+			setgroups: await namespace.setgroups(),
+			mapping: await namespace.mapping(),
+		};
+		parent?.close();
+		print(json, facts, () =>
+			[
+				table([
+					["inode", `${facts.inode}`],
+					["id", facts.id === null ? "unknown before Linux 6.18" : `${facts.id}`],
+					["parent", facts.parentInode === null ? "none to be seen" : `inode ${facts.parentInode}`],
+					["owner", `uid ${facts.ownerUid}`],
+					["setgroups", facts.setgroups],
+				]),
+				...mappingLines(facts.mapping, "inside", "outside"),
+			].join("\n"),
+		);
+	} finally {
+		namespace.close();
+	}
+}
