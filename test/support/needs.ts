@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 
 /** Looks for one thing that a test can need; answers why it is not there, or undefined when it is. */
 const checks: Record<string, () => string | undefined> = {
@@ -7,9 +8,17 @@ const checks: Record<string, () => string | undefined> = {
 	/** Set by scripts/test.mjs when it made a mount namespace for the tests, so that no mount can outlive them. */
 	mounts: () =>
 		process.env.USERNS_PRIVATE_MOUNTS === "1" ? undefined : "no mount namespace of its own (needs root)",
+	user: () =>
+		spawnSync("true", { uid: OTHER_UID, gid: OTHER_UID }).status === 0
+			? undefined
+			: "cannot become another user",
+	loop: () => (existsSync("/dev/loop-control") ? undefined : "no loop devices"),
 };
 
-export type Need = "linux" | "root" | "mounts" | `tool:${string}`;
+/** An ordinary user's IDs, without a name: nothing on the machine has to be changed for it. */
+export const OTHER_UID = 54321;
+
+export type Need = "linux" | "root" | "mounts" | "user" | "loop" | `tool:${string}`;
 
 function missing(need: Need): string | undefined {
 	if (need.startsWith("tool:")) {

@@ -1,0 +1,86 @@
+import { type SpawnSyncOptions, spawnSync } from "node:child_process";
+import { chmodSync, cpSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The project's folder, from dist/test/support. */
+export const root: string = fileURLToPath(new URL("../../..", import.meta.url));
+
+let copy: string | undefined;
+
+/** A copy of what was built that every user can read: the checkout may lie below a home that nobody else may enter. */
+export function packageForAll(): string {
+	if (copy !== undefined) return copy;
+	const folder = mkdtempSync(join(tmpdir(), "userns-package-"));
+	chmodSync(folder, 0o755);
+	for (const part of ["package.json", "dist/src", "build"]) {
+		cpSync(join(root, part), join(folder, part), { recursive: true });
+	}
+	process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+	copy = folder;
+	return folder;
+}
+
+export interface ScriptOptions extends Pick<SpawnSyncOptions, "uid" | "gid" | "stdio"> {
+	/** Programs with their arguments that run Node: `["nsenter", "--user=…"]`. */
+	prefix?: readonly string[];
+	nodeFlags?: readonly string[];
+	env?: Record<string, string>;
+}
+
+export interface ScriptResult {
+	status: number | null;
+	stdout: string;
+	stderr: string;
+}
+
+/**
+ * Runs a module in a process of its own, where it finds the package as `userns` and prints its findings as JSON.
+ */
+export function runScript(body: string, options: ScriptOptions = {}): ScriptResult {
+	const { prefix = [], nodeFlags = [], env = {}, ...rest } = options;
+	const index = join(packageForAll(), "dist/src/index.js");
+	const code = `const userns = await import(${JSON.stringify(index)});\n${body}`;
+	const [command = process.execPath, ...args] = [
+		...prefix,
+		process.execPath,
+		...nodeFlags,
+		"--input-type=module",
+		"-e",
+		code,
+	];
+	const result = spawnSync(command, args, {
+		cwd: "/",
+		encoding: "utf8",
+		maxBuffer: 1 << 26,
+		timeout: 50_000,
+		env: { ...process.env, ...env },
+		...rest,
+	});
+	if (result.error) throw result.error;
+	return { status: result.status, stdout: String(result.stdout), stderr: String(result.stderr) };
+}
+
+/** As runScript, and reads what the script printed; a script that fails makes the test fail with its words. */
+export function ask<T>(body: string, options: ScriptOptions = {}): T {
+	const { status, stdout, stderr } = runScript(body, options);
+	if (status !== 0) throw new Error(`the script ended with status ${status}: ${stderr}${stdout}`);
+	return JSON.parse(stdout) as T;
+}
+
+/** Runs the command as a user would. */
+export function userns(...args: string[]): ScriptResult {
+	const result = spawnSync(process.execPath, [join(root, "dist/src/cli/main.js"), ...args], {
+		encoding: "utf8",
+	});
+	return { status: result.status, stdout: result.stdout, stderr: result.stderr };
+}
+
+/** Runs a program and answers its standard output; throws its standard error when it fails. */
+export function sh(command: string, ...args: string[]): string {
+	const result = spawnSync(command, args, { encoding: "utf8" });
+	if (result.error) throw result.error;
+	if (result.status !== 0) throw new Error(`${command} ${args.join(" ")}: ${result.stderr}`);
+	return result.stdout;
+}

@@ -1,0 +1,56 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { sh } from "./child.ts";
+
+/** A folder with a fresh tmpfs on it, and everything below unmounted and removed at the end. */
+export async function withTmpfs(body: (folder: string) => void | Promise<void>): Promise<void> {
+	const folder = mkdtempSync(join(tmpdir(), "userns-test-"));
+	sh("mount", "-t", "tmpfs", "userns-test", folder);
+	try {
+		await body(folder);
+	} finally {
+		sh("umount", "-R", "-l", folder);
+		rmSync(folder, { recursive: true });
+	}
+}
+
+/** A folder with a fresh ext4 in a loop device on it. */
+export async function withExt4(body: (folder: string) => void | Promise<void>): Promise<void> {
+	await withTmpfs(async (folder) => {
+		const image = join(folder, "image");
+		const target = join(folder, "ext4");
+		writeFileSync(image, "");
+		sh("truncate", "-s", "16M", image);
+		sh("mkfs.ext4", "-q", image);
+		mkdirSync(target);
+		sh("mount", "-o", "loop", image, target);
+		await body(target);
+		sh("umount", target);
+	});
+}
+
+export function mkdirs(folder: string, ...names: string[]): string[] {
+	return names.map((name) => {
+		const path = join(folder, name);
+		if (!existsSync(path)) mkdirSync(path, { recursive: true });
+		return path;
+	});
+}
+
+/** The fields of the topmost mount at a path in /proc/self/mountinfo, or undefined. */
+export function mountAt(
+	path: string,
+): { id: number; options: string[]; optional: string[]; type: string } | undefined {
+	const lines = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
+	const line = lines.filter((text) => text.split(" ")[4] === path).at(-1);
+	if (line === undefined) return undefined;
+	const [left = "", right = ""] = line.split(" - ");
+	const fields = left.split(" ");
+	return {
+		id: Number(fields[0]),
+		options: (fields[5] ?? "").split(","),
+		optional: fields.slice(6),
+		type: right.split(" ")[0] ?? "",
+	};
+}

@@ -1,0 +1,85 @@
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { mountIdmapped, pin, UserNamespace, type UsernsError, unmount } from "../../src/index.ts";
+import { sh } from "../support/child.ts";
+import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root", "mounts"] as const;
+
+function refused(message: RegExp): (error: UsernsError) => boolean {
+	return (error) => {
+		assert.match(error.message, message);
+		assert.match(error.code, /^ERR_USERNS_(UNMOUNT|PIN)$/);
+		assert.ok(error.hint);
+		return true;
+	};
+}
+
+test("a pinned namespace outlives every descriptor, and ends with unmount", { needs }, () =>
+	withTmpfs(async (folder) => {
+		const path = join(folder, "ns");
+		const made = UserNamespace.createSync("0:100000:65536");
+		const { id, inode } = made;
+		pin(made, path);
+		made.close();
+		assert.equal(mountAt(path)?.type, "nsfs");
+		assert.deepEqual(mountAt(path)?.optional, []);
+		const again = UserNamespace.open(path);
+		assert.equal(again.inode, inode);
+		assert.equal(again.id, id);
+		assert.equal((await again.mapping()).id, "0:100000:65536");
+		again.close();
+		assert.deepEqual(unmount(path), { path, kind: "user namespace" });
+		assert.equal(existsSync(path), false);
+	}),
+);
+
+test("pin leaves a file that is there as it is, and nothing half-made", { needs }, () =>
+	withTmpfs((folder) => {
+		const ns = UserNamespace.createSync("0:100000:65536");
+		const taken = join(folder, "taken");
+		writeFileSync(taken, "data");
+		assert.throws(() => pin(ns, taken), refused(/EEXIST/));
+		assert.equal(readFileSync(taken, "utf8"), "data");
+		assert.throws(() => pin(ns, join(folder, "none/ns")), refused(/ENOENT/));
+		assert.throws(() => pin(ns, "/proc/ns"), refused(/cannot keep/));
+		ns.close();
+	}),
+);
+
+test("unmount takes ID-mapped mounts and pinned namespaces, and refuses everything else", { needs }, () =>
+	withTmpfs(async (folder) => {
+		const [source = "", target = ""] = mkdirs(folder, "source", "target");
+		mkdirs(source, "inner");
+		const mount = await mountIdmapped({ source, target, mapping: "0:100000:65536" });
+		mount.close();
+		// Inside a mount is not the mount: nothing may be unmounted that was not named.
+		assert.throws(() => unmount(join(target, "inner")), refused(/cannot unmount/));
+		assert.ok(mountAt(target));
+		assert.throws(
+			() => unmount(folder),
+			refused(/neither an ID-mapped mount nor a user namespace, but a mount of tmpfs/),
+		);
+		assert.throws(() => unmount(source), refused(/cannot unmount/));
+		assert.throws(() => unmount(join(folder, "none")), refused(/ENOENT/));
+		sh("mount", "-t", "tmpfs", "inner", join(target, "inner"));
+		assert.throws(() => unmount(target), refused(/something else was mounted/));
+		assert.ok(mountAt(join(target, "inner")));
+		assert.deepEqual(unmount(target, { recursive: true }), { path: target, kind: "idmapped mount" });
+		assert.equal(mountAt(target), undefined);
+		assert.equal(mountAt(join(target, "inner")), undefined);
+	}),
+);
+
+test("blanks and line ends in a path are no trouble", { needs }, () =>
+	withTmpfs(async (folder) => {
+		const target = join(folder, "a b\tc\nd\\e");
+		mkdirSync(target);
+		const mount = await mountIdmapped({ source: folder, target, mapping: "0:1:1" });
+		mount.close();
+		unmount(target);
+		assert.ok(!readFileSync("/proc/self/mountinfo", "utf8").includes("idmapped"));
+	}),
+);

@@ -1,0 +1,188 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+	closeSync,
+	mkdtempSync,
+	openSync,
+	readFileSync,
+	readlinkSync,
+	rmSync,
+	statSync,
+	writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { UserNamespace, UsernsError } from "../../src/index.ts";
+import { ask } from "../support/child.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root"] as const;
+
+function code(expected: string, message?: RegExp): (error: unknown) => boolean {
+	return (error) => {
+		assert.ok(error instanceof UsernsError, String(error));
+		assert.equal(error.code, expected);
+		assert.ok(error.hint, "every error of this kind says what to do");
+		if (message) assert.match(error.message, message);
+		return true;
+	};
+}
+
+/** A process in a user namespace of its own, made by unshare(1). */
+async function unshared(): Promise<{ pid: number; end: () => Promise<void> }> {
+	const child = spawn("unshare", ["--user", "sh", "-c", "echo ready; exec sleep 1000"], {
+		stdio: ["ignore", "pipe", "inherit"],
+	});
+	await once(child.stdout, "data");
+	const end = async () => {
+		child.kill("SIGKILL");
+		if (child.exitCode === null && child.signalCode === null) await once(child, "close");
+	};
+	return { pid: child.pid as number, end };
+}
+
+test("opens the namespace of a process by its pid, with its mapping", {
+	needs: [...needs, "tool:unshare"],
+}, async () => {
+	const { pid, end } = await unshared();
+	writeFileSync(`/proc/${pid}/uid_map`, "0 100000 5");
+	writeFileSync(`/proc/${pid}/gid_map`, "0 200000 6");
+	const ns = UserNamespace.open(pid);
+	assert.equal(ns.inode, Number(/\d+/.exec(readlinkSync(`/proc/${pid}/ns/user`))?.[0]));
+	const byPath = UserNamespace.open(`/proc/${pid}/ns/user`);
+	assert.ok(ns.equals(byPath));
+	await end();
+	// The process is gone, and its number may be another's: what was read belongs to the descriptor.
+	assert.deepEqual((await ns.mapping()).toJSON(), (await byPath.mapping()).toJSON());
+	assert.deepEqual((await ns.mapping()).uidMappings, [{ containerID: 0, hostID: 100000, size: 5 }]);
+	assert.deepEqual((await ns.mapping()).gidMappings, [{ containerID: 0, hostID: 200000, size: 6 }]);
+	ns.close();
+	byPath.close();
+});
+
+test("a mapping that is written after the namespace was opened is seen", {
+	needs: [...needs, "tool:unshare"],
+}, async () => {
+	const { pid, end } = await unshared();
+	const ns = UserNamespace.open(pid);
+	assert.equal((await ns.mapping()).id, "");
+	writeFileSync(`/proc/${pid}/uid_map`, "0 100 1");
+	assert.equal((await ns.mapping()).id, "u:0:100:1");
+	writeFileSync(`/proc/${pid}/gid_map`, "0 100 1");
+	assert.equal(ns.mappingSync().id, "0:100:1");
+	await end();
+	ns.close();
+});
+
+test("its own namespace has a mapping too, and no parent to be seen", { needs }, async () => {
+	const own = UserNamespace.open(process.pid);
+	const byPath = UserNamespace.open("/proc/self/ns/user");
+	const [first = "", second = "", size = ""] = readFileSync("/proc/self/uid_map", "utf8").trim().split(/\s+/);
+	const expected = [{ containerID: Number(first), hostID: Number(second), size: Number(size) }];
+	assert.deepEqual((await own.mapping()).uidMappings, expected);
+	assert.deepEqual((await byPath.mapping()).uidMappings, expected);
+	assert.equal(own.parent(), undefined);
+	own.close();
+	byPath.close();
+});
+
+test("inode, id, owner and parent are the kernel's", { needs }, () => {
+	const ns = UserNamespace.createSync("0:100000:65536");
+	const st = statSync(`/proc/self/fd/${ns.fd}`);
+	assert.equal(ns.inode, st.ino);
+	assert.equal(ns.ownerUid(), process.geteuid?.());
+	const parent = ns.parent() as UserNamespace;
+	assert.equal(parent.inode, statSync("/proc/self/ns/user").ino);
+	const another = UserNamespace.createSync("0:100000:65536");
+	if (ns.id !== undefined) assert.ok((another.id as bigint) > ns.id);
+	assert.ok(!another.equals(ns));
+	for (const each of [ns, parent, another]) each.close();
+});
+
+test("a dup lives and dies on its own", { needs }, async () => {
+	const ns = UserNamespace.createSync("0:100000:65536");
+	const dup = ns.dup();
+	assert.notEqual(dup.fd, ns.fd);
+	assert.ok(dup.equals(ns));
+	ns.close();
+	assert.equal((await dup.mapping()).id, "0:100000:65536");
+	dup.close();
+});
+
+test("a closed namespace throws ERR_USERNS_CLOSED at every use, and closing twice is harmless", {
+	needs,
+}, async () => {
+	const ns = UserNamespace.createSync("0:100000:65536");
+	const other = UserNamespace.createSync("0:100000:65536");
+	const fd = ns.fd;
+	ns.close();
+	// The kernel gives the lowest free number, so sooner or later the one that was just closed.
+	const others = [openSync("/dev/null", "r")];
+	while (!others.includes(fd)) others.push(openSync("/dev/null", "r"));
+	ns.close();
+	ns[Symbol.dispose]();
+	assert.equal(readlinkSync(`/proc/self/fd/${fd}`), "/dev/null"); // the second close() left it alone
+	for (const each of others) closeSync(each);
+	assert.equal(ns.closed, true);
+	for (const use of [
+		() => ns.fd,
+		() => ns.inode,
+		() => ns.id,
+		() => ns.dup(),
+		() => ns.equals(other),
+		() => other.equals(ns),
+		() => ns.mappingSync(),
+		() => ns.ownerUid(),
+		() => ns.parent(),
+	]) {
+		assert.throws(use, code("ERR_USERNS_CLOSED"));
+	}
+	await assert.rejects(ns.mapping(), code("ERR_USERNS_CLOSED"));
+	await assert.rejects(ns.setgroups(), code("ERR_USERNS_CLOSED"));
+	other.close();
+});
+
+test("what is not a user namespace is looked at and not opened", { needs }, async () => {
+	const folder = mkdtempSync(join(tmpdir(), "userns-open-"));
+	const { spawnSync } = await import("node:child_process");
+	spawnSync("mkfifo", [join(folder, "fifo")]); // opening it for reading would wait for ever
+	writeFileSync(join(folder, "file"), "");
+	for (const path of [
+		join(folder, "fifo"),
+		join(folder, "file"),
+		folder,
+		"/proc/self/ns/net",
+		"/proc/self/uid_map",
+		"/dev/null",
+	]) {
+		assert.throws(() => UserNamespace.open(path), code("ERR_USERNS_NOT_A_USER_NAMESPACE"));
+	}
+	rmSync(folder, { recursive: true });
+	assert.throws(() => UserNamespace.open(join(folder, "none")), code("ERR_USERNS_OPEN", /ENOENT/));
+	assert.throws(() => UserNamespace.open(2 ** 31 - 1), code("ERR_USERNS_OPEN", /ESRCH/));
+});
+
+test("a target with a mistake is refused before the kernel is asked", () => {
+	for (const target of [0, -1, 1.5, Number.NaN, 2 ** 31, "", "a\0b", null, undefined, {}]) {
+		assert.throws(
+			() => UserNamespace.open(target as number),
+			(error: UsernsError) => error.code === "ERR_USERNS_INVALID_ARGUMENT",
+		);
+	}
+});
+
+test("a bare namespace of somebody else's cannot be read back by an ordinary user", {
+	needs: [...needs, "user"],
+}, () => {
+	const ns = UserNamespace.createSync("0:100000:65536");
+	const answer = ask<{ code: string; errnoCode: string; hint: string }>(
+		`const error = await userns.UserNamespace.open("/proc/self/fd/3").mapping().catch((e) => e);
+		console.log(JSON.stringify(error));`,
+		{ uid: 54321, gid: 54321, stdio: ["ignore", "pipe", "pipe", ns.fd] },
+	);
+	ns.close();
+	assert.equal(answer.code, "ERR_USERNS_READ_MAPPING");
+	assert.equal(answer.errnoCode, "EPERM");
+	assert.match(answer.hint, /CAP_SYS_ADMIN/);
+});
