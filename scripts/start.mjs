@@ -56,8 +56,8 @@ async function showHandles({ Handles }, first, second) {
 	console.log("\nOne namespace for one mapping, whatever the order of its extents:");
 	columns([
 		["mapping", "namespace", "descriptor", "time"],
-		[first, `${a.inode}`, `${a.fd}`, `${made} (the first handle)`],
-		[second, `${b.inode}`, `${b.fd}`, `${cached} (from the cache)`],
+		[first, `${a.inode}`, `${a.fd}`, `${made}, made`],
+		[second, `${b.inode}`, `${b.fd}`, `${cached}, cached`],
 	]);
 	console.log(`  the same namespace: ${a.equals(b) ? "yes" : "NO"}`);
 	const left = childrenOfOurs();

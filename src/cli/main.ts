@@ -32,7 +32,7 @@ async function main(args: readonly string[]): Promise<void> {
 		.configureOutput({
 			outputError: (text, write) => {
 				write(
-					`${text.replace(/^error: /, "userns: ")}hint: See "userns --help" or "userns COMMAND --help".\n`,
+					`${text.replace(/^error: /, "userns: ").replace("\n(", " (")}hint: See "userns --help" or "userns COMMAND --help".\n`,
 				);
 			},
 		});

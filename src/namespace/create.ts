@@ -137,7 +137,7 @@ function hintFor({ step, error }: Outcome): string | undefined {
 	}
 	if (error === ERRNO.EROFS)
 		return "/proc is mounted read-only here; creating a user namespace with maps needs to write to it.";
-	if (step === "proc" || error === ERRNO.EXDEV) {
+	if (error === ERRNO.EXDEV || (step === "proc" && error === ERRNO.ENOENT)) {
 		return "What is mounted at /proc must be the procfs of this process's pid namespace, with nothing mounted over its files.";
 	}
 	return undefined;

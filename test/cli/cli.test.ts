@@ -1,0 +1,163 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { existsSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { root, userns } from "../support/child.ts";
+import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root", "mounts"] as const;
+const COMMANDS = ["mount", "umount", "create", "show"];
+
+test("help: exit status 0, every line within 80 columns, every command named", () => {
+	const all = userns("--help");
+	assert.equal(all.status, 0);
+	for (const command of COMMANDS) {
+		assert.match(all.stdout, new RegExp(`^  ${command} `, "m"));
+		const help = userns(command, "--help");
+		assert.equal(help.status, 0);
+		assert.match(help.stdout, new RegExp(`^Usage: userns ${command} `));
+		assert.match(help.stdout, /--json/);
+		for (const line of help.stdout.split("\n")) assert.ok(line.length <= 80, line);
+	}
+	for (const line of all.stdout.split("\n")) assert.ok(line.length <= 80, line);
+});
+
+test("wrong usage: exit status 2, a message and a hint on standard error, nothing on standard output", () => {
+	const cases: [string[], RegExp][] = [
+		[["nonsense"], /unknown command 'nonsense'/],
+		[["mount", "--map", "0:1:1", "/tmp"], /missing required argument 'target'/],
+		[["mount", "/a", "/b"], /'--map <map>' not specified/],
+		[["mount", "--map", "0:1", "/a", "/b"], /column 4/],
+		[["mount", "--map", "u:0:1:1", "/a", "/b"], /both kinds/],
+		[
+			["mount", "--map", "0:1:1", "--red-only", "/a", "/b"],
+			/unknown option '--red-only' \(Did you mean --read-only\?\)/,
+		],
+		[["show"], /missing required argument/],
+		[["show", "0"], /a pid must be a whole number/],
+		[["create", "--map", "0:1:1"], /'--at <path>' not specified/],
+		[["create", "--map", "0:1:1", "--at", "/a", "--setgroups", "perhaps"], /setgroups must be/],
+	];
+	for (const [args, message] of cases) {
+		const { status, stdout, stderr } = userns(...args);
+		assert.equal(status, 2, `${args.join(" ")}: ${stderr}`);
+		assert.equal(stdout, "");
+		assert.match(stderr, /^userns: .*\nhint: .*\n$/);
+		assert.match(stderr, message);
+	}
+	assert.equal(userns().status, 2);
+});
+
+test("mount, then umount: as text, and nothing is left", { needs }, () =>
+	withTmpfs((folder) => {
+		const [source = "", target = ""] = mkdirs(folder, "source", "target");
+		writeFileSync(join(source, "file"), "");
+		const mounted = userns("mount", "--map", "0:100000:65536", "--read-only", source, target);
+		assert.equal(mounted.stderr, "");
+		assert.equal(mounted.status, 0);
+		assert.match(mounted.stdout, /on disk +visible +IDs\nuid, gid +0–65535 +100000–165535 +65536\n$/);
+		assert.equal(statSync(join(target, "file")).uid, 100000);
+		assert.ok(mountAt(target)?.options.includes("ro"));
+		assert.equal(userns("umount", target).status, 0);
+		assert.equal(mountAt(target), undefined);
+		const again = userns("umount", target);
+		assert.equal(again.status, 1);
+		assert.match(again.stderr, /^userns: cannot unmount .*\nhint: Nothing is mounted there/);
+	}),
+);
+
+test("mount --recursive --json and umount --json print one JSON value", { needs }, () =>
+	withTmpfs((folder) => {
+		const [source = "", target = ""] = mkdirs(folder, "source", "target");
+		const mounted = JSON.parse(
+			userns("mount", "--json", "--recursive", "--map", "1000:0:1", source, target).stdout,
+		);
+		assert.deepEqual(mounted, {
+			source,
+			target,
+			mountId: mountAt(target)?.id,
+			readOnly: false,
+			recursive: true,
+			mapping: {
+				uidMappings: [{ containerID: 1000, hostID: 0, size: 1 }],
+				gidMappings: [{ containerID: 1000, hostID: 0, size: 1 }],
+			},
+		});
+		assert.deepEqual(JSON.parse(userns("umount", target, "--json").stdout), {
+			path: target,
+			kind: "idmapped mount",
+		});
+	}),
+);
+
+test("a failure with --json is one JSON value with the code, and still told on standard error", {
+	needs,
+}, () => {
+	const { status, stdout, stderr } = userns("mount", "--json", "--map", "0:1:1", "/definitely/not", "/there");
+	assert.equal(status, 1);
+	const { error } = JSON.parse(stdout);
+	assert.equal(error.code, "ERR_USERNS_MOUNT");
+	assert.equal(error.errnoCode, "ENOENT");
+	assert.equal(error.syscall, "open_tree");
+	assert.match(stderr, /^userns: cannot mount/);
+});
+
+test(
+	"create --at keeps a namespace that show and nsenter open, until umount",
+	{ needs: [...needs, "tool:nsenter"] },
+	() =>
+		withTmpfs((folder) => {
+			const path = join(folder, "ns");
+			const created = JSON.parse(
+				userns("create", "--map", "u:0:100000:10,g:0:200000:20", "--at", path, "--json").stdout,
+			);
+			const shown = JSON.parse(userns("show", path, "--json").stdout);
+			assert.equal(shown.inode, created.inode);
+			assert.equal(shown.inode, statSync(path).ino);
+			assert.equal(shown.setgroups, "deny");
+			assert.equal(shown.ownerUid, 0);
+			assert.deepEqual(shown.mapping, {
+				uidMappings: [{ containerID: 0, hostID: 100000, size: 10 }],
+				gidMappings: [{ containerID: 0, hostID: 200000, size: 20 }],
+			});
+			const map = spawnSync(
+				"nsenter",
+				[`--user=${path}`, "--preserve-credentials", "cat", "/proc/self/gid_map"],
+				{ encoding: "utf8" },
+			);
+			assert.equal(map.stdout.trim().split(/\s+/).join(":"), "0:200000:20");
+			const text = userns("show", path).stdout;
+			assert.match(
+				text,
+				/inside +outside +IDs\nuid +0–9 +100000–100009 +10\ngid +0–19 +200000–200019 +20\n$/,
+			);
+			assert.equal(userns("create", "--map", "0:1:1", "--at", path).status, 1);
+			assert.equal(userns("umount", path).status, 0);
+			assert.equal(existsSync(path), false);
+		}),
+);
+
+test("show PID tells of a process's own namespace", { needs: ["linux", "root"] }, () => {
+	const shown = JSON.parse(userns("show", `${process.pid}`, "--json").stdout);
+	assert.equal(shown.inode, statSync("/proc/self/ns/user").ino);
+	assert.equal(shown.parentInode, null);
+	const missing = userns("show", "2147483647");
+	assert.equal(missing.status, 1);
+	assert.match(missing.stderr, /ESRCH/);
+});
+
+test("the main job shows owners, one namespace for two spellings, and leaves nothing", { needs }, () => {
+	const { status, stdout, stderr } = spawnSync(
+		process.execPath,
+		[join(root, "scripts/start.mjs"), "--in-mount-namespace"],
+		{ encoding: "utf8" },
+	);
+	assert.equal(stderr, "");
+	assert.equal(status, 0);
+	assert.match(stdout, /package\.json +0:0 +100000:100000/);
+	assert.match(stdout, /note\.txt +1000:1000 +0:0/);
+	assert.match(stdout, /the same namespace: yes/);
+	assert.match(stdout, /processes left behind: none/);
+	for (const line of stdout.split("\n")) assert.ok(line.length <= 80, line);
+});

@@ -1,0 +1,155 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { UserNamespace } from "../../src/index.ts";
+import { ask, packageForAll, sh } from "../support/child.ts";
+import { mkdirs, withTmpfs } from "../support/mounts.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root"] as const;
+const ADDON = `import { createRequire } from "node:module";
+	const addon = createRequire("/")(${JSON.stringify(join(packageForAll(), `build/linux-${process.arch}/userns.node`))});`;
+const LIMIT = "/proc/sys/user/max_user_namespaces";
+
+/** Runs a script as root of a namespace whose own limit on namespaces inside it is `most`. */
+async function withLimit<T>(most: number, script: string): Promise<T> {
+	const outer = await UserNamespace.create("0:100000:65536", { setgroups: "allow" });
+	try {
+		return ask<T>(
+			`import fs from "node:fs";\nfs.writeFileSync("${LIMIT}", "${most}");\n${ADDON}\n${script}`,
+			{
+				prefix: ["nsenter", "--user=/proc/self/fd/3", "--setuid", "0", "--setgid", "0"],
+				stdio: ["ignore", "pipe", "pipe", outer.fd],
+			},
+		);
+	} finally {
+		outer.close();
+	}
+}
+
+test("a lasting ENOSPC is ERR_USERNS_LIMIT, naming the limit's file and the depth", {
+	needs: [...needs, "tool:nsenter"],
+}, async () => {
+	const script = `const handles = new userns.Handles();
+		const errors = [await handles.get("0:0:1").catch((e) => e)];
+		try { handles.getSync("0:0:1"); } catch (e) { errors.push(e); }
+		console.log(JSON.stringify({ errors, size: handles.size }));`;
+	const { errors, size } = await withLimit<{ errors: Record<string, string>[]; size: number }>(0, script);
+	assert.equal(errors.length, 2);
+	for (const error of errors) {
+		assert.equal(error.code, "ERR_USERNS_LIMIT");
+		assert.equal(error.errnoCode, "ENOSPC");
+		assert.equal(error.mapping, "0:0:1");
+		assert.ok(error.hint?.includes(LIMIT));
+		assert.match(error.hint ?? "", /32 deep/);
+	}
+	assert.equal(size, 0);
+});
+
+test("a transient ENOSPC is waited for: the count comes back only after the reap", {
+	needs: [...needs, "tool:nsenter"],
+}, async () => {
+	// The control in the same run: without a second try, some of these are refused.
+	const script = `let refused = 0, made = 0;
+		for (let i = 0; i < 10; i++) {
+			const ns = await userns.UserNamespace.create("0:0:1"); made++; ns.close();
+			const raw = addon.create("0 0 1", "0 0 1", "deny", false);
+			if (raw.error === -28) refused++; else addon.close(raw.fd);
+			const again = userns.UserNamespace.createSync("0:0:1"); made++; again.close();
+		}
+		console.log(JSON.stringify({ refused, made }));`;
+	const { refused, made } = await withLimit<{ refused: number; made: number }>(1, script);
+	assert.equal(made, 20);
+	assert.ok(refused > 0, "the kernel gave every count back at once, so this shows nothing");
+});
+
+test("EMFILE at every step is an error with its step, and no descriptor is lost", { needs }, () => {
+	// With 0, 1, 2 … descriptors left, creation fails at another place each time, until there are enough.
+	const { failures, successes, lost } = ask<{
+		failures: { code: string; step: string; hint: string; errnoCode: string }[];
+		successes: number;
+		lost: number;
+	}>(
+		`import fs from "node:fs";
+		userns.UserNamespace.createSync("0:100:1").close();
+		await (await userns.UserNamespace.create("0:100:1")).close();
+		const count = () => fs.readdirSync("/proc/self/fd").length;
+		const before = count();
+		const failures = []; let successes = 0;
+		for (let left = 0; left < 10; left++) {
+			const filler = [];
+			try { for (;;) filler.push(fs.openSync("/dev/null")); } catch {}
+			for (let i = 0; i < left; i++) fs.closeSync(filler.pop());
+			for (const make of [() => userns.UserNamespace.createSync("0:100:1"), () => userns.UserNamespace.create("0:100:1")]) {
+				try { (await make()).close(); successes++; } catch (e) { failures.push(e); }
+			}
+			for (const fd of filler) fs.closeSync(fd);
+		}
+		console.log(JSON.stringify({ failures, successes, lost: count() - before }));`,
+		{ prefix: ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh"] },
+	);
+	assert.equal(lost, 0);
+	assert.ok(successes >= 2);
+	assert.ok(failures.length >= 4);
+	for (const failure of failures) {
+		assert.equal(failure.code, "ERR_USERNS_CREATE");
+		assert.equal(failure.errnoCode, "EMFILE");
+		assert.match(failure.hint, /RLIMIT_NOFILE/);
+	}
+	assert.ok(new Set(failures.map(({ step }) => step)).size >= 2, "several steps failed in turn");
+});
+
+test("EAGAIN from RLIMIT_NPROC is an error that names the limits", { needs: [...needs, "user"] }, () => {
+	const error = ask<Record<string, string>>(
+		`import { spawnSync } from "node:child_process";
+		spawnSync("prlimit", ["--pid", String(process.pid), "--nproc=1:1"]);
+		let error; try { userns.UserNamespace.createSync("u:0:" + process.getuid() + ":1"); } catch (e) { error = e; }
+		console.log(JSON.stringify(error));`,
+		{ uid: 54321, gid: 54321 },
+	);
+	assert.equal(error.code, "ERR_USERNS_CREATE");
+	assert.equal(error.errnoCode, "EAGAIN");
+	assert.equal(error.syscall, "clone");
+	assert.match(error.hint ?? "", /RLIMIT_NPROC/);
+});
+
+test("EPERM in a chroot is an error that names it", { needs: [...needs, "mounts"] }, () =>
+	withTmpfs((folder) => {
+		const [newRoot = ""] = mkdirs(folder, "root");
+		sh("mount", "--rbind", "/", newRoot);
+		const error = ask<Record<string, string>>(
+			`console.log(JSON.stringify(await userns.UserNamespace.create("0:100000:10").catch((e) => e)));`,
+			{ prefix: ["chroot", newRoot] },
+		);
+		assert.equal(error.code, "ERR_USERNS_CREATE");
+		assert.equal(error.errnoCode, "EPERM");
+		assert.equal(error.syscall, "clone");
+		assert.match(error.hint ?? "", /chroot/);
+	}),
+);
+
+test("with a lie mounted over /proc the maps still reach the right process", {
+	needs: [...needs, "mounts", "tool:unshare"],
+}, () => {
+	// A tmpfs on /proc: whoever wrote below it would write into somebody's trap. A private procfs is used instead.
+	const answer = ask<{ id: string }>(
+		`import { spawnSync } from "node:child_process";
+		spawnSync("mount", ["-t", "tmpfs", "lie", "/proc"]);
+		const ns = userns.UserNamespace.createSync("0:100000:10");
+		spawnSync("umount", ["/proc"]);
+		console.log(JSON.stringify({ id: userns.UserNamespace.open("/proc/self/fd/" + ns.fd).mappingSync().id }));`,
+		{ prefix: ["unshare", "--mount", "--propagation", "private"] },
+	);
+	assert.equal(answer.id, "0:100000:10");
+});
+
+test("with the /proc of another pid namespace the right process is found", {
+	needs: [...needs, "tool:unshare"],
+}, () => {
+	// In a new pid namespace without a new /proc: numbers there are not ours.
+	const answer = ask<{ id: string; own: number }>(
+		`const ns = await userns.UserNamespace.create("0:100000:10");
+		console.log(JSON.stringify({ own: process.pid, id: userns.UserNamespace.open("/proc/self/fd/" + ns.fd).mappingSync().id }));`,
+		{ prefix: ["unshare", "--pid", "--fork"] },
+	);
+	assert.deepEqual(answer, { own: 1, id: "0:100000:10" });
+});

@@ -1,0 +1,98 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { UserNamespace } from "../../src/index.ts";
+import { ask, packageForAll, type ScriptOptions } from "../support/child.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root", "tool:nsenter"] as const;
+
+/** Options for a script that runs as root of the namespace. */
+function rootOf(ns: UserNamespace): ScriptOptions {
+	return {
+		prefix: ["nsenter", "--user=/proc/self/fd/3", "--setuid", "0", "--setgid", "0"],
+		stdio: ["ignore", "pipe", "pipe", ns.fd],
+	};
+}
+
+/** Eight extents that continue each other inside but not outside: what spans them must be cut (CVE-2018-18955: > 5). */
+const EIGHT = Array.from({ length: 8 }, (_, i) => `${i * 10}:${100_000 + i * 1000}:10`).join(",");
+const ADDON = `import { createRequire } from "node:module";
+	const addon = createRequire("/")(${JSON.stringify(join(packageForAll(), `build/linux-${process.arch}/userns.node`))});`;
+
+test("in a namespace of eight extents, what is written is cut at them", { needs }, async () => {
+	const outer = await UserNamespace.create(EIGHT, { setgroups: "allow" });
+	const answer = ask<{ refused: number; step: string; id: string; lines: string[] }>(
+		`${ADDON}
+		import { spawnSync } from "node:child_process";
+		const uncut = addon.create("0 0 80", "0 0 80", "deny", false);
+		const ns = await userns.UserNamespace.create("0:0:80");
+		const bare = userns.UserNamespace.open("/proc/self/fd/" + ns.fd);
+		const inside = spawnSync("nsenter", ["--user=/proc/self/fd/3", "--preserve-credentials", "cat", "/proc/self/uid_map"],
+			{ stdio: ["ignore", "pipe", "inherit", ns.fd], encoding: "utf8" });
+		console.log(JSON.stringify({ refused: uncut.error, step: uncut.step, id: (await bare.mapping()).id,
+			lines: inside.stdout.trim().split("\\n").map((line) => line.trim().split(/\\s+/).join(":")) }));`,
+		rootOf(outer),
+	);
+	outer.close();
+	// The control: the kernel does refuse the same map in one piece.
+	assert.equal(answer.refused, -1);
+	assert.equal(answer.step, "uid_map");
+	assert.deepEqual(
+		answer.lines,
+		Array.from({ length: 8 }, (_, i) => `${i * 10}:${i * 10}:10`),
+	);
+	assert.equal(answer.id, "0:0:80");
+});
+
+test("an ID that the caller's namespace lacks is named before the kernel is asked", { needs }, async () => {
+	const outer = await UserNamespace.create(EIGHT, { setgroups: "allow" });
+	const answer = ask<{ code: string; message: string; hint: string; errno?: number }[]>(
+		`const errors = [];
+		for (const map of ["0:80:1", "0:75:10", "u:0:0:1,g:0:4294967294:1"])
+			errors.push(await userns.UserNamespace.create(map).catch((e) => e));
+		console.log(JSON.stringify(errors));`,
+		rootOf(outer),
+	);
+	outer.close();
+	const missing = ["uid 80", "uid 80", "gid 4294967294"];
+	answer.forEach((error, index) => {
+		assert.equal(error.code, "ERR_USERNS_UNMAPPED_ID");
+		assert.ok(error.message.includes(`needs the ${missing[index]},`), error.message);
+		assert.match(error.hint, /0–9, 10–19/);
+		assert.equal(error.errno, undefined);
+	});
+});
+
+test("cutting can pass the kernel's 340 lines, which is said before the kernel is asked", {
+	needs,
+}, async () => {
+	const many = Array.from({ length: 300 }, (_, i) => `${i}:${i * 2}:1`).join(",");
+	const outer = await UserNamespace.create(`${many},300:1000:100`, { setgroups: "allow" });
+	const answer = ask<{ code: string; message: string }>(
+		`const map = ["0:0:301"];
+		for (let i = 0; i < 45; i++) map.push((400 + i * 2) + ":" + (302 + i * 2) + ":1");
+		console.log(JSON.stringify(await userns.UserNamespace.create(map.join(",")).catch((e) => e)));`,
+		rootOf(outer),
+	);
+	outer.close();
+	assert.equal(answer.code, "ERR_USERNS_INVALID_MAPPING");
+	assert.match(answer.message, /346 extents/);
+});
+
+test('setgroups: "allow" below a namespace that denies is an error and not a silent "deny"', {
+	needs,
+}, async () => {
+	const outer = await UserNamespace.create("0:0:1,1:100000:10");
+	const answer = ask<{ code: string; errnoCode: string; hint: string; step: string }>(
+		`console.log(JSON.stringify(await userns.UserNamespace.create("0:0:1", { setgroups: "allow" }).catch((e) => e)));`,
+		{
+			prefix: ["nsenter", "--user=/proc/self/fd/3", "--preserve-credentials"],
+			stdio: ["ignore", "pipe", "pipe", outer.fd],
+		},
+	);
+	outer.close();
+	assert.equal(answer.code, "ERR_USERNS_CREATE");
+	assert.equal(answer.errnoCode, "EPERM");
+	assert.match(answer.step, /setgroups/);
+	assert.match(answer.hint, /denies setgroups/);
+});

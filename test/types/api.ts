@@ -1,0 +1,52 @@
+// The public types, as a program sees them. It is compiled with the tests and never run: what must not compile is
+// marked, and a mark that is wrong fails the build.
+import {
+	Handles,
+	type IdmappedMount,
+	Mapping,
+	type MappingInput,
+	mountIdmapped,
+	pin,
+	UserNamespace,
+	UsernsError,
+	type UsernsErrorCode,
+	unmount,
+} from "../../src/index.ts";
+
+export async function compiles(): Promise<void> {
+	const input: MappingInput = { uidMappings: [{ containerID: 0, hostID: 1, size: 1 }], gidMappings: [] };
+	// The linux object of an OCI config.json, as it is.
+	const linux = { uidMappings: [{ containerID: 0, hostID: 1, size: 1 }], namespaces: [{ type: "user" }] };
+	const mapping: Mapping = Mapping.from(linux);
+	const handles: Disposable = new Handles();
+	const namespace: UserNamespace = await new Handles().get(input, {
+		setgroups: "allow",
+		signal: AbortSignal.timeout(1),
+	});
+	const id: bigint | undefined = namespace.id;
+	const mount: IdmappedMount = await mountIdmapped({ source: 3, userns: namespace, atime: "noatime" });
+	const disposable: AsyncDisposable = mount;
+	pin(namespace, "/run/ns");
+	const kind: "idmapped mount" | "user namespace" = unmount("/run/ns").kind;
+	const code: UsernsErrorCode = new UsernsError("ERR_USERNS_CLOSED", "").code;
+	void [mapping.id, handles, id, disposable, kind, code];
+}
+
+export async function mustNotCompile(namespace: UserNamespace, mapping: Mapping): Promise<void> {
+	// @ts-expect-error the extents are frozen
+	mapping.uidMappings.push({ containerID: 0, hostID: 0, size: 1 });
+	// @ts-expect-error and so are their numbers
+	(mapping.uidMappings[0] as (typeof mapping.uidMappings)[number]).size = 2;
+	// @ts-expect-error numbers are no texts
+	Mapping.from({ uidMappings: [{ containerID: "0", hostID: 0, size: 1 }] });
+	// @ts-expect-error a namespace is made by create() or open()
+	new UserNamespace(3);
+	// @ts-expect-error setgroups has two words
+	await UserNamespace.create(mapping, { setgroups: "maybe" });
+	// @ts-expect-error creation on the calling thread cannot be aborted
+	UserNamespace.createSync(mapping, { signal: AbortSignal.timeout(1) });
+	// @ts-expect-error a source is needed
+	await mountIdmapped({ mapping });
+	// @ts-expect-error the descriptor belongs to the namespace
+	namespace.fd = 3;
+}

@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { root } from "../support/child.ts";
+import { test } from "../support/test.ts";
+
+/** The sources alone, with nothing built, and the build script run there with another compiler. */
+function buildWith(compiler: string): { status: number | null; stderr: string } {
+	const folder = mkdtempSync(join(tmpdir(), "userns-build-"));
+	for (const part of ["package.json", "native", "scripts"])
+		cpSync(join(root, part), join(folder, part), { recursive: true });
+	const result = spawnSync(process.execPath, ["scripts/build-native.mjs"], {
+		cwd: folder,
+		encoding: "utf8",
+		env: { ...process.env, CC: compiler },
+	});
+	rmSync(folder, { recursive: true });
+	return { status: result.status, stderr: result.stderr };
+}
+
+test("without a compiler the build says so and how to get one", () => {
+	const { status, stderr } = buildWith("/nowhere/cc");
+	assert.equal(status, 1);
+	assert.match(
+		stderr,
+		/^userns: there is no working C compiler: "\/nowhere\/cc --version" failed with ENOENT\nhint: .*apt-get install gcc/,
+	);
+	assert.ok(!stderr.includes("    at "), "no stack trace");
+});
+
+test("a compiler that fails is told from one that is missing", () => {
+	const { status, stderr } = buildWith("false");
+	assert.equal(status, 1);
+	assert.match(stderr, /ended with status 1/);
+});
+
+test("the layers' check finds an arrow that points the wrong way", () => {
+	const folder = mkdtempSync(join(tmpdir(), "userns-layers-"));
+	for (const part of ["scripts", "src", "package.json"])
+		cpSync(join(root, part), join(folder, part), { recursive: true });
+	const check = () =>
+		spawnSync(process.execPath, ["scripts/check-layers.mjs"], { cwd: folder, encoding: "utf8" });
+	assert.equal(check().status, 0);
+	writeFileSync(
+		join(folder, "src/mapping/wrong.ts"),
+		'import { native } from "../native/load.ts";\nexport const x = native;\n',
+	);
+	const after = check();
+	rmSync(folder, { recursive: true });
+	assert.equal(after.status, 1);
+	assert.match(after.stderr, /mapping must not know native/);
+});
