@@ -86,11 +86,17 @@ export function describeErrno(errno: number): string {
 	return entry === undefined ? `errno ${-errno}` : `${entry[0]} (${entry[1]})`;
 }
 
-export function invalidArgument(message: string, hint?: string): UsernsError {
+export function invalidArgument(
+	message: string,
+	hint = "Nothing was done: correct that and call again.",
+): UsernsError {
 	return new UsernsError("ERR_USERNS_INVALID_ARGUMENT", message, { hint });
 }
 
-export function invalidMapping(message: string, hint?: string): UsernsError {
+export function invalidMapping(
+	message: string,
+	hint = "An extent has a first ID inside, a first ID outside and a size of at least 1, all whole numbers; the last ID is 4294967294.",
+): UsernsError {
 	return new UsernsError("ERR_USERNS_INVALID_MAPPING", message, { hint });
 }
 

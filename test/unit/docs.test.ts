@@ -1,0 +1,32 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import * as userns from "../../src/index.ts";
+import { root } from "../support/child.ts";
+import { test } from "../support/test.ts";
+
+test("docs/errors.md explains every code, and none that does not exist", () => {
+	const text = readFileSync(join(root, "docs/errors.md"), "utf8");
+	const headings = [...text.matchAll(/^## (.*)$/gm)].map(([, code]) => code);
+	assert.deepEqual(headings, Object.keys(userns.explanations));
+	const mentioned = readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" })
+		.filter((file) => file.endsWith(".md"))
+		.flatMap(
+			(file) => readFileSync(join(root, "docs", file), "utf8").match(/ERR_USERNS_[A-Z_]*[A-Z]/g) ?? [],
+		);
+	for (const code of mentioned) assert.ok(Object.hasOwn(userns.explanations, code), code);
+});
+
+test("the README names everything that is exported, and its links lead somewhere", () => {
+	const text = readFileSync(join(root, "README.md"), "utf8");
+	for (const name of Object.keys(userns)) {
+		if (name === "explanations" || name === "IdmappedMount") continue;
+		assert.match(text, new RegExp(`\\b${name}\\b`), name);
+	}
+	for (const [, target = ""] of text.matchAll(/\]\(([^)]+)\)/g)) readdirOrRead(join(root, target));
+});
+
+function readdirOrRead(path: string): void {
+	if (path.endsWith("/")) readdirSync(path);
+	else readFileSync(path);
+}
