@@ -131,8 +131,8 @@ static napi_value mount_(napi_env env, napi_callback_info info)
 	return job_start(env, job, later);
 }
 
-/* openPath(path) */
-static napi_value open_path(napi_env env, napi_callback_info info)
+/* For a function that opens something by its path. */
+static napi_value open_by_path(napi_env env, napi_callback_info info, void (*opener)(const char *, struct outcome *))
 {
 	napi_value arguments[1];
 	struct outcome out = {.fd = -1};
@@ -142,9 +142,21 @@ static napi_value open_path(napi_env env, napi_callback_info info)
 	if (!value_arguments(env, info, 1, arguments, &owned)) return NULL;
 	path = value_text(env, arguments[0], PATH_MAX);
 	if (path == NULL) return NULL;
-	nsfs_open_path(path, &out);
+	opener(path, &out);
 	free(path);
 	return value_outcome(env, owned, &out);
+}
+
+/* openPath(path) */
+static napi_value open_path(napi_env env, napi_callback_info info)
+{
+	return open_by_path(env, info, nsfs_open_path);
+}
+
+/* openMount(path) */
+static napi_value open_mount(napi_env env, napi_callback_info info)
+{
+	return open_by_path(env, info, mount_open);
 }
 
 /* openPid(pid) */
@@ -201,7 +213,7 @@ static napi_value close_(napi_env env, napi_callback_info info)
 	return value_number(env, owned_close(owned, fd));
 }
 
-/* identify(fd): a BigUint64Array would be the shape; three bigints in an array, or a negative errno */
+/* identify(fd): [st_dev, st_ino, NS_GET_ID or 0] as bigints, or a negative errno */
 static napi_value identify(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[1];
@@ -240,22 +252,6 @@ static napi_value owner_uid(napi_env env, napi_callback_info info)
 	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
 	error = nsfs_owner(fd, &uid);
 	return value_number(env, error < 0 ? error : (double)uid);
-}
-
-/* openMount(path) */
-static napi_value open_mount(napi_env env, napi_callback_info info)
-{
-	napi_value arguments[1];
-	struct outcome out = {.fd = -1};
-	struct owned *owned;
-	char *path;
-
-	if (!value_arguments(env, info, 1, arguments, &owned)) return NULL;
-	path = value_text(env, arguments[0], PATH_MAX);
-	if (path == NULL) return NULL;
-	mount_open(path, &out);
-	free(path);
-	return value_outcome(env, owned, &out);
 }
 
 /* detach(fd): 0 or a negative errno */

@@ -88,7 +88,7 @@ int child_start(struct child *child, uint64_t flags, child_body *body, void *arg
 	return 0;
 }
 
-__attribute__((no_stack_protector)) void child_die_with_parent(const struct child *child)
+NO_STACK_PROTECTOR void child_die_with_parent(const struct child *child)
 {
 	long parent;
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 /* The creation process: it has the namespace and nothing to do. Raw system calls only: it shares our memory. */
-__attribute__((no_stack_protector, noreturn)) static int wait_to_be_killed(void *argument)
+NO_STACK_PROTECTOR __attribute__((noreturn)) static int wait_to_be_killed(void *argument)
 {
 	child_die_with_parent(argument);
 	for (;;) raw_syscall5(SYS_ppoll, 0, 0, 0, 0, 0);

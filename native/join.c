@@ -20,13 +20,13 @@ struct joiner {
 };
 
 /* A copy of the descriptor above 2, so that the three below can be replaced in any order. */
-__attribute__((no_stack_protector)) static long lift(int fd)
+NO_STACK_PROTECTOR static long lift(int fd)
 {
 	return raw_syscall3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
 }
 
 /* Control socket, namespace and program become 0, 1 and 2; everything else is closed. */
-__attribute__((no_stack_protector)) static long arrange(struct joiner *joiner)
+NO_STACK_PROTECTOR static long arrange(struct joiner *joiner)
 {
 	long control = lift(joiner->control);
 	long ns = lift(joiner->ns);
@@ -43,7 +43,7 @@ __attribute__((no_stack_protector)) static long arrange(struct joiner *joiner)
 }
 
 /* Runs in our memory until the program is executed, and joins nothing before. */
-__attribute__((no_stack_protector)) static int execute(void *argument)
+NO_STACK_PROTECTOR static int execute(void *argument)
 {
 	struct joiner *joiner = argument;
 	static const char *const nothing[] = {NULL};

@@ -7,6 +7,19 @@
 
 #include "compat.h"
 
+/*
+ * For what runs in a child that shares our memory. The protector only reads the thread's canary, so that compilers
+ * without the attribute (GCC before 11) do no harm.
+ */
+#if defined(__has_attribute)
+#if __has_attribute(no_stack_protector)
+#define NO_STACK_PROTECTOR __attribute__((no_stack_protector))
+#endif
+#endif
+#ifndef NO_STACK_PROTECTOR
+#define NO_STACK_PROTECTOR
+#endif
+
 #if defined(__x86_64__)
 
 static inline long raw_syscall5(long number, long a, long b, long c, long d, long e)

@@ -15,7 +15,7 @@ export function markOf(entry: MountEntry): string {
  * tree. `own` says of a submount that it belongs to the mount.
  */
 export function detach(fd: number, id: number, own: (submount: MountEntry) => boolean): void {
-	const entries = readMountinfo();
+	const entries = readMountinfo("ERR_USERNS_UNMOUNT", `cannot unmount mount ${id}`);
 	const mine = entries.find((entry) => entry.id === id);
 	if (mine === undefined) return;
 	const others = descendants(entries, id).filter((entry) => !own(entry));
@@ -32,11 +32,20 @@ export function detach(fd: number, id: number, own: (submount: MountEntry) => bo
 		throw kernelError("ERR_USERNS_UNMOUNT", `cannot unmount ${mine.mountPoint}`, { error, step: "umount" });
 	}
 	// Between the look and the call somebody may have mounted on top; then that one went, and this must be said.
-	if (readMountinfo().some((entry) => entry.id === id)) {
+	if (isAttached(id)) {
 		throw new UsernsError(
 			"ERR_USERNS_UNMOUNT",
 			`cannot unmount ${mine.mountPoint}: something was mounted on it at that very moment and was unmounted instead`,
 			{ hint: "Let one program at a time mount at that place." },
 		);
+	}
+}
+
+/** False too when it cannot be told: the kernel has said that it unmounted. */
+function isAttached(id: number): boolean {
+	try {
+		return readMountinfo("ERR_USERNS_UNMOUNT", "").some((entry) => entry.id === id);
+	} catch {
+		return false;
 	}
 }

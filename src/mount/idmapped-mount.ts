@@ -2,7 +2,7 @@ import { UsernsError } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { detach, markOf } from "./detach.ts";
-import { descendants, readMountinfo } from "./mountinfo.ts";
+import type { MountEntry } from "./mountinfo.ts";
 
 /** For this package's own files: an IdmappedMount of a mount that was just made. */
 export let adoptMount: (
@@ -10,7 +10,7 @@ export let adoptMount: (
 	target: string | undefined,
 	mountId: number,
 	mapping: Mapping,
-	recursive: boolean,
+	submounts: readonly MountEntry[],
 ) => IdmappedMount;
 
 /**
@@ -44,10 +44,8 @@ export class IdmappedMount implements AsyncDisposable {
 	}
 
 	static {
-		adoptMount = (descriptor, target, mountId, mapping, recursive) => {
-			const own = target !== undefined && recursive ? descendants(readMountinfo(), mountId).map(markOf) : [];
-			return new IdmappedMount(descriptor, target, mountId, mapping, new Set(own));
-		};
+		adoptMount = (descriptor, target, mountId, mapping, submounts) =>
+			new IdmappedMount(descriptor, target, mountId, mapping, new Set(submounts.map(markOf)));
 	}
 
 	/**

@@ -1,11 +1,11 @@
 import { show, UsernsError } from "../errors.ts";
 import { Mapping } from "../mapping/mapping.ts";
-import { shorten } from "../namespace/create.ts";
 import { UserNamespace } from "../namespace/user-namespace.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { native, type Outcome } from "../native/load.ts";
-import { ERRNO, kernelError } from "../native/steps.ts";
+import { ERRNO, kernelError, shorten } from "../native/steps.ts";
 import { adoptMount, type IdmappedMount } from "./idmapped-mount.ts";
+import { descendants, type MountEntry, readMountinfo } from "./mountinfo.ts";
 import { checkMountOptions, type MountAttributes, type MountIdmappedOptions } from "./options.ts";
 
 /**
@@ -24,15 +24,27 @@ export async function mountIdmapped(options: MountIdmappedOptions): Promise<Idma
 	try {
 		const outcome = await mount(options, namespace.fd, attributes);
 		if (outcome.error < 0) throw mountError(options, mapping, outcome);
-		return adoptMount(
-			new Descriptor(outcome.fd, "IdmappedMount"),
-			options.target,
-			outcome.mountId,
-			mapping,
-			attributes.recursive,
-		);
+		const submounts = findSubmounts(options, outcome, attributes.recursive);
+		const descriptor = new Descriptor(outcome.fd, "IdmappedMount");
+		return adoptMount(descriptor, options.target, outcome.mountId, mapping, submounts);
 	} finally {
 		namespace.close(); // the mount has what it needs
+	}
+}
+
+/** The mounts that came along, so that unmount() can tell them from what others mount there later. */
+function findSubmounts(
+	options: MountIdmappedOptions,
+	{ fd, mountId }: Outcome,
+	recursive: boolean,
+): MountEntry[] {
+	if (options.target === undefined || !recursive) return [];
+	try {
+		return descendants(readMountinfo("ERR_USERNS_MOUNT", `cannot mount on ${show(options.target)}`), mountId);
+	} catch (error) {
+		native().detach(fd); // a mount that was reported as failed must not be there
+		native().close(fd);
+		throw error;
 	}
 }
 

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { UsernsError, type UsernsErrorCode } from "../errors.ts";
 
 /** One line of /proc/self/mountinfo, as far as this package needs it. See proc_pid_mountinfo(5). */
 export interface MountEntry {
@@ -12,9 +13,22 @@ export interface MountEntry {
 	fsType: string;
 }
 
-/** The mounts of this process's mount namespace. */
-export function readMountinfo(): MountEntry[] {
-	return parseMountinfo(readFileSync("/proc/self/mountinfo", "utf8"));
+/** The mounts of this process's mount namespace. `code` and `tried` are for the error when they cannot be read. */
+export function readMountinfo(code: UsernsErrorCode, tried: string): MountEntry[] {
+	let text: string;
+	try {
+		text = readFileSync("/proc/self/mountinfo", "utf8");
+	} catch (cause) {
+		const { errno, syscall, message } = cause as NodeJS.ErrnoException;
+		throw new UsernsError(code, `${tried}: /proc/self/mountinfo cannot be read: ${message}`, {
+			hint: "A procfs at /proc and a free descriptor are needed; nothing was changed.",
+			errno,
+			syscall,
+			step: "reading /proc/self/mountinfo",
+			cause,
+		});
+	}
+	return parseMountinfo(text);
 }
 
 export function parseMountinfo(text: string): MountEntry[] {

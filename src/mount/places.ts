@@ -1,4 +1,5 @@
-import { lstatSync, unlinkSync } from "node:fs";
+import { closeSync, constants, fstatSync, lstatSync, openSync, unlinkSync } from "node:fs";
+import { basename, dirname } from "node:path";
 import { checkOptions, invalidArgument, show, UsernsError } from "../errors.ts";
 import { UserNamespace } from "../namespace/user-namespace.ts";
 import { native } from "../native/load.ts";
@@ -52,16 +53,38 @@ export function unmount(path: string, options?: { recursive?: boolean }): Unmoun
 	}
 	const opened = native().openMount(path);
 	if (opened.error < 0) throw openError(path, opened.error, opened.step);
-	let kind: Unmounted["kind"];
 	try {
-		const entry = readMountinfo().find(({ id }) => id === opened.mountId);
-		kind = kindOf(path, entry);
-		detach(opened.fd, opened.mountId, () => recursive);
+		const entries = readMountinfo("ERR_USERNS_UNMOUNT", `cannot unmount ${show(path)}`);
+		const kind = kindOf(
+			path,
+			entries.find(({ id }) => id === opened.mountId),
+		);
+		const take = () => detach(opened.fd, opened.mountId, () => recursive);
+		if (kind === "user namespace") withFileOf(path, opened.fd, take);
+		else take();
+		return { path, kind };
 	} finally {
 		native().close(opened.fd);
 	}
-	if (kind === "user namespace") removeEmptyFile(path);
-	return { path, kind };
+}
+
+/**
+ * Takes a pinned namespace off its file and removes the file, in a directory that is held from before: the path is
+ * not looked up again, whatever becomes of its names. What is not empty is somebody's data and stays.
+ */
+function withFileOf(path: string, fd: number, take: () => void): void {
+	const directory = openSync(dirname(path), constants.O_DIRECTORY | constants.O_RDONLY);
+	try {
+		const name = `/proc/self/fd/${directory}/${basename(path)}`;
+		const there = lstatSync(name, { throwIfNoEntry: false });
+		const opened = fstatSync(fd);
+		take();
+		if (there?.ino !== opened.ino || there.dev !== opened.dev) return; // reached through a link: its file is elsewhere
+		const file = lstatSync(name, { throwIfNoEntry: false });
+		if (file?.isFile() && file.size === 0) unlinkSync(name);
+	} finally {
+		closeSync(directory);
+	}
 }
 
 function openError(path: string, error: number, step: string | undefined): UsernsError {
@@ -89,10 +112,4 @@ function kindOf(path: string, entry: MountEntry | undefined): Unmounted["kind"] 
 		`cannot unmount ${show(path)}: it is neither an ID-mapped mount nor a user namespace, but ${found}`,
 		{ hint: "Use umount(8) for other mounts.", step: "looking at the mount" },
 	);
-}
-
-/** The file that pin() made. Anything that is not empty is somebody's data and stays. */
-function removeEmptyFile(path: string): void {
-	const file = lstatSync(path, { throwIfNoEntry: false });
-	if (file?.isFile() && file.size === 0) unlinkSync(path);
 }

@@ -4,7 +4,7 @@ import type { Mapping } from "../mapping/mapping.ts";
 import { checkLimits, procText } from "../mapping/proc.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { native, type Outcome } from "../native/load.ts";
-import { ERRNO, kernelError } from "../native/steps.ts";
+import { ERRNO, kernelError, shorten } from "../native/steps.ts";
 import { cutAtOwn } from "./own-extents.ts";
 
 /** What makes namespaces differ beside their mapping. */
@@ -120,11 +120,6 @@ function finish(mapping: Mapping, outcome: Outcome, what: string): Descriptor {
 		outcome,
 		{ mapping: mapping.id, hint: hintFor(outcome) },
 	);
-}
-
-/** A mapping in a message: hundreds of extents tell nobody anything. The error's `mapping` has them all. */
-export function shorten(id: string): string {
-	return id.length <= 100 ? id : `${id.slice(0, 80)}… (${id.split(",").length} extents)`;
 }
 
 function hintFor({ step, error }: Outcome): string | undefined {

@@ -128,7 +128,7 @@ function keyOf({ mapping, setgroups }: Known): string {
 }
 
 function handOut({ descriptor, known }: Entry): UserNamespace {
-	return adoptNamespace(descriptor.dup("UserNamespace"), known);
+	return adoptNamespace(descriptor.dup("UserNamespace", known.mapping.id), known);
 }
 
 function wait(pending: Pending, signal: AbortSignal | undefined): Promise<UserNamespace> {

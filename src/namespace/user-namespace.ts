@@ -224,11 +224,19 @@ export class UserNamespace implements Disposable {
 	}
 }
 
+/** An ID that the caller's namespace does not have is printed as 4294967295, which no mapping can hold. */
 function parseMaps({ uidMap = "", gidMap = "", setgroups = "" }: Outcome): Known {
-	return {
-		mapping: Mapping.fromProc(uidMap, gidMap),
-		setgroups: setgroups.startsWith("allow") ? "allow" : "deny",
-	};
+	let mapping: Mapping;
+	try {
+		mapping = Mapping.fromProc(uidMap, gidMap);
+	} catch (cause) {
+		throw new UsernsError(
+			"ERR_USERNS_READ_MAPPING",
+			"the user namespace maps IDs that this process's own does not have",
+			{ hint: "Read it from one of its ancestors.", cause },
+		);
+	}
+	return { mapping, setgroups: setgroups.startsWith("allow") ? "allow" : "deny" };
 }
 
 /** A kind that is empty may still be written by whoever makes the namespace. */
@@ -236,9 +244,14 @@ function isComplete(mapping: Mapping): boolean {
 	return mapping.uidMappings.length > 0 && mapping.gidMappings.length > 0;
 }
 
+/** What opening by a pid found. What cannot be told now is told when it is asked for. */
 function knownFrom(outcome: Outcome): Known | undefined {
-	const read = parseMaps(outcome);
-	return isComplete(read.mapping) ? read : undefined;
+	try {
+		const read = parseMaps(outcome);
+		return isComplete(read.mapping) ? read : undefined;
+	} catch {
+		return undefined;
+	}
 }
 
 function openError(tried: string, outcome: Outcome): UsernsError {

@@ -1,6 +1,6 @@
 import { UsernsError } from "../errors.ts";
 import { native } from "./load.ts";
-import { kernelError } from "./steps.ts";
+import { kernelError, shorten } from "./steps.ts";
 
 interface Forgotten {
 	fd: number;
@@ -41,10 +41,14 @@ export class Descriptor {
 		return this.#fd;
 	}
 
-	dup(what: string = this.#what): Descriptor {
+	/** A duplicate for another owner; `mapping` is for the message of a failure. */
+	dup(what: string = this.#what, mapping?: string): Descriptor {
 		const outcome = native().duplicate(this.fd);
-		if (outcome.error < 0)
-			throw kernelError("ERR_USERNS_DESCRIPTOR", `cannot duplicate a ${this.#what}`, outcome);
+		if (outcome.error < 0) {
+			const which = mapping === undefined ? "" : ` with the mapping ${shorten(mapping)}`;
+			const tried = `cannot duplicate the descriptor of a user namespace${which}`;
+			throw kernelError("ERR_USERNS_DESCRIPTOR", tried, outcome, { mapping });
+		}
 		return new Descriptor(outcome.fd, what);
 	}
 

@@ -46,6 +46,11 @@ export function kernelError(
 	});
 }
 
+/** A mapping in a message: hundreds of extents tell nobody anything. The error's `mapping` has them all. */
+export function shorten(id: string): string {
+	return id.length <= 100 ? id : `${id.slice(0, 80)}… (${id.split(",").length} extents)`;
+}
+
 /** What helps whatever was tried. */
 function generalHint(error: number): string | undefined {
 	switch (error) {
