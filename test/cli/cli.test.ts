@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { existsSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { root, userns } from "../support/child.ts";
+import { packageForAll, root, userns } from "../support/child.ts";
 import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
@@ -160,4 +160,19 @@ test("the main job shows owners, one namespace for two spellings, and leaves not
 	assert.match(stdout, /the same namespace: yes/);
 	assert.match(stdout, /processes left behind: none/);
 	for (const line of stdout.split("\n")) assert.ok(line.length <= 80, line);
+});
+
+test("the main job as an ordinary user says what it leaves out and does the rest", {
+	needs: ["linux", "root", "user"],
+}, () => {
+	const { status, stdout, stderr } = spawnSync(
+		process.execPath,
+		[join(packageForAll(), "scripts/start.mjs"), "--in-mount-namespace"],
+		{ encoding: "utf8", uid: 54321, gid: 54321, cwd: "/" },
+	);
+	assert.equal(stderr, "");
+	assert.equal(status, 0);
+	assert.match(stdout, /^Without root: ID-mapped mounts cannot be shown/);
+	assert.match(stdout, /the same namespace: yes/);
+	assert.match(stdout, /processes left behind: none/);
 });

@@ -11,12 +11,12 @@ import {
 	readlinkSync,
 	renameSync,
 	statSync,
-	symlinkSync,
 	writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { Handles, mountIdmapped, UserNamespace, UsernsError } from "../../src/index.ts";
+import { Handles, mountIdmapped, UserNamespace } from "../../src/index.ts";
 import { sh } from "../support/child.ts";
+import { failure } from "../support/errors.ts";
 import { mkdirs, mountAt, withExt4, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
@@ -26,16 +26,6 @@ const MAP = "0:100000:65536";
 function owner(path: string): string {
 	const { uid, gid } = statSync(path);
 	return `${uid}:${gid}`;
-}
-
-function failure(code: string, message: RegExp): (error: unknown) => boolean {
-	return (error) => {
-		assert.ok(error instanceof UsernsError, String(error));
-		assert.equal(error.code, code);
-		assert.match(error.message, message);
-		assert.ok(error.hint);
-		return true;
-	};
 }
 
 for (const [name, withFs, extra] of [
@@ -271,105 +261,6 @@ test("close leaves an attached mount in place, and unmount then says so", { need
 		await mount[Symbol.asyncDispose]();
 		assert.equal(mountAt(target)?.id, mount.mountId);
 		sh("umount", target);
-	}),
-);
-
-test("every failure names its step and leaves nothing attached", { needs }, () =>
-	withTmpfs(async (folder) => {
-		const [source = "", target = ""] = mkdirs(folder, "source", "target");
-		const file = join(folder, "file");
-		writeFileSync(file, "");
-		symlinkSync("nowhere", join(folder, "dangling"));
-		const before = readFileSync("/proc/self/mountinfo", "utf8");
-		const mapped = await mountIdmapped({ source, mapping: MAP });
-		const own = UserNamespace.open(process.pid);
-		const closed = UserNamespace.createSync(MAP);
-		closed.close();
-		const cases: [object, string, RegExp][] = [
-			[
-				{ source: join(folder, "none"), target, mapping: MAP },
-				"ERR_USERNS_MOUNT",
-				/copying the source's mount: ENOENT/,
-			],
-			[
-				{ source: "/proc", target, mapping: MAP },
-				"ERR_USERNS_MOUNT",
-				/setting the map and the attributes: EINVAL/,
-			],
-			[
-				{ source, target: join(folder, "none"), mapping: MAP },
-				"ERR_USERNS_MOUNT",
-				/opening the target: ENOENT/,
-			],
-			[
-				{ source, target: join(folder, "dangling"), mapping: MAP },
-				"ERR_USERNS_MOUNT",
-				/opening the target: ENOENT/,
-			],
-			[{ source, target: file, mapping: MAP }, "ERR_USERNS_MOUNT", /attaching the mount: (ENOTDIR|EINVAL)/],
-			[{ source: mapped.fd, target, mapping: MAP }, "ERR_USERNS_MOUNT", /(copying|setting).*(EPERM|EINVAL)/],
-			[{ source, target, userns: own }, "ERR_USERNS_MOUNT", /setting the map and the attributes: EPERM/],
-			[{ source, target, userns: closed }, "ERR_USERNS_CLOSED", /closed/],
-			[{ source: 987654, target, mapping: MAP }, "ERR_USERNS_MOUNT", /EBADF/],
-		];
-		for (const [options, code, message] of cases) {
-			await assert.rejects(
-				mountIdmapped(options as Parameters<typeof mountIdmapped>[0]),
-				(error: UsernsError) => {
-					assert.equal(error.code, code);
-					assert.match(error.message, message);
-					return true;
-				},
-			);
-		}
-		assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
-		mapped.close();
-		own.close();
-	}),
-);
-
-test("bad options, and a mapping of one kind, are refused before any system call", async () => {
-	const source = "/definitely/not/there"; // the kernel would say ENOENT, had it been asked
-	const cases: [unknown, string, RegExp][] = [
-		[undefined, "ERR_USERNS_INVALID_ARGUMENT", /missing/],
-		[{ source, mapping: MAP, targett: "/x" }, "ERR_USERNS_INVALID_ARGUMENT", /no option "targett"/],
-		[{ source }, "ERR_USERNS_INVALID_ARGUMENT", /neither a mapping nor a userns/],
-		[{ source: "", mapping: MAP }, "ERR_USERNS_INVALID_ARGUMENT", /path/],
-		[{ source: "a\0b", mapping: MAP }, "ERR_USERNS_INVALID_ARGUMENT", /path/],
-		[{ source: -1, mapping: MAP }, "ERR_USERNS_INVALID_ARGUMENT", /descriptor/],
-		[{ source: 2 ** 31, mapping: MAP }, "ERR_USERNS_INVALID_ARGUMENT", /descriptor/],
-		[{ source, target: 3, mapping: MAP }, "ERR_USERNS_INVALID_ARGUMENT", /target/],
-		[{ source, mapping: MAP, readonly: "yes" }, "ERR_USERNS_INVALID_ARGUMENT", /readonly/],
-		[{ source, mapping: MAP, atime: "sometimes" }, "ERR_USERNS_INVALID_ARGUMENT", /atime/],
-		[{ source, mapping: MAP, propagation: "toString" }, "ERR_USERNS_INVALID_ARGUMENT", /propagation/],
-		[{ source, mapping: MAP, recursiveIdmap: true }, "ERR_USERNS_INVALID_ARGUMENT", /recursiveIdmap/],
-		[{ source, userns: {} }, "ERR_USERNS_INVALID_ARGUMENT", /UserNamespace/],
-		[{ source, mapping: MAP, handles: {} }, "ERR_USERNS_INVALID_ARGUMENT", /Handles/],
-		[{ source, mapping: "u:0:1:1" }, "ERR_USERNS_INVALID_MAPPING", /both kinds.*uids but no gids/],
-		[{ source, mapping: "g:0:1:1" }, "ERR_USERNS_INVALID_MAPPING", /both kinds.*gids but no uids/],
-		[{ source, mapping: {} }, "ERR_USERNS_INVALID_MAPPING", /maps nothing/],
-	];
-	for (const [options, code, message] of cases) {
-		await assert.rejects(
-			mountIdmapped(options as Parameters<typeof mountIdmapped>[0]),
-			(error: UsernsError) => {
-				assert.equal(error.code, code, error.message);
-				assert.match(error.message, message);
-				return true;
-			},
-		);
-	}
-});
-
-test("a userns of one kind is refused for a mount too", { needs }, () =>
-	withTmpfs(async (folder) => {
-		const [source = "", target = ""] = mkdirs(folder, "source", "target");
-		const userns = UserNamespace.createSync("u:0:100000:10");
-		await assert.rejects(
-			mountIdmapped({ source, target, userns }),
-			failure("ERR_USERNS_INVALID_MAPPING", /uids but no gids/),
-		);
-		userns.close();
 	}),
 );
 

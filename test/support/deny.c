@@ -1,0 +1,49 @@
+/*
+ * deny NUMBER[:COMMAND][,…] PROGRAM [ARGUMENT…]: runs a program to which the kernel answers ENOSYS for those system
+ * calls (or ENOTTY for an ioctl of that command only), as an older kernel or a seccomp filter would.
+ */
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#define MOST 16
+
+int main(int argc, char **argv)
+{
+	struct sock_filter filter[MOST * 5 + 2];
+	unsigned short length = 0;
+	struct sock_fprog program = {.filter = filter};
+	char *at;
+
+	if (argc < 3) return 2;
+	at = argv[1];
+	for (int i = 0; i < MOST && *at != '\0'; i++) {
+		unsigned number = (unsigned)strtoul(at, &at, 0);
+
+		filter[length++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+		if (*at == ':') {
+			unsigned command = (unsigned)strtoul(at + 1, &at, 0);
+
+			filter[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 3);
+			filter[length++] =
+				(struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1]));
+			filter[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, command, 0, 1);
+			filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOTTY);
+		} else {
+			filter[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1);
+			filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS);
+		}
+		if (*at == ',') at++;
+	}
+	filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	program.len = length;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return 3;
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0) return 4;
+	execvp(argv[2], argv + 2);
+	return 5;
+}

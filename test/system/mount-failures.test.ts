@@ -1,0 +1,109 @@
+import assert from "node:assert/strict";
+import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { mountIdmapped, UserNamespace, type UsernsError } from "../../src/index.ts";
+import { failure } from "../support/errors.ts";
+import { mkdirs, withTmpfs } from "../support/mounts.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root", "mounts"] as const;
+const MAP = "0:100000:65536";
+
+test("every failure names its step and leaves nothing attached", { needs }, () =>
+	withTmpfs(async (folder) => {
+		const [source = "", target = ""] = mkdirs(folder, "source", "target");
+		const file = join(folder, "file");
+		writeFileSync(file, "");
+		symlinkSync("nowhere", join(folder, "dangling"));
+		const before = readFileSync("/proc/self/mountinfo", "utf8");
+		const mapped = await mountIdmapped({ source, mapping: MAP });
+		const own = UserNamespace.open(process.pid);
+		const closed = UserNamespace.createSync(MAP);
+		closed.close();
+		const cases: [object, string, RegExp][] = [
+			[
+				{ source: join(folder, "none"), target, mapping: MAP },
+				"ERR_USERNS_MOUNT",
+				/copying the source's mount: ENOENT/,
+			],
+			[
+				{ source: "/proc", target, mapping: MAP },
+				"ERR_USERNS_MOUNT",
+				/setting the map and the attributes: EINVAL/,
+			],
+			[
+				{ source, target: join(folder, "none"), mapping: MAP },
+				"ERR_USERNS_MOUNT",
+				/opening the target: ENOENT/,
+			],
+			[
+				{ source, target: join(folder, "dangling"), mapping: MAP },
+				"ERR_USERNS_MOUNT",
+				/opening the target: ENOENT/,
+			],
+			[{ source, target: file, mapping: MAP }, "ERR_USERNS_MOUNT", /attaching the mount: (ENOTDIR|EINVAL)/],
+			[{ source: mapped.fd, target, mapping: MAP }, "ERR_USERNS_MOUNT", /(copying|setting).*(EPERM|EINVAL)/],
+			[{ source, target, userns: own }, "ERR_USERNS_MOUNT", /setting the map and the attributes: EPERM/],
+			[{ source, target, userns: closed }, "ERR_USERNS_CLOSED", /closed/],
+			[{ source: 987654, target, mapping: MAP }, "ERR_USERNS_MOUNT", /EBADF/],
+		];
+		for (const [options, code, message] of cases) {
+			await assert.rejects(
+				mountIdmapped(options as Parameters<typeof mountIdmapped>[0]),
+				(error: UsernsError) => {
+					assert.equal(error.code, code);
+					assert.match(error.message, message);
+					return true;
+				},
+			);
+		}
+		assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
+		mapped.close();
+		own.close();
+	}),
+);
+
+test("bad options, and a mapping of one kind, are refused before any system call", async () => {
+	const source = "/definitely/not/there"; // the kernel would say ENOENT, had it been asked
+	const cases: [unknown, string, RegExp][] = [
+		[undefined, "ERR_USERNS_INVALID_ARGUMENT", /missing/],
+		[{ source, mapping: MAP, targett: "/x" }, "ERR_USERNS_INVALID_ARGUMENT", /no option "targett"/],
+		[{ source }, "ERR_USERNS_INVALID_ARGUMENT", /neither a mapping nor a userns/],
+		[{ source: "", mapping: MAP }, "ERR_USERNS_INVALID_ARGUMENT", /path/],
+		[{ source: "a\0b", mapping: MAP }, "ERR_USERNS_INVALID_ARGUMENT", /path/],
+		[{ source: -1, mapping: MAP }, "ERR_USERNS_INVALID_ARGUMENT", /descriptor/],
+		[{ source: 2 ** 31, mapping: MAP }, "ERR_USERNS_INVALID_ARGUMENT", /descriptor/],
+		[{ source, target: 3, mapping: MAP }, "ERR_USERNS_INVALID_ARGUMENT", /target/],
+		[{ source, mapping: MAP, readonly: "yes" }, "ERR_USERNS_INVALID_ARGUMENT", /readonly/],
+		[{ source, mapping: MAP, atime: "sometimes" }, "ERR_USERNS_INVALID_ARGUMENT", /atime/],
+		[{ source, mapping: MAP, propagation: "toString" }, "ERR_USERNS_INVALID_ARGUMENT", /propagation/],
+		[{ source, mapping: MAP, recursiveIdmap: true }, "ERR_USERNS_INVALID_ARGUMENT", /recursiveIdmap/],
+		[{ source, userns: {} }, "ERR_USERNS_INVALID_ARGUMENT", /UserNamespace/],
+		[{ source, mapping: MAP, handles: {} }, "ERR_USERNS_INVALID_ARGUMENT", /Handles/],
+		[{ source, mapping: "u:0:1:1" }, "ERR_USERNS_INVALID_MAPPING", /both kinds.*uids but no gids/],
+		[{ source, mapping: "g:0:1:1" }, "ERR_USERNS_INVALID_MAPPING", /both kinds.*gids but no uids/],
+		[{ source, mapping: {} }, "ERR_USERNS_INVALID_MAPPING", /maps nothing/],
+	];
+	for (const [options, code, message] of cases) {
+		await assert.rejects(
+			mountIdmapped(options as Parameters<typeof mountIdmapped>[0]),
+			(error: UsernsError) => {
+				assert.equal(error.code, code, error.message);
+				assert.match(error.message, message);
+				return true;
+			},
+		);
+	}
+});
+
+test("a userns of one kind is refused for a mount too", { needs }, () =>
+	withTmpfs(async (folder) => {
+		const [source = "", target = ""] = mkdirs(folder, "source", "target");
+		const userns = UserNamespace.createSync("u:0:100000:10");
+		await assert.rejects(
+			mountIdmapped({ source, target, userns }),
+			failure("ERR_USERNS_INVALID_MAPPING", /uids but no gids/),
+		);
+		userns.close();
+	}),
+);
