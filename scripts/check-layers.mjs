@@ -17,6 +17,10 @@ const MAY_IMPORT = {
 /** The only packages and the folders that may use them: everything else is Node's own. */
 const PACKAGES = { cli: ["commander"] };
 
+/** `import … from "x"` and `export … from "x"`; `import("x")`; `import "x"`. */
+const IMPORTS =
+	/^(?:import|export)\b[^;"]*?\bfrom\s+"([^"]+)"|\bimport\s*\(\s*"([^"]+)"|^import\s+"([^"]+)"/gm;
+
 export function checkLayers() {
 	const source = join(root, "src");
 	const wrong = [];
@@ -31,8 +35,8 @@ export function checkLayers() {
 			wrong.push(`${from}: the folder has no place in the layers`);
 			continue;
 		}
-		const imports = readFileSync(file, "utf8").matchAll(/(?:from|import)\s*\(?\s*"([^"]+)"/g);
-		for (const [, target] of imports) {
+		for (const [, statement, call, bare] of readFileSync(file, "utf8").matchAll(IMPORTS)) {
+			const target = statement ?? call ?? bare;
 			count++;
 			if (target.startsWith("node:")) continue;
 			if (!target.startsWith(".")) {

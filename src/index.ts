@@ -1,6 +1,13 @@
 export { explanations, UsernsError, type UsernsErrorCode, type UsernsErrorDetails } from "./errors.ts";
 export type { Extents, IdKind, IdMap } from "./mapping/extent.ts";
-export { Mapping, type MappingInput, type MappingSyntax, type OciMappings } from "./mapping/mapping.ts";
+export {
+	Mapping,
+	type MappingContext,
+	type MappingInput,
+	type MappingSyntax,
+	type OciMappings,
+} from "./mapping/mapping.ts";
+export { mappingSyntaxes } from "./mapping/syntax/forms.ts";
 export { mountIdmapped } from "./mount/idmapped.ts";
 export { IdmappedMount } from "./mount/idmapped-mount.ts";
 export type { MountIdmappedOptions } from "./mount/options.ts";

@@ -12,6 +12,7 @@ const commands: Record<string, { summary: string; load: () => Promise<CommandMod
 	mount: { summary: "show files under other owners", load: () => import("./mount.ts") },
 	umount: { summary: "take such a mount, or a kept namespace, away", load: () => import("./umount.ts") },
 	create: { summary: "make a user namespace and keep it at a path", load: () => import("./create.ts") },
+	map: { summary: "convert, combine, check and draw mappings", load: () => import("./map.ts") },
 	show: { summary: "show the mapping of a process or namespace", load: () => import("./show.ts") },
 };
 

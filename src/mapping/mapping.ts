@@ -1,18 +1,35 @@
-import { invalidArgument, invalidMapping, show } from "../errors.ts";
-import { parseColon, printColon } from "./colon.ts";
+import { checkOptions, invalidArgument, invalidMapping, show, UsernsError } from "../errors.ts";
+import * as algebra from "./algebra.ts";
 import {
 	canonical,
 	checkExtent,
 	type Extents,
+	findContainer,
 	type IdKind,
 	type IdMap,
-	NO_EXTENTS,
+	MAX_ID,
 	sameExtents,
 } from "./extent.ts";
+import { checkList, copy } from "./input.ts";
 import { checkLimits, parseProcText, procText } from "./proc.ts";
+import { recognise } from "./recognise.ts";
+import { printColon } from "./syntax/colon.ts";
+import type { SubidUser } from "./syntax/subid.ts";
+import { type MappingSyntax, type ResolvedContext, syntaxes } from "./syntax/table.ts";
 
-/** The text forms that {@link Mapping.parse} reads and {@link Mapping.toString} writes. */
-export type MappingSyntax = "colon";
+export type { MappingSyntax };
+
+/** What a text can refer to beside itself. Everything is given, nothing is looked up: parsing is pure. */
+export interface MappingContext {
+	/** `podman`: the mapping of the namespace that the container's is made in; `@` counts in its host IDs. */
+	parent?: MappingInput | undefined;
+	/** `podman`: podman runs without root, so a first `+` extends what `parent` delegates. */
+	rootless?: boolean | undefined;
+	/** `podman-idmap`: the container's own mapping. */
+	container?: MappingInput | undefined;
+	/** `subid`: whose lines count; when printing, whose they are. */
+	user?: SubidUser | undefined;
+}
 
 /** The shape of the OCI runtime-spec; any other keys are ignored, so that a config's `linux` object fits as it is. */
 export interface OciMappings {
@@ -35,6 +52,7 @@ export class Mapping {
 	/** Canonical and frozen, as `uidMappings`. */
 	readonly gidMappings: Extents;
 	#id: string | undefined;
+	#inverse: Mapping | undefined;
 
 	private constructor(uid: Extents, gid: Extents) {
 		this.uidMappings = uid;
@@ -48,7 +66,7 @@ export class Mapping {
 	 */
 	static from(input: MappingInput): Mapping {
 		if (input instanceof Mapping) return input;
-		if (typeof input === "string") return Mapping.parse(input);
+		if (typeof input === "string") return Mapping.parse(input, "colon");
 		if (typeof input !== "object" || input === null || Array.isArray(input)) {
 			throw invalidMapping(
 				`a mapping must be a Mapping, an object {uidMappings, gidMappings} or a text, not ${show(input)}`,
@@ -61,11 +79,32 @@ export class Mapping {
 		});
 	}
 
-	/** Reads a text form; without a syntax, `colon`: `[u:|g:|b:]containerID:hostID:size[,…]`. */
-	static parse(text: string, syntax: MappingSyntax = "colon"): Mapping {
+	/**
+	 * Reads a text form, or a list of them: the arguments of one command, or for `proc` the two files. Without a syntax
+	 * only a text with one meaning is taken; the error says which syntaxes it could have been. `containerID` is the ID
+	 * inside, or on disk; `hostID` the ID outside, or visible. Throws `ERR_USERNS_INVALID_MAPPING`, pointing at the
+	 * column, and nothing else.
+	 */
+	static parse(text: string | readonly string[], syntax?: MappingSyntax, context?: MappingContext): Mapping {
+		const texts = typeof text === "string" ? [text] : text;
+		if (!Array.isArray(texts) || texts.length === 0 || !texts.every((each) => typeof each === "string")) {
+			throw invalidArgument(`a mapping text must be a string or an array of them, not ${show(text)}`);
+		}
+		const resolved = resolveContext(context);
+		const read = (name: MappingSyntax) => Mapping.#parseAs(texts, name, resolved);
+		if (syntax === undefined) return recognise(texts.join(" "), read);
 		checkSyntax(syntax);
-		if (typeof text !== "string") throw invalidArgument(`a mapping text must be a string, not ${show(text)}`);
-		return Mapping.#checked(parseColon(text));
+		return read(syntax);
+	}
+
+	static #parseAs(texts: readonly string[], syntax: MappingSyntax, context: ResolvedContext): Mapping {
+		const maps = syntaxes[syntax].parse(texts, context);
+		try {
+			return Mapping.#checked(maps);
+		} catch (error) {
+			if (!(error instanceof UsernsError)) throw error;
+			throw invalidMapping(`${syntax} text: ${error.message}`, error.hint);
+		}
 	}
 
 	/**
@@ -104,10 +143,128 @@ export class Mapping {
 		);
 	}
 
-	/** The text form; `colon` unless another syntax is named. Parsing it gives an equal mapping. */
-	toString(syntax: MappingSyntax = "colon"): string {
+	/** The text form; `colon` unless another syntax is named. Throws when the syntax cannot express the mapping. */
+	toString(syntax: MappingSyntax = "colon", context?: MappingContext): string {
+		if (syntax === "colon") return this.id;
 		checkSyntax(syntax);
-		return this.id;
+		return syntaxes[syntax].print(this.uidMappings, this.gidMappings, resolveContext(context));
+	}
+
+	/** Every ID as itself: all of them, or `size` from `from` on. */
+	static identity(range: { from?: number; size?: number } = {}): Mapping {
+		checkOptions("Mapping.identity", range, ["from", "size"]);
+		const from = range.from ?? 0;
+		return Mapping.shift({ from, to: from, size: range.size ?? MAX_ID - from + 1 });
+	}
+
+	/** `size` IDs from `from` on (inside, or on disk) as those from `to` on (outside, or visible), for both kinds. */
+	static shift(range: { from: number; to: number; size: number }): Mapping {
+		checkOptions("Mapping.shift", range, ["from", "to", "size"]);
+		const extent = checkExtent(
+			{ containerID: range?.from, hostID: range?.to, size: range?.size },
+			"Mapping.shift {from, to, size} as an extent",
+		);
+		const extents = canonical("uid", [extent]);
+		return new Mapping(extents, extents);
+	}
+
+	/** The host ID (outside, or visible) of a container ID (inside, or on disk); undefined when it is not mapped. */
+	uidToHost(id: number): number | undefined {
+		return translate(this.uidMappings, id);
+	}
+
+	gidToHost(id: number): number | undefined {
+		return translate(this.gidMappings, id);
+	}
+
+	/** The container ID (inside, or on disk) of a host ID (outside, or visible); undefined when it is not mapped. */
+	uidToContainer(id: number): number | undefined {
+		return translate(this.invert().uidMappings, id);
+	}
+
+	gidToContainer(id: number): number | undefined {
+		return translate(this.invert().gidMappings, id);
+	}
+
+	/** Container and host exchanged. Kept: translating back uses it. */
+	invert(): Mapping {
+		if (this.#inverse === undefined) {
+			const inverse = new Mapping(algebra.invert(this.uidMappings), algebra.invert(this.gidMappings));
+			inverse.#inverse = this;
+			this.#inverse = inverse;
+		}
+		return this.#inverse;
+	}
+
+	/** This first, then `outer`: what this calls a host ID is a container ID there. IDs without both fall away. */
+	compose(outer: MappingInput): Mapping {
+		return this.#combine(outer, algebra.compose);
+	}
+
+	/** What both map, and in the same way. */
+	intersect(other: MappingInput): Mapping {
+		return this.#combine(other, algebra.intersect);
+	}
+
+	/** What this maps and `other` does not map in the same way. */
+	subtract(other: MappingInput): Mapping {
+		return this.#combine(other, algebra.subtract);
+	}
+
+	/** What either maps. Throws where an ID would be mapped in two ways, in either column. */
+	union(other: MappingInput): Mapping {
+		return this.#combine(other, algebra.union);
+	}
+
+	/** True when this maps everything that `other` does, and in the same way. */
+	contains(other: MappingInput): boolean {
+		const rest = Mapping.from(other).subtract(this);
+		return rest.uidMappings.length === 0 && rest.gidMappings.length === 0;
+	}
+
+	/** How many IDs of each kind are mapped. */
+	get size(): { uid: number; gid: number } {
+		return { uid: algebra.count(this.uidMappings), gid: algebra.count(this.gidMappings) };
+	}
+
+	/** True when every ID that is mapped is mapped to itself. */
+	get isIdentity(): boolean {
+		return [...this.uidMappings, ...this.gidMappings].every(
+			({ containerID, hostID }) => containerID === hostID,
+		);
+	}
+
+	/**
+	 * Maps one ID specially and keeps the rest ("my user stays my user"): the extent that it falls in is split, and a
+	 * container ID that had that host ID loses it. For both kinds, unless one is named.
+	 */
+	punch(containerID: number, hostID: number, kind?: IdKind): Mapping {
+		if (kind !== undefined && kind !== "uid" && kind !== "gid") {
+			throw invalidArgument(`Mapping.punch: the kind must be "uid" or "gid", not ${show(kind)}`);
+		}
+		const hole = checkExtent({ containerID, hostID, size: 1 }, "Mapping.punch");
+		const punched = (each: IdKind, extents: Extents) =>
+			kind === undefined || kind === each ? algebra.punch(each, extents, hole) : extents;
+		return new Mapping(punched("uid", this.uidMappings), punched("gid", this.gidMappings));
+	}
+
+	/**
+	 * The same mapping in the fewest extents, which it always is, once it is sure that the kernel takes it: throws
+	 * `ERR_USERNS_INVALID_MAPPING` with limit and count past 340 extents or 4095 bytes. What the algebra makes along
+	 * the way may be longer.
+	 */
+	fit(): this {
+		checkLimits("uid", this.uidMappings);
+		checkLimits("gid", this.gidMappings);
+		return this;
+	}
+
+	#combine(other: MappingInput, operation: (a: Extents, b: Extents, kind: IdKind) => Extents): Mapping {
+		const { uidMappings, gidMappings } = Mapping.from(other);
+		return new Mapping(
+			operation(this.uidMappings, uidMappings, "uid"),
+			operation(this.gidMappings, gidMappings, "gid"),
+		);
 	}
 
 	/** The OCI form, with fresh arrays that the caller may change. */
@@ -121,24 +278,33 @@ export class Mapping {
 	}
 }
 
-function copy(extents: Extents): IdMap[] {
-	return extents.map(({ containerID, hostID, size }) => ({ containerID, hostID, size }));
-}
-
-function checkList(kind: IdKind, list: unknown): readonly IdMap[] {
-	if (list === undefined || list === null) return NO_EXTENTS; // Go writes an empty list as null or not at all
-	if (!Array.isArray(list)) {
-		throw invalidMapping(
-			`${kind}Mappings must be an array of extents, not ${show(list)}`,
-			"Write it as [{containerID: 0, hostID: 100000, size: 65536}].",
+function checkSyntax(syntax: unknown): asserts syntax is MappingSyntax {
+	if (typeof syntax !== "string" || !Object.hasOwn(syntaxes, syntax)) {
+		throw invalidArgument(
+			`there is no mapping syntax ${show(syntax)}`,
+			`The syntaxes are: ${Object.keys(syntaxes).join(", ")}.`,
 		);
 	}
-	// Array.from visits holes too, which map() would pass over unchecked.
-	return Array.from(list, (extent, index) => checkExtent(extent, `${kind}Mappings[${index}]`));
 }
 
-function checkSyntax(syntax: unknown): asserts syntax is MappingSyntax {
-	if (syntax !== "colon") {
-		throw invalidArgument(`there is no mapping syntax ${show(syntax)}`, "The syntaxes are: colon.");
+function translate(extents: Extents, id: number): number | undefined {
+	if (!Number.isInteger(id) || id < 0 || id > 0xffffffff) {
+		throw invalidArgument(`an ID must be a whole number from 0 to 4294967295, not ${show(id)}`);
 	}
+	const extent = findContainer(extents, id);
+	return extent === undefined ? undefined : extent.hostID + (id - extent.containerID);
+}
+
+function resolveContext(context: MappingContext | undefined): ResolvedContext {
+	checkOptions("the context of a mapping text", context, ["parent", "rootless", "container", "user"]);
+	const resolved: ResolvedContext = { user: context?.user };
+	if (context?.parent !== undefined) {
+		const { uidMappings: uid, gidMappings: gid } = Mapping.from(context.parent);
+		resolved.parent = { uid, gid, rootless: context.rootless ?? false };
+	}
+	if (context?.container !== undefined) {
+		const { uidMappings: uid, gidMappings: gid } = Mapping.from(context.container);
+		resolved.container = { uid, gid };
+	}
+	return resolved;
 }

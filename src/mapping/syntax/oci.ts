@@ -1,0 +1,38 @@
+import { invalidMapping } from "../../errors.ts";
+import { checkExtent, type Extents } from "../extent.ts";
+import type { ParsedMaps } from "./scanner.ts";
+
+const HINT =
+	'Write {"uidMappings": [{"containerID": 0, "hostID": 100000, "size": 65536}], "gidMappings": […]}.';
+
+/** The JSON of the OCI runtime-spec. It wants both kinds or none (config.md, "uidMappings"). */
+export function parseOci(text: string): ParsedMaps {
+	let value: unknown;
+	try {
+		value = JSON.parse(text);
+	} catch (error) {
+		throw invalidMapping(`oci text: this is not JSON: ${(error as Error).message}`, HINT);
+	}
+	if (typeof value !== "object" || value === null || Array.isArray(value)) {
+		throw invalidMapping("oci text: expected an object with uidMappings and gidMappings", HINT);
+	}
+	const { uidMappings, gidMappings } = value as Record<string, unknown>;
+	return { uid: readList("uidMappings", uidMappings), gid: readList("gidMappings", gidMappings) };
+}
+
+function readList(name: string, list: unknown): ParsedMaps["uid"] {
+	if (!Array.isArray(list) || list.length === 0) {
+		throw invalidMapping(`oci text: ${name} must be an array of extents, and there must be both kinds`, HINT);
+	}
+	return list.map((extent: unknown, index) => checkExtent(extent, `oci text: ${name}[${index}]`));
+}
+
+export function printOci(uid: Extents, gid: Extents): string {
+	if (uid.length === 0 || gid.length === 0) {
+		throw invalidMapping(
+			"the oci syntax cannot express a mapping of one kind only: the specification wants both",
+			"Map the other kind too, or print it as colon.",
+		);
+	}
+	return JSON.stringify({ uidMappings: uid, gidMappings: gid });
+}

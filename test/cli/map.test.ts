@@ -1,0 +1,192 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Mapping } from "../../src/index.ts";
+import { root, userns } from "../support/child.ts";
+import { test } from "../support/test.ts";
+
+const PUNCHED = "0:100000:1000,1000:1000:1,1001:101001:64535";
+
+test("map: every subcommand has its help within 80 columns", () => {
+	for (const name of [
+		"convert",
+		"invert",
+		"compose",
+		"intersect",
+		"subtract",
+		"union",
+		"translate",
+		"check",
+		"draw",
+	]) {
+		const { status, stdout } = userns("map", name, "--help");
+		assert.equal(status, 0);
+		for (const line of stdout.split("\n")) assert.ok(line.length <= 80, line);
+	}
+});
+
+test("map: results as text", () => {
+	const cases: [string[], string][] = [
+		[["convert", "--to", "incus", "0:100000:65536"], "both 100000-165535 0-65535"],
+		[["convert", "--from", "incus", "both 100000-165535 0-65535"], "0:100000:65536"],
+		[
+			["convert", "--from", "podman", "--parent", "0:1000:1,1:100000:65536", "--rootless", "+5:@1000:1"],
+			"0:1:5,5:0:1,6:6:65531",
+		],
+		[["convert", "--from", "podman-idmap", "--container", "0:100000:10", "idmap"], "0:100000:10"],
+		[["convert", "--from", "subid", "--user", "1000", "1000:100000:5\nother:7:7"], "0:100000:5"],
+		[["convert", "--to", "subid", "--user", "alpha", "0:100000:5"], "alpha:100000:5"],
+		[["convert", "--to", "proc", "u:0:1:1,g:0:2:1"], "0 1 1\n\n0 2 1"],
+		[["invert", "0:100000:10"], "100000:0:10"],
+		[["compose", "0:10:5", "10:1000:3"], "0:1000:3"],
+		[["intersect", "0:10:5", "3:13:9"], "3:13:2"],
+		[["subtract", "0:10:5", "3:13:9"], "0:10:3"],
+		[["union", "0:10:5", "5:15:5"], "0:10:10"],
+		[["translate", "--uid", "7", "0:100000:10"], "100007"],
+		[["translate", "--gid", "100007", "--reverse", "0:100000:10"], "7"],
+	];
+	for (const [args, expected] of cases) {
+		const { status, stdout, stderr } = userns("map", ...args);
+		assert.equal(stderr, "");
+		assert.equal(status, 0);
+		assert.equal(stdout, `${expected}\n`, args.join(" "));
+	}
+});
+
+test("map: --json, standard input, and the maps of a process", () => {
+	const converted = JSON.parse(userns("map", "convert", "--json", "--to", "lxc", "0:1:1").stdout);
+	assert.equal(converted.text, "b:0:1:1");
+	assert.deepEqual(converted.mapping, Mapping.from("0:1:1").toJSON());
+	assert.deepEqual(JSON.parse(userns("map", "translate", "--json", "--uid", "5", "0:1:1").stdout), {
+		kind: "uid",
+		id: 5,
+		reverse: false,
+		result: null,
+	});
+	const main = join(root, "dist/src/cli/main.js");
+	const piped = spawnSync(process.execPath, [main, "map", "check", "--json", "-"], {
+		input: "0 100000 65536\n",
+		encoding: "utf8",
+	});
+	assert.equal(JSON.parse(piped.stdout).valid, true);
+	assert.equal(JSON.parse(piped.stdout).text, "0:100000:65536");
+	if (process.platform !== "linux") return;
+	const own = Mapping.fromProc(
+		readFileSync("/proc/self/uid_map", "utf8"),
+		readFileSync("/proc/self/gid_map", "utf8"),
+	);
+	assert.equal(userns("map", "convert", `/proc/${process.pid}`).stdout, `${own}\n`);
+	const gone = userns("map", "check", "/proc/2147483647");
+	assert.equal(gone.status, 1);
+	assert.match(gone.stderr, /^userns: cannot read the maps .*\nhint: /);
+});
+
+test("map: exit status 1 for an ID that is not mapped, 2 for what is wrong", () => {
+	assert.equal(userns("map", "translate", "--uid", "5", "0:1:1").status, 1);
+	const wrong: [string[], RegExp][] = [
+		[["check", "0:1:1,0:5:1"], /overlap/],
+		[["check", "0:1"], /no syntax fits/],
+		[["convert", "--from", "nonsense", "0:1:1"], /no such syntax/],
+		[["translate", "0:1:1"], /either --uid or --gid/],
+		[["translate", "--uid", "1", "--gid", "1", "0:1:1"], /either --uid or --gid/],
+		[["translate", "--uid", "-1", "0:1:1"], /whole number/],
+		[["union", "0:1:1", "0:2:1"], /conflict/],
+		[["convert", "--to", "oci", "u:0:1:1"], /cannot express/],
+		[["nonsense"], /unknown command/],
+	];
+	for (const [args, message] of wrong) {
+		const { status, stdout, stderr } = userns("map", ...args);
+		assert.equal(status, 2, args.join(" "));
+		assert.equal(stdout, "");
+		assert.match(stderr, message);
+		assert.match(stderr, /^userns: /);
+	}
+});
+
+test("map draw: every range stands in its column, gaps are marked, and it fits 80 columns", () => {
+	const { stdout } = userns("map", "draw", PUNCHED);
+	const rows = stdout.split("\n");
+	for (const row of rows) assert.ok(row.length <= 80, row);
+	for (const inside of ["0 ┐", "999 ┘", "1000 ■", "1001 ┐", "65535 ┘"])
+		assert.ok(
+			rows.some((row) => row.trimStart().startsWith(inside)),
+			inside,
+		);
+	for (const outside of [
+		"■ 1000",
+		"⋮ 98999 not mapped",
+		"┌ 100000",
+		"└ 100999",
+		"⋮ 1 not mapped",
+		"┌ 101001",
+		"└ 165535",
+	]) {
+		assert.ok(
+			rows.some((row) => row.endsWith(outside)),
+			outside,
+		);
+	}
+	// The line of 1000 begins at the single ID inside and ends at the single ID outside.
+	assert.ok(rows.some((row) => /1000 ■─+/.test(row)) && rows.some((row) => /─+■ 1000$/.test(row)));
+});
+
+/** Follows a line through the drawing, from its left end to its right one. */
+function follow(rows: readonly string[], start: number): number {
+	let [y, x, dx, dy] = [start, 21, 1, 0];
+	for (let steps = 0; steps < 5000; steps++) {
+		const sign = rows[y]?.[x] ?? " ";
+		if (x === 21 + 36) return y;
+		if (sign === "┐") [dx, dy] = [0, 1];
+		else if (sign === "┘") [dx, dy] = dx === 1 ? [0, -1] : [1, 0];
+		else if (sign === "└" || sign === "┌") [dx, dy] = [1, 0];
+		else assert.match(sign, /[─│┼]/, `a line breaks off in row ${y}, column ${x}`);
+		x += dx;
+		y += dy;
+	}
+	return -1;
+}
+
+test("map draw: each line leads from a range to the one that it is mapped to, however they cross", () => {
+	const maps = [
+		PUNCHED,
+		"0:9:1,1:8:1,2:7:1",
+		Array.from({ length: 34 }, (_, i) => `${i * 10}:${((i * 7) % 34) * 20 + 1000}:1`).join(","),
+	];
+	for (const map of maps) {
+		const rows = userns("map", "draw", map).stdout.split("\n");
+		const mapping = Mapping.from(map);
+		for (const { containerID, hostID, size } of mapping.uidMappings) {
+			const first = rows.findIndex(
+				(row) => row.slice(0, 19).trim() === `${containerID}` && /[■┐]/.test(row[20] ?? ""),
+			);
+			const row = size === 1 ? first : rows.findIndex((text, i) => i > first && text[20] === "├");
+			const end = follow(rows, row);
+			assert.match(rows[end]?.[57] ?? "", /[■┤]/);
+			const top = size === 1 ? end : rows.findLastIndex((text, i) => i < end && text[57] === "┌");
+			assert.equal(rows[top]?.slice(59).trim(), `${hostID}`, `${map}: ${containerID}`);
+		}
+	}
+});
+
+test("map draw --svg: well-formed, with the ranges as text and colours for light and dark", () => {
+	const folder = mkdtempSync(join(tmpdir(), "userns-svg-"));
+	const file = join(folder, "map.svg");
+	const { status, stdout } = userns("map", "draw", "--svg", file, PUNCHED);
+	assert.equal(status, 0);
+	assert.match(stdout, /^written to /);
+	const svg = readFileSync(file, "utf8");
+	rmSync(folder, { recursive: true });
+	const labels = [...svg.matchAll(/<text[^>]*>([^<]*)<\/text>/g)].map(([, text]) => text);
+	for (const label of ["0–999", "1000", "1001–65535", "100000–100999", "101001–165535", "98999 not mapped"])
+		assert.ok(labels.includes(label), label);
+	assert.equal(labels.filter((label) => label === "1000").length, 2);
+	assert.match(svg, /prefers-color-scheme: dark/);
+	const open = [...svg.matchAll(/<([a-z]+)(?:\s[^>]*[^/>])?>/g)].map(([, name]) => name).sort();
+	const close = [...svg.matchAll(/<\/([a-z]+)>/g)].map(([, name]) => name).sort();
+	assert.deepEqual(open, close);
+	// A single ID beside 64535 of them is still as high as its label.
+	const heights = [...svg.matchAll(/<rect x=[^>]*height="([\d.]+)" rx/g)].map(([, height]) => Number(height));
+	assert.ok(heights.every((height) => height >= 22) && Math.max(...heights) > 60);
+});

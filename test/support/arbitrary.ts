@@ -1,0 +1,69 @@
+import fc from "fast-check";
+import { type IdMap, Mapping } from "../../src/index.ts";
+
+/** How many cases a property is tried with: thousands always, a million with USERNS_LONG=1. */
+export const RUNS: number = process.env.USERNS_LONG === "1" ? 1_000_000 : 3000;
+
+/** Prints the seed, so that a failure can be had again. */
+export function check<T extends [unknown, ...unknown[]]>(
+	property: fc.IProperty<T>,
+	runs: number = RUNS,
+): void {
+	fc.assert(property, { numRuns: runs, seed: Number(process.env.USERNS_SEED ?? Date.now() % 0x7fffffff) });
+}
+
+const MAX = 4294967295;
+const EDGES = [0, 1, 65534, 65535, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 3, 2 ** 32 - 2];
+
+/** Lengths that lie close to where something changes. */
+export const extentCount: fc.Arbitrary<number> = fc.oneof(
+	{ weight: 8, arbitrary: fc.integer({ min: 0, max: 8 }) },
+	{ weight: 2, arbitrary: fc.constantFrom(5, 6, 7) },
+);
+
+/** Extents of one kind that overlap nowhere: gaps and sizes in both columns, the second in a shuffled order. */
+export function extents(count: fc.Arbitrary<number> = extentCount): fc.Arbitrary<IdMap[]> {
+	return count
+		.chain((length) =>
+			fc.record({
+				sizes: fc.array(fc.oneof(fc.integer({ min: 1, max: 5 }), fc.constantFrom(1, 1000, 65536)), {
+					minLength: length,
+					maxLength: length,
+				}),
+				gaps: fc.array(fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 4 })), {
+					minLength: 2 * length,
+					maxLength: 2 * length,
+				}),
+				starts: fc.tuple(fc.constantFrom(...EDGES, 0, 0, 100), fc.constantFrom(...EDGES, 100, 1000, 100000)),
+				order: fc.shuffledSubarray(
+					Array.from({ length }, (_, i) => i),
+					{ minLength: length, maxLength: length },
+				),
+			}),
+		)
+		.map(({ sizes, gaps, starts, order }) => {
+			const list: IdMap[] = sizes.map((size) => ({ containerID: 0, hostID: 0, size }));
+			let at = starts[0];
+			list.forEach((extent, i) => {
+				at += gaps[i] as number;
+				extent.containerID = at;
+				at += extent.size;
+			});
+			at = starts[1];
+			order.forEach((which, i) => {
+				const extent = list[which] as IdMap;
+				at += gaps[sizes.length + i] as number;
+				extent.hostID = at;
+				at += extent.size;
+			});
+			return list.filter(
+				({ containerID, hostID, size }) => containerID + size <= MAX && hostID + size <= MAX,
+			);
+		});
+}
+
+/** A mapping that maps something. */
+export const mappings: fc.Arbitrary<Mapping> = fc
+	.tuple(extents(), extents(), fc.boolean())
+	.filter(([uid, gid, same]) => uid.length > 0 || (!same && gid.length > 0))
+	.map(([uid, gid, same]) => Mapping.from({ uidMappings: uid, gidMappings: same ? uid : gid }));
