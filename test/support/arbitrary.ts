@@ -1,15 +1,14 @@
 import fc from "fast-check";
 import { type IdMap, Mapping } from "../../src/index.ts";
 
-/** How many cases a property is tried with: thousands always, a million with USERNS_LONG=1. */
-export const RUNS: number = process.env.USERNS_LONG === "1" ? 1_000_000 : 3000;
+/** A million cases in the long form, thousands otherwise. */
+const LONG = process.env.USERNS_LONG === "1";
 
-/** Prints the seed, so that a failure can be had again. */
-export function check<T extends [unknown, ...unknown[]]>(
-	property: fc.IProperty<T>,
-	runs: number = RUNS,
-): void {
-	fc.assert(property, { numRuns: runs, seed: Number(process.env.USERNS_SEED ?? Date.now() % 0x7fffffff) });
+/** The seed of this run; USERNS_SEED gives an old one again. */
+export const SEED: number = Number(process.env.USERNS_SEED ?? Date.now() % 0x7fffffff);
+
+export function check<T extends [unknown, ...unknown[]]>(property: fc.IProperty<T>, runs = 3000): void {
+	fc.assert(property, { numRuns: LONG ? 1_000_000 : runs, seed: SEED });
 }
 
 const MAX = 4294967295;

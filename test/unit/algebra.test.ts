@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { type IdMap, Mapping, type MappingSyntax, UsernsError } from "../../src/index.ts";
-import { check, extents, mappings } from "../support/arbitrary.ts";
+import { check, extents, mappings, SEED } from "../support/arbitrary.ts";
 import { test } from "../support/test.ts";
 
 /** The naive model: what one ID becomes, by looking at every extent. */
@@ -42,6 +42,8 @@ const SYNTAXES: MappingSyntax[] = [
 	"incus",
 	"oci",
 ];
+
+test("the seed of the properties below", (t) => t.diagnostic(`USERNS_SEED=${SEED}`));
 
 test("property: parse after print is the identity, for every syntax that can express the mapping", () => {
 	check(
