@@ -52,6 +52,22 @@ test("a worker that is terminated in the middle leaves no descriptor and no proc
 	}
 });
 
+test("a worker that is terminated while it reads back and mounts leaves nothing either", {
+	needs: [...needs, "mounts"],
+}, async () => {
+	for (const delay of [0, 1, 3, 8]) {
+		const each =
+			worker(`const ns = userns.UserNamespace.createSync("0:100:1"); parentPort.postMessage("started");
+			for (;;) await Promise.all([
+				userns.UserNamespace.open("/proc/self/fd/" + ns.fd).mapping(),
+				userns.mountIdmapped({ source: "/tmp", userns: ns }),
+			]);`);
+		await once(each, "message");
+		await sleep(delay);
+		await each.terminate();
+	}
+});
+
 test("what a worker still holds when it ends is closed", { needs }, async () => {
 	const each = worker(
 		`globalThis.held = await new userns.Handles().get("0:1:1"); parentPort.postMessage(held.fd);`,
