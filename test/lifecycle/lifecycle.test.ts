@@ -32,8 +32,9 @@ test("several worker threads create at once, each with its own handles", { needs
 	);
 	const answers = await Promise.all(
 		workers.map(async (each) => {
+			const exit = once(each, "exit"); // from now on: it can follow the message at once
 			const [message] = (await once(each, "message")) as [{ right: number }];
-			await once(each, "exit");
+			await exit;
 			return message.right;
 		}),
 	);
@@ -72,9 +73,10 @@ test("what a worker still holds when it ends is closed", { needs }, async () => 
 	const each = worker(
 		`globalThis.held = await new userns.Handles().get("0:1:1"); parentPort.postMessage(held.fd);`,
 	);
+	const exit = once(each, "exit");
 	const [fd] = (await once(each, "message")) as [number];
 	assert.ok(fd > 2);
-	await once(each, "exit");
+	await exit;
 });
 
 /** Every process that has the word in its command line. A creation process shares its parent's. */
