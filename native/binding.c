@@ -50,8 +50,8 @@ static napi_value open_pid(napi_env env, napi_callback_info info)
 	return value_outcome(env, owned, &out);
 }
 
-/* duplicate(fd) */
-static napi_value duplicate(napi_env env, napi_callback_info info)
+/* For a function that makes a descriptor out of another. */
+static napi_value derive(napi_env env, napi_callback_info info, int (*make)(int), const char *step)
 {
 	napi_value arguments[1];
 	struct outcome out = {.fd = -1};
@@ -59,24 +59,29 @@ static napi_value duplicate(napi_env env, napi_callback_info info)
 	int fd;
 
 	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
-	out.fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	if (out.fd < 0) outcome_fail(&out, -errno, "duplicate");
+	fd = make(fd);
+	if (fd < 0) outcome_fail(&out, fd, step);
+	else out.fd = fd;
 	return value_outcome(env, owned, &out);
+}
+
+static int duplicate_fd(int fd)
+{
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	return copy < 0 ? -errno : copy;
+}
+
+/* duplicate(fd) */
+static napi_value duplicate(napi_env env, napi_callback_info info)
+{
+	return derive(env, info, duplicate_fd, "duplicate");
 }
 
 /* parent(fd) */
 static napi_value parent(napi_env env, napi_callback_info info)
 {
-	napi_value arguments[1];
-	struct outcome out = {.fd = -1};
-	struct owned *owned;
-	int fd;
-
-	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
-	fd = nsfs_parent(fd);
-	if (fd < 0) outcome_fail(&out, fd, "parent");
-	else out.fd = fd;
-	return value_outcome(env, owned, &out);
+	return derive(env, info, nsfs_parent, "parent");
 }
 
 /* close(fd): 0, or EBADF for a descriptor that this environment does not own */

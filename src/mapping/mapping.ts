@@ -15,7 +15,7 @@ import { checkLimits, parseProcText, procText } from "./proc.ts";
 import { recognise } from "./recognise.ts";
 import { printColon } from "./syntax/colon.ts";
 import type { SubidUser } from "./syntax/subid.ts";
-import { type MappingSyntax, type ResolvedContext, syntaxes } from "./syntax/table.ts";
+import { checkSyntax, type MappingSyntax, type ResolvedContext, syntaxes } from "./syntax/table.ts";
 
 export type { MappingSyntax };
 
@@ -275,15 +275,6 @@ export class Mapping {
 	/** The text for /proc/PID/uid_map or gid_map. */
 	procText(kind: IdKind): string {
 		return procText(kind === "uid" ? this.uidMappings : this.gidMappings);
-	}
-}
-
-function checkSyntax(syntax: unknown): asserts syntax is MappingSyntax {
-	if (typeof syntax !== "string" || !Object.hasOwn(syntaxes, syntax)) {
-		throw invalidArgument(
-			`there is no mapping syntax ${show(syntax)}`,
-			`The syntaxes are: ${Object.keys(syntaxes).join(", ")}.`,
-		);
 	}
 }
 

@@ -171,11 +171,12 @@ test("a failed get leaves nothing cached, and the next one works", {
 	assert.ok(answer.ok);
 });
 
-test("the event loop turns while a get waits for a thread that somebody else holds", { needs }, async () => {
+test("the event loop turns while a get waits for a thread that somebody else holds", { needs }, async (t) => {
 	const folder = mkdtempSync(join(tmpdir(), "userns-fifo-"));
 	const fifo = join(folder, "fifo");
 	spawnSync("mkfifo", [fifo]);
 	// One thread in the pool, and it waits for a writer: had get() used the loop's own thread, it would be done already.
+	t.after(() => rmSync(folder, { recursive: true }));
 	const answer = ask<{ turns: number; settled: boolean; after: boolean }>(
 		`import fs from "node:fs";
 		const handles = new userns.Handles();
@@ -193,7 +194,6 @@ test("the event loop turns while a get waits for a thread that somebody else hol
 		process.exit(0);`,
 		{ env: { UV_THREADPOOL_SIZE: "1" } },
 	);
-	rmSync(folder, { recursive: true });
 	assert.deepEqual(answer, { turns: 100, settled: false, after: true });
 });
 

@@ -1,3 +1,4 @@
+import { invalidArgument, show } from "../../errors.ts";
 import type { Extents } from "../extent.ts";
 import { parseColon, printColon } from "./colon.ts";
 import { parseIncus, printIncus } from "./incus.ts";
@@ -112,3 +113,12 @@ export const syntaxes = {
 
 /** The text forms that `Mapping.parse` reads and `toString` writes. */
 export type MappingSyntax = keyof typeof syntaxes;
+
+export function checkSyntax(syntax: unknown): asserts syntax is MappingSyntax {
+	if (typeof syntax !== "string" || !Object.hasOwn(syntaxes, syntax)) {
+		throw invalidArgument(
+			`there is no mapping syntax ${show(syntax)}`,
+			`The syntaxes are: ${Object.keys(syntaxes).join(", ")}.`,
+		);
+	}
+}
