@@ -112,7 +112,6 @@ export async function buildNative() {
 		"-fno-stack-protector",
 		"-fno-builtin",
 		"-static",
-		"-no-pie",
 		"-fno-pie",
 		"-nostdlib",
 		"-Wl,-z,noexecstack,--build-id=none",
