@@ -75,22 +75,26 @@ function checkNumber(value: unknown, name: string, where: string): number {
 	return value + 0; // −0 becomes 0
 }
 
-/** The rules for an extent whose three numbers are whole and in 0 … 2^32−1. */
-export function checkBounds(extent: Readonly<IdMap>, where: string): void {
+/**
+ * The rules for an extent whose three numbers are whole and in 0 … 2^32−1. The place is for messages; a function where
+ * telling it costs more than checking.
+ */
+export function checkBounds(extent: Readonly<IdMap>, place: string | (() => string)): void {
+	const where = () => (typeof place === "string" ? place : place());
 	if (extent.size === 0) {
-		throw invalidMapping(`${where} (${showExtent(extent)}): size must be at least 1`);
+		throw invalidMapping(`${where()} (${showExtent(extent)}): size must be at least 1`);
 	}
 	for (const name of ["containerID", "hostID"] as const) {
 		const first = extent[name];
 		if (first > MAX_ID) {
 			throw invalidMapping(
-				`${where} (${showExtent(extent)}): ${name} ${first} stands for "no ID" and cannot be mapped`,
+				`${where()} (${showExtent(extent)}): ${name} ${first} stands for "no ID" and cannot be mapped`,
 				`The largest ID that can be mapped is ${MAX_ID}.`,
 			);
 		}
 		if (first + extent.size - 1 > MAX_ID) {
 			throw invalidMapping(
-				`${where} (${showExtent(extent)}): ${name} runs to ${first + extent.size - 1}, past ${MAX_ID}`,
+				`${where()} (${showExtent(extent)}): ${name} runs to ${first + extent.size - 1}, past ${MAX_ID}`,
 				`Make size at most ${MAX_ID - first + 1} here.`,
 			);
 		}

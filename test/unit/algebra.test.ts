@@ -280,6 +280,22 @@ test("property: no text makes any grammar hang or throw anything but a UsernsErr
 			assert.throws(() => Mapping.parse(unit.repeat(20_000), syntax), UsernsError, `${syntax} ${unit}`);
 		}
 	}
+	// Extents that cannot be merged, so that whatever looks at all of them for each of them would be seen here.
+	const units: [MappingSyntax, (i: number) => string, string][] = [
+		["colon", (i) => `${i * 3}:${i * 2}:1`, ","],
+		["proc", (i) => `${i * 3} ${i * 2} 1`, "\n"],
+		["incus", (i) => `both ${i * 3} ${i * 2}`, "\n"],
+		["lxc", (i) => `b:${i * 3}:${i * 2}:1`, " "],
+		["podman", (i) => `${i * 3}:${i * 2}`, " "],
+		["podman", (i) => `+${i * 3}:${i * 2}`, " "],
+		["podman", (i) => `${i * 3}:@${i % 500}`, " "],
+		["subid", (i) => `alpha:${i * 2}:1`, "\n"],
+	];
+	for (const [syntax, unit, separator] of units) {
+		const text = Array.from({ length: 50_000 }, (_, i) => unit(i)).join(separator);
+		const context = { parent: Mapping.from("0:0:1000").toJSON() };
+		assert.throws(() => Mapping.parse(text, syntax, context), UsernsError, syntax);
+	}
 });
 
 test("identity, shift, size and isIdentity", () => {

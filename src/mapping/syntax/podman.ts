@@ -112,27 +112,42 @@ function readFlags(scanner: Scanner): { kinds: readonly IdKind[]; extend: boolea
 	return { kinds: kinds.length === 0 ? BOTH : kinds, extend: flags.has("+") };
 }
 
+/** Each + goes through everything before it, so there is an end to how many there may be; nobody needs as many. */
+const MOST_EXTENDING = 1000;
+
 function resolve(kind: IdKind, entries: readonly Entry[], parent: PodmanParent | undefined): Extents {
-	let result: Extents = [];
+	const onHost = parent === undefined ? undefined : invert(parent[kind]);
+	let result: IdMap[] = [];
+	let extending = 0;
 	for (const { ofHost, extend, extent } of entries) {
-		const pieces = ofHost ? delegated(kind, extent, parent) : [extent];
-		if (extend) for (const piece of pieces) result = clear(result, piece);
-		result = canonical(kind, [...result, ...pieces]);
+		const pieces = ofHost ? delegated(kind, extent, onHost) : [extent];
+		if (extend) {
+			extending++;
+			if (extending > MOST_EXTENDING) {
+				throw invalidMapping(
+					`podman text: more than ${MOST_EXTENDING} entries with +`,
+					"Write what comes out instead.",
+				);
+			}
+			for (const piece of pieces) result = [...clear(canonical(kind, result), piece)];
+		}
+		result.push(...pieces);
 	}
-	if (entries[0]?.extend && parent?.rootless) return fill(result, parent[kind]);
-	return result;
+	const resolved = canonical(kind, result);
+	if (entries[0]?.extend && parent?.rootless) return fill(resolved, parent[kind]);
+	return resolved;
 }
 
 /** An extent of host IDs, as IDs of the parent namespace: in pieces, when what is delegated is. */
-function delegated(kind: IdKind, extent: IdMap, parent: PodmanParent | undefined): IdMap[] {
-	if (parent === undefined) {
+function delegated(kind: IdKind, extent: IdMap, onHost: Extents | undefined): IdMap[] {
+	if (onHost === undefined) {
 		throw invalidMapping(
 			`podman text: @${extent.hostID} is an ID of the host, and nobody said what the host delegates`,
 			"Give the parent's mapping as context.",
 		);
 	}
 	const pieces: IdMap[] = [];
-	for (const { containerID: host, hostID: inside, size } of invert(parent[kind])) {
+	for (const { containerID: host, hostID: inside, size } of onHost) {
 		const from = Math.max(host, extent.hostID);
 		const to = Math.min(host + size, extent.hostID + extent.size);
 		if (from >= to) continue;

@@ -92,7 +92,7 @@ export class Scanner {
 
 	/** Checks the three numbers of an extent that began at `start`. */
 	check(extent: IdMap, start: number): IdMap {
-		checkBounds(extent, `${this.#syntax} text, ${this.#where(start)}`);
+		checkBounds(extent, () => `${this.#syntax} text, ${this.#where(start)}`);
 		return extent;
 	}
 
