@@ -1,5 +1,6 @@
 /* The surface that src/native/ calls: checks the arguments, calls one function, answers an outcome. */
 #include "compat.h"
+#include "execute.h"
 #include "long-calls.h"
 #include "mount.h"
 #include "nsfs.h"
@@ -164,6 +165,31 @@ static napi_value pin(napi_env env, napi_callback_info info)
 	return value_outcome(env, owned, &out);
 }
 
+/* MAX_ARG_STRLEN: 32 pages, of 4096 bytes or more; execve(2) itself says E2BIG for the rest. */
+#define ARGUMENT_BYTES (32 * 65536)
+
+/* execute(program, arguments, environment, fd): a negative errno; does not come back otherwise */
+static napi_value execute(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[4];
+	struct owned *owned;
+	char **environment = NULL;
+	char **argv = NULL;
+	char *program;
+	napi_value result = NULL;
+	int fd;
+
+	if (!value_arguments(env, info, 4, arguments, &owned) || !value_fd(env, arguments[3], &fd)) return NULL;
+	program = value_text(env, arguments[0], PATH_MAX);
+	if (program != NULL) argv = value_texts(env, arguments[1], ARGUMENT_BYTES);
+	if (argv != NULL) environment = value_texts(env, arguments[2], ARGUMENT_BYTES);
+	if (environment != NULL) result = value_number(env, execute_program(program, argv, environment, fd));
+	value_free_texts(environment);
+	value_free_texts(argv);
+	free(program);
+	return result;
+}
+
 static void end_environment(napi_env env, void *data, void *hint)
 {
 	(void)env;
@@ -181,7 +207,7 @@ NAPI_MODULE_INIT()
 		{"create", long_create},       {"readMaps", long_read_maps},   {"mount", long_mount},       {"openPath", open_path},
 		{"openPid", open_pid},    {"duplicate", duplicate},  {"parent", parent},      {"close", close_},
 		{"identify", identify},   {"ownerUid", owner_uid},   {"openMount", open_mount},
-		{"detach", detach},       {"pin", pin},
+		{"detach", detach},       {"pin", pin},              {"execute", execute},
 	};
 
 	if (owned == NULL) return NULL;

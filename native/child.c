@@ -98,19 +98,57 @@ NO_STACK_PROTECTOR void child_die_with_parent(const struct child *child)
 	if (parent != child->parent && parent != 0) raw_exit(0);
 }
 
+/* A copy of the descriptor above 2, so that the three below can be replaced in any order. */
+NO_STACK_PROTECTOR static long lift(int fd)
+{
+	return raw_syscall3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
+}
+
+NO_STACK_PROTECTOR long child_keep_three(const int fds[3], int third_flags)
+{
+	long lifted[3];
+	long error;
+
+	for (int i = 0; i < 3; i++) {
+		lifted[i] = lift(fds[i]);
+		if (lifted[i] < 0) return lifted[i];
+	}
+	for (int i = 0; i < 3; i++) {
+		error = raw_syscall3(SYS_dup3, lifted[i], i, i == 2 ? third_flags : 0);
+		if (error < 0) return error;
+	}
+	return raw_syscall3(SYS_close_range, 3, ~0U, 0);
+}
+
+NO_STACK_PROTECTOR void child_take_signals(void)
+{
+	kernel_sigset none = 0;
+
+	raw_syscall5(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, sizeof none, 0);
+}
+
+int child_reap(struct child *child)
+{
+	siginfo_t info = {0};
+	int error;
+
+	do error = waitid((idtype_t)USERNS_P_PIDFD, (id_t)child->pidfd, &info, WEXITED | __WALL);
+	while (error < 0 && errno == EINTR);
+	error = error < 0 ? -errno : 0;
+	close(child->pidfd);
+	child->pidfd = -1;
+	child->pid = -1;
+	if (error < 0) return error;
+	return info.si_code == CLD_EXITED ? info.si_status : 256 + info.si_status;
+}
+
 void child_end(struct child *child)
 {
-	siginfo_t info;
 
 	if (child->pidfd < 0) return;
 	/* The pid cannot be another's before waitid has reaped it, so where a filter hides the call, kill(2) is as good. */
 	if (syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH) {
 		kill(child->pid, SIGKILL);
 	}
-	/* ECHILD: somebody's waitpid(-1, __WALL) was faster. Either way the child is gone. */
-	while (waitid((idtype_t)USERNS_P_PIDFD, (id_t)child->pidfd, &info, WEXITED | __WALL) < 0 && errno == EINTR) {
-	}
-	close(child->pidfd);
-	child->pidfd = -1;
-	child->pid = -1;
+	child_reap(child); /* ECHILD: somebody's waitpid(-1, __WALL) was faster. Either way the child is gone. */
 }

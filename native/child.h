@@ -25,6 +25,18 @@ int child_start(struct child *child, uint64_t flags, child_body *body, void *arg
 /* For a body: asks to be killed when the thread that made the child ends, and ends at once when that has happened. */
 void child_die_with_parent(const struct child *child);
 
+/*
+ * For a body that executes a program, without CLONE_FILES: the three descriptors become 0, 1 and 2, the last one
+ * close-on-exec when `third_flags` is O_CLOEXEC, and everything else is closed. 0 or a negative errno.
+ */
+long child_keep_three(const int fds[3], int third_flags);
+
+/* For a body that executes a program: takes signals again. */
+void child_take_signals(void);
+
+/* Reaps a child that has ended: its exit status, 256 and the number of the signal that ended it, or a negative errno. */
+int child_reap(struct child *child);
+
 /* Kills and reaps the child and closes the pidfd; does nothing when there is none. */
 void child_end(struct child *child);
 

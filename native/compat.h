@@ -51,6 +51,7 @@
 #ifndef CLONE_CLEAR_SIGHAND
 #define CLONE_CLEAR_SIGHAND 0x100000000ULL
 #endif
+#define USERNS_CLONE_NEWTIME 0x00000080 /* Linux 5.6 */
 #ifndef __WALL
 #define __WALL 0x40000000
 #endif

@@ -1,8 +1,10 @@
 #include "create.h"
 #include "child.h"
+#include "helper.h"
 #include "nsfs.h"
 #include "procfs.h"
 #include "raw.h"
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -20,6 +22,43 @@ static int write_text(int process, const char *file, const char *text, struct ou
 	return error < 0 ? outcome_fail(out, error, file) : 0;
 }
 
+/*
+ * Writes a map, or leaves it to the program: `program` becomes that one then. The kernel itself is asked whether the
+ * caller may, since nobody else knows all of its rules; a write that failed has changed nothing (map_write()).
+ */
+static int write_map(const struct create_request *request, int process, int kind, const char **program,
+		     struct outcome *out)
+{
+	const char *text = kind == 0 ? request->uid_map : request->gid_map;
+	const char *file = kind == 0 ? "uid_map" : "gid_map";
+	int error = text[0] == '\0' ? 0 : -EPERM;
+
+	*program = NULL;
+	if (error < 0 && request->direct) error = procfs_write(process, file, text, strlen(text));
+	if (error == -EPERM && request->programs[kind] != NULL) {
+		*program = request->programs[kind];
+		return 0;
+	}
+	return error < 0 ? outcome_fail(out, error, file) : 0;
+}
+
+static int write_all(const struct create_request *request, const struct child *child, int process, struct outcome *out)
+{
+	const char *programs[2];
+
+	/*
+	 * setgroups before gid_map: afterwards the kernel does not take it any more, and an unprivileged writer may not
+	 * write gid_map without it (user_namespaces(7), CVE-2014-8989). "allow" is written too, although it is where a
+	 * namespace starts: below a parent that denies, the kernel then says EPERM instead of denying without a word.
+	 */
+	if (write_map(request, process, 0, &programs[0], out) < 0) return out->error;
+	if (write_text(process, "setgroups", request->setgroups, out) < 0) return out->error;
+	if (write_map(request, process, 1, &programs[1], out) < 0) return out->error;
+	if (programs[0] == NULL && programs[1] == NULL) return 0;
+	if (helper_write_maps(child->pidfd, programs, request->arguments, out) < 0) return out->error;
+	return nsfs_read_maps(process, out);
+}
+
 static void fill(const struct create_request *request, const struct child *child, struct outcome *out)
 {
 	int process = procfs_open_process(child->pidfd);
@@ -29,14 +68,7 @@ static void fill(const struct create_request *request, const struct child *child
 		outcome_fail(out, process, "proc");
 		return;
 	}
-	/*
-	 * setgroups before gid_map: afterwards the kernel does not take it any more, and an unprivileged writer may not
-	 * write gid_map without it (user_namespaces(7), CVE-2014-8989). "allow" is written too, although it is where a
-	 * namespace starts: below a parent that denies, the kernel then says EPERM instead of denying without a word.
-	 */
-	if (write_text(process, "uid_map", request->uid_map, out) == 0 &&
-	    write_text(process, "setgroups", request->setgroups, out) == 0 &&
-	    write_text(process, "gid_map", request->gid_map, out) == 0) {
+	if (write_all(request, child, process, out) == 0) {
 		fd = nsfs_of_process(child->pidfd, process);
 		if (fd < 0) outcome_fail(out, fd, "namespace");
 		else out->fd = fd;

@@ -8,8 +8,15 @@ struct create_request {
 	const char *uid_map; /* the text to write; empty: the kind stays unmapped */
 	const char *gid_map;
 	const char *setgroups; /* "deny" or "allow" */
+	int direct;            /* write the maps, and call a program only for one that the kernel refuses with EPERM */
+	const char *programs[2]; /* the paths of newuidmap and newgidmap; NULL: they are not to be called */
+	char *arguments[2];      /* the maps as they are given to them; changed on the way */
 };
 
+/*
+ * Where a program wrote a map, the outcome's texts say what the namespace has now: whether that is what was asked for
+ * is for the caller to see.
+ */
 void create_namespace(const struct create_request *request, struct outcome *out);
 
 #endif

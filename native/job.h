@@ -8,7 +8,7 @@
 #include "owned.h"
 #include <node_api.h>
 
-#define JOB_TEXTS 3
+#define JOB_TEXTS 7
 
 struct job {
 	void (*run)(struct job *job); /* on any thread: no JavaScript in it */

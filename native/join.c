@@ -19,39 +19,17 @@ struct joiner {
 	int error;   /* written by the child when it cannot execute the program; we share its memory until then */
 };
 
-/* A copy of the descriptor above 2, so that the three below can be replaced in any order. */
-NO_STACK_PROTECTOR static long lift(int fd)
-{
-	return raw_syscall3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
-}
-
-/* Control socket, namespace and program become 0, 1 and 2; everything else is closed. */
-NO_STACK_PROTECTOR static long arrange(struct joiner *joiner)
-{
-	long control = lift(joiner->control);
-	long ns = lift(joiner->ns);
-	long program = lift(joiner->program);
-	long error;
-
-	if (control < 0) return control;
-	if (ns < 0) return ns;
-	if (program < 0) return program;
-	if ((error = raw_syscall3(SYS_dup3, control, 0, 0)) < 0) return error;
-	if ((error = raw_syscall3(SYS_dup3, ns, 1, 0)) < 0) return error;
-	if ((error = raw_syscall3(SYS_dup3, program, 2, O_CLOEXEC)) < 0) return error;
-	return raw_syscall3(SYS_close_range, 3, ~0U, 0);
-}
-
 /* Runs in our memory until the program is executed, and joins nothing before. */
 NO_STACK_PROTECTOR static int execute(void *argument)
 {
 	struct joiner *joiner = argument;
 	static const char *const nothing[] = {NULL};
 	static const char *const arguments[] = {"userns-join", NULL};
+	const int kept[] = {joiner->control, joiner->ns, joiner->program};
 	long error;
 
 	child_die_with_parent(&joiner->child);
-	error = arrange(joiner);
+	error = child_keep_three(kept, O_CLOEXEC);
 	if (error == 0) {
 		error = raw_syscall5(SYS_execveat, 2, (long)"", (long)arguments, (long)nothing, AT_EMPTY_PATH);
 	}

@@ -5,32 +5,64 @@
 #include <limits.h>
 
 #define MAP_BYTES 4095 /* map_write() refuses a page or more */
+#define ARGUMENT_BYTES 16384 /* 340 extents of three numbers with ten digits, and what divides them */
 
 static void run_create(struct job *job)
 {
 	create_namespace(&job->request.create, &job->out);
 }
 
-/* create(uidMap, gidMap, setgroups, later) */
+static int is_null(napi_env env, napi_value value)
+{
+	napi_valuetype type;
+
+	return napi_typeof(env, value, &type) == napi_ok && type == napi_null;
+}
+
+/* A text, or null when there is none. False with an exception pending. */
+static int optional_text(napi_env env, napi_value value, size_t most, char **text)
+{
+	if (is_null(env, value)) return 1;
+	*text = value_text(env, value, most);
+	return *text != NULL;
+}
+
+/* create(uidMap, gidMap, setgroups, direct, newuidmap or null, newgidmap or null, uidArguments, gidArguments, later) */
 napi_value long_create(napi_env env, napi_callback_info info)
 {
-	napi_value arguments[4];
+	static const size_t most[] = {MAP_BYTES, MAP_BYTES, MAP_BYTES, PATH_MAX, PATH_MAX, ARGUMENT_BYTES, ARGUMENT_BYTES};
+	napi_value arguments[9];
 	struct owned *owned;
 	struct job *job;
+	char **texts;
+	int direct;
 	int later;
 
-	if (!value_arguments(env, info, 4, arguments, &owned)) return NULL;
-	if (!value_flag(env, arguments[3], &later)) return NULL;
+	if (!value_arguments(env, info, 9, arguments, &owned)) return NULL;
+	if (!value_flag(env, arguments[3], &direct) || !value_flag(env, arguments[8], &later)) return NULL;
 	job = job_new(env, owned, run_create);
 	if (job == NULL) return NULL;
-	for (int i = 0; i < 3; i++) {
-		job->texts[i] = value_text(env, arguments[i], MAP_BYTES);
-		if (job->texts[i] == NULL) {
+	texts = job->texts;
+	for (int i = 0; i < 7; i++) {
+		if (!optional_text(env, arguments[i < 3 ? i : i + 1], most[i], &texts[i])) {
 			job_free(job);
 			return NULL;
 		}
 	}
-	job->request.create = (struct create_request){job->texts[0], job->texts[1], job->texts[2]};
+	for (int i = 0; i < 7; i++) {
+		if (texts[i] != NULL || i == 3 || i == 4) continue;
+		job_free(job);
+		napi_throw_type_error(env, NULL, "userns native: a text is missing");
+		return NULL;
+	}
+	job->request.create = (struct create_request){
+		.uid_map = texts[0],
+		.gid_map = texts[1],
+		.setgroups = texts[2],
+		.direct = direct,
+		.programs = {texts[3], texts[4]},
+		.arguments = {texts[5], texts[6]},
+	};
 	return job_start(env, job, later);
 }
 
@@ -66,21 +98,6 @@ static void run_mount(struct job *job)
 	mount_idmapped(&job->request.mount, &job->out);
 }
 
-static int is_null(napi_env env, napi_value value)
-{
-	napi_valuetype type;
-
-	return napi_typeof(env, value, &type) == napi_ok && type == napi_null;
-}
-
-/* A path, or null when there is none. False with an exception pending. */
-static int optional_path(napi_env env, napi_value value, char **path)
-{
-	if (is_null(env, value)) return 1;
-	*path = value_text(env, value, PATH_MAX);
-	return *path != NULL;
-}
-
 /*
  * mount(sourceFd or −1, source or null, target or null, ns, recursive, recursiveIdmap, set, clear, propagation, later)
  */
@@ -108,7 +125,8 @@ napi_value long_mount(napi_env env, napi_callback_info info)
 	}
 	job = job_new(env, owned, run_mount);
 	if (job == NULL) return NULL;
-	if (!optional_path(env, arguments[1], &job->texts[0]) || !optional_path(env, arguments[2], &job->texts[1])) {
+	if (!optional_text(env, arguments[1], PATH_MAX, &job->texts[0]) ||
+	    !optional_text(env, arguments[2], PATH_MAX, &job->texts[1])) {
 		job_free(job);
 		return NULL;
 	}

@@ -109,9 +109,9 @@ void nsfs_open_path(const char *path, struct outcome *out)
 
 int nsfs_read_maps(int process, struct outcome *out)
 {
-	static const char *const files[OUTCOME_TEXTS] = {"uid_map", "gid_map", "setgroups"};
+	static const char *const files[OUTCOME_MAPS] = {"uid_map", "gid_map", "setgroups"};
 
-	for (int i = 0; i < OUTCOME_TEXTS; i++) {
+	for (int i = 0; i < OUTCOME_MAPS; i++) {
 		long length;
 
 		out->texts[i] = malloc(PROCFS_TEXT);

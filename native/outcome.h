@@ -4,7 +4,9 @@
 
 #include <stdint.h>
 
-#define OUTCOME_TEXTS 3
+/* uid_map, gid_map, setgroups; what newuidmap and newgidmap said */
+#define OUTCOME_TEXTS 5
+#define OUTCOME_MAPS 3
 
 struct outcome {
 	int error;        /* 0, or the negative errno of the step that failed */
@@ -12,6 +14,7 @@ struct outcome {
 	int fd;           /* a new CLOEXEC descriptor that the receiver owns, or -1 */
 	uint64_t mount_id; /* as in mountinfo; 0 when there is none */
 	char *texts[OUTCOME_TEXTS]; /* malloc'ed; NULL when there is none */
+	int statuses[2]; /* of newuidmap and newgidmap: 0 when it did its work or was not called; see helper.h */
 };
 
 /* For one line at a failing step. */

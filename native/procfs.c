@@ -122,6 +122,18 @@ static int open_process_below(int root, int pidfd)
 	return open_below(root, name, O_PATH | O_DIRECTORY | O_NOFOLLOW);
 }
 
+int procfs_number(int pidfd)
+{
+	int root = open_proc_root();
+	int number = root;
+
+	if (root >= 0) {
+		number = number_in(root, pidfd);
+		close(root);
+	}
+	return number;
+}
+
 int procfs_open_process(int pidfd)
 {
 	int root = open_proc_root();

@@ -14,6 +14,9 @@
  */
 int procfs_open_process(int pidfd);
 
+/* The number of the process behind the pidfd in what is mounted at /proc, for a program that takes numbers only. */
+int procfs_number(int pidfd);
+
 /* Writes the whole text at once. 0 or a negative errno; EIO when the kernel took only a part. */
 int procfs_write(int process, const char *file, const char *text, size_t length);
 

@@ -66,6 +66,39 @@ char *value_text(napi_env env, napi_value value, size_t most)
 	return text;
 }
 
+void value_free_texts(char **texts)
+{
+	if (texts == NULL) return;
+	for (char **text = texts; *text != NULL; text++) free(*text);
+	free(texts);
+}
+
+char **value_texts(napi_env env, napi_value value, size_t most)
+{
+	uint32_t length = 0;
+	char **texts;
+
+	if (napi_get_array_length(env, value, &length) != napi_ok) {
+		napi_throw_type_error(env, NULL, "userns native: an array was expected");
+		return NULL;
+	}
+	texts = calloc((size_t)length + 1, sizeof *texts);
+	if (texts == NULL) {
+		napi_throw_error(env, NULL, "userns native: out of memory");
+		return NULL;
+	}
+	for (uint32_t i = 0; i < length; i++) {
+		napi_value element;
+
+		if (napi_get_element(env, value, i, &element) == napi_ok) texts[i] = value_text(env, element, most);
+		if (texts[i] == NULL) {
+			value_free_texts(texts);
+			return NULL;
+		}
+	}
+	return texts;
+}
+
 int value_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *arguments, struct owned **owned)
 {
 	size_t given = count;
@@ -107,7 +140,9 @@ static int fill(napi_env env, napi_value object, const struct outcome *out)
 	return set_number(env, object, "error", out->error) && set_text(env, object, "step", out->step) &&
 	       set_number(env, object, "fd", out->fd) && set_number(env, object, "mountId", (double)out->mount_id) &&
 	       set_text(env, object, "uidMap", out->texts[0]) && set_text(env, object, "gidMap", out->texts[1]) &&
-	       set_text(env, object, "setgroups", out->texts[2]);
+	       set_text(env, object, "setgroups", out->texts[2]) && set_text(env, object, "uidSaid", out->texts[3]) &&
+	       set_text(env, object, "gidSaid", out->texts[4]) && set_number(env, object, "uidStatus", out->statuses[0]) &&
+	       set_number(env, object, "gidStatus", out->statuses[1]);
 }
 
 napi_value value_outcome(napi_env env, struct owned *owned, struct outcome *out)

@@ -18,6 +18,11 @@ int value_flag(napi_env env, napi_value value, int *flag);
 /* A malloc'ed copy of a string without NUL in it, of at most `most` bytes. NULL with an exception pending. */
 char *value_text(napi_env env, napi_value value, size_t most);
 
+/* A malloc'ed vector of such strings that ends with NULL, from an array. NULL with an exception pending. */
+char **value_texts(napi_env env, napi_value value, size_t most);
+
+void value_free_texts(char **texts);
+
 /* Gets the arguments, and throws when there are fewer than `count`. */
 int value_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *arguments, struct owned **owned);
 

@@ -1,4 +1,4 @@
-// Compiles the C part with cc: the add-on, and the static program that joins a namespace.
+// Compiles the C part with cc: the add-on, and the static programs that join a namespace.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -7,7 +7,8 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const source = join(root, "native");
-const PROGRAM = "join-main.c";
+/** Each a program of its own, without a C library. */
+const PROGRAMS = { "join-main.c": "userns-join", "enter-main.c": "userns-enter" };
 
 const WARNINGS = [
 	"-std=gnu11",
@@ -53,7 +54,7 @@ function files(extension) {
 }
 
 function addonSources() {
-	return files(".c").filter((file) => file !== PROGRAM);
+	return files(".c").filter((file) => !Object.hasOwn(PROGRAMS, file));
 }
 
 function compile(compiler, args) {
@@ -86,8 +87,9 @@ function upToDate(outputs) {
 export async function buildNative() {
 	const folder = join(root, "build", `linux-${process.arch}`);
 	const addon = join(folder, "userns.node");
-	const program = join(folder, "userns-join");
-	if (upToDate([addon, program])) return;
+	const programs = Object.entries(PROGRAMS).map(([file, name]) => [file, join(folder, name)]);
+	const outputs = [addon, ...programs.map(([, program]) => program)];
+	if (upToDate(outputs)) return;
 	const compiler = findCompiler();
 	mkdirSync(folder, { recursive: true });
 	// A new file and a rename, each: a process that runs the old one keeps it whole.
@@ -104,23 +106,24 @@ export async function buildNative() {
 		"-o",
 		`${addon}.new`,
 	]);
-	compile(compiler, [
-		...DEFINES,
-		...WARNINGS,
-		"-O2",
-		"-ffreestanding",
-		"-fno-stack-protector",
-		"-fno-builtin",
-		"-static",
-		"-fno-pie",
-		"-nostdlib",
-		"-Wl,-z,noexecstack,--build-id=none",
-		PROGRAM,
-		"-o",
-		`${program}.new`,
-	]);
-	renameSync(`${addon}.new`, addon);
-	renameSync(`${program}.new`, program);
+	for (const [file, program] of programs) {
+		compile(compiler, [
+			...DEFINES,
+			...WARNINGS,
+			"-O2",
+			"-ffreestanding",
+			"-fno-stack-protector",
+			"-fno-builtin",
+			"-static",
+			"-fno-pie",
+			"-nostdlib",
+			"-Wl,-z,noexecstack,--build-id=none",
+			file,
+			"-o",
+			`${program}.new`,
+		]);
+	}
+	for (const output of outputs) renameSync(`${output}.new`, output);
 }
 
 /** GCC's static analyser over every file, a warning being an error. Other compilers have none of that name. */

@@ -5,11 +5,12 @@ import { root } from "./setup.mjs";
 
 const MAY_IMPORT = {
 	"errors.ts": [],
+	"programs.ts": [],
 	mapping: ["errors.ts"],
 	native: ["errors.ts", "mapping"],
-	namespace: ["errors.ts", "mapping", "native"],
+	subid: ["errors.ts", "programs.ts", "mapping", "native"],
+	namespace: ["errors.ts", "programs.ts", "mapping", "native", "subid"],
 	mount: ["errors.ts", "mapping", "native", "namespace"],
-	subid: ["errors.ts", "mapping", "native", "namespace"],
 	inspect: ["errors.ts", "mapping", "native", "namespace", "mount", "subid"],
 	"index.ts": ["errors.ts", "mapping", "native", "namespace", "mount", "subid", "inspect"],
 	cli: ["index.ts"],

@@ -1,3 +1,6 @@
+// Mapping.rootless looks subordinate IDs up there: the mapping layer itself does no I/O.
+import "./subid/rootless.ts";
+
 export { explanations, UsernsError, type UsernsErrorCode, type UsernsErrorDetails } from "./errors.ts";
 export type { Extents, IdKind, IdMap } from "./mapping/extent.ts";
 export {
@@ -7,11 +10,13 @@ export {
 	type MappingSyntax,
 	type OciMappings,
 } from "./mapping/mapping.ts";
+export type { RootlessOptions } from "./mapping/rootless.ts";
 export { mappingSyntaxes } from "./mapping/syntax/forms.ts";
+
 export { mountIdmapped } from "./mount/idmapped.ts";
 export { IdmappedMount } from "./mount/idmapped-mount.ts";
 export type { MountIdmappedOptions } from "./mount/options.ts";
 export { pin, type Unmounted, unmount } from "./mount/places.ts";
-export type { CreateOptions } from "./namespace/create.ts";
 export { Handles } from "./namespace/handles.ts";
+export type { CreateMethod, CreateOptions } from "./namespace/options.ts";
 export { UserNamespace } from "./namespace/user-namespace.ts";

@@ -13,6 +13,7 @@ import {
 import { checkList, copy } from "./input.ts";
 import { checkLimits, parseProcText, procText } from "./proc.ts";
 import { recognise } from "./recognise.ts";
+import { findDelegation, type RootlessOptions, rootlessExtents } from "./rootless.ts";
 import { printColon } from "./syntax/colon.ts";
 import type { SubidUser } from "./syntax/subid.ts";
 import { checkSyntax, type MappingSyntax, type ResolvedContext, syntaxes } from "./syntax/table.ts";
@@ -166,6 +167,23 @@ export class Mapping {
 		);
 		const extents = canonical("uid", [extent]);
 		return new Mapping(extents, extents);
+	}
+
+	/**
+	 * The largest mapping that a user may make without privilege: inside, 0 is the user, and 1… are the subordinate
+	 * ranges of /etc/subuid and /etc/subgid (or of what getsubids(1) is told by NSS), one behind the other. With `keepId`
+	 * the user's own IDs stay themselves and root is the first subordinate ID, which podman calls keep-id. The one
+	 * function here that looks something up. Throws `ERR_USERNS_UNKNOWN_USER` or `ERR_USERNS_NO_SUBIDS`.
+	 * @see subuid(5), newuidmap(1)
+	 */
+	static rootless(options: RootlessOptions = {}): Mapping {
+		checkOptions("Mapping.rootless", options, ["user", "keepId"]);
+		const { user, keepId = false } = options;
+		if (typeof keepId !== "boolean") {
+			throw invalidArgument(`Mapping.rootless: keepId must be a boolean, not ${show(keepId)}`);
+		}
+		const { uid, gid } = findDelegation(user);
+		return Mapping.#checked({ uid: rootlessExtents(uid, keepId), gid: rootlessExtents(gid, keepId) });
 	}
 
 	/** The host ID (outside, or visible) of a container ID (inside, or on disk); undefined when it is not mapped. */

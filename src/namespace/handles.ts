@@ -1,8 +1,10 @@
-import { Mapping, type MappingInput } from "../mapping/mapping.ts";
+import type { MappingInput } from "../mapping/mapping.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { abortError } from "./abort.ts";
-import { type CreateOptions, checkCreateOptions, createDescriptor, createDescriptorSync } from "./create.ts";
-import { adoptNamespace, type Known, type UserNamespace } from "./user-namespace.ts";
+import { createDescriptor, createDescriptorSync } from "./create.ts";
+import { type CreateOptions, checkCreate, type Wanted } from "./options.ts";
+import type { Known } from "./reading.ts";
+import { adoptNamespace, type UserNamespace } from "./user-namespace.ts";
 
 interface Entry {
 	descriptor: Descriptor;
@@ -44,29 +46,27 @@ export class Handles implements Disposable {
 		mapping: MappingInput,
 		options?: CreateOptions & { signal?: AbortSignal },
 	): Promise<UserNamespace> {
-		const { setgroups, signal } = checkCreateOptions("Handles.get", options, ["setgroups", "signal"]);
-		const known: Known = { mapping: Mapping.from(mapping), setgroups };
+		const { signal, ...wanted } = checkCreate("Handles.get", mapping, options, true);
 		if (signal?.aborted) throw abortError(signal);
-		const key = keyOf(known);
-		const entry = this.#cached.get(key);
+		const entry = this.#cached.get(keyOf(wanted));
 		if (entry !== undefined) return handOut(entry);
-		let pending = this.#pending.get(key);
+		const way = wayOf(wanted);
+		let pending = this.#pending.get(way);
 		if (pending === undefined) {
 			pending = { waiters: new Set(), keep: true };
-			this.#pending.set(key, pending);
-			void this.#make(key, known, pending);
+			this.#pending.set(way, pending);
+			void this.#make(wanted, pending);
 		}
 		return wait(pending, signal);
 	}
 
 	/** As `get`, on the calling thread. */
 	getSync(mapping: MappingInput, options?: CreateOptions): UserNamespace {
-		const { setgroups } = checkCreateOptions("Handles.getSync", options, ["setgroups"]);
-		const known: Known = { mapping: Mapping.from(mapping), setgroups };
-		const key = keyOf(known);
+		const wanted = checkCreate("Handles.getSync", mapping, options, false);
+		const key = keyOf(wanted);
 		let entry = this.#cached.get(key);
 		if (entry === undefined) {
-			entry = { descriptor: createDescriptorSync(known.mapping, setgroups, "Handles"), known };
+			entry = { descriptor: createDescriptorSync(wanted, "Handles"), known: wanted };
 			this.#cached.set(key, entry);
 		}
 		return handOut(entry);
@@ -88,17 +88,18 @@ export class Handles implements Disposable {
 	}
 
 	/** Never rejects: whatever happens is told to those who wait. */
-	async #make(key: string, known: Known, pending: Pending): Promise<void> {
+	async #make(wanted: Wanted, pending: Pending): Promise<void> {
+		const key = keyOf(wanted);
 		let entry: Entry;
 		try {
-			const descriptor = await createDescriptor(known.mapping, known.setgroups, "Handles");
-			entry = { descriptor, known };
+			const descriptor = await createDescriptor(wanted, "Handles");
+			entry = { descriptor, known: wanted };
 		} catch (error) {
-			this.#forget(key, pending);
+			this.#forget(wayOf(wanted), pending);
 			for (const waiter of pending.waiters) waiter.reject(error);
 			return;
 		}
-		this.#forget(key, pending);
+		this.#forget(wayOf(wanted), pending);
 		const kept = pending.keep ? this.#keep(key, entry, pending.waiters.size > 0) : entry;
 		for (const waiter of pending.waiters) {
 			try {
@@ -110,8 +111,8 @@ export class Handles implements Disposable {
 		if (this.#cached.get(key) !== entry) entry.descriptor.close();
 	}
 
-	#forget(key: string, pending: Pending): void {
-		if (this.#pending.get(key) === pending) this.#pending.delete(key);
+	#forget(way: string, pending: Pending): void {
+		if (this.#pending.get(way) === pending) this.#pending.delete(way);
 	}
 
 	/** Caches what was made, when somebody still wants it; a getSync() may have been faster, then that one stays. */
@@ -125,6 +126,11 @@ export class Handles implements Disposable {
 
 function keyOf({ mapping, setgroups }: Known): string {
 	return `${setgroups} ${mapping.id}`;
+}
+
+/** A creation under way serves those who want it done in the same way: what one way cannot do, another may. */
+function wayOf(wanted: Wanted): string {
+	return `${wanted.method} ${keyOf(wanted)}`;
 }
 
 function handOut({ descriptor, known }: Entry): UserNamespace {

@@ -1,18 +1,14 @@
-import { invalidArgument, show, UsernsError } from "../errors.ts";
-import { Mapping, type MappingInput } from "../mapping/mapping.ts";
+import { invalidArgument, show } from "../errors.ts";
+import type { Mapping, MappingInput } from "../mapping/mapping.ts";
 import { Descriptor } from "../native/descriptor.ts";
-import { joinHelper, native, type Outcome } from "../native/load.ts";
+import { native, type Outcome, ownProgram } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { abortable, abortError } from "./abort.ts";
-import { type CreateOptions, checkCreateOptions, createDescriptor, createDescriptorSync } from "./create.ts";
+import { createDescriptor, createDescriptorSync } from "./create.ts";
+import { type CreateOptions, checkCreate } from "./options.ts";
+import { isComplete, type Known, knownFrom, openError, parseMaps, readError } from "./reading.ts";
 
 const WHAT = "UserNamespace";
-
-/** What is known of a namespace without asking the kernel again. Both are fixed once gid_map is written. */
-export interface Known {
-	mapping: Mapping;
-	setgroups: "deny" | "allow";
-}
 
 /** For this package's own files: a UserNamespace of a descriptor that it then owns. */
 export let adoptNamespace: (descriptor: Descriptor, known?: Known) => UserNamespace;
@@ -46,22 +42,17 @@ export class UserNamespace implements Disposable {
 		mapping: MappingInput,
 		options?: CreateOptions & { signal?: AbortSignal },
 	): Promise<UserNamespace> {
-		const { setgroups, signal } = checkCreateOptions("UserNamespace.create", options, [
-			"setgroups",
-			"signal",
-		]);
-		const wanted = Mapping.from(mapping);
+		const { signal, ...wanted } = checkCreate("UserNamespace.create", mapping, options, true);
 		if (signal?.aborted) throw abortError(signal);
-		const made = createDescriptor(wanted, setgroups, WHAT);
+		const made = createDescriptor(wanted, WHAT);
 		const descriptor = await abortable(made, signal, (late) => late.close());
-		return new UserNamespace(descriptor, { mapping: wanted, setgroups });
+		return new UserNamespace(descriptor, wanted);
 	}
 
 	/** As `create`, on the calling thread. */
 	static createSync(mapping: MappingInput, options?: CreateOptions): UserNamespace {
-		const { setgroups } = checkCreateOptions("UserNamespace.createSync", options, ["setgroups"]);
-		const wanted = Mapping.from(mapping);
-		return new UserNamespace(createDescriptorSync(wanted, setgroups, WHAT), { mapping: wanted, setgroups });
+		const wanted = checkCreate("UserNamespace.createSync", mapping, options, false);
+		return new UserNamespace(createDescriptorSync(wanted, WHAT), wanted);
 	}
 
 	/**
@@ -205,7 +196,7 @@ export class UserNamespace implements Disposable {
 		const held = native().duplicate(fd);
 		if (held.error < 0) throw readError(held);
 		try {
-			return this.#learn(await native().readMaps(held.fd, joinHelper(), true));
+			return this.#learn(await native().readMaps(held.fd, ownProgram("userns-join"), true));
 		} finally {
 			native().close(held.fd);
 		}
@@ -213,7 +204,7 @@ export class UserNamespace implements Disposable {
 
 	#readSync(): Known {
 		const fd = this.fd;
-		return this.#known ?? this.#learn(native().readMaps(fd, joinHelper(), false));
+		return this.#known ?? this.#learn(native().readMaps(fd, ownProgram("userns-join"), false));
 	}
 
 	#learn(outcome: Outcome): Known {
@@ -223,67 +214,3 @@ export class UserNamespace implements Disposable {
 		return read;
 	}
 }
-
-/** An ID that the caller's namespace does not have is printed as 4294967295, which no mapping can hold. */
-function parseMaps({ uidMap = "", gidMap = "", setgroups = "" }: Outcome): Known {
-	let mapping: Mapping;
-	try {
-		mapping = Mapping.fromProc(uidMap, gidMap);
-	} catch (cause) {
-		throw new UsernsError(
-			"ERR_USERNS_READ_MAPPING",
-			"the user namespace maps IDs that this process's own does not have",
-			{ hint: "Read it from one of its ancestors.", cause },
-		);
-	}
-	return { mapping, setgroups: setgroups.startsWith("allow") ? "allow" : "deny" };
-}
-
-/** A kind that is empty may still be written by whoever makes the namespace. */
-function isComplete(mapping: Mapping): boolean {
-	return mapping.uidMappings.length > 0 && mapping.gidMappings.length > 0;
-}
-
-/** What opening by a pid found. What cannot be told now is told when it is asked for. */
-function knownFrom(outcome: Outcome): Known | undefined {
-	try {
-		const read = parseMaps(outcome);
-		return isComplete(read.mapping) ? read : undefined;
-	} catch {
-		return undefined;
-	}
-}
-
-function openError(tried: string, outcome: Outcome): UsernsError {
-	if (outcome.error === ERRNO.EMEDIUMTYPE) {
-		return new UsernsError("ERR_USERNS_NOT_A_USER_NAMESPACE", `${tried}: it is something else`, {
-			hint: "Name a file such as /proc/PID/ns/user, or one that a user namespace is mounted on.",
-			step: "opening the path",
-		});
-	}
-	return kernelError("ERR_USERNS_OPEN", tried, outcome, { hint: openHints[outcome.error] });
-}
-
-const openHints: Record<number, string> = {
-	[ERRNO.EACCES]: "Looking into another's process needs its uid, or CAP_SYS_PTRACE in its user namespace.",
-	[ERRNO.EPERM]: "Looking into another's process needs its uid, or CAP_SYS_PTRACE in its user namespace.",
-	[ERRNO.ESRCH]: "The process has ended, or is not in this pid namespace.",
-	[ERRNO.ENOENT]: "Nothing is there: the process has ended, or the path has a mistake.",
-	[ERRNO.EAGAIN]: "The process moved to another user namespace at that moment: try again.",
-	[ERRNO.EINVAL]: "That number is a thread, not a process: give the pid of its process.",
-};
-
-function readError(outcome: Outcome): UsernsError {
-	return kernelError("ERR_USERNS_READ_MAPPING", "cannot read the mapping of the user namespace", outcome, {
-		hint: outcome.step === "join" || outcome.step === "execute" ? joinHints[outcome.error] : undefined,
-	});
-}
-
-const joinHints: Record<number, string> = {
-	[ERRNO.EPERM]:
-		"A process has to join the namespace to see its maps, which needs CAP_SYS_ADMIN in it: its owner and its ancestors' root have that. Opening it by a pid needs no joining.",
-	[ERRNO.ENOENT]:
-		'The program userns-join is missing beside the add-on: compile it with "node scripts/build-native.mjs".',
-	[ERRNO.EACCES]:
-		"The program userns-join may not be executed: is the package on a file system mounted noexec?",
-};

@@ -17,12 +17,30 @@ export interface Outcome {
 	uidMap?: string;
 	gidMap?: string;
 	setgroups?: string;
+	/** What newuidmap and newgidmap said on their standard output and error; undefined when they were not called. */
+	uidSaid?: string;
+	gidSaid?: string;
+	/** 0: it did its work or was not called; its exit status; 256 and a signal's number; or a negative errno. */
+	uidStatus: number;
+	gidStatus: number;
 }
+
+/** The arguments of `create` but the last one (native/create.h). */
+export type CreateArguments = [
+	uidMap: string,
+	gidMap: string,
+	setgroups: string,
+	direct: boolean,
+	newuidmap: string | null,
+	newgidmap: string | null,
+	uidArguments: string,
+	gidArguments: string,
+];
 
 /** The C part, one to one (native/binding.c). Descriptors are numbers here; `later` gives a promise. */
 export interface NativeSurface {
-	create(uidMap: string, gidMap: string, setgroups: string, later: false): Outcome;
-	create(uidMap: string, gidMap: string, setgroups: string, later: true): Promise<Outcome>;
+	create(...args: [...CreateArguments, later: false]): Outcome;
+	create(...args: [...CreateArguments, later: true]): Promise<Outcome>;
 	readMaps(fd: number, helper: string, later: false): Outcome;
 	readMaps(fd: number, helper: string, later: true): Promise<Outcome>;
 	mount(
@@ -52,9 +70,16 @@ export interface NativeSurface {
 	/** 0 or a negative errno. */
 	detach(fd: number): number;
 	pin(fd: number, path: string): Outcome;
+	/** Replaces this process by a program that inherits the descriptor; a negative errno when that failed. */
+	execute(program: string, args: readonly string[], environment: readonly string[], fd: number): number;
 }
 
-let loaded: { surface: NativeSurface; joinHelper: string } | undefined;
+interface Loaded {
+	surface: NativeSurface;
+	folder: string;
+}
+
+let loaded: Loaded | undefined;
 
 /**
  * The folder of the compiled files: in the package's root, wherever this module was compiled to. Node's own module
@@ -71,7 +96,7 @@ function findFolder(): string {
 	}
 }
 
-function load(): { surface: NativeSurface; joinHelper: string } {
+function load(): Loaded {
 	if (process.platform !== "linux") {
 		throw new UsernsError(
 			"ERR_USERNS_UNSUPPORTED_PLATFORM",
@@ -83,7 +108,7 @@ function load(): { surface: NativeSurface; joinHelper: string } {
 	const file = join(folder, "userns.node");
 	try {
 		const surface = createRequire(import.meta.url)(file) as NativeSurface;
-		return { surface, joinHelper: join(folder, "userns-join") };
+		return { surface, folder };
 	} catch (cause) {
 		throw new UsernsError(
 			"ERR_USERNS_NATIVE_MISSING",
@@ -102,8 +127,8 @@ export function native(): NativeSurface {
 	return loaded.surface;
 }
 
-/** The static program that joins a namespace for readMaps(). */
-export function joinHelper(): string {
+/** A static program of this package: one that joins for readMaps(), one that joins and executes another. */
+export function ownProgram(name: "userns-join" | "userns-enter"): string {
 	loaded ??= load();
-	return loaded.joinHelper;
+	return join(loaded.folder, name);
 }

@@ -1,0 +1,11 @@
+/* Replaces this process by a program. */
+#ifndef USERNS_EXECUTE_H
+#define USERNS_EXECUTE_H
+
+/*
+ * execve with one descriptor that the program inherits beside 0, 1 and 2. Answers only when it failed, with a negative
+ * errno, and everything is as it was then. For the main thread; the kernel ends the others.
+ */
+int execute_program(const char *program, char *const *arguments, char *const *environment, int fd);
+
+#endif

@@ -1,0 +1,74 @@
+import { UsernsError } from "../errors.ts";
+import { Mapping } from "../mapping/mapping.ts";
+import type { Outcome } from "../native/load.ts";
+import { ERRNO, kernelError } from "../native/steps.ts";
+
+/** What is known of a namespace without asking the kernel again. Both are fixed once gid_map is written. */
+export interface Known {
+	mapping: Mapping;
+	setgroups: "deny" | "allow";
+}
+
+/** An ID that the caller's namespace does not have is printed as 4294967295, which no mapping can hold. */
+export function parseMaps({ uidMap = "", gidMap = "", setgroups = "" }: Outcome): Known {
+	let mapping: Mapping;
+	try {
+		mapping = Mapping.fromProc(uidMap, gidMap);
+	} catch (cause) {
+		throw new UsernsError(
+			"ERR_USERNS_READ_MAPPING",
+			"the user namespace maps IDs that this process's own does not have",
+			{ hint: "Read it from one of its ancestors.", cause },
+		);
+	}
+	return { mapping, setgroups: setgroups.startsWith("allow") ? "allow" : "deny" };
+}
+
+/** A kind that is empty may still be written by whoever makes the namespace. */
+export function isComplete(mapping: Mapping): boolean {
+	return mapping.uidMappings.length > 0 && mapping.gidMappings.length > 0;
+}
+
+/** What opening by a pid found. What cannot be told now is told when it is asked for. */
+export function knownFrom(outcome: Outcome): Known | undefined {
+	try {
+		const read = parseMaps(outcome);
+		return isComplete(read.mapping) ? read : undefined;
+	} catch {
+		return undefined;
+	}
+}
+
+export function openError(tried: string, outcome: Outcome): UsernsError {
+	if (outcome.error === ERRNO.EMEDIUMTYPE) {
+		return new UsernsError("ERR_USERNS_NOT_A_USER_NAMESPACE", `${tried}: it is something else`, {
+			hint: "Name a file such as /proc/PID/ns/user, or one that a user namespace is mounted on.",
+			step: "opening the path",
+		});
+	}
+	return kernelError("ERR_USERNS_OPEN", tried, outcome, { hint: openHints[outcome.error] });
+}
+
+const openHints: Record<number, string> = {
+	[ERRNO.EACCES]: "Looking into another's process needs its uid, or CAP_SYS_PTRACE in its user namespace.",
+	[ERRNO.EPERM]: "Looking into another's process needs its uid, or CAP_SYS_PTRACE in its user namespace.",
+	[ERRNO.ESRCH]: "The process has ended, or is not in this pid namespace.",
+	[ERRNO.ENOENT]: "Nothing is there: the process has ended, or the path has a mistake.",
+	[ERRNO.EAGAIN]: "The process moved to another user namespace at that moment: try again.",
+	[ERRNO.EINVAL]: "That number is a thread, not a process: give the pid of its process.",
+};
+
+export function readError(outcome: Outcome): UsernsError {
+	return kernelError("ERR_USERNS_READ_MAPPING", "cannot read the mapping of the user namespace", outcome, {
+		hint: outcome.step === "join" || outcome.step === "execute" ? joinHints[outcome.error] : undefined,
+	});
+}
+
+const joinHints: Record<number, string> = {
+	[ERRNO.EPERM]:
+		"A process has to join the namespace to see its maps, which needs CAP_SYS_ADMIN in it: its owner and its ancestors' root have that. Opening it by a pid needs no joining.",
+	[ERRNO.ENOENT]:
+		'The program userns-join is missing beside the add-on: compile it with "node scripts/build-native.mjs".',
+	[ERRNO.EACCES]:
+		"The program userns-join may not be executed: is the package on a file system mounted noexec?",
+};

@@ -1,0 +1,49 @@
+import { readFileSync } from "node:fs";
+import { ERRNO } from "../native/steps.ts";
+
+/** The settings of a machine that keep ordinary users from making user namespaces, and which answers they cause. */
+const settings: { file: string; forbids: string; steps: readonly string[]; hint: string }[] = [
+	{
+		// A patch of Debian, Arch and linux-hardened: clone() is refused without CAP_SYS_ADMIN.
+		file: "/proc/sys/kernel/unprivileged_userns_clone",
+		forbids: "0",
+		steps: ["clone"],
+		hint: "let root write 1 to it (sysctl kernel.unprivileged_userns_clone=1)",
+	},
+	{
+		// Ubuntu since 23.10: without a profile that says so, clone() is refused, or there are no capabilities inside.
+		file: "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+		forbids: "1",
+		steps: ["clone", "proc", "uid_map", "setgroups", "gid_map", "newuidmap", "newgidmap"],
+		hint: 'let root add a profile with the rule "userns," for this program to /etc/apparmor.d/, or write 0 to that file',
+	},
+];
+
+function read(file: string): string | undefined {
+	try {
+		return readFileSync(file, "latin1").trim();
+	} catch {
+		return undefined;
+	}
+}
+
+/** Why a step was refused, when a setting says so: what to do about it. Never for root, whom they do not concern. */
+export function restriction(step: string | undefined, error: number): string | undefined {
+	if (process.geteuid?.() === 0 || step === undefined) return undefined;
+	// A program that was refused has told so in words only.
+	const refused = error === ERRNO.EPERM || error === ERRNO.EACCES || step.startsWith("new");
+	if (!refused) return undefined;
+	for (const { file, forbids, steps, hint } of settings) {
+		if (steps.includes(step) && read(file) === forbids) return `${file} says ${forbids}: ${hint}.`;
+	}
+	return undefined;
+}
+
+const LIMIT = "/proc/sys/user/max_user_namespaces";
+
+/** For ENOSPC: the limit as it is now. */
+export function limitHint(): string {
+	const most = read(LIMIT);
+	const now = most === undefined ? "See" : `${LIMIT} says ${most}: raise`;
+	return `${now} ${most === undefined ? LIMIT : "it"}, or close namespaces that are not used any more; or they are nested more than 32 deep already.`;
+}

@@ -1,0 +1,68 @@
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { type IdKind, MAX_ID } from "../mapping/extent.ts";
+import { disjoint, type SubidRange } from "../mapping/rootless.ts";
+import { findProgram } from "../programs.ts";
+import type { Account } from "./users.ts";
+
+/** Where the ranges of a kind are written down. */
+export const SUBID_FILES: Record<IdKind, string> = { uid: "/etc/subuid", gid: "/etc/subgid" };
+
+/**
+ * The subordinate ranges of a user, none twice. getsubids(1) is asked where it is installed, for it knows what newuidmap
+ * knows: the ranges can be in a directory service (subid: in /etc/nsswitch.conf). The files are read all the same where
+ * they count: getsubids 4.13 passes over lines of /etc/subgid that have the user's number, and newgidmap takes them.
+ */
+export function subordinateRanges(kind: IdKind, user: Account): SubidRange[] {
+	return disjoint([...askGetsubids(kind, user), ...(isInFiles() ? readRanges(kind, user) : [])]);
+}
+
+/** What getsubids(1) says. It fails for a user without ranges, too. */
+function askGetsubids(kind: IdKind, { name }: Account): SubidRange[] {
+	// It has no "--" before the name.
+	if (name === undefined || name.startsWith("-")) return [];
+	const program = findProgram("getsubids");
+	if (!program?.executable) return [];
+	const { status, stdout } = spawnSync(program.found, kind === "gid" ? ["-g", name] : [name], {
+		encoding: "utf8",
+		stdio: ["ignore", "pipe", "ignore"],
+	});
+	if (status !== 0) return [];
+	// "0: NAME FIRST COUNT": the name may have anything in it, so it is read from the end.
+	return stdout.split("\n").flatMap((line) => range(/ (\d+) (\d+)$/.exec(line)));
+}
+
+/** False when the ranges come from a directory service alone: then nobody looks at the files, so neither do we. */
+function isInFiles(): boolean {
+	try {
+		const sources = /^\s*subid:([^#\n]*)/m.exec(readFileSync("/etc/nsswitch.conf", "utf8"))?.[1];
+		return sources === undefined || /\bfiles\b/.test(sources);
+	} catch {
+		return true;
+	}
+}
+
+/** Every line of the user, by name and by number; a line that cannot be read gives nothing, as newuidmap has it. */
+function readRanges(kind: IdKind, { name, uid }: Account): SubidRange[] {
+	let text: string;
+	try {
+		text = readFileSync(SUBID_FILES[kind], "utf8");
+	} catch {
+		return [];
+	}
+	return text.split("\n").flatMap((line) => {
+		const match = /^([^:]+):(\d+):(\d+)\s*$/.exec(line);
+		const owner = match?.[1];
+		// Both are by the uid: subgid(5) names users, not groups.
+		return match !== null && (owner === name || owner === String(uid))
+			? range([match[0], match[2] as string, match[3] as string])
+			: [];
+	});
+}
+
+/** A range of what the kernel can map, or none. */
+function range(match: readonly string[] | null): SubidRange[] {
+	const first = Number(match?.[1] ?? Number.NaN);
+	const size = Math.min(Number(match?.[2]), MAX_ID + 1 - first);
+	return size > 0 ? [{ first, size }] : [];
+}
