@@ -17,6 +17,8 @@ export { mountIdmapped } from "./mount/idmapped.ts";
 export { IdmappedMount } from "./mount/idmapped-mount.ts";
 export type { MountIdmappedOptions } from "./mount/options.ts";
 export { pin, type Unmounted, unmount } from "./mount/places.ts";
+export type { NamespaceExecOptions, NamespaceSpawnOptions } from "./namespace/enter.ts";
 export { Handles } from "./namespace/handles.ts";
+export type { EnterOptions, NamespaceKind } from "./namespace/inside.ts";
 export type { CreateMethod, CreateOptions } from "./namespace/options.ts";
 export { UserNamespace } from "./namespace/user-namespace.ts";

@@ -1,3 +1,4 @@
+import type { ChildProcess } from "node:child_process";
 import { invalidArgument, show } from "../errors.ts";
 import type { Mapping, MappingInput } from "../mapping/mapping.ts";
 import { Descriptor } from "../native/descriptor.ts";
@@ -5,6 +6,8 @@ import { native, type Outcome, ownProgram } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { abortable, abortError } from "./abort.ts";
 import { createDescriptor, createDescriptorSync } from "./create.ts";
+import { execInside, type NamespaceExecOptions, type NamespaceSpawnOptions, spawnInside } from "./enter.ts";
+import { checkArguments, EXEC_OPTIONS, SPAWN_OPTIONS } from "./inside.ts";
 import { type CreateOptions, checkCreate } from "./options.ts";
 import { isComplete, type Known, knownFrom, openError, parseMaps, readError } from "./reading.ts";
 
@@ -163,6 +166,56 @@ export class UserNamespace implements Disposable {
 			throw kernelError("ERR_USERNS_DESCRIPTOR", "cannot open the parent of the user namespace", outcome);
 		}
 		return new UserNamespace(new Descriptor(outcome.fd, WHAT), undefined);
+	}
+
+	/**
+	 * `child_process.spawn` inside the namespace: the same options and the same ChildProcess, with `uid`, `gid` and
+	 * `groups` that count inside, and other namespaces to `unshare` with it. Needs CAP_SYS_ADMIN in the namespace. The
+	 * program gets the descriptors of `stdio` and no other. Throws, before anything is started, for wrong arguments, an ID
+	 * that is not mapped (`ERR_USERNS_UNMAPPED_ID`) and a program that is not there (`ERR_USERNS_NO_PROGRAM`); what the
+	 * kernel refuses afterwards is an `error` event (`ERR_USERNS_SPAWN`).
+	 */
+	spawn(command: string, options?: NamespaceSpawnOptions): ChildProcess;
+	spawn(command: string, args?: readonly string[], options?: NamespaceSpawnOptions): ChildProcess;
+	spawn(
+		command: string,
+		args: readonly string[] | NamespaceSpawnOptions = [],
+		options: NamespaceSpawnOptions = {},
+	): ChildProcess {
+		const fd = this.fd;
+		const [list, given] = Array.isArray(args) ? [args, options] : [[], args as NamespaceSpawnOptions];
+		checkArguments("UserNamespace.spawn", command, list, given, SPAWN_OPTIONS);
+		return spawnInside({ fd, known: this.#readSync(), own: this.#isOwn() }, command, list, given);
+	}
+
+	/**
+	 * Replaces this process by a program inside the namespace, as execve(2) does: its pid, its terminal, its signals and
+	 * its exit status are the program's. Nothing of JavaScript runs any more, `exit` handlers neither. On the main thread
+	 * only. Throws as `spawn` does; what the kernel refuses afterwards is told on standard error, with exit status 125
+	 * (126 and 127: the program cannot be executed).
+	 */
+	exec(command: string, args: readonly string[] = [], options: NamespaceExecOptions = {}): never {
+		const fd = this.fd;
+		checkArguments("UserNamespace.exec", command, args, options, EXEC_OPTIONS);
+		// A duplicate, since it is to be inherited.
+		const held = this.#descriptor.dup();
+		try {
+			execInside({ fd, known: this.#readSync(), own: this.#isOwn() }, command, args, options, held.fd);
+		} finally {
+			held.close();
+		}
+	}
+
+	/** True when this process lives in it. setns(2) refuses to join that. */
+	#isOwn(): boolean {
+		const outcome = native().openPath("/proc/self/ns/user");
+		if (outcome.error < 0) return false;
+		const own = new UserNamespace(new Descriptor(outcome.fd, WHAT), undefined);
+		try {
+			return this.equals(own);
+		} finally {
+			own.close();
+		}
 	}
 
 	/** Closes the descriptor; a second call does nothing. The namespace lives on while others hold it. */

@@ -1,0 +1,205 @@
+import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from "node:child_process";
+import { statSync } from "node:fs";
+import type { Readable } from "node:stream";
+import { isMainThread } from "node:worker_threads";
+import { UsernsError } from "../errors.ts";
+import { native, ownProgram } from "../native/load.ts";
+import { ERRNO, kernelError } from "../native/steps.ts";
+import { findProgram } from "../programs.ts";
+import { type EnterOptions, type Inside, inside, type Target } from "./inside.ts";
+
+/** Options of `UserNamespace.spawn`: those of `child_process.spawn`, with IDs that count inside, and what to unshare. */
+export interface NamespaceSpawnOptions extends Omit<SpawnOptions, "uid" | "gid">, EnterOptions {}
+
+/** Options of `UserNamespace.exec`. */
+export interface NamespaceExecOptions extends EnterOptions {
+	/** The environment of the program; that of this process unless given. */
+	env?: NodeJS.ProcessEnv | undefined;
+	/** What the program finds as its argv[0]; the command unless given. */
+	argv0?: string | undefined;
+}
+
+/** The program and its arguments as the shell or execve(2) takes them. */
+interface Command {
+	file: string;
+	argv: string[];
+	/** For messages. */
+	shown: string;
+}
+
+function failed(shown: string): string {
+	return `cannot run ${JSON.stringify(shown)} in the user namespace`;
+}
+
+/** Finds the program as execvp(3) would, where and with the PATH that it is started with. */
+function locate(command: Command, env: NodeJS.ProcessEnv, cwd: string): string {
+	if (!statSync(cwd, { throwIfNoEntry: false })?.isDirectory()) {
+		throw new UsernsError("ERR_USERNS_SPAWN", `${failed(command.shown)}: there is no directory ${cwd}`, {
+			step: "looking for the working directory",
+			hint: "Give a cwd that exists.",
+		});
+	}
+	const place = findProgram(command.file, env.PATH, cwd);
+	if (place?.executable) return place.found;
+	const step = "looking for the program";
+	if (place === undefined) {
+		throw new UsernsError("ERR_USERNS_NO_PROGRAM", `${failed(command.shown)}: there is no such program`, {
+			errno: ERRNO.ENOENT,
+			step,
+			hint: command.file.includes("/")
+				? "The path has a mistake, or is relative to another directory."
+				: `It is in no folder of PATH: ${env.PATH ?? "(not set)"}.`,
+		});
+	}
+	throw new UsernsError(
+		"ERR_USERNS_NO_PROGRAM",
+		`${failed(command.shown)}: ${place.found} may not be executed`,
+		{ errno: ERRNO.EACCES, step, hint: `See its permissions (chmod +x ${place.found}).` },
+	);
+}
+
+/** The arguments of userns-enter (native/enter-main.c). */
+function plan(
+	first: number,
+	ns: number,
+	control: number | undefined,
+	target: Target,
+	who: Inside,
+	program: string,
+	argv: readonly string[],
+): string[] {
+	const { uid, gid, groups, unshare } = who;
+	return [
+		String(first),
+		String(ns),
+		control === undefined ? "-" : String(control),
+		target.own ? "0" : "1",
+		String(unshare),
+		String(uid),
+		String(gid),
+		groups === undefined ? "-" : groups.join(","),
+		program,
+		...argv,
+	];
+}
+
+/** As child_process.spawn normalises them: at least the three standard ones. */
+function stdioList(stdio: StdioOptions | undefined): Exclude<StdioOptions, string> {
+	if (Array.isArray(stdio)) return [...stdio, ...Array(Math.max(0, 3 - stdio.length)).fill("pipe")];
+	const word = (stdio as "pipe" | undefined) ?? "pipe";
+	return [word, word, word];
+}
+
+function shellCommand(command: string, args: readonly string[], options: NamespaceSpawnOptions): Command {
+	const { shell, argv0 } = options;
+	if (shell === undefined || shell === false) {
+		return { file: command, argv: [argv0 ?? command, ...args], shown: command };
+	}
+	const file = shell === true ? "/bin/sh" : shell;
+	return { file, argv: [argv0 ?? file, "-c", [command, ...args].join(" ")], shown: command };
+}
+
+/** Starts a program inside. Wrong words, an ID that is not mapped and a missing program are thrown. */
+export function spawnInside(
+	target: Target,
+	command: string,
+	args: readonly string[],
+	options: NamespaceSpawnOptions,
+): ChildProcess {
+	const { uid, gid, groups, unshare, shell, argv0, stdio, ...rest } = options;
+	const who = inside("UserNamespace.spawn", options, target);
+	const wanted = shellCommand(command, args, options);
+	const cwd = rest.cwd === undefined ? process.cwd() : pathOf(rest.cwd);
+	const program = locate(wanted, rest.env ?? process.env, cwd);
+	const list = stdioList(stdio);
+	const first = list.length;
+	const child = spawn(
+		ownProgram("userns-enter"),
+		plan(first, first, first + 1, target, who, program, wanted.argv),
+		{ ...rest, argv0: "userns-enter", stdio: [...list, target.fd, "pipe"] },
+	);
+	// The program is what the caller started: our two descriptors and our program are nobody's concern.
+	Object.assign(child, { spawnfile: wanted.file, spawnargs: wanted.argv });
+	const control = child.stdio?.[(first + 1) as 3] as Readable | undefined;
+	if (child.stdio !== undefined) (child.stdio as unknown as unknown[]).length = first;
+	if (control != null) listen(child, control, wanted.shown);
+	return child;
+}
+
+function pathOf(cwd: string | URL): string {
+	return typeof cwd === "string" ? cwd : decodeURIComponent(cwd.pathname);
+}
+
+/** The pipe ends without a word when the program is executed. What comes before is the step that failed. */
+function listen(child: ChildProcess, control: Readable, shown: string): void {
+	let words = "";
+	control.setEncoding("latin1");
+	control.on("data", (more: string) => {
+		words += more;
+	});
+	control.on("error", () => {});
+	control.on("end", () => {
+		const [step, errno] = words.split(" ");
+		if (step && errno)
+			child.emit("error", enterError(shown, { step: `enter ${step}`, error: -Number(errno) }));
+	});
+}
+
+function enterError(shown: string, outcome: { step: string; error: number }): UsernsError {
+	return kernelError("ERR_USERNS_SPAWN", failed(shown), outcome, {
+		hint: hints[outcome.step]?.[outcome.error],
+	});
+}
+
+const LIMITS =
+	"Raise the limit of that kind in /proc/sys/user (max_pid_namespaces and so on), or end what is not used any more.";
+const JOINING =
+	"Joining a user namespace needs CAP_SYS_ADMIN in it: its owner, when he is its parent, and the root of its ancestors have that.";
+
+const hints: Record<string, Record<number, string>> = {
+	"enter setns": {
+		[ERRNO.EPERM]: JOINING,
+		[ERRNO.EINVAL]: "This process lives in that namespace already, or it was made for another kernel object.",
+	},
+	"enter unshare": {
+		[ERRNO.ENOSPC]: LIMITS,
+		[ERRNO.EINVAL]: "The kernel was built without that kind of namespace.",
+		[ERRNO.EPERM]:
+			"A namespace beside the user namespace needs CAP_SYS_ADMIN in the latter; a seccomp filter may forbid it too.",
+	},
+	"enter execve": {
+		[ERRNO.EACCES]:
+			"The IDs inside may not read and execute the program, or not enter a folder on the way to it: see who owns them, outside.",
+		[ERRNO.ENOENT]: "The interpreter that its #! line names, or its dynamic loader, is not there.",
+		[ERRNO.ENOEXEC]: "It is no program for this processor, and has no #! line.",
+	},
+};
+
+/** Replaces this process. Answers only by throwing. */
+export function execInside(
+	target: Target,
+	command: string,
+	args: readonly string[],
+	options: NamespaceExecOptions,
+	held: number,
+): never {
+	const wanted: Command = { file: command, argv: [options.argv0 ?? command, ...args], shown: command };
+	if (!isMainThread) {
+		throw new UsernsError("ERR_USERNS_SPAWN", `${failed(command)}: a worker cannot replace the process`, {
+			hint: "Call exec on the main thread, or use spawn.",
+		});
+	}
+	const env = options.env ?? process.env;
+	const who = inside("UserNamespace.exec", options, target);
+	const program = locate(wanted, env, process.cwd());
+	const pairs = Object.entries(env).flatMap(([name, value]) =>
+		value === undefined ? [] : [`${name}=${value}`],
+	);
+	const error = native().execute(
+		ownProgram("userns-enter"),
+		["userns-enter", ...plan(3, held, undefined, target, who, program, wanted.argv)],
+		pairs,
+		held,
+	);
+	throw enterError(command, { step: "enter program", error });
+}
