@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import { noOrdinaryUser } from "./ordinary.ts";
 
 /** Looks for one thing that a test can need; answers why it is not there, or undefined when it is. */
 const checks: Record<string, () => string | undefined> = {
@@ -12,13 +13,15 @@ const checks: Record<string, () => string | undefined> = {
 		spawnSync("true", { uid: OTHER_UID, gid: OTHER_UID }).status === 0
 			? undefined
 			: "cannot become another user",
+	/** An ordinary user with subordinate IDs: who runs the tests, or one that root makes. */
+	ordinary: noOrdinaryUser,
 	loop: () => (existsSync("/dev/loop-control") ? undefined : "no loop devices"),
 };
 
 /** An ordinary user's IDs, without a name: nothing on the machine has to be changed for it. */
 export const OTHER_UID = 54321;
 
-export type Need = "linux" | "root" | "mounts" | "user" | "loop" | `tool:${string}`;
+export type Need = "linux" | "root" | "mounts" | "user" | "ordinary" | "loop" | `tool:${string}`;
 
 function missing(need: Need): string | undefined {
 	if (need.startsWith("tool:")) {
