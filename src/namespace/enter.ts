@@ -7,6 +7,7 @@ import { native, ownProgram } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { findProgram } from "../programs.ts";
 import { type EnterOptions, type Inside, inside, type Target } from "./inside.ts";
+import { refuseTraceable } from "./settings.ts";
 
 /** Options of `UserNamespace.spawn`: those of `child_process.spawn`, with IDs that count inside, and what to unshare. */
 export interface NamespaceSpawnOptions extends Omit<SpawnOptions, "uid" | "gid">, EnterOptions {}
@@ -111,6 +112,7 @@ export function spawnInside(
 	const wanted = shellCommand(command, args, options);
 	const cwd = rest.cwd === undefined ? process.cwd() : pathOf(rest.cwd);
 	const program = locate(wanted, rest.env ?? process.env, cwd);
+	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", failed(command));
 	const list = stdioList(stdio);
 	const first = list.length;
 	const child = spawn(
@@ -192,6 +194,7 @@ export function execInside(
 	const env = options.env ?? process.env;
 	const who = inside("UserNamespace.exec", options, target);
 	const program = locate(wanted, env, process.cwd());
+	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", failed(command));
 	const pairs = Object.entries(env).flatMap(([name, value]) =>
 		value === undefined ? [] : [`${name}=${value}`],
 	);
