@@ -80,7 +80,7 @@ for (const [whose, open] of homes) {
 test("with fs.suid_dumpable = 1, where who joins can be traced all the same, nothing of ours joins", {
 	needs: ["linux", "root", "mounts", "tool:unshare"],
 }, () => {
-	// By what its file says: with the real setting this attacker got hold of userns-enter, in both kinds of namespaces.
+	// By what its file says: with the real setting this attacker got hold of userns-enter.
 	const errors = ask<Record<string, string>[]>(
 		`import fs from "node:fs";
 		import { spawnSync } from "node:child_process";
