@@ -38,9 +38,14 @@ export function status(pid: number, field: string): string | undefined {
 	}
 }
 
-/** Waits until a process has become that program, as the kernel names it. */
+/** Runs that program and waits: its loader is through. */
+function isAtRest(pid: number, name: string): boolean {
+	return status(pid, "Name") === name && status(pid, "State")?.startsWith("S") === true;
+}
+
+/** Waits until a process has become that program, as the kernel names it, and has come to rest. */
 export async function becomes(pid: number, name: string): Promise<void> {
-	for (let i = 0; status(pid, "Name") !== name; i++) {
+	for (let i = 0; !isAtRest(pid, name); i++) {
 		if (i > 1000) throw new Error(`process ${pid} is ${status(pid, "Name")} and not ${name}`);
 		await sleep(5);
 	}
@@ -51,7 +56,7 @@ export function childrenCalled(pid: number, name: string): number[] {
 	return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8")
 		.split(" ")
 		.map(Number)
-		.filter((child) => child > 0 && status(child, "Name") === name);
+		.filter((child) => child > 0 && isAtRest(child, name));
 }
 
 /** Waits for such a child. */
