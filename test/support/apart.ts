@@ -8,7 +8,10 @@ export const USER = { name: "userns-clients", uid: 54322, first: 2_000_000, size
 
 /** What {@link apart} puts in place before the program starts. */
 export interface Apart {
-	/** cgroup2, and nothing else, at /sys/fs/cgroup: crun 1.8.1 refuses a tree of both kinds. */
+	/**
+	 * cgroup2, and nothing else, at /sys/fs/cgroup: crun 1.8.1 refuses a tree of both kinds. And an empty /run, where
+	 * runtimes keep their state unless told otherwise.
+	 */
 	cgroup2?: boolean;
 	/** A folder with what `makeUser` wrote: the program runs as USER. */
 	user?: string;
@@ -19,7 +22,7 @@ export interface Apart {
 /** $1: the folder of makeUser or nothing, $2: "cgroup2" or nothing, $3: the uid and gid; then the program. */
 const SCRIPT = `
 [ -z "$1" ] || for file in passwd group subuid subgid; do mount --bind "$1/$file" "/etc/$file" || exit 125; done
-[ -z "$2" ] || mount -t cgroup2 cgroup2 /sys/fs/cgroup || exit 125
+[ -z "$2" ] || { mount -t cgroup2 cgroup2 /sys/fs/cgroup && mount -t tmpfs -o mode=755 run /run; } || exit 125
 uid=$3
 shift 3
 [ -z "$uid" ] || exec setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"

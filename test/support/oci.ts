@@ -21,7 +21,20 @@ export type Runtime = "crun" | "runc";
 
 /** Where cgroup2 is on a machine that has both kinds, and where it is otherwise. */
 const CGROUPS = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
-const APPLETS = ["sh", "cat", "chown", "id", "mkdir", "readlink", "sleep", "stat", "touch", "usleep"];
+const APPLETS = [
+	"sh",
+	"cat",
+	"chown",
+	"id",
+	"mkdir",
+	"mv",
+	"readlink",
+	"rm",
+	"sleep",
+	"stat",
+	"touch",
+	"usleep",
+];
 
 /** A small root file system with the static busybox, owned by root on disk. */
 export function makeRootfs(folder: string): string {
