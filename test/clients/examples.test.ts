@@ -121,6 +121,12 @@ for (const runtime of RUNTIMES) {
 	});
 }
 
+test("the links of docs/clients.md lead somewhere", () => {
+	const links = [...readFileSync(join(root, "docs/clients.md"), "utf8").matchAll(/\]\(([^)]+)\)/g)];
+	assert.ok(links.length > 0);
+	for (const [, link = ""] of links) assert.ok(existsSync(join(root, "docs", link)), link);
+});
+
 test("every example has a test, and imports the package by its name", () => {
 	const folder = join(root, "examples");
 	const files = readdirSync(folder);

@@ -95,7 +95,7 @@ for (const [first, second] of [
 					assert.equal(owner(join(data, "a")), "1003:1008");
 					assert.equal(owner(join(data, "b")), "1000:1000");
 				} finally {
-					for (const container of containers) assert.deepEqual(container.remove(), []);
+					for (const container of containers) assert.deepEqual(await container.remove(), []);
 					for (const mounted of [mount, ...roots]) await mounted.unmount();
 					assert.deepEqual(await emptied(a.inode), []);
 					for (const held of [a, b]) held.close();

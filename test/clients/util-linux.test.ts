@@ -87,7 +87,7 @@ test(
 					line.startsWith(`${inode} `),
 				);
 			const ns = UserNamespace.open(path);
-			const child = ns.spawn("sleep", ["20"], { stdio: "ignore" });
+			const child = ns.spawn("cat", { stdio: ["pipe", "ignore", "inherit"] });
 			try {
 				while (processesIn(inode).length === 0) await sleep(5);
 				assert.deepEqual(lsns(), [`${inode} 1 ${child.pid}`]);

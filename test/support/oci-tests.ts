@@ -91,7 +91,7 @@ export function ociTests(runtime: Runtime): void {
 						assert.equal(owner(join(volume, "folder/new")), "100005:100006");
 						assert.equal(owner(join(disk, "bin/busybox")), "0:0");
 					} finally {
-						assert.deepEqual(container.remove(), []);
+						assert.deepEqual(await container.remove(), []);
 						await mount.unmount();
 						await root.unmount();
 						if (way === "a pinned file") unmount(pinned);
@@ -137,13 +137,13 @@ export function ociTests(runtime: Runtime): void {
 						assert.equal(ns.ownerUid(), 0);
 					}
 					// With the container gone, the descriptor is all that is left of the namespace.
-					assert.deepEqual(container.remove(), []);
+					assert.deepEqual(await container.remove(), []);
 					assert.deepEqual(await emptied(inode), []);
 					const later = UserNamespace.open(`/proc/self/fd/${bare.fd}`);
 					assert.equal(later.mappingSync().id, asked.id);
 					for (const ns of [byPid, byPath, bare, later]) ns.close();
 				} finally {
-					container.remove();
+					await container.remove();
 					await mount.unmount();
 				}
 			}),

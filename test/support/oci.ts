@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import {
 	chmodSync,
 	closeSync,
@@ -89,8 +90,12 @@ export function ociConfig({ script, userns, mappings, volume, cgroup }: Config):
 	};
 }
 
-/** A container by its name, with its bundle and the runtime's state in one folder. The name is its cgroup's, too. */
+/**
+ * A container by its name, with its bundle and the runtime's state in one folder. The name is its cgroup's, too. A guard
+ * beside us takes it away at the end, and when we are killed before: by then nobody else could.
+ */
 export class Container {
+	readonly #guard: ChildProcess;
 	readonly #runtime: Runtime;
 	readonly #name: string;
 	readonly #bundle: string;
@@ -102,6 +107,11 @@ export class Container {
 		this.#bundle = bundle;
 		mkdirSync(join(bundle, "state"), { recursive: true });
 		writeFileSync(join(bundle, "config.json"), JSON.stringify(ociConfig({ ...config, cgroup: this.#name })));
+		// In a session of its own, so that no signal to our group reaches it.
+		this.#guard = spawn("sh", ["-c", 'cat; "$@"', "sh", ...this.#command("delete", "--force")], {
+			stdio: ["pipe", "ignore", "ignore"],
+			detached: true,
+		});
 	}
 
 	#command(...args: string[]): string[] {
@@ -143,8 +153,9 @@ export class Container {
 	}
 
 	/** Ends it, wherever it is; then neither a state nor a cgroup of it must be left. */
-	remove(): string[] {
-		runToEnd(this.#command("delete", "--force"));
+	async remove(): Promise<string[]> {
+		this.#guard.stdin?.end();
+		if (this.#guard.exitCode === null) await once(this.#guard, "close");
 		const left = readdirSync(join(this.#bundle, "state")).map((name) => `state ${name}`);
 		for (const cgroup of CGROUPS.map((folder) => join(folder, this.#name))) {
 			if (!existsSync(cgroup)) continue;
