@@ -92,7 +92,7 @@ testExample(
 );
 
 for (const runtime of RUNTIMES) {
-	const more = ["tool:busybox", `tool:${runtime}`] as const;
+	const more = ["busybox", `tool:${runtime}`] as const;
 	testExample("oci-container", `runs ${runtime} with a volume of uid 1000's`, more, (folder, run) => {
 		const rootfs = makeRootfs(join(folder, "rootfs"));
 		const [data = ""] = mkdirs(folder, "data");
@@ -127,9 +127,13 @@ test("the links of docs/clients.md lead somewhere", () => {
 	for (const [, link = ""] of links) assert.ok(existsSync(join(root, "docs", link)), link);
 });
 
-test("every example has a test, and imports the package by its name", () => {
+test("every example has a test, and imports the package by its name and nothing else of ours", () => {
 	const folder = join(root, "examples");
 	const files = readdirSync(folder);
 	assert.deepEqual(files.sort(), [...tested].sort());
-	for (const file of files) assert.match(readFileSync(join(folder, file), "utf8"), /from "userns";$/m, file);
+	for (const file of files) {
+		const imported = [...readFileSync(join(folder, file), "utf8").matchAll(/ from "([^"]+)";$/gm)];
+		const names = imported.map(([, name = ""]) => name).filter((name) => !name.startsWith("node:"));
+		assert.deepEqual(names, ["userns"], file);
+	}
 });

@@ -11,7 +11,7 @@ import { Container, type Runtime } from "../support/oci.ts";
 import { makeBundle, owner, words } from "../support/oci-tests.ts";
 import { test } from "../support/test.ts";
 
-const needs = ["linux", "root", "mounts", "tool:busybox"] as const;
+const needs = ["linux", "root", "mounts", "busybox"] as const;
 const MAP = "0:100000:65536";
 
 /** Waits at most ten seconds for a file, then looks at who owns it. */

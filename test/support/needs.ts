@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { noOrdinaryUser } from "./ordinary.ts";
 
 /** Looks for one thing that a test can need; answers why it is not there, or undefined when it is. */
@@ -15,13 +15,21 @@ const checks: Record<string, () => string | undefined> = {
 			: "cannot become another user",
 	/** An ordinary user with subordinate IDs: who runs the tests, or one that root makes. */
 	ordinary: noOrdinaryUser,
+	/** A program for root file systems without a C library in them. */
+	busybox: () => {
+		const path = spawnSync("sh", ["-c", "command -v busybox"], { encoding: "utf8" }).stdout.trim();
+		if (path === "") return "busybox is not installed";
+		// The dynamic loader's path, in the first pages of a program that needs one.
+		const isDynamic = readFileSync(path).subarray(0, 8192).includes("/ld-");
+		return isDynamic ? "busybox is linked dynamically (Debian has busybox-static)" : undefined;
+	},
 	loop: () => (existsSync("/dev/loop-control") ? undefined : "no loop devices"),
 };
 
 /** An ordinary user's IDs, without a name: nothing on the machine has to be changed for it. */
 export const OTHER_UID = 54321;
 
-export type Need = "linux" | "root" | "mounts" | "user" | "ordinary" | "loop" | `tool:${string}`;
+export type Need = "linux" | "root" | "mounts" | "user" | "ordinary" | "loop" | "busybox" | `tool:${string}`;
 
 function missing(need: Need): string | undefined {
 	if (need.startsWith("tool:")) {

@@ -49,7 +49,7 @@ stat -c '%n %u:%g' /data/folder /data/folder/new
 `;
 
 export function ociTests(runtime: Runtime): void {
-	const needs = ["linux", "root", "mounts", `tool:${runtime}`, "tool:busybox"] as const;
+	const needs = ["linux", "root", "mounts", `tool:${runtime}`, "busybox"] as const;
 
 	for (const way of ["/proc/PID/fd/N of who holds the descriptor", "a pinned file"]) {
 		test(
