@@ -20,5 +20,5 @@ export function readMap(text: string): Mapping {
 /** Behind MAP_HELP, for such a command. */
 export const AUTO_HELP = `
 Without root, "auto" is all that the caller may map: root inside is the caller,
-and 1… are the subordinate IDs of /etc/subuid and /etc/subgid. With "keep-id" the
-caller keeps the own ID, and root inside is the first subordinate ID.`;
+and 1… are the subordinate IDs of /etc/subuid and /etc/subgid. With "keep-id"
+the caller keeps the own ID, and root inside is the first subordinate ID.`;

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
+import { noHostIds } from "./ids.ts";
 import { noOrdinaryUser } from "./ordinary.ts";
 
 /** Looks for one thing that a test can need; answers why it is not there, or undefined when it is. */
@@ -13,6 +14,8 @@ const checks: Record<string, () => string | undefined> = {
 		spawnSync("true", { uid: OTHER_UID, gid: OTHER_UID }).status === 0
 			? undefined
 			: "cannot become another user",
+	/** The host IDs of the tests: root has them, and an ordinary user with newuidmap and a wide range. */
+	ids: () => noHostIds ?? (process.geteuid?.() === 0 ? undefined : noOrdinaryUser()),
 	/** An ordinary user with subordinate IDs: who runs the tests, or one that root makes. */
 	ordinary: noOrdinaryUser,
 	/** A program for root file systems without a C library in them. */
@@ -29,7 +32,16 @@ const checks: Record<string, () => string | undefined> = {
 /** An ordinary user's IDs, without a name: nothing on the machine has to be changed for it. */
 export const OTHER_UID = 54321;
 
-export type Need = "linux" | "root" | "mounts" | "user" | "ordinary" | "loop" | "busybox" | `tool:${string}`;
+export type Need =
+	| "linux"
+	| "root"
+	| "mounts"
+	| "user"
+	| "ids"
+	| "ordinary"
+	| "loop"
+	| "busybox"
+	| `tool:${string}`;
 
 function missing(need: Need): string | undefined {
 	if (need.startsWith("tool:")) {

@@ -16,11 +16,13 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type NamespaceSpawnOptions, UserNamespace } from "../../src/index.ts";
 import { failure } from "../support/errors.ts";
+import { host, hosted } from "../support/ids.ts";
 import { becomes, descriptorsOf, ended, namespaceOf, status } from "../support/programs.ts";
 import { test } from "../support/test.ts";
 
-const needs = ["linux", "root"] as const;
-const MAP = "0:100000:65536";
+const needs = ["linux", "ids"] as const;
+const root = ["linux", "root"] as const;
+const MAP = hosted("0:100000:65536");
 
 /** A namespace for one test, closed at its end. */
 async function within(
@@ -59,18 +61,22 @@ const four = (id: number) => [id, id, id, id].join(" ");
 test("the program runs in the namespace, as its root, without the groups of ours", { needs }, () =>
 	within("allow", async (ns) => {
 		const seen = await look(ns, {}, (pid) => [namespaceOf(pid, "user"), ...ids(pid)]);
-		assert.deepEqual(seen, [`user:[${ns.inode}]`, four(100000), four(100000), ""]);
+		assert.deepEqual(seen, [`user:[${ns.inode}]`, four(host(100000)), four(host(100000)), ""]);
 	}),
 );
 
 test("uid, gid and groups count inside", { needs }, () =>
 	within("allow", async (ns) => {
 		const seen = await look(ns, { uid: 1000, gid: 2000, groups: [5, 65535, 7] }, ids);
-		assert.deepEqual(seen, [four(101000), four(102000), "100005 100007 165535"]);
+		assert.deepEqual(seen, [
+			four(host(101000)),
+			four(host(102000)),
+			[100005, 100007, 165535].map(host).join(" "),
+		]);
 	}),
 );
 
-test("where setgroups is denied, the caller's own groups are gone all the same", { needs }, () =>
+test("where setgroups is denied, the caller's own groups are gone all the same", { needs: root }, () =>
 	within("deny", async (ns) => {
 		const before = process.getgroups?.() ?? [];
 		process.setgroups?.([0, 4]);
@@ -83,20 +89,20 @@ test("where setgroups is denied, the caller's own groups are gone all the same",
 );
 
 test("a namespace without 0 inside runs it as the caller's own ID, or says that there is none", {
-	needs,
+	needs: root,
 }, async () => {
 	await within("deny", async (ns) => assert.equal((await look(ns, {}, ids))[0], four(0)), "7:0:1,1:100000:1");
 	await within(
 		"deny",
 		async (ns) => {
 			assert.throws(() => ns.spawn("true"), failure("ERR_USERNS_UNMAPPED_ID", /neither the uid 0 nor/));
-			assert.equal((await look(ns, { uid: 7, gid: 7 }, ids))[0], four(100000));
+			assert.equal((await look(ns, { uid: 7, gid: 7 }, ids))[0], four(host(100000)));
 		},
-		"7:100000:1",
+		hosted("7:100000:1"),
 	);
 });
 
-test("the program has the descriptors of stdio and no other", { needs }, () =>
+test("the program has the descriptors of stdio and no other", { needs: root }, () =>
 	within("deny", async (ns) => {
 		const extra = openSync("/dev/null", "r");
 		const seen = await look(ns, { stdio: ["ignore", "ignore", "ignore", "ignore", extra] }, descriptorsOf);
@@ -235,7 +241,7 @@ test("an abort signal, a timeout, and a session of its own", { needs }, () =>
 	}),
 );
 
-test("in the caller's own namespace nothing is joined, and the IDs stay", { needs }, async () => {
+test("in the caller's own namespace nothing is joined, and the IDs stay", { needs: root }, async () => {
 	const own = UserNamespace.open(process.pid);
 	const seen = await look(own, {}, (pid) => [namespaceOf(pid, "user"), status(pid, "Uid")]);
 	assert.deepEqual(seen, [readlinkSync("/proc/self/ns/user"), four(0)]);
