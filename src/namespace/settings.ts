@@ -15,7 +15,10 @@ const settings: { file: string; forbids: string; steps: readonly string[]; hint:
 		// Ubuntu since 23.10: without a profile that says so, clone() is refused, or there are no capabilities inside.
 		file: "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
 		forbids: "1",
-		steps: ["clone", "proc", "uid_map", "setgroups", "gid_map", "newuidmap", "newgidmap"],
+		steps: [
+			...["clone", "proc", "uid_map", "setgroups", "gid_map", "newuidmap", "newgidmap"],
+			...["enter setns", "enter unshare", "enter mount"],
+		],
 		hint: 'let root add a profile with the rule "userns," for this program to /etc/apparmor.d/, or write 0 to that file',
 	},
 ];

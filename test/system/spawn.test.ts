@@ -267,12 +267,26 @@ test("what is wrong with the words is said before anything starts", { needs }, (
 			[["true", [], { groups: 7 }], /groups must be an array/],
 			[["true", [], { groups: [0, -1] }], /groups\[1\] must be a whole number/],
 			[["true", [], { groups: [0] }], /the user namespace denies setgroups/],
+			[["true", [], { cwd: 7 }], /cwd must be a path or a file: URL/],
+			[["true", [], { cwd: new URL("http://localhost/") }], /cwd must be a path or a file: URL/],
+			[["true", [], { cwd: "/\0" }], /cwd must be a path or a file: URL/],
 			[["true", [], { unshare: "pid" }], /unshare must be an array/],
 			[["true", [], { unshare: ["user"] }], /no kind of namespace "user"/],
 			[["true", [], { unshare: ["toString"] }], /no kind of namespace "toString"/],
 		];
 		for (const [args, message] of wrong) {
 			assert.throws(() => spawn(...args), failure("ERR_USERNS_INVALID_ARGUMENT", message), String(message));
+		}
+		const exec = ns.exec.bind(ns) as (...args: unknown[]) => unknown;
+		const wrongExec: [unknown[], RegExp][] = [
+			[[""], /the command must be a text/],
+			[["true", [], { stdio: "inherit" }], /there is no option "stdio"/],
+			[["true", [], { env: 7 }], /env must be an object/],
+			[["true", [], { env: { A: "\0" } }], /the variable "A" of env has a NUL in it/],
+			[["true", [], { groups: [0] }], /the user namespace denies setgroups/],
+		];
+		for (const [args, message] of wrongExec) {
+			assert.throws(() => exec(...args), failure("ERR_USERNS_INVALID_ARGUMENT", message), String(message));
 		}
 		for (const options of [{ uid: 65536 }, { gid: 70000 }]) {
 			assert.throws(() => ns.spawn("true", [], options), failure("ERR_USERNS_UNMAPPED_ID", /is not mapped/));
