@@ -41,7 +41,22 @@ export type Need =
 	| "ordinary"
 	| "loop"
 	| "busybox"
-	| `tool:${string}`;
+	| `tool:${string}`
+	| `fs:${string}`;
+
+function isKnown(fileSystem: string): boolean {
+	return readFileSync("/proc/filesystems", "utf8")
+		.split("\n")
+		.some((line) => line.split("\t")[1] === fileSystem);
+}
+
+/** Whether the kernel knows a file system; asked to load the module when it does not. */
+function missingFileSystem(name: string): string | undefined {
+	if (process.platform !== "linux") return "this is not Linux";
+	if (!isKnown(name)) spawnSync("modprobe", ["--quiet", name], { stdio: "ignore" });
+	if (!isKnown(name)) return `the kernel has no ${name}, and modprobe brought none`;
+	return name === "fuse" && !existsSync("/dev/fuse") ? "there is no /dev/fuse" : undefined;
+}
 
 function missing(need: Need): string | undefined {
 	if (need.startsWith("tool:")) {
@@ -49,9 +64,15 @@ function missing(need: Need): string | undefined {
 		const found = spawnSync("sh", ["-c", 'command -v "$1"', "sh", tool], { stdio: "ignore" }).status === 0;
 		return found ? undefined : `${tool} is not installed`;
 	}
+	if (need.startsWith("fs:")) return missingFileSystem(need.slice("fs:".length));
 	const check = checks[need];
 	if (check === undefined) throw new Error(`no check for the need ${need}`);
 	return check();
+}
+
+/** Whether CI said that it has this: a list in USERNS_PROMISED. */
+export function isPromised(need: Need): boolean {
+	return process.env.USERNS_PROMISED?.split(" ").includes(need) ?? false;
 }
 
 const answers = new Map<Need, string | undefined>();
@@ -61,12 +82,11 @@ const answers = new Map<Need, string | undefined>();
  * separated by spaces), a test that would skip for want of it fails instead.
  */
 export function reasonToSkip(needs: readonly Need[]): string | undefined {
-	const promised = process.env.USERNS_PROMISED?.split(" ") ?? [];
 	for (const need of needs) {
 		if (!answers.has(need)) answers.set(need, missing(need));
 		const reason = answers.get(need);
 		if (reason === undefined) continue;
-		if (promised.includes(need)) throw new Error(`${need} was promised, but: ${reason}`);
+		if (isPromised(need)) throw new Error(`${need} was promised, but: ${reason}`);
 		return reason;
 	}
 	return undefined;
