@@ -33,7 +33,7 @@ export interface Fixture {
  * The folder lies where the build's products are: when we are killed, our mounts go with the mount namespace, and an
  * empty directory that remains goes with the next build.
  */
-export async function open(fs: FileSystem): Promise<Fixture> {
+async function open(fs: FileSystem): Promise<Fixture> {
 	const folder = mkdtempSync(join(root, "dist", "matrix-"));
 	sh("mount", "-t", "tmpfs", "-o", "mode=755", "userns-matrix", folder);
 	let release: (() => Promise<void>) | undefined;
@@ -55,6 +55,27 @@ export async function open(fs: FileSystem): Promise<Fixture> {
 		await close();
 		throw error;
 	}
+}
+
+export function needsOf(fs: FileSystem): Need[] {
+	return [...NEEDS, ...fs.needs];
+}
+
+/** When something is missing, the tests themselves say so, or fail for it. */
+function isThere(needs: readonly Need[]): boolean {
+	try {
+		return reasonToSkip(needs) === undefined;
+	} catch {
+		return false;
+	}
+}
+
+/** Opens it for all tests of this file, and closes it behind the last one. Undefined when something is missing. */
+export async function openFor(fs: FileSystem): Promise<Fixture | undefined> {
+	if (!isThere(needsOf(fs))) return undefined;
+	const fixture = await open(fs);
+	after(() => fixture.close());
+	return fixture;
 }
 
 /** Whether the kernel maps it: asked by mapping it. */
@@ -81,7 +102,7 @@ export function planRow(shape: Shape, base: string, traits: Traits): Plan {
 	return plan;
 }
 
-/** Mounts with that map, does the plan and what else there is, and unmounts. */
+/** Mounts with that map, does the plan and, when all of it came out as expected, what else there is; and unmounts. */
 export async function throughMount(
 	{ folder, programs }: Fixture,
 	mapping: Shape["mapping"],
@@ -104,7 +125,7 @@ export async function throughMount(
 		try {
 			assert.ok(mountAt(target)?.options.includes("idmapped"));
 			const differences = plan.run(programs, folder, namespace.fd);
-			more();
+			if (differences.length === 0) more();
 			return differences;
 		} finally {
 			namespace.close();
@@ -154,9 +175,8 @@ async function refusal(fs: FileSystem, { folder }: Fixture, { mapping }: Shape):
 
 /** All shapes on one file system: one test for each. */
 export async function matrix(fs: FileSystem): Promise<void> {
-	const needs = [...NEEDS, ...fs.needs];
-	const fixture = isThere(needs) ? await open(fs) : undefined;
-	after(() => fixture?.close());
+	const needs = needsOf(fs);
+	const fixture = await openFor(fs);
 	const refused = fixture !== undefined && (await isRefused(join(fixture.folder, "disk")));
 	const reason = fs.refusal ?? "this kernel does not map it";
 	for (const [i, shape] of shapes.entries()) {
@@ -167,14 +187,5 @@ export async function matrix(fs: FileSystem): Promise<void> {
 			const body = () => row(fixture as Fixture, shape, `row${i}`);
 			test(`${name}: every operation is as the mapping says`, { needs, timeout: 600_000 }, body);
 		}
-	}
-}
-
-/** When something is missing, the tests themselves say so, or fail for it. */
-function isThere(needs: readonly Need[]): boolean {
-	try {
-		return reasonToSkip(needs) === undefined;
-	} catch {
-		return false;
 	}
 }
