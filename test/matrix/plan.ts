@@ -84,18 +84,31 @@ export interface Difference {
 	text: string;
 }
 
-function compare({ operation, actor, line, expected }: Step, answer: Record<string, unknown>): Difference[] {
+/** Modes as people write them. */
+const WITH_MODE = ["create", "mkdir", "mkfifo", "chmod", "tmpfile"];
+const octal = (mode: unknown) => `0${Number(mode).toString(8)}`;
+
+function describe({ actor, line }: Step): string {
+	const [operation, path, ...rest] = line;
+	if (WITH_MODE.includes(String(operation))) rest[0] = octal(rest[0]);
+	const groups = actor.groups === undefined ? "" : ` in ${actor.groups}`;
+	const capable = actor.capable ? " with capabilities" : "";
+	return `${[operation, path, ...rest].join(" ")}, as ${actor.uid}:${actor.gid}${groups}${capable}`;
+}
+
+const findings = (found: object): string =>
+	JSON.stringify(found, (key, value) => (key === "mode" ? octal(value) : value));
+
+function compare(step: Step, answer: Record<string, unknown>): Difference[] {
+	const { operation, expected } = step;
 	const { errno, ...found } = answer;
 	const verdict = errno === 0 ? "OK" : (errnoNames.get(errno as number) ?? `errno ${errno}`);
-	const wanted = typeof expected === "string" ? {} : expected;
-	const same =
-		verdict === (typeof expected === "string" ? expected : "OK") &&
-		Object.entries(wanted).every(([key, value]) => found[key] === value);
+	const [wanted, must] = typeof expected === "string" ? [{}, expected] : [expected, "OK"];
+	const same = verdict === must && Object.entries(wanted).every(([key, value]) => found[key] === value);
 	if (same) return [];
-	const who = `${actor.uid}:${actor.gid}${actor.groups ? ` in ${actor.groups}` : ""}${actor.capable ? " with capabilities" : ""}`;
-	const got = verdict === "OK" ? JSON.stringify(found) : verdict;
-	const must = typeof expected === "string" ? expected : JSON.stringify(expected);
-	return [{ operation, text: `${operation}: ${line.join(" ")}, as ${who}: expected ${must}, got ${got}` }];
+	const expectation = typeof expected === "string" ? expected : findings(expected);
+	const got = verdict === "OK" && typeof expected !== "string" ? findings(found) : verdict;
+	return [{ operation, text: `${operation}: ${describe(step)}: expected ${expectation}, got ${got}` }];
 }
 
 /** The descriptor of a namespace in the program that does a plan. */
