@@ -69,18 +69,25 @@ function chownLinks(plan: Plan, shape: Shape, base: string): void {
 	}
 }
 
-function chmod(plan: Plan, shape: Shape, base: string): void {
-	const folder = `${base}/chmod`;
+function inode(plan: Plan, shape: Shape, base: string): void {
+	const { mapping } = shape;
+	const folder = `${base}/inode`;
 	directory(plan.operation("preparing"), `disk/${folder}`, ROOT);
 	let count = 0;
 	for (const disk of targets(shape)) {
-		for (const actor of changers(shape, disk, oracle.shown(shape.mapping, disk))) {
+		const { uid, gid } = oracle.shown(mapping, disk);
+		// S_ISGID stays for an owner who is in the group, and the number on disk makes nobody a member.
+		const owners = [
+			{ ...STRANGER, uid },
+			{ uid, gid: disk.gid },
+		];
+		for (const actor of [...changers(shape, disk, { uid, gid }), ...owners]) {
 			const path = `${folder}/${count++}`;
 			file(plan.operation("preparing"), `disk/${path}`, disk);
-			const verdict = oracle.modeChange(shape.mapping, actor, disk);
-			plan.operation("chmod");
-			plan.expect(actor, ["chmod", `seen/${path}`, 0o2775], verdict);
-			const changed = oracle.keepsSetgid(shape.mapping, actor, disk) ? 0o2775 : 0o775;
+			const verdict = oracle.inodeChange(mapping, actor, disk);
+			plan.operation("utimes").expect(actor, ["utimes", `seen/${path}`], verdict);
+			plan.operation("chmod").expect(actor, ["chmod", `seen/${path}`, 0o2775], verdict);
+			const changed = oracle.keepsSetgid(mapping, actor, disk) ? 0o2775 : 0o775;
 			plan.expect(ROOT, ["stat", `disk/${path}`], { ...disk, mode: verdict === "OK" ? changed : 0o666 });
 		}
 	}
@@ -177,7 +184,7 @@ function writeCapabilities(plan: Plan, shape: Shape, base: string): void {
 export function planChanging(plan: Plan, shape: Shape, base: string, withAcl: boolean): void {
 	chown(plan, shape, base);
 	chownLinks(plan, shape, base);
-	chmod(plan, shape, base);
+	inode(plan, shape, base);
 	unlink(plan, shape, base);
 	if (withAcl) writeAcl(plan, shape, base);
 	writeCapabilities(plan, shape, base);

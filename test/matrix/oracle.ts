@@ -104,8 +104,8 @@ export function keepsSetgid(mapping: Mapping, actor: Actor, disk: Ids): boolean 
 	return isMember(mapping, actor, disk.gid) || isCapable(mapping, actor, disk);
 }
 
-/** chmod(2): for the owner, or with a capability. */
-export function modeChange(mapping: Mapping, actor: Actor, disk: Ids): Verdict {
+/** chmod(2), and utimensat(2) to given times: for the owner, or with a capability. */
+export function inodeChange(mapping: Mapping, actor: Actor, disk: Ids): Verdict {
 	if (!isMapped(mapping, disk)) return "EOVERFLOW";
 	return isOwner(mapping, actor, disk.uid) || actor.capable ? "OK" : "EPERM";
 }

@@ -130,6 +130,7 @@ function refusals(plan: Plan, shape: Shape): void {
 		["rename", ["rename", file, "seen/new"]],
 		["unlink", ["unlink", file]],
 		["chmod", ["chmod", file, 0o600]],
+		["utimes", ["utimes", file]],
 		["chown", ["chown", file, shown.uid, shown.gid]],
 		["write a POSIX ACL", ["setxattr", file, ACL, acl(shown.uid, shown.gid)]],
 		["write file capabilities", ["setxattr", file, CAPABILITY, capabilitiesOf(shown.uid)]],

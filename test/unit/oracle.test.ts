@@ -30,7 +30,7 @@ test("the oracle: unmapped IDs are neither given nor changed", () => {
 	for (const to of [{ uid: 5 }, { gid: 165536 }, { uid: 0, gid: 0 }]) {
 		assert.equal(oracle.ownerChange(mapping, root, own, to), "EOVERFLOW");
 	}
-	assert.equal(oracle.modeChange(mapping, root, beyond), "EOVERFLOW");
+	assert.equal(oracle.inodeChange(mapping, root, beyond), "EOVERFLOW");
 	assert.equal(oracle.ownerChange(mapping, root, beyond, { uid: 100000 }), "EOVERFLOW");
 	assert.equal(oracle.removal(mapping, root, beyond), "EOVERFLOW");
 	assert.equal(oracle.opening(mapping, root, beyond, 0o644, "read"), "OK");
