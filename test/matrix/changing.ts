@@ -84,6 +84,11 @@ function inode(plan: Plan, shape: Shape, base: string): void {
 		for (const actor of [...changers(shape, disk, { uid, gid }), ...owners]) {
 			const path = `${folder}/${count++}`;
 			file(plan.operation("preparing"), `disk/${path}`, disk);
+			// Of a file that everybody may write to, a mode says nothing: only the map can be against it.
+			const open = (how: "read" | "write") => oracle.opening(mapping, actor, disk, 0o666, how);
+			plan.operation("open to read").expect(actor, ["read", `seen/${path}`], open("read"));
+			plan.operation("open to write").expect(actor, ["write", `seen/${path}`], open("write"));
+			plan.expect(actor, ["truncate", `seen/${path}`], open("write"));
 			const verdict = oracle.inodeChange(mapping, actor, disk);
 			plan.operation("utimes").expect(actor, ["utimes", `seen/${path}`], verdict);
 			plan.operation("chmod").expect(actor, ["chmod", `seen/${path}`, 0o2775], verdict);
