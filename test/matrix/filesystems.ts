@@ -79,10 +79,11 @@ export const overlay: FileSystem = {
 	needs: ["fs:overlay"],
 	refusal: "overlayfs takes ID-mapped layers, and is not to be mapped itself",
 	async mount(folder) {
-		const [lower, upper, work] = ["lower", "upper", "work"].map((name) => join(folder, name));
-		for (const path of [lower, upper, work]) mkdirSync(path as string);
-		const options = `lowerdir=${lower},upperdir=${upper},workdir=${work}`;
-		sh("mount", "-t", "overlay", "-o", options, "userns-matrix", join(folder, "disk"));
+		for (const name of ["lower", "upper", "work"]) mkdirSync(join(folder, name));
+		// By their names alone: in the options a comma or a colon of the folder's path would mean something.
+		const options = "lowerdir=lower,upperdir=upper,workdir=work";
+		const script = 'cd "$1" && mount -t overlay -o "$2" userns-matrix disk';
+		sh("sh", "-c", script, "sh", folder, options);
 		return NOTHING;
 	},
 };

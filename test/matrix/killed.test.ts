@@ -5,6 +5,7 @@ import { readFileSync, rmdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { root } from "../support/child.ts";
+import { mountAt, unescapeOctal } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 import { ext4, type FileSystem, fuse } from "./filesystems.ts";
 import { needsOf } from "./matrix.ts";
@@ -37,7 +38,9 @@ function findDisk(pid: number): { folder: string; source: string } | undefined {
 	const line = /^\S+ \S+ \S+ \S+ (\S+\/matrix-\w+\/disk) .* - \S+ (\S+) /m.exec(
 		read(`/proc/${pid}/mountinfo`),
 	);
-	return line === null ? undefined : { folder: dirname(line[1] as string), source: line[2] as string };
+	return line === null
+		? undefined
+		: { folder: dirname(unescapeOctal(line[1] as string)), source: line[2] as string };
 }
 
 async function kill(fs: FileSystem): Promise<{ source: string; children: string[] }> {
@@ -60,7 +63,7 @@ async function kill(fs: FileSystem): Promise<{ source: string; children: string[
 	child.kill("SIGKILL");
 	await ended;
 	const { folder, source } = found as NonNullable<typeof found>;
-	assert.ok(!readFileSync("/proc/self/mountinfo", "utf8").includes(`${folder} `));
+	assert.equal(mountAt(folder), undefined);
 	rmdirSync(folder); // empty, or this fails
 	return { source, children };
 }

@@ -69,6 +69,7 @@ export class Plan {
 			encoding: "utf8",
 			stdio: ["pipe", "pipe", "pipe", ...(namespace === undefined ? [] : [namespace])],
 			maxBuffer: 1 << 28,
+			timeout: 300_000,
 		});
 		const answers = stdout.trimEnd().split("\n");
 		if (status !== 0 || answers.length !== this.#steps.length) {

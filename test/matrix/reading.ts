@@ -76,8 +76,8 @@ function readAcl(plan: Plan, shape: Shape, { withoutAcl }: Traits): void {
 		// The file is nobody's, so that only these entries let anybody in.
 		for (const actor of callers(shape, { uid, gid })) {
 			if (actor.capable) continue;
-			const let_in = oracle.isOwner(mapping, actor, uid) || oracle.isMember(mapping, actor, gid);
-			plan.expect(actor, ["read", path], let_in ? "OK" : "EACCES");
+			const letIn = oracle.isOwner(mapping, actor, uid) || oracle.isMember(mapping, actor, gid);
+			plan.expect(actor, ["read", path], letIn ? "OK" : "EACCES");
 		}
 	}
 }
