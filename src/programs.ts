@@ -6,19 +6,23 @@ const DEFAULT_PATH = "/usr/bin:/bin";
 
 /**
  * The file that a program's name leads to, as execvp(3) finds it: a name with a slash as it is, another in the folders
- * of PATH. `found` is the first file of that name, with `executable` false when the caller may not execute any.
+ * of PATH. `found` is the first file of that name, with `executable` false when the caller may not execute any. What is
+ * relative is so to `folder`, or to the working directory; the latter may be gone, and then only that is not found.
  */
 export function findProgram(
 	name: string,
-	path: string | undefined = process.env.PATH,
-	folder: string = process.cwd(),
+	{ PATH = DEFAULT_PATH }: NodeJS.ProcessEnv = process.env,
+	folder = ".",
 ): { found: string; executable: boolean } | undefined {
 	const places = name.includes("/")
-		? [isAbsolute(name) ? name : resolve(folder, name)]
-		: (path ?? DEFAULT_PATH).split(":").map((place) => join(resolve(folder, place), name));
+		? [name]
+		: String(PATH)
+				.split(":")
+				.map((place) => join(place, name));
 	let barred: string | undefined;
-	for (const place of places) {
-		if (!isFile(place)) continue;
+	for (const each of places) {
+		const place = absolute(folder, each);
+		if (place === undefined || !isFile(place)) continue;
 		try {
 			accessSync(place, constants.X_OK);
 			return { found: place, executable: true };
@@ -27,6 +31,16 @@ export function findProgram(
 		}
 	}
 	return barred === undefined ? undefined : { found: barred, executable: false };
+}
+
+/** Undefined when it takes the working directory, and that was deleted (getcwd(3), ENOENT). */
+function absolute(folder: string, path: string): string | undefined {
+	if (isAbsolute(path)) return path;
+	try {
+		return resolve(folder, path);
+	} catch {
+		return undefined;
+	}
 }
 
 /** False too for what may not be looked at: root's folders stay in the PATH of who was root before. */

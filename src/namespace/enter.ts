@@ -3,7 +3,7 @@ import { statSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { isMainThread } from "node:worker_threads";
-import { invalidArgument, show, UsernsError } from "../errors.ts";
+import { UsernsError } from "../errors.ts";
 import { native, ownProgram } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { findProgram } from "../programs.ts";
@@ -34,14 +34,14 @@ function failed(shown: string): string {
 }
 
 /** Finds the program as execvp(3) would, where and with the PATH that it is started with. */
-function locate(command: Command, env: NodeJS.ProcessEnv, cwd: string): string {
-	if (!statSync(cwd, { throwIfNoEntry: false })?.isDirectory()) {
+function locate(command: Command, env: NodeJS.ProcessEnv, cwd?: string): string {
+	if (cwd !== undefined && !statSync(cwd, { throwIfNoEntry: false })?.isDirectory()) {
 		throw new UsernsError("ERR_USERNS_SPAWN", `${failed(command.shown)}: there is no directory ${cwd}`, {
 			step: "looking for the working directory",
 			hint: "Give a cwd that exists.",
 		});
 	}
-	const place = findProgram(command.file, env.PATH, cwd);
+	const place = findProgram(command.file, env, cwd);
 	if (place?.executable) return place.found;
 	const step = "looking for the program";
 	if (place === undefined) {
@@ -94,7 +94,7 @@ function stdioList(stdio: StdioOptions | undefined): Exclude<StdioOptions, strin
 
 function shellCommand(command: string, args: readonly string[], options: NamespaceSpawnOptions): Command {
 	const { shell, argv0 } = options;
-	if (shell === undefined || shell === false) {
+	if (!shell) {
 		return { file: command, argv: [argv0 ?? command, ...args], shown: command };
 	}
 	const file = shell === true ? "/bin/sh" : shell;
@@ -111,8 +111,7 @@ export function spawnInside(
 	const { uid, gid, groups, unshare, shell, argv0, stdio, ...rest } = options;
 	const who = inside("UserNamespace.spawn", options, target);
 	const wanted = shellCommand(command, args, options);
-	const cwd = pathOf(rest.cwd);
-	const program = locate(wanted, rest.env ?? process.env, cwd);
+	const program = locate(wanted, rest.env ?? process.env, pathOf(rest.cwd));
 	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", failed(command));
 	const list = stdioList(stdio);
 	const first = list.length;
@@ -129,28 +128,8 @@ export function spawnInside(
 	return child;
 }
 
-function pathOf(cwd: string | URL | undefined): string {
-	if (cwd === undefined) return process.cwd();
-	try {
-		return typeof cwd === "string" && !cwd.includes("\0") ? cwd : fileURLToPath(cwd);
-	} catch (cause) {
-		throw invalidArgument(
-			`UserNamespace.spawn: cwd must be a path or a file: URL, not ${show(cwd)}: ${(cause as Error).message}`,
-		);
-	}
-}
-
-/** The environment as execve(2) takes it. `spawn` leaves that to child_process, which checks in the same way. */
-function pairsOf(env: NodeJS.ProcessEnv): string[] {
-	if (typeof env !== "object" || env === null) {
-		throw invalidArgument(`UserNamespace.exec: env must be an object, not ${show(env)}`);
-	}
-	return Object.entries(env).flatMap(([name, value]) => {
-		if (value === undefined) return [];
-		const pair = `${name}=${value}`;
-		if (!pair.includes("\0")) return [pair];
-		throw invalidArgument(`UserNamespace.exec: the variable ${show(name)} of env has a NUL in it`);
-	});
+function pathOf(cwd: string | URL | null | undefined): string | undefined {
+	return cwd instanceof URL ? fileURLToPath(cwd) : (cwd ?? undefined);
 }
 
 /** The pipe ends without a word when the program is executed. What comes before is the step that failed. */
@@ -213,9 +192,11 @@ export function execInside(
 		});
 	}
 	const env = options.env ?? process.env;
-	const pairs = pairsOf(env);
+	const pairs = Object.entries(env).flatMap(([name, value]) =>
+		value === undefined ? [] : [`${name}=${value}`],
+	);
 	const who = inside("UserNamespace.exec", options, target);
-	const program = locate(wanted, env, process.cwd());
+	const program = locate(wanted, env);
 	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", failed(command));
 	const error = native().execute(
 		ownProgram("userns-enter"),

@@ -89,7 +89,34 @@ export function checkArguments(
 			throw invalidArgument(`${what}: argument ${index + 1} must be a text without NUL, not ${show(arg)}`);
 		}
 	});
+	for (const [name, { is, words }] of Object.entries(FORMS)) {
+		const value = (options as Record<string, unknown> | undefined)?.[name];
+		// As child_process has it, null counts as left out.
+		if (value === undefined || value === null || is(value)) continue;
+		throw invalidArgument(`${what}: ${name} must be ${words}, not ${show(value)}`);
+	}
 }
+
+const isText = (value: unknown) => typeof value === "string" && !value.includes("\0");
+
+/** What the options must be that are looked at before child_process sees them, or that it never sees. */
+const FORMS: Record<string, { is: (value: unknown) => boolean; words: string }> = {
+	argv0: { is: isText, words: "a text without NUL" },
+	cwd: {
+		is: (value) => isText(value) || (value instanceof URL && value.protocol === "file:"),
+		words: "a path or a file: URL",
+	},
+	shell: { is: (value) => typeof value === "boolean" || isText(value), words: "a boolean or a path" },
+	env: {
+		is: (value) =>
+			typeof value === "object" &&
+			!Object.entries(value as object)
+				.flat()
+				.join("")
+				.includes("\0"),
+		words: "an object whose texts have no NUL in them",
+	},
+};
 
 /** As whom the program runs: every ID must be mapped, so that no process ends up as nobody. */
 export function inside(what: string, options: EnterOptions, target: Target): Inside {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import {
 	chmodSync,
@@ -17,6 +18,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type NamespaceSpawnOptions, UserNamespace } from "../../src/index.ts";
+import { ask } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
 import { host, hosted } from "../support/ids.ts";
 import { becomes, descriptorsOf, ended, namespaceOf, status } from "../support/programs.ts";
@@ -222,6 +224,64 @@ test("shell, cwd as path and URL, env, inherit, a pipe above 2, an ipc channel",
 	}),
 );
 
+test(
+	"options that are null or empty, and an environment without PATH, mean what they mean to child_process",
+	{
+		needs,
+	},
+	() =>
+		within("deny", async (ns) => {
+			const folder = mkdtempSync(join(tmpdir(), "userns-spawn-"));
+			const path = process.env.PATH;
+			try {
+				chmodSync(folder, 0o755);
+				writeFileSync(join(folder, "only-here"), "#!/bin/sh\necho here\n", { mode: 0o755 });
+				process.env.PATH = `${path}:${folder}`;
+				const spawns: [command: string, args: string[], options: object][] = [
+					["echo", ["$0"], { shell: "" }],
+					["echo", ["x"], { shell: null, cwd: null, env: null, stdio: null }],
+					["sh", ["-c", "echo $PATH"], { env: {} }],
+					["only-here", [], { env: { PATH: "" }, cwd: folder }],
+					["only-here", [], { env: { PATH: "/nonexistent:" }, cwd: folder }],
+					["./only-here", [], { cwd: folder }],
+				];
+				for (const [command, args, options] of spawns) {
+					const there = await ended(spawn(command, args, options));
+					assert.deepEqual([there.status, there.error], [0, undefined]);
+					assert.deepEqual(await ended(ns.spawn(command, args, options)), there, command);
+				}
+				// It is in this process's PATH, and not in that of the program.
+				for (const env of [{}, { PATH: undefined }]) {
+					assert.equal((await ended(spawn("only-here", [], { env }))).error?.code, "ENOENT");
+					assert.throws(
+						() => ns.spawn("only-here", [], { env }),
+						failure("ERR_USERNS_NO_PROGRAM", /no such/),
+					);
+				}
+			} finally {
+				process.env.PATH = path;
+				rmSync(folder, { recursive: true });
+			}
+		}),
+);
+
+test("a working directory that was deleted is no hindrance, as it is none to child_process", {
+	needs,
+}, () => {
+	const answer = ask<(number | string)[]>(
+		`import fs from "node:fs";
+		import { once } from "node:events";
+		const ns = userns.UserNamespace.createSync(${JSON.stringify(MAP)});
+		process.chdir(fs.mkdtempSync("/tmp/userns-gone-"));
+		fs.rmdirSync(process.cwd());
+		const [status] = await once(ns.spawn("sh", ["-c", "exit 7"], { stdio: "ignore" }), "close");
+		let code;
+		try { ns.spawn("./true"); } catch (error) { code = error.code; }
+		console.log(JSON.stringify([status, code]));`,
+	);
+	assert.deepEqual(answer, [7, "ERR_USERNS_NO_PROGRAM"]);
+});
+
 test("an abort signal, a timeout, and a session of its own", { needs }, () =>
 	within("deny", async (ns) => {
 		const controller = new AbortController();
@@ -252,7 +312,7 @@ test("in the caller's own namespace nothing is joined, and the IDs stay", { need
 
 test("what is wrong with the words is said before anything starts", { needs }, () =>
 	within("deny", async (ns) => {
-		const spawn = ns.spawn.bind(ns) as (...args: unknown[]) => unknown;
+		const inside = ns.spawn.bind(ns) as (...args: unknown[]) => unknown;
 		const wrong: [unknown[], RegExp][] = [
 			[[""], /the command must be a text/],
 			[["a\0b"], /the command must be a text/],
@@ -260,6 +320,14 @@ test("what is wrong with the words is said before anything starts", { needs }, (
 			[["true", "x"], /options must be an object/],
 			[["true", ["a", 7]], /argument 2 must be a text/],
 			[["true", ["a\0"]], /argument 1 must be a text/],
+			[["true", [], { argv0: 5 }], /argv0 must be a text/],
+			[["true", [], { argv0: "a\0" }], /argv0 must be a text/],
+			[["true", [], { cwd: 5 }], /cwd must be a path/],
+			[["true", [], { cwd: "/\0" }], /cwd must be a path/],
+			[["true", [], { cwd: new URL("http://host/usr") }], /cwd must be a path or a file: URL/],
+			[["true", [], { shell: 5 }], /shell must be a boolean or a path/],
+			[["true", [], { env: 5 }], /env must be an object whose texts/],
+			[["true", [], { env: { A: "b\0" } }], /env must be .* NUL/],
 			[["true", [], { uidd: 7 }], /there is no option "uidd"/],
 			[["true", [], { uid: -1 }], /uid must be a whole number/],
 			[["true", [], { uid: 4294967295 }], /uid must be a whole number/],
@@ -277,14 +345,19 @@ test("what is wrong with the words is said before anything starts", { needs }, (
 			[["true", [], { unshare: ["toString"] }], /no kind of namespace "toString"/],
 		];
 		for (const [args, message] of wrong) {
-			assert.throws(() => spawn(...args), failure("ERR_USERNS_INVALID_ARGUMENT", message), String(message));
+			assert.throws(() => inside(...args), failure("ERR_USERNS_INVALID_ARGUMENT", message), String(message));
+		}
+		// exec replaces this process when it is wrong about that.
+		const exec = ns.exec.bind(ns) as (...args: unknown[]) => unknown;
+		for (const options of [{ argv0: 5 }, { env: 5 }, { env: { "A\0": "b" } }]) {
+			assert.throws(() => exec("true", [], options), failure("ERR_USERNS_INVALID_ARGUMENT", /must be/));
 		}
 		const exec = ns.exec.bind(ns) as (...args: unknown[]) => unknown;
 		const wrongExec: [unknown[], RegExp][] = [
 			[[""], /the command must be a text/],
 			[["true", [], { stdio: "inherit" }], /there is no option "stdio"/],
-			[["true", [], { env: 7 }], /env must be an object/],
-			[["true", [], { env: { A: "\0" } }], /the variable "A" of env has a NUL in it/],
+			[["true", [], { env: 7 }], /env must be an object whose texts/],
+			[["true", [], { env: { A: "\0" } }], /env must be an object whose texts/],
 			[["true", [], { groups: [0] }], /the user namespace denies setgroups/],
 		];
 		for (const [args, message] of wrongExec) {
