@@ -29,7 +29,10 @@ function askGetsubids(kind: IdKind, { name }: Account): SubidRange[] {
 	});
 	if (status !== 0) return [];
 	// "0: NAME FIRST COUNT": the name may have anything in it, so it is read from the end.
-	return stdout.split("\n").flatMap((line) => range(/ (\d+) (\d+)$/.exec(line)));
+	return stdout.split("\n").flatMap((line) => {
+		const [, first, size] = / (\d+) (\d+)$/.exec(line) ?? [];
+		return range(Number(first), Number(size));
+	});
 }
 
 /** False when the ranges come from a directory service alone: then nobody looks at the files, so neither do we. */
@@ -42,7 +45,10 @@ function isInFiles(): boolean {
 	}
 }
 
-/** Every line of the user, by name and by number; a line that cannot be read gives nothing, as newuidmap has it. */
+/**
+ * Every line of the user, by name and by number; a line that newuidmap cannot read gives nothing. What follows a third
+ * colon is nothing to it, and a carriage return or blank at the end makes it pass over the line.
+ */
 function readRanges(kind: IdKind, { name, uid }: Account): SubidRange[] {
 	let text: string;
 	try {
@@ -51,18 +57,28 @@ function readRanges(kind: IdKind, { name, uid }: Account): SubidRange[] {
 		return [];
 	}
 	return text.split("\n").flatMap((line) => {
-		const match = /^([^:]+):(\d+):(\d+)\s*$/.exec(line);
-		const owner = match?.[1];
+		const [owner, first = "", size = ""] = line.split(":");
 		// Both are by the uid: subgid(5) names users, not groups.
-		return match !== null && (owner === name || owner === String(uid))
-			? range([match[0], match[2] as string, match[3] as string])
+		return owner !== "" && (owner === name || owner === String(uid))
+			? range(fileNumber(first), fileNumber(size))
 			: [];
 	});
 }
 
-/** A range of what the kernel can map, or none. */
-function range(match: readonly string[] | null): SubidRange[] {
-	const first = Number(match?.[1] ?? Number.NaN);
-	const size = Math.min(Number(match?.[2]), MAX_ID + 1 - first);
+/**
+ * A number as newuidmap reads it, with strtoul(3) and any base: "010" is 8 and "0x10" is 16. NaN for what it refuses,
+ * more than 64 bits among it.
+ */
+function fileNumber(text: string): number {
+	const digits = /^[ \t\v\f\r]*\+?(0x[\da-f]+|0[0-7]*|[1-9]\d*)$/i.exec(text)?.[1];
+	if (digits === undefined) return Number.NaN;
+	const value = BigInt(/^0[0-7]/.test(digits) ? `0o${digits}` : digits);
+	return value >= 1n << 64n ? Number.NaN : Number(value);
+}
+
+/** A range of what the kernel can map, or none: one that ends past 64 bits is empty to newuidmap. */
+function range(first: number, count: number): SubidRange[] {
+	if (first + count > 2 ** 64) return [];
+	const size = Math.min(count, MAX_ID + 1 - first);
 	return size > 0 ? [{ first, size }] : [];
 }

@@ -182,3 +182,49 @@ test("root gets what it asks for by writing itself, and through the helpers only
 	assert.equal(answer.helped, "0:300000:10");
 	assert.equal(answer.refused.code, "ERR_USERNS_NOT_DELEGATED");
 });
+
+/** What a line of subuid gives to whom newuidmap lets use it, or nothing. */
+const ODD_LINES: [line: string, range: string | undefined][] = [
+	["userns-tester:0200000:10", "65536:10"],
+	["userns-tester:0x493e0:10", "300000:10"],
+	["userns-tester:+310000:012", "310000:10"],
+	["userns-tester: 320000:10", "320000:10"],
+	["userns-tester:330000:10:more", "330000:10"],
+	["UID:340000:10", "340000:10"],
+	["userns-tester:400000:10\r", undefined],
+	["userns-tester:410000:10 ", undefined],
+	["userns-tester:420000:99999999999999999999", undefined],
+	["userns-tester:430000:18446744073709551615", undefined],
+	["userns-tester:440000:-5", undefined],
+	["userns-tester:08:10", undefined],
+	["userns-tester:450000", undefined],
+	["userns-tester:460000:0", undefined],
+	["userns-tester:2e5:10", undefined],
+	["#userns-tester:470000:10", undefined],
+	["0UID:480000:10", undefined],
+];
+
+for (const [how, before = ""] of [
+	["getsubids"],
+	["the files alone", "mount --bind /bin/false /usr/bin/getsubids"],
+]) {
+	test(`lines of subuid with odd numbers, by ${how}: what newuidmap takes is given, and nothing that it refuses`, {
+		needs: [...fresh, "tool:getsubids"],
+	}, () => {
+		const user = freshUser({ subuid: ODD_LINES.map(([line]) => line), before });
+		const { ranges, refused } = askAs<{ ranges: string[]; refused: string[] }>(
+			user,
+			`const mapping = userns.Mapping.rootless();
+			const ns = await userns.UserNamespace.create(mapping);
+			const read = await userns.UserNamespace.open("/proc/self/fd/" + ns.fd).mapping();
+			const ranges = read.uidMappings.slice(1).map(({ hostID, size }) => hostID + ":" + size);
+			const refused = [];
+			for (const id of [400000, 410000, 420000, 430000, 440000, 450000, 460000, 470000, 480000, 8])
+				refused.push(await userns.UserNamespace.create("u:0:" + id + ":1,g:0:200000:1").then(() => id, (e) => e.code));
+			console.log(JSON.stringify({ ranges, refused }));`,
+		);
+		const given = ODD_LINES.flatMap(([, range]) => range ?? []);
+		assert.deepEqual(ranges.sort(), given.sort());
+		assert.deepEqual([...new Set(refused)], ["ERR_USERNS_NOT_DELEGATED"]);
+	});
+}
