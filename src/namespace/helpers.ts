@@ -5,11 +5,11 @@ import type { Mapping } from "../mapping/mapping.ts";
 import { procText } from "../mapping/proc.ts";
 import type { SubidRange } from "../mapping/rootless.ts";
 import type { Outcome } from "../native/load.ts";
-import { shorten } from "../native/steps.ts";
+import { ERRNO, shorten } from "../native/steps.ts";
 import { findProgram } from "../programs.ts";
 import { SUBID_FILES, subordinateRanges } from "../subid/ranges.ts";
 import { nameOf, noSubids } from "../subid/rootless.ts";
-import { callingUser } from "../subid/users.ts";
+import { callingUser, findUser } from "../subid/users.ts";
 
 /** newuidmap(1) and newgidmap(1): the paths of those that are there. */
 export type Helpers = Record<IdKind, string | null>;
@@ -67,7 +67,7 @@ export function helperFailure(mapping: Mapping, helpers: Helpers, outcome: Outco
 	const details: UsernsErrorDetails = { mapping: mapping.id, step: `running ${NAMES[kind]}` };
 	const status = statusOf(outcome, kind);
 	if (status < 0) {
-		const hint = `${helpers[kind]} is the one in PATH: see that it is a program which this user may execute.`;
+		const hint = notRunHint(helpers[kind] ?? "", kind, status);
 		return new UsernsError("ERR_USERNS_HELPER_FAILED", message, { ...details, errno: status, hint });
 	}
 	for (const each of failed) {
@@ -91,10 +91,22 @@ function said(outcome: Outcome, kind: IdKind): string {
 function describe(outcome: Outcome, kind: IdKind): string {
 	const status = statusOf(outcome, kind);
 	const name = NAMES[kind];
+	if (status === ERRNO.ETIMEDOUT) return `${name} did not end within 30 seconds and was killed`;
 	if (status < 0) return `${name} did not run: ${describeErrno(status)}`;
 	const end = status > 255 ? `was ended by signal ${status - 256}` : `ended with status ${status}`;
 	const words = said(outcome, kind);
 	return `${name} ${end}${words === "" ? " and said nothing" : `: ${words.replaceAll(/\s*\n\s*/g, " / ")}`}`;
+}
+
+/** When the helper was not executed, or not to its end. */
+function notRunHint(program: string, kind: IdKind, status: number): string {
+	if (status === ERRNO.ETIMEDOUT) {
+		return `${program} asks the user database and, where /etc/nsswitch.conf says so, a directory service: see that both answer ("getent passwd", getsubids).`;
+	}
+	if (status === ERRNO.E2BIG) {
+		return `${program} takes one's own ${kind} in an extent of its own only, which makes more than the 340 that there can be: use fewer extents.`;
+	}
+	return `${program} is the one in PATH: see that it is a program which this user may execute.`;
 }
 
 /** When the helper was right: the user has no name, no ranges, or not these. */
@@ -150,6 +162,11 @@ function firstOutside(
 function privilegeHint(program: string, words: string): string {
 	if (/^NoNewPrivs:\s*1/m.test(readOr("/proc/thread-self/status"))) {
 		return "This process has no_new_privs set, so that set-uid programs have no effect: take it off (NoNewPrivileges= of systemd, no-new-privileges of a container engine).";
+	}
+	const { uid, gid } = callingUser();
+	const entry = findUser(uid);
+	if (entry.gid !== gid) {
+		return `${program} refuses a process whose gid (${gid}) is not the one that the user database has for the user (${entry.gid}), as it is after newgrp(1): start this one with that gid.`;
 	}
 	const stat = statSync(program, { throwIfNoEntry: false });
 	if (stat !== undefined && ((stat.mode & 0o4000) === 0 || stat.uid !== 0)) {

@@ -88,6 +88,7 @@ export const ERRNO = {
 	EPERM: -1,
 	ENOENT: -2,
 	ESRCH: -3,
+	E2BIG: -7,
 	ENOEXEC: -8,
 	EAGAIN: -11,
 	ENOMEM: -12,
@@ -104,5 +105,6 @@ export const ERRNO = {
 	ENOSYS: -38,
 	ELOOP: -40,
 	EUSERS: -87,
+	ETIMEDOUT: -110,
 	EMEDIUMTYPE: -124,
 } as const;

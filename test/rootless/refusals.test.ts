@@ -138,6 +138,56 @@ test("Mapping.rootless without subordinate IDs is the same error; the user's own
 	assert.ok(answer.own);
 });
 
+test("a subuid that may not be read: said, and not that the user has none", { needs }, () => {
+	const answer = askAs<Failure>(
+		freshUser({ before: "chmod 600 /etc/subuid" }),
+		`try { userns.Mapping.rootless(); } catch (error) { console.log(JSON.stringify(error)); }`,
+	);
+	assert.equal(answer.code, "ERR_USERNS_NO_SUBIDS");
+	assert.match(answer.message, /are not known: \/etc\/subuid cannot be read/);
+	assert.match(answer.hint, /chmod 644 \/etc\/subuid/);
+});
+
+test("a gid that is not the user's in the user database: newuidmap refuses, and the hint says why", {
+	needs,
+}, () => {
+	const before = 'sed -i "s/^\\(userns-tester:x:$user\\):$user:/\\1:4:/" /etc/passwd';
+	const error = refusedAnyWords({ before });
+	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
+	assert.match(error.message, /owned by a different user/);
+	assert.match(error.hint, /whose gid \(\d+\) is not the one .* \(4\), as it is after newgrp/);
+});
+
+test("one's own uid in the middle of an extent makes two more: where that is too many, the hint says so", {
+	needs,
+}, () => {
+	const error = refused(
+		{},
+		`{ uidMappings: [...Array.from({ length: 338 }, (_, i) => ({ containerID: i, hostID: 1000 + 2 * i, size: 1 })),
+			{ containerID: 5000, hostID: process.getuid() - 5, size: 11 }],
+			gidMappings: [{ containerID: 0, hostID: 200000, size: 1 }] }`,
+	);
+	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
+	assert.equal(error.errnoCode, "E2BIG");
+	assert.match(error.hint, /own uid in an extent of its own only.*use fewer extents/);
+});
+
+test("two helpers that hang are ended together after 30 seconds, and nothing is left of them", {
+	needs,
+	timeout: 50_000,
+}, (t) => {
+	if (process.env.USERNS_LONG !== "1") return t.skip("it waits for 30 seconds: USERNS_LONG=1 runs it");
+	const begin = performance.now();
+	const error = refusedAnyWords({ path: PATH, before: helpers("exec sleep 300") });
+	assert.ok(performance.now() - begin < 45_000);
+	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
+	assert.match(
+		error.message,
+		/newuidmap did not end within 30 seconds and was killed; newgidmap did not end/,
+	);
+	assert.match(error.hint, /directory service/);
+});
+
 test("a uid without a name: newuidmap goes by names, and the hint says so", { needs }, () => {
 	const error = refused({ name: null }, WHOLE);
 	assert.equal(error.code, "ERR_USERNS_UNKNOWN_USER");
