@@ -1,5 +1,6 @@
 #include "values.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,13 +146,30 @@ static int fill(napi_env env, napi_value object, const struct outcome *out)
 	       set_number(env, object, "gidStatus", out->statuses[1]);
 }
 
+/*
+ * A process that has closed its standard input, output or error gets their numbers for what it opens next; a program
+ * that inherits these three would then have a namespace of ours as its output.
+ */
+static int above_standard(int fd)
+{
+	int copy;
+
+	if (fd > 2) return fd;
+	copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (copy < 0) copy = -errno;
+	close(fd);
+	return copy;
+}
+
 napi_value value_outcome(napi_env env, struct owned *owned, struct outcome *out)
 {
 	napi_value object = NULL;
 	int error;
 
 	if (out->fd >= 0) {
-		error = owned_add(owned, out->fd);
+		error = above_standard(out->fd);
+		out->fd = error;
+		if (error >= 0) error = owned_add(owned, out->fd);
 		if (error < 0) {
 			out->fd = -1;
 			outcome_fail(out, error, "own");

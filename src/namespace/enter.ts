@@ -1,5 +1,5 @@
 import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from "node:child_process";
-import { statSync } from "node:fs";
+import { accessSync, constants, statSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { isMainThread } from "node:worker_threads";
@@ -60,6 +60,18 @@ function locate(command: Command, env: NodeJS.ProcessEnv, cwd?: string): string 
 	);
 }
 
+/** Our own program; child_process would blame the caller's for what is wrong with it. */
+function enterProgram(shown: string): string {
+	const program = ownProgram("userns-enter");
+	try {
+		accessSync(program, constants.X_OK);
+	} catch (error) {
+		const { errno = ERRNO.ENOENT } = error as NodeJS.ErrnoException;
+		throw enterError(shown, { step: "enter program", error: errno });
+	}
+	return program;
+}
+
 /** The arguments of userns-enter (native/enter-main.c). */
 function plan(
 	first: number,
@@ -116,7 +128,7 @@ export function spawnInside(
 	const list = stdioList(stdio);
 	const first = list.length;
 	const child = spawn(
-		ownProgram("userns-enter"),
+		enterProgram(command),
 		plan(first, first, first + 1, target, who, program, wanted.argv),
 		{ ...rest, argv0: "userns-enter", stdio: [...list, target.fd, "pipe"] },
 	);
@@ -169,6 +181,13 @@ const hints: Record<string, Record<number, string>> = {
 		[ERRNO.EPERM]:
 			"A namespace beside the user namespace needs CAP_SYS_ADMIN in the latter; a seccomp filter may forbid it too.",
 	},
+	"enter program": {
+		[ERRNO.ENOENT]:
+			'The program userns-enter is missing beside the add-on: compile it with "node scripts/build-native.mjs".',
+		[ERRNO.EACCES]:
+			"The program userns-enter may not be executed: is the package on a file system mounted noexec?",
+		[ERRNO.E2BIG]: "The arguments and the environment together are longer than execve(2) takes.",
+	},
 	"enter execve": {
 		[ERRNO.EACCES]:
 			"The IDs inside may not read and execute the program, or not enter a folder on the way to it: see who owns them, outside.",
@@ -199,7 +218,7 @@ export function execInside(
 	const program = locate(wanted, env);
 	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", failed(command));
 	const error = native().execute(
-		ownProgram("userns-enter"),
+		enterProgram(command),
 		["userns-enter", ...plan(3, held, undefined, target, who, program, wanted.argv)],
 		pairs,
 		held,

@@ -40,7 +40,8 @@ export class UserNamespace implements Disposable {
 	/**
 	 * Makes a new namespace, every time: `Handles` is the cache. Rejects with `ERR_USERNS_INVALID_MAPPING`,
 	 * `ERR_USERNS_UNMAPPED_ID`, `ERR_USERNS_LIMIT` (after some 200 ms of trying) or `ERR_USERNS_CREATE`; with an
-	 * AbortError when the signal aborts, and then nothing is left.
+	 * AbortError when the signal aborts; what was under way then ends by itself, newuidmap after 30 seconds at the latest,
+	 * and nothing is left of it.
 	 */
 	static async create(
 		mapping: MappingInput,

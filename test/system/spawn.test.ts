@@ -18,7 +18,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type NamespaceSpawnOptions, UserNamespace } from "../../src/index.ts";
-import { ask } from "../support/child.ts";
+import { ask, packageForAll, runScript } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
 import { host, hosted } from "../support/ids.ts";
 import { becomes, descriptorsOf, ended, namespaceOf, status } from "../support/programs.ts";
@@ -471,6 +471,48 @@ test(
 			}
 		}),
 );
+
+test("our own program missing or not executable: said, and not that the caller's is", {
+	needs: [...root, "mounts"],
+}, () => {
+	const program = `${packageForAll()}/build/linux-${process.arch}/userns-enter`;
+	const errors = ask<Record<string, string>[]>(
+		`const ns = userns.UserNamespace.createSync("0:100000:10");
+		const errors = [];
+		for (const attempt of [() => ns.spawn("true"), () => ns.exec("true")])
+			try { attempt(); } catch (error) { errors.push(error); }
+		console.log(JSON.stringify(errors));`,
+		{
+			prefix: [
+				...["unshare", "--mount", "--propagation", "private"],
+				...["sh", "-c", 'mount --bind /etc/passwd "$0"; exec "$@"', program],
+			],
+		},
+	);
+	assert.equal(errors.length, 2);
+	for (const { code, errnoCode, hint } of errors) {
+		assert.deepEqual([code, errnoCode], ["ERR_USERNS_SPAWN", "EACCES"]);
+		assert.match(hint ?? "", /userns-enter may not be executed/);
+	}
+});
+
+test("where this process has closed its standard streams, a namespace does not take their place", {
+	needs,
+}, () => {
+	const { stderr } = runScript(
+		`import fs from "node:fs";
+		import { once } from "node:events";
+		fs.closeSync(0);
+		fs.closeSync(1);
+		const ns = userns.UserNamespace.createSync(${JSON.stringify(MAP)});
+		const copy = ns.dup();
+		const child = ns.spawn("sh", ["-c", "readlink /proc/$$/fd/0 /proc/$$/fd/1 >&2; exit 0"], { stdio: "inherit" });
+		await once(child, "close");
+		fs.writeSync(2, [ns.fd > 2, copy.fd > 2].join());`,
+	);
+	assert.doesNotMatch(stderr, /user:/);
+	assert.match(stderr, /true,true$/);
+});
 
 test("300 at once: each ends with its own status, and nothing is left", { needs }, () =>
 	within("deny", async (ns) => {
