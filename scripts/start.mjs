@@ -153,6 +153,14 @@ async function showPrograms({ UserNamespace }, mapping, folder, users) {
 	}
 }
 
+/** Why an ordinary user can have no subordinate IDs here: what is left out then, and no failure. */
+const WITHOUT_SUBIDS = [
+	"ERR_USERNS_NO_SUBIDS",
+	"ERR_USERNS_HELPER_MISSING",
+	"ERR_USERNS_HELPER_FAILED",
+	"ERR_USERNS_UNKNOWN_USER",
+];
+
 /** Without privilege the kernel lets a process map its own uid and gid; newuidmap lets it map its subordinate IDs. */
 async function withoutRoot(userns) {
 	console.log("Left out without root: ID-mapped mounts. Run it as root to see them.");
@@ -164,10 +172,7 @@ async function withoutRoot(userns) {
 	try {
 		await showPrograms(userns, userns.Mapping.rootless(), folder, [0, 33]);
 	} catch (error) {
-		if (
-			!["ERR_USERNS_NO_SUBIDS", "ERR_USERNS_HELPER_MISSING", "ERR_USERNS_UNKNOWN_USER"].includes(error.code)
-		)
-			throw error;
+		if (!WITHOUT_SUBIDS.includes(error.code)) throw error;
 		console.log(`\nPrograms as several users are left out: ${error.message}`);
 		console.log(`hint: ${error.hint}`);
 	} finally {

@@ -354,3 +354,19 @@ for (const name of odd) {
 		assert.ok(answer.error.message.includes(`of the user ${name}`), answer.error.message);
 	});
 }
+
+test("npm start for a user whom newuidmap does not help: the rest is shown, and what is left out is told", {
+	needs: [...needs, "tool:setpriv"],
+}, () => {
+	const { status, stdout, stderr } = askAs<Record<string, unknown>>(
+		freshUser({ through: ["setpriv", "--no-new-privs"] }),
+		`import { spawnSync } from "node:child_process";
+		import { fileURLToPath } from "node:url";
+		const start = fileURLToPath(new URL("../../scripts/start.mjs", USERNS));
+		const { status, stdout, stderr } = spawnSync(process.execPath, [start, "--in-mount-namespace"], { encoding: "utf8" });
+		console.log(JSON.stringify({ status, stdout, stderr }));`,
+	);
+	assert.deepEqual([status, stderr], [0, ""]);
+	assert.match(String(stdout), /One namespace for one mapping/);
+	assert.match(String(stdout), /Programs as several users are left out: .*\nhint: .*no_new_privs/);
+});
