@@ -158,6 +158,28 @@ for (const kind of ["pid", "time"] as const) {
 	);
 }
 
+for (const kind of ["pid", "time"] as const) {
+	test(
+		`with a ${kind} namespace, a pipe that the program closes ends before the program does`,
+		{ needs },
+		() =>
+			within(async (_, start) => {
+				const child = start("sh", ["-c", "exec > /dev/null; exec sleep 1000"], {
+					stdio: ["ignore", "pipe", "ignore"],
+					unshare: [kind],
+				});
+				const end = once(child, "close");
+				child.stdout?.resume();
+				// Had one of our own processes kept it, this would wait for the end of the program.
+				const signal = AbortSignal.timeout(10_000);
+				await once(child.stdout as NodeJS.ReadableStream, "end", { signal });
+				assert.deepEqual([child.exitCode, child.signalCode], [null, null]);
+				child.kill("SIGTERM");
+				await end;
+			}),
+	);
+}
+
 test("stopping and continuing pass through", { needs }, () =>
 	within(async (_, start) => {
 		const child = start("sleep", ["1000"], { stdio: "ignore", unshare: ["pid"] });
