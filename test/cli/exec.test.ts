@@ -68,6 +68,8 @@ test("the program takes the place of the command: one process, three descriptors
 	assert.equal(status(pid, "Gid"), "100006 100006 100006 100006");
 	assert.equal(status(pid, "Threads"), "1");
 	assert.deepEqual(Object.keys(descriptorsOf(pid)), ["0", "1", "2"]);
+	// Node ignores SIGPIPE and SIGXFSZ, and execve(2) keeps what is ignored.
+	for (const field of ["SigIgn", "SigBlk"]) assert.equal(status(pid, field), "0".repeat(16), field);
 	child.kill("SIGKILL");
 	await end;
 });
