@@ -1,6 +1,9 @@
 import { accessSync, constants, statSync } from "node:fs";
 import { isAbsolute, join, resolve } from "node:path";
 
+/** How long a program that asks a directory service may take; the caller waits for it. */
+export const LOOKUP_MS = 10_000;
+
 /** Where execvp(3) looks when there is no PATH. */
 const DEFAULT_PATH = "/usr/bin:/bin";
 

@@ -72,6 +72,24 @@ function enterProgram(shown: string): string {
 	return program;
 }
 
+/** child_process.spawn. What it throws itself because the kernel refused is told as everything else is. */
+function start(shown: string, args: readonly string[], options: SpawnOptions): ChildProcess {
+	const program = enterProgram(shown);
+	try {
+		return spawn(program, args, options);
+	} catch (cause) {
+		const { errno, syscall, message } = cause as NodeJS.ErrnoException;
+		if (typeof errno !== "number") throw cause; // wrong arguments
+		const [step, hint] = ["starting userns-enter", SPAWNING];
+		throw new UsernsError("ERR_USERNS_SPAWN", `${failed(shown)}: ${message}`, {
+			...{ cause, errno, syscall, step, hint },
+		});
+	}
+}
+
+const SPAWNING =
+	"Its arguments and environment may be too long together, or there are not enough descriptors left for its stdio (RLIMIT_NOFILE).";
+
 /** The arguments of userns-enter (native/enter-main.c). */
 function plan(
 	first: number,
@@ -127,11 +145,11 @@ export function spawnInside(
 	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", failed(command));
 	const list = stdioList(stdio);
 	const first = list.length;
-	const child = spawn(
-		enterProgram(command),
-		plan(first, first, first + 1, target, who, program, wanted.argv),
-		{ ...rest, argv0: "userns-enter", stdio: [...list, target.fd, "pipe"] },
-	);
+	const child = start(command, plan(first, first, first + 1, target, who, program, wanted.argv), {
+		...rest,
+		argv0: "userns-enter",
+		stdio: [...list, target.fd, "pipe"],
+	});
 	// The program is what the caller started: our two descriptors and our program are nobody's concern.
 	Object.assign(child, { spawnfile: wanted.file, spawnargs: wanted.argv });
 	const control = child.stdio?.[(first + 1) as 3] as Readable | undefined;

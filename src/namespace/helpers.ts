@@ -94,7 +94,8 @@ function describe(outcome: Outcome, kind: IdKind): string {
 	if (status === ERRNO.ETIMEDOUT) return `${name} did not end within 30 seconds and was killed`;
 	if (status < 0) return `${name} did not run: ${describeErrno(status)}`;
 	const end = status > 255 ? `was ended by signal ${status - 256}` : `ended with status ${status}`;
-	const words = said(outcome, kind);
+	// Its words reach terminals and logs: no control characters of its own choice.
+	const words = said(outcome, kind).replaceAll(/[^\P{Cc}\n]/gu, "?");
 	return `${name} ${end}${words === "" ? " and said nothing" : `: ${words.replaceAll(/\s*\n\s*/g, " / ")}`}`;
 }
 

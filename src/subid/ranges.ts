@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { type IdKind, MAX_ID } from "../mapping/extent.ts";
 import { disjoint, type SubidRange } from "../mapping/rootless.ts";
-import { findProgram } from "../programs.ts";
+import { findProgram, LOOKUP_MS } from "../programs.ts";
 import type { Account } from "./users.ts";
 
 /** Where the ranges of a kind are written down. */
@@ -26,6 +26,7 @@ function askGetsubids(kind: IdKind, { name }: Account): SubidRange[] {
 	const { status, stdout } = spawnSync(program.found, kind === "gid" ? ["-g", name] : [name], {
 		encoding: "utf8",
 		stdio: ["ignore", "pipe", "ignore"],
+		timeout: LOOKUP_MS,
 	});
 	if (status !== 0) return [];
 	// "0: NAME FIRST COUNT": the name may have anything in it, so it is read from the end.

@@ -296,6 +296,7 @@ test("a helper that says much, in bytes that are no text, is heard out and cut",
 	assert.equal(code, "ERR_USERNS_HELPER_FAILED");
 	assert.match(message, /newuidmap ended with status 3/);
 	assert.ok(message.length < 20_000);
+	assert.doesNotMatch(message, /\p{Cc}/u, "no escape sequences for a terminal");
 });
 
 /** As refused, for words that differ each time. */

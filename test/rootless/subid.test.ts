@@ -60,7 +60,9 @@ test("ranges of a directory service count where nsswitch.conf says so, and the f
 	);
 });
 
-test("lines that mean nothing give nothing; what passes the last ID is cut there", { needs }, () => {
+test("lines that mean nothing give nothing, a fourth field is ignored; what passes the last ID is cut there", {
+	needs,
+}, () => {
 	const lines = [
 		"# userns-tester:1:1",
 		"",
@@ -77,7 +79,7 @@ test("lines that mean nothing give nothing; what passes the last ID is cut there
 	];
 	assert.equal(
 		rootless({ subuid: lines, subgid: lines, path: "/mnt/bin" }).id,
-		"0:OWN:1,1:700000:3,4:4294967290:5",
+		"0:OWN:1,1:500000:3,4:700000:3,7:4294967290:5",
 	);
 });
 
