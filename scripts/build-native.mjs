@@ -8,7 +8,10 @@ import { fileURLToPath } from "node:url";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const source = join(root, "native");
 /** Each a program of its own, without a C library. */
-const PROGRAMS = { "join-main.c": "userns-join", "enter-main.c": "userns-enter" };
+const PROGRAMS = {
+	"userns-join": ["join-main.c"],
+	"userns-enter": ["enter-main.c", "enter-plan.c", "enter-child.c"],
+};
 
 const WARNINGS = [
 	"-std=gnu11",
@@ -54,7 +57,8 @@ function files(extension) {
 }
 
 function addonSources() {
-	return files(".c").filter((file) => !Object.hasOwn(PROGRAMS, file));
+	const others = Object.values(PROGRAMS).flat();
+	return files(".c").filter((file) => !others.includes(file));
 }
 
 function compile(compiler, args) {
@@ -87,7 +91,7 @@ function upToDate(outputs) {
 export async function buildNative() {
 	const folder = join(root, "build", `linux-${process.arch}`);
 	const addon = join(folder, "userns.node");
-	const programs = Object.entries(PROGRAMS).map(([file, name]) => [file, join(folder, name)]);
+	const programs = Object.entries(PROGRAMS).map(([name, sources]) => [sources, join(folder, name)]);
 	const outputs = [addon, ...programs.map(([, program]) => program)];
 	if (upToDate(outputs)) return;
 	const compiler = findCompiler();
@@ -106,7 +110,7 @@ export async function buildNative() {
 		"-o",
 		`${addon}.new`,
 	]);
-	for (const [file, program] of programs) {
+	for (const [sources, program] of programs) {
 		compile(compiler, [
 			...DEFINES,
 			...WARNINGS,
@@ -118,7 +122,7 @@ export async function buildNative() {
 			"-fno-pie",
 			"-nostdlib",
 			"-Wl,-z,noexecstack,--build-id=none",
-			file,
+			...sources,
 			"-o",
 			`${program}.new`,
 		]);

@@ -1,0 +1,115 @@
+/* userns-enter: the processes that stand for the program, outside and as process 1 inside. */
+#include "enter.h"
+#include <linux/prctl.h>
+#include <linux/signal.h>
+
+#define WNOHANG_WUNTRACED 3
+
+void set_handler(int signal, long handler)
+{
+	unsigned long action[4] = {(unsigned long)handler, 0, 0, 0};
+
+	raw_syscall5(SYS_rt_sigaction, signal, (long)action, 0, 8, 0);
+}
+
+void set_mask(unsigned long mask)
+{
+	raw_syscall5(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, 8, 0);
+}
+
+static long start_child(const struct plan *plan)
+{
+	long pid = raw_syscall5(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+
+	if (pid < 0) fail(plan, "fork", pid);
+	return pid;
+}
+
+/*
+ * Process 1 of a pid namespace. It lets the kernel reap what is left to it, and ends, with all that lives in the
+ * namespace, when the supervisor does: then nobody holds the pipe's other end any more.
+ */
+__attribute__((noreturn)) static void be_init(const int pipe[2])
+{
+	char nothing;
+
+	set_handler(SIGCHLD, 1);
+	raw_syscall3(SYS_dup3, pipe[0], 0, 0);
+	raw_syscall3(SYS_close_range, 1, ~0U, 0);
+	while (raw_syscall3(SYS_read, 0, (long)&nothing, 1) == -4 /* EINTR */) {
+	}
+	raw_exit(0);
+}
+
+/* Ends as the program has ended. */
+__attribute__((noreturn)) static void end_as(long status)
+{
+	int signal = (int)(status & 0x7f);
+
+	if (signal != 0) {
+		set_handler(signal, 0);
+		set_mask(0);
+		raw_syscall3(SYS_kill, raw_syscall3(SYS_getpid, 0, 0, 0), signal, 0);
+	}
+	raw_exit(signal != 0 ? 128 + signal : (int)(status >> 8 & 0xff));
+}
+
+/* Waits for the program, hands on every signal, stops when it stops. */
+static long supervise(long pid)
+{
+	unsigned long all = ~0UL;
+	int info[32];
+
+	for (;;) {
+		int status = 0;
+		long signal = raw_syscall5(SYS_rt_sigtimedwait, (long)&all, (long)info, 0, 8, 0);
+
+		if (signal == SIGCHLD) {
+			while (raw_syscall5(SYS_wait4, pid, (long)&status, WNOHANG_WUNTRACED, 0, 0) == pid) {
+				if ((status & 0xff) != 0x7f) return status;
+				raw_syscall3(SYS_kill, raw_syscall3(SYS_getpid, 0, 0, 0), SIGSTOP, 0);
+			}
+		} else if (signal > 0 && info[2] != 0x80 /* SI_KERNEL: the terminal sent it to the program too */) {
+			raw_syscall3(SYS_kill, pid, signal, 0);
+		}
+	}
+}
+
+/* A new pid or time namespace is only for children, so the program is one, and this process stands for it outside. */
+__attribute__((noreturn)) void run_child(const struct plan *plan)
+{
+	int pipe[2];
+	long init = 0;
+	long self = raw_syscall3(SYS_getpid, 0, 0, 0);
+	long pid;
+	long status;
+
+	long error = raw_syscall3(SYS_pipe2, (long)pipe, O_CLOEXEC, 0);
+
+	if (error < 0) fail(plan, "pipe", error);
+	set_mask(~0UL);
+	if ((plan->unshare & CLONE_NEWPID) != 0) {
+		init = start_child(plan);
+		if (init == 0) be_init(pipe);
+	}
+	pid = start_child(plan);
+	if (pid == 0) {
+		if (init == 0) {
+			raw_syscall3(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0);
+			if (raw_syscall3(SYS_getppid, 0, 0, 0) != self) raw_exit(125);
+		}
+		set_mask(0);
+		execute(plan);
+	}
+	/* The program's pipes must end when it closes them, and not only when we do. */
+	raw_syscall3(SYS_dup3, pipe[1], 0, 0);
+	raw_syscall3(SYS_close_range, 1, ~0U, 0);
+	status = supervise(pid);
+	if (init > 0) {
+		/* The kernel lets it go only when everything in its namespace is gone. */
+		raw_syscall3(SYS_kill, init, SIGKILL, 0);
+		while (raw_syscall5(SYS_wait4, init, 0, 0, 0, 0) == -4 /* EINTR */) {
+		}
+	}
+	end_as(status);
+}
