@@ -6,7 +6,7 @@ import { native } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { detach } from "./detach.ts";
 import { type MountEntry, readMountinfo } from "./mountinfo.ts";
-import { checkPath } from "./options.ts";
+import { checkPath } from "./target.ts";
 
 /**
  * Keeps a user namespace alive at a path, with no process and no descriptor: it is mounted on a new, empty file, as

@@ -1,0 +1,239 @@
+#include "attach.h"
+#include "child.h"
+#include "procfs.h"
+#include <poll.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/*
+ * The steps are raw system calls, since they are made in two ways: on a thread of ours, and in a child that shares our
+ * memory and has joined another mount namespace. That child keeps our own user namespace, so those who live in the
+ * other one cannot trace it (DESIGN: joining only a mount namespace leaves the credentials where they are).
+ */
+struct attaching {
+	const struct attach_request *request;
+	struct child child;
+	int inside; /* in a child that has a root and a working directory of its own */
+	int attached; /* for when the child is killed */
+	int fd;
+	int error;
+	const char *step;
+};
+
+NO_STACK_PROTECTOR static int fail(struct attaching *at, long error, const char *step)
+{
+	at->error = (int)error;
+	at->step = step;
+	return (int)error;
+}
+
+int mount_detach(int fd)
+{
+	/* MNT_DETACH, since our own descriptor keeps the mount busy. A lie under the name would take another mount off. */
+	char name[64];
+	int error = procfs_own_fd(fd, name, sizeof name);
+
+	if (error < 0) return error;
+	return umount2(name, MNT_DETACH) < 0 ? -errno : 0;
+}
+
+/* In the child the working directory does it, which no /proc of a container can lie about. */
+NO_STACK_PROTECTOR static long take_off(const struct attaching *at, int fd)
+{
+	long error;
+
+	if (!at->inside) return mount_detach(fd);
+	error = raw_syscall3(SYS_fchdir, fd, 0, 0);
+	return error < 0 ? error : raw_syscall3(SYS_umount2, (long)".", MNT_DETACH, 0);
+}
+
+NO_STACK_PROTECTOR static long make_propagate(const struct attach_request *request)
+{
+	struct userns_mount_attr attributes;
+
+	attributes.attr_set = 0;
+	attributes.attr_clr = 0;
+	attributes.propagation = request->propagation;
+	attributes.userns_fd = 0;
+	return call_mount_setattr(request->tree, request->recursive, &attributes);
+}
+
+/* 1 when something is mounted at that very place, 0 when not, or a negative errno. */
+NO_STACK_PROTECTOR static long is_mount_root(int fd)
+{
+	struct statx answer;
+	long error = raw_syscall5(SYS_statx, fd, (long)"", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, (long)&answer);
+
+	if (error < 0) return error;
+	return (answer.stx_attributes & USERNS_STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+/*
+ * The new mount goes beneath the old one, which is then taken off: at no moment is the place bare. There is no way back
+ * once it lies beneath, so whatever can be tried first is: a propagation that cannot be set, a filter on umount2(2).
+ */
+NO_STACK_PROTECTOR static int exchange(struct attaching *at, int target)
+{
+	const struct attach_request *request = at->request;
+	long error = make_propagate(request);
+
+	if (error < 0) return fail(at, error, "propagation");
+	error = raw_syscall3(SYS_umount2, (long)"", MNT_DETACH, 0);
+	if (error != -ENOENT) return fail(at, error < 0 ? error : -EIO, "umount");
+	error = call_move_mount(request->tree, target, USERNS_MOVE_MOUNT_BENEATH);
+	if (error < 0) return fail(at, error, "beneath");
+	error = make_propagate(request);
+	if (error < 0) return fail(at, error, "propagation beneath");
+	error = take_off(at, target);
+	if (error < 0) return fail(at, error, "umount old");
+	at->error = 0;
+	return 0;
+}
+
+/* From the attach on the mount is to be seen; every failure takes it off again. */
+NO_STACK_PROTECTOR static int put_on(struct attaching *at, int target)
+{
+	const struct attach_request *request = at->request;
+	long error = request->replace ? is_mount_root(target) : 0;
+
+	if (error < 0) return fail(at, error, "statx");
+	if (error > 0) return exchange(at, target);
+	error = call_move_mount(request->tree, target, 0);
+	if (error < 0) return fail(at, error, "move_mount");
+	at->attached = 1;
+	/* Under a shared parent attaching makes a mount shared (attach_recursive_mnt in fs/namespace.c). */
+	error = make_propagate(request);
+	if (error < 0) {
+		take_off(at, request->tree);
+		at->attached = 0;
+		return fail(at, error, "propagation");
+	}
+	at->error = 0;
+	return 0;
+}
+
+NO_STACK_PROTECTOR static int attach(struct attaching *at, const struct place *place)
+{
+	int target = place_open(place);
+	int error;
+
+	if (target < 0) return fail(at, target, "target");
+	error = put_on(at, target);
+	place_close(place, target);
+	return error;
+}
+
+NO_STACK_PROTECTOR static void join(struct attaching *at, int mount_ns)
+{
+	long error;
+
+	child_die_with_parent(&at->child);
+	/* Without CLONE_FS the root and the working directory are the child's own, and now the namespace's root. */
+	error = raw_syscall3(SYS_setns, mount_ns, CLONE_NEWNS, 0);
+	if (error >= 0) return;
+	fail(at, error, "setns");
+	raw_exit(1);
+}
+
+NO_STACK_PROTECTOR static int attach_inside(void *argument)
+{
+	struct attaching *at = argument;
+	struct place target = at->request->target;
+	int root = -1;
+
+	join(at, at->request->mount_ns);
+	if (target.path != NULL && target.fd < 0) {
+		root = (int)raw_syscall5(SYS_openat, AT_FDCWD, (long)"/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0, 0);
+		if (root < 0) {
+			fail(at, root, "target");
+			raw_exit(1);
+		}
+		target.fd = root;
+	}
+	attach(at, &target);
+	/* The table of descriptors is the parent's too. */
+	if (root >= 0) raw_syscall3(SYS_close, root, 0, 0);
+	raw_exit(0);
+}
+
+/*
+ * A path in a container may lead through a file system that is served from inside it and never answers; such a wait ends
+ * with the child's life.
+ */
+#define PATIENCE_MS 10000
+
+/* Runs a body in a child that shares memory and descriptors, until its end. */
+static int run(struct attaching *at, child_body *body)
+{
+	struct pollfd poller = {.events = POLLIN};
+	int error;
+	int ready;
+
+	fail(at, -ETIMEDOUT, "inside"); /* for as long as the body has said nothing else */
+	error = child_start(&at->child, CLONE_VM | CLONE_FILES, body, at);
+	if (error < 0) return fail(at, error, "clone");
+	poller.fd = at->child.pidfd;
+	do ready = poll(&poller, 1, PATIENCE_MS);
+	while (ready < 0 && errno == EINTR);
+	child_end(&at->child);
+	return at->error;
+}
+
+void mount_attach(const struct attach_request *request, struct outcome *out)
+{
+	struct attaching at = {.request = request, .inside = request->mount_ns >= 0, .fd = -1};
+
+	if (!at.inside) attach(&at, &request->target);
+	else if (run(&at, attach_inside) == -ETIMEDOUT && at.attached) mount_detach_in(request->mount_ns, request->tree);
+	if (at.error < 0) outcome_fail(out, at.error, at.step);
+}
+
+NO_STACK_PROTECTOR static int detach_inside(void *argument)
+{
+	struct attaching *at = argument;
+	long error;
+
+	join(at, at->request->mount_ns);
+	error = take_off(at, at->request->tree);
+	if (error < 0) fail(at, error, "umount");
+	else at->error = 0;
+	raw_exit(0);
+}
+
+int mount_detach_in(int mount_ns, int fd)
+{
+	struct attach_request request = {.tree = fd, .mount_ns = mount_ns};
+	struct attaching at = {.request = &request, .inside = 1, .fd = -1};
+
+	return run(&at, detach_inside);
+}
+
+/* Our own procfs is opened before: the container's may show anything. Its mountinfo is that of who opens it. */
+NO_STACK_PROTECTOR static int open_table(void *argument)
+{
+	struct attaching *at = argument;
+	long fd;
+
+	join(at, at->request->mount_ns);
+	fd = raw_syscall5(SYS_openat, at->request->tree, (long)"thread-self/mountinfo", O_RDONLY | O_CLOEXEC, 0, 0);
+	if (fd < 0) fail(at, fd, "proc");
+	else {
+		at->fd = (int)fd;
+		at->error = 0;
+	}
+	raw_exit(0);
+}
+
+int mount_table_of(int mount_ns)
+{
+	struct attach_request request = {.tree = procfs_open(), .mount_ns = mount_ns};
+	struct attaching at = {.request = &request, .inside = 1, .fd = -1};
+	int error;
+
+	if (request.tree < 0) return request.tree;
+	error = run(&at, open_table);
+	close(request.tree);
+	if (error < 0 && at.fd >= 0) close(at.fd);
+	return error < 0 ? error : at.fd;
+}
