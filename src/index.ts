@@ -13,10 +13,13 @@ export {
 export type { RootlessOptions } from "./mapping/rootless.ts";
 export { mappingSyntaxes } from "./mapping/syntax/forms.ts";
 
+export type { AttributeOptions } from "./mount/attributes.ts";
 export { mountIdmapped } from "./mount/idmapped.ts";
-export { IdmappedMount } from "./mount/idmapped-mount.ts";
+export { HeldMount, IdmappedMount } from "./mount/idmapped-mount.ts";
 export type { MountIdmappedOptions } from "./mount/options.ts";
 export { pin, type Unmounted, unmount } from "./mount/places.ts";
+export type { SkippedMount } from "./mount/plan.ts";
+export type { AttachOptions } from "./mount/target.ts";
 export type { NamespaceExecOptions, NamespaceSpawnOptions } from "./namespace/enter.ts";
 export { Handles } from "./namespace/handles.ts";
 export type { EnterOptions, NamespaceKind } from "./namespace/inside.ts";

@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import { release } from "node:os";
 
 /** Looks for one thing that a test can need; answers why it is not there, or undefined when it is. */
 const checks: Record<string, () => string | undefined> = {
@@ -18,7 +19,15 @@ const checks: Record<string, () => string | undefined> = {
 /** An ordinary user's IDs, without a name: nothing on the machine has to be changed for it. */
 export const OTHER_UID = 54321;
 
-export type Need = "linux" | "root" | "mounts" | "user" | "loop" | `tool:${string}`;
+export type Need = "linux" | "root" | "mounts" | "user" | "loop" | `tool:${string}` | `linux:${string}`;
+
+/** Whether this kernel is that old, such as "6.15"; by its number, since the tests ask whether what came with it works. */
+function olderThan(version: string): string | undefined {
+	const [major = 0, minor = 0] = release().split(".").map(Number.parseFloat);
+	const [wantedMajor = 0, wantedMinor = 0] = version.split(".").map(Number);
+	const old = major < wantedMajor || (major === wantedMajor && minor < wantedMinor);
+	return old ? `this is Linux ${release()}, and ${version} is needed` : undefined;
+}
 
 function missing(need: Need): string | undefined {
 	if (need.startsWith("tool:")) {
@@ -26,6 +35,7 @@ function missing(need: Need): string | undefined {
 		const found = spawnSync("sh", ["-c", 'command -v "$1"', "sh", tool], { stdio: "ignore" }).status === 0;
 		return found ? undefined : `${tool} is not installed`;
 	}
+	if (need.startsWith("linux:")) return olderThan(need.slice("linux:".length));
 	const check = checks[need];
 	if (check === undefined) throw new Error(`no check for the need ${need}`);
 	return check();
