@@ -95,7 +95,7 @@ function build(wanted: Wanted, fd: number, path: string | null, parts: readonly 
 
 /**
  * Looks at every mount of the source and makes the tree mount by mount. `refusal` is what the kernel said of the whole;
- * when nothing is found that explains it, it is the error.
+ * for a single mount of which nothing is found that explains it, it is the error.
  */
 async function makeCarefully(
 	careful: Pick<Planning, "wanted" | "asked" | "namespaces" | "tried">,
@@ -108,8 +108,9 @@ async function makeCarefully(
 		for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
 			const places = survey(source.fd, wanted.recursive, tried);
 			const plan = await planTree({ ...careful, source: source.fd, places });
-			if (!plan.special && refusal !== undefined) {
-				throw mountError(tried, mapping, refusal, places.length === 1 ? places[0] : undefined);
+			// A tree is tried mount by mount even so: what refused may be hidden under another mount, and is left out.
+			if (!plan.special && refusal !== undefined && !wanted.recursive) {
+				throw mountError(tried, mapping, refusal, places[0]);
 			}
 			const outcome = await buildPlan(wanted, source.fd, plan);
 			if (outcome.error >= 0) {

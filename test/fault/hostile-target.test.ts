@@ -154,21 +154,9 @@ test("the control: mount(8) with a path that was checked before does mount outsi
 		await whileSwapping(way, other, async () => {
 			for (let i = 0; i < 2000 && outside === 0; i++) {
 				// The check that a careful script would make, and the mount that follows it.
-				const checked = spawnSync(
-					"sh",
-					[
-						"-c",
-						'test -d "$1" && test ! -L "$1" && mount --bind "$2" "$1/spot" && echo mounted',
-						"sh",
-						way,
-						source,
-					],
-					{ encoding: "utf8" },
-				);
+				const script = 'test -d "$1" && test ! -L "$1" && mount --bind "$2" "$1/spot"';
+				spawnSync("sh", ["-c", script, "sh", way, source]);
 				outside += mountsBelow(victim).length;
-				for (const point of [...mountsBelow(victim), ...mountsBelow(join(victim, "../jail"))])
-					sh("umount", point);
-				void checked;
 			}
 		});
 		assert.ok(outside > 0, "the attacker never won, so this shows nothing of the others");
