@@ -33,8 +33,7 @@ export class HeldMount implements AsyncDisposable {
 	#attaching: Promise<unknown> | undefined;
 	#unmounted = false;
 
-	/** @internal */
-	constructor(mount: DetachedMount, forget: () => void = () => {}) {
+	protected constructor(mount: DetachedMount, forget: () => void = () => {}) {
 		this.#mount = mount;
 		this.#forget = forget;
 	}

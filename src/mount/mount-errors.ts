@@ -34,6 +34,13 @@ function firstLine(log: string): string {
 const NO_MAP =
 	"That file system cannot be ID-mapped (overlay, fuse, proc and others), or it belongs to that very user namespace. With recursive, skipUnsupported leaves such mounts below the source as they are.";
 
+const LAYER: Record<number, string> = {
+	[ERRNO.ENOENT]: "Make the upper layer and the work directory first: two directories of one folder.",
+	[ERRNO.ENOTDIR]: "The upper layer and the work directory are directories.",
+	[ERRNO.EINVAL]:
+		"The kernel does not take that: it must be a directory that can be written, on a file system with extended attributes.",
+};
+
 const hints: Record<string, Record<number, string>> = {
 	source: {
 		[ERRNO.ENOENT]: "The source does not exist.",
@@ -107,6 +114,8 @@ const hints: Record<string, Record<number, string>> = {
 		[ERRNO.EINVAL]:
 			"The kernel does not take that as a layer: a layer is a directory, not on an overlay of too great a depth.",
 	},
+	"overlay upper": LAYER,
+	"overlay work": LAYER,
 	"overlay create": {
 		[ERRNO.EINVAL]:
 			"The upper layer and the work directory must be two directories on one mount, neither within the other, on a file system with extended attributes.",

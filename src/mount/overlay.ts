@@ -1,5 +1,4 @@
-import { readlinkSync } from "node:fs";
-import { checkOptions, invalidArgument, show, UsernsError } from "../errors.ts";
+import { checkOptions, invalidArgument, show } from "../errors.ts";
 import { Mapping, type MappingInput } from "../mapping/mapping.ts";
 import { Handles } from "../namespace/handles.ts";
 import { Descriptor } from "../native/descriptor.ts";
@@ -11,15 +10,14 @@ import {
 	checkAttributes,
 	checkBooleans,
 } from "./attributes.ts";
-import { attachFresh, HeldMount } from "./idmapped-mount.ts";
-import { makeTree } from "./make.ts";
+import { attachFresh, type DetachedMount, HeldMount } from "./idmapped-mount.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
+import { mappedLayer, upperLayer } from "./overlay-layers.ts";
 import {
 	ATTACH_OPTIONS,
 	type AttachOptions,
 	checkPlace,
 	checkTarget,
-	RESOLVE,
 	resolveFlags,
 	showPlace,
 } from "./target.ts";
@@ -51,18 +49,21 @@ const KNOWN = [
 	...ATTRIBUTE_OPTIONS,
 	...ATTACH_OPTIONS,
 ];
-const MS_PRIVATE = 1 << 18;
-const BELOW = RESOLVE.noSymlinks | RESOLVE.noMagicLinks;
 
-/** An overlay of ID-mapped layers. */
+let adoptOverlay: (mount: DetachedMount, mapping: Mapping) => OverlayMount;
+
+/** An overlay of ID-mapped layers. Its descriptor keeps it, as that of an {@link IdmappedMount} does. */
 export class OverlayMount extends HeldMount {
 	/** Of the lower layers, disk to visible. */
 	readonly mapping: Mapping;
 
-	/** @internal */
-	constructor(mount: ConstructorParameters<typeof HeldMount>[0], mapping: Mapping) {
+	private constructor(mount: DetachedMount, mapping: Mapping) {
 		super(mount);
 		this.mapping = mapping;
+	}
+
+	static {
+		adoptOverlay = (mount, mapping) => new OverlayMount(mount, mapping);
 	}
 }
 
@@ -75,25 +76,32 @@ export class OverlayMount extends HeldMount {
 export async function overlay(options: OverlayOptions): Promise<OverlayMount> {
 	const { layers, attributes, mapping } = check(options);
 	const { target } = options;
-	const tried = triedTo(
-		`an overlay of ${layers.map(showPlace).join(", ")}`,
-		target === undefined ? "" : showPlace(target),
-		mapping.id,
-	);
+	const source = `an overlay of ${layers.map(showPlace).join(", ")}`;
+	const tried = triedTo(source, target === undefined ? "" : showPlace(target), mapping.id);
 	const handles = options.handles ?? new Handles();
 	const held: Descriptor[] = [];
 	try {
-		for (const layer of layers) held.push(await mappedLayer(layer, mapping, handles, tried));
-		const upper = await upperLayer(options, mapping, handles, tried, held);
+		for (const layer of layers) held.push(await mappedLayer(layer, mapping, handles));
+		const { upper, work } = options;
+		const writable =
+			upper === undefined || work === undefined
+				? undefined
+				: await upperLayer(
+						{ upper, work, mapped: options.mapUpper ?? false, resolve: resolveFlags(WHAT, options.resolve) },
+						mapping,
+						handles,
+						tried,
+						held,
+					);
 		const outcome = await native().overlay(
 			held.slice(0, layers.length).map(({ fd }) => fd),
-			upper?.upper.fd ?? -1,
-			upper?.work.fd ?? -1,
+			writable?.upper.fd ?? -1,
+			writable?.work.fd ?? -1,
 			attributes.set,
 			true,
 		);
 		if (outcome.error < 0) throw mountError(tried, mapping.id, outcome);
-		return await adopt(options, outcome, attributes, mapping, tried);
+		return await adopt(options, outcome, attributes, mapping, source);
 	} finally {
 		for (const descriptor of held) descriptor.close();
 		if (options.handles === undefined) handles.release();
@@ -105,11 +113,10 @@ async function adopt(
 	outcome: Outcome,
 	{ propagation }: Attributes,
 	mapping: Mapping,
-	tried: string,
+	source: string,
 ): Promise<OverlayMount> {
 	const descriptor = new Descriptor(outcome.fd, "OverlayMount");
-	const source = tried.replace(/^cannot mount /, "").replace(/ (at|with the mapping) .*$/, "");
-	const mount = new OverlayMount(
+	const mount = adoptOverlay(
 		{ descriptor, mountId: outcome.mountId, recursive: false, propagation, source, mapping: mapping.id },
 		mapping,
 	);
@@ -133,6 +140,12 @@ function check(options: OverlayOptions): {
 	if (layers.length === 0) throw invalidArgument(`${WHAT}: there is no lower layer`);
 	for (const layer of layers) checkPlace(`${WHAT}: a lower layer`, layer);
 	checkBooleans(WHAT, options, ["mapUpper"]);
+	if (layers.length === 1 && options.upper === undefined && options.work === undefined) {
+		throw invalidArgument(
+			`${WHAT}: a single lower layer without an upper one is no overlay`,
+			"mountIdmapped shows one directory, with readonly: true as it would be here.",
+		);
+	}
 	if ((options.upper === undefined) !== (options.work === undefined)) {
 		throw invalidArgument(
 			`${WHAT}: upper and work come together`,
@@ -162,119 +175,4 @@ function checkOwnIds(mapping: Mapping): void {
 		`${WHAT}: with mapUpper the caller's own IDs (uid ${uid}, gid ${gid}) must be among the visible ones of the mapping`,
 		"The work directory is made in the caller's name, which has no ID on disk otherwise. Leave mapUpper out, or add an extent for them.",
 	);
-}
-
-function mappedLayer(
-	source: string | number,
-	mapping: Mapping,
-	handles: Handles,
-	tried: string,
-): Promise<Descriptor> {
-	const layer = makeTree({
-		source,
-		resolve: 0,
-		target: tried.replace(/^cannot mount /, "as a layer of "),
-		mapping,
-		handles,
-		unmap: false,
-		skipUnsupported: false,
-		recursive: false,
-		recursiveIdmap: false,
-		nested: "compose",
-		...{ set: 0, clear: 0, propagation: MS_PRIVATE },
-	});
-	return layer.then(({ descriptor }) => descriptor);
-}
-
-/** The upper layer and the work directory; what has to be closed goes to `held`. */
-async function upperLayer(
-	options: OverlayOptions,
-	mapping: Mapping,
-	handles: Handles,
-	tried: string,
-	held: Descriptor[],
-): Promise<{ upper: Descriptor; work: Descriptor } | undefined> {
-	if (options.upper === undefined || options.work === undefined) return undefined;
-	const links = resolveFlags(WHAT, options.resolve);
-	const upper = await hold(options.upper, links, "overlay upper", tried, held);
-	const work = await hold(options.work, links, "overlay work", tried, held);
-	if (!options.mapUpper) return { upper, work };
-	// Both must be on one mount, so it is what holds both that is mapped.
-	const [upperPath, workPath] = [pathOf(upper.fd), pathOf(work.fd)];
-	const folder = commonFolder(upperPath, workPath);
-	const around = await hold(folder, 0, "overlay upper", tried, held);
-	if (mountOf(around.fd) !== mountOf(upper.fd) || mountOf(around.fd) !== mountOf(work.fd)) {
-		throw new UsernsError(
-			"ERR_USERNS_MOUNT",
-			`${tried}: the upper layer and the work directory are on different mounts`,
-			{
-				hint: "Overlayfs takes both from one mount only: make them two directories of one folder.",
-				step: "looking at the upper layer",
-			},
-		);
-	}
-	const mapped = await mappedLayer(around.fd, mapping, handles, tried);
-	held.push(mapped);
-	const inside = async (path: string, original: Descriptor, step: string) => {
-		const outcome = await native().openPlace(
-			mapped.fd,
-			path.slice(folder === "/" ? 1 : folder.length + 1),
-			BELOW,
-			true,
-		);
-		if (outcome.error < 0) throw mountError(tried, mapping.id, { ...outcome, step });
-		const found = new Descriptor(outcome.fd, "layer");
-		held.push(found);
-		if (!sameFile(found.fd, original.fd)) {
-			throw new UsernsError("ERR_USERNS_MOUNT", `${tried}: ${show(path)} was renamed meanwhile`, {
-				hint: "Let the layers be while they are mounted.",
-				step: "looking at the upper layer",
-			});
-		}
-		return found;
-	};
-	return {
-		upper: await inside(upperPath, upper, "overlay upper"),
-		work: await inside(workPath, work, "overlay work"),
-	};
-}
-
-async function hold(
-	place: string | number,
-	resolve: number,
-	step: string,
-	tried: string,
-	held: Descriptor[],
-): Promise<Descriptor> {
-	const outcome =
-		typeof place === "number"
-			? native().duplicate(place)
-			: await native().openPlace(-1, place, resolve, true);
-	if (outcome.error < 0) throw mountError(`${tried} (${showPlace(place)})`, "", { ...outcome, step });
-	const descriptor = new Descriptor(outcome.fd, "layer");
-	held.push(descriptor);
-	return descriptor;
-}
-
-function pathOf(fd: number): string {
-	return readlinkSync(`/proc/self/fd/${fd}`);
-}
-
-/** The deepest folder that both paths are in, and that is neither of them. */
-function commonFolder(a: string, b: string): string {
-	const [left, right] = [a.split("/"), b.split("/")];
-	let length = 0;
-	while (length < left.length - 1 && length < right.length - 1 && left[length] === right[length]) length++;
-	return left.slice(0, length).join("/") || "/";
-}
-
-function mountOf(fd: number): bigint | number {
-	const facts = native().mountFacts(fd);
-	return typeof facts === "number" ? facts : facts[0];
-}
-
-function sameFile(a: number, b: number): boolean {
-	const [first, second] = [native().identify(a), native().identify(b)];
-	if (typeof first === "number" || typeof second === "number") return false;
-	return first[0] === second[0] && first[1] === second[1];
 }
