@@ -43,11 +43,13 @@ const LAYER: Record<number, string> = {
 
 const hints: Record<string, Record<number, string>> = {
 	source: {
-		[ERRNO.ENOENT]: "The source does not exist.",
+		[ERRNO.EBADF]: "That is not an open descriptor.",
+		[ERRNO.ENOENT]: "There is no such path.",
 		[ERRNO.ELOOP]: 'A symbolic link lies on the source\'s path, which resolve: "no-symlinks" refuses.',
 		[ERRNO.ENOSYS]: "resolve needs openat2(2), Linux 5.6; or a seccomp filter hides it.",
 	},
 	open_tree: {
+		[ERRNO.EBADF]: "The source is a descriptor that is not open.",
 		[ERRNO.EPERM]:
 			"Mounting needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace: root, or root in a container of its own.",
 		[ERRNO.ENOENT]: "The source does not exist.",
