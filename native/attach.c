@@ -16,7 +16,7 @@ struct attaching {
 	struct child child;
 	int inside; /* in a child that has a root and a working directory of its own */
 	int attached; /* for when the child is killed */
-	int fd;
+	int fd;       /* what it opens: first the flags, then the descriptor */
 	int error;
 	const char *step;
 };
@@ -209,15 +209,16 @@ int mount_detach_in(int mount_ns, int fd)
 	return run(&at, detach_inside);
 }
 
-/* Our own procfs is opened before: the container's may show anything. Its mountinfo is that of who opens it. */
-NO_STACK_PROTECTOR static int open_table(void *argument)
+NO_STACK_PROTECTOR static int open_inside(void *argument)
 {
 	struct attaching *at = argument;
+	const struct place *place = &at->request->target;
 	long fd;
 
 	join(at, at->request->mount_ns);
-	fd = raw_syscall5(SYS_openat, at->request->tree, (long)"thread-self/mountinfo", O_RDONLY | O_CLOEXEC, 0, 0);
-	if (fd < 0) fail(at, fd, "proc");
+	fd = raw_syscall5(SYS_openat, place->fd, (long)place->path, at->fd, 0, 0);
+	at->fd = -1;
+	if (fd < 0) fail(at, fd, "open inside");
 	else {
 		at->fd = (int)fd;
 		at->error = 0;
@@ -225,15 +226,29 @@ NO_STACK_PROTECTOR static int open_table(void *argument)
 	raw_exit(0);
 }
 
+/* Opens a path in a child that is in the mount namespace. A descriptor or a negative errno. */
+static int open_in(int mount_ns, int directory, const char *path, int flags)
+{
+	struct attach_request request = {.target = {.fd = directory, .path = path}, .mount_ns = mount_ns};
+	struct attaching at = {.request = &request, .inside = 1, .fd = flags | O_CLOEXEC};
+	int error = run(&at, open_inside);
+
+	return error < 0 ? error : at.fd;
+}
+
+/* Our own procfs is opened before: the container's may show anything. Its mountinfo is that of who opens it. */
 int mount_table_of(int mount_ns)
 {
-	struct attach_request request = {.tree = procfs_open(), .mount_ns = mount_ns};
-	struct attaching at = {.request = &request, .inside = 1, .fd = -1};
-	int error;
+	int proc = procfs_open();
+	int fd;
 
-	if (request.tree < 0) return request.tree;
-	error = run(&at, open_table);
-	close(request.tree);
-	if (error < 0 && at.fd >= 0) close(at.fd);
-	return error < 0 ? error : at.fd;
+	if (proc < 0) return proc;
+	fd = open_in(mount_ns, proc, "thread-self/mountinfo", O_RDONLY);
+	close(proc);
+	return fd;
+}
+
+int mount_root_in(int mount_ns)
+{
+	return open_in(mount_ns, AT_FDCWD, "/", O_PATH | O_DIRECTORY);
 }

@@ -29,4 +29,7 @@ int mount_detach_in(int mount_ns, int fd);
 /* Opens the mountinfo of a mount namespace, as seen from its root. A descriptor or a negative errno. */
 int mount_table_of(int mount_ns);
 
+/* Opens the root directory of a mount namespace. */
+int mount_root_in(int mount_ns);
+
 #endif

@@ -61,6 +61,12 @@ static napi_value table_of(napi_env env, napi_callback_info info)
 	return short_derive(env, info, mount_table_of, "mount table");
 }
 
+/* mountRoot(mountNs): its root directory */
+static napi_value root_in(napi_env env, napi_callback_info info)
+{
+	return short_derive(env, info, mount_root_in, "mount table");
+}
+
 /* mountNamespaceId(fd): a bigint, or a negative errno */
 static napi_value namespace_id(napi_env env, napi_callback_info info)
 {
@@ -197,6 +203,7 @@ int mount_export(napi_env env, napi_value exports, struct owned *owned)
 		{"mountNamespaceOf", namespace_of},
 		{"rootOf", root_of},
 		{"mountTable", table_of},
+		{"mountRoot", root_in},
 		{"mountNamespaceId", namespace_id},
 		{"mountFacts", facts_of},
 		{"statmount", statmount_},

@@ -20,7 +20,7 @@ export { type MountInfo, type MountsOptions, mounts } from "./mount/mounts.ts";
 export { type FromOciOptions, fromOci, type OciMount } from "./mount/oci.ts";
 export type { MountIdmappedOptions } from "./mount/options.ts";
 export { OverlayMount, type OverlayOptions, overlay } from "./mount/overlay.ts";
-export { pin, type Unmounted, unmount } from "./mount/places.ts";
+export { pin, type Unmounted, type UnmountOptions, unmount } from "./mount/places.ts";
 export type { SkippedMount } from "./mount/plan.ts";
 export { type MountSupport, supports } from "./mount/supports.ts";
 export type { AttachOptions } from "./mount/target.ts";

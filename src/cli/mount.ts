@@ -23,8 +23,8 @@ For a source that is ID-mapped already, "on disk" is what is visible through it
 A target in a directory or container that somebody else can change:
 --target-root finds it inside DIR, whatever links and ".." lie on the way;
 --into attaches it in the mount namespace of a running container, found under
-the container's own root. The mount stays until "userns umount TARGET" (for
---into: until umount in the container, or the container's end).
+the container's own root. The mount stays until "userns umount TARGET", with
+the same --into, or the container's end.
 ${MAP_HELP}`;
 
 export function define(command: Command): void {

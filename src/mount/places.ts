@@ -2,11 +2,14 @@ import { closeSync, constants, fstatSync, lstatSync, openSync, unlinkSync } from
 import { basename, dirname } from "node:path";
 import { checkOptions, invalidArgument, show, UsernsError } from "../errors.ts";
 import { UserNamespace } from "../namespace/user-namespace.ts";
+import { Descriptor } from "../native/descriptor.ts";
 import { native } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
+import { checkBooleans } from "./attributes.ts";
 import { detach } from "./detach.ts";
-import { type MountEntry, readMountinfo } from "./mountinfo.ts";
-import { checkPath } from "./target.ts";
+import { openMountNamespace } from "./mount-namespace.ts";
+import { type MountEntry, readMountinfo, readMountinfoOf } from "./mountinfo.ts";
+import { checkPath, checkTarget, RESOLVE } from "./target.ts";
 
 /**
  * Keeps a user namespace alive at a path, with no process and no descriptor: it is mounted on a new, empty file, as
@@ -33,6 +36,14 @@ const pinHints: Record<number, string> = {
 	[ERRNO.EPERM]: "Mounting needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace.",
 };
 
+/** How {@link unmount} works. */
+export interface UnmountOptions {
+	/** Also what is mounted on it or below it (default false). */
+	recursive?: boolean;
+	/** The mount namespace that the path is in: a pid, or a path such as /proc/PID/ns/mnt. As `into` of a mount. */
+	into?: number | string;
+}
+
 /** What {@link unmount} took away. */
 export interface Unmounted {
 	path: string;
@@ -44,12 +55,13 @@ export interface Unmounted {
  * (whose empty file is removed too). Anything else at the path is refused (`ERR_USERNS_UNMOUNT`), and so is a mount on
  * which something was mounted since, unless `recursive`.
  */
-export function unmount(path: string, options?: { recursive?: boolean }): Unmounted {
+export function unmount(path: string, options?: UnmountOptions): Unmounted {
 	checkPath("unmount: the path", path);
-	checkOptions("unmount", options, ["recursive"]);
-	const recursive: unknown = options?.recursive ?? false;
-	if (typeof recursive !== "boolean") {
-		throw invalidArgument(`unmount: recursive must be true or false, not ${show(recursive)}`);
+	checkOptions("unmount", options, ["recursive", "into"]);
+	checkBooleans("unmount", options ?? {}, ["recursive"]);
+	if (options?.into !== undefined) {
+		checkTarget("unmount", path, { into: options.into });
+		return unmountInside(path, options.into, options.recursive ?? false);
 	}
 	const opened = native().openMount(path);
 	if (opened.error < 0) throw openError(path, opened.error, opened.step);
@@ -59,13 +71,46 @@ export function unmount(path: string, options?: { recursive?: boolean }): Unmoun
 			path,
 			entries.find(({ id }) => id === opened.mountId),
 		);
-		const take = () => detach(opened.fd, opened.mountId, () => recursive);
+		const take = () => detach(opened.fd, opened.mountId, () => options?.recursive ?? false);
 		if (kind === "user namespace") withFileOf(path, opened.fd, take);
 		else take();
 		return { path, kind };
 	} finally {
 		native().close(opened.fd);
 	}
+}
+
+/** In a container, where nothing but ID-mapped mounts are put by this package. */
+function unmountInside(path: string, into: number | string, recursive: boolean): Unmounted {
+	const inside = openMountNamespace(into);
+	const namespace = inside.descriptor.fd;
+	const tried = `cannot unmount ${show(path)}`;
+	let fd = -1;
+	try {
+		const root = inside.root ?? rootOf(namespace, tried);
+		inside.root = root;
+		const opened = native().openPlace(root.fd, path, RESOLVE.inRoot | RESOLVE.noMagicLinks, false);
+		if (opened.error < 0) throw openError(path, opened.error, "target");
+		fd = opened.fd;
+		const facts = native().mountFacts(fd);
+		if (typeof facts === "number" || facts[2] === 0n) throw openError(path, ERRNO.EINVAL, "statx");
+		const entry = readMountinfoOf(namespace, "ERR_USERNS_UNMOUNT", tried).find(
+			({ id }) => id === opened.mountId,
+		);
+		if (!entry?.options.includes("idmapped")) throw notOurs(path, entry);
+		detach(fd, opened.mountId, () => recursive, namespace);
+		return { path, kind: "idmapped mount" };
+	} finally {
+		if (fd >= 0) native().close(fd);
+		inside.root?.close();
+		inside.descriptor.close();
+	}
+}
+
+function rootOf(namespace: number, tried: string): Descriptor {
+	const root = native().mountRoot(namespace);
+	if (root.error < 0) throw kernelError("ERR_USERNS_UNMOUNT", tried, root);
+	return new Descriptor(root.fd, "root directory");
 }
 
 /**
@@ -106,8 +151,12 @@ function openError(path: string, error: number, step: string | undefined): Usern
 function kindOf(path: string, entry: MountEntry | undefined): Unmounted["kind"] {
 	if (entry?.options.includes("idmapped")) return "idmapped mount";
 	if (entry?.fsType === "nsfs" && entry.root.startsWith("user:[")) return "user namespace";
+	throw notOurs(path, entry);
+}
+
+function notOurs(path: string, entry: MountEntry | undefined): UsernsError {
 	const found = entry === undefined ? "not in this mount namespace" : `a mount of ${entry.fsType}`;
-	throw new UsernsError(
+	return new UsernsError(
 		"ERR_USERNS_UNMOUNT",
 		`cannot unmount ${show(path)}: it is neither an ID-mapped mount nor a user namespace, but ${found}`,
 		{ hint: "Use umount(8) for other mounts.", step: "looking at the mount" },

@@ -46,6 +46,7 @@ export const PART = { keep: 0, map: 1, remap: 2, clear: 3 } as const;
 export interface NativeMounts {
 	/** Opens a path, from `fd` on unless that is −1, with RESOLVE_…: an O_PATH descriptor and its mount's number. */
 	openPlace(fd: number, path: string, resolve: number, later: true): Promise<Outcome>;
+	openPlace(fd: number, path: string, resolve: number, later: false): Outcome;
 	/** A detached tree (native/tree.h). Three numbers for each part: mount ID or 0, PART, namespace or −1. */
 	tree(
 		sourceFd: number,
@@ -89,6 +90,8 @@ export interface NativeMounts {
 	rootOf(pidfd: number): Outcome;
 	/** The mountinfo of a mount namespace, as seen from its root. */
 	mountTable(mountNs: number): Outcome;
+	/** The root directory of a mount namespace. */
+	mountRoot(mountNs: number): Outcome;
 	/** The number that statmount(2) knows it by, or a negative errno. */
 	mountNamespaceId(fd: number): bigint | number;
 	/** [mount ID, unique mount ID or 0, 1 for the root of a mount], or a negative errno. */

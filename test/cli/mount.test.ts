@@ -177,6 +177,20 @@ test(
 				assert.equal(found.mountPoint, "/data");
 				assert.match(ok("mounts", "--pid", pid), /^\/data +tmpfs +uid, gid +0–65535 +100000–165535 +65536$/m);
 				assert.ok(!ok("mounts").includes("/data "));
+				const host = userns("umount", "/data");
+				assert.equal(host.status, 1); // there is none on the host
+				for (const into of [pid, `/proc/${pid}/ns/mnt`]) {
+					assert.equal(
+						ok("umount", "--into", into, "/data"),
+						`idmapped mount unmounted from /data in ${into}\n`,
+					);
+					assert.equal(ok("mounts", "--pid", pid), "");
+					const again = userns("umount", "--into", into, "/data");
+					assert.match(again.stderr, /^userns: cannot unmount "\/data".*\nhint: Nothing is mounted there/);
+					const other = userns("umount", "--into", into, "/usr");
+					assert.match(other.stderr, /neither an ID-mapped mount nor a user namespace/);
+					ok("mount", "--map", MAP, "--into", into, source, "/data");
+				}
 			} finally {
 				await container.end();
 			}

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { chownSync, existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { mountIdmapped } from "../../src/index.ts";
+import { mountIdmapped, overlay } from "../../src/index.ts";
 import { sh } from "../support/child.ts";
 import { type Container, startContainer } from "../support/container.ts";
 import { failure } from "../support/errors.ts";
@@ -187,4 +187,47 @@ test("the mount outlives the process that it was found by, and unmount still rea
 		early.close();
 		await mount.unmount();
 	}),
+);
+
+test(
+	"the root of a container with a user namespace of its own can undo attributes, but not an overlay that is read-only",
+	{
+		needs,
+	},
+	() =>
+		withVolume(async (folder, volume) => {
+			const container = await startContainer(folder, "pivot", CONTAINER);
+			const target = "/data";
+			const [nothing = ""] = mkdirs(folder, "nothing");
+			const write = () => inside(container, "sh", "-c", "echo x > /data/new").trim();
+			try {
+				// What docs/security.md warns of: the kernel locks no attribute of a mount that is attached, only of one that is copied.
+				const mount = await mountIdmapped({
+					source: volume,
+					target,
+					mapping: VOLUME,
+					into: container.pid,
+					readonly: true,
+				});
+				assert.throws(write, /Read-only file system/);
+				inside(container, "mount", "-o", "remount,bind,rw", target);
+				write();
+				assert.equal(statSync(join(volume, "new")).uid, 1000);
+				await mount.unmount();
+				// And what it recommends.
+				const layered = await overlay({
+					lower: [volume, nothing],
+					target,
+					mapping: VOLUME,
+					into: container.pid,
+				});
+				assert.equal(inside(container, "stat", "-c", "%u", "/data/file").trim(), "0");
+				inside(container, "mount", "-o", "remount,bind,rw", target);
+				assert.throws(write, /Read-only file system/);
+				await layered.unmount();
+				assert.equal(lineOf(container.pid, target), undefined);
+			} finally {
+				await container.end();
+			}
+		}),
 );
