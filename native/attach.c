@@ -16,7 +16,7 @@ struct attaching {
 	struct child child;
 	int inside; /* in a child that has a root and a working directory of its own */
 	int attached; /* for when the child is killed */
-	int fd;       /* what it opens: first the flags, then the descriptor */
+	int opened;   /* what it has opened, or −1 */
 	int error;
 	const char *step;
 };
@@ -113,15 +113,20 @@ NO_STACK_PROTECTOR static int put_on(struct attaching *at, int target)
 	return 0;
 }
 
-NO_STACK_PROTECTOR static int attach(struct attaching *at, const struct place *place)
+NO_STACK_PROTECTOR static int attach(struct attaching *at)
 {
+	const struct place *place = &at->request->target;
 	int target = place_open(place);
-	int error;
 
 	if (target < 0) return fail(at, target, "target");
-	error = put_on(at, target);
-	place_close(place, target);
-	return error;
+	if (place->path != NULL) at->opened = target;
+	return put_on(at, target);
+}
+
+/* What attach() opened, closed by us even where a child did it: the table of descriptors is ours. */
+static void close_opened(const struct attaching *at)
+{
+	if (at->opened >= 0) close(at->opened);
 }
 
 NO_STACK_PROTECTOR static void join(struct attaching *at, int mount_ns)
@@ -129,7 +134,10 @@ NO_STACK_PROTECTOR static void join(struct attaching *at, int mount_ns)
 	long error;
 
 	child_die_with_parent(&at->child);
-	/* Without CLONE_FS the root and the working directory are the child's own, and now the namespace's root. */
+	/*
+	 * Without CLONE_FS the root and the working directory are the child's own, and now the namespace's root: a place
+	 * without a descriptor starts there.
+	 */
 	error = raw_syscall3(SYS_setns, mount_ns, CLONE_NEWNS, 0);
 	if (error >= 0) return;
 	fail(at, error, "setns");
@@ -139,21 +147,9 @@ NO_STACK_PROTECTOR static void join(struct attaching *at, int mount_ns)
 NO_STACK_PROTECTOR static int attach_inside(void *argument)
 {
 	struct attaching *at = argument;
-	struct place target = at->request->target;
-	int root = -1;
 
 	join(at, at->request->mount_ns);
-	if (target.path != NULL && target.fd < 0) {
-		root = (int)raw_syscall5(SYS_openat, AT_FDCWD, (long)"/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0, 0);
-		if (root < 0) {
-			fail(at, root, "target");
-			raw_exit(1);
-		}
-		target.fd = root;
-	}
-	attach(at, &target);
-	/* The table of descriptors is the parent's too. */
-	if (root >= 0) raw_syscall3(SYS_close, root, 0, 0);
+	attach(at);
 	raw_exit(0);
 }
 
@@ -182,10 +178,11 @@ static int run(struct attaching *at, child_body *body)
 
 void mount_attach(const struct attach_request *request, struct outcome *out)
 {
-	struct attaching at = {.request = request, .inside = request->mount_ns >= 0, .fd = -1};
+	struct attaching at = {.request = request, .inside = request->mount_ns >= 0, .opened = -1};
 
-	if (!at.inside) attach(&at, &request->target);
+	if (!at.inside) attach(&at);
 	else if (run(&at, attach_inside) == -ETIMEDOUT && at.attached) mount_detach_in(request->mount_ns, request->tree);
+	close_opened(&at);
 	if (at.error < 0) outcome_fail(out, at.error, at.step);
 }
 
@@ -204,7 +201,7 @@ NO_STACK_PROTECTOR static int detach_inside(void *argument)
 int mount_detach_in(int mount_ns, int fd)
 {
 	struct attach_request request = {.tree = fd, .mount_ns = mount_ns};
-	struct attaching at = {.request = &request, .inside = 1, .fd = -1};
+	struct attaching at = {.request = &request, .inside = 1, .opened = -1};
 
 	return run(&at, detach_inside);
 }
@@ -216,39 +213,46 @@ NO_STACK_PROTECTOR static int open_inside(void *argument)
 	long fd;
 
 	join(at, at->request->mount_ns);
-	fd = raw_syscall5(SYS_openat, place->fd, (long)place->path, at->fd, 0, 0);
-	at->fd = -1;
-	if (fd < 0) fail(at, fd, "open inside");
+	if (place->resolve != 0) fd = place_open(place);
+	else fd = raw_syscall5(SYS_openat, place->fd, (long)place->path, O_RDONLY | O_CLOEXEC, 0, 0);
+	if (fd < 0) fail(at, fd, "target");
 	else {
-		at->fd = (int)fd;
+		at->opened = (int)fd;
 		at->error = 0;
 	}
 	raw_exit(0);
 }
 
-/* Opens a path in a child that is in the mount namespace. A descriptor or a negative errno. */
-static int open_in(int mount_ns, int directory, const char *path, int flags)
+/* Opens a place in a child that is in the mount namespace. A descriptor or a negative errno. */
+static int open_in(int mount_ns, const struct place *place)
 {
-	struct attach_request request = {.target = {.fd = directory, .path = path}, .mount_ns = mount_ns};
-	struct attaching at = {.request = &request, .inside = 1, .fd = flags | O_CLOEXEC};
+	struct attach_request request = {.target = *place, .mount_ns = mount_ns};
+	struct attaching at = {.request = &request, .inside = 1, .opened = -1};
 	int error = run(&at, open_inside);
 
-	return error < 0 ? error : at.fd;
+	if (error < 0) close_opened(&at);
+	return error < 0 ? error : at.opened;
+}
+
+int mount_open_in(int mount_ns, int root, const char *path)
+{
+	struct place place = {
+		.fd = root,
+		.path = path,
+		.resolve = USERNS_RESOLVE_IN_ROOT | USERNS_RESOLVE_NO_MAGICLINKS,
+	};
+
+	return open_in(mount_ns, &place);
 }
 
 /* Our own procfs is opened before: the container's may show anything. Its mountinfo is that of who opens it. */
 int mount_table_of(int mount_ns)
 {
-	int proc = procfs_open();
+	struct place place = {.fd = procfs_open(), .path = "thread-self/mountinfo"};
 	int fd;
 
-	if (proc < 0) return proc;
-	fd = open_in(mount_ns, proc, "thread-self/mountinfo", O_RDONLY);
-	close(proc);
+	if (place.fd < 0) return place.fd;
+	fd = open_in(mount_ns, &place);
+	close(place.fd);
 	return fd;
-}
-
-int mount_root_in(int mount_ns)
-{
-	return open_in(mount_ns, AT_FDCWD, "/", O_PATH | O_DIRECTORY);
 }

@@ -14,7 +14,10 @@ struct attach_request {
 	int mount_ns; /* the mount namespace to attach it in, or −1 for one's own */
 };
 
-/* Nothing is attached when it fails. The target is a place in the other namespace when there is one. */
+/*
+ * Nothing is attached when it fails, but when a mount that it takes the place of cannot be taken off: then it lies
+ * beneath that one. The target is a place in the other namespace when there is one.
+ */
 void mount_attach(const struct attach_request *request, struct outcome *out);
 
 /*
@@ -29,7 +32,10 @@ int mount_detach_in(int mount_ns, int fd);
 /* Opens the mountinfo of a mount namespace, as seen from its root. A descriptor or a negative errno. */
 int mount_table_of(int mount_ns);
 
-/* Opens the root directory of a mount namespace. */
-int mount_root_in(int mount_ns);
+/*
+ * Opens a path in a mount namespace, below a directory in it (−1: its root) that nothing leads out of. An O_PATH
+ * descriptor or a negative errno; ETIMEDOUT when a file system on the way does not answer.
+ */
+int mount_open_in(int mount_ns, int root, const char *path);
 
 #endif

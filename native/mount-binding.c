@@ -61,10 +61,26 @@ static napi_value table_of(napi_env env, napi_callback_info info)
 	return short_derive(env, info, mount_table_of, "mount table");
 }
 
-/* mountRoot(mountNs): its root directory */
-static napi_value root_in(napi_env env, napi_callback_info info)
+/* openIn(mountNs, root or −1, path) */
+static napi_value open_in(napi_env env, napi_callback_info info)
 {
-	return short_derive(env, info, mount_root_in, "mount table");
+	napi_value arguments[3];
+	struct outcome out = {.fd = -1};
+	struct owned *owned;
+	double root;
+	char *path;
+	int ns;
+	int fd;
+
+	if (!value_arguments(env, info, 3, arguments, &owned) || !value_fd(env, arguments[0], &ns)) return NULL;
+	if (!value_integer(env, arguments[1], -1, INT_MAX, &root)) return NULL;
+	path = value_text(env, arguments[2], PATH_MAX);
+	if (path == NULL) return NULL;
+	fd = mount_open_in(ns, (int)root, path);
+	free(path);
+	if (fd < 0) outcome_fail(&out, fd, "target");
+	else out.fd = fd;
+	return value_outcome(env, owned, &out);
 }
 
 /* mountNamespaceId(fd): a bigint, or a negative errno */
@@ -203,7 +219,7 @@ int mount_export(napi_env env, napi_value exports, struct owned *owned)
 		{"mountNamespaceOf", namespace_of},
 		{"rootOf", root_of},
 		{"mountTable", table_of},
-		{"mountRoot", root_in},
+		{"openIn", open_in},
 		{"mountNamespaceId", namespace_id},
 		{"mountFacts", facts_of},
 		{"statmount", statmount_},

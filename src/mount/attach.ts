@@ -5,7 +5,7 @@ import { ERRNO } from "../native/steps.ts";
 import { detach, markOf, mountsIn } from "./detach.ts";
 import { mountError } from "./mount-errors.ts";
 import { type MountNamespace, openMountNamespace } from "./mount-namespace.ts";
-import { descendants } from "./mountinfo.ts";
+import { descendants, type MountEntry } from "./mountinfo.ts";
 import { type AttachOptions, RESOLVE, resolveFlags, showPlace } from "./target.ts";
 
 /** A detached mount that is to be attached. */
@@ -41,7 +41,7 @@ export async function attachTree(
 	try {
 		const outcome = await attach(tree, target, options, inside, tried);
 		if (outcome.error < 0) throw mountError(tried, tree.mapping, outcome);
-		const submounts = findSubmounts(tree, inside, tried);
+		const submounts = findSubmounts(tree, inside, options.replace ?? false, tried);
 		inside?.root?.close();
 		return { namespace: inside?.descriptor, submounts };
 	} catch (error) {
@@ -106,18 +106,44 @@ export async function withCopy(
 	}
 }
 
-function findSubmounts(tree: Tree, inside: MountNamespace | undefined, tried: string): ReadonlySet<string> {
-	if (!tree.recursive) return new Set();
+function findSubmounts(
+	tree: Tree,
+	inside: MountNamespace | undefined,
+	replace: boolean,
+	tried: string,
+): ReadonlySet<string> {
+	if (!tree.recursive && !replace) return new Set();
 	const namespace = inside?.descriptor.fd;
+	let entries: MountEntry[];
 	try {
-		const entries = mountsIn(namespace, "ERR_USERNS_MOUNT", tried);
-		return new Set(descendants(entries, tree.mountId).map(markOf));
+		entries = mountsIn(namespace, "ERR_USERNS_MOUNT", tried);
 	} catch (error) {
+		if (!tree.recursive) return new Set(); // the old one is gone already, and there was only something to check
 		// A mount that was reported as failed must not be there.
 		if (namespace === undefined) native().detach(tree.fd);
 		else native().detachIn(namespace, tree.fd);
 		throw error;
 	}
+	if (replace) refuseCovered(entries, tree.mountId, tried);
+	return new Set(descendants(entries, tree.mountId).map(markOf));
+}
+
+/**
+ * umount2(2) takes the topmost mount: when somebody mounted on the old one in the moment before, that one went, and the old
+ * one still covers the new.
+ */
+function refuseCovered(entries: readonly MountEntry[], mountId: number, tried: string): void {
+	const mine = entries.find(({ id }) => id === mountId);
+	const top = entries.find(({ parent, mountPoint }) => parent === mountId && mountPoint === mine?.mountPoint);
+	if (top === undefined) return;
+	throw new UsernsError(
+		"ERR_USERNS_MOUNT",
+		`${tried}: something was mounted there at that very moment and was unmounted instead of the old mount`,
+		{
+			hint: "The new mount lies beneath the old one: unmount that to see it, and let one program at a time mount at that place.",
+			step: "looking for the old mount",
+		},
+	);
 }
 
 /** Throws when the mount is in this mount namespace: attaching it would move it. */

@@ -2,14 +2,13 @@ import { closeSync, constants, fstatSync, lstatSync, openSync, unlinkSync } from
 import { basename, dirname } from "node:path";
 import { checkOptions, invalidArgument, show, UsernsError } from "../errors.ts";
 import { UserNamespace } from "../namespace/user-namespace.ts";
-import { Descriptor } from "../native/descriptor.ts";
 import { native } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { checkBooleans } from "./attributes.ts";
 import { detach } from "./detach.ts";
 import { openMountNamespace } from "./mount-namespace.ts";
 import { type MountEntry, readMountinfo, readMountinfoOf } from "./mountinfo.ts";
-import { checkPath, checkTarget, RESOLVE } from "./target.ts";
+import { checkPath, checkTarget } from "./target.ts";
 
 /**
  * Keeps a user namespace alive at a path, with no process and no descriptor: it is mounted on a new, empty file, as
@@ -84,33 +83,24 @@ export function unmount(path: string, options?: UnmountOptions): Unmounted {
 function unmountInside(path: string, into: number | string, recursive: boolean): Unmounted {
 	const inside = openMountNamespace(into);
 	const namespace = inside.descriptor.fd;
-	const tried = `cannot unmount ${show(path)}`;
 	let fd = -1;
 	try {
-		const root = inside.root ?? rootOf(namespace, tried);
-		inside.root = root;
-		const opened = native().openPlace(root.fd, path, RESOLVE.inRoot | RESOLVE.noMagicLinks, false);
+		const opened = native().openIn(namespace, inside.root?.fd ?? -1, path);
 		if (opened.error < 0) throw openError(path, opened.error, "target");
 		fd = opened.fd;
 		const facts = native().mountFacts(fd);
 		if (typeof facts === "number" || facts[2] === 0n) throw openError(path, ERRNO.EINVAL, "statx");
-		const entry = readMountinfoOf(namespace, "ERR_USERNS_UNMOUNT", tried).find(
-			({ id }) => id === opened.mountId,
-		);
+		const mountId = Number(facts[0]);
+		const entries = readMountinfoOf(namespace, "ERR_USERNS_UNMOUNT", `cannot unmount ${show(path)}`);
+		const entry = entries.find(({ id }) => id === mountId);
 		if (!entry?.options.includes("idmapped")) throw notOurs(path, entry);
-		detach(fd, opened.mountId, () => recursive, namespace);
+		detach(fd, mountId, () => recursive, namespace);
 		return { path, kind: "idmapped mount" };
 	} finally {
 		if (fd >= 0) native().close(fd);
 		inside.root?.close();
 		inside.descriptor.close();
 	}
-}
-
-function rootOf(namespace: number, tried: string): Descriptor {
-	const root = native().mountRoot(namespace);
-	if (root.error < 0) throw kernelError("ERR_USERNS_UNMOUNT", tried, root);
-	return new Descriptor(root.fd, "root directory");
 }
 
 /**

@@ -36,13 +36,13 @@ export async function supports(path: string | number): Promise<MountSupport> {
 	const descriptor = new Descriptor(held.fd, "path");
 	const namespaces = new MapNamespaces(undefined);
 	try {
-		const place = placeOf(descriptor.fd, tried);
+		const { place, idmapped } = locate(descriptor.fd, tried);
 		const ns = await namespaces.fd(throwAway());
 		const outcome = await tryPart(descriptor.fd, { path: "", mountId: 0, mode: PART.map, ns });
 		if (outcome.step === "open_tree") return { ...place, ...notCopied(outcome, tried) };
 		if (outcome.error !== ERRNO.EPERM) return { ...place, ...judge(outcome, place.fsType) };
 		const again = await tryPart(descriptor.fd, { path: "", mountId: 0, mode: PART.remap, ns });
-		return { ...place, ...judgeMapped(again, place.idmapped) };
+		return { ...place, ...judgeMapped(again, idmapped) };
 	} finally {
 		namespaces.close();
 		descriptor.close();
@@ -58,24 +58,17 @@ function throwAway(): Mapping {
 }
 
 interface Located {
-	fsType: string;
-	mountPoint: string;
+	place: Pick<MountSupport, "fsType" | "mountPoint">;
+	idmapped: boolean;
 }
 
-/** The map flag is not for the answer. */
-function placeOf(fd: number, tried: string): Located & { readonly idmapped: boolean } {
+function locate(fd: number, tried: string): Located {
 	const facts = native().mountFacts(fd);
 	if (typeof facts === "number") throw mountError(tried, "", { error: facts, step: "statx" });
 	const id = Number(facts[0]);
 	const entry = readMountinfo("ERR_USERNS_READ_MOUNTS", tried).find((one) => one.id === id);
-	const located = {
-		fsType: entry?.fsType ?? "unknown",
-		mountPoint: entry?.mountPoint ?? "outside this mount namespace",
-	};
-	return Object.defineProperty(located, "idmapped", {
-		value: entry?.options.includes("idmapped") ?? false,
-		enumerable: false,
-	}) as Located & { idmapped: boolean };
+	const { fsType = "unknown", mountPoint = "outside this mount namespace" } = entry ?? {};
+	return { place: { fsType, mountPoint }, idmapped: entry?.options.includes("idmapped") ?? false };
 }
 
 type Verdict = Pick<MountSupport, "supported" | "reason" | "hint">;

@@ -46,7 +46,6 @@ export const PART = { keep: 0, map: 1, remap: 2, clear: 3 } as const;
 export interface NativeMounts {
 	/** Opens a path, from `fd` on unless that is −1, with RESOLVE_…: an O_PATH descriptor and its mount's number. */
 	openPlace(fd: number, path: string, resolve: number, later: true): Promise<Outcome>;
-	openPlace(fd: number, path: string, resolve: number, later: false): Outcome;
 	/** A detached tree (native/tree.h). Three numbers for each part: mount ID or 0, PART, namespace or −1. */
 	tree(
 		sourceFd: number,
@@ -90,8 +89,8 @@ export interface NativeMounts {
 	rootOf(pidfd: number): Outcome;
 	/** The mountinfo of a mount namespace, as seen from its root. */
 	mountTable(mountNs: number): Outcome;
-	/** The root directory of a mount namespace. */
-	mountRoot(mountNs: number): Outcome;
+	/** A path in a mount namespace, below a directory in it or, for −1, its root: an O_PATH descriptor. */
+	openIn(mountNs: number, root: number, path: string): Outcome;
 	/** The number that statmount(2) knows it by, or a negative errno. */
 	mountNamespaceId(fd: number): bigint | number;
 	/** [mount ID, unique mount ID or 0, 1 for the root of a mount], or a negative errno. */
