@@ -131,12 +131,17 @@ function openError(path: string, error: number, step: string | undefined): Usern
 			hint:
 				error === ERRNO.EINVAL
 					? "Nothing is mounted there: name the very place of the mount."
-					: error === ERRNO.ENOENT
-						? "There is no such path."
-						: undefined,
+					: openHints[error],
 		},
 	);
 }
+
+const openHints: Record<number, string> = {
+	[ERRNO.ENOENT]: "There is no such path.",
+	[ERRNO.ELOOP]: "A link on the path leads out of the container, or there are too many.",
+	[ERRNO.ETIMEDOUT]:
+		"A file system on the way did not answer within ten seconds: it may be served by the container itself.",
+};
 
 function kindOf(path: string, entry: MountEntry | undefined): Unmounted["kind"] {
 	if (entry?.options.includes("idmapped")) return "idmapped mount";

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { release } from "node:os";
 
 /** Looks for one thing that a test can need; answers why it is not there, or undefined when it is. */
@@ -14,12 +14,22 @@ const checks: Record<string, () => string | undefined> = {
 			? undefined
 			: "cannot become another user",
 	loop: () => (existsSync("/dev/loop-control") ? undefined : "no loop devices"),
+	fuse: () =>
+		readFileSync("/proc/filesystems", "utf8").includes("\tfuse\n") ? undefined : "this kernel has no fuse",
 };
 
 /** An ordinary user's IDs, without a name: nothing on the machine has to be changed for it. */
 export const OTHER_UID = 54321;
 
-export type Need = "linux" | "root" | "mounts" | "user" | "loop" | `tool:${string}` | `linux:${string}`;
+export type Need =
+	| "linux"
+	| "root"
+	| "mounts"
+	| "user"
+	| "loop"
+	| "fuse"
+	| `tool:${string}`
+	| `linux:${string}`;
 
 /** Whether this kernel is that old, such as "6.15"; by its number, since the tests ask whether what came with it works. */
 function olderThan(version: string): string | undefined {
