@@ -55,11 +55,13 @@ test(
 				assert.equal(late(), early);
 				const fine = await mountIdmapped({ ...options, target: "/data" });
 				await fine.unmount();
-				assert.throws(
-					() => unmount("/real/below", { into: container.pid }),
-					failure("ERR_USERNS_UNMOUNT", /ETIMEDOUT/),
-				);
-				assert.equal(late(), early);
+				if (process.env.USERNS_LONG === "1") {
+					assert.throws(
+						() => unmount("/real/below", { into: container.pid }),
+						failure("ERR_USERNS_UNMOUNT", /ETIMEDOUT/),
+					);
+					assert.equal(late(), early);
+				}
 				server.kill("SIGKILL");
 				if (server.exitCode === null && server.signalCode === null) await once(server, "close");
 			} finally {
