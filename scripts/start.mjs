@@ -1,6 +1,7 @@
 // The main job: from a clean clone to an ID-mapped mount of the project's own checkout, and nothing left behind.
 import { spawnSync } from "node:child_process";
 import {
+	chmodSync,
 	chownSync,
 	mkdirSync,
 	mkdtempSync,
@@ -108,6 +109,10 @@ async function withRoot(userns) {
 		await showCheckout(userns, folder);
 		await showWrite(userns, folder);
 		await showHandles(userns, "0:100000:1000,5000:200000:10", "5000:200000:10,0:100000:1000");
+		const work = join(folder, "work");
+		mkdirSync(work);
+		for (const place of [folder, work]) chmodSync(place, place === work ? 0o777 : 0o711);
+		await showPrograms(userns, "0:100000:65536", work, [0, 33]);
 	} finally {
 		// Only empty targets are left in it: had an unmount failed, its files would be somebody's.
 		if (!readFileSync("/proc/self/mountinfo", "utf8").includes(` ${folder}/`))
@@ -116,12 +121,58 @@ async function withRoot(userns) {
 	console.log("\nEverything is unmounted; nothing on disk was changed.");
 }
 
-/** Without privilege the kernel lets a process map its own uid and gid, and nothing else. */
+/** What a program says on its standard output, inside. */
+function ask(namespace, command, args, options) {
+	return new Promise((resolve, reject) => {
+		const child = namespace.spawn(command, args, { stdio: ["ignore", "pipe", "inherit"], ...options });
+		let said = "";
+		child.stdout.on("data", (chunk) => {
+			said += chunk;
+		});
+		child.on("error", reject);
+		child.on("close", () => resolve(said.trim()));
+	});
+}
+
+/** Programs inside: as whom they run there, and whose the files are that they make. */
+async function showPrograms({ UserNamespace }, mapping, folder, users) {
+	const namespace = await UserNamespace.create(mapping, { setgroups: "allow" });
+	console.log(`\nPrograms in a namespace with the mapping ${mapping}:`);
+	const rows = [["as", "id -u says", "a file of theirs belongs to, outside"]];
+	try {
+		for (const uid of users) {
+			const file = join(folder, `by-${uid}`);
+			const said = await ask(namespace, "sh", ["-c", 'id -u; touch "$1"', "sh", file], { uid, gid: uid });
+			rows.push([`uid ${uid}`, said, owner(file)]);
+		}
+		columns(rows);
+	} finally {
+		// Who is nobody to us can take his files away only from inside.
+		await ask(namespace, "sh", ["-c", `rm -f "$1"/by-*`, "sh", folder], {});
+		namespace.close();
+	}
+}
+
+/** Without privilege the kernel lets a process map its own uid and gid; newuidmap lets it map its subordinate IDs. */
 async function withoutRoot(userns) {
-	console.log("Without root: ID-mapped mounts cannot be shown; a namespace with your own IDs as root can.");
+	console.log("Left out without root: ID-mapped mounts. Run it as root to see them.");
 	const own = `u:0:${process.getuid()}:1,g:0:${process.getgid()}:1`;
 	const swapped = `g:0:${process.getgid()}:1,u:0:${process.getuid()}:1`;
 	await showHandles(userns, own, swapped);
+	const folder = mkdtempSync(join(tmpdir(), "userns-start-"));
+	chmodSync(folder, 0o777); // the subordinate IDs are others
+	try {
+		await showPrograms(userns, userns.Mapping.rootless(), folder, [0, 33]);
+	} catch (error) {
+		if (
+			!["ERR_USERNS_NO_SUBIDS", "ERR_USERNS_HELPER_MISSING", "ERR_USERNS_UNKNOWN_USER"].includes(error.code)
+		)
+			throw error;
+		console.log(`\nPrograms as several users are left out: ${error.message}`);
+		console.log(`hint: ${error.hint}`);
+	} finally {
+		rmSync(folder, { recursive: true });
+	}
 }
 
 function explain(error) {

@@ -32,7 +32,11 @@ function privateMounts() {
 export function runTests(folders) {
 	const prefix = privateMounts();
 	const env = { ...process.env, ...(prefix.length > 0 && { USERNS_PRIVATE_MOUNTS: "1" }) };
-	const [command, ...args] = [...prefix, process.execPath, "--test", ...testFiles(folders)];
+	const reporters = ["spec", new URL("./skipped.mjs", import.meta.url).href].flatMap((reporter) => [
+		`--test-reporter=${reporter}`,
+		"--test-reporter-destination=stdout",
+	]);
+	const [command, ...args] = [...prefix, process.execPath, "--test", ...reporters, ...testFiles(folders)];
 	run(command, args, { env });
 }
 

@@ -87,14 +87,29 @@ export class UsernsError extends Error {
 	}
 }
 
+/** What libuv's own table lacks, of what the calls of this package can answer; texts as strerror(3) has them. */
+const moreErrnos: Record<number, [name: string, text: string]> = {
+	[-8]: ["ENOEXEC", "exec format error"],
+	[-15]: ["ENOTBLK", "block device required"],
+	[-61]: ["ENODATA", "no data available"],
+	[-87]: ["EUSERS", "too many users"],
+	[-116]: ["ESTALE", "stale file handle"],
+	[-117]: ["EUCLEAN", "structure needs cleaning"],
+	[-122]: ["EDQUOT", "disk quota exceeded"],
+};
+
+function errnoEntry(errno: number): [name: string, text: string] | undefined {
+	return getSystemErrorMap().get(errno) ?? moreErrnos[errno];
+}
+
 /** The kernel's name for a negative errno: `errnoName(-1)` is `"EPERM"`. */
 export function errnoName(errno: number): string {
-	return getSystemErrorMap().get(errno)?.[0] ?? `errno ${-errno}`;
+	return errnoEntry(errno)?.[0] ?? `errno ${-errno}`;
 }
 
 /** Name and text of a negative errno, for messages: `EPERM (operation not permitted)`. */
 export function describeErrno(errno: number): string {
-	const entry = getSystemErrorMap().get(errno);
+	const entry = errnoEntry(errno);
 	return entry === undefined ? `errno ${-errno}` : `${entry[0]} (${entry[1]})`;
 }
 

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { type CreateOptions, pin, UserNamespace } from "../index.ts";
+import { AUTO_HELP, readMap } from "./map-argument.ts";
 import { MAP_HELP, mappingLines, print } from "./output.ts";
 
 interface Options extends CreateOptions {
@@ -14,12 +15,12 @@ export function define(command: Command): void {
 		.requiredOption("--at <path>", "a new file that keeps the namespace alive")
 		.option("--setgroups <word>", '"deny" or "allow" setgroups(2) inside (default: deny)')
 		.option("--json", "print the result as JSON")
-		.addHelpText("after", `${MAP_HELP}\nThe namespace stays until "userns umount PATH".`)
+		.addHelpText("after", `${MAP_HELP}\n${AUTO_HELP}\n\nThe namespace stays until "userns umount PATH".`)
 		.action(create);
 }
 
 async function create({ map, at, setgroups, json }: Options): Promise<void> {
-	const namespace = await UserNamespace.create(map, setgroups === undefined ? {} : { setgroups });
+	const namespace = await UserNamespace.create(readMap(map), setgroups === undefined ? {} : { setgroups });
 	try {
 		pin(namespace, at);
 		const mapping = await namespace.mapping();

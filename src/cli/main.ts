@@ -6,14 +6,22 @@ import { FAILED, isWrongUsage, printFailure, WRONG_USAGE } from "./output.ts";
 /** A command's file: imported only when its command is called, so that each starts as fast as it can. */
 export interface CommandModule {
 	define(command: Command): void;
+	/** The exit status for wrong usage, where it is not the one that all commands have. */
+	usageStatus?: number;
 }
 
-const commands: Record<string, { summary: string; load: () => Promise<CommandModule> }> = {
+interface Entry {
+	summary: string;
+	load: () => Promise<CommandModule>;
+}
+
+const commands: Record<string, Entry> = {
 	mount: { summary: "show files under other owners", load: () => import("./mount.ts") },
 	umount: { summary: "take such a mount, or a kept namespace, away", load: () => import("./umount.ts") },
 	mounts: { summary: "list ID-mapped mounts with their maps", load: () => import("./mounts.ts") },
 	supports: { summary: "tell whether files can be shown so", load: () => import("./supports.ts") },
 	create: { summary: "make a user namespace and keep it at a path", load: () => import("./create.ts") },
+	exec: { summary: "run a program in a user namespace", load: () => import("./exec.ts") },
 	map: { summary: "convert, combine, check and draw mappings", load: () => import("./map.ts") },
 	show: { summary: "show the mapping of a process or namespace", load: () => import("./show.ts") },
 };
@@ -22,6 +30,8 @@ function version(): string {
 	const text = readFileSync(new URL("../../../package.json", import.meta.url), "utf8");
 	return (JSON.parse(text) as { version: string }).version;
 }
+
+let loaded: CommandModule | undefined;
 
 async function main(args: readonly string[]): Promise<void> {
 	const program = new Command("userns")
@@ -45,7 +55,9 @@ async function main(args: readonly string[]): Promise<void> {
 			.command(name)
 			.summary(summary)
 			.description(`${summary[0]?.toUpperCase()}${summary.slice(1)}.`);
-		if (name === called) (await load()).define(command);
+		if (name !== called) continue;
+		loaded = await load();
+		loaded.define(command);
 	}
 	if (args.length === 0) {
 		program.outputHelp({ error: true });
@@ -60,7 +72,7 @@ try {
 	await main(args);
 } catch (error) {
 	if (error instanceof CommanderError) {
-		process.exitCode = error.exitCode === 0 ? 0 : WRONG_USAGE;
+		process.exitCode = error.exitCode === 0 ? 0 : (loaded?.usageStatus ?? WRONG_USAGE);
 	} else {
 		printFailure(error, args.includes("--json"));
 		process.exitCode = isWrongUsage(error) ? WRONG_USAGE : FAILED;

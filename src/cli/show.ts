@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { UserNamespace } from "../index.ts";
 import { mappingLines, print, table } from "./output.ts";
+import { openTarget } from "./target.ts";
 
 export function define(command: Command): void {
 	command
@@ -11,7 +11,7 @@ export function define(command: Command): void {
 }
 
 async function show(target: string, json: boolean | undefined): Promise<void> {
-	const namespace = UserNamespace.open(/^\d+$/.test(target) ? Number(target) : target);
+	const namespace = openTarget(target);
 	try {
 		const parent = namespace.parent();
 		const facts = {

@@ -1,12 +1,14 @@
 import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from "node:child_process";
 import { statSync } from "node:fs";
 import type { Readable } from "node:stream";
+import { fileURLToPath } from "node:url";
 import { isMainThread } from "node:worker_threads";
-import { UsernsError } from "../errors.ts";
+import { invalidArgument, show, UsernsError } from "../errors.ts";
 import { native, ownProgram } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { findProgram } from "../programs.ts";
 import { type EnterOptions, type Inside, inside, type Target } from "./inside.ts";
+import { refuseTraceable, restriction } from "./settings.ts";
 
 /** Options of `UserNamespace.spawn`: those of `child_process.spawn`, with IDs that count inside, and what to unshare. */
 export interface NamespaceSpawnOptions extends Omit<SpawnOptions, "uid" | "gid">, EnterOptions {}
@@ -109,8 +111,9 @@ export function spawnInside(
 	const { uid, gid, groups, unshare, shell, argv0, stdio, ...rest } = options;
 	const who = inside("UserNamespace.spawn", options, target);
 	const wanted = shellCommand(command, args, options);
-	const cwd = rest.cwd === undefined ? process.cwd() : pathOf(rest.cwd);
+	const cwd = pathOf(rest.cwd);
 	const program = locate(wanted, rest.env ?? process.env, cwd);
+	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", failed(command));
 	const list = stdioList(stdio);
 	const first = list.length;
 	const child = spawn(
@@ -126,8 +129,28 @@ export function spawnInside(
 	return child;
 }
 
-function pathOf(cwd: string | URL): string {
-	return typeof cwd === "string" ? cwd : decodeURIComponent(cwd.pathname);
+function pathOf(cwd: string | URL | undefined): string {
+	if (cwd === undefined) return process.cwd();
+	try {
+		return typeof cwd === "string" && !cwd.includes("\0") ? cwd : fileURLToPath(cwd);
+	} catch (cause) {
+		throw invalidArgument(
+			`UserNamespace.spawn: cwd must be a path or a file: URL, not ${show(cwd)}: ${(cause as Error).message}`,
+		);
+	}
+}
+
+/** The environment as execve(2) takes it. `spawn` leaves that to child_process, which checks in the same way. */
+function pairsOf(env: NodeJS.ProcessEnv): string[] {
+	if (typeof env !== "object" || env === null) {
+		throw invalidArgument(`UserNamespace.exec: env must be an object, not ${show(env)}`);
+	}
+	return Object.entries(env).flatMap(([name, value]) => {
+		if (value === undefined) return [];
+		const pair = `${name}=${value}`;
+		if (!pair.includes("\0")) return [pair];
+		throw invalidArgument(`UserNamespace.exec: the variable ${show(name)} of env has a NUL in it`);
+	});
 }
 
 /** The pipe ends without a word when the program is executed. What comes before is the step that failed. */
@@ -147,7 +170,7 @@ function listen(child: ChildProcess, control: Readable, shown: string): void {
 
 function enterError(shown: string, outcome: { step: string; error: number }): UsernsError {
 	return kernelError("ERR_USERNS_SPAWN", failed(shown), outcome, {
-		hint: hints[outcome.step]?.[outcome.error],
+		hint: restriction(outcome.step, outcome.error) ?? hints[outcome.step]?.[outcome.error],
 	});
 }
 
@@ -190,11 +213,10 @@ export function execInside(
 		});
 	}
 	const env = options.env ?? process.env;
+	const pairs = pairsOf(env);
 	const who = inside("UserNamespace.exec", options, target);
 	const program = locate(wanted, env, process.cwd());
-	const pairs = Object.entries(env).flatMap(([name, value]) =>
-		value === undefined ? [] : [`${name}=${value}`],
-	);
+	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", failed(command));
 	const error = native().execute(
 		ownProgram("userns-enter"),
 		["userns-enter", ...plan(3, held, undefined, target, who, program, wanted.argv)],

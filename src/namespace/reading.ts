@@ -58,8 +58,10 @@ const openHints: Record<number, string> = {
 	[ERRNO.EINVAL]: "That number is a thread, not a process: give the pid of its process.",
 };
 
+export const READING = "cannot read the mapping of the user namespace";
+
 export function readError(outcome: Outcome): UsernsError {
-	return kernelError("ERR_USERNS_READ_MAPPING", "cannot read the mapping of the user namespace", outcome, {
+	return kernelError("ERR_USERNS_READ_MAPPING", READING, outcome, {
 		hint: outcome.step === "join" || outcome.step === "execute" ? joinHints[outcome.error] : undefined,
 	});
 }

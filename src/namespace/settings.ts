@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { UsernsError, type UsernsErrorCode } from "../errors.ts";
 import { ERRNO } from "../native/steps.ts";
 
 /** The settings of a machine that keep ordinary users from making user namespaces, and which answers they cause. */
@@ -14,7 +15,10 @@ const settings: { file: string; forbids: string; steps: readonly string[]; hint:
 		// Ubuntu since 23.10: without a profile that says so, clone() is refused, or there are no capabilities inside.
 		file: "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
 		forbids: "1",
-		steps: ["clone", "proc", "uid_map", "setgroups", "gid_map", "newuidmap", "newgidmap"],
+		steps: [
+			...["clone", "proc", "uid_map", "setgroups", "gid_map", "newuidmap", "newgidmap"],
+			...["enter setns", "enter unshare", "enter mount"],
+		],
 		hint: 'let root add a profile with the rule "userns," for this program to /etc/apparmor.d/, or write 0 to that file',
 	},
 ];
@@ -46,4 +50,19 @@ export function limitHint(): string {
 	const most = read(LIMIT);
 	const now = most === undefined ? "See" : `${LIMIT} says ${most}: raise`;
 	return `${now} ${most === undefined ? LIMIT : "it"}, or close namespaces that are not used any more; or they are nested more than 32 deep already.`;
+}
+
+const DUMPABLE = "/proc/sys/fs/suid_dumpable";
+
+/**
+ * Before a process of ours joins a namespace. It is not dumpable, so that nobody inside can trace it, but each change
+ * of its IDs makes it what this setting says (commit_creds() in kernel/cred.c): with 1, measured, an attacker inside
+ * gets hold of it while it still has IDs of the host's. Only a few machines for debugging have that.
+ */
+export function refuseTraceable(code: UsernsErrorCode, tried: string): void {
+	if (read(DUMPABLE) !== "1") return;
+	throw new UsernsError(code, `${tried}: on this machine whoever lives in it could trace who joins it`, {
+		step: "making sure that the joining process cannot be traced",
+		hint: `${DUMPABLE} says 1, which proc_sys_fs(5) calls insecure: let root write 0 or 2 to it.`,
+	});
 }

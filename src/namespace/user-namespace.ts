@@ -9,7 +9,8 @@ import { createDescriptor, createDescriptorSync } from "./create.ts";
 import { execInside, type NamespaceExecOptions, type NamespaceSpawnOptions, spawnInside } from "./enter.ts";
 import { checkArguments, EXEC_OPTIONS, SPAWN_OPTIONS } from "./inside.ts";
 import { type CreateOptions, checkCreate } from "./options.ts";
-import { isComplete, type Known, knownFrom, openError, parseMaps, readError } from "./reading.ts";
+import { isComplete, type Known, knownFrom, openError, parseMaps, READING, readError } from "./reading.ts";
+import { refuseTraceable } from "./settings.ts";
 
 const WHAT = "UserNamespace";
 
@@ -245,6 +246,7 @@ export class UserNamespace implements Disposable {
 	async #read(): Promise<Known> {
 		const fd = this.fd;
 		if (this.#known !== undefined) return this.#known;
+		refuseTraceable("ERR_USERNS_READ_MAPPING", READING);
 		// The work in the thread pool needs a descriptor that nobody closes meanwhile: its number may be another's then.
 		const held = native().duplicate(fd);
 		if (held.error < 0) throw readError(held);
@@ -257,7 +259,9 @@ export class UserNamespace implements Disposable {
 
 	#readSync(): Known {
 		const fd = this.fd;
-		return this.#known ?? this.#learn(native().readMaps(fd, ownProgram("userns-join"), false));
+		if (this.#known !== undefined) return this.#known;
+		refuseTraceable("ERR_USERNS_READ_MAPPING", READING);
+		return this.#learn(native().readMaps(fd, ownProgram("userns-join"), false));
 	}
 
 	#learn(outcome: Outcome): Known {

@@ -2,12 +2,14 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { existsSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { packageForAll, root, userns } from "../support/child.ts";
+import { packageForAll, root, type ScriptResult, userns } from "../support/child.ts";
 import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
+import { OTHER_UID } from "../support/needs.ts";
+import { askOrdinary } from "../support/ordinary.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts"] as const;
-const COMMANDS = ["mount", "umount", "create", "show"];
+const COMMANDS = ["mount", "umount", "create", "exec", "show"];
 
 test("help: exit status 0, every line within 80 columns, every command named", () => {
 	const all = userns("--help");
@@ -159,20 +161,38 @@ test("the main job shows owners, one namespace for two spellings, and leaves not
 	assert.match(stdout, /note\.txt +1000:1000 +0:0/);
 	assert.match(stdout, /the same namespace: yes/);
 	assert.match(stdout, /processes left behind: none/);
+	assert.match(stdout, /uid 0 +0 +100000:100000\n +uid 33 +33 +100033:100033/);
 	for (const line of stdout.split("\n")) assert.ok(line.length <= 80, line);
 });
 
 test("the main job as an ordinary user says what it leaves out and does the rest", {
+	needs: ["linux", "ordinary"],
+}, () => {
+	const { status, stdout, stderr, uid } = askOrdinary<ScriptResult & { uid: number }>(`
+		import { spawnSync } from "node:child_process";
+		import { fileURLToPath } from "node:url";
+		const start = fileURLToPath(new URL("../../scripts/start.mjs", USERNS));
+		const { status, stdout, stderr } = spawnSync(process.execPath, [start, "--in-mount-namespace"], { encoding: "utf8" });
+		console.log(JSON.stringify({ status, stdout, stderr, uid: process.getuid() }));`);
+	assert.equal(stderr, "");
+	assert.equal(status, 0);
+	assert.match(stdout, /^Left out without root: ID-mapped mounts\./);
+	assert.match(stdout, /the same namespace: yes/);
+	assert.match(stdout, /processes left behind: none/);
+	assert.match(stdout, new RegExp(`uid 0 +0 +${uid}:`));
+	assert.match(stdout, /uid 33 +33 +\d+:\d+/);
+});
+
+test("the main job as a user without subordinate IDs says what that leaves out, and what to do", {
 	needs: ["linux", "root", "user"],
 }, () => {
 	const { status, stdout, stderr } = spawnSync(
 		process.execPath,
 		[join(packageForAll(), "scripts/start.mjs"), "--in-mount-namespace"],
-		{ encoding: "utf8", uid: 54321, gid: 54321, cwd: "/" },
+		{ encoding: "utf8", uid: OTHER_UID, gid: OTHER_UID, cwd: "/" },
 	);
 	assert.equal(stderr, "");
 	assert.equal(status, 0);
-	assert.match(stdout, /^Without root: ID-mapped mounts cannot be shown/);
 	assert.match(stdout, /the same namespace: yes/);
-	assert.match(stdout, /processes left behind: none/);
+	assert.match(stdout, /Programs as several users are left out: .*\nhint: .*\/etc\/subuid/);
 });

@@ -14,7 +14,7 @@ import { test } from "../support/test.ts";
 test(
 	"a file system of the container that never answers is given up on, and nothing is left",
 	{
-		needs: ["linux", "root", "mounts", "tool:cc", "tool:unshare", "tool:nsenter", "fuse"],
+		needs: ["linux", "root", "mounts", "tool:cc", "tool:unshare", "tool:nsenter", "fs:fuse"],
 	},
 	() =>
 		withTmpfs(async (folder) => {

@@ -6,9 +6,10 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { packageForAll, runScript } from "../support/child.ts";
+import { host, hosted } from "../support/ids.ts";
 import { test } from "../support/test.ts";
 
-const needs = ["linux", "root"] as const;
+const needs = ["linux", "ids"] as const;
 
 function worker(body: string): Worker {
 	const index = join(packageForAll(), "dist/src/index.js");
@@ -21,7 +22,7 @@ test("several worker threads create at once, each with its own handles", { needs
 	const workers = Array.from({ length: 4 }, (_, i) =>
 		worker(`const handles = new userns.Handles(); const ids = [];
 			for (let n = 0; n < 25; n++) {
-				const map = "0:" + (100000 + n) + ":1";
+				const map = "0:" + (${host(100000)} + n) + ":1";
 				const [a, b] = await Promise.all([handles.get(map), handles.get(map)]);
 				const c = userns.UserNamespace.createSync(map);
 				if (!a.equals(b) || a.equals(c)) throw new Error("mixed up");
@@ -46,7 +47,7 @@ test("a worker that is terminated in the middle leaves no descriptor and no proc
 	for (const delay of [0, 1, 2, 5, 10]) {
 		const each = worker(`parentPort.postMessage("started"); const handles = new userns.Handles();
 			const held = [];
-			for (let n = 0; ; n++) held.push(await Promise.all([handles.get("0:" + (n + 1) + ":1"), userns.UserNamespace.create("0:1:1")]));`);
+			for (let n = 0; ; n++) held.push(await Promise.all([handles.get("0:" + (${host(1)} + n) + ":1"), userns.UserNamespace.create("${hosted("0:1:1")}")]));`);
 		await once(each, "message");
 		await sleep(delay);
 		await each.terminate();
@@ -54,7 +55,7 @@ test("a worker that is terminated in the middle leaves no descriptor and no proc
 });
 
 test("a worker that is terminated while it reads back and mounts leaves nothing either", {
-	needs: [...needs, "mounts"],
+	needs: ["linux", "root", "mounts"],
 }, async () => {
 	for (const delay of [0, 1, 3, 8]) {
 		const each =
@@ -71,7 +72,7 @@ test("a worker that is terminated while it reads back and mounts leaves nothing 
 
 test("what a worker still holds when it ends is closed", { needs }, async () => {
 	const each = worker(
-		`globalThis.held = await new userns.Handles().get("0:1:1"); parentPort.postMessage(held.fd);`,
+		`globalThis.held = await new userns.Handles().get("${hosted("0:1:1")}"); parentPort.postMessage(held.fd);`,
 	);
 	const exit = once(each, "exit");
 	const [fd] = (await once(each, "message")) as [number];
@@ -96,7 +97,7 @@ test("a process that is killed while it creates leaves no creation process", { n
 	for (let round = 0; round < 10; round++) {
 		const word = `marker-${process.pid}-${round}`;
 		const code = `const u = await import(${JSON.stringify(index)}); console.log("ready");
-			for (;;) { u.UserNamespace.createSync("0:1:1").close(); }`;
+			for (;;) { u.UserNamespace.createSync("${hosted("0:1:1")}").close(); }`;
 		const child = spawn(process.execPath, ["--input-type=module", "-e", code, word], {
 			stdio: ["ignore", "pipe", "inherit"],
 		});
@@ -113,7 +114,7 @@ test("a process that is killed while it creates leaves no creation process", { n
 test("a forgotten namespace is closed by the garbage collector, with a warning", { needs }, () => {
 	const { status, stdout, stderr } = runScript(
 		`import fs from "node:fs";
-		let fd = userns.UserNamespace.createSync("0:1:1").fd;
+		let fd = userns.UserNamespace.createSync("${hosted("0:1:1")}").fd;
 		const before = fs.readlinkSync("/proc/self/fd/" + fd);
 		for (let i = 0; i < 100 && fs.existsSync("/proc/self/fd/" + fd); i++) { gc(); await new Promise((r) => setTimeout(r, 10)); }
 		let after = "closed"; try { after = fs.readlinkSync("/proc/self/fd/" + fd); } catch {}
@@ -130,8 +131,8 @@ test("a forgotten namespace is closed by the garbage collector, with a warning",
 
 test("what was closed, released or handed on gives no warning", { needs }, () => {
 	const { stderr } = runScript(
-		`(() => { const h = new userns.Handles(); h.getSync("0:1:1").close(); h.release();
-			const a = userns.UserNamespace.createSync("0:1:1"); a.dup().close(); a.close(); })();
+		`(() => { const h = new userns.Handles(); h.getSync("${hosted("0:1:1")}").close(); h.release();
+			const a = userns.UserNamespace.createSync("${hosted("0:1:1")}"); a.dup().close(); a.close(); })();
 		for (let i = 0; i < 20; i++) { gc(); await new Promise((r) => setTimeout(r, 5)); }`,
 		{ nodeFlags: ["--expose-gc"] },
 	);
@@ -141,11 +142,13 @@ test("what was closed, released or handed on gives no warning", { needs }, () =>
 test("many creations, good and bad, leave no descriptor and no child", { needs }, async () => {
 	const { Handles } = await import("../../src/index.ts");
 	const handles = new Handles();
-	const good = Array.from({ length: 60 }, (_, i) => handles.get(`0:${i + 1}:1`));
-	const bad = Array.from({ length: 60 }, (_, i) => handles.get(`0:${i}:0`).catch(() => undefined));
+	const good = Array.from({ length: 60 }, (_, i) => handles.get(`0:${host(i + 1)}:1`));
+	const bad = Array.from({ length: 60 }, (_, i) => handles.get(`0:${host(i)}:0`).catch(() => undefined));
 	const aborted = Array.from({ length: 60 }, (_, i) => {
 		const controller = new AbortController();
-		const promise = handles.get(`0:${i + 1000}:1`, { signal: controller.signal }).catch(() => undefined);
+		const promise = handles
+			.get(`0:${host(i + 1000)}:1`, { signal: controller.signal })
+			.catch(() => undefined);
 		setTimeout(() => controller.abort(), i % 5);
 		return promise;
 	});

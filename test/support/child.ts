@@ -2,7 +2,7 @@ import { type SpawnSyncOptions, spawnSync } from "node:child_process";
 import { chmodSync, cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 /** The project's folder, from dist/test/support. */
 export const root: string = fileURLToPath(new URL("../../..", import.meta.url));
@@ -14,7 +14,7 @@ export function packageForAll(): string {
 	if (copy !== undefined) return copy;
 	const folder = mkdtempSync(join(tmpdir(), "userns-package-"));
 	chmodSync(folder, 0o755);
-	for (const part of ["package.json", "scripts", "dist/src", "build"]) {
+	for (const part of ["package.json", "scripts", "dist/src", "build", "node_modules/commander"]) {
 		cpSync(join(root, part), join(folder, part), { recursive: true });
 	}
 	process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
@@ -36,12 +36,13 @@ export interface ScriptResult {
 }
 
 /**
- * Runs a module in a process of its own, where it finds the package as `userns` and prints its findings as JSON.
+ * Runs a module in a process of its own, where it finds the package as `userns`, at the URL `USERNS`, and prints its
+ * findings as JSON.
  */
 export function runScript(body: string, options: ScriptOptions = {}): ScriptResult {
 	const { prefix = [], nodeFlags = [], env = {}, ...rest } = options;
 	const index = join(packageForAll(), "dist/src/index.js");
-	const code = `const userns = await import(${JSON.stringify(index)});\n${body}`;
+	const code = `const USERNS = ${JSON.stringify(pathToFileURL(index))};\nconst userns = await import(USERNS);\n${body}`;
 	const [command = process.execPath, ...args] = [
 		...prefix,
 		process.execPath,

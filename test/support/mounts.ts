@@ -38,12 +38,19 @@ export function mkdirs(folder: string, ...names: string[]): string[] {
 	});
 }
 
+/** The kernel writes blanks and backslashes of a path as three octal digits. */
+export function unescapeOctal(text: string): string {
+	return text.replace(/\\([0-7]{3})/g, (_, digits: string) =>
+		String.fromCharCode(Number.parseInt(digits, 8)),
+	);
+}
+
 /** The fields of the topmost mount at a path in /proc/self/mountinfo, or undefined. */
 export function mountAt(
 	path: string,
 ): { id: number; options: string[]; optional: string[]; type: string } | undefined {
 	const lines = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
-	const line = lines.filter((text) => text.split(" ")[4] === path).at(-1);
+	const line = lines.filter((text) => unescapeOctal(text.split(" ")[4] ?? "") === path).at(-1);
 	if (line === undefined) return undefined;
 	const [left = "", right = ""] = line.split(" - ");
 	const fields = left.split(" ");

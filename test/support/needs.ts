@@ -1,6 +1,8 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { release } from "node:os";
+import { noHostIds } from "./ids.ts";
+import { noOrdinaryUser } from "./ordinary.ts";
 
 /** Looks for one thing that a test can need; answers why it is not there, or undefined when it is. */
 const checks: Record<string, () => string | undefined> = {
@@ -13,9 +15,19 @@ const checks: Record<string, () => string | undefined> = {
 		spawnSync("true", { uid: OTHER_UID, gid: OTHER_UID }).status === 0
 			? undefined
 			: "cannot become another user",
+	/** The host IDs of the tests: root has them, and an ordinary user with newuidmap and a wide range. */
+	ids: () => noHostIds ?? (process.geteuid?.() === 0 ? undefined : noOrdinaryUser()),
+	/** An ordinary user with subordinate IDs: who runs the tests, or one that root makes. */
+	ordinary: noOrdinaryUser,
+	/** A program for root file systems without a C library in them. */
+	busybox: () => {
+		const path = spawnSync("sh", ["-c", "command -v busybox"], { encoding: "utf8" }).stdout.trim();
+		if (path === "") return "busybox is not installed";
+		// The dynamic loader's path, in the first pages of a program that needs one.
+		const isDynamic = readFileSync(path).subarray(0, 8192).includes("/ld-");
+		return isDynamic ? "busybox is linked dynamically (Debian has busybox-static)" : undefined;
+	},
 	loop: () => (existsSync("/dev/loop-control") ? undefined : "no loop devices"),
-	fuse: () =>
-		readFileSync("/proc/filesystems", "utf8").includes("\tfuse\n") ? undefined : "this kernel has no fuse",
 };
 
 /** An ordinary user's IDs, without a name: nothing on the machine has to be changed for it. */
@@ -26,9 +38,12 @@ export type Need =
 	| "root"
 	| "mounts"
 	| "user"
+	| "ids"
+	| "ordinary"
 	| "loop"
-	| "fuse"
+	| "busybox"
 	| `tool:${string}`
+	| `fs:${string}`
 	| `linux:${string}`;
 
 /** Whether this kernel is that old, such as "6.15"; by its number, since the tests ask whether what came with it works. */
@@ -39,6 +54,20 @@ function olderThan(version: string): string | undefined {
 	return old ? `this is Linux ${release()}, and ${version} is needed` : undefined;
 }
 
+function isKnown(fileSystem: string): boolean {
+	return readFileSync("/proc/filesystems", "utf8")
+		.split("\n")
+		.some((line) => line.split("\t")[1] === fileSystem);
+}
+
+/** Whether the kernel knows a file system; asked to load the module when it does not. */
+function missingFileSystem(name: string): string | undefined {
+	if (process.platform !== "linux") return "this is not Linux";
+	if (!isKnown(name)) spawnSync("modprobe", ["--quiet", name], { stdio: "ignore" });
+	if (!isKnown(name)) return `the kernel has no ${name}, and modprobe brought none`;
+	return name === "fuse" && !existsSync("/dev/fuse") ? "there is no /dev/fuse" : undefined;
+}
+
 function missing(need: Need): string | undefined {
 	if (need.startsWith("tool:")) {
 		const tool = need.slice("tool:".length);
@@ -46,9 +75,15 @@ function missing(need: Need): string | undefined {
 		return found ? undefined : `${tool} is not installed`;
 	}
 	if (need.startsWith("linux:")) return olderThan(need.slice("linux:".length));
+	if (need.startsWith("fs:")) return missingFileSystem(need.slice("fs:".length));
 	const check = checks[need];
 	if (check === undefined) throw new Error(`no check for the need ${need}`);
 	return check();
+}
+
+/** Whether CI said that it has this: a list in USERNS_PROMISED. */
+export function isPromised(need: Need): boolean {
+	return process.env.USERNS_PROMISED?.split(" ").includes(need) ?? false;
 }
 
 const answers = new Map<Need, string | undefined>();
@@ -58,12 +93,11 @@ const answers = new Map<Need, string | undefined>();
  * separated by spaces), a test that would skip for want of it fails instead.
  */
 export function reasonToSkip(needs: readonly Need[]): string | undefined {
-	const promised = process.env.USERNS_PROMISED?.split(" ") ?? [];
 	for (const need of needs) {
 		if (!answers.has(need)) answers.set(need, missing(need));
 		const reason = answers.get(need);
 		if (reason === undefined) continue;
-		if (promised.includes(need)) throw new Error(`${need} was promised, but: ${reason}`);
+		if (isPromised(need)) throw new Error(`${need} was promised, but: ${reason}`);
 		return reason;
 	}
 	return undefined;

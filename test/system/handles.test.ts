@@ -6,9 +6,10 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Handles, UserNamespace, UsernsError } from "../../src/index.ts";
 import { ask } from "../support/child.ts";
+import { host, hosted } from "../support/ids.ts";
 import { test } from "../support/test.ts";
 
-const needs = ["linux", "root"] as const;
+const needs = ["linux", "ids"] as const;
 const O_CLOEXEC = 0o2000000;
 
 function isCloexec(fd: number): boolean {
@@ -20,7 +21,7 @@ test("200 simultaneous gets make one namespace and 200 descriptors, all usable a
 	needs,
 }, async () => {
 	const handles = new Handles();
-	const got = await Promise.all(Array.from({ length: 200 }, () => handles.get("0:100000:65536")));
+	const got = await Promise.all(Array.from({ length: 200 }, () => handles.get(hosted("0:100000:65536"))));
 	assert.equal(new Set(got.map((ns) => statSync(`/proc/self/fd/${ns.fd}`).ino)).size, 1);
 	assert.equal(new Set(got.map((ns) => ns.fd)).size, 200);
 	assert.ok(got.every((ns) => isCloexec(ns.fd)));
@@ -30,11 +31,15 @@ test("200 simultaneous gets make one namespace and 200 descriptors, all usable a
 	for (const ns of got) assert.match(readlinkSync(`/proc/self/fd/${ns.fd}`), /^user:\[\d+\]$/);
 	const last = got.pop() as UserNamespace;
 	for (const ns of got) ns.close();
-	const map = spawnSync("nsenter", ["--user=/proc/self/fd/3", "cat", "/proc/self/uid_map"], {
-		stdio: ["ignore", "pipe", "inherit", last.fd],
-		encoding: "utf8",
-	});
-	assert.equal(map.stdout.trim().split(/\s+/).join(" "), "0 100000 65536");
+	const map = spawnSync(
+		"nsenter",
+		["--user=/proc/self/fd/3", "--preserve-credentials", "cat", "/proc/self/uid_map"],
+		{
+			stdio: ["ignore", "pipe", "inherit", last.fd],
+			encoding: "utf8",
+		},
+	);
+	assert.equal(map.stdout.trim().split(/\s+/).join(":"), hosted("0:100000:65536"));
 	last.close();
 });
 
@@ -43,22 +48,22 @@ test("equal mappings share a namespace whatever their order and split; others do
 }, async () => {
 	const handles = new Handles();
 	const same = [
-		await handles.get("0:100000:1000,5000:200000:10"),
-		await handles.get("5000:200000:10,0:100000:400,400:100400:600"),
+		await handles.get(hosted("0:100000:1000,5000:200000:10")),
+		await handles.get(hosted("5000:200000:10,0:100000:400,400:100400:600")),
 		handles.getSync({
 			uidMappings: [
-				{ containerID: 5000, hostID: 200000, size: 10 },
-				{ containerID: 0, hostID: 100000, size: 1000 },
+				{ containerID: 5000, hostID: host(200000), size: 10 },
+				{ containerID: 0, hostID: host(100000), size: 1000 },
 			],
 			gidMappings: [
-				{ containerID: 0, hostID: 100000, size: 1000 },
-				{ containerID: 5000, hostID: 200000, size: 10 },
+				{ containerID: 0, hostID: host(100000), size: 1000 },
+				{ containerID: 5000, hostID: host(200000), size: 10 },
 			],
 		}),
 	];
 	const others = [
-		await handles.get("0:100000:1001,5000:200000:10"),
-		await handles.get("0:100000:1000,5000:200000:10", { setgroups: "allow" }),
+		await handles.get(hosted("0:100000:1001,5000:200000:10")),
+		await handles.get(hosted("0:100000:1000,5000:200000:10"), { setgroups: "allow" }),
 	];
 	assert.equal(new Set(same.map((ns) => ns.inode)).size, 1);
 	assert.equal(new Set([...same, ...others].map((ns) => ns.inode)).size, 3);
@@ -70,10 +75,10 @@ test("equal mappings share a namespace whatever their order and split; others do
 
 test("one Handles is good again after release", { needs }, async () => {
 	const handles = new Handles();
-	const before = await handles.get("0:1:1");
+	const before = await handles.get(hosted("0:1:1"));
 	handles.release();
 	handles.release();
-	const after = await handles.get("0:1:1");
+	const after = await handles.get(hosted("0:1:1"));
 	assert.notEqual(after.inode, before.inode); // before is still held, so its number cannot have been given again
 	assert.equal(handles.size, 1);
 	before.close();
@@ -83,9 +88,9 @@ test("one Handles is good again after release", { needs }, async () => {
 
 test("what is being made at a release reaches its callers and is not kept", { needs }, async () => {
 	const handles = new Handles();
-	const pending = [handles.get("0:1:1"), handles.get("0:1:1")];
+	const pending = [handles.get(hosted("0:1:1")), handles.get(hosted("0:1:1"))];
 	handles.release();
-	const later = handles.get("0:1:1");
+	const later = handles.get(hosted("0:1:1"));
 	const [a, b] = (await Promise.all(pending)) as [UserNamespace, UserNamespace];
 	const c = await later;
 	assert.ok(a.equals(b));
@@ -97,8 +102,8 @@ test("what is being made at a release reaches its callers and is not kept", { ne
 
 test("a getSync beside a get under way leaves one namespace, which both have", { needs }, async () => {
 	const handles = new Handles();
-	const pending = handles.get("0:1:1");
-	const now = handles.getSync("0:1:1");
+	const pending = handles.get(hosted("0:1:1"));
+	const now = handles.getSync(hosted("0:1:1"));
 	const then = await pending;
 	assert.ok(now.equals(then));
 	assert.equal(handles.size, 1);
@@ -112,8 +117,8 @@ test("an aborted get rejects with AbortError at once and leaks nothing; others k
 }, async () => {
 	const handles = new Handles();
 	const controller = new AbortController();
-	const aborted = handles.get("0:1:1", { signal: controller.signal });
-	const kept = handles.get("0:1:1");
+	const aborted = handles.get(hosted("0:1:1"), { signal: controller.signal });
+	const kept = handles.get(hosted("0:1:1"));
 	controller.abort(new Error("enough"));
 	await assert.rejects(aborted, (error: Error & { code?: string }) => {
 		assert.equal(error.name, "AbortError");
@@ -126,18 +131,18 @@ test("an aborted get rejects with AbortError at once and leaks nothing; others k
 	ns.close();
 	handles.release();
 
-	await assert.rejects(handles.get("0:1:1", { signal: AbortSignal.abort() }), { name: "AbortError" });
+	await assert.rejects(handles.get(hosted("0:1:1"), { signal: AbortSignal.abort() }), { name: "AbortError" });
 	assert.equal(handles.size, 0);
 
 	const alone = new AbortController();
-	const nobody = handles.get("0:2:1", { signal: alone.signal });
+	const nobody = handles.get(hosted("0:2:1"), { signal: alone.signal });
 	alone.abort();
 	await assert.rejects(nobody, { name: "AbortError" });
 	await sleep(50); // the leak check around this test sees what the creation might have left
 	assert.equal(handles.size, 0);
 
 	const direct = new AbortController();
-	const created = UserNamespace.create("0:2:1", { signal: direct.signal });
+	const created = UserNamespace.create(hosted("0:2:1"), { signal: direct.signal });
 	direct.abort();
 	await assert.rejects(created, { name: "AbortError" });
 	await sleep(50);
@@ -182,7 +187,7 @@ test("the event loop turns while a get waits for a thread that somebody else hol
 		const handles = new userns.Handles();
 		const blocked = fs.promises.readFile(${JSON.stringify(fifo)});
 		let settled = false, turns = 0;
-		const got = handles.get("0:1:1").then((ns) => { settled = true; return ns; });
+		const got = handles.get("${hosted("0:1:1")}").then((ns) => { settled = true; return ns; });
 		for (; turns < 100; turns++) await new Promise((next) => setImmediate(next));
 		const before = settled;
 		const writer = fs.openSync(${JSON.stringify(fifo)}, "r+");
@@ -206,7 +211,7 @@ test("options with a mistake are refused before anything is made", async () => {
 		["allow", /must be an object/],
 	];
 	for (const [options, message] of wrong) {
-		await assert.rejects(handles.get("0:1:1", options as object), (error: UsernsError) => {
+		await assert.rejects(handles.get(hosted("0:1:1"), options as object), (error: UsernsError) => {
 			assert.ok(error instanceof UsernsError);
 			assert.equal(error.code, "ERR_USERNS_INVALID_ARGUMENT");
 			assert.match(error.message, message);

@@ -15,9 +15,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { UserNamespace, UsernsError } from "../../src/index.ts";
 import { ask } from "../support/child.ts";
+import { hosted } from "../support/ids.ts";
 import { test } from "../support/test.ts";
 
-const needs = ["linux", "root"] as const;
+const needs = ["linux", "ids"] as const;
 
 function code(expected: string, message?: RegExp): (error: unknown) => boolean {
 	return (error) => {
@@ -43,7 +44,7 @@ async function unshared(): Promise<{ pid: number; end: () => Promise<void> }> {
 }
 
 test("opens the namespace of a process by its pid, with its mapping", {
-	needs: [...needs, "tool:unshare"],
+	needs: ["linux", "root", "tool:unshare"],
 }, async () => {
 	const { pid, end } = await unshared();
 	writeFileSync(`/proc/${pid}/uid_map`, "0 100000 5");
@@ -62,7 +63,7 @@ test("opens the namespace of a process by its pid, with its mapping", {
 });
 
 test("a mapping that is written after the namespace was opened is seen", {
-	needs: [...needs, "tool:unshare"],
+	needs: ["linux", "root", "tool:unshare"],
 }, async () => {
 	const { pid, end } = await unshared();
 	const ns = UserNamespace.open(pid);
@@ -88,33 +89,33 @@ test("its own namespace has a mapping too, and no parent to be seen", { needs },
 });
 
 test("inode, id, owner and parent are the kernel's", { needs }, () => {
-	const ns = UserNamespace.createSync("0:100000:65536");
+	const ns = UserNamespace.createSync(hosted("0:100000:65536"));
 	const st = statSync(`/proc/self/fd/${ns.fd}`);
 	assert.equal(ns.inode, st.ino);
 	assert.equal(ns.ownerUid(), process.geteuid?.());
 	const parent = ns.parent() as UserNamespace;
 	assert.equal(parent.inode, statSync("/proc/self/ns/user").ino);
-	const another = UserNamespace.createSync("0:100000:65536");
+	const another = UserNamespace.createSync(hosted("0:100000:65536"));
 	if (ns.id !== undefined) assert.ok((another.id as bigint) > ns.id);
 	assert.ok(!another.equals(ns));
 	for (const each of [ns, parent, another]) each.close();
 });
 
 test("a dup lives and dies on its own", { needs }, async () => {
-	const ns = UserNamespace.createSync("0:100000:65536");
+	const ns = UserNamespace.createSync(hosted("0:100000:65536"));
 	const dup = ns.dup();
 	assert.notEqual(dup.fd, ns.fd);
 	assert.ok(dup.equals(ns));
 	ns.close();
-	assert.equal((await dup.mapping()).id, "0:100000:65536");
+	assert.equal((await dup.mapping()).id, hosted("0:100000:65536"));
 	dup.close();
 });
 
 test("a closed namespace throws ERR_USERNS_CLOSED at every use, and closing twice is harmless", {
 	needs,
 }, async () => {
-	const ns = UserNamespace.createSync("0:100000:65536");
-	const other = UserNamespace.createSync("0:100000:65536");
+	const ns = UserNamespace.createSync(hosted("0:100000:65536"));
+	const other = UserNamespace.createSync(hosted("0:100000:65536"));
 	const fd = ns.fd;
 	ns.close();
 	// The kernel gives the lowest free number, so sooner or later the one that was just closed.
@@ -173,7 +174,7 @@ test("a target with a mistake is refused before the kernel is asked", () => {
 });
 
 test("a bare namespace of somebody else's cannot be read back by an ordinary user", {
-	needs: [...needs, "user"],
+	needs: ["linux", "root", "user"],
 }, () => {
 	const ns = UserNamespace.createSync("0:100000:65536");
 	const answer = ask<{ code: string; errnoCode: string; hint: string }>(

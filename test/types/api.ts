@@ -1,5 +1,6 @@
 // The public types, as a program sees them. It is compiled with the tests and never run: what must not compile is
 // marked, and a mark that is wrong fails the build.
+import type { ChildProcess } from "node:child_process";
 import {
 	fromOci,
 	Handles,
@@ -32,6 +33,15 @@ export async function compiles(): Promise<void> {
 	const id: bigint | undefined = namespace.id;
 	const mount: IdmappedMount = await mountIdmapped({ source: 3, userns: namespace, atime: "noatime" });
 	const disposable: AsyncDisposable = mount;
+	const child: ChildProcess = namespace.spawn("id", ["-u"], {
+		uid: 5,
+		groups: [1],
+		unshare: ["pid"],
+		stdio: "inherit",
+	});
+	const short: ChildProcess = namespace.spawn("id", { cwd: "/", detached: true });
+	const rootless: Mapping = Mapping.rootless({ user: 1000, keepId: true });
+	await UserNamespace.create(rootless, { method: "newuidmap" });
 	pin(namespace, "/run/ns");
 	const kind: "idmapped mount" | "user namespace" = unmount("/run/ns").kind;
 	const code: UsernsErrorCode = new UsernsError("ERR_USERNS_CLOSED", "").code;
@@ -41,7 +51,7 @@ export async function compiles(): Promise<void> {
 	const hint: string | undefined = (await supports("/")).hint;
 	const entry = { destination: "/data", source: "/srv", type: "bind", options: ["idmap"] };
 	await mountIdmapped({ ...fromOci(entry, { container: mapping }), targetRoot: 3, nested: "refuse" });
-	void [mapping.id, handles, id, disposable, kind, code, layered, known, hint];
+	void [child, short, mapping.id, handles, id, disposable, kind, code, layered, known, hint];
 }
 
 export async function mustNotCompile(namespace: UserNamespace, mapping: Mapping): Promise<void> {
@@ -55,6 +65,12 @@ export async function mustNotCompile(namespace: UserNamespace, mapping: Mapping)
 	new UserNamespace(3);
 	// @ts-expect-error setgroups has two words
 	await UserNamespace.create(mapping, { setgroups: "maybe" });
+	// @ts-expect-error and a method is one of three
+	await UserNamespace.create(mapping, { method: "sudo" });
+	// @ts-expect-error there is no user namespace beside the user namespace
+	namespace.spawn("id", [], { unshare: ["user"] });
+	// @ts-expect-error exec has no stdio: it is this process's own
+	namespace.exec("id", [], { stdio: "inherit" });
 	// @ts-expect-error creation on the calling thread cannot be aborted
 	UserNamespace.createSync(mapping, { signal: AbortSignal.timeout(1) });
 	// @ts-expect-error a source is needed

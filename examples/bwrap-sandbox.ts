@@ -1,0 +1,35 @@
+// A sandbox by bubblewrap (Debian: apt-get install bubblewrap) in a user namespace of ours.
+//
+//   node bwrap-sandbox.js [COMMAND [ARG…]]
+//
+// As an ordinary user, bwrap joins by the descriptor: it needs its caller's own ID in the namespace, and has it there.
+// As root, whose ID had better not be in it, bwrap is started inside.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { Mapping, UserNamespace } from "userns";
+
+const command = process.argv.length > 2 ? process.argv.slice(2) : ["id"];
+
+/** The machine's files, read-only; /tmp, /proc and /dev of its own; no network; nothing outlives us. */
+const sandbox = [
+	...["--ro-bind", "/", "/", "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev"],
+	...["--unshare-pid", "--unshare-net", "--unshare-ipc", "--die-with-parent", "--"],
+	...command,
+];
+
+const root = process.getuid?.() === 0;
+const namespace = root
+	? await UserNamespace.create("0:100000:65536", { setgroups: "allow" })
+	: await UserNamespace.create(Mapping.rootless());
+try {
+	// Descriptor 3 of bwrap is the fourth of stdio.
+	const child = root
+		? namespace.spawn("bwrap", sandbox, { stdio: "inherit" })
+		: spawn("bwrap", ["--userns", "3", ...sandbox], {
+				stdio: ["inherit", "inherit", "inherit", namespace.fd],
+			});
+	const [status, signal] = await once(child, "exit");
+	process.exitCode = signal === null ? status : 1;
+} finally {
+	namespace.close();
+}

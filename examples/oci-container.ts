@@ -1,0 +1,81 @@
+// A container by crun or runc in a user namespace of ours, with a folder of somebody else's as its root's own.
+//
+//   sudo node oci-container.js crun|runc ROOTFS FOLDER [COMMAND [ARG…]]
+//
+// ROOTFS is a root file system, for instance a folder with bin/busybox in it. Both it and FOLDER are shown to the
+// container under other owners by ID-mapped mounts; on disk nothing is chowned.
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { Mapping, mountIdmapped, UserNamespace } from "userns";
+
+const [runtime = "", rootfs = "", folder = "", ...command] = process.argv.slice(2);
+if (folder === "") throw new Error("usage: oci-container.js crun|runc ROOTFS FOLDER [COMMAND [ARG…]]");
+
+const mapping = Mapping.from("0:100000:65536");
+const { uid, gid } = statSync(folder);
+// The folder's owner on disk is visible as 100000, the container's root.
+const ownerAsRoot = `u:${uid}:100000:1,g:${gid}:100000:1`;
+
+function config(userns: string, volume: string): object {
+	const capabilities = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_SETUID", "CAP_SETGID"];
+	return {
+		ociVersion: "1.0.2",
+		root: { path: "rootfs" },
+		process: {
+			user: { uid: 0, gid: 0 },
+			args: command.length > 0 ? command : ["/bin/sh"],
+			cwd: "/",
+			env: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
+			capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
+			noNewPrivileges: true,
+		},
+		mounts: [
+			{ destination: "/proc", type: "proc", source: "proc" },
+			{ destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "mode=755"] },
+			{ destination: "/data", type: "bind", source: volume, options: ["bind", "rw"] },
+		],
+		linux: {
+			// runc 1.1 wants the mapping beside the path, too, and does not compare them.
+			...mapping.toJSON(),
+			namespaces: [
+				{ type: "user", path: userns },
+				...["pid", "mount", "ipc", "uts", "network"].map((type) => ({ type })),
+			],
+		},
+	};
+}
+
+// The container's root must be able to reach the bundle: mkdtemp makes a folder of the host's root alone.
+const bundle = mkdtempSync(join(tmpdir(), "bundle-"));
+chmodSync(bundle, 0o755);
+const [root, volume] = [join(bundle, "rootfs"), join(bundle, "volume")];
+for (const place of [root, volume]) mkdirSync(place);
+const name = `example-${process.pid}`;
+
+const namespace = await UserNamespace.create(mapping);
+try {
+	const mounts = [await mountIdmapped({ source: resolve(rootfs), target: root, userns: namespace })];
+	try {
+		mounts.push(await mountIdmapped({ source: resolve(folder), target: volume, mapping: ownerAsRoot }));
+		// The runtime opens the namespace by the descriptor of the process that holds it: this one.
+		const userns = `/proc/${process.pid}/fd/${namespace.fd}`;
+		writeFileSync(join(bundle, "config.json"), JSON.stringify(config(userns, volume)));
+		process.on("SIGINT", () => {}); // Ctrl-C is the container's; we stay to clean up
+		const [status] = await once(
+			spawn(runtime, ["run", "--bundle", bundle, name], { stdio: "inherit" }),
+			"exit",
+		);
+		process.exitCode = status ?? 1;
+	} finally {
+		spawnSync(runtime, ["delete", "--force", name], { stdio: "ignore" });
+		for (const mount of mounts.reverse()) await mount.unmount();
+	}
+} finally {
+	namespace.close();
+	// Nothing but what was made here: had an unmount failed, the files below would be somebody's.
+	for (const place of [root, volume]) rmdirSync(place);
+	rmSync(bundle, { recursive: true });
+}

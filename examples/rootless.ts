@@ -1,0 +1,40 @@
+// Without root: a namespace of all the IDs that this user has. It takes newuidmap and newgidmap (Debian: apt-get install
+// uidmap), and a line for the user in /etc/subuid and in /etc/subgid.
+//
+//   node rootless.js
+import { once } from "node:events";
+import { mkdtempSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Mapping, UserNamespace, UsernsError } from "userns";
+
+/** Makes a file that belongs to somebody else, by his subordinate ID; only from inside it can be taken away again. */
+async function showOwners(namespace: UserNamespace): Promise<void> {
+	const folder = mkdtempSync(join(tmpdir(), "rootless-"));
+	const run = async (...command: [string, ...string[]]) => {
+		const child = namespace.spawn(command[0], command.slice(1), { stdio: "inherit" });
+		const [status] = await once(child, "exit");
+		if (status !== 0) throw new Error(`${command.join(" ")} ended with status ${status}`);
+	};
+	await run("touch", join(folder, "file"));
+	await run("chown", "1:1", join(folder, "file"));
+	console.log(`the file of uid 1 inside belongs to uid ${statSync(join(folder, "file")).uid} outside`);
+	await run("rm", "-r", folder);
+}
+
+try {
+	// Inside, 0 is this user, and 1… are the subordinate IDs. With keepId: true the user keeps the own number instead.
+	const mapping = Mapping.rootless();
+	const namespace = await UserNamespace.create(mapping);
+	console.log(`mapping: ${mapping}`);
+	try {
+		await showOwners(namespace);
+	} finally {
+		namespace.close();
+	}
+} catch (error) {
+	// Every failure says what to do: a package to install, a line to add, a setting to change.
+	if (!(error instanceof UsernsError)) throw error;
+	console.error(`${error.message}\n${error.hint}`);
+	process.exitCode = 1;
+}

@@ -1,0 +1,88 @@
+// Two containers at once in one user namespace, from one cache: a file that is uid 7's in one is uid 7's in the other.
+//
+//   sudo node shared-namespace.js crun|runc ROOTFS
+//
+// ROOTFS is a root file system, for instance a folder with bin/busybox and bin/sh in it.
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { Handles, Mapping, mountIdmapped, type UserNamespace } from "userns";
+
+const [runtime = "", rootfs = ""] = process.argv.slice(2);
+if (rootfs === "") throw new Error("usage: shared-namespace.js crun|runc ROOTFS");
+const mapping = Mapping.from("0:100000:65536");
+
+/** A bundle that runs a shell script, with `shared` at /shared. */
+function config(namespace: UserNamespace, shared: string, script: string): object {
+	const capabilities = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"];
+	return {
+		ociVersion: "1.0.2",
+		root: { path: "rootfs" },
+		process: {
+			user: { uid: 0, gid: 0 },
+			args: ["/bin/sh", "-c", script],
+			cwd: "/",
+			env: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
+			capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
+		},
+		mounts: [
+			{ destination: "/proc", type: "proc", source: "proc" },
+			{ destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "mode=755"] },
+			{ destination: "/shared", type: "bind", source: shared, options: ["bind", "rw"] },
+		],
+		linux: {
+			...mapping.toJSON(), // runc 1.1 wants it beside the path
+			namespaces: [
+				{ type: "user", path: `/proc/${process.pid}/fd/${namespace.fd}` },
+				...["pid", "mount", "ipc", "uts", "network"].map((type) => ({ type })),
+			],
+		},
+	};
+}
+
+const scripts = {
+	one: "echo hello > /shared/new; chown 7:8 /shared/new; mv /shared/new /shared/note; while [ -e /shared/note ]; do sleep 1; done",
+	two: "until [ -e /shared/note ]; do sleep 1; done; stat -c 'two sees the owner %u:%g' /shared/note; rm /shared/note",
+};
+
+const folder = mkdtempSync(join(tmpdir(), "shared-"));
+chmodSync(folder, 0o755); // the containers' root must be able to reach their bundles
+const shared = join(folder, "shared");
+mkdirSync(shared);
+chownSync(shared, 100000, 100000);
+
+const handles = new Handles();
+const undo: (() => unknown)[] = [() => rmSync(folder, { recursive: true })];
+try {
+	const ready: { id: string; bundle: string; namespace: UserNamespace }[] = [];
+	for (const [name, script] of Object.entries(scripts)) {
+		const [bundle, id] = [join(folder, name), `example-${process.pid}-${name}`];
+		const root = join(bundle, "rootfs");
+		mkdirSync(root, { recursive: true });
+		undo.push(() => rmdirSync(root)); // with a mount still on it this fails, and nothing is removed
+		// Whoever asks for the same mapping gets a descriptor of his own of the same namespace.
+		const namespace = await handles.get(mapping);
+		undo.push(() => namespace.close());
+		const mount = await mountIdmapped({ source: resolve(rootfs), target: root, userns: namespace });
+		undo.push(() => mount.unmount());
+		writeFileSync(join(bundle, "config.json"), JSON.stringify(config(namespace, shared, script)));
+		undo.push(() => spawnSync(runtime, ["delete", "--force", id], { stdio: "ignore" }));
+		ready.push({ id, bundle, namespace });
+	}
+	process.on("SIGINT", () => {}); // Ctrl-C is the containers'; we stay to clean up
+	await Promise.all(
+		ready.map(async ({ id, bundle, namespace }) => {
+			const [status] = await once(
+				spawn(runtime, ["run", "--bundle", bundle, id], { stdio: "inherit" }),
+				"exit",
+			);
+			if (status !== 0) throw new Error(`the container ${id} ended with status ${status}`);
+			console.log(`${id} ran in the user namespace ${namespace.inode}`);
+		}),
+	);
+} finally {
+	for (const step of undo.reverse()) await step();
+	handles.release();
+}

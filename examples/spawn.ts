@@ -1,0 +1,23 @@
+// Runs a command in a user namespace: root inside, nobody of importance outside.
+//
+//   sudo node spawn.js [COMMAND [ARG…]]
+import { once } from "node:events";
+import { UserNamespace } from "userns";
+
+const [command = "id", ...args] = process.argv.slice(2);
+
+// What the command calls 0 to 65535 are 100000 to 165535 for everybody else.
+const namespace = await UserNamespace.create("0:100000:65536", { setgroups: "allow" });
+try {
+	// The options are those of child_process.spawn. With a pid namespace, all that it started ends with the command.
+	const child = namespace.spawn(command, args, {
+		stdio: "inherit",
+		uid: 0,
+		gid: 0,
+		unshare: ["mount", "pid", "ipc", "uts"],
+	});
+	const [status, signal] = await once(child, "exit");
+	process.exitCode = signal === null ? status : 1;
+} finally {
+	namespace.close();
+}

@@ -1,0 +1,259 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { readlinkSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { root, userns } from "../support/child.ts";
+import { mkdirs, withTmpfs } from "../support/mounts.ts";
+import { askOrdinary } from "../support/ordinary.ts";
+import {
+	becomes,
+	childCalled,
+	descriptorsOf,
+	ended,
+	gone,
+	namespaceOf,
+	status,
+} from "../support/programs.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root"] as const;
+const MAIN = join(root, "dist/src/cli/main.js");
+const MAP = "0:100000:65536";
+
+const started: ChildProcess[] = [];
+/** So that a test which failed half-way does not wait for ever. */
+afterEach(() => {
+	for (const child of started.splice(0)) child.kill("SIGKILL");
+});
+
+function command(...args: string[]): ChildProcess {
+	const child = spawn(process.execPath, [MAIN, "exec", ...args]);
+	started.push(child);
+	return child;
+}
+
+test("the exit status and the end by a signal are the program's own", { needs }, async () => {
+	for (const code of [0, 1, 2, 7, 125, 255]) {
+		assert.equal(userns("exec", "--map", MAP, "--", "sh", "-c", `exit ${code}`).status, code);
+	}
+	for (const signal of ["SIGTERM", "SIGKILL", "SIGABRT"] as const) {
+		const { signal: by } = await ended(command("--map", MAP, "sh", "-c", `kill -${signal.slice(3)} $$`));
+		assert.equal(by, signal);
+	}
+});
+
+test("a signal to the command is one to the program, with and without a pid namespace", {
+	needs,
+}, async () => {
+	for (const unshare of [[], ["--unshare", "pid,mount"]]) {
+		const script = 'trap "echo usr1; exit 3" USR1; echo ready; while :; do sleep 0.02; done';
+		const child = command("--map", MAP, ...unshare, "--", "sh", "-c", script);
+		const end = ended(child);
+		await once(child.stdout as NodeJS.ReadableStream, "data");
+		child.kill("SIGUSR1");
+		const { status: code, stdout } = await end;
+		assert.deepEqual([code, stdout], [3, "ready\nusr1\n"]);
+	}
+});
+
+test("the program takes the place of the command: one process, three descriptors", { needs }, async () => {
+	const child = command("--map", MAP, "--uid", "5", "--gid", "6", "sleep", "1000");
+	const end = once(child, "close");
+	const pid = child.pid as number;
+	await becomes(pid, "sleep");
+	assert.equal(status(pid, "Uid"), "100005 100005 100005 100005");
+	assert.equal(status(pid, "Gid"), "100006 100006 100006 100006");
+	assert.equal(status(pid, "Threads"), "1");
+	assert.deepEqual(Object.keys(descriptorsOf(pid)), ["0", "1", "2"]);
+	child.kill("SIGKILL");
+	await end;
+});
+
+test("standard input goes through; options behind the program are the program's", { needs }, () => {
+	const through = spawnSync(process.execPath, [MAIN, "exec", "--map", MAP, "cat"], {
+		input: "x".repeat(200_000),
+		encoding: "utf8",
+	});
+	assert.equal(through.stdout.length, 200_000);
+	const echoed = userns("exec", "--map", MAP, "echo", "--uid", "7", "--json", "--help");
+	assert.equal(echoed.stdout, "--uid 7 --json --help\n");
+});
+
+test("a terminal stays the program's controlling terminal, in blocking mode, and Ctrl-C reaches it", {
+	needs: [...needs, "tool:script"],
+}, async () => {
+	for (const unshare of ["", "--unshare pid"]) {
+		const inside =
+			'tty; [ -t 0 ] && [ -t 1 ] && echo terminal; trap "echo interrupted; exit 4" INT; echo ready; while :; do sleep 0.02; done';
+		const line = `'${process.execPath}' '${MAIN}' exec --map ${MAP} ${unshare} -- sh -c '${inside}'`;
+		const pty = spawn("script", ["-qec", line, "/dev/null"], { stdio: "pipe" });
+		started.push(pty);
+		const end = ended(pty);
+		let said = "";
+		pty.stdout?.on("data", (chunk) => {
+			said += chunk;
+			if (said.includes("ready") && !said.includes("interrupted")) pty.stdin?.write("\x03");
+		});
+		const { status: code } = await end;
+		assert.match(said, /\/dev\/pts\/\d+\r\nterminal\r\nready/);
+		assert.match(said, /interrupted/);
+		assert.equal(code, 4);
+	}
+});
+
+test("Ctrl-Z stops the program and the one that stands for it, and fg continues them", {
+	needs: [...needs, "tool:script", "tool:bash"],
+}, async () => {
+	// A shell with job control, at a terminal of its own. The program starts no process, for dash waits for one in
+	// vfork(2), where it cannot be stopped.
+	const inside = "echo ready; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo over";
+	const line = `${process.execPath} ${MAIN} exec --map ${MAP} --unshare pid -- sh -c '${inside}'`;
+	const pty = spawn("script", ["-qec", "bash --norc --noprofile -i", "/dev/null"], {
+		stdio: "pipe",
+		env: { ...process.env, PS1: "shell> ", TERM: "dumb" },
+	});
+	started.push(pty);
+	const end = ended(pty);
+	let said = "";
+	pty.stdout?.on("data", (chunk) => {
+		said += chunk;
+	});
+	const says = async (what: RegExp) => {
+		for (let i = 0; !what.test(said); i++) {
+			assert.ok(i < 500, `nothing like ${what} in ${JSON.stringify(said)}`);
+			await sleep(20);
+		}
+	};
+	pty.stdin?.write(`${line}\n`);
+	await says(/\nready\r/);
+	pty.stdin?.write("\x1a");
+	await says(/Stopped/);
+	said = "";
+	pty.stdin?.write("fg\n");
+	await says(/over\r/);
+	pty.stdin?.write("exit 6\n");
+	assert.equal((await end).status, 6);
+});
+
+test("--unshare: the kinds are new, and all of the pid namespace ends with the program", {
+	needs,
+}, async () => {
+	const child = command("--map", MAP, "--unshare", "pid,net,mount", "sh", "-c", "sleep 1000 & wait");
+	const end = ended(child);
+	const sh = await childCalled(child.pid as number, "sh");
+	const sleeper = await childCalled(sh, "sleep");
+	for (const kind of ["pid", "net", "mnt"]) assert.notEqual(namespaceOf(sh, kind), namespaceOf("self", kind));
+	assert.equal(namespaceOf(sh, "uts"), namespaceOf("self", "uts"));
+	child.kill("SIGTERM");
+	assert.equal((await end).signal, "SIGTERM");
+	await gone(sleeper);
+});
+
+test(
+	"--in takes the namespace of a process, or one that is kept at a path",
+	{ needs: [...needs, "mounts"] },
+	() =>
+		withTmpfs(async (folder) => {
+			mkdirs(folder, "x");
+			const path = join(folder, "ns");
+			assert.equal(userns("create", "--map", MAP, "--at", path, "--setgroups", "allow").status, 0);
+			const byPath = userns("exec", "--in", path, "--uid", "3", "--groups", "4,5", "--", "id");
+			assert.match(byPath.stdout, /^uid=3\S* gid=0\S* groups=0\S*,4\S*,5\S*\n$/);
+
+			const child = command("--in", path, "sleep", "1000");
+			const end = once(child, "close");
+			await becomes(child.pid as number, "sleep");
+			const byPid = userns("exec", "--in", String(child.pid), "readlink", "/proc/self/ns/user");
+			assert.equal(byPid.stdout.trim(), readlinkSync(`/proc/${child.pid}/ns/user`));
+			child.kill("SIGKILL");
+			await end;
+			assert.equal(userns("umount", path).status, 0);
+		}),
+);
+
+test("--groups takes setgroups along; without it they are denied", { needs }, () => {
+	const read = ["sh", "-c", "cat /proc/self/setgroups"];
+	assert.equal(userns("exec", "--map", MAP, ...read).stdout, "deny\n");
+	assert.equal(userns("exec", "--map", MAP, "--setgroups", "allow", ...read).stdout, "allow\n");
+	assert.equal(userns("exec", "--map", MAP, "--groups", "7", ...read).stdout, "allow\n");
+	const both = userns("exec", "--map", MAP, "--groups", "7", "--setgroups", "deny", "true");
+	assert.equal(both.status, 125);
+	assert.match(both.stderr, /denies setgroups/);
+});
+
+test("125: not started, 126: not executable, 127: not there; each with message and hint", { needs }, () => {
+	const cases: [args: string[], status: number, message: RegExp][] = [
+		[["--map", MAP], 125, /missing required argument 'command'/],
+		[["true"], 125, /neither --map nor --in/],
+		[["--map", MAP, "--in", "1", "true"], 125, /both --map and --in/],
+		[["--in", "1", "--setgroups", "allow", "true"], 125, /--setgroups is of no use beside --in/],
+		[["--map", "0:1", "true"], 125, /column 4/],
+		[["--map", "auto", "true"], 125, /this is root/],
+		[["--map", "keep-id", "true"], 125, /this is root/],
+		[["--map", MAP, "--uid", "x", "true"], 125, /argument 'x' is invalid/],
+		[["--map", MAP, "--uid", "65536", "true"], 125, /the uid 65536 is not mapped/],
+		[["--map", MAP, "--groups", "1,,2", "true"], 125, /argument '1,,2' is invalid/],
+		[["--map", MAP, "--unshare", "all", "true"], 125, /no kind of namespace "all"/],
+		[["--in", "2147483647", "true"], 125, /ESRCH/],
+		[["--map", MAP, "no-such-program"], 127, /there is no such program/],
+		[["--map", MAP, "/etc/passwd"], 126, /may not be executed/],
+	];
+	for (const [args, code, message] of cases) {
+		const { status: exit, stdout, stderr } = userns("exec", ...args);
+		assert.equal(exit, code, `${args.join(" ")}: ${stderr}`);
+		assert.equal(stdout, "");
+		assert.match(stderr, message);
+		assert.match(stderr, /^userns: .*\nhint: .*\n$/);
+	}
+});
+
+test(
+	"what the kernel refuses at the very end is told in words, with the same statuses",
+	{
+		needs: [...needs, "mounts"],
+	},
+	() =>
+		withTmpfs((folder) => {
+			const program = join(folder, "program");
+			const make = (mode: string, content: string) =>
+				spawnSync("sh", ["-c", `printf '%s' "$2" > "$1"; chmod ${mode} "$1"`, "sh", program, content]);
+			make("700", "#!/bin/sh\n");
+			const barred = userns("exec", "--map", MAP, program);
+			assert.equal(barred.status, 126);
+			assert.match(barred.stderr, /^userns: cannot run \S+program in the user namespace: execve: EACCES/);
+			make("755", "#!/no/such\n");
+			const lost = userns("exec", "--map", MAP, program);
+			assert.equal(lost.status, 127);
+			assert.match(lost.stderr, /ENOENT/);
+		}),
+);
+
+test("a failure with --json is one JSON value; a --json of the program's is not ours", { needs }, () => {
+	const { stdout, status: code } = userns("exec", "--json", "--map", MAP, "no-such-program");
+	assert.equal(JSON.parse(stdout).error.code, "ERR_USERNS_NO_PROGRAM");
+	assert.equal(code, 127);
+	assert.equal(userns("exec", "--map", MAP, "no-such-program", "--json").stdout, "");
+});
+
+test("without root, --map auto and keep-id are what the user may map", {
+	needs: ["linux", "ordinary"],
+}, () => {
+	const answer = askOrdinary<{ auto: string; keep: string; own: number; create: [number, string] }>(
+		`import { spawnSync } from "node:child_process";
+		import { fileURLToPath } from "node:url";
+		const main = new URL("./cli/main.js", USERNS);
+		const run = (...args) => spawnSync(process.execPath, [fileURLToPath(main), ...args], { encoding: "utf8" });
+		const map = (word) => run("exec", "--map", word, "sh", "-c", "id -u; sed -n 1,2p /proc/self/uid_map").stdout.trim().split(/\\s+/).join(" ");
+		const { status, stderr } = run("create", "--map", "auto", "--at", "/tmp/no/such/folder");
+		console.log(JSON.stringify({ auto: map("auto"), keep: map("keep-id"), own: process.getuid(), create: [status, stderr] }));`,
+	);
+	const { auto, keep, own, create } = answer;
+	assert.match(auto, new RegExp(`^0 0 ${own} 1 1 \\d+ \\d+$`));
+	assert.match(keep, new RegExp(`^0 0 \\d+ \\d+ ${own} ${own} 1$`));
+	// Keeping it takes root: the namespace was made, and what failed comes after.
+	assert.equal(create[0], 1);
+	assert.match(create[1], /cannot keep a user namespace at/);
+});

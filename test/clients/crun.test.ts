@@ -1,0 +1,3 @@
+import { ociTests } from "../support/oci-tests.ts";
+
+ociTests("crun");

@@ -1,0 +1,4 @@
+import { btrfs } from "./filesystems.ts";
+import { matrix } from "./matrix.ts";
+
+await matrix(btrfs);

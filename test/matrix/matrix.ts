@@ -1,0 +1,197 @@
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, readFileSync, rmdirSync } from "node:fs";
+import { join } from "node:path";
+import { after } from "node:test";
+import { Handles, mountIdmapped, UsernsError } from "../../src/index.ts";
+import { root, sh } from "../support/child.ts";
+import { mountAt } from "../support/mounts.ts";
+import { isPromised, type Need, reasonToSkip } from "../support/needs.ts";
+import { test } from "../support/test.ts";
+import { planChanging } from "./changing.ts";
+import type { FileSystem } from "./filesystems.ts";
+import { file, planMaking } from "./making.ts";
+import type { Ids } from "./oracle.ts";
+import { compilePrograms, type Difference, Plan, type Programs, STRANGER } from "./plan.ts";
+import { planReading, type Traits } from "./reading.ts";
+import { type Shape, samples, shapes } from "./shapes.ts";
+import { readWithTools, refuseTools, writeWithTools } from "./tools.ts";
+import { makeTree, namespaceRoot } from "./tree.ts";
+
+// What is done through an ID-mapped mount: file systems × shapes of maps × operations.
+//
+// oracle.ts knows what must come out, from the mapping alone. shapes.ts has the mappings and picks the IDs to try, at
+// their edges. tree.ts makes the files that are there beforehand; reading.ts, making.ts and changing.ts put operations
+// with what they must answer into a plan (plan.ts), which one process does in one go. What is on disk is looked at through
+// the unmapped mount. tools.ts does it again with programs that people use. teeth.test.ts shows that a wrong map is noticed.
+
+const TOOLS = ["setfacl", "getfacl", "setcap", "getcap", "cc"] as const;
+const NEEDS: readonly Need[] = ["linux", "root", "mounts", ...TOOLS.map((tool): Need => `tool:${tool}`)];
+
+/** One file system, mounted for all tests of a file. */
+export interface Fixture {
+	/** A tmpfs with the mounts `disk` and, while a test runs, `seen`. */
+	folder: string;
+	programs: Programs;
+	traits: Traits;
+	close(): Promise<void>;
+}
+
+/**
+ * The folder lies where the build's products are: when we are killed, our mounts go with the mount namespace, and an
+ * empty directory that remains goes with the next build.
+ */
+async function open(fs: FileSystem): Promise<Fixture> {
+	const folder = mkdtempSync(join(root, "dist", "matrix-"));
+	sh("mount", "-t", "tmpfs", "-o", "mode=755", "userns-matrix", folder);
+	let release: (() => Promise<void>) | undefined;
+	const close = async () => {
+		sh("umount", "-R", "-l", folder);
+		await release?.();
+		rmdirSync(folder);
+	};
+	try {
+		for (const name of ["disk", "seen", "tree"]) mkdirSync(join(folder, name));
+		const programs = compilePrograms(folder);
+		const { withoutAcl } = fs;
+		const traits: Traits = { readonly: fs.readonly === true, withoutAcl };
+		if (traits.readonly) makeTree(join(folder, "tree"), programs, true);
+		release = await fs.mount(folder);
+		if (!traits.readonly) makeTree(join(folder, "disk"), programs, withoutAcl === undefined);
+		return { folder, programs, traits, close };
+	} catch (error) {
+		await close();
+		throw error;
+	}
+}
+
+export function needsOf(fs: FileSystem): Need[] {
+	return [...NEEDS, ...fs.needs];
+}
+
+/** When something is missing, the tests themselves say so, or fail for it. */
+function isThere(needs: readonly Need[]): boolean {
+	try {
+		return reasonToSkip(needs) === undefined;
+	} catch {
+		return false;
+	}
+}
+
+/** Opens it for all tests of this file, and closes it behind the last one. Undefined when something is missing. */
+export async function openFor(fs: FileSystem): Promise<Fixture | undefined> {
+	if (!isThere(needsOf(fs))) return undefined;
+	const fixture = await open(fs);
+	after(() => fixture.close());
+	return fixture;
+}
+
+/** Whether the kernel maps it: asked by mapping it. */
+async function isRefused(source: string): Promise<boolean> {
+	try {
+		(await mountIdmapped({ source, mapping: "0:100000:65536" })).close();
+		return false;
+	} catch (error) {
+		if (error instanceof UsernsError && error.code === "ERR_USERNS_MOUNT" && error.errnoCode === "EINVAL")
+			return true;
+		throw error;
+	}
+}
+
+/** Everything that is done through a mount of that shape, and what must come out. */
+export function planRow(shape: Shape, base: string, traits: Traits): Plan {
+	const plan = new Plan();
+	planReading(plan, shape, traits);
+	if (traits.readonly) return plan;
+	plan.operation("preparing").prepare(["mkdir", `disk/${base}`, 0o755]);
+	file(plan, `disk/${base}/tool`, samples(shape.mapping, "disk").mapped[0] as Ids, 0o600);
+	planMaking(plan, shape, base);
+	planChanging(plan, shape, base, traits.withoutAcl === undefined);
+	return plan;
+}
+
+/** Mounts with that map, does the plan and, when all of it came out as expected, what else there is; and unmounts. */
+export async function throughMount(
+	{ folder, programs }: Fixture,
+	mapping: Shape["mapping"],
+	visibleRoot: number,
+	plan: Plan,
+	more: () => void = () => {},
+): Promise<Difference[]> {
+	const target = join(folder, "seen");
+	const handles = new Handles();
+	try {
+		const inside = (id: number) => [
+			{ containerID: 0, hostID: visibleRoot, size: 1 },
+			{ containerID: 1, hostID: id, size: 1 },
+		];
+		const namespace = await handles.get({
+			uidMappings: inside(STRANGER.uid),
+			gidMappings: inside(STRANGER.gid),
+		});
+		const mount = await mountIdmapped({ source: join(folder, "disk"), target, mapping, handles });
+		try {
+			assert.ok(mountAt(target)?.options.includes("idmapped"));
+			const differences = plan.run(programs, folder, namespace.fd);
+			if (differences.length === 0) more();
+			return differences;
+		} finally {
+			namespace.close();
+			await mount.unmount();
+		}
+	} finally {
+		handles.release();
+	}
+}
+
+async function row(fixture: Fixture, shape: Shape, base: string): Promise<void> {
+	const { folder, traits } = fixture;
+	const withAcl = traits.withoutAcl === undefined;
+	const plan = planRow(shape, base, traits);
+	const differences = await throughMount(fixture, shape.mapping, namespaceRoot(shape).visible, plan, () => {
+		readWithTools(folder, shape, withAcl);
+		if (traits.readonly) refuseTools(folder, shape, withAcl);
+		else writeWithTools(folder, shape, `${base}/tool`, withAcl);
+	});
+	report(differences, plan.length);
+}
+
+function report(differences: Difference[], of: number): void {
+	if (differences.length === 0) return;
+	const lines = differences.slice(0, 30).map(({ text }) => `  ${text}`);
+	if (differences.length > lines.length) lines.push("  …");
+	assert.fail(`${differences.length} of ${of} steps came out otherwise:\n${lines.join("\n")}`);
+}
+
+async function refusal(fs: FileSystem, { folder }: Fixture, { mapping }: Shape): Promise<void> {
+	if (fs.refusal === undefined && isPromised(`fs:${fs.name}`)) {
+		assert.fail(`${fs.name} was promised, but this kernel refuses to map it`);
+	}
+	const mounts = readFileSync("/proc/self/mountinfo", "utf8");
+	for (const target of [{ target: join(folder, "seen") }, {}]) {
+		await assert.rejects(mountIdmapped({ source: join(folder, "disk"), mapping, ...target }), (error) => {
+			assert.ok(error instanceof UsernsError, String(error));
+			assert.equal(error.code, "ERR_USERNS_MOUNT");
+			assert.equal(error.errnoCode, "EINVAL");
+			assert.ok(error.hint);
+			return true;
+		});
+	}
+	assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), mounts, "something was attached");
+}
+
+/** All shapes on one file system: one test for each. */
+export async function matrix(fs: FileSystem): Promise<void> {
+	const needs = needsOf(fs);
+	const fixture = await openFor(fs);
+	const refused = fixture !== undefined && (await isRefused(join(fixture.folder, "disk")));
+	const reason = fs.refusal ?? "this kernel does not map it";
+	for (const [i, shape] of shapes.entries()) {
+		const name = `${fs.name}, ${shape.name}`;
+		if (refused) {
+			test(`${name}: refused with EINVAL (${reason})`, { needs }, () => refusal(fs, fixture, shape));
+		} else {
+			const body = () => row(fixture as Fixture, shape, `row${i}`);
+			test(`${name}: every operation is as the mapping says`, { needs, timeout: 600_000 }, body);
+		}
+	}
+}

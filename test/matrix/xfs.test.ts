@@ -1,0 +1,4 @@
+import { xfs } from "./filesystems.ts";
+import { matrix } from "./matrix.ts";
+
+await matrix(xfs);

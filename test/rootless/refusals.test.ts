@@ -1,0 +1,306 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { ask, root } from "../support/child.ts";
+import { askAs, freshUser, type UserSetup } from "../support/ordinary.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root", "ordinary"] as const;
+
+type Failure = {
+	code: string;
+	message: string;
+	hint: string;
+	errnoCode?: string;
+	mapping?: string;
+	step?: string;
+};
+
+/** What both ways of creating say, which must be the same, and what they leave in the process: nothing. */
+function refused(setup: UserSetup, mapping: string, options = "{}"): Failure {
+	const { errors, left } = askAs<{ errors: Failure[]; left: string }>(
+		freshUser(setup),
+		`import fs from "node:fs";
+		const open = () => fs.readdirSync("/proc/self/fd").length;
+		const errors = [];
+		const attempt = async () => {
+			errors.push(await userns.UserNamespace.create(${mapping}, ${options}).catch((e) => e));
+			try { userns.UserNamespace.createSync(${mapping}, ${options}); } catch (e) { errors.push(e); }
+		};
+		await attempt();
+		const before = open();
+		await attempt();
+		const children = fs.readdirSync("/proc/self/task").map((t) => fs.readFileSync("/proc/self/task/" + t + "/children", "utf8")).join("");
+		console.log(JSON.stringify({ errors, left: children + (open() - before || "") }));`,
+	);
+	assert.equal(left, "", "processes or descriptors are left");
+	assert.equal(errors.length, 4);
+	for (const error of errors) assert.deepEqual(error, errors[0]);
+	return errors[0] as Failure;
+}
+
+const WHOLE = '"0:200000:65536"';
+const NO_SUBIDS = { subuid: [], subgid: [] };
+
+test("a mapping outside the user's ranges: the first such ID, and the ranges that there are", {
+	needs,
+}, () => {
+	const setup = { subuid: ["userns-tester:200000:1000", "userns-tester:300000:5"] };
+	const error = refused(setup, '"u:0:200000:1001,g:0:200000:1"');
+	assert.equal(error.code, "ERR_USERNS_NOT_DELEGATED");
+	assert.match(error.message, /the uid 201000 is not among those of the user userns-tester/);
+	assert.match(error.hint, /subordinate uids 200000–200999, 300000–300004 \(\/etc\/subuid\)/);
+	// The helper's own words are in it too.
+	assert.match(error.message, /newuidmap ended with status 1: newuidmap: uid range/);
+	assert.equal(error.mapping, "u:0:200000:1001,g:0:200000:1");
+
+	const gids = refused({}, '"u:0:200000:1,g:0:5:1"');
+	assert.equal(gids.code, "ERR_USERNS_NOT_DELEGATED");
+	assert.match(gids.message, /the gid 5 is not among/);
+	assert.match(gids.hint, /\/etc\/subgid/);
+});
+
+test("host root asked for by a user: refused, with the ranges", { needs }, () => {
+	const error = refused({}, '"0:0:1,1:200000:5"');
+	assert.equal(error.code, "ERR_USERNS_NOT_DELEGATED");
+	assert.match(error.message, /the uid 0 is not among/);
+});
+
+test("no newuidmap installed: the package to install", { needs }, () => {
+	const error = refused({ path: "/mnt/bin" }, WHOLE);
+	assert.equal(error.code, "ERR_USERNS_HELPER_MISSING");
+	assert.match(error.message, /newuidmap is not in PATH/);
+	assert.match(error.hint, /apt-get install uidmap/);
+});
+
+test("newuidmap there and newgidmap not: the one that lacks is named", { needs }, () => {
+	const error = refused({ path: "/mnt/bin", before: "ln -s /usr/bin/newuidmap /mnt/bin/newuidmap" }, WHOLE);
+	assert.equal(error.code, "ERR_USERNS_HELPER_MISSING");
+	assert.match(error.message, /newgidmap is not in PATH/);
+});
+
+const COPIES = "cp /usr/bin/newuidmap /usr/bin/newgidmap /mnt/bin; chmod 755 /mnt/bin/*";
+
+test("newuidmap without set-uid bit or file capability: the file and what to do to it", { needs }, () => {
+	const error = refused({ path: "/mnt/bin:/usr/bin:/bin", before: COPIES }, WHOLE);
+	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
+	assert.match(error.message, /newuidmap ended with status 1: newuidmap: /);
+	assert.match(error.hint, /\/mnt\/bin\/newuidmap has no set-uid bit/);
+	assert.match(error.hint, /chmod u\+s \/mnt\/bin\/newuidmap/);
+	assert.match(error.hint, /setcap cap_setuid=ep/);
+});
+
+test("with file capabilities in place of the set-uid bit it works (the control)", {
+	needs: [...needs, "tool:setcap"],
+}, () => {
+	const before = `${COPIES}; setcap cap_setuid=ep /mnt/bin/newuidmap; setcap cap_setgid=ep /mnt/bin/newgidmap`;
+	const read = askAs<string>(
+		freshUser({ path: "/mnt/bin:/usr/bin:/bin", before }),
+		`const ns = await userns.UserNamespace.create(${WHOLE});
+		console.log(JSON.stringify((await userns.UserNamespace.open("/proc/self/fd/" + ns.fd).mapping()).id));`,
+	);
+	assert.equal(read, "0:200000:65536");
+});
+
+test("newuidmap that may not be executed: said, with the file", { needs }, () => {
+	const error = refused({ path: "/mnt/bin", before: `${COPIES}; chmod 644 /mnt/bin/*` }, WHOLE);
+	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
+	assert.equal(error.errnoCode, "EACCES");
+	assert.match(error.hint, /\/mnt\/bin\/newuidmap/);
+});
+
+test("no_new_privs: the hint names it", { needs: [...needs, "tool:setpriv"] }, () => {
+	const error = refused({ through: ["setpriv", "--no-new-privs"] }, WHOLE);
+	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
+	assert.match(error.hint, /no_new_privs/);
+});
+
+test("no entry in subuid: the line to add, and the file", { needs }, () => {
+	const error = refused({ subuid: [] }, WHOLE);
+	assert.equal(error.code, "ERR_USERNS_NO_SUBIDS");
+	assert.match(error.message, /the user userns-tester has no subordinate uids in \/etc\/subuid/);
+	assert.match(error.hint, /"userns-tester:\d+:65536" to \/etc\/subuid/);
+	const gid = refused({ subgid: [] }, WHOLE);
+	assert.equal(gid.code, "ERR_USERNS_NO_SUBIDS");
+	assert.match(gid.message, /subordinate gids in \/etc\/subgid/);
+});
+
+test("Mapping.rootless without subordinate IDs is the same error; the user's own ID still works", {
+	needs,
+}, () => {
+	const answer = askAs<{ rootless: Failure; own: boolean }>(
+		freshUser(NO_SUBIDS),
+		`let rootless; try { userns.Mapping.rootless(); } catch (e) { rootless = e; }
+		const own = await userns.UserNamespace.create("u:0:" + process.getuid() + ":1,g:0:" + process.getgid() + ":1");
+		console.log(JSON.stringify({ rootless, own: own.fd > 2 }));`,
+	);
+	assert.equal(answer.rootless.code, "ERR_USERNS_NO_SUBIDS");
+	assert.match(answer.rootless.hint, /\/etc\/subuid/);
+	assert.ok(answer.own);
+});
+
+test("a uid without a name: newuidmap goes by names, and the hint says so", { needs }, () => {
+	const error = refused({ name: null }, WHOLE);
+	assert.equal(error.code, "ERR_USERNS_UNKNOWN_USER");
+	assert.match(error.hint, /has none: add the user to \/etc\/passwd/);
+});
+
+test("max_user_namespaces = 0: the limit's file and what it says", {
+	needs: [...needs, "tool:nsenter"],
+}, () => {
+	// The limit of a namespace around the script, so that nobody else on the machine is concerned.
+	const limited = [
+		"unshare",
+		"--user",
+		"--map-root-user",
+		"sh",
+		"-c",
+		'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"',
+		"sh",
+	];
+	const error = refused({ ...NO_SUBIDS, through: limited }, '"0:0:1"');
+	assert.equal(error.code, "ERR_USERNS_LIMIT");
+	assert.equal(error.errnoCode, "ENOSPC");
+	assert.match(error.hint, /\/proc\/sys\/user\/max_user_namespaces says 0/);
+});
+
+/** /proc/sys/kernel with one more file in it, as a kernel with that patch has it. */
+function setting(name: string, value: string): string {
+	return `mount -t tmpfs -o mode=0755 userns-test /proc/sys/kernel; echo ${value} > /proc/sys/kernel/${name}`;
+}
+
+/** The answer of such a kernel to clone(2) with CLONE_NEWUSER: EPERM. */
+const DENY = `cc -O2 -o /mnt/bin/deny-newuser ${join(root, "test/support/deny-newuser.c")}`;
+
+test("unprivileged_userns_clone = 0: the file, by what it says", { needs: [...needs, "tool:cc"] }, () => {
+	const through = ["/mnt/bin/deny-newuser"];
+	const error = refused(
+		{ before: `${DENY}; ${setting("unprivileged_userns_clone", "0")}`, through },
+		"userns.Mapping.rootless()",
+	);
+	assert.equal(error.code, "ERR_USERNS_RESTRICTED");
+	assert.equal(error.errnoCode, "EPERM");
+	assert.match(error.hint, /\/proc\/sys\/kernel\/unprivileged_userns_clone says 0: .*sysctl/);
+
+	// The control: with a 1 in the file something else has refused it, and the hint is another.
+	const other = refused(
+		{ before: `${DENY}; ${setting("unprivileged_userns_clone", "1")}`, through },
+		"userns.Mapping.rootless()",
+	);
+	assert.equal(other.code, "ERR_USERNS_CREATE");
+	assert.match(other.hint, /seccomp/);
+});
+
+test("apparmor_restrict_unprivileged_userns = 1: the file, by what it says", {
+	needs: [...needs, "tool:cc"],
+}, () => {
+	const restricted = setting("apparmor_restrict_unprivileged_userns", "1");
+	const error = refused(
+		{ before: `${DENY}; ${restricted}`, through: ["/mnt/bin/deny-newuser"] },
+		"userns.Mapping.rootless()",
+	);
+	assert.equal(error.code, "ERR_USERNS_RESTRICTED");
+	assert.match(error.hint, /apparmor_restrict_unprivileged_userns says 1: .*\/etc\/apparmor\.d/);
+
+	// Where it lets clone through and takes the capabilities away, the helper is what fails.
+	const helper = refused({ path: "/mnt/bin:/usr/bin:/bin", before: `${COPIES}; ${restricted}` }, WHOLE);
+	assert.equal(helper.code, "ERR_USERNS_RESTRICTED");
+	assert.match(helper.message, /newuidmap ended with status 1/);
+	assert.match(helper.hint, /apparmor_restrict_unprivileged_userns says 1/);
+});
+
+/** A newuidmap of the test's own, in sh. */
+function helpers(uid: string, gid = uid): string {
+	const write = (name: string, body: string) =>
+		`printf '%s\\n' '#!/bin/sh' '${body}' > /mnt/bin/${name}; chmod 755 /mnt/bin/${name}`;
+	return `${write("newuidmap", uid)}; ${write("newgidmap", gid)}`;
+}
+
+const PATH = "/mnt/bin:/usr/bin:/bin";
+
+test("a newuidmap that says it did its work and did nothing: an error, never a lesser map", { needs }, () => {
+	const error = refused({ path: PATH, before: helpers("exit 0") }, WHOLE);
+	assert.equal(error.code, "ERR_USERNS_MAPPING_DIFFERS");
+	assert.match(error.message, /what was written maps nothing/);
+});
+
+test("a newuidmap that writes another map than it was told: an error that says which", { needs }, () => {
+	const before = helpers(
+		'exec /usr/bin/newuidmap "$1" 0 200000 1000',
+		'exec /usr/bin/newgidmap "$1" 0 200000 65536',
+	);
+	const error = refused({ path: PATH, before }, WHOLE);
+	assert.equal(error.code, "ERR_USERNS_MAPPING_DIFFERS");
+	assert.match(error.message, /u:0:200000:1000/);
+});
+
+test("a newgidmap that denies setgroups where it was to be allowed: an error", { needs }, () => {
+	// newgidmap itself does that for the own gid alone (CVE-2018-7169).
+	const error = refused({}, '"u:0:200000:5,g:0:" + process.getgid() + ":1"', '{ setgroups: "allow" }');
+	assert.equal(error.code, "ERR_USERNS_MAPPING_DIFFERS");
+	assert.match(error.message, /setgroups is "deny" in it/);
+});
+
+test("a helper that says much, in bytes that are no text, is heard out and cut", { needs }, () => {
+	const before = helpers("head -c 300000 /dev/urandom >&2; echo end; exit 3", "exit 0");
+	const { message, code } = refusedAnyWords({ path: PATH, before });
+	assert.equal(code, "ERR_USERNS_HELPER_FAILED");
+	assert.match(message, /newuidmap ended with status 3/);
+	assert.ok(message.length < 20_000);
+});
+
+/** As refused, for words that differ each time. */
+function refusedAnyWords(setup: UserSetup): Failure {
+	return askAs<Failure>(
+		freshUser(setup),
+		`console.log(JSON.stringify(await userns.UserNamespace.create(${WHOLE}).catch((e) => e)));`,
+	);
+}
+
+test("a helper that is killed: told, with the signal", { needs }, () => {
+	const error = refused({ path: PATH, before: helpers("kill -9 $$", "exit 4") }, WHOLE);
+	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
+	assert.match(error.message, /newuidmap was ended by signal 9 and said nothing/);
+	assert.match(error.message, /newgidmap ended with status 4/);
+});
+
+test("a helper whose own child keeps its standard error open is not waited for", { needs }, () => {
+	// Not askAs: that child is the helper's, and goes on.
+	const user = freshUser({ path: PATH, before: helpers("sleep 20 & echo $! ; exit 4", "exit 0") });
+	const { message, running } = ask<{ message: string; running: boolean }>(
+		`const { message } = await userns.UserNamespace.create(${WHOLE}).catch((e) => e);
+		const pid = Number(/status 4: (\\d+)/.exec(message)[1]);
+		console.log(JSON.stringify({ message, running: process.kill(pid, "SIGKILL") }));`,
+		user.options,
+	);
+	assert.match(message, /newuidmap ended with status 4/);
+	assert.ok(running, "the child was still there when the error came");
+});
+
+test("a folder in PATH that may not be entered is passed over, as the shell does", { needs }, () => {
+	const made = askAs<boolean>(
+		freshUser({ path: "/mnt/bin/locked:/usr/bin:/bin", before: "mkdir -m 700 /mnt/bin/locked" }),
+		`console.log(JSON.stringify((await userns.UserNamespace.create(${WHOLE})).fd > 2));`,
+	);
+	assert.ok(made);
+});
+
+const odd = ["we ird", "ünïcode", "a.b-c_d$", "x+y*", "(paren", "4711", "UPPER", "semi;colon"];
+for (const name of odd) {
+	test(`a user called ${JSON.stringify(name)}: the ranges are found by that name and no other`, {
+		needs,
+	}, () => {
+		const ranges = [`${name}:200000:500`, "xxy:900000:5", "other:800000:5"];
+		const answer = askAs<{ id: string; read: string; error: Failure }>(
+			freshUser({ name, subuid: ranges, subgid: ranges }),
+			`const mapping = userns.Mapping.rootless();
+			const ns = await userns.UserNamespace.create(mapping);
+			const error = await userns.UserNamespace.create("0:900000:1").catch((e) => e);
+			console.log(JSON.stringify({ id: mapping.id.replaceAll(process.getuid(), "OWN"), error,
+				read: (await userns.UserNamespace.open("/proc/self/fd/" + ns.fd).mapping()).id.replaceAll(process.getuid(), "OWN") }));`,
+		);
+		assert.equal(answer.id, "0:OWN:1,1:200000:500");
+		assert.equal(answer.read, answer.id);
+		assert.equal(answer.error.code, "ERR_USERNS_NOT_DELEGATED");
+		assert.ok(answer.error.message.includes(`of the user ${name}`), answer.error.message);
+	});
+}

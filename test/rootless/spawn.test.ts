@@ -1,0 +1,104 @@
+import assert from "node:assert/strict";
+import { askAs, askOrdinary, freshUser } from "../support/ordinary.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "ordinary"] as const;
+const fresh = ["linux", "root", "ordinary"] as const;
+
+/** In the scripts: all that a program says, and how it ends. */
+const RUN = `const run = (ns, command, args, options) => new Promise((resolve) => {
+		const child = ns.spawn(command, args, options);
+		const said = { stdout: "", stderr: "", error: undefined };
+		child.stdout?.on("data", (chunk) => { said.stdout += chunk; });
+		child.stderr?.on("data", (chunk) => { said.stderr += chunk; });
+		child.on("error", (error) => { said.error = error; });
+		child.on("close", (status, signal) => resolve({ status, signal, ...said }));
+	});`;
+
+test("as root inside, as another user inside, with groups, and with other namespaces", { needs }, () => {
+	const answer = askOrdinary<{ root: string; other: string; groups: string; all: string }>(
+		`${RUN}
+		const ns = await userns.UserNamespace.create(userns.Mapping.rootless(), { setgroups: "allow" });
+		const said = async (...args) => { const { stdout, stderr } = await run(ns, ...args); return (stdout + stderr).trim(); };
+		console.log(JSON.stringify({
+			root: await said("id", ["-u"]),
+			other: await said("sh", ["-c", "id -u; id -g"], { uid: 33, gid: 44 }),
+			groups: await said("id", ["-G"], { groups: [7, 8] }),
+			all: await said("sh", ["-c", "mount -t proc proc /proc; mount -t tmpfs x /mnt; hostname inside; ls -d /proc/[0-9]* | wc -l"],
+				{ unshare: ["mount", "pid", "net", "ipc", "uts", "cgroup", "time"] }),
+		}));`,
+	);
+	assert.equal(answer.root, "0");
+	assert.equal(answer.other, "33\n44");
+	assert.equal(answer.groups, "0 7 8");
+	// Process 1, the shell, and the two of the pipe at most.
+	assert.ok(Number(answer.all) >= 2 && Number(answer.all) <= 4, answer.all);
+});
+
+test("where setgroups is denied the user's own groups stay, as the kernel demands, and groups are refused", {
+	needs: fresh,
+}, () => {
+	const user = freshUser();
+	user.options.prefix = (user.options.prefix ?? []).map((part) =>
+		part.replace("--clear-groups", `--groups=${user.uid},12345`),
+	);
+	const answer = askAs<{ groups: string; error: string }>(
+		user,
+		`${RUN}
+		const ns = await userns.UserNamespace.create(userns.Mapping.rootless());
+		let error; try { ns.spawn("true", [], { groups: [] }); } catch (e) { error = e.message; }
+		console.log(JSON.stringify({ error, groups: (await run(ns, "sed", ["-n", "s/^Groups:.//p", "/proc/self/status"])).stdout }));`,
+	);
+	// 12345 is not mapped inside.
+	assert.deepEqual(answer.groups.trim().split(" ").sort(), ["0", "65534"]);
+	assert.match(answer.error, /denies setgroups/);
+});
+
+test("with keepId it runs as the user by default only when told so: root is mapped too", {
+	needs: fresh,
+}, () => {
+	const user = freshUser();
+	const [plain, own] = askAs<[string, string]>(
+		user,
+		`${RUN}
+		const ns = await userns.UserNamespace.create(userns.Mapping.rootless({ keepId: true }));
+		const id = async (options) => (await run(ns, "id", ["-u"], options)).stdout.trim();
+		console.log(JSON.stringify([await id({}), await id({ uid: process.getuid(), gid: process.getgid() })]));`,
+	);
+	assert.deepEqual([plain, own], ["0", String(user.uid)]);
+});
+
+test("one's own ID alone, by another number: that is whom the program runs as", { needs }, () => {
+	const said = askOrdinary<string>(
+		`${RUN}
+		const ns = await userns.UserNamespace.create("u:7:" + process.getuid() + ":1,g:8:" + process.getgid() + ":1");
+		console.log(JSON.stringify((await run(ns, "sh", ["-c", "id -u; id -g"])).stdout));`,
+	);
+	assert.equal(said, "7\n8\n");
+});
+
+test("somebody else's namespace can be opened and not entered: an error that says who may", {
+	needs: fresh,
+}, () => {
+	const before = `unshare --user sleep 60 > /dev/null 2>&1 & other=$!
+		while [ "$(readlink /proc/$other/ns/user)" = "$(readlink /proc/self/ns/user)" ]; do sleep 0.01; done
+		echo '0 100000 5' > /proc/$other/uid_map
+		echo '0 100000 5' > /proc/$other/gid_map
+		touch /mnt/ns
+		mount --bind /proc/$other/ns/user /mnt/ns
+		kill $other`;
+	const errors = askAs<Record<string, string>[]>(
+		freshUser({ before }),
+		`const ns = userns.UserNamespace.open("/mnt/ns");
+		const errors = [await ns.mapping().catch((e) => e)];
+		for (const attempt of [() => ns.spawn("true"), () => ns.exec("true")])
+			try { attempt(); } catch (error) { errors.push(error); }
+		console.log(JSON.stringify(errors));`,
+	);
+	assert.equal(errors.length, 3);
+	for (const error of errors) {
+		assert.equal(error.errnoCode, "EPERM");
+		assert.equal(error.step, "joining the namespace");
+		assert.match(error.hint ?? "", /CAP_SYS_ADMIN in it/);
+	}
+});

@@ -1,0 +1,111 @@
+import assert from "node:assert/strict";
+import { askAs, freshUser, type UserSetup } from "../support/ordinary.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root", "ordinary"] as const;
+
+type Answer = { id?: string; code?: string; message?: string; hint?: string };
+
+/** What Mapping.rootless gives, "OWN" standing for the user's own ID. */
+function rootless(setup: UserSetup, options = "{}"): Answer {
+	return askAs<Answer>(
+		freshUser(setup),
+		`let answer;
+		try { answer = { id: userns.Mapping.rootless(${options}).id.replaceAll(String(process.getuid()), "OWN") }; }
+		catch (e) { answer = e; }
+		console.log(JSON.stringify(answer));`,
+	);
+}
+
+const LINES = ["other:100000:500", "userns-tester:200000:500", "UID:300000:7"];
+const BOTH = { subuid: LINES, subgid: LINES };
+const FOUND = "0:OWN:1,1:200000:500,501:300000:7";
+
+test("with getsubids(1) and without it, by name and by number, the ranges are the same", { needs }, () => {
+	assert.equal(rootless(BOTH).id, FOUND);
+	// Neither getsubids nor getent are in this PATH.
+	assert.equal(rootless({ ...BOTH, path: "/mnt/bin" }).id, FOUND);
+});
+
+/** A getsubids of the test's own. */
+function getsubids(body: string): string {
+	return `printf '%s\\n' '#!/bin/sh' '${body}' > /mnt/bin/getsubids; chmod 755 /mnt/bin/getsubids`;
+}
+
+const OWN_FIRST = "/mnt/bin:/usr/bin:/bin";
+
+test("a getsubids that fails, says nonsense or is not executable leaves the files", { needs }, () => {
+	for (const body of [
+		"exit 1",
+		"echo hello; echo 0: x y z; exit 0",
+		"head -c 10000 /dev/urandom",
+		"kill -9 $$",
+	]) {
+		assert.equal(rootless({ ...BOTH, path: OWN_FIRST, before: getsubids(body) }).id, FOUND, body);
+	}
+	const before = `${getsubids("exit 0")}; chmod 644 /mnt/bin/getsubids`;
+	assert.equal(rootless({ ...BOTH, path: OWN_FIRST, before }).id, FOUND);
+});
+
+test("ranges of a directory service count where nsswitch.conf says so, and the files do not then", {
+	needs,
+}, () => {
+	const before = `${getsubids('echo "0: $2$1 700000 9"')}; echo "subid: sss # there" >> /etc/nsswitch.conf`;
+	assert.equal(rootless({ ...BOTH, path: OWN_FIRST, before }).id, "0:OWN:1,1:700000:9");
+	// The control: with the files among the sources, they count too.
+	const files = before.replace("subid: sss", "subid: files");
+	assert.equal(
+		rootless({ ...BOTH, path: OWN_FIRST, before: files }).id,
+		"0:OWN:1,1:700000:9,10:200000:500,510:300000:7",
+	);
+});
+
+test("lines that mean nothing give nothing; what passes the last ID is cut there", { needs }, () => {
+	const lines = [
+		"# userns-tester:1:1",
+		"",
+		"userns-tester",
+		"userns-tester:5",
+		"userns-tester:x:5",
+		"userns-tester:-1:5",
+		"userns-tester:400000:0",
+		"userns-tester:500000:3:4",
+		"userns-testers:600000:3",
+		"userns-teste:600000:3",
+		"userns-tester:700000:3",
+		"userns-tester:4294967290:100",
+	];
+	assert.equal(
+		rootless({ subuid: lines, subgid: lines, path: "/mnt/bin" }).id,
+		"0:OWN:1,1:700000:3,4:4294967290:5",
+	);
+});
+
+test("files that may not be read are as good as none", { needs }, () => {
+	const answer = rootless({ ...BOTH, before: "chmod 600 /etc/subuid /etc/subgid" });
+	assert.equal(answer.code, "ERR_USERNS_NO_SUBIDS");
+});
+
+test("another user, by name and by number, with that user's own IDs", { needs }, () => {
+	const before = "echo 'somebody:x:4242:4343::/:/bin/sh' >> /etc/passwd";
+	const lines = ["somebody:800000:5"];
+	for (const user of ['"somebody"', "4242"]) {
+		const answer = rootless({ subuid: lines, subgid: lines, before }, `{ user: ${user} }`);
+		assert.equal(answer.id, "u:0:4242:1,u:1:800000:5,g:0:4343:1,g:1:800000:5");
+	}
+	const keep = rootless({ subuid: lines, subgid: lines, before }, '{ user: "somebody", keepId: true }');
+	assert.equal(keep.id, "u:0:800000:5,u:4242:4242:1,g:0:800000:5,g:4343:4343:1");
+});
+
+test("a user who is not there, and what is no user at all", { needs }, () => {
+	for (const user of ['"nobody-here"', "3999999999", '"4242"']) {
+		const answer = rootless(BOTH, `{ user: ${user} }`);
+		assert.equal(answer.code, "ERR_USERNS_UNKNOWN_USER", user);
+		assert.match(answer.hint ?? "", /getent passwd/);
+	}
+	for (const user of ['""', '"a:b"', '"a\\nb"', '"a\\0"', "-1", "1.5", "4294967295", "null", "{}"]) {
+		assert.equal(rootless(BOTH, `{ user: ${user} }`).code, "ERR_USERNS_INVALID_ARGUMENT", user);
+	}
+	assert.equal(rootless(BOTH, '{ keepId: "yes" }').code, "ERR_USERNS_INVALID_ARGUMENT");
+	assert.equal(rootless(BOTH, "{ keepid: true }").code, "ERR_USERNS_INVALID_ARGUMENT");
+});

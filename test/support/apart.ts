@@ -1,0 +1,95 @@
+import { spawnSync } from "node:child_process";
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** An ordinary user with a name and subordinate IDs, who exists in the mount namespaces of `apart` alone. */
+export const USER = { name: "userns-clients", uid: 54322, first: 2_000_000, size: 1000 } as const;
+
+/** What {@link apart} puts in place before the program starts. */
+export interface Apart {
+	/**
+	 * cgroup2, and nothing else, at /sys/fs/cgroup: crun 1.8.1 refuses a tree of both kinds. And an empty /run, where
+	 * runtimes keep their state unless told otherwise.
+	 */
+	cgroup2?: boolean;
+	/** A folder with what `makeUser` wrote: the program runs as USER. */
+	user?: string;
+	/** The program runs as this uid and gid. */
+	uid?: number;
+}
+
+/** $1: the folder of makeUser or nothing, $2: "cgroup2" or nothing, $3: the uid and gid; then the program. */
+const SCRIPT = `
+[ -z "$1" ] || for file in passwd group subuid subgid; do mount --bind "$1/$file" "/etc/$file" || exit 125; done
+[ -z "$2" ] || { mount -t cgroup2 cgroup2 /sys/fs/cgroup && mount -t tmpfs -o mode=755 run /run; } || exit 125
+uid=$3
+shift 3
+[ -z "$uid" ] || exec setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"
+exec "$@"`;
+
+/**
+ * What to put before a program, so that it runs in a mount namespace of its own: whatever it mounts, and the user that it
+ * runs as, is gone with it, and nothing of the machine is changed.
+ */
+export function apart({ cgroup2 = false, user, uid }: Apart): string[] {
+	const who = uid ?? (user === undefined ? "" : USER.uid);
+	const unshare = ["unshare", "--mount", "--propagation", "private", "sh", "-c", SCRIPT, "sh"];
+	return [...unshare, user ?? "", cgroup2 ? "cgroup2" : "", String(who)];
+}
+
+/** Writes copies of the user database with USER added, for `apart`. */
+export function makeUser(folder: string): string {
+	const { name, uid, first, size } = USER;
+	const lines = {
+		passwd: `${name}:x:${uid}:${uid}::/nonexistent:/bin/sh`,
+		group: `${name}:x:${uid}:`,
+		subuid: `${name}:${first}:${size}`,
+		subgid: `${name}:${first}:${size}`,
+	};
+	const copies = join(folder, "etc");
+	mkdirSync(copies);
+	for (const [file, line] of Object.entries(lines)) {
+		const text = readFileSync(join("/etc", file), "utf8");
+		writeFileSync(join(copies, file), `${text}${text === "" || text.endsWith("\n") ? "" : "\n"}${line}\n`);
+	}
+	return copies;
+}
+
+export interface Ended {
+	status: number | null;
+	stdout: string;
+	stderr: string;
+}
+
+/** Runs a program to its end, or to ours after 30 seconds; descriptor 3 is `fd`. */
+export function runToEnd(command: readonly string[], fd?: number): Ended {
+	const [program = "", ...args] = command;
+	const { error, status, stdout, stderr } = spawnSync(program, args, {
+		encoding: "utf8",
+		stdio: ["ignore", "pipe", "pipe", ...(fd === undefined ? [] : [fd])],
+		timeout: 30_000,
+		killSignal: "SIGKILL",
+	});
+	if (error) throw error;
+	return { status, stdout, stderr };
+}
+
+/** The processes in a user namespace, by what /proc says of everybody. An orphan that only init has to reap has ended. */
+export function processesIn(inode: number): string[] {
+	return readdirSync("/proc").filter((pid) => {
+		if (!/^\d+$/.test(pid)) return false;
+		try {
+			if (readlinkSync(`/proc/${pid}/ns/user`) !== `user:[${inode}]`) return false;
+			return !/^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+		} catch {
+			return false; // it has ended
+		}
+	});
+}
+
+/** Waits until nobody lives in a user namespace; answers who still does after five seconds. */
+export async function emptied(inode: number): Promise<string[]> {
+	for (let i = 0; i < 100 && processesIn(inode).length > 0; i++) await sleep(50);
+	return processesIn(inode);
+}

@@ -1,0 +1,169 @@
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import {
+	chmodSync,
+	closeSync,
+	copyFileSync,
+	existsSync,
+	mkdirSync,
+	openSync,
+	readdirSync,
+	readFileSync,
+	rmdirSync,
+	symlinkSync,
+	writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import type { OciMappings } from "../../src/index.ts";
+import { apart, type Ended, runToEnd } from "./apart.ts";
+import { sh } from "./child.ts";
+
+export type Runtime = "crun" | "runc";
+
+/** Where cgroup2 is on a machine that has both kinds, and where it is otherwise. */
+const CGROUPS = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
+const APPLETS = [
+	"sh",
+	"cat",
+	"chown",
+	"id",
+	"mkdir",
+	"mv",
+	"readlink",
+	"rm",
+	"sleep",
+	"stat",
+	"touch",
+	"usleep",
+];
+
+/** A small root file system with the static busybox, owned by root on disk. */
+export function makeRootfs(folder: string): string {
+	for (const name of ["bin", "proc", "dev", "data"]) mkdirSync(join(folder, name), { recursive: true });
+	copyFileSync(sh("sh", "-c", "command -v busybox").trim(), join(folder, "bin/busybox"));
+	chmodSync(join(folder, "bin/busybox"), 0o755);
+	for (const name of APPLETS) symlinkSync("busybox", join(folder, "bin", name));
+	return folder;
+}
+
+export interface Config {
+	/** For sh -c, as root of the container. */
+	script: string;
+	/** `linux.namespaces[].path` of the user namespace; left out, the runtime makes one. */
+	userns?: string;
+	/** runc 1.1.5 wants them beside a path, too. */
+	mappings: OciMappings;
+	/** Shown at /data. */
+	volume: string;
+	/** The name of the cgroup; left out where the user may make none. */
+	cgroup?: string;
+}
+
+/** A whole config.json of the OCI runtime-spec 1.0.2. */
+export function ociConfig({ script, userns, mappings, volume, cgroup }: Config): object {
+	const capabilities = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_SETUID", "CAP_SETGID"];
+	return {
+		ociVersion: "1.0.2",
+		root: { path: "rootfs" },
+		hostname: "container",
+		process: {
+			user: { uid: 0, gid: 0 },
+			args: ["/bin/sh", "-c", script],
+			cwd: "/",
+			env: ["PATH=/bin"],
+			capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
+			noNewPrivileges: true,
+		},
+		mounts: [
+			{ destination: "/proc", type: "proc", source: "proc" },
+			{ destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "mode=755"] },
+			{ destination: "/data", type: "bind", source: volume, options: ["bind", "rw"] },
+		],
+		linux: {
+			...mappings,
+			...(cgroup !== undefined && { cgroupsPath: `/${cgroup}` }),
+			namespaces: [
+				userns === undefined ? { type: "user" } : { type: "user", path: userns },
+				...["pid", "mount", "ipc", "uts", "network"].map((type) => ({ type })),
+			],
+		},
+	};
+}
+
+/**
+ * A container by its name, with its bundle and the runtime's state in one folder. The name is its cgroup's, too. A guard
+ * beside us takes it away at the end, and when we are killed before: by then nobody else could.
+ */
+export class Container {
+	readonly #guard: ChildProcess;
+	readonly #runtime: Runtime;
+	readonly #name: string;
+	readonly #bundle: string;
+
+	/** Writes the bundle's config.json; its rootfs is the caller's. */
+	constructor(runtime: Runtime, bundle: string, config: Omit<Config, "cgroup">) {
+		this.#runtime = runtime;
+		this.#name = `userns-test-${runtime}-${process.pid}-${containers++}`;
+		this.#bundle = bundle;
+		mkdirSync(join(bundle, "state"), { recursive: true });
+		writeFileSync(join(bundle, "config.json"), JSON.stringify(ociConfig({ ...config, cgroup: this.#name })));
+		// In a session of its own, so that no signal to our group reaches it.
+		this.#guard = spawn("sh", ["-c", 'cat; "$@"', "sh", ...this.#command("delete", "--force")], {
+			stdio: ["pipe", "ignore", "ignore"],
+			detached: true,
+		});
+	}
+
+	#command(...args: string[]): string[] {
+		return [
+			...apart({ cgroup2: true }),
+			this.#runtime,
+			"--root",
+			join(this.#bundle, "state"),
+			...args,
+			this.#name,
+		];
+	}
+
+	/** Runs it to its end. */
+	run(): Ended {
+		return runToEnd(this.#command("run", "--bundle", this.#bundle));
+	}
+
+	/** Starts it, with its standard output in a pipe; it ends by itself. */
+	start(): ChildProcess {
+		const [program = "", ...args] = this.#command("run", "--bundle", this.#bundle);
+		return spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
+	}
+
+	/** Starts it in the background, and answers the pid of its first process. */
+	startDetached(): number {
+		// The container keeps the runtime's standard streams: a pipe would be waited for.
+		const log = openSync(join(this.#bundle, "log"), "w+");
+		try {
+			const [program = "", ...args] = this.#command("run", "--detach", "--bundle", this.#bundle);
+			const { status } = spawnSync(program, args, { stdio: ["ignore", log, log], timeout: 30_000 });
+			if (status !== 0) throw new Error(readFileSync(join(this.#bundle, "log"), "utf8"));
+		} finally {
+			closeSync(log);
+		}
+		const { stdout, stderr } = runToEnd(this.#command("state"));
+		if (stdout === "") throw new Error(stderr);
+		return (JSON.parse(stdout) as { pid: number }).pid;
+	}
+
+	/** Ends it, wherever it is; then neither a state nor a cgroup of it must be left. */
+	async remove(): Promise<string[]> {
+		this.#guard.stdin?.end();
+		if (this.#guard.exitCode === null) await once(this.#guard, "close");
+		const left = readdirSync(join(this.#bundle, "state")).map((name) => `state ${name}`);
+		for (const cgroup of CGROUPS.map((folder) => join(folder, this.#name))) {
+			if (!existsSync(cgroup)) continue;
+			left.push(`cgroup ${cgroup}`);
+			rmdirSync(cgroup);
+		}
+		return left;
+	}
+}
+
+let containers = 0;

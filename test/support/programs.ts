@@ -1,0 +1,91 @@
+import type { ChildProcess } from "node:child_process";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+
+export interface Ended {
+	status: number | null;
+	signal: NodeJS.Signals | null;
+	stdout: string;
+	stderr: string;
+	/** What the `error` event said. */
+	error: (Error & { code?: string; step?: string; hint?: string; errnoCode?: string }) | undefined;
+}
+
+/** All that a child says, and how it ends. */
+export function ended(child: ChildProcess): Promise<Ended> {
+	return new Promise((resolve) => {
+		const said = { stdout: "", stderr: "" };
+		let error: Ended["error"];
+		for (const name of ["stdout", "stderr"] as const) {
+			child[name]?.setEncoding("utf8").on("data", (chunk: string) => {
+				said[name] += chunk;
+			});
+		}
+		child.on("error", (event) => {
+			error = event;
+		});
+		child.on("close", (status, signal) => resolve({ status, signal, ...said, error }));
+	});
+}
+
+/** A field of /proc/PID/status, its words with single blanks. */
+export function status(pid: number, field: string): string | undefined {
+	try {
+		const text = readFileSync(`/proc/${pid}/status`, "utf8");
+		return new RegExp(`^${field}:(.*)$`, "m").exec(text)?.[1]?.trim().split(/\s+/).join(" ");
+	} catch {
+		return undefined;
+	}
+}
+
+/** Runs that program and waits: its loader is through. */
+function isAtRest(pid: number, name: string): boolean {
+	return status(pid, "Name") === name && status(pid, "State")?.startsWith("S") === true;
+}
+
+/** Waits until a process has become that program, as the kernel names it, and has come to rest. */
+export async function becomes(pid: number, name: string): Promise<void> {
+	for (let i = 0; !isAtRest(pid, name); i++) {
+		if (i > 1000) throw new Error(`process ${pid} is ${status(pid, "Name")} and not ${name}`);
+		await sleep(5);
+	}
+}
+
+/** The children of a process that have that name. */
+export function childrenCalled(pid: number, name: string): number[] {
+	return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8")
+		.split(" ")
+		.map(Number)
+		.filter((child) => child > 0 && isAtRest(child, name));
+}
+
+/** Waits for such a child. */
+export async function childCalled(pid: number, name: string): Promise<number> {
+	for (let i = 0; ; i++) {
+		const [child] = childrenCalled(pid, name);
+		if (child !== undefined) return child;
+		if (i > 1000) throw new Error(`process ${pid} has no child ${name}`);
+		await sleep(5);
+	}
+}
+
+/** Waits until a process is gone or a zombie: init may reap it late. */
+export async function gone(pid: number): Promise<void> {
+	for (let i = 0; ; i++) {
+		const state = status(pid, "State");
+		if (state === undefined || state.startsWith("Z")) return;
+		if (i > 600) throw new Error(`process ${pid} is still there: ${state}`);
+		await sleep(5);
+	}
+}
+
+/** The descriptors of a process, with what they are. */
+export function descriptorsOf(pid: number): Record<string, string> {
+	return Object.fromEntries(
+		readdirSync(`/proc/${pid}/fd`).map((fd) => [fd, readlinkSync(`/proc/${pid}/fd/${fd}`)]),
+	);
+}
+
+export function namespaceOf(pid: number | string, kind: string): string {
+	return readlinkSync(`/proc/${pid}/ns/${kind}`);
+}

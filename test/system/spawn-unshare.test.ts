@@ -1,0 +1,213 @@
+import assert from "node:assert/strict";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type NamespaceKind, type NamespaceSpawnOptions, UserNamespace } from "../../src/index.ts";
+import { host, hosted } from "../support/ids.ts";
+import {
+	becomes,
+	childCalled,
+	childrenCalled,
+	descriptorsOf,
+	ended,
+	gone,
+	namespaceOf,
+	status,
+} from "../support/programs.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "ids"] as const;
+/** The names of the kinds in /proc/PID/ns. */
+const FILES: Record<NamespaceKind, string> = {
+	mount: "mnt",
+	pid: "pid",
+	net: "net",
+	ipc: "ipc",
+	uts: "uts",
+	cgroup: "cgroup",
+	time: "time",
+};
+const KINDS = Object.keys(FILES) as NamespaceKind[];
+
+type Start = (command: string, args: readonly string[], options?: NamespaceSpawnOptions) => ChildProcess;
+
+/** A namespace for one test. What `start` started is ended with it, so that a failure cannot wait for ever. */
+async function within(body: (ns: UserNamespace, start: Start) => Promise<void>): Promise<void> {
+	const ns = await UserNamespace.create(hosted("0:100000:65536"), { setgroups: "allow" });
+	const started: ChildProcess[] = [];
+	const start: Start = (command, args, options) => {
+		const child = ns.spawn(command, args, options);
+		started.push(child);
+		return child;
+	};
+	try {
+		await body(ns, start);
+	} finally {
+		for (const child of started) child.kill("SIGKILL");
+		ns.close();
+	}
+}
+
+/** The process of the program: the child itself, or below the one that stands for it outside. */
+async function programOf(child: ChildProcess, kinds: readonly NamespaceKind[]): Promise<number> {
+	const pid = child.pid as number;
+	if (kinds.includes("pid") || kinds.includes("time")) return childCalled(pid, "sleep");
+	await becomes(pid, "sleep");
+	return pid;
+}
+
+for (const kinds of [...KINDS.map((kind) => [kind]), [], KINDS] as NamespaceKind[][]) {
+	test(`unshare [${kinds.join(", ")}]: these are new, the others are the caller's`, { needs }, () =>
+		within(async (ns, start) => {
+			const child = start("sleep", ["1000"], { stdio: "ignore", unshare: kinds });
+			const end = once(child, "close");
+			const pid = await programOf(child, kinds);
+			assert.equal(namespaceOf(pid, "user"), `user:[${ns.inode}]`);
+			for (const [kind, file] of Object.entries(FILES)) {
+				const same = namespaceOf(pid, file) === namespaceOf("self", file);
+				assert.equal(same, !kinds.includes(kind as NamespaceKind), kind);
+			}
+			assert.equal(status(pid, "Uid"), Array(4).fill(host(100000)).join(" "));
+			// /proc/PID/fd can be listed by its owner, who is a subordinate ID, and by root.
+			if (process.geteuid?.() === 0) assert.deepEqual(Object.keys(descriptorsOf(pid)), ["0", "1", "2"]);
+			child.kill("SIGKILL");
+			await end;
+			await gone(pid);
+		}),
+	);
+}
+
+test("a mount inside is not seen outside", { needs: ["linux", "root", "mounts"] }, () =>
+	within(async (ns) => {
+		const before = readFileSync("/proc/self/mountinfo", "utf8");
+		const { stdout, status: code } = await ended(
+			ns.spawn("sh", ["-c", "mount -t tmpfs inside /mnt && grep -c inside /proc/self/mountinfo"], {
+				unshare: ["mount"],
+			}),
+		);
+		assert.deepEqual([code, stdout], [0, "1\n"]);
+		assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
+	}),
+);
+
+test("in a pid namespace the program sees only its own, with a process 1 that reaps orphans", { needs }, () =>
+	within(async (_, start) => {
+		// The orphan's parent ends at once, so that process 1 becomes its parent; then it must not stay a zombie.
+		const script = `mount -t proc proc /proc
+			(sh -c 'sleep 0.05 > /dev/null & echo $!')
+			sleep 0.3
+			for p in /proc/[0-9]*; do sed -n 's/^Name:.//p' $p/status; done`;
+		const { stdout, stderr } = await ended(start("sh", ["-c", script], { unshare: ["pid", "mount"] }));
+		assert.equal(stderr, "");
+		const [orphan, ...names] = stdout.trim().split("\n");
+		assert.match(orphan ?? "", /^\d+$/);
+		assert.deepEqual(names, ["userns-enter", "sh"]);
+	}),
+);
+
+test("when the program of a pid namespace ends, everything in it ends, and its pipes close", { needs }, () =>
+	within(async (_, start) => {
+		const child = start("sh", ["-c", "sleep 1000 > /dev/null 2>&1 & sleep 0.1; exit 5"], {
+			unshare: ["pid"],
+		});
+		const sh = await childCalled(child.pid as number, "sh");
+		const orphan = await childCalled(sh, "sleep");
+		const { status: code } = await ended(child);
+		assert.equal(code, 5);
+		await gone(orphan);
+	}),
+);
+
+for (const how of ["SIGKILL", "SIGTERM"] as const) {
+	test(`when the caller sends ${how}, nothing of the pid namespace is left`, { needs }, () =>
+		within(async (_, start) => {
+			const child = start("sh", ["-c", "sleep 1000 & wait"], { unshare: ["pid"] });
+			const end = ended(child);
+			const sh = await childCalled(child.pid as number, "sh");
+			const orphan = await childCalled(sh, "sleep");
+			const [init] = childrenCalled(child.pid as number, "userns-enter");
+			assert.ok(init);
+			child.kill(how);
+			assert.equal((await end).signal, how);
+			for (const pid of [sh, orphan, init]) await gone(pid);
+		}),
+	);
+}
+
+for (const kind of ["pid", "time"] as const) {
+	test(`with a ${kind} namespace, signals reach the program, and its end is told as it was`, { needs }, () =>
+		within(async (ns, start) => {
+			const script =
+				'trap "echo usr1" USR1; trap "echo hup; exit 9" HUP; echo ready; while :; do sleep 0.02; done';
+			const child = start("sh", ["-c", script], { unshare: [kind] });
+			const end = ended(child);
+			await once(child.stdout as NodeJS.ReadableStream, "data");
+			child.kill("SIGUSR1");
+			await once(child.stdout as NodeJS.ReadableStream, "data");
+			child.kill("SIGHUP");
+			const { status: code, stdout } = await end;
+			assert.deepEqual([code, stdout], [9, "ready\nusr1\nhup\n"]);
+
+			for (const signal of ["SIGKILL", "SIGSEGV", "SIGINT", "SIGPIPE"] as const) {
+				const dies = await ended(ns.spawn("sh", ["-c", `kill -${signal.slice(3)} $$`], { unshare: [kind] }));
+				// In a pid namespace only process 1 is spared, and the program is not process 1.
+				assert.equal(dies.signal, signal);
+			}
+		}),
+	);
+}
+
+test("stopping and continuing pass through", { needs }, () =>
+	within(async (_, start) => {
+		const child = start("sleep", ["1000"], { stdio: "ignore", unshare: ["pid"] });
+		const end = once(child, "close");
+		const outer = child.pid as number;
+		const inner = await childCalled(outer, "sleep");
+		const reaches = async (pid: number, state: RegExp) => {
+			for (let i = 0; !state.test(status(pid, "State") ?? ""); i++) {
+				assert.ok(i < 600, `${pid} is ${status(pid, "State")}`);
+				await sleep(5);
+			}
+		};
+		child.kill("SIGTSTP");
+		await reaches(inner, /^T/);
+		await reaches(outer, /^T/);
+		child.kill("SIGCONT");
+		await reaches(inner, /^S/);
+		await reaches(outer, /^S/);
+		child.kill("SIGKILL");
+		await end;
+		await gone(inner);
+	}),
+);
+
+test("neither process of ours can be traced or read from inside", { needs }, () =>
+	within(async (_, start) => {
+		const child = start("sleep", ["1000"], { stdio: "ignore", unshare: ["pid"] });
+		const end = once(child, "close");
+		const outer = child.pid as number;
+		await childCalled(outer, "sleep");
+		const [init = 0] = childrenCalled(outer, "userns-enter");
+		// A process that is not dumpable has its /proc files owned by root, whatever its own uid.
+		const script = `for p in ${outer} ${init}; do cat /proc/$p/environ > /dev/null 2>&1 && echo read $p; ls /proc/$p/fd > /dev/null 2>&1 && echo listed $p; done; echo done`;
+		const { stdout } = await ended(start("sh", ["-c", script]));
+		child.kill("SIGKILL");
+		await end;
+		assert.equal(stdout, "done\n");
+	}),
+);
+
+test("a limit inside is an error event that names the step and the limit's folder", { needs }, async () => {
+	await within(async (ns) => {
+		const limit = "echo 0 > /proc/sys/user/max_net_namespaces";
+		assert.equal((await ended(ns.spawn("sh", ["-c", limit]))).status, 0);
+		const { error, status: code } = await ended(ns.spawn("true", [], { unshare: ["net"] }));
+		assert.equal(code, 125);
+		assert.deepEqual(
+			[error?.code, error?.errnoCode, error?.step],
+			["ERR_USERNS_SPAWN", "ENOSPC", "making the other namespaces"],
+		);
+		assert.match(error?.hint ?? "", /\/proc\/sys\/user/);
+	});
+});

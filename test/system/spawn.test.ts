@@ -1,0 +1,376 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import {
+	chmodSync,
+	closeSync,
+	mkdirSync,
+	mkdtempSync,
+	openSync,
+	readFileSync,
+	readlinkSync,
+	rmSync,
+	writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { type NamespaceSpawnOptions, UserNamespace } from "../../src/index.ts";
+import { failure } from "../support/errors.ts";
+import { host, hosted } from "../support/ids.ts";
+import { becomes, descriptorsOf, ended, namespaceOf, status } from "../support/programs.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "ids"] as const;
+const root = ["linux", "root"] as const;
+const MAP = hosted("0:100000:65536");
+
+/** A namespace for one test, closed at its end. */
+async function within(
+	setgroups: "allow" | "deny",
+	body: (ns: UserNamespace) => Promise<void>,
+	map = MAP,
+): Promise<void> {
+	const ns = await UserNamespace.create(map, { setgroups });
+	try {
+		await body(ns);
+	} finally {
+		ns.close();
+	}
+}
+
+/** Runs a sleeping program and answers what /proc shows of it, from outside. */
+async function look<T>(
+	ns: UserNamespace,
+	options: NamespaceSpawnOptions,
+	see: (pid: number) => T,
+): Promise<T> {
+	const child = ns.spawn("sleep", ["1000"], { stdio: "ignore", ...options });
+	const pid = child.pid as number;
+	try {
+		await becomes(pid, "sleep");
+		return see(pid);
+	} finally {
+		child.kill("SIGKILL");
+		await once(child, "close");
+	}
+}
+
+const ids = (pid: number) => [status(pid, "Uid"), status(pid, "Gid"), status(pid, "Groups")];
+const four = (id: number) => [id, id, id, id].join(" ");
+
+test("the program runs in the namespace, as its root, without the groups of ours", { needs }, () =>
+	within("allow", async (ns) => {
+		const seen = await look(ns, {}, (pid) => [namespaceOf(pid, "user"), ...ids(pid)]);
+		assert.deepEqual(seen, [`user:[${ns.inode}]`, four(host(100000)), four(host(100000)), ""]);
+	}),
+);
+
+test("uid, gid and groups count inside", { needs }, () =>
+	within("allow", async (ns) => {
+		const seen = await look(ns, { uid: 1000, gid: 2000, groups: [5, 65535, 7] }, ids);
+		assert.deepEqual(seen, [
+			four(host(101000)),
+			four(host(102000)),
+			[100005, 100007, 165535].map(host).join(" "),
+		]);
+	}),
+);
+
+test("where setgroups is denied, the caller's own groups are gone all the same", { needs: root }, () =>
+	within("deny", async (ns) => {
+		const before = process.getgroups?.() ?? [];
+		process.setgroups?.([0, 4]);
+		try {
+			assert.deepEqual(await look(ns, { uid: 5, gid: 6 }, ids), [four(100005), four(100006), ""]);
+		} finally {
+			process.setgroups?.(before);
+		}
+	}),
+);
+
+test("a namespace without 0 inside runs it as the caller's own ID, or says that there is none", {
+	needs: root,
+}, async () => {
+	await within("deny", async (ns) => assert.equal((await look(ns, {}, ids))[0], four(0)), "7:0:1,1:100000:1");
+	await within(
+		"deny",
+		async (ns) => {
+			assert.throws(() => ns.spawn("true"), failure("ERR_USERNS_UNMAPPED_ID", /neither the uid 0 nor/));
+			assert.equal((await look(ns, { uid: 7, gid: 7 }, ids))[0], four(host(100000)));
+		},
+		hosted("7:100000:1"),
+	);
+});
+
+test("the program has the descriptors of stdio and no other", { needs: root }, () =>
+	within("deny", async (ns) => {
+		const extra = openSync("/dev/null", "r");
+		const seen = await look(ns, { stdio: ["ignore", "ignore", "ignore", "ignore", extra] }, descriptorsOf);
+		closeSync(extra);
+		// As child_process has it, "ignore" opens /dev/null for the standard ones only.
+		assert.deepEqual(Object.keys(seen), ["0", "1", "2", "4"]);
+		assert.deepEqual(new Set(Object.values(seen)), new Set(["/dev/null"]));
+	}),
+);
+
+test("nothing of ours is in its environment or its arguments", { needs }, () =>
+	within("deny", async (ns) => {
+		const { stdout } = await ended(
+			ns.spawn("sh", ["-c", 'tr "\\0" "\\n" < /proc/$$/environ; tr "\\0" "|" < /proc/$$/cmdline'], {
+				env: { PATH: "/usr/bin:/bin", A: "1" },
+				argv0: "other",
+			}),
+		);
+		const [environment = "", arguments_ = ""] = stdout.split(/\n(?=other)/);
+		assert.deepEqual(environment.split("\n").sort(), ["A=1", "PATH=/usr/bin:/bin"]);
+		assert.match(arguments_, /^other\|-c\|/);
+	}),
+);
+
+test(
+	"a library that an environment variable names is not loaded on the way in",
+	{ needs: [...needs, "tool:cc"] },
+	() =>
+		within("deny", async (ns) => {
+			// It would write its line once for each program that loads it: our own, and sh.
+			const folder = mkdtempSync(join(tmpdir(), "userns-preload-"));
+			chmodSync(folder, 0o755);
+			const library = join(folder, "x.so");
+			const source =
+				'#include <unistd.h>\n__attribute__((constructor)) static void f(void) { write(2, "L\\n", 2); }\n';
+			writeFileSync(join(folder, "x.c"), source);
+			const { spawnSync } = await import("node:child_process");
+			assert.equal(spawnSync("cc", ["-w", "-shared", "-fPIC", "-o", library, join(folder, "x.c")]).status, 0);
+			const { stderr, status: code } = await ended(
+				ns.spawn("sh", ["-c", "exit 3"], { env: { PATH: "/usr/bin:/bin", LD_PRELOAD: library } }),
+			);
+			rmSync(folder, { recursive: true });
+			assert.deepEqual([code, stderr], [3, "L\n"]);
+		}),
+);
+
+test("standard streams, exit status and signals are those of child_process", { needs }, () =>
+	within("deny", async (ns) => {
+		const child = ns.spawn("sh", ["-c", "cat; echo err >&2; exit 7"]);
+		child.stdin?.end("through");
+		assert.deepEqual(await ended(child), {
+			status: 7,
+			signal: null,
+			stdout: "through",
+			stderr: "err\n",
+			error: undefined,
+		});
+		assert.equal(child.spawnfile, "sh");
+		assert.deepEqual(child.spawnargs, ["sh", "-c", "cat; echo err >&2; exit 7"]);
+		assert.equal(child.stdio.length, 3);
+
+		for (const signal of ["SIGTERM", "SIGKILL", "SIGUSR2"] as const) {
+			const sleeper = ns.spawn("sleep", ["1000"]);
+			await becomes(sleeper.pid as number, "sleep");
+			assert.ok(sleeper.kill(signal));
+			assert.equal((await ended(sleeper)).signal, signal);
+		}
+	}),
+);
+
+test("signals that Node ignores or blocks are not ignored in the program", { needs }, () =>
+	within("deny", async (ns) => {
+		const seen = await look(ns, {}, (pid) => [status(pid, "SigIgn"), status(pid, "SigBlk")]);
+		assert.deepEqual(seen, ["0000000000000000", "0000000000000000"]);
+	}),
+);
+
+test("shell, cwd as path and URL, env, inherit, a pipe above 2, an ipc channel", { needs }, () =>
+	within("allow", async (ns) => {
+		const shell = await ended(
+			ns.spawn("echo $((6*7)) $X; pwd", { shell: true, cwd: "/usr", env: { ...process.env, X: "x" } }),
+		);
+		assert.equal(shell.stdout, "42 x\n/usr\n");
+		const url = await ended(ns.spawn("pwd", [], { cwd: pathToFileURL("/usr/lib/") }));
+		assert.equal(url.stdout, "/usr/lib\n");
+
+		const four = ns.spawn("sh", ["-c", "cat <&4 >&3"], {
+			stdio: ["ignore", "ignore", "inherit", "pipe", "pipe"],
+		});
+		const [, , , out, into] = four.stdio as [
+			unknown,
+			unknown,
+			unknown,
+			NodeJS.ReadableStream,
+			NodeJS.WritableStream,
+		];
+		into.end("both ways");
+		let said = "";
+		out.on("data", (chunk) => {
+			said += chunk;
+		});
+		await once(four, "close");
+		assert.equal(said, "both ways");
+
+		const script =
+			'process.on("message", (m) => { process.send([m, process.getuid()]); process.disconnect(); });';
+		const ipc = ns.spawn(process.execPath, ["-e", script], {
+			stdio: ["ignore", "inherit", "inherit", "ipc"],
+			cwd: "/",
+		});
+		ipc.send("ping");
+		const [answer] = await once(ipc, "message");
+		await once(ipc, "close");
+		assert.deepEqual(answer, ["ping", 0]);
+	}),
+);
+
+test("an abort signal, a timeout, and a session of its own", { needs }, () =>
+	within("deny", async (ns) => {
+		const controller = new AbortController();
+		const aborted = ns.spawn("sleep", ["1000"], { signal: controller.signal });
+		const end = ended(aborted);
+		controller.abort();
+		const { error, signal } = await end;
+		assert.equal(error?.name, "AbortError");
+		assert.equal(signal, "SIGTERM");
+
+		const late = await ended(ns.spawn("sleep", ["1000"], { timeout: 50, killSignal: "SIGINT" }));
+		assert.equal(late.signal, "SIGINT");
+
+		const session = await look(ns, { detached: true }, (pid) => [
+			Number(readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ")[3]),
+			pid,
+		]);
+		assert.equal(session[0], session[1]);
+	}),
+);
+
+test("in the caller's own namespace nothing is joined, and the IDs stay", { needs: root }, async () => {
+	const own = UserNamespace.open(process.pid);
+	const seen = await look(own, {}, (pid) => [namespaceOf(pid, "user"), status(pid, "Uid")]);
+	assert.deepEqual(seen, [readlinkSync("/proc/self/ns/user"), four(0)]);
+	own.close();
+});
+
+test("what is wrong with the words is said before anything starts", { needs }, () =>
+	within("deny", async (ns) => {
+		const spawn = ns.spawn.bind(ns) as (...args: unknown[]) => unknown;
+		const wrong: [unknown[], RegExp][] = [
+			[[""], /the command must be a text/],
+			[["a\0b"], /the command must be a text/],
+			[[7], /the command must be a text/],
+			[["true", "x"], /options must be an object/],
+			[["true", ["a", 7]], /argument 2 must be a text/],
+			[["true", ["a\0"]], /argument 1 must be a text/],
+			[["true", [], { uidd: 7 }], /there is no option "uidd"/],
+			[["true", [], { uid: -1 }], /uid must be a whole number/],
+			[["true", [], { uid: 4294967295 }], /uid must be a whole number/],
+			[["true", [], { uid: 4294967296 }], /uid must be a whole number/],
+			[["true", [], { gid: 1.5 }], /gid must be a whole number/],
+			[["true", [], { uid: "0" }], /uid must be a whole number/],
+			[["true", [], { groups: 7 }], /groups must be an array/],
+			[["true", [], { groups: [0, -1] }], /groups\[1\] must be a whole number/],
+			[["true", [], { groups: [0] }], /the user namespace denies setgroups/],
+			[["true", [], { cwd: 7 }], /cwd must be a path or a file: URL/],
+			[["true", [], { cwd: new URL("http://localhost/") }], /cwd must be a path or a file: URL/],
+			[["true", [], { cwd: "/\0" }], /cwd must be a path or a file: URL/],
+			[["true", [], { unshare: "pid" }], /unshare must be an array/],
+			[["true", [], { unshare: ["user"] }], /no kind of namespace "user"/],
+			[["true", [], { unshare: ["toString"] }], /no kind of namespace "toString"/],
+		];
+		for (const [args, message] of wrong) {
+			assert.throws(() => spawn(...args), failure("ERR_USERNS_INVALID_ARGUMENT", message), String(message));
+		}
+		const exec = ns.exec.bind(ns) as (...args: unknown[]) => unknown;
+		const wrongExec: [unknown[], RegExp][] = [
+			[[""], /the command must be a text/],
+			[["true", [], { stdio: "inherit" }], /there is no option "stdio"/],
+			[["true", [], { env: 7 }], /env must be an object/],
+			[["true", [], { env: { A: "\0" } }], /the variable "A" of env has a NUL in it/],
+			[["true", [], { groups: [0] }], /the user namespace denies setgroups/],
+		];
+		for (const [args, message] of wrongExec) {
+			assert.throws(() => exec(...args), failure("ERR_USERNS_INVALID_ARGUMENT", message), String(message));
+		}
+		for (const options of [{ uid: 65536 }, { gid: 70000 }]) {
+			assert.throws(() => ns.spawn("true", [], options), failure("ERR_USERNS_UNMAPPED_ID", /is not mapped/));
+		}
+	}),
+);
+
+test("a group that is not mapped is named", { needs }, () =>
+	within("allow", async (ns) => {
+		assert.throws(
+			() => ns.spawn("true", [], { groups: [1, 65536] }),
+			failure("ERR_USERNS_UNMAPPED_ID", /the group 65536 is not mapped/),
+		);
+	}),
+);
+
+test(
+	"a program that is not there, or may not be executed, is an error before anything starts",
+	{ needs },
+	() =>
+		within("deny", async (ns) => {
+			const cases: [string, NamespaceSpawnOptions, RegExp, string][] = [
+				["no-such-program", {}, /there is no such program/, "ENOENT"],
+				["./no/such", {}, /there is no such program/, "ENOENT"],
+				["true", { env: { PATH: "/nonexistent" } }, /there is no such program/, "ENOENT"],
+				["/etc/passwd", {}, /\/etc\/passwd may not be executed/, "EACCES"],
+				["/usr", {}, /there is no such program/, "ENOENT"],
+			];
+			for (const [command, options, message, errno] of cases) {
+				assert.throws(
+					() => ns.spawn(command, [], options),
+					(error: { errnoCode?: string }) => {
+						assert.equal(error.errnoCode, errno);
+						return failure("ERR_USERNS_NO_PROGRAM", message)(error);
+					},
+				);
+			}
+			assert.throws(
+				() => ns.spawn("true", [], { cwd: "/no/such/folder" }),
+				failure("ERR_USERNS_SPAWN", /there is no directory \/no\/such\/folder/),
+			);
+			ns.close();
+			assert.throws(() => ns.spawn("true"), failure("ERR_USERNS_CLOSED", /closed/));
+		}),
+);
+
+test(
+	"what the kernel refuses inside is an error event with its step, and exit status 125 to 127",
+	{ needs },
+	() =>
+		within("deny", async (ns) => {
+			const folder = mkdtempSync(join(tmpdir(), "userns-spawn-"));
+			try {
+				// Only the host's root may enter, who is nobody inside.
+				mkdirSync(join(folder, "closed"), { mode: 0o700 });
+				const cases: [name: string, content: string, status: number, errno: string, hint: RegExp][] = [
+					["closed/program", "#!/bin/sh\n", 126, "EACCES", /who owns them, outside/],
+					["interpreter", "#!/no/such/interpreter\n", 127, "ENOENT", /interpreter/],
+					["nothing", "just words\n", 126, "ENOEXEC", /no program for this processor/],
+				];
+				chmodSync(folder, 0o755);
+				for (const [name, content, code, errno, hint] of cases) {
+					writeFileSync(join(folder, name), content, { mode: 0o755 });
+					const { error, status: exit } = await ended(ns.spawn(join(folder, name)));
+					assert.equal(error?.code, "ERR_USERNS_SPAWN", name);
+					assert.equal(error?.errnoCode, errno);
+					assert.equal(error?.step, "executing the program");
+					assert.match(error?.hint ?? "", hint);
+					assert.equal(exit, code);
+				}
+			} finally {
+				rmSync(folder, { recursive: true });
+			}
+		}),
+);
+
+test("300 at once: each ends with its own status, and nothing is left", { needs }, () =>
+	within("deny", async (ns) => {
+		const all = await Promise.all(
+			Array.from({ length: 300 }, (_, i) => ended(ns.spawn("sh", ["-c", `exit ${i % 256}`]))),
+		);
+		assert.deepEqual(
+			all.map(({ status: code }) => code),
+			Array.from({ length: 300 }, (_, i) => i % 256),
+		);
+	}),
+);

@@ -1,0 +1,79 @@
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { canonical } from "../../src/mapping/extent.ts";
+import { disjoint, rootlessExtents, type SubidRange } from "../../src/mapping/rootless.ts";
+import { check } from "../support/arbitrary.ts";
+import { test } from "../support/test.ts";
+
+function text(own: number, ranges: SubidRange[], keepId: boolean): string {
+	return rootlessExtents({ own, ranges }, keepId)
+		.map(({ containerID, hostID, size }) => `${containerID}:${hostID}:${size}`)
+		.join(",");
+}
+
+test("the user is 0 inside, and the ranges follow in their order", () => {
+	const ranges = [
+		{ first: 200000, size: 5 },
+		{ first: 100000, size: 2 },
+	];
+	assert.equal(text(1000, ranges, false), "0:1000:1,1:200000:5,6:100000:2");
+});
+
+test("keepId: the own ID is itself, and a range that reaches it is cut there", () => {
+	assert.equal(text(3, [{ first: 100000, size: 5 }], true), "3:3:1,0:100000:3,4:100003:2");
+	assert.equal(text(0, [{ first: 100000, size: 5 }], true), "0:0:1,1:100000:5");
+	assert.equal(text(5, [{ first: 100000, size: 5 }], true), "5:5:1,0:100000:5");
+	assert.equal(text(1000, [{ first: 100000, size: 5 }], true), "1000:1000:1,0:100000:5");
+});
+
+test("a range with the own ID in it does not map it twice", () => {
+	assert.equal(text(1000, [{ first: 999, size: 3 }], false), "0:1000:1,1:999:1,2:1001:1");
+	assert.equal(text(1000, [{ first: 1000, size: 1 }], false), "0:1000:1");
+});
+
+const id = fc.oneof(fc.nat(20), fc.integer({ min: 4294967200, max: 4294967294 }));
+const range = fc
+	.record({ first: id, size: fc.integer({ min: 1, max: 30 }) })
+	.map(({ first, size }) => ({ first, size: Math.min(size, 4294967295 - first) }));
+
+test("whatever the ranges: each of their IDs is mapped once, the own one as asked, and nothing else", () => {
+	check(
+		fc.property(id, fc.array(range, { maxLength: 6 }), fc.boolean(), (own, ranges, keepId) => {
+			const extents = rootlessExtents({ own, ranges }, keepId);
+			// canonical() refuses what overlaps in either column.
+			canonical("uid", extents);
+			const hosts = new Set(
+				extents.flatMap(({ hostID, size }) => Array.from({ length: size }, (_, i) => hostID + i)),
+			);
+			const wanted = new Set([
+				own,
+				...ranges.flatMap(({ first, size }) => Array.from({ length: size }, (_, i) => first + i)),
+			]);
+			assert.deepEqual(hosts, wanted);
+			assert.deepEqual(extents[0], { containerID: keepId ? own : 0, hostID: own, size: 1 });
+			// Without a gap: as many IDs as there are, from 0 on, and the own one where it is kept.
+			const inside = extents.flatMap(({ containerID, size }) =>
+				Array.from({ length: size }, (_, i) => containerID + i),
+			);
+			const dense = inside.filter((each) => !(keepId && each === own)).sort((a, b) => a - b);
+			dense.forEach((each, i) => {
+				assert.equal(each, i + (keepId && own <= i ? 1 : 0));
+			});
+		}),
+	);
+});
+
+test("ranges that overlap are taken once, the first line winning its place", () => {
+	check(
+		fc.property(fc.array(range, { maxLength: 6 }), (ranges) => {
+			const kept = disjoint(ranges);
+			const all = kept.flatMap(({ first, size }) => Array.from({ length: size }, (_, i) => first + i));
+			assert.equal(new Set(all).size, all.length);
+			assert.deepEqual(
+				new Set(all),
+				new Set(ranges.flatMap(({ first, size }) => Array.from({ length: size }, (_, i) => first + i))),
+			);
+			if (ranges[0]) assert.deepEqual(kept[0], ranges[0]);
+		}),
+	);
+});
