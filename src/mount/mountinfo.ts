@@ -15,6 +15,8 @@ export interface MountEntry {
 	fsType: string;
 	/** What was mounted, as the file system tells it. */
 	source: string;
+	/** It cannot be copied, and a tree is copied without it and what is below it. */
+	unbindable: boolean;
 }
 
 /** The mounts of this process's mount namespace. `code` and `tried` are for the error when they cannot be read. */
@@ -53,6 +55,8 @@ export function parseMountinfo(text: string): MountEntry[] {
 	for (const line of text.split("\n")) {
 		if (line === "") continue;
 		const [id, parent, device = "", root = "", mountPoint = "", options = "", ...rest] = line.split(" ");
+		// Any number of optional fields stand before the lone "-".
+		const end = rest.indexOf("-");
 		entries.push({
 			id: Number(id),
 			parent: Number(parent),
@@ -60,9 +64,9 @@ export function parseMountinfo(text: string): MountEntry[] {
 			root: unescapeOctal(root),
 			mountPoint: unescapeOctal(mountPoint),
 			options: options.split(","),
-			// Any number of optional fields stand before the lone "-".
-			fsType: unescapeOctal(rest[rest.indexOf("-") + 1] ?? ""),
-			source: unescapeOctal(rest[rest.indexOf("-") + 2] ?? ""),
+			fsType: unescapeOctal(rest[end + 1] ?? ""),
+			source: unescapeOctal(rest[end + 2] ?? ""),
+			unbindable: rest.slice(0, end).includes("unbindable"),
 		});
 	}
 	return entries;

@@ -18,7 +18,8 @@ export interface Place {
 
 /**
  * The mounts that are to be seen below a source, parents first. What lies hidden under another mount, or on a removed
- * directory, is left out: nobody could reach it.
+ * directory, is left out: nobody could reach it. So are unbindable mounts with what is below them, as the kernel does it
+ * (copy_tree in fs/namespace.c).
  */
 export function survey(fd: number, recursive: boolean, tried: string): Place[] {
 	const facts = native().mountFacts(fd);
@@ -93,7 +94,13 @@ function visibleBelow(entries: readonly MountEntry[], own: MountEntry, start: st
 		if (list === undefined) children.set(entry.parent, [entry]);
 		else list.push(entry);
 	}
+	const pruned = new Set(
+		below
+			.filter(({ unbindable }) => unbindable)
+			.flatMap((entry) => [entry, ...descendants(entries, entry.id)]),
+	);
 	return below
+		.filter((entry) => !pruned.has(entry))
 		.filter((entry) => walk(children, own, start, entry.mountPoint) === entry)
 		.filter(({ mountPoint }) => !mountPoint.endsWith("//deleted"))
 		.map((entry) => ({

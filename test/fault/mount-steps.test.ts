@@ -89,7 +89,7 @@ async function withEverything(
 	});
 }
 
-for (const errno of [undefined, 1, 12] as const) {
+for (const errno of LONG ? ([undefined, 1, 12] as const) : ([undefined, 1] as const)) {
 	const name = errno === undefined ? "ENOSYS" : errno === 1 ? "EPERM" : "ENOMEM";
 	test(
 		`${name} at each call of a mount: an error with the call, and nothing is left attached or open`,

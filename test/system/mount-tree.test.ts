@@ -176,3 +176,38 @@ test(
 			await mount.unmount();
 		}),
 );
+
+test(
+	"an unbindable mount stays behind with what is below it, whichever way the tree is made",
+	{
+		needs: [...needs, "linux:6.15"],
+	},
+	() =>
+		withTmpfs(async (folder) => {
+			const [source = "", target = "", stuck = "", other = ""] = mkdirs(
+				folder,
+				"source",
+				"target",
+				"source/stuck",
+				"other",
+			);
+			sh("mount", "-t", "tmpfs", "stuck", stuck);
+			const [below = ""] = mkdirs(stuck, "below");
+			sh("mount", "-t", "tmpfs", "below", below);
+			sh("mount", "--make-unbindable", stuck);
+			const options = { source, target, mapping: MAP, recursive: true };
+			const inOne = await mountIdmapped(options);
+			assert.equal(mountAt(join(target, "stuck")), undefined);
+			await inOne.unmount();
+			const there = mkdirs(source, "there")[0] as string;
+			const nested = await mountIdmapped({ source: other, target: there, mapping: "0:5:1" });
+			const inParts = await mountIdmapped({ ...options, mapping: "0:100000:10" });
+			assert.ok(mountAt(join(target, "there"))?.options.includes("idmapped"));
+			assert.equal(statSync(join(target, "there")).uid, 100005);
+			assert.equal(mountAt(join(target, "stuck")), undefined);
+			await inParts.unmount();
+			await nested.unmount();
+			sh("umount", below);
+			sh("umount", stuck);
+		}),
+);
