@@ -17,6 +17,8 @@ export interface Tree {
 	propagation: number;
 	/** The mapping, for messages. */
 	mapping: string;
+	/** Nobody else has had its descriptor, so that it cannot be attached anywhere. */
+	fresh: boolean;
 }
 
 /** What became of it. */
@@ -39,6 +41,8 @@ export async function attachTree(
 ): Promise<Attached> {
 	const inside = options.into === undefined ? undefined : openMountNamespace(options.into);
 	try {
+		// In the namespace in which it is attached the kernel would move it; one that is attached elsewhere is EINVAL.
+		if (!tree.fresh) refuseAttached(tree.mountId, inside?.descriptor.fd, tried);
 		const outcome = await attach(tree, target, options, inside, tried);
 		if (outcome.error < 0) throw mountError(tried, tree.mapping, outcome);
 		const submounts = findSubmounts(tree, inside, options.replace ?? false, tried);
@@ -146,9 +150,9 @@ function refuseCovered(entries: readonly MountEntry[], mountId: number, tried: s
 	);
 }
 
-/** Throws when the mount is in this mount namespace: attaching it would move it. */
-export function refuseAttached(mountId: number, tried: string): void {
-	const entries = mountsIn(undefined, "ERR_USERNS_READ_MOUNTS", tried);
+/** Throws when the mount is in that mount namespace: attaching it would move it. */
+function refuseAttached(mountId: number, namespace: number | undefined, tried: string): void {
+	const entries = mountsIn(namespace, "ERR_USERNS_READ_MOUNTS", tried);
 	const there = entries.find(({ id }) => id === mountId);
 	if (there !== undefined) throw attachedError(tried, there.mountPoint);
 }

@@ -2,7 +2,7 @@ import { UsernsError } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { native } from "../native/load.ts";
-import { type Attached, attachedError, attachTree, detachTree, refuseAttached } from "./attach.ts";
+import { type Attached, attachedError, attachTree, detachTree } from "./attach.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
 import type { SkippedMount } from "./plan.ts";
 import { type AttachOptions, checkAttachOptions, showPlace } from "./target.ts";
@@ -71,25 +71,24 @@ export class HeldMount implements AsyncDisposable {
 		if (this.#attaching !== undefined || this.#attached !== undefined) {
 			throw attachedError(tried, this.#target === undefined ? "another target" : showPlace(this.#target));
 		}
-		refuseAttached(this.mountId, tried);
-		await this.#attach(target, checked);
+		await this.#attach(target, checked, false);
 	}
 
 	static {
-		attachFresh = (mount, target, options) => mount.#attach(target, options);
+		attachFresh = (mount, target, options) => mount.#attach(target, options, true);
 	}
 
 	#tried(target: string | number): string {
 		return triedTo(this.#mount.source, showPlace(target), this.#mount.mapping);
 	}
 
-	async #attach(target: string | number, options: AttachOptions): Promise<void> {
+	async #attach(target: string | number, options: AttachOptions, fresh: boolean): Promise<void> {
 		const { descriptor, mapping, mountId, recursive, propagation } = this.#mount;
 		const tried = this.#tried(target);
 		const held = native().duplicate(descriptor.fd); // close() may be called while this is under way
 		if (held.error < 0) throw mountError(tried, mapping, held);
 		const attaching = attachTree(
-			{ fd: held.fd, mountId, recursive, propagation, mapping },
+			{ fd: held.fd, mountId, recursive, propagation, mapping, fresh },
 			target,
 			options,
 			tried,

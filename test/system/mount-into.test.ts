@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { chownSync, existsSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { mountIdmapped, overlay } from "../../src/index.ts";
-import { sh } from "../support/child.ts";
+import { ask, root, sh } from "../support/child.ts";
 import { type Container, startContainer } from "../support/container.ts";
 import { failure } from "../support/errors.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
@@ -167,6 +167,41 @@ test("a namespace that cannot be opened or joined is told, and nothing is attach
 		}
 		assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
 	}),
+);
+
+test(
+	"a mount whose descriptor somebody else attached in the container is not moved there",
+	{
+		needs,
+	},
+	() =>
+		withVolume(async (folder, volume) => {
+			const container = await startContainer(folder, "pivot", CONTAINER);
+			try {
+				const given = await mountIdmapped({ source: volume, mapping: VOLUME });
+				const addon = join(root, `build/linux-${process.arch}/userns.node`);
+				ask(
+					`import { createRequire } from "node:module";
+				const addon = createRequire("/")(${JSON.stringify(addon)});
+				const ns = addon.openMountNamespace("/proc/${container.pid}/ns/mnt");
+				const out = await addon.attach(3, -1, "/data", 18, false, false, ${1 << 18}, ns.fd, true);
+				console.log(JSON.stringify(out.error));`,
+					{ stdio: ["ignore", "pipe", "pipe", given.fd] },
+				);
+				assert.equal(Number((lineOf(container.pid, "/data") ?? "").split(" ")[0]), given.mountId);
+				await assert.rejects(
+					given.attach("/real", { into: container.pid }),
+					failure("ERR_USERNS_ATTACHED", /attached at \/data already/),
+				);
+				const [here = ""] = mkdirs(folder, "here");
+				await assert.rejects(given.attach(here), failure("ERR_USERNS_MOUNT", /attaching the mount: EINVAL/));
+				assert.ok(lineOf(container.pid, "/data"));
+				assert.equal(lineOf(container.pid, "/real"), undefined);
+				given.close();
+			} finally {
+				await container.end();
+			}
+		}),
 );
 
 test("the mount outlives the process that it was found by, and unmount still reaches it", { needs }, () =>
