@@ -229,6 +229,40 @@ test(
 		}),
 );
 
+test(
+	"into a container on a kernel without PIDFD_GET_MNT_NAMESPACE and NS_GET_MNTNS_ID",
+	{
+		needs: [...needs, "tool:unshare"],
+	},
+	() =>
+		withTmpfs(async (top) => {
+			const [source = ""] = mkdirs(top, "source");
+			const container = await startContainer(top, "pivot", MAP);
+			answering(undefined, "fsopen"); // compiles the filter
+			const ioctl = process.arch === "arm64" ? 29 : 16;
+			const filter = `${ioctl}:${0xff03},${ioctl}:${0x8008b705}`;
+			try {
+				const answer = ask<{ seen: number; unknown: string }>(
+					`import fs from "node:fs";
+				const pid = ${container.pid};
+				const mount = await userns.mountIdmapped({ source: ${JSON.stringify(source)}, target: "/data", mapping: "${MAP}", into: pid });
+				const seen = fs.statSync("/proc/" + pid + "/root/data").uid;
+				const { unknown } = userns.mounts({ idmapped: true, pid })[0];
+				await mount.unmount();
+				console.log(JSON.stringify({ seen, unknown }));`,
+					{ prefix: [join(folder as string, "deny"), filter] },
+				);
+				assert.deepEqual(answer, {
+					seen: 100000,
+					unknown: "map unknown on this kernel (Linux 6.15 and later tell it)",
+				});
+				assert.ok(!readFileSync(`/proc/${container.pid}/mountinfo`, "utf8").includes("idmapped"));
+			} finally {
+				await container.end();
+			}
+		}),
+);
+
 test("20 mounts with 40 descriptors to open", { needs: [...needs, "tool:prlimit"] }, () =>
 	withTmpfs((top) => {
 		const source = mkdirs(top, "source")[0] as string;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { chownSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type IdmappedMount, Mapping, mountIdmapped } from "../../src/index.ts";
-import { sh } from "../support/child.ts";
+import { type IdmappedMount, Mapping, mountIdmapped, UserNamespace } from "../../src/index.ts";
+import { ask, sh } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
 import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
@@ -193,5 +193,43 @@ test(
 			sh("umount", join(inner, "deep"));
 			await mapped.unmount();
 			sh("umount", plain);
+		}),
+);
+
+test(
+	"in a user namespace of its own: maps are composed in the IDs that the caller has there",
+	{
+		needs: [...needs, "tool:nsenter", "tool:unshare"],
+	},
+	() =>
+		withTmpfs(async (folder) => {
+			// All of these IDs are 100000 more outside, which statmount(2) must not tell in here.
+			const outer = await UserNamespace.create("0:100000:65536", { setgroups: "allow" });
+			const [source, middle, target] = ["source", "middle", "target"].map((name) => join(folder, name));
+			const answer = ask<{ seen: number[]; id: string; listed: string[] }>(
+				`import fs from "node:fs";
+			import { spawnSync } from "node:child_process";
+			const [source, middle, target] = ${JSON.stringify([source, middle, target])};
+			spawnSync("mount", ["-t", "tmpfs", "inside", ${JSON.stringify(folder)}]);
+			for (const path of [source, middle, target]) fs.mkdirSync(path);
+			fs.writeFileSync(source + "/file", ""); fs.chownSync(source + "/file", 7, 7);
+			const one = await userns.mountIdmapped({ source, target: middle, mapping: "0:1000:1000" });
+			const two = await userns.mountIdmapped({ source: middle, target, mapping: "1000:5000:1000" });
+			const seen = [source, middle, target].map((path) => fs.statSync(path + "/file").uid);
+			const listed = userns.mounts({ idmapped: true }).map((mount) => mount.mapping?.id ?? mount.unknown);
+			console.log(JSON.stringify({ seen, id: two.mapping.id, listed }));
+			await two.unmount(); await one.unmount();`,
+				{
+					prefix: [
+						...["nsenter", "--user=/proc/self/fd/3", "--setuid", "0", "--setgid", "0"],
+						...["unshare", "--mount", "--propagation", "private"],
+					],
+					stdio: ["ignore", "pipe", "pipe", outer.fd],
+				},
+			);
+			outer.close();
+			assert.deepEqual(answer.seen, [7, 1007, 5007]);
+			assert.equal(answer.id, "0:5000:1000");
+			assert.deepEqual(answer.listed, ["0:1000:1000", "0:5000:1000"]);
 		}),
 );
