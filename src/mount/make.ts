@@ -8,7 +8,7 @@ import { withCopy } from "./attach.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
 import { MapNamespaces } from "./namespaces.ts";
 import type { MountAttributes } from "./options.ts";
-import { type Part, type Plan, type Planning, planTree, type SkippedMount } from "./plan.ts";
+import { type Part, type Plan, type Planning, planTree, type SkippedMount, TreeChanged } from "./plan.ts";
 import { type Place, sameTree, survey } from "./survey.ts";
 import { showPlace } from "./target.ts";
 
@@ -93,35 +93,54 @@ function build(wanted: Wanted, fd: number, path: string | null, parts: readonly 
 	);
 }
 
+type Careful = Pick<Planning, "wanted" | "asked" | "namespaces" | "tried">;
+
 /**
  * Looks at every mount of the source and makes the tree mount by mount. `refusal` is what the kernel said of the whole;
  * for a single mount of which nothing is found that explains it, it is the error.
  */
-async function makeCarefully(
-	careful: Pick<Planning, "wanted" | "asked" | "namespaces" | "tried">,
-	refusal: Outcome | undefined,
-): Promise<Made> {
+async function makeCarefully(careful: Careful, refusal: Outcome | undefined): Promise<Made> {
 	const { wanted, tried } = careful;
 	const mapping = careful.asked?.id ?? "";
 	const source = await holdSource(wanted, tried, mapping);
 	try {
+		let error: number = ERRNO.EAGAIN;
 		for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
-			const places = survey(source.fd, wanted.recursive, tried);
-			const plan = await planTree({ ...careful, source: source.fd, places });
-			// A tree is tried mount by mount even so: what refused may be hidden under another mount, and is left out.
-			if (!plan.special && refusal !== undefined && !wanted.recursive) {
-				throw mountError(tried, mapping, refusal, places[0]);
-			}
-			const outcome = await buildPlan(wanted, source.fd, plan);
-			if (outcome.error >= 0) {
-				const result = made(outcome, plan.mapping, plan.skipped);
-				if (isSame(places, source.fd, wanted.recursive, tried, result)) return result;
-			} else if (outcome.step !== "submount") throw mountError(tried, mapping, outcome, places[0]);
+			const outcome = await attemptTree(careful, source.fd, refusal);
+			if (typeof outcome !== "number") return outcome;
+			error = outcome;
 		}
-		throw mountError(tried, mapping, { error: ERRNO.EAGAIN, step: "submount" });
+		throw mountError(tried, mapping, { error, step: "submount" });
 	} finally {
 		source.close();
 	}
+}
+
+/** The tree, or a negative errno when its mounts changed meanwhile. */
+async function attemptTree(
+	careful: Careful,
+	source: number,
+	refusal: Outcome | undefined,
+): Promise<Made | number> {
+	const { wanted, tried, asked } = careful;
+	const mapping = asked?.id ?? "";
+	const places = survey(source, wanted.recursive, tried);
+	let plan: Plan;
+	try {
+		plan = await planTree({ ...careful, source, places });
+	} catch (error) {
+		if (error instanceof TreeChanged) return error.error;
+		throw error;
+	}
+	// A tree is tried mount by mount even so: what refused may be hidden under another mount, and is left out.
+	if (!plan.special && refusal !== undefined && !wanted.recursive) {
+		throw mountError(tried, mapping, refusal, places[0]);
+	}
+	const outcome = await buildPlan(wanted, source, plan);
+	if (outcome.step === "submount") return outcome.error;
+	if (outcome.error < 0) throw mountError(tried, mapping, outcome, places[0]);
+	const result = made(outcome, plan.mapping, plan.skipped);
+	return isSame(places, source, wanted.recursive, tried, result) ? result : ERRNO.EAGAIN;
 }
 
 /** Whether the tree still is what was copied of it; drops the copy when it is not. */

@@ -77,6 +77,8 @@ const hints: Record<string, Record<number, string>> = {
 			"Some mounts of this tree need a map of their own. Putting such a tree together before anybody sees it needs Linux 6.15; without recursive it needs nothing.",
 	},
 	submount: {
+		[ERRNO.ENOENT]:
+			"The mounts below the source changed again and again meanwhile: try when they are at rest.",
 		[ERRNO.EAGAIN]:
 			"The mounts below the source changed again and again meanwhile: try when they are at rest.",
 	},

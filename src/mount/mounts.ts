@@ -4,7 +4,7 @@ import { native } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { checkBooleans } from "./attributes.ts";
 import { type MountEntry, parseMountinfo, readMountinfo, readTable } from "./mountinfo.ts";
-import { listMounts, mappingOf, statMount } from "./statmount.ts";
+import { listMounts, mappingOf, NOT_ON_THIS_KERNEL, statMount } from "./statmount.ts";
 
 /** A mount, as its process sees it. */
 export interface MountInfo {
@@ -138,5 +138,5 @@ function refusal(error: number): string {
 	if (error === ERRNO.EPERM || error === ERRNO.EACCES) {
 		return "map unknown: asking needs CAP_SYS_ADMIN in the user namespace that owns the mount namespace";
 	}
-	return "map unknown on this kernel (Linux 6.15 and later tell it)";
+	return NOT_ON_THIS_KERNEL;
 }

@@ -1,12 +1,12 @@
 import { describeErrno, UsernsError } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import { native, type Outcome, PART } from "../native/load.ts";
-import { ERRNO } from "../native/steps.ts";
+import { ERRNO, shorten } from "../native/steps.ts";
 import { rememberedMap } from "./known.ts";
 import type { Wanted } from "./make.ts";
 import { mountError } from "./mount-errors.ts";
 import type { MapNamespaces } from "./namespaces.ts";
-import { mappingAt } from "./statmount.ts";
+import { mappingAt, NOT_ON_THIS_KERNEL } from "./statmount.ts";
 import type { Place } from "./survey.ts";
 import { RESOLVE } from "./target.ts";
 
@@ -34,6 +34,17 @@ export interface Plan {
 	skipped: SkippedMount[];
 	/** Whether it does anything that one call for the whole would not do. */
 	special: boolean;
+}
+
+/** For this folder alone: a mount was not found where it was a moment before. The tree is looked at again. */
+export class TreeChanged extends Error {
+	/** Negative. */
+	readonly error: number;
+
+	constructor(error: number) {
+		super("the mounts below the source changed");
+		this.error = error;
+	}
 }
 
 export interface Planning {
@@ -107,7 +118,7 @@ async function currentMap(planning: Planning, place: Place): Promise<Mapping> {
 	const known =
 		place.path === "" ? (mappingOfFd(source) ?? rememberedMap(source)) : await mapBelow(planning, place);
 	if (typeof known !== "string" && known !== undefined) return known;
-	const kernel = typeof known === "string" && known.includes("kernel");
+	const kernel = known === NOT_ON_THIS_KERNEL;
 	throw new UsernsError(
 		kernel ? "ERR_USERNS_UNSUPPORTED_KERNEL" : "ERR_USERNS_MOUNT",
 		`${tried}: the ${place.fsType} at ${place.mountPoint} is ID-mapped already, and its map cannot be composed with another: ${known ?? "map unknown"}`,
@@ -126,13 +137,12 @@ function mappingOfFd(fd: number): Mapping | string | undefined {
 	return typeof known === "string" ? (rememberedMap(fd) ?? known) : known;
 }
 
-async function mapBelow({ source, tried }: Planning, place: Place): Promise<Mapping | string | undefined> {
+async function mapBelow({ source }: Planning, place: Place): Promise<Mapping | string | undefined> {
 	const resolve = RESOLVE.noSymlinks | RESOLVE.noMagicLinks;
 	const opened = await native().openPlace(source, place.path, resolve, true);
-	if (opened.error < 0) throw mountError(tried, "", { error: opened.error, step: "submount" });
+	if (opened.error < 0) throw new TreeChanged(opened.error);
 	try {
-		if (opened.mountId !== place.mountId)
-			throw mountError(tried, "", { error: ERRNO.EAGAIN, step: "submount" });
+		if (opened.mountId !== place.mountId) throw new TreeChanged(ERRNO.EAGAIN);
 		return mappingOfFd(opened.fd);
 	} finally {
 		native().close(opened.fd);
@@ -148,7 +158,7 @@ function compose({ asked, tried }: Planning, place: Place, there: Mapping): Mapp
 		"ERR_USERNS_INVALID_MAPPING",
 		`${tried}: the ${place.fsType} at ${place.mountPoint} is ID-mapped already, and none of the ${kind} visible through it are in the mapping`,
 		{
-			hint: `For a nested mount, containerID is the ID that is visible through the source. Its map is ${there.toString()}.`,
+			hint: `For a nested mount, containerID is the ID that is visible through the source. Its map is ${shorten(there.id)}.`,
 			mapping: (asked as Mapping).id,
 		},
 	);

@@ -33,6 +33,9 @@ const MOST_BYTES = 1 << 20;
 const ALL = 0xffff_ffff_ffff_ffffn;
 const PAGE = 512;
 
+/** Instead of a map, before Linux 6.15. */
+export const NOT_ON_THIS_KERNEL = "map unknown on this kernel (Linux 6.15 and later tell it)";
+
 /** What the kernel tells of one mount. */
 export interface StatMount {
 	/** Never given to another mount. */
@@ -122,7 +125,7 @@ export function listMounts(mountNs: bigint): bigint[] | number {
 export function mappingOf(mount: StatMount): Mapping | string {
 	const { uidMap, gidMap } = mount;
 	if (uidMap === undefined || gidMap === undefined) {
-		return "map unknown on this kernel (Linux 6.15 and later tell it)";
+		return NOT_ON_THIS_KERNEL;
 	}
 	if (uidMap === "" || gidMap === "") {
 		return "map unknown: it has IDs that this process's user namespace does not have";
@@ -144,7 +147,7 @@ export function mappingAt(fd: number): Mapping | string | undefined {
 		});
 	}
 	const answer = facts[1] === 0n ? ERRNO.ENOSYS : statMount(facts[1], 0n);
-	if (answer === ERRNO.ENOSYS) return "map unknown on this kernel (Linux 6.15 and later tell it)";
+	if (answer === ERRNO.ENOSYS) return NOT_ON_THIS_KERNEL;
 	if (answer === ERRNO.ENOENT) return "map unknown: it is told of attached mounts only";
 	if (typeof answer === "number") {
 		throw kernelError("ERR_USERNS_READ_MOUNTS", "cannot read the map of a mount", {

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { chownSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { mountIdmapped } from "../../src/index.ts";
+import { Handles, mountIdmapped, UsernsError } from "../../src/index.ts";
 import { sh } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
 import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
@@ -209,5 +211,57 @@ test(
 			await nested.unmount();
 			sh("umount", below);
 			sh("umount", stuck);
+		}),
+);
+
+test(
+	"a tree whose mounts come and go meanwhile: a whole one, or an error that says so",
+	{
+		needs: [...needs, "linux:6.15"],
+	},
+	() =>
+		withTmpfs(async (folder) => {
+			const [source = "", target = "", flap = "", other = ""] = mkdirs(
+				folder,
+				...["source", "target", "source/flap", "other"],
+			);
+			const there = mkdirs(source, "there")[0] as string;
+			const nested = await mountIdmapped({ source: other, target: there, mapping: "0:5:1" });
+			const script = 'while :; do mount -t tmpfs flap "$1"; touch "$1/marker"; umount "$1"; done';
+			const flapper = spawn("sh", ["-c", script, "sh", flap], { stdio: "ignore", detached: true });
+			const handles = new Handles();
+			const found = { with: 0, without: 0, refused: 0 };
+			try {
+				for (let i = 0; i < 200; i++) {
+					try {
+						const mount = await mountIdmapped({
+							source,
+							target,
+							mapping: "0:100000:10",
+							recursive: true,
+							handles,
+						});
+						const inside = mountAt(join(target, "flap"));
+						if (inside === undefined) found.without++;
+						else {
+							found.with++;
+							assert.ok(inside.options.includes("idmapped"));
+						}
+						assert.equal(statSync(join(target, "there")).uid, 100005);
+						await mount.unmount();
+					} catch (error) {
+						assert.ok(error instanceof UsernsError, String(error));
+						assert.equal(error.step, "opening a mount below the source", error.message);
+						found.refused++;
+					}
+					assert.equal(mountAt(target), undefined);
+				}
+			} finally {
+				process.kill(-(flapper.pid as number), "SIGKILL"); // the shell and the program that it runs just now
+				await once(flapper, "close");
+				handles.release();
+			}
+			assert.ok(found.with > 0 && found.without > 0, JSON.stringify(found));
+			await nested.unmount();
 		}),
 );
