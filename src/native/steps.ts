@@ -29,6 +29,7 @@ const steps: Record<string, readonly [words: string, syscall: string]> = {
 	"enter mount": ["making the mounts private", "mount"],
 	"enter setgid": ["becoming the gid", "setresgid"],
 	"enter setuid": ["becoming the uid", "setresuid"],
+	"enter capset": ["dropping the capabilities", "capset"],
 	"enter pipe": ["making a pipe", "pipe2"],
 	"enter fork": ["starting the process in the new namespace", "clone"],
 	"enter execve": ["executing the program", "execve"],

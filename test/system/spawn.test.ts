@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import {
 	chmodSync,
+	chownSync,
 	closeSync,
+	copyFileSync,
 	mkdirSync,
 	mkdtempSync,
 	openSync,
@@ -356,6 +358,40 @@ test(
 					assert.equal(error?.step, "executing the program");
 					assert.match(error?.hint ?? "", hint);
 					assert.equal(exit, code);
+				}
+			} finally {
+				rmSync(folder, { recursive: true });
+			}
+		}),
+);
+
+test(
+	"a uid that is not root's executes what that uid may execute, and nothing through root's capabilities",
+	{
+		needs: root,
+	},
+	() =>
+		within("deny", async (ns) => {
+			const folder = mkdtempSync(join(tmpdir(), "userns-spawn-"));
+			try {
+				chmodSync(folder, 0o755);
+				const inRoots = join(folder, "closed/program");
+				const roots = join(folder, "program");
+				mkdirSync(join(folder, "closed"), { mode: 0o700 });
+				for (const path of [inRoots, roots]) copyFileSync("/usr/bin/true", path);
+				chmodSync(inRoots, 0o755);
+				chmodSync(roots, 0o700);
+				for (const path of [join(folder, "closed"), roots]) chownSync(path, 100000, 100000);
+				for (const path of [inRoots, roots]) {
+					for (const unshare of [[], ["time"], ["pid"]] as const) {
+						const refused = await ended(ns.spawn(path, { uid: 33, gid: 33, unshare }));
+						assert.deepEqual(
+							[refused.status, refused.error?.errnoCode],
+							[126, "EACCES"],
+							`${path} ${unshare}`,
+						);
+					}
+					assert.equal((await ended(ns.spawn(path))).status, 0, "root inside may");
 				}
 			} finally {
 				rmSync(folder, { recursive: true });
