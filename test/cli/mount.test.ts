@@ -179,18 +179,15 @@ test(
 				assert.ok(!ok("mounts").includes("/data "));
 				const host = userns("umount", "/data");
 				assert.equal(host.status, 1); // there is none on the host
-				for (const into of [pid, `/proc/${pid}/ns/mnt`]) {
-					assert.equal(
-						ok("umount", "--into", into, "/data"),
-						`idmapped mount unmounted from /data in ${into}\n`,
-					);
-					assert.equal(ok("mounts", "--pid", pid), "");
-					const again = userns("umount", "--into", into, "/data");
-					assert.match(again.stderr, /^userns: cannot unmount "\/data".*\nhint: Nothing is mounted there/);
-					const other = userns("umount", "--into", into, "/usr");
-					assert.match(other.stderr, /neither an ID-mapped mount nor a user namespace/);
-					ok("mount", "--map", MAP, "--into", into, source, "/data");
-				}
+				const other = userns("umount", "--into", pid, "/usr");
+				assert.match(other.stderr, /neither an ID-mapped mount nor a user namespace/);
+				assert.equal(ok("umount", "--into", pid, "/data"), `idmapped mount unmounted from /data in ${pid}\n`);
+				assert.equal(ok("mounts", "--pid", pid), "");
+				const path = `/proc/${pid}/ns/mnt`;
+				ok("mount", "--map", MAP, "--into", path, source, "/data");
+				ok("umount", "--into", path, "/data");
+				const again = userns("umount", "--into", path, "/data");
+				assert.match(again.stderr, /^userns: cannot unmount "\/data".*\nhint: Nothing is mounted there/);
 			} finally {
 				await container.end();
 			}
