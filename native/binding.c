@@ -2,39 +2,23 @@
 #include "compat.h"
 #include "execute.h"
 #include "long-calls.h"
-#include "mount.h"
+#include "mount-binding.h"
 #include "nsfs.h"
+#include "short-calls.h"
 #include "values.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
 
-/* For a function that opens something by its path. */
-static napi_value open_by_path(napi_env env, napi_callback_info info, void (*opener)(const char *, struct outcome *))
+static void open_user_namespace(const char *path, struct outcome *out)
 {
-	napi_value arguments[1];
-	struct outcome out = {.fd = -1};
-	struct owned *owned;
-	char *path;
-
-	if (!value_arguments(env, info, 1, arguments, &owned)) return NULL;
-	path = value_text(env, arguments[0], PATH_MAX);
-	if (path == NULL) return NULL;
-	opener(path, &out);
-	free(path);
-	return value_outcome(env, owned, &out);
+	nsfs_open_path(path, CLONE_NEWUSER, out);
 }
 
 /* openPath(path) */
 static napi_value open_path(napi_env env, napi_callback_info info)
 {
-	return open_by_path(env, info, nsfs_open_path);
-}
-
-/* openMount(path) */
-static napi_value open_mount(napi_env env, napi_callback_info info)
-{
-	return open_by_path(env, info, mount_open);
+	return short_open(env, info, open_user_namespace);
 }
 
 /* openPid(pid) */
@@ -51,21 +35,6 @@ static napi_value open_pid(napi_env env, napi_callback_info info)
 	return value_outcome(env, owned, &out);
 }
 
-/* For a function that makes a descriptor out of another. */
-static napi_value derive(napi_env env, napi_callback_info info, int (*make)(int), const char *step)
-{
-	napi_value arguments[1];
-	struct outcome out = {.fd = -1};
-	struct owned *owned;
-	int fd;
-
-	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
-	fd = make(fd);
-	if (fd < 0) outcome_fail(&out, fd, step);
-	else out.fd = fd;
-	return value_outcome(env, owned, &out);
-}
-
 static int duplicate_fd(int fd)
 {
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -76,13 +45,13 @@ static int duplicate_fd(int fd)
 /* duplicate(fd) */
 static napi_value duplicate(napi_env env, napi_callback_info info)
 {
-	return derive(env, info, duplicate_fd, "duplicate");
+	return short_derive(env, info, duplicate_fd, "duplicate");
 }
 
 /* parent(fd) */
 static napi_value parent(napi_env env, napi_callback_info info)
 {
-	return derive(env, info, nsfs_parent, "parent");
+	return short_derive(env, info, nsfs_parent, "parent");
 }
 
 /* close(fd): 0, or EBADF for a descriptor that this environment does not own */
@@ -102,7 +71,6 @@ static napi_value identify(napi_env env, napi_callback_info info)
 	napi_value arguments[1];
 	struct ns_identity identity;
 	struct owned *owned;
-	napi_value array;
 	uint64_t numbers[3];
 	int error;
 	int fd;
@@ -113,14 +81,7 @@ static napi_value identify(napi_env env, napi_callback_info info)
 	numbers[0] = identity.device;
 	numbers[1] = identity.inode;
 	numbers[2] = identity.id;
-	if (napi_create_array_with_length(env, 3, &array) != napi_ok) return NULL;
-	for (uint32_t i = 0; i < 3; i++) {
-		napi_value number;
-
-		if (napi_create_bigint_uint64(env, numbers[i], &number) != napi_ok) return NULL;
-		if (napi_set_element(env, array, i, number) != napi_ok) return NULL;
-	}
-	return array;
+	return value_bigs(env, numbers, 3);
 }
 
 /* ownerUid(fd): the uid, or a negative errno */
@@ -135,34 +96,6 @@ static napi_value owner_uid(napi_env env, napi_callback_info info)
 	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
 	error = nsfs_owner(fd, &uid);
 	return value_number(env, error < 0 ? error : (double)uid);
-}
-
-/* detach(fd): 0 or a negative errno */
-static napi_value detach(napi_env env, napi_callback_info info)
-{
-	napi_value arguments[1];
-	struct owned *owned;
-	int fd;
-
-	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
-	return value_number(env, mount_detach(fd));
-}
-
-/* pin(fd, path) */
-static napi_value pin(napi_env env, napi_callback_info info)
-{
-	napi_value arguments[2];
-	struct outcome out = {.fd = -1};
-	struct owned *owned;
-	char *path;
-	int fd;
-
-	if (!value_arguments(env, info, 2, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
-	path = value_text(env, arguments[1], PATH_MAX);
-	if (path == NULL) return NULL;
-	mount_pin(fd, path, &out);
-	free(path);
-	return value_outcome(env, owned, &out);
 }
 
 /* MAX_ARG_STRLEN: 32 pages, of 4096 bytes or more; execve(2) itself says E2BIG for the rest. */
@@ -200,14 +133,10 @@ static void end_environment(napi_env env, void *data, void *hint)
 NAPI_MODULE_INIT()
 {
 	struct owned *owned = owned_new();
-	const struct {
-		const char *name;
-		napi_callback function;
-	} functions[] = {
-		{"create", long_create},       {"readMaps", long_read_maps},   {"mount", long_mount},       {"openPath", open_path},
-		{"openPid", open_pid},    {"duplicate", duplicate},  {"parent", parent},      {"close", close_},
-		{"identify", identify},   {"ownerUid", owner_uid},   {"openMount", open_mount},
-		{"detach", detach},       {"pin", pin},              {"execute", execute},
+	const struct function functions[] = {
+		{"create", long_create},  {"readMaps", long_read_maps}, {"openPath", open_path},  {"openPid", open_pid},
+		{"duplicate", duplicate}, {"parent", parent},           {"close", close_},        {"identify", identify},
+		{"ownerUid", owner_uid},  {"execute", execute},
 	};
 
 	if (owned == NULL) return NULL;
@@ -216,14 +145,6 @@ NAPI_MODULE_INIT()
 		owned_end(owned);
 		return NULL;
 	}
-	for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
-		napi_value function;
-
-		if (napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].function, owned, &function) !=
-			    napi_ok ||
-		    napi_set_named_property(env, exports, functions[i].name, function) != napi_ok) {
-			return NULL;
-		}
-	}
-	return exports;
+	if (!short_export(env, exports, functions, sizeof functions / sizeof functions[0], owned)) return NULL;
+	return mount_export(env, exports, owned) ? exports : NULL;
 }

@@ -44,6 +44,15 @@
 #ifndef SYS_mount_setattr
 #define SYS_mount_setattr 442
 #endif
+#ifndef SYS_statmount
+#define SYS_statmount 457 /* Linux 6.8 */
+#endif
+#ifndef SYS_listmount
+#define SYS_listmount 458 /* Linux 6.8 */
+#endif
+#ifndef SYS_open_tree_attr
+#define SYS_open_tree_attr 467 /* Linux 6.15 */
+#endif
 
 #ifndef CLONE_PIDFD
 #define CLONE_PIDFD 0x00001000
@@ -64,9 +73,11 @@
 #define USERNS_NS_GET_PARENT _IO(0xb7, 0x2)
 #define USERNS_NS_GET_NSTYPE _IO(0xb7, 0x3)
 #define USERNS_NS_GET_OWNER_UID _IO(0xb7, 0x4)
-#define USERNS_NS_GET_ID _IOR(0xb7, 13, uint64_t) /* Linux 6.18 */
+#define USERNS_NS_GET_MNTNS_ID _IOR(0xb7, 5, uint64_t) /* Linux 6.11 */
+#define USERNS_NS_GET_ID _IOR(0xb7, 13, uint64_t)      /* Linux 6.18 */
 
 /* <linux/pidfd.h>, Linux 6.11 */
+#define USERNS_PIDFD_GET_MNT_NAMESPACE _IO(0xff, 3)
 #define USERNS_PIDFD_GET_USER_NAMESPACE _IO(0xff, 9)
 
 /* <linux/openat2.h> */
@@ -77,7 +88,9 @@ struct userns_open_how {
 };
 #define USERNS_RESOLVE_NO_XDEV 0x01
 #define USERNS_RESOLVE_NO_MAGICLINKS 0x02
+#define USERNS_RESOLVE_NO_SYMLINKS 0x04
 #define USERNS_RESOLVE_BENEATH 0x08
+#define USERNS_RESOLVE_IN_ROOT 0x10
 
 /* <linux/sched.h>: CLONE_ARGS_SIZE_VER0, 64 bytes, Linux 5.3 */
 struct userns_clone_args {
@@ -103,13 +116,27 @@ struct userns_mount_attr {
 #define USERNS_AT_RECURSIVE 0x8000
 #define USERNS_MOVE_MOUNT_F_EMPTY_PATH 0x00000004
 #define USERNS_MOVE_MOUNT_T_EMPTY_PATH 0x00000040
+#define USERNS_MOVE_MOUNT_BENEATH 0x00000200 /* Linux 6.5 */
 #define USERNS_MOUNT_ATTR_IDMAP 0x00100000
+#define USERNS_FSCONFIG_SET_STRING 1
+#define USERNS_FSCONFIG_SET_FD 5
 #define USERNS_FSCONFIG_CMD_CREATE 6
 #define USERNS_FSOPEN_CLOEXEC 1
 #define USERNS_FSMOUNT_CLOEXEC 1
 
+/* What statmount(2) and listmount(2) are asked with: MNT_ID_REQ_SIZE_VER1, Linux 6.11; 24 bytes before that. */
+struct userns_mnt_id_req {
+	uint32_t size;
+	uint32_t spare;
+	uint64_t mnt_id;
+	uint64_t param;
+	uint64_t mnt_ns_id;
+};
+#define USERNS_MNT_ID_REQ_SIZE_VER0 24
+
 /* <linux/stat.h> */
 #define USERNS_STATX_ATTR_MOUNT_ROOT 0x00002000U /* Linux 5.8 */
-#define USERNS_STATX_MNT_ID 0x00001000U        /* Linux 5.8 */
+#define USERNS_STATX_MNT_ID 0x00001000U          /* Linux 5.8 */
+#define USERNS_STATX_MNT_ID_UNIQUE 0x00004000U   /* Linux 6.8 */
 
 #endif

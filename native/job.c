@@ -20,6 +20,8 @@ struct job *job_new(napi_env env, struct owned *owned, void (*run)(struct job *j
 void job_free(struct job *job)
 {
 	for (int i = 0; i < JOB_TEXTS; i++) free(job->texts[i]);
+	value_free_texts(job->list);
+	free(job->block);
 	owned_release(job->owned);
 	free(job);
 }

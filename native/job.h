@@ -2,10 +2,12 @@
 #ifndef USERNS_JOB_H
 #define USERNS_JOB_H
 
+#include "attach.h"
 #include "create.h"
 #include "join.h"
-#include "mount.h"
+#include "overlay.h"
 #include "owned.h"
+#include "tree.h"
 #include <node_api.h>
 
 #define JOB_TEXTS 7
@@ -16,9 +18,14 @@ struct job {
 	union {
 		struct create_request create;
 		struct join_request join;
-		struct mount_request mount;
+		struct tree_request tree;
+		struct attach_request attach;
+		struct overlay_request overlay;
+		struct place place;
 	} request;
 	char *texts[JOB_TEXTS]; /* malloc'ed strings that the request points to */
+	char **list;            /* a vector of more of them, or NULL */
+	void *block;            /* anything else that it points to, or NULL */
 	struct owned *owned;
 	napi_deferred deferred;
 	napi_async_work work;

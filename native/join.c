@@ -106,7 +106,7 @@ static int read_own(int ns, struct outcome *out)
 
 	if (process < 0) return 0;
 	fd = openat(process, "ns/user", O_RDONLY | O_CLOEXEC);
-	same = fd >= 0 && nsfs_check(fd) == 0 && nsfs_identify(fd, &own) == 0 && nsfs_identify(ns, &wanted) == 0 &&
+	same = fd >= 0 && nsfs_check(fd, CLONE_NEWUSER) == 0 && nsfs_identify(fd, &own) == 0 && nsfs_identify(ns, &wanted) == 0 &&
 	       own.device == wanted.device && own.inode == wanted.inode;
 	if (fd >= 0) close(fd);
 	if (same) nsfs_read_maps(process, out);

@@ -6,6 +6,5 @@
 
 napi_value long_create(napi_env env, napi_callback_info info);
 napi_value long_read_maps(napi_env env, napi_callback_info info);
-napi_value long_mount(napi_env env, napi_callback_info info);
 
 #endif

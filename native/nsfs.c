@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 /* ENODEV and friends mean other things already; this one never comes from the calls below. */
-#define NOT_A_USER_NAMESPACE (-EMEDIUMTYPE)
+#define NOT_SUCH_A_NAMESPACE (-EMEDIUMTYPE)
 
 int nsfs_of_process(int pidfd, int process)
 {
@@ -22,7 +22,7 @@ int nsfs_of_process(int pidfd, int process)
 	if (errno == EACCES || errno == EPERM || errno == EMFILE || errno == ENFILE) return -errno;
 	fd = openat(process, "ns/user", O_RDONLY | O_CLOEXEC);
 	if (fd < 0) return -errno;
-	error = nsfs_check(fd);
+	error = nsfs_check(fd, CLONE_NEWUSER);
 	if (error < 0) {
 		close(fd);
 		return error;
@@ -30,16 +30,16 @@ int nsfs_of_process(int pidfd, int process)
 	return fd;
 }
 
-int nsfs_check(int fd)
+int nsfs_check(int fd, int kind)
 {
 	struct statfs fs;
 	int type;
 
 	if (fstatfs(fd, &fs) < 0) return -errno;
-	if (fs.f_type != USERNS_NSFS_MAGIC) return NOT_A_USER_NAMESPACE;
+	if (fs.f_type != USERNS_NSFS_MAGIC) return NOT_SUCH_A_NAMESPACE;
 	type = ioctl(fd, USERNS_NS_GET_NSTYPE);
 	if (type < 0) return -errno;
-	return type == CLONE_NEWUSER ? 0 : NOT_A_USER_NAMESPACE;
+	return type == kind ? 0 : NOT_SUCH_A_NAMESPACE;
 }
 
 /*
@@ -74,7 +74,7 @@ static int same_file(int a, int b)
 	return first.st_dev == second.st_dev && first.st_ino == second.st_ino;
 }
 
-void nsfs_open_path(const char *path, struct outcome *out)
+void nsfs_open_path(const char *path, int kind, struct outcome *out)
 {
 	struct statfs fs;
 	int seen = open(path, O_PATH | O_CLOEXEC);
@@ -91,7 +91,7 @@ void nsfs_open_path(const char *path, struct outcome *out)
 		return;
 	}
 	if (fs.f_type != USERNS_NSFS_MAGIC) {
-		outcome_fail(out, NOT_A_USER_NAMESPACE, "open");
+		outcome_fail(out, NOT_SUCH_A_NAMESPACE, "open");
 		close(seen);
 		return;
 	}
@@ -99,7 +99,7 @@ void nsfs_open_path(const char *path, struct outcome *out)
 	error = fd;
 	if (fd >= 0) {
 		/* /proc may be anything: what came back must be what was looked at. */
-		error = same_file(seen, fd) ? nsfs_check(fd) : -EXDEV;
+		error = same_file(seen, fd) ? nsfs_check(fd, kind) : -EXDEV;
 		if (error < 0) close(fd);
 		else out->fd = fd;
 	}

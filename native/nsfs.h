@@ -13,11 +13,11 @@ struct ns_identity {
 /* The user namespace of a live process, given its pidfd and its /proc/PID. A descriptor, or a negative errno. */
 int nsfs_of_process(int pidfd, int process);
 
-/* 0 when the descriptor is a user namespace; EMEDIUMTYPE when it is something else. */
-int nsfs_check(int fd);
+/* 0 when the descriptor is a namespace of that kind, a CLONE_NEW…; EMEDIUMTYPE when it is something else. */
+int nsfs_check(int fd, int kind);
 
-/* Opens the user namespace that a path leads to. */
-void nsfs_open_path(const char *path, struct outcome *out);
+/* Opens the namespace of that kind that a path leads to. */
+void nsfs_open_path(const char *path, int kind, struct outcome *out);
 
 /* Opens the user namespace of the process with that number, and reads its uid_map, gid_map and setgroups. */
 void nsfs_open_pid(int pid, struct outcome *out);

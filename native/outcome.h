@@ -4,9 +4,10 @@
 
 #include <stdint.h>
 
-/* uid_map, gid_map, setgroups; what newuidmap and newgidmap said */
-#define OUTCOME_TEXTS 5
+/* uid_map, gid_map, setgroups; what newuidmap and newgidmap said; what the kernel's log of a mount says */
+#define OUTCOME_TEXTS 6
 #define OUTCOME_MAPS 3
+#define OUTCOME_LOG 5
 
 struct outcome {
 	int error;        /* 0, or the negative errno of the step that failed */

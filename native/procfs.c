@@ -1,6 +1,7 @@
 #include "procfs.h"
 #include "compat.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statfs.h>
@@ -61,7 +62,7 @@ static void append_number(char *text, int number)
 	*text = '\0';
 }
 
-static int open_proc_root(void)
+int procfs_open(void)
 {
 	int fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	int error;
@@ -124,7 +125,7 @@ static int open_process_below(int root, int pidfd)
 
 int procfs_number(int pidfd)
 {
-	int root = open_proc_root();
+	int root = procfs_open();
 	int number = root;
 
 	if (root >= 0) {
@@ -136,7 +137,7 @@ int procfs_number(int pidfd)
 
 int procfs_open_process(int pidfd)
 {
-	int root = open_proc_root();
+	int root = procfs_open();
 	int process = root;
 
 	if (root >= 0) {
@@ -150,6 +151,16 @@ int procfs_open_process(int pidfd)
 	process = open_process_below(root, pidfd);
 	close(root);
 	return process;
+}
+
+int procfs_own_fd(int fd, char *name, size_t size)
+{
+	struct statfs fs;
+
+	if (statfs("/proc/thread-self", &fs) < 0) return -errno;
+	if (fs.f_type != USERNS_PROC_SUPER_MAGIC) return -EXDEV;
+	snprintf(name, size, "/proc/thread-self/fd/%d", fd);
+	return 0;
 }
 
 int procfs_write(int process, const char *file, const char *text, size_t length)

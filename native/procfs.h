@@ -17,6 +17,12 @@ int procfs_open_process(int pidfd);
 /* The number of the process behind the pidfd in what is mounted at /proc, for a program that takes numbers only. */
 int procfs_number(int pidfd);
 
+/* /proc, as an O_PATH descriptor that was checked to be the root of a procfs; or a negative errno. */
+int procfs_open(void);
+
+/* The name of a descriptor of ours in /proc, for a call that takes nothing but names. 0 or a negative errno. */
+int procfs_own_fd(int fd, char *name, size_t size);
+
 /* Writes the whole text at once. 0 or a negative errno; EIO when the kernel took only a part. */
 int procfs_write(int process, const char *file, const char *text, size_t length);
 

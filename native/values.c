@@ -67,6 +67,62 @@ char *value_text(napi_env env, napi_value value, size_t most)
 	return text;
 }
 
+int value_optional_text(napi_env env, napi_value value, size_t most, char **text)
+{
+	napi_valuetype type;
+
+	if (napi_typeof(env, value, &type) == napi_ok && type == napi_null) return 1;
+	*text = value_text(env, value, most);
+	return *text != NULL;
+}
+
+int value_fds(napi_env env, napi_value value, int **fds, uint32_t *count)
+{
+	int *list;
+
+	if (napi_get_array_length(env, value, count) != napi_ok) {
+		napi_throw_type_error(env, NULL, "userns native: an array was expected");
+		return 0;
+	}
+	list = calloc((size_t)*count + 1, sizeof *list);
+	if (list == NULL) {
+		napi_throw_error(env, NULL, "userns native: out of memory");
+		return 0;
+	}
+	for (uint32_t i = 0; i < *count; i++) {
+		napi_value element;
+
+		if (napi_get_element(env, value, i, &element) == napi_ok && value_fd(env, element, &list[i])) continue;
+		free(list);
+		return 0;
+	}
+	*fds = list;
+	return 1;
+}
+
+int value_big(napi_env env, napi_value value, uint64_t *number)
+{
+	bool lossless = false;
+
+	if (napi_get_value_bigint_uint64(env, value, number, &lossless) == napi_ok && lossless) return 1;
+	napi_throw_type_error(env, NULL, "userns native: a bigint of 64 bits was expected");
+	return 0;
+}
+
+napi_value value_bigs(napi_env env, const uint64_t *numbers, uint32_t count)
+{
+	napi_value array;
+
+	if (napi_create_array_with_length(env, count, &array) != napi_ok) return NULL;
+	for (uint32_t i = 0; i < count; i++) {
+		napi_value number;
+
+		if (napi_create_bigint_uint64(env, numbers[i], &number) != napi_ok) return NULL;
+		if (napi_set_element(env, array, i, number) != napi_ok) return NULL;
+	}
+	return array;
+}
+
 void value_free_texts(char **texts)
 {
 	if (texts == NULL) return;
@@ -142,7 +198,8 @@ static int fill(napi_env env, napi_value object, const struct outcome *out)
 	       set_number(env, object, "fd", out->fd) && set_number(env, object, "mountId", (double)out->mount_id) &&
 	       set_text(env, object, "uidMap", out->texts[0]) && set_text(env, object, "gidMap", out->texts[1]) &&
 	       set_text(env, object, "setgroups", out->texts[2]) && set_text(env, object, "uidSaid", out->texts[3]) &&
-	       set_text(env, object, "gidSaid", out->texts[4]) && set_number(env, object, "uidStatus", out->statuses[0]) &&
+	       set_text(env, object, "gidSaid", out->texts[4]) &&
+	       set_text(env, object, "log", out->texts[OUTCOME_LOG]) && set_number(env, object, "uidStatus", out->statuses[0]) &&
 	       set_number(env, object, "gidStatus", out->statuses[1]);
 }
 

@@ -18,10 +18,21 @@ int value_flag(napi_env env, napi_value value, int *flag);
 /* A malloc'ed copy of a string without NUL in it, of at most `most` bytes. NULL with an exception pending. */
 char *value_text(napi_env env, napi_value value, size_t most);
 
+/* The same, or NULL for null. False with an exception pending. */
+int value_optional_text(napi_env env, napi_value value, size_t most, char **text);
+
 /* A malloc'ed vector of such strings that ends with NULL, from an array. NULL with an exception pending. */
 char **value_texts(napi_env env, napi_value value, size_t most);
 
 void value_free_texts(char **texts);
+
+/* A malloc'ed list of descriptors. False with an exception pending. */
+int value_fds(napi_env env, napi_value value, int **fds, uint32_t *count);
+
+int value_big(napi_env env, napi_value value, uint64_t *number);
+
+/* An array of bigints. */
+napi_value value_bigs(napi_env env, const uint64_t *numbers, uint32_t count);
 
 /* Gets the arguments, and throws when there are fewer than `count`. */
 int value_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *arguments, struct owned **owned);

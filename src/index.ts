@@ -13,10 +13,17 @@ export {
 export type { RootlessOptions } from "./mapping/rootless.ts";
 export { mappingSyntaxes } from "./mapping/syntax/forms.ts";
 
+export type { AttributeOptions } from "./mount/attributes.ts";
 export { mountIdmapped } from "./mount/idmapped.ts";
-export { IdmappedMount } from "./mount/idmapped-mount.ts";
+export { type HeldMount, IdmappedMount } from "./mount/idmapped-mount.ts";
+export { type MountInfo, type MountsOptions, mounts } from "./mount/mounts.ts";
+export { type FromOciOptions, fromOci, type OciMount } from "./mount/oci.ts";
 export type { MountIdmappedOptions } from "./mount/options.ts";
-export { pin, type Unmounted, unmount } from "./mount/places.ts";
+export { OverlayMount, type OverlayOptions, overlay } from "./mount/overlay.ts";
+export { pin, type Unmounted, type UnmountOptions, unmount } from "./mount/places.ts";
+export type { SkippedMount } from "./mount/plan.ts";
+export { type MountSupport, supports } from "./mount/supports.ts";
+export type { AttachOptions } from "./mount/target.ts";
 export type { NamespaceExecOptions, NamespaceSpawnOptions } from "./namespace/enter.ts";
 export { Handles } from "./namespace/handles.ts";
 export type { EnterOptions, NamespaceKind } from "./namespace/inside.ts";

@@ -18,6 +18,8 @@ interface Entry {
 const commands: Record<string, Entry> = {
 	mount: { summary: "show files under other owners", load: () => import("./mount.ts") },
 	umount: { summary: "take such a mount, or a kept namespace, away", load: () => import("./umount.ts") },
+	mounts: { summary: "list ID-mapped mounts with their maps", load: () => import("./mounts.ts") },
+	supports: { summary: "tell whether files can be shown so", load: () => import("./supports.ts") },
 	create: { summary: "make a user namespace and keep it at a path", load: () => import("./create.ts") },
 	exec: { summary: "run a program in a user namespace", load: () => import("./exec.ts") },
 	map: { summary: "convert, combine, check and draw mappings", load: () => import("./map.ts") },

@@ -57,11 +57,13 @@ by 100000.`;
 
 /** The two columns of a mapping under headings that fit the use, both kinds as one where they are the same. */
 export function mappingLines(mapping: Mapping, first: string, second: string): string[] {
-	const { uidMappings, gidMappings } = mapping;
-	const rows: string[][] = [["", first, second, "IDs"]];
-	if (sameRows(uidMappings, gidMappings)) rows.push(...rangeRows("uid, gid", uidMappings));
-	else rows.push(...rangeRows("uid", uidMappings), ...rangeRows("gid", gidMappings));
-	return table(rows).split("\n");
+	return table([["", first, second, "IDs"], ...mappingRows(mapping)]).split("\n");
+}
+
+/** The same as rows of four: the kind, the two columns, how many IDs. */
+export function mappingRows({ uidMappings, gidMappings }: Mapping): string[][] {
+	if (sameRows(uidMappings, gidMappings)) return rangeRows("uid, gid", uidMappings);
+	return [...rangeRows("uid", uidMappings), ...rangeRows("gid", gidMappings)];
 }
 
 function sameRows(a: readonly Readonly<IdMap>[], b: readonly Readonly<IdMap>[]): boolean {

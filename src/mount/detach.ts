@@ -1,7 +1,7 @@
-import { UsernsError } from "../errors.ts";
+import { UsernsError, type UsernsErrorCode } from "../errors.ts";
 import { native } from "../native/load.ts";
 import { kernelError } from "../native/steps.ts";
-import { descendants, type MountEntry, readMountinfo } from "./mountinfo.ts";
+import { descendants, type MountEntry, readMountinfo, readMountinfoOf } from "./mountinfo.ts";
 
 /** What tells a submount from another one that came to the same place and got the same number. */
 export function markOf(entry: MountEntry): string {
@@ -12,10 +12,16 @@ export function markOf(entry: MountEntry): string {
  * Takes one mount off: the one whose root the descriptor is and whose number is `id`. The descriptor keeps the
  * mount, so its number cannot be another's. Does nothing when it is not in this mount namespace any more. Refuses
  * when something else was mounted on it or below it since: umount2(2) takes the topmost, and MNT_DETACH the whole
- * tree. `own` says of a submount that it belongs to the mount.
+ * tree. `own` says of a submount that it belongs to the mount; `mountNs` is the mount namespace that it is in, when
+ * it is in another.
  */
-export function detach(fd: number, id: number, own: (submount: MountEntry) => boolean): void {
-	const entries = readMountinfo("ERR_USERNS_UNMOUNT", `cannot unmount mount ${id}`);
+export function detach(
+	fd: number,
+	id: number,
+	own: (submount: MountEntry) => boolean,
+	mountNs: number | undefined = undefined,
+): void {
+	const entries = mountsIn(mountNs, "ERR_USERNS_UNMOUNT", `cannot unmount mount ${id}`);
 	const mine = entries.find((entry) => entry.id === id);
 	if (mine === undefined) return;
 	const others = descendants(entries, id).filter((entry) => !own(entry));
@@ -27,12 +33,12 @@ export function detach(fd: number, id: number, own: (submount: MountEntry) => bo
 			{ hint: "Unmount that first; nothing was changed.", step: "looking for other mounts" },
 		);
 	}
-	const error = native().detach(fd);
+	const error = mountNs === undefined ? native().detach(fd) : native().detachIn(mountNs, fd);
 	if (error < 0) {
 		throw kernelError("ERR_USERNS_UNMOUNT", `cannot unmount ${mine.mountPoint}`, { error, step: "umount" });
 	}
 	// Between the look and the call somebody may have mounted on top; then that one went, and this must be said.
-	if (isAttached(id)) {
+	if (isAttached(id, mountNs)) {
 		throw new UsernsError(
 			"ERR_USERNS_UNMOUNT",
 			`cannot unmount ${mine.mountPoint}: something was mounted on it at that very moment and was unmounted instead`,
@@ -41,10 +47,15 @@ export function detach(fd: number, id: number, own: (submount: MountEntry) => bo
 	}
 }
 
+/** The mounts of a mount namespace, this process's own when there is none given. */
+export function mountsIn(mountNs: number | undefined, code: UsernsErrorCode, tried: string): MountEntry[] {
+	return mountNs === undefined ? readMountinfo(code, tried) : readMountinfoOf(mountNs, code, tried);
+}
+
 /** False too when it cannot be told: the kernel has said that it unmounted. */
-function isAttached(id: number): boolean {
+function isAttached(id: number, mountNs: number | undefined): boolean {
 	try {
-		return readMountinfo("ERR_USERNS_UNMOUNT", "").some((entry) => entry.id === id);
+		return mountsIn(mountNs, "ERR_USERNS_UNMOUNT", "").some((entry) => entry.id === id);
 	} catch {
 		return false;
 	}

@@ -1,16 +1,149 @@
 import { UsernsError } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import type { Descriptor } from "../native/descriptor.ts";
-import { detach, markOf } from "./detach.ts";
-import type { MountEntry } from "./mountinfo.ts";
+import { native } from "../native/load.ts";
+import { type Attached, attachedError, attachTree, detachTree } from "./attach.ts";
+import { mountError, triedTo } from "./mount-errors.ts";
+import type { SkippedMount } from "./plan.ts";
+import { type AttachOptions, checkAttachOptions, showPlace } from "./target.ts";
+
+/** What is known of a mount that was just made, and is detached. */
+export interface DetachedMount {
+	descriptor: Descriptor;
+	mountId: number;
+	recursive: boolean;
+	/** MS_…. */
+	propagation: number;
+	/** What is shown, for messages. */
+	source: string;
+	/** The mapping's id, for errors. */
+	mapping: string;
+}
+
+/** For this package's own files: attaches a mount that cannot be attached yet, since nobody else has seen it. */
+export let attachFresh: (mount: HeldMount, target: string | number, options: AttachOptions) => Promise<void>;
+
+/** The part that every mount of this package has: its descriptor, and being attached and taken away. */
+export class HeldMount implements AsyncDisposable {
+	readonly #mount: DetachedMount;
+	readonly #forget: () => void;
+	#target: string | number | undefined;
+	#attached: Attached | undefined;
+	/** From the call of attach() on; the promise of it, for unmount() to wait for. */
+	#attaching: Promise<unknown> | undefined;
+	#unmounted = false;
+
+	protected constructor(mount: DetachedMount, forget: () => void = () => {}) {
+		this.#mount = mount;
+		this.#forget = forget;
+	}
+
+	/** The mount's number, as in the first column of /proc/PID/mountinfo. */
+	get mountId(): number {
+		return this.#mount.mountId;
+	}
+
+	/** The target as it was given; undefined for a mount that is detached. */
+	get target(): string | number | undefined {
+		return this.#target;
+	}
+
+	/**
+	 * An O_PATH descriptor of the mount's root, close-on-exec, owned by this object; give it to openat(2) as a
+	 * directory. Throws `ERR_USERNS_CLOSED` after `close()` or `unmount()`.
+	 */
+	get fd(): number {
+		return this.#mount.descriptor.fd;
+	}
+
+	get closed(): boolean {
+		return this.#mount.descriptor.closed;
+	}
+
+	/**
+	 * Attaches a detached mount, once. A second call is an error (`ERR_USERNS_ATTACHED`), as it is when somebody else
+	 * attached it by its descriptor: the kernel would move it. After a failure it is detached as before.
+	 */
+	async attach(target: string | number, options?: AttachOptions): Promise<void> {
+		const checked = checkAttachOptions("attach", target, options);
+		void this.fd; // throws when it is closed
+		const tried = this.#tried(target);
+		if (this.#attaching !== undefined || this.#attached !== undefined) {
+			throw attachedError(tried, this.#target === undefined ? "another target" : showPlace(this.#target));
+		}
+		await this.#attach(target, checked, false);
+	}
+
+	static {
+		attachFresh = (mount, target, options) => mount.#attach(target, options, true);
+	}
+
+	#tried(target: string | number): string {
+		return triedTo(this.#mount.source, showPlace(target), this.#mount.mapping);
+	}
+
+	async #attach(target: string | number, options: AttachOptions, fresh: boolean): Promise<void> {
+		const { descriptor, mapping, mountId, recursive, propagation } = this.#mount;
+		const tried = this.#tried(target);
+		const held = native().duplicate(descriptor.fd); // close() may be called while this is under way
+		if (held.error < 0) throw mountError(tried, mapping, held);
+		const attaching = attachTree(
+			{ fd: held.fd, mountId, recursive, propagation, mapping, fresh },
+			target,
+			options,
+			tried,
+		);
+		this.#attaching = attaching;
+		try {
+			this.#attached = await attaching;
+			this.#target = target;
+			if (descriptor.closed) this.#attached.namespace?.close();
+		} finally {
+			this.#attaching = undefined;
+			native().close(held.fd);
+		}
+	}
+
+	/**
+	 * Takes the mount away, in the mount namespace that it is in, and closes the descriptor. Files that are open on it
+	 * stay usable until they are closed. Never unmounts anything else: when something was mounted on it since, it throws
+	 * `ERR_USERNS_UNMOUNT` and changes nothing; when the mount is gone already, or was never attached, there is nothing to
+	 * do. A second call does nothing; after `close()` it throws `ERR_USERNS_CLOSED`.
+	 */
+	async unmount(): Promise<void> {
+		await this.#attaching?.catch(() => {});
+		if (this.#unmounted) return;
+		if (this.closed) {
+			const where = this.#target === undefined ? "no target" : showPlace(this.#target);
+			throw new UsernsError("ERR_USERNS_CLOSED", `the IdmappedMount at ${where} is closed`, {
+				hint: "Call unmount() instead of close(), or unmount(path) for a mount that was left in place.",
+			});
+		}
+		if (this.#attached !== undefined) detachTree(this.fd, this.mountId, this.#attached);
+		this.#unmounted = true;
+		this.close();
+	}
+
+	/** Closes the descriptor. An attached mount stays; a detached one is gone. A second call does nothing. */
+	close(): void {
+		if (this.closed) return;
+		this.#forget();
+		this.#mount.descriptor.close();
+		this.#attached?.namespace?.close();
+	}
+
+	/** Unmounts, unless it is closed already. */
+	async [Symbol.asyncDispose](): Promise<void> {
+		if (!this.closed) await this.unmount();
+	}
+}
 
 /** For this package's own files: an IdmappedMount of a mount that was just made. */
 export let adoptMount: (
-	descriptor: Descriptor,
-	target: string | undefined,
-	mountId: number,
+	mount: DetachedMount,
 	mapping: Mapping,
-	submounts: readonly MountEntry[],
+	skipped: readonly SkippedMount[],
+	forget: () => void,
 ) => IdmappedMount;
 
 /**
@@ -19,78 +152,28 @@ export let adoptMount: (
  * Its descriptor keeps the mount: while it is open, a plain umount(8) of the target says EBUSY (umount --lazy works).
  * `close()` lets go of the descriptor and leaves what is attached where it is; `unmount()` takes the mount away.
  */
-export class IdmappedMount implements AsyncDisposable {
-	readonly #descriptor: Descriptor;
-	readonly #submounts: ReadonlySet<string>;
-	/** The target as it was given; undefined for a mount that is detached. */
-	readonly target: string | undefined;
-	/** The mount's number, as in the first column of /proc/PID/mountinfo. */
-	readonly mountId: number;
+export class IdmappedMount extends HeldMount {
+	/**
+	 * The map that the mount has, disk to visible. For a source that was ID-mapped it is the composed one; with `unmap`
+	 * every ID is visible as it is on disk.
+	 */
 	readonly mapping: Mapping;
-	#unmounted = false;
+	/** The mounts below the source that `skipUnsupported` left without a map. */
+	readonly skipped: readonly SkippedMount[];
 
 	private constructor(
-		descriptor: Descriptor,
-		target: string | undefined,
-		mountId: number,
+		mount: DetachedMount,
 		mapping: Mapping,
-		submounts: ReadonlySet<string>,
+		skipped: readonly SkippedMount[],
+		forget: () => void,
 	) {
-		this.#descriptor = descriptor;
-		this.target = target;
-		this.mountId = mountId;
+		super(mount, forget);
 		this.mapping = mapping;
-		this.#submounts = submounts;
+		this.skipped = skipped;
 	}
 
 	static {
-		adoptMount = (descriptor, target, mountId, mapping, submounts) =>
-			new IdmappedMount(descriptor, target, mountId, mapping, new Set(submounts.map(markOf)));
-	}
-
-	/**
-	 * An O_PATH descriptor of the mount's root, close-on-exec, owned by this object; give it to openat(2) as a
-	 * directory. Throws `ERR_USERNS_CLOSED` after `close()` or `unmount()`.
-	 */
-	get fd(): number {
-		return this.#descriptor.fd;
-	}
-
-	get closed(): boolean {
-		return this.#descriptor.closed;
-	}
-
-	/**
-	 * Takes the mount away and closes the descriptor. Files that are open on it stay usable until they are closed.
-	 * Never unmounts anything else: when something was mounted on it since, it throws `ERR_USERNS_UNMOUNT` and changes
-	 * nothing; when the mount is gone already, or was detached from the start, there is nothing to do. A second call
-	 * does nothing; after `close()` it throws `ERR_USERNS_CLOSED`.
-	 */
-	async unmount(): Promise<void> {
-		if (this.#unmounted) return;
-		if (this.closed) {
-			throw new UsernsError(
-				"ERR_USERNS_CLOSED",
-				`the IdmappedMount at ${this.target ?? "no target"} is closed`,
-				{
-					hint: "Call unmount() instead of close(), or unmount(path) for a mount that was left in place.",
-				},
-			);
-		}
-		if (this.target !== undefined) {
-			detach(this.fd, this.mountId, (submount) => this.#submounts.has(markOf(submount)));
-		}
-		this.#unmounted = true;
-		this.#descriptor.close();
-	}
-
-	/** Closes the descriptor. An attached mount stays; a detached one is gone. A second call does nothing. */
-	close(): void {
-		this.#descriptor.close();
-	}
-
-	/** Unmounts, unless it is closed already. */
-	async [Symbol.asyncDispose](): Promise<void> {
-		if (!this.closed) await this.unmount();
+		adoptMount = (mount, mapping, skipped, forget) =>
+			new IdmappedMount(mount, mapping, Object.freeze([...skipped]), forget);
 	}
 }

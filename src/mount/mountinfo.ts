@@ -1,5 +1,7 @@
 import { readFileSync } from "node:fs";
 import { UsernsError, type UsernsErrorCode } from "../errors.ts";
+import { native } from "../native/load.ts";
+import { kernelError } from "../native/steps.ts";
 
 /** One line of /proc/self/mountinfo, as far as this package needs it. See proc_pid_mountinfo(5). */
 export interface MountEntry {
@@ -11,24 +13,41 @@ export interface MountEntry {
 	/** Mount options, such as `ro`, `nosuid` and, since Linux 5.12, `idmapped`. */
 	options: readonly string[];
 	fsType: string;
+	/** What was mounted, as the file system tells it. */
+	source: string;
+	/** It cannot be copied, and a tree is copied without it and what is below it. */
+	unbindable: boolean;
 }
 
 /** The mounts of this process's mount namespace. `code` and `tried` are for the error when they cannot be read. */
 export function readMountinfo(code: UsernsErrorCode, tried: string): MountEntry[] {
-	let text: string;
+	return parseMountinfo(readTable("/proc/self/mountinfo", "/proc/self/mountinfo", code, tried));
+}
+
+/** The mounts of another mount namespace, as seen from its root. */
+export function readMountinfoOf(mountNs: number, code: UsernsErrorCode, tried: string): MountEntry[] {
+	const table = native().mountTable(mountNs);
+	if (table.error < 0) throw kernelError(code, tried, table);
 	try {
-		text = readFileSync("/proc/self/mountinfo", "utf8");
+		return parseMountinfo(readTable(table.fd, "the mountinfo of the mount namespace", code, tried));
+	} finally {
+		native().close(table.fd);
+	}
+}
+
+export function readTable(file: string | number, name: string, code: UsernsErrorCode, tried: string): string {
+	try {
+		return readFileSync(file, "utf8");
 	} catch (cause) {
 		const { errno, syscall, message } = cause as NodeJS.ErrnoException;
-		throw new UsernsError(code, `${tried}: /proc/self/mountinfo cannot be read: ${message}`, {
+		throw new UsernsError(code, `${tried}: ${name} cannot be read: ${message}`, {
 			hint: "A procfs at /proc and a free descriptor are needed; nothing was changed.",
 			errno,
 			syscall,
-			step: "reading /proc/self/mountinfo",
+			step: `reading ${name}`,
 			cause,
 		});
 	}
-	return parseMountinfo(text);
 }
 
 export function parseMountinfo(text: string): MountEntry[] {
@@ -36,6 +55,8 @@ export function parseMountinfo(text: string): MountEntry[] {
 	for (const line of text.split("\n")) {
 		if (line === "") continue;
 		const [id, parent, device = "", root = "", mountPoint = "", options = "", ...rest] = line.split(" ");
+		// Any number of optional fields stand before the lone "-".
+		const end = rest.indexOf("-");
 		entries.push({
 			id: Number(id),
 			parent: Number(parent),
@@ -43,8 +64,9 @@ export function parseMountinfo(text: string): MountEntry[] {
 			root: unescapeOctal(root),
 			mountPoint: unescapeOctal(mountPoint),
 			options: options.split(","),
-			// Any number of optional fields stand before the lone "-".
-			fsType: rest[rest.indexOf("-") + 1] ?? "",
+			fsType: unescapeOctal(rest[end + 1] ?? ""),
+			source: unescapeOctal(rest[end + 2] ?? ""),
+			unbindable: rest.slice(0, end).includes("unbindable"),
 		});
 	}
 	return entries;

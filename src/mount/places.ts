@@ -4,9 +4,11 @@ import { checkOptions, invalidArgument, show, UsernsError } from "../errors.ts";
 import { UserNamespace } from "../namespace/user-namespace.ts";
 import { native } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
+import { checkBooleans } from "./attributes.ts";
 import { detach } from "./detach.ts";
-import { type MountEntry, readMountinfo } from "./mountinfo.ts";
-import { checkPath } from "./options.ts";
+import { openMountNamespace } from "./mount-namespace.ts";
+import { type MountEntry, readMountinfo, readMountinfoOf } from "./mountinfo.ts";
+import { checkPath, checkTarget } from "./target.ts";
 
 /**
  * Keeps a user namespace alive at a path, with no process and no descriptor: it is mounted on a new, empty file, as
@@ -33,6 +35,14 @@ const pinHints: Record<number, string> = {
 	[ERRNO.EPERM]: "Mounting needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace.",
 };
 
+/** How {@link unmount} works. */
+export interface UnmountOptions {
+	/** Also what is mounted on it or below it (default false). */
+	recursive?: boolean;
+	/** The mount namespace that the path is in: a pid, or a path such as /proc/PID/ns/mnt. As `into` of a mount. */
+	into?: number | string;
+}
+
 /** What {@link unmount} took away. */
 export interface Unmounted {
 	path: string;
@@ -44,12 +54,13 @@ export interface Unmounted {
  * (whose empty file is removed too). Anything else at the path is refused (`ERR_USERNS_UNMOUNT`), and so is a mount on
  * which something was mounted since, unless `recursive`.
  */
-export function unmount(path: string, options?: { recursive?: boolean }): Unmounted {
+export function unmount(path: string, options?: UnmountOptions): Unmounted {
 	checkPath("unmount: the path", path);
-	checkOptions("unmount", options, ["recursive"]);
-	const recursive: unknown = options?.recursive ?? false;
-	if (typeof recursive !== "boolean") {
-		throw invalidArgument(`unmount: recursive must be true or false, not ${show(recursive)}`);
+	checkOptions("unmount", options, ["recursive", "into"]);
+	checkBooleans("unmount", options ?? {}, ["recursive"]);
+	if (options?.into !== undefined) {
+		checkTarget("unmount", path, { into: options.into });
+		return unmountInside(path, options.into, options.recursive ?? false);
 	}
 	const opened = native().openMount(path);
 	if (opened.error < 0) throw openError(path, opened.error, opened.step);
@@ -59,12 +70,36 @@ export function unmount(path: string, options?: { recursive?: boolean }): Unmoun
 			path,
 			entries.find(({ id }) => id === opened.mountId),
 		);
-		const take = () => detach(opened.fd, opened.mountId, () => recursive);
+		const take = () => detach(opened.fd, opened.mountId, () => options?.recursive ?? false);
 		if (kind === "user namespace") withFileOf(path, opened.fd, take);
 		else take();
 		return { path, kind };
 	} finally {
 		native().close(opened.fd);
+	}
+}
+
+/** In a container, where nothing but ID-mapped mounts are put by this package. */
+function unmountInside(path: string, into: number | string, recursive: boolean): Unmounted {
+	const inside = openMountNamespace(into);
+	const namespace = inside.descriptor.fd;
+	let fd = -1;
+	try {
+		const opened = native().openIn(namespace, inside.root?.fd ?? -1, path);
+		if (opened.error < 0) throw openError(path, opened.error, "target");
+		fd = opened.fd;
+		const facts = native().mountFacts(fd);
+		if (typeof facts === "number" || facts[2] === 0n) throw openError(path, ERRNO.EINVAL, "statx");
+		const mountId = Number(facts[0]);
+		const entries = readMountinfoOf(namespace, "ERR_USERNS_UNMOUNT", `cannot unmount ${show(path)}`);
+		const entry = entries.find(({ id }) => id === mountId);
+		if (!entry?.options.includes("idmapped")) throw notOurs(path, entry);
+		detach(fd, mountId, () => recursive, namespace);
+		return { path, kind: "idmapped mount" };
+	} finally {
+		if (fd >= 0) native().close(fd);
+		inside.root?.close();
+		inside.descriptor.close();
 	}
 }
 
@@ -96,18 +131,27 @@ function openError(path: string, error: number, step: string | undefined): Usern
 			hint:
 				error === ERRNO.EINVAL
 					? "Nothing is mounted there: name the very place of the mount."
-					: error === ERRNO.ENOENT
-						? "There is no such path."
-						: undefined,
+					: openHints[error],
 		},
 	);
 }
 
+const openHints: Record<number, string> = {
+	[ERRNO.ENOENT]: "There is no such path.",
+	[ERRNO.ELOOP]: "A link on the path leads out of the container, or there are too many.",
+	[ERRNO.ETIMEDOUT]:
+		"A file system on the way did not answer within ten seconds: it may be served by the container itself.",
+};
+
 function kindOf(path: string, entry: MountEntry | undefined): Unmounted["kind"] {
 	if (entry?.options.includes("idmapped")) return "idmapped mount";
 	if (entry?.fsType === "nsfs" && entry.root.startsWith("user:[")) return "user namespace";
+	throw notOurs(path, entry);
+}
+
+function notOurs(path: string, entry: MountEntry | undefined): UsernsError {
 	const found = entry === undefined ? "not in this mount namespace" : `a mount of ${entry.fsType}`;
-	throw new UsernsError(
+	return new UsernsError(
 		"ERR_USERNS_UNMOUNT",
 		`cannot unmount ${show(path)}: it is neither an ID-mapped mount nor a user namespace, but ${found}`,
 		{ hint: "Use umount(8) for other mounts.", step: "looking at the mount" },

@@ -20,6 +20,8 @@ export interface Outcome {
 	/** What newuidmap and newgidmap said on their standard output and error; undefined when they were not called. */
 	uidSaid?: string;
 	gidSaid?: string;
+	/** What the kernel's log of a mount says. */
+	log?: string;
 	/** 0: it did its work or was not called; its exit status; 256 and a signal's number; or a negative errno. */
 	uidStatus: number;
 	gidStatus: number;
@@ -37,17 +39,20 @@ export type CreateArguments = [
 	gidArguments: string,
 ];
 
-/** The C part, one to one (native/binding.c). Descriptors are numbers here; `later` gives a promise. */
-export interface NativeSurface {
-	create(...args: [...CreateArguments, later: false]): Outcome;
-	create(...args: [...CreateArguments, later: true]): Promise<Outcome>;
-	readMaps(fd: number, helper: string, later: false): Outcome;
-	readMaps(fd: number, helper: string, later: true): Promise<Outcome>;
-	mount(
+/** What becomes of the map of one mount of a tree (native/tree.h). */
+export const PART = { keep: 0, map: 1, remap: 2, clear: 3 } as const;
+
+/** The part of the surface that is about mounts (native/mount-binding.c). */
+export interface NativeMounts {
+	/** Opens a path, from `fd` on unless that is −1, with RESOLVE_…: an O_PATH descriptor and its mount's number. */
+	openPlace(fd: number, path: string, resolve: number, later: true): Promise<Outcome>;
+	/** A detached tree (native/tree.h). Three numbers for each part: mount ID or 0, PART, namespace or −1. */
+	tree(
 		sourceFd: number,
 		source: string | null,
-		target: string | null,
-		ns: number,
+		resolve: number,
+		partPaths: readonly string[],
+		partNumbers: readonly number[],
 		recursive: boolean,
 		recursiveIdmap: boolean,
 		set: number,
@@ -55,6 +60,56 @@ export interface NativeSurface {
 		propagation: number,
 		later: true,
 	): Promise<Outcome>;
+	/** Attaches it (native/attach.h); `mountNs` −1: here. */
+	attach(
+		tree: number,
+		targetFd: number,
+		target: string | null,
+		resolve: number,
+		replace: boolean,
+		recursive: boolean,
+		propagation: number,
+		mountNs: number,
+		later: true,
+	): Promise<Outcome>;
+	/** A detached overlay (native/overlay.h). */
+	overlay(
+		lower: readonly number[],
+		upper: number,
+		work: number,
+		attributes: number,
+		later: true,
+	): Promise<Outcome>;
+	/** The mount whose root the path leads to: a descriptor of it and its number. */
+	openMount(path: string): Outcome;
+	openMountNamespace(path: string): Outcome;
+	/** A pidfd. */
+	openProcess(pid: number): Outcome;
+	mountNamespaceOf(pidfd: number): Outcome;
+	rootOf(pidfd: number): Outcome;
+	/** The mountinfo of a mount namespace, as seen from its root. */
+	mountTable(mountNs: number): Outcome;
+	/** A path in a mount namespace, below a directory in it or, for −1, its root: an O_PATH descriptor. */
+	openIn(mountNs: number, root: number, path: string): Outcome;
+	/** The number that statmount(2) knows it by, or a negative errno. */
+	mountNamespaceId(fd: number): bigint | number;
+	/** [mount ID, unique mount ID or 0, 1 for the root of a mount], or a negative errno. */
+	mountFacts(fd: number): [bigint, bigint, bigint] | number;
+	/** What the kernel wrote, as it is, or a negative errno. */
+	statmount(id: bigint, mountNs: bigint, mask: bigint, bytes: number): ArrayBuffer | number;
+	listmount(id: bigint, mountNs: bigint, last: bigint, most: number): bigint[] | number;
+	/** 0 or a negative errno. */
+	detach(fd: number): number;
+	detachIn(mountNs: number, fd: number): number;
+	pin(fd: number, path: string): Outcome;
+}
+
+/** The C part, one to one (native/binding.c). Descriptors are numbers here; `later` gives a promise. */
+export interface NativeSurface extends NativeMounts {
+	create(...args: [...CreateArguments, later: false]): Outcome;
+	create(...args: [...CreateArguments, later: true]): Promise<Outcome>;
+	readMaps(fd: number, helper: string, later: false): Outcome;
+	readMaps(fd: number, helper: string, later: true): Promise<Outcome>;
 	openPath(path: string): Outcome;
 	openPid(pid: number): Outcome;
 	duplicate(fd: number): Outcome;
@@ -65,11 +120,6 @@ export interface NativeSurface {
 	identify(fd: number): [bigint, bigint, bigint] | number;
 	/** The uid, or a negative errno. */
 	ownerUid(fd: number): number;
-	/** The mount whose root the path leads to: a descriptor of it and its number. */
-	openMount(path: string): Outcome;
-	/** 0 or a negative errno. */
-	detach(fd: number): number;
-	pin(fd: number, path: string): Outcome;
 	/** Replaces this process by a program that inherits the descriptor; a negative errno when that failed. */
 	execute(program: string, args: readonly string[], environment: readonly string[], fd: number): number;
 }

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ask, sh } from "../support/child.ts";
+import { startContainer } from "../support/container.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
@@ -58,6 +60,55 @@ test(
 			for (const code of found.codes) assert.match(code, /^ERR_USERNS_(MOUNT|UNMOUNT|DESCRIPTOR)$/);
 			assert.equal(found.mounts, 0);
 			sh("umount", join(source, "below"));
+		}),
+);
+
+test(
+	"EMFILE at every step of a nested tree, an overlay and a mount in a container: nothing is left",
+	{ needs: ["linux", "root", "mounts", "linux:6.15", "tool:unshare"] },
+	() =>
+		withTmpfs(async (folder) => {
+			const [source = "", target = "", lower = ""] = mkdirs(folder, "source", "target", "lower");
+			const [below = ""] = mkdirs(source, "below");
+			const { mountIdmapped } = await import("../../src/index.ts");
+			const inner = await mountIdmapped({ source: lower, target: below, mapping: "0:5:1" });
+			inner.close();
+			const container = await startContainer(folder, "pivot");
+			const table = () => readFileSync(`/proc/${container.pid}/mountinfo`, "utf8");
+			const before = table();
+			const takeAway = "try { await mount.unmount(); } catch (e) { mount.close(); throw e; }";
+			const cases: [string, string][] = [
+				[
+					"nested tree",
+					`userns.mountIdmapped({ source: "${source}", target: "${target}", mapping: "0:7:1,5:8:1", recursive: true, handles })`,
+				],
+				[
+					"overlay",
+					`userns.overlay({ lower: ["${lower}", "${target}"], target: "${target}", mapping: "0:1:1", handles })`,
+				],
+				[
+					"container",
+					`userns.mountIdmapped({ source: "${lower}", target: "/data", into: ${container.pid}, mapping: "0:1:1", handles })`,
+				],
+			];
+			for (const [name, call] of cases) {
+				const found = sweep(
+					`const handles = new userns.Handles();`,
+					`const mount = await ${call}; ${takeAway}`,
+				);
+				assert.equal(found.lost, 0, name);
+				assert.equal(found.mounts, 0, name);
+				assert.ok(found.successes >= 3, `${name}: ${JSON.stringify(found)}`);
+				assert.deepEqual(found.errnos, ["EMFILE"], name);
+				assert.ok(found.steps.length >= 3, `${name}: ${found.steps.join()}`);
+				for (const code of found.codes) {
+					assert.match(code, /^ERR_USERNS_(MOUNT|UNMOUNT|DESCRIPTOR|READ_MOUNTS|MOUNT_NAMESPACE)$/, name);
+				}
+			}
+			// A mount that could not be taken off for want of descriptors was told of, and stays until it is.
+			await container.end();
+			assert.ok(before.length > 0);
+			sh("umount", below);
 		}),
 );
 

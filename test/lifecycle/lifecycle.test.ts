@@ -5,8 +5,10 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
+import { unmount } from "../../src/index.ts";
 import { packageForAll, runScript } from "../support/child.ts";
 import { host, hosted } from "../support/ids.ts";
+import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "ids"] as const;
@@ -69,6 +71,35 @@ test("a worker that is terminated while it reads back and mounts leaves nothing 
 		await each.terminate();
 	}
 });
+
+test(
+	"a worker that is terminated while it attaches leaves a whole mount or none",
+	{
+		needs: ["linux", "root", "mounts"],
+	},
+	() =>
+		withTmpfs(async (folder) => {
+			const [source = "", target = ""] = mkdirs(folder, "source", "target");
+			for (let delay = 0; delay < 12; delay++) {
+				const each = worker(`const handles = new userns.Handles(); handles.getSync("0:100:1").close();
+				parentPort.postMessage("started");
+				for (;;) {
+					const mount = await userns.mountIdmapped({ source: ${JSON.stringify(source)}, target: ${JSON.stringify(target)},
+						mapping: "0:100:1", handles, readonly: true, nosuid: true });
+					await mount.unmount();
+				}`);
+				await once(each, "message");
+				await sleep(delay);
+				await each.terminate();
+				const entry = mountAt(target);
+				if (entry === undefined) continue;
+				for (const word of ["ro", "nosuid", "idmapped"]) assert.ok(entry.options.includes(word), word);
+				assert.deepEqual(entry.optional, []);
+				assert.deepEqual(unmount(target), { path: target, kind: "idmapped mount" });
+			}
+			assert.equal(mountAt(target), undefined);
+		}),
+);
 
 test("what a worker still holds when it ends is closed", { needs }, async () => {
 	const each = worker(

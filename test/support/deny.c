@@ -1,6 +1,7 @@
 /*
- * deny NUMBER[:COMMAND][,…] PROGRAM [ARGUMENT…]: runs a program to which the kernel answers ENOSYS for those system
- * calls (or ENOTTY for an ioctl of that command only), as an older kernel or a seccomp filter would.
+ * deny NUMBER[:COMMAND|=ERRNO][,…] PROGRAM [ARGUMENT…]: runs a program to which the kernel answers ENOSYS for those
+ * system calls (or ENOTTY for an ioctl of that command only, or another errno), as an older kernel or a seccomp filter
+ * would.
  */
 #include <errno.h>
 #include <linux/filter.h>
@@ -35,8 +36,10 @@ int main(int argc, char **argv)
 			filter[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, command, 0, 1);
 			filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOTTY);
 		} else {
+			unsigned answer = *at == '=' ? (unsigned)strtoul(at + 1, &at, 0) : ENOSYS;
+
 			filter[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1);
-			filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS);
+			filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | answer);
 		}
 		if (*at == ',') at++;
 	}

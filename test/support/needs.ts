@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
+import { release } from "node:os";
 import { noHostIds } from "./ids.ts";
 import { noOrdinaryUser } from "./ordinary.ts";
 
@@ -42,7 +43,16 @@ export type Need =
 	| "loop"
 	| "busybox"
 	| `tool:${string}`
-	| `fs:${string}`;
+	| `fs:${string}`
+	| `linux:${string}`;
+
+/** Whether this kernel is that old, such as "6.15"; by its number, since the tests ask whether what came with it works. */
+function olderThan(version: string): string | undefined {
+	const [major = 0, minor = 0] = release().split(".").map(Number.parseFloat);
+	const [wantedMajor = 0, wantedMinor = 0] = version.split(".").map(Number);
+	const old = major < wantedMajor || (major === wantedMajor && minor < wantedMinor);
+	return old ? `this is Linux ${release()}, and ${version} is needed` : undefined;
+}
 
 function isKnown(fileSystem: string): boolean {
 	return readFileSync("/proc/filesystems", "utf8")
@@ -64,6 +74,7 @@ function missing(need: Need): string | undefined {
 		const found = spawnSync("sh", ["-c", 'command -v "$1"', "sh", tool], { stdio: "ignore" }).status === 0;
 		return found ? undefined : `${tool} is not installed`;
 	}
+	if (need.startsWith("linux:")) return olderThan(need.slice("linux:".length));
 	if (need.startsWith("fs:")) return missingFileSystem(need.slice("fs:".length));
 	const check = checks[need];
 	if (check === undefined) throw new Error(`no check for the need ${need}`);

@@ -2,12 +2,18 @@
 // marked, and a mark that is wrong fails the build.
 import type { ChildProcess } from "node:child_process";
 import {
+	fromOci,
 	Handles,
+	type HeldMount,
 	type IdmappedMount,
 	Mapping,
 	type MappingInput,
 	mountIdmapped,
+	mounts,
+	OverlayMount,
+	overlay,
 	pin,
+	supports,
 	UserNamespace,
 	UsernsError,
 	type UsernsErrorCode,
@@ -39,7 +45,13 @@ export async function compiles(): Promise<void> {
 	pin(namespace, "/run/ns");
 	const kind: "idmapped mount" | "user namespace" = unmount("/run/ns").kind;
 	const code: UsernsErrorCode = new UsernsError("ERR_USERNS_CLOSED", "").code;
-	void [child, short, mapping.id, handles, id, disposable, kind, code];
+	await mount.attach("/mnt", { into: 4711, replace: true, resolve: "no-symlinks" });
+	const layered: HeldMount = await overlay({ lower: ["/a", 3], upper: "/u", work: "/w", mapping: "0:1:1" });
+	const known: Mapping | undefined = mounts({ idmapped: true, pid: 1 })[0]?.mapping;
+	const hint: string | undefined = (await supports("/")).hint;
+	const entry = { destination: "/data", source: "/srv", type: "bind", options: ["idmap"] };
+	await mountIdmapped({ ...fromOci(entry, { container: mapping }), targetRoot: 3, nested: "refuse" });
+	void [child, short, mapping.id, handles, id, disposable, kind, code, layered, known, hint];
 }
 
 export async function mustNotCompile(namespace: UserNamespace, mapping: Mapping): Promise<void> {
@@ -63,6 +75,10 @@ export async function mustNotCompile(namespace: UserNamespace, mapping: Mapping)
 	UserNamespace.createSync(mapping, { signal: AbortSignal.timeout(1) });
 	// @ts-expect-error a source is needed
 	await mountIdmapped({ mapping });
+	// @ts-expect-error the words for nested maps are three
+	await mountIdmapped({ source: "/", mapping, nested: "stack" });
+	// @ts-expect-error a mount is made by mountIdmapped() or overlay()
+	new OverlayMount({}, mapping);
 	// @ts-expect-error the descriptor belongs to the namespace
 	namespace.fd = 3;
 }

@@ -1,0 +1,258 @@
+#include "attach.h"
+#include "child.h"
+#include "procfs.h"
+#include <poll.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/*
+ * The steps are raw system calls, since they are made in two ways: on a thread of ours, and in a child that shares our
+ * memory and has joined another mount namespace. That child keeps our own user namespace, so those who live in the
+ * other one cannot trace it (DESIGN: joining only a mount namespace leaves the credentials where they are).
+ */
+struct attaching {
+	const struct attach_request *request;
+	struct child child;
+	int inside; /* in a child that has a root and a working directory of its own */
+	int attached; /* for when the child is killed */
+	int opened;   /* what it has opened, or −1 */
+	int error;
+	const char *step;
+};
+
+NO_STACK_PROTECTOR static int fail(struct attaching *at, long error, const char *step)
+{
+	at->error = (int)error;
+	at->step = step;
+	return (int)error;
+}
+
+int mount_detach(int fd)
+{
+	/* MNT_DETACH, since our own descriptor keeps the mount busy. A lie under the name would take another mount off. */
+	char name[64];
+	int error = procfs_own_fd(fd, name, sizeof name);
+
+	if (error < 0) return error;
+	return umount2(name, MNT_DETACH) < 0 ? -errno : 0;
+}
+
+/* In the child the working directory does it, which no /proc of a container can lie about. */
+NO_STACK_PROTECTOR static long take_off(const struct attaching *at, int fd)
+{
+	long error;
+
+	if (!at->inside) return mount_detach(fd);
+	error = raw_syscall3(SYS_fchdir, fd, 0, 0);
+	return error < 0 ? error : raw_syscall3(SYS_umount2, (long)".", MNT_DETACH, 0);
+}
+
+NO_STACK_PROTECTOR static long make_propagate(const struct attach_request *request)
+{
+	struct userns_mount_attr attributes;
+
+	attributes.attr_set = 0;
+	attributes.attr_clr = 0;
+	attributes.propagation = request->propagation;
+	attributes.userns_fd = 0;
+	return call_mount_setattr(request->tree, request->recursive, &attributes);
+}
+
+/* 1 when something is mounted at that very place, 0 when not, or a negative errno. */
+NO_STACK_PROTECTOR static long is_mount_root(int fd)
+{
+	struct statx answer;
+	long error = raw_syscall5(SYS_statx, fd, (long)"", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, (long)&answer);
+
+	if (error < 0) return error;
+	return (answer.stx_attributes & USERNS_STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+/*
+ * The new mount goes beneath the old one, which is then taken off: at no moment is the place bare. There is no way back
+ * once it lies beneath, so whatever can be tried first is: a propagation that cannot be set, a filter on umount2(2).
+ */
+NO_STACK_PROTECTOR static int exchange(struct attaching *at, int target)
+{
+	const struct attach_request *request = at->request;
+	long error = make_propagate(request);
+
+	if (error < 0) return fail(at, error, "propagation");
+	error = raw_syscall3(SYS_umount2, (long)"", MNT_DETACH, 0);
+	if (error != -ENOENT) return fail(at, error < 0 ? error : -EIO, "umount");
+	error = call_move_mount(request->tree, target, USERNS_MOVE_MOUNT_BENEATH);
+	if (error < 0) return fail(at, error, "beneath");
+	error = make_propagate(request);
+	if (error < 0) return fail(at, error, "propagation beneath");
+	error = take_off(at, target);
+	if (error < 0) return fail(at, error, "umount old");
+	at->error = 0;
+	return 0;
+}
+
+/* From the attach on the mount is to be seen; every failure takes it off again. */
+NO_STACK_PROTECTOR static int put_on(struct attaching *at, int target)
+{
+	const struct attach_request *request = at->request;
+	long error = request->replace ? is_mount_root(target) : 0;
+
+	if (error < 0) return fail(at, error, "statx");
+	if (error > 0) return exchange(at, target);
+	error = call_move_mount(request->tree, target, 0);
+	if (error < 0) return fail(at, error, "move_mount");
+	at->attached = 1;
+	/* Under a shared parent attaching makes a mount shared (attach_recursive_mnt in fs/namespace.c). */
+	error = make_propagate(request);
+	if (error < 0) {
+		take_off(at, request->tree);
+		at->attached = 0;
+		return fail(at, error, "propagation");
+	}
+	at->error = 0;
+	return 0;
+}
+
+NO_STACK_PROTECTOR static int attach(struct attaching *at)
+{
+	const struct place *place = &at->request->target;
+	int target = place_open(place);
+
+	if (target < 0) return fail(at, target, "target");
+	if (place->path != NULL) at->opened = target;
+	return put_on(at, target);
+}
+
+/* What attach() opened, closed by us even where a child did it: the table of descriptors is ours. */
+static void close_opened(const struct attaching *at)
+{
+	if (at->opened >= 0) close(at->opened);
+}
+
+NO_STACK_PROTECTOR static void join(struct attaching *at, int mount_ns)
+{
+	long error;
+
+	child_die_with_parent(&at->child);
+	/*
+	 * Without CLONE_FS the root and the working directory are the child's own, and now the namespace's root: a place
+	 * without a descriptor starts there.
+	 */
+	error = raw_syscall3(SYS_setns, mount_ns, CLONE_NEWNS, 0);
+	if (error >= 0) return;
+	fail(at, error, "setns");
+	raw_exit(1);
+}
+
+NO_STACK_PROTECTOR static int attach_inside(void *argument)
+{
+	struct attaching *at = argument;
+
+	join(at, at->request->mount_ns);
+	attach(at);
+	raw_exit(0);
+}
+
+/*
+ * A path in a container may lead through a file system that is served from inside it and never answers; such a wait ends
+ * with the child's life.
+ */
+#define PATIENCE_MS 10000
+
+/* Runs a body in a child that shares memory and descriptors, until its end. */
+static int run(struct attaching *at, child_body *body)
+{
+	struct pollfd poller = {.events = POLLIN};
+	int error;
+	int ready;
+
+	fail(at, -ETIMEDOUT, "inside"); /* for as long as the body has said nothing else */
+	error = child_start(&at->child, CLONE_VM | CLONE_FILES, body, at);
+	if (error < 0) return fail(at, error, "clone");
+	poller.fd = at->child.pidfd;
+	do ready = poll(&poller, 1, PATIENCE_MS);
+	while (ready < 0 && errno == EINTR);
+	child_end(&at->child);
+	return at->error;
+}
+
+void mount_attach(const struct attach_request *request, struct outcome *out)
+{
+	struct attaching at = {.request = request, .inside = request->mount_ns >= 0, .opened = -1};
+
+	if (!at.inside) attach(&at);
+	else if (run(&at, attach_inside) == -ETIMEDOUT && at.attached) mount_detach_in(request->mount_ns, request->tree);
+	close_opened(&at);
+	if (at.error < 0) outcome_fail(out, at.error, at.step);
+}
+
+NO_STACK_PROTECTOR static int detach_inside(void *argument)
+{
+	struct attaching *at = argument;
+	long error;
+
+	join(at, at->request->mount_ns);
+	error = take_off(at, at->request->tree);
+	if (error < 0) fail(at, error, "umount");
+	else at->error = 0;
+	raw_exit(0);
+}
+
+int mount_detach_in(int mount_ns, int fd)
+{
+	struct attach_request request = {.tree = fd, .mount_ns = mount_ns};
+	struct attaching at = {.request = &request, .inside = 1, .opened = -1};
+
+	return run(&at, detach_inside);
+}
+
+NO_STACK_PROTECTOR static int open_inside(void *argument)
+{
+	struct attaching *at = argument;
+	const struct place *place = &at->request->target;
+	long fd;
+
+	join(at, at->request->mount_ns);
+	if (place->resolve != 0) fd = place_open(place);
+	else fd = raw_syscall5(SYS_openat, place->fd, (long)place->path, O_RDONLY | O_CLOEXEC, 0, 0);
+	if (fd < 0) fail(at, fd, "target");
+	else {
+		at->opened = (int)fd;
+		at->error = 0;
+	}
+	raw_exit(0);
+}
+
+/* Opens a place in a child that is in the mount namespace. A descriptor or a negative errno. */
+static int open_in(int mount_ns, const struct place *place)
+{
+	struct attach_request request = {.target = *place, .mount_ns = mount_ns};
+	struct attaching at = {.request = &request, .inside = 1, .opened = -1};
+	int error = run(&at, open_inside);
+
+	if (error < 0) close_opened(&at);
+	return error < 0 ? error : at.opened;
+}
+
+int mount_open_in(int mount_ns, int root, const char *path)
+{
+	struct place place = {
+		.fd = root,
+		.path = path,
+		.resolve = USERNS_RESOLVE_IN_ROOT | USERNS_RESOLVE_NO_MAGICLINKS,
+	};
+
+	return open_in(mount_ns, &place);
+}
+
+/* Our own procfs is opened before: the container's may show anything. Its mountinfo is that of who opens it. */
+int mount_table_of(int mount_ns)
+{
+	struct place place = {.fd = procfs_open(), .path = "thread-self/mountinfo"};
+	int fd;
+
+	if (place.fd < 0) return place.fd;
+	fd = open_in(mount_ns, &place);
+	close(place.fd);
+	return fd;
+}

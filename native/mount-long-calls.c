@@ -1,0 +1,232 @@
+#include "mount-long-calls.h"
+#include "job.h"
+#include "mount-facts.h"
+#include "values.h"
+#include <limits.h>
+#include <stdlib.h>
+
+/* The fields of a part in the flat list of numbers. */
+#define PART_NUMBERS 3
+
+/* A place out of three arguments: a descriptor or −1, a path or null, RESOLVE_…. */
+static int value_place(napi_env env, const napi_value *arguments, struct place *place, char **path)
+{
+	double resolve;
+	double fd;
+
+	if (!value_integer(env, arguments[0], -1, INT_MAX, &fd) ||
+	    !value_optional_text(env, arguments[1], PATH_MAX, path) ||
+	    !value_integer(env, arguments[2], 0, UINT32_MAX, &resolve)) {
+		return 0;
+	}
+	*place = (struct place){.fd = (int)fd, .path = *path, .resolve = (uint64_t)resolve};
+	if (place->fd >= 0 || place->path != NULL) return 1;
+	napi_throw_type_error(env, NULL, "userns native: neither a descriptor nor a path");
+	return 0;
+}
+
+static napi_value give_up(struct job *job)
+{
+	job_free(job);
+	return NULL;
+}
+
+static void run_open_place(struct job *job)
+{
+	struct mount_facts facts;
+	int fd = place_open(&job->request.place);
+	int error;
+
+	if (fd < 0) {
+		outcome_fail(&job->out, fd, "source");
+		return;
+	}
+	error = mount_facts(fd, &facts);
+	if (error < 0) {
+		place_close(&job->request.place, fd);
+		outcome_fail(&job->out, error, "statx");
+		return;
+	}
+	job->out.mount_id = facts.id;
+	job->out.fd = fd;
+}
+
+/* openPlace(fd or −1, path, resolve, later) */
+napi_value long_open_place(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[4];
+	struct owned *owned;
+	struct job *job;
+	int later;
+
+	if (!value_arguments(env, info, 4, arguments, &owned) || !value_flag(env, arguments[3], &later)) return NULL;
+	job = job_new(env, owned, run_open_place);
+	if (job == NULL) return NULL;
+	if (!value_place(env, arguments, &job->request.place, &job->texts[0])) return give_up(job);
+	if (job->request.place.path == NULL) { /* the descriptor itself would then have two owners */
+		napi_throw_type_error(env, NULL, "userns native: a path was expected");
+		return give_up(job);
+	}
+	return job_start(env, job, later);
+}
+
+static void run_tree(struct job *job)
+{
+	tree_make(&job->request.tree, &job->out);
+}
+
+static int value_part(napi_env env, napi_value numbers, uint32_t index, struct part *part)
+{
+	static const double least[PART_NUMBERS] = {0, PART_KEEP, -1};
+	static const double most[PART_NUMBERS] = {9007199254740991.0, PART_CLEAR, INT_MAX};
+	double fields[PART_NUMBERS];
+
+	for (uint32_t i = 0; i < PART_NUMBERS; i++) {
+		napi_value element;
+
+		if (napi_get_element(env, numbers, index * PART_NUMBERS + i, &element) != napi_ok ||
+		    !value_integer(env, element, least[i], most[i], &fields[i])) {
+			return 0;
+		}
+	}
+	part->mount_id = (uint64_t)fields[0];
+	part->mode = (enum part_mode)fields[1];
+	part->ns = (int)fields[2];
+	return 1;
+}
+
+static int value_parts(napi_env env, napi_value paths, napi_value numbers, struct job *job)
+{
+	struct tree_request *request = &job->request.tree;
+	struct part *parts;
+	uint32_t length = 0;
+	size_t count = 0;
+
+	job->list = value_texts(env, paths, PATH_MAX);
+	if (job->list == NULL) return 0;
+	while (job->list[count] != NULL) count++;
+	if (count == 0 || count > INT_MAX / PART_NUMBERS || napi_get_array_length(env, numbers, &length) != napi_ok ||
+	    length != count * PART_NUMBERS) {
+		napi_throw_type_error(env, NULL, "userns native: the parts do not fit together");
+		return 0;
+	}
+	parts = calloc(count, sizeof *parts);
+	if (parts == NULL) {
+		napi_throw_error(env, NULL, "userns native: out of memory");
+		return 0;
+	}
+	job->block = parts;
+	for (size_t i = 0; i < count; i++) {
+		parts[i].path = job->list[i];
+		if (!value_part(env, numbers, (uint32_t)i, &parts[i])) return 0;
+	}
+	request->parts = parts;
+	request->count = count;
+	return 1;
+}
+
+/*
+ * tree(sourceFd or −1, source or null, resolve, part paths, part numbers, recursive, recursiveIdmap, set, clear,
+ * propagation, later)
+ */
+napi_value long_tree(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[11];
+	struct tree_request *request;
+	struct owned *owned;
+	struct job *job;
+	double set;
+	double clear;
+	double propagation;
+	int later;
+
+	if (!value_arguments(env, info, 11, arguments, &owned) || !value_flag(env, arguments[10], &later)) return NULL;
+	job = job_new(env, owned, run_tree);
+	if (job == NULL) return NULL;
+	request = &job->request.tree;
+	if (!value_place(env, arguments, &request->source, &job->texts[0]) ||
+	    !value_parts(env, arguments[3], arguments[4], job) ||
+	    !value_flag(env, arguments[5], &request->recursive) ||
+	    !value_flag(env, arguments[6], &request->recursive_idmap) ||
+	    !value_integer(env, arguments[7], 0, UINT32_MAX, &set) ||
+	    !value_integer(env, arguments[8], 0, UINT32_MAX, &clear) ||
+	    !value_integer(env, arguments[9], 0, UINT32_MAX, &propagation)) {
+		return give_up(job);
+	}
+	request->attr_set = (uint64_t)set;
+	request->attr_clr = (uint64_t)clear;
+	request->propagation = (uint64_t)propagation;
+	return job_start(env, job, later);
+}
+
+static void run_attach(struct job *job)
+{
+	mount_attach(&job->request.attach, &job->out);
+}
+
+/* attach(tree, targetFd or −1, target or null, resolve, replace, recursive, propagation, mountNs or −1, later) */
+napi_value long_attach(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[9];
+	struct attach_request *request;
+	struct owned *owned;
+	struct job *job;
+	double propagation;
+	double mount_ns;
+	int later;
+
+	if (!value_arguments(env, info, 9, arguments, &owned) || !value_flag(env, arguments[8], &later)) return NULL;
+	job = job_new(env, owned, run_attach);
+	if (job == NULL) return NULL;
+	request = &job->request.attach;
+	if (!value_fd(env, arguments[0], &request->tree) ||
+	    !value_place(env, arguments + 1, &request->target, &job->texts[0]) ||
+	    !value_flag(env, arguments[4], &request->replace) || !value_flag(env, arguments[5], &request->recursive) ||
+	    !value_integer(env, arguments[6], 0, UINT32_MAX, &propagation) ||
+	    !value_integer(env, arguments[7], -1, INT_MAX, &mount_ns)) {
+		return give_up(job);
+	}
+	request->propagation = (uint64_t)propagation;
+	request->mount_ns = (int)mount_ns;
+	return job_start(env, job, later);
+}
+
+static void run_overlay(struct job *job)
+{
+	overlay_make(&job->request.overlay, &job->out);
+}
+
+/* overlay(lower descriptors, upper or −1, work or −1, attributes, later) */
+napi_value long_overlay(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[5];
+	struct overlay_request *request;
+	struct owned *owned;
+	struct job *job;
+	double upper;
+	double work;
+	double attributes;
+	uint32_t count;
+	int *lower;
+	int later;
+
+	if (!value_arguments(env, info, 5, arguments, &owned) || !value_flag(env, arguments[4], &later)) return NULL;
+	job = job_new(env, owned, run_overlay);
+	if (job == NULL) return NULL;
+	request = &job->request.overlay;
+	if (!value_fds(env, arguments[0], &lower, &count)) return give_up(job);
+	job->block = lower;
+	if (!value_integer(env, arguments[1], -1, INT_MAX, &upper) ||
+	    !value_integer(env, arguments[2], -1, INT_MAX, &work) ||
+	    !value_integer(env, arguments[3], 0, UINT32_MAX, &attributes)) {
+		return give_up(job);
+	}
+	*request = (struct overlay_request){
+		.lower = lower,
+		.count = count,
+		.upper = (int)upper,
+		.work = (int)work,
+		.attributes = (uint64_t)attributes,
+	};
+	return job_start(env, job, later);
+}

@@ -1,0 +1,133 @@
+#include "overlay.h"
+#include "mount-calls.h"
+#include "mount-facts.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define LOG_BYTES 1024
+
+/* The kernel's own words on why a configuration was refused: a line for each read, until ENODATA (fs/fs_context.c). */
+static char *read_log(int context)
+{
+	char *log = calloc(1, LOG_BYTES);
+	size_t length = 0;
+
+	while (log != NULL && length < LOG_BYTES - 1) {
+		ssize_t got = read(context, log + length, LOG_BYTES - 1 - length);
+
+		if (got <= 0) break;
+		length += (size_t)got;
+	}
+	return log;
+}
+
+/* By descriptor since Linux 6.13; before that the name in /proc of the very same descriptor. */
+static int set_layer(int context, const char *key, int fd)
+{
+	int error = call_fsconfig(context, USERNS_FSCONFIG_SET_FD, key, NULL, fd);
+	char name[40];
+
+	if (error != -EINVAL && error != -EBADF) return error;
+	snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+	return call_fsconfig(context, USERNS_FSCONFIG_SET_STRING, key, name, 0);
+}
+
+/* Before Linux 6.5 there is one text for all, which "lowerdir+" is not known beside. */
+static int set_lower_text(int context, const struct overlay_request *request)
+{
+	size_t size = request->count * 32 + 1;
+	char *text = malloc(size);
+	size_t length = 0;
+	int error;
+
+	if (text == NULL) return -ENOMEM;
+	for (size_t i = 0; i < request->count; i++) {
+		length += (size_t)snprintf(text + length, size - length, "%s/proc/self/fd/%d", i > 0 ? ":" : "", request->lower[i]);
+	}
+	error = call_fsconfig(context, USERNS_FSCONFIG_SET_STRING, "lowerdir", text, 0);
+	free(text);
+	return error;
+}
+
+static int set_lower(int context, const struct overlay_request *request)
+{
+	for (size_t i = 0; i < request->count; i++) {
+		int error = set_layer(context, "lowerdir+", request->lower[i]);
+
+		if (error == -EINVAL && i == 0) return set_lower_text(context, request);
+		if (error < 0) return error;
+	}
+	return 0;
+}
+
+static int configure(int context, const struct overlay_request *request, struct outcome *out)
+{
+	int error = set_lower(context, request);
+
+	if (error < 0) return outcome_fail(out, error, "overlay lower");
+	if (request->upper >= 0) {
+		error = set_layer(context, "upperdir", request->upper);
+		if (error < 0) return outcome_fail(out, error, "overlay upper");
+		error = set_layer(context, "workdir", request->work);
+		if (error < 0) return outcome_fail(out, error, "overlay work");
+	}
+	error = call_fsconfig(context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+	return error < 0 ? outcome_fail(out, error, "overlay create") : 0;
+}
+
+/* An overlay that cannot prepare its work directory says so in the kernel's log only, and is read-only. */
+static int check_writable(const struct overlay_request *request, int tree)
+{
+	struct statfs fs;
+
+	if (request->upper < 0) return 0;
+	if (fstatfs(tree, &fs) < 0) return -errno;
+	return (fs.f_flags & ST_RDONLY) != 0 ? -EROFS : 0;
+}
+
+static int make(int context, const struct overlay_request *request, struct outcome *out)
+{
+	struct mount_facts facts;
+	int error = configure(context, request, out);
+	int tree;
+
+	if (error < 0) return error;
+	/* The attributes afterwards: read-only ones would hide what the check looks for. */
+	tree = call_fsmount(context, 0);
+	if (tree < 0) return outcome_fail(out, tree, "fsmount");
+	error = check_writable(request, tree);
+	if (error < 0) outcome_fail(out, error, "overlay writable");
+	else {
+		struct userns_mount_attr attributes = {.attr_set = request->attributes};
+
+		error = request->attributes == 0 ? 0 : call_mount_setattr(tree, 0, &attributes);
+		if (error < 0) outcome_fail(out, error, "mount_setattr");
+		else {
+			error = mount_facts(tree, &facts);
+			if (error < 0) outcome_fail(out, error, "statx");
+		}
+	}
+	if (error < 0) {
+		close(tree);
+		return error;
+	}
+	out->mount_id = facts.id;
+	out->fd = tree;
+	return 0;
+}
+
+void overlay_make(const struct overlay_request *request, struct outcome *out)
+{
+	int context = call_fsopen("overlay");
+
+	if (context < 0) {
+		outcome_fail(out, context, "fsopen");
+		return;
+	}
+	if (make(context, request, out) < 0) out->texts[OUTCOME_LOG] = read_log(context);
+	close(context);
+}

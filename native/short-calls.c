@@ -1,0 +1,47 @@
+#include "short-calls.h"
+#include "values.h"
+#include <limits.h>
+#include <stdlib.h>
+
+napi_value short_open(napi_env env, napi_callback_info info, void (*opener)(const char *path, struct outcome *out))
+{
+	napi_value arguments[1];
+	struct outcome out = {.fd = -1};
+	struct owned *owned;
+	char *path;
+
+	if (!value_arguments(env, info, 1, arguments, &owned)) return NULL;
+	path = value_text(env, arguments[0], PATH_MAX);
+	if (path == NULL) return NULL;
+	opener(path, &out);
+	free(path);
+	return value_outcome(env, owned, &out);
+}
+
+napi_value short_derive(napi_env env, napi_callback_info info, int (*make)(int fd), const char *step)
+{
+	napi_value arguments[1];
+	struct outcome out = {.fd = -1};
+	struct owned *owned;
+	int fd;
+
+	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
+	fd = make(fd);
+	if (fd < 0) outcome_fail(&out, fd, step);
+	else out.fd = fd;
+	return value_outcome(env, owned, &out);
+}
+
+int short_export(napi_env env, napi_value exports, const struct function *functions, size_t count, struct owned *owned)
+{
+	for (size_t i = 0; i < count; i++) {
+		napi_value function;
+
+		if (napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].call, owned, &function) !=
+			    napi_ok ||
+		    napi_set_named_property(env, exports, functions[i].name, function) != napi_ok) {
+			return 0;
+		}
+	}
+	return 1;
+}

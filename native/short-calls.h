@@ -1,0 +1,23 @@
+/* What the calls have in common that answer at once, on the environment's own thread. */
+#ifndef USERNS_SHORT_CALLS_H
+#define USERNS_SHORT_CALLS_H
+
+#include "outcome.h"
+#include "owned.h"
+#include <node_api.h>
+
+struct function {
+	const char *name;
+	napi_callback call;
+};
+
+/* For a function that opens something by its path. */
+napi_value short_open(napi_env env, napi_callback_info info, void (*opener)(const char *path, struct outcome *out));
+
+/* For a function that makes a descriptor out of another. */
+napi_value short_derive(napi_env env, napi_callback_info info, int (*make)(int fd), const char *step);
+
+/* Makes the functions properties of the exports. */
+int short_export(napi_env env, napi_value exports, const struct function *functions, size_t count, struct owned *owned);
+
+#endif

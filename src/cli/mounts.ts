@@ -1,0 +1,46 @@
+import type { Command } from "commander";
+import { type MountInfo, mounts } from "../index.ts";
+import { mappingRows, print, table } from "./output.ts";
+
+interface Options {
+	all?: boolean;
+	pid?: string;
+	json?: boolean;
+}
+
+export function define(command: Command): void {
+	command
+		.option("--all", "all mounts, not only the ID-mapped ones")
+		.option("--pid <pid>", "those that this process sees (default: the own ones)")
+		.option("--json", "print the result as JSON")
+		.addHelpText(
+			"after",
+			`
+A line for each mount and, where a map has several ranges, one for each of them:
+the IDs on disk and the IDs that are visible, in the IDs of the caller. Maps are
+told by Linux 6.15 and later; before that it says "map unknown on this kernel".`,
+		)
+		.action(list);
+}
+
+function list({ all = false, pid, json }: Options): void {
+	const found = mounts({
+		idmapped: !all,
+		...(pid !== undefined && { pid: /^\d+$/.test(pid) ? Number(pid) : Number.NaN }),
+	});
+	print(json, found, () => (found.length === 0 ? "" : table([HEAD, ...found.flatMap(rows)])));
+}
+
+const HEAD = ["mount point", "type", "kind", "on disk", "visible", "IDs"];
+
+function rows({ mountPoint, fsType, idmapped, mapping, unknown = "" }: MountInfo): string[][] {
+	const place = [shown(mountPoint), fsType];
+	if (!idmapped) return [[...place, "-"]];
+	if (mapping === undefined) return [[...place, unknown]];
+	return mappingRows(mapping).map((row, i) => [...(i === 0 ? place : ["", ""]), ...row]);
+}
+
+/** What would break the table, as mountinfo writes it. */
+function shown(path: string): string {
+	return path.replace(/[\0-\x20\\\x7f]/g, (sign) => `\\${sign.charCodeAt(0).toString(8).padStart(3, "0")}`);
+}

@@ -1,0 +1,174 @@
+import { UsernsError } from "../errors.ts";
+import type { Descriptor } from "../native/descriptor.ts";
+import { native, type Outcome } from "../native/load.ts";
+import { ERRNO } from "../native/steps.ts";
+import { detach, markOf, mountsIn } from "./detach.ts";
+import { mountError } from "./mount-errors.ts";
+import { type MountNamespace, openMountNamespace } from "./mount-namespace.ts";
+import { descendants, type MountEntry } from "./mountinfo.ts";
+import { type AttachOptions, RESOLVE, resolveFlags, showPlace } from "./target.ts";
+
+/** A detached mount that is to be attached. */
+export interface Tree {
+	fd: number;
+	mountId: number;
+	recursive: boolean;
+	/** MS_…, as the C part takes it. */
+	propagation: number;
+	/** The mapping, for messages. */
+	mapping: string;
+	/** Nobody else has had its descriptor, so that it cannot be attached anywhere. */
+	fresh: boolean;
+}
+
+/** What became of it. */
+export interface Attached {
+	/** The mount namespace that it is in, when it is another than this process's own. */
+	namespace: Descriptor | undefined;
+	/** The mounts that came along, so that unmount() can tell them from what others mount there later. */
+	submounts: ReadonlySet<string>;
+}
+
+/**
+ * Attaches a tree that is not attached yet. `tree.fd` must stay open and nobody else's until the promise is settled.
+ * When it is rejected nothing is attached.
+ */
+export async function attachTree(
+	tree: Tree,
+	target: string | number,
+	options: AttachOptions,
+	tried: string,
+): Promise<Attached> {
+	const inside = options.into === undefined ? undefined : openMountNamespace(options.into);
+	try {
+		// In the namespace in which it is attached the kernel would move it; one that is attached elsewhere is EINVAL.
+		if (!tree.fresh) refuseAttached(tree.mountId, inside?.descriptor.fd, tried);
+		const outcome = await attach(tree, target, options, inside, tried);
+		if (outcome.error < 0) throw mountError(tried, tree.mapping, outcome);
+		const submounts = findSubmounts(tree, inside, options.replace ?? false, tried);
+		inside?.root?.close();
+		return { namespace: inside?.descriptor, submounts };
+	} catch (error) {
+		inside?.root?.close();
+		inside?.descriptor.close();
+		throw error;
+	}
+}
+
+async function attach(
+	tree: Tree,
+	target: string | number,
+	options: AttachOptions,
+	inside: MountNamespace | undefined,
+	tried: string,
+): Promise<Outcome> {
+	const call = (fd: number, path: string | null, resolve: number) =>
+		native().attach(
+			tree.fd,
+			fd,
+			path,
+			resolve,
+			options.replace ?? false,
+			tree.recursive,
+			tree.propagation,
+			inside?.descriptor.fd ?? -1,
+			true,
+		);
+	const links = resolveFlags("", options.resolve);
+	const below = links | RESOLVE.inRoot | RESOLVE.noMagicLinks;
+	if (typeof target === "number") return withCopy(target, (fd) => call(fd, null, 0), "target");
+	if (inside !== undefined) return call(inside.root?.fd ?? -1, target, below);
+	const { targetRoot } = options;
+	if (targetRoot === undefined) return call(-1, target, links);
+	if (typeof targetRoot === "number") return withCopy(targetRoot, (fd) => call(fd, target, below), "target");
+	const root = await native().openPlace(-1, targetRoot, 0, true);
+	if (root.error < 0) {
+		throw mountError(`${tried} (targetRoot ${showPlace(targetRoot)})`, tree.mapping, {
+			...root,
+			step: "target",
+		});
+	}
+	try {
+		return await call(root.fd, target, below);
+	} finally {
+		native().close(root.fd);
+	}
+}
+
+/** Works on a copy, so that the number cannot become another file while the work waits for a thread. */
+export async function withCopy(
+	fd: number,
+	work: (copy: number) => Promise<Outcome>,
+	step: string,
+): Promise<Outcome> {
+	const copy = native().duplicate(fd);
+	if (copy.error < 0) return copy.error === ERRNO.EBADF ? { ...copy, step } : copy;
+	try {
+		return await work(copy.fd);
+	} finally {
+		native().close(copy.fd);
+	}
+}
+
+function findSubmounts(
+	tree: Tree,
+	inside: MountNamespace | undefined,
+	replace: boolean,
+	tried: string,
+): ReadonlySet<string> {
+	if (!tree.recursive && !replace) return new Set();
+	const namespace = inside?.descriptor.fd;
+	let entries: MountEntry[];
+	try {
+		entries = mountsIn(namespace, "ERR_USERNS_MOUNT", tried);
+	} catch (error) {
+		if (!tree.recursive) return new Set(); // the old one is gone already, and there was only something to check
+		// A mount that was reported as failed must not be there.
+		if (namespace === undefined) native().detach(tree.fd);
+		else native().detachIn(namespace, tree.fd);
+		throw error;
+	}
+	if (replace) refuseCovered(entries, tree.mountId, tried);
+	return new Set(descendants(entries, tree.mountId).map(markOf));
+}
+
+/**
+ * umount2(2) takes the topmost mount: when somebody mounted on the old one in the moment before, that one went, and the old
+ * one still covers the new.
+ */
+function refuseCovered(entries: readonly MountEntry[], mountId: number, tried: string): void {
+	const mine = entries.find(({ id }) => id === mountId);
+	const top = entries.find(({ parent, mountPoint }) => parent === mountId && mountPoint === mine?.mountPoint);
+	if (top === undefined) return;
+	throw new UsernsError(
+		"ERR_USERNS_MOUNT",
+		`${tried}: something was mounted there at that very moment and was unmounted instead of the old mount`,
+		{
+			hint: "The new mount lies beneath the old one: unmount that to see it, and let one program at a time mount at that place.",
+			step: "looking for the old mount",
+		},
+	);
+}
+
+/** Throws when the mount is in that mount namespace: attaching it would move it. */
+function refuseAttached(mountId: number, namespace: number | undefined, tried: string): void {
+	const entries = mountsIn(namespace, "ERR_USERNS_READ_MOUNTS", tried);
+	const there = entries.find(({ id }) => id === mountId);
+	if (there !== undefined) throw attachedError(tried, there.mountPoint);
+}
+
+export function attachedError(tried: string, where: string): UsernsError {
+	return new UsernsError(
+		"ERR_USERNS_ATTACHED",
+		`${tried}: it is attached at ${where} already, and would be moved`,
+		{
+			hint: "Unmount it and make another mount, or mount the same source once more.",
+		},
+	);
+}
+
+/** Takes an attached tree off again. */
+export function detachTree(fd: number, mountId: number, attached: Attached): void {
+	const own = attached.submounts;
+	detach(fd, mountId, (submount) => own.has(markOf(submount)), attached.namespace?.fd);
+}

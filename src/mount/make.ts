@@ -1,0 +1,178 @@
+import type { Mapping, MappingInput } from "../mapping/mapping.ts";
+import type { Handles } from "../namespace/handles.ts";
+import type { UserNamespace } from "../namespace/user-namespace.ts";
+import { Descriptor } from "../native/descriptor.ts";
+import { native, type Outcome, PART } from "../native/load.ts";
+import { ERRNO } from "../native/steps.ts";
+import { withCopy } from "./attach.ts";
+import { mountError, triedTo } from "./mount-errors.ts";
+import { MapNamespaces } from "./namespaces.ts";
+import type { MountAttributes } from "./options.ts";
+import { type Part, type Plan, type Planning, planTree, type SkippedMount, TreeChanged } from "./plan.ts";
+import { type Place, sameTree, survey } from "./survey.ts";
+import { showPlace } from "./target.ts";
+
+/** What is to be made. */
+export interface Wanted extends MountAttributes {
+	source: string | number;
+	/** RESOLVE_… for the source's path. */
+	resolve: number;
+	/** Where it will be attached, for messages. */
+	target: string;
+	mapping?: MappingInput;
+	userns?: UserNamespace;
+	handles?: Handles;
+	unmap: boolean;
+	skipUnsupported: boolean;
+}
+
+/** A detached tree, and what it shows. */
+export interface Made {
+	descriptor: Descriptor;
+	mountId: number;
+	/** The map that the mount has: disk to visible. Undefined for none. */
+	mapping: Mapping | undefined;
+	skipped: SkippedMount[];
+}
+
+/** How often a tree is looked at anew that changes while it is copied. */
+const ATTEMPTS = 5;
+
+/**
+ * Makes a detached tree. Most of them take two system calls; only when the kernel refuses those is the source looked at:
+ * a mount of it is ID-mapped already, or cannot be.
+ */
+export async function makeTree(wanted: Wanted): Promise<Made> {
+	const namespaces = new MapNamespaces(wanted.handles);
+	try {
+		const asked = wanted.unmap ? undefined : await namespaces.adopt(wanted);
+		const tried = triedTo(showPlace(wanted.source), wanted.target, asked?.id ?? "");
+		const careful = { wanted, asked, namespaces, tried };
+		if (asked === undefined) return await makeCarefully(careful, undefined);
+		const ns = await namespaces.fd(asked);
+		const part: Part = { path: "", mountId: 0, mode: PART.map, ns };
+		const outcome = await withSource(wanted, (fd, path) => build(wanted, fd, path, [part]));
+		if (outcome.error >= 0) return made(outcome, asked, []);
+		const refused = outcome.error === ERRNO.EPERM || outcome.error === ERRNO.EINVAL;
+		if (outcome.step !== "mount_setattr" || !refused) throw mountError(tried, asked.id, outcome);
+		return await makeCarefully(careful, outcome);
+	} finally {
+		namespaces.close();
+	}
+}
+
+function made(outcome: Outcome, mapping: Mapping | undefined, skipped: SkippedMount[]): Made {
+	const descriptor = new Descriptor(outcome.fd, "IdmappedMount");
+	return { descriptor, mountId: outcome.mountId, mapping, skipped };
+}
+
+function withSource(
+	{ source }: Wanted,
+	work: (fd: number, path: string | null) => Promise<Outcome>,
+): Promise<Outcome> {
+	return typeof source === "string"
+		? work(-1, source)
+		: withCopy(source, (fd) => work(fd, null), "open_tree");
+}
+
+/** One call of the C part: a copy of each part, put together. */
+function build(wanted: Wanted, fd: number, path: string | null, parts: readonly Part[]): Promise<Outcome> {
+	const { recursive, recursiveIdmap, set, clear, propagation } = wanted;
+	return native().tree(
+		fd,
+		path,
+		path === null ? 0 : wanted.resolve,
+		parts.map((part) => part.path),
+		parts.flatMap(({ mountId, mode, ns }) => [mountId, mode, ns]),
+		recursive,
+		recursiveIdmap,
+		set,
+		clear,
+		propagation,
+		true,
+	);
+}
+
+type Careful = Pick<Planning, "wanted" | "asked" | "namespaces" | "tried">;
+
+/**
+ * Looks at every mount of the source and makes the tree mount by mount. `refusal` is what the kernel said of the whole;
+ * for a single mount of which nothing is found that explains it, it is the error.
+ */
+async function makeCarefully(careful: Careful, refusal: Outcome | undefined): Promise<Made> {
+	const { wanted, tried } = careful;
+	const mapping = careful.asked?.id ?? "";
+	const source = await holdSource(wanted, tried, mapping);
+	try {
+		let error: number = ERRNO.EAGAIN;
+		for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+			const outcome = await attemptTree(careful, source.fd, refusal);
+			if (typeof outcome !== "number") return outcome;
+			error = outcome;
+		}
+		throw mountError(tried, mapping, { error, step: "submount" });
+	} finally {
+		source.close();
+	}
+}
+
+/** The tree, or a negative errno when its mounts changed meanwhile. */
+async function attemptTree(
+	careful: Careful,
+	source: number,
+	refusal: Outcome | undefined,
+): Promise<Made | number> {
+	const { wanted, tried, asked } = careful;
+	const mapping = asked?.id ?? "";
+	const places = survey(source, wanted.recursive, tried);
+	let plan: Plan;
+	try {
+		plan = await planTree({ ...careful, source, places });
+	} catch (error) {
+		if (error instanceof TreeChanged) return error.error;
+		throw error;
+	}
+	// A tree is tried mount by mount even so: what refused may be hidden under another mount, and is left out.
+	if (!plan.special && refusal !== undefined && !wanted.recursive) {
+		throw mountError(tried, mapping, refusal, places[0]);
+	}
+	const outcome = await buildPlan(wanted, source, plan);
+	if (outcome.step === "submount") return outcome.error;
+	if (outcome.error < 0) throw mountError(tried, mapping, outcome, places[0]);
+	const result = made(outcome, plan.mapping, plan.skipped);
+	return isSame(places, source, wanted.recursive, tried, result) ? result : ERRNO.EAGAIN;
+}
+
+/** Whether the tree still is what was copied of it; drops the copy when it is not. */
+function isSame(
+	places: readonly Place[],
+	source: number,
+	recursive: boolean,
+	tried: string,
+	result: Made,
+): boolean {
+	let same = false;
+	try {
+		same = sameTree(places, survey(source, recursive, tried));
+		return same;
+	} finally {
+		if (!same) result.descriptor.close();
+	}
+}
+
+/** A single part that is all there is needs no second look at what is below it. */
+function buildPlan(wanted: Wanted, fd: number, plan: Plan): Promise<Outcome> {
+	const alone = plan.parts.length === 1;
+	return build(alone ? { ...wanted, recursive: false, recursiveIdmap: false } : wanted, fd, null, plan.parts);
+}
+
+/** The source as a descriptor, so that what is looked at is what is copied. */
+async function holdSource(wanted: Wanted, tried: string, mapping: string): Promise<Descriptor> {
+	const { source, resolve } = wanted;
+	const held =
+		typeof source === "number"
+			? native().duplicate(source)
+			: await native().openPlace(-1, source, resolve, true);
+	if (held.error < 0) throw mountError(tried, mapping, { ...held, step: "open_tree" });
+	return new Descriptor(held.fd, "source");
+}

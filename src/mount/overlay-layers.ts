@@ -1,0 +1,142 @@
+import { readlinkSync } from "node:fs";
+import { show, UsernsError } from "../errors.ts";
+import type { Mapping } from "../mapping/mapping.ts";
+import type { Handles } from "../namespace/handles.ts";
+import { Descriptor } from "../native/descriptor.ts";
+import { native } from "../native/load.ts";
+import { makeTree } from "./make.ts";
+import { mountError } from "./mount-errors.ts";
+import { RESOLVE, showPlace } from "./target.ts";
+
+const MS_PRIVATE = 1 << 18;
+const BELOW = RESOLVE.noSymlinks | RESOLVE.noMagicLinks;
+
+/** A directory as a detached mount with the mapping. */
+export async function mappedLayer(
+	source: string | number,
+	mapping: Mapping,
+	handles: Handles,
+): Promise<Descriptor> {
+	const layer = await makeTree({
+		source,
+		resolve: 0,
+		target: "",
+		mapping,
+		handles,
+		unmap: false,
+		skipUnsupported: false,
+		recursive: false,
+		recursiveIdmap: false,
+		nested: "compose",
+		...{ set: 0, clear: 0, propagation: MS_PRIVATE },
+	});
+	return layer.descriptor;
+}
+
+/** What takes the writing. */
+export interface Upper {
+	upper: string | number;
+	work: string | number;
+	mapped: boolean;
+	/** RESOLVE_…. */
+	resolve: number;
+}
+
+/** The upper layer and the work directory as descriptors; what has to be closed goes to `held`. */
+export async function upperLayer(
+	options: Upper,
+	mapping: Mapping,
+	handles: Handles,
+	tried: string,
+	held: Descriptor[],
+): Promise<{ upper: Descriptor; work: Descriptor }> {
+	const upper = await hold(options.upper, options.resolve, "overlay upper", tried, held);
+	const work = await hold(options.work, options.resolve, "overlay work", tried, held);
+	if (!options.mapped) return { upper, work };
+	// Both must be on one mount, so it is what holds both that is mapped.
+	const [upperPath, workPath] = [pathOf(upper.fd, tried), pathOf(work.fd, tried)];
+	const folder = commonFolder(upperPath, workPath);
+	const around = await hold(folder, 0, "overlay upper", tried, held);
+	if (mountOf(around.fd) !== mountOf(upper.fd) || mountOf(around.fd) !== mountOf(work.fd)) {
+		throw new UsernsError(
+			"ERR_USERNS_MOUNT",
+			`${tried}: the upper layer and the work directory are on different mounts`,
+			{
+				hint: "Overlayfs takes both from one mount only: make them two directories of one folder.",
+				step: "looking at the upper layer",
+			},
+		);
+	}
+	const mapped = await mappedLayer(around.fd, mapping, handles);
+	held.push(mapped);
+	const inside = async (path: string, original: Descriptor, step: string) => {
+		const outcome = await native().openPlace(
+			mapped.fd,
+			path.slice(folder === "/" ? 1 : folder.length + 1),
+			BELOW,
+			true,
+		);
+		if (outcome.error < 0) throw mountError(tried, mapping.id, { ...outcome, step });
+		const found = new Descriptor(outcome.fd, "layer");
+		held.push(found);
+		if (!sameFile(found.fd, original.fd)) {
+			throw new UsernsError("ERR_USERNS_MOUNT", `${tried}: ${show(path)} was renamed meanwhile`, {
+				hint: "Let the layers be while they are mounted.",
+				step: "looking at the upper layer",
+			});
+		}
+		return found;
+	};
+	return {
+		upper: await inside(upperPath, upper, "overlay upper"),
+		work: await inside(workPath, work, "overlay work"),
+	};
+}
+
+async function hold(
+	place: string | number,
+	resolve: number,
+	step: string,
+	tried: string,
+	held: Descriptor[],
+): Promise<Descriptor> {
+	const outcome =
+		typeof place === "number"
+			? native().duplicate(place)
+			: await native().openPlace(-1, place, resolve, true);
+	if (outcome.error < 0) throw mountError(`${tried} (${showPlace(place)})`, "", { ...outcome, step });
+	const descriptor = new Descriptor(outcome.fd, "layer");
+	held.push(descriptor);
+	return descriptor;
+}
+
+function pathOf(fd: number, tried: string): string {
+	try {
+		return readlinkSync(`/proc/self/fd/${fd}`);
+	} catch (cause) {
+		throw new UsernsError("ERR_USERNS_MOUNT", `${tried}: a layer's path cannot be read`, {
+			hint: "A procfs at /proc is needed.",
+			step: "looking at the upper layer",
+			cause,
+		});
+	}
+}
+
+/** The deepest folder that both paths are in, and that is neither of them. */
+function commonFolder(a: string, b: string): string {
+	const [left, right] = [a.split("/"), b.split("/")];
+	let length = 0;
+	while (length < left.length - 1 && length < right.length - 1 && left[length] === right[length]) length++;
+	return left.slice(0, length).join("/") || "/";
+}
+
+function mountOf(fd: number): bigint | number {
+	const facts = native().mountFacts(fd);
+	return typeof facts === "number" ? facts : facts[0];
+}
+
+function sameFile(a: number, b: number): boolean {
+	const [first, second] = [native().identify(a), native().identify(b)];
+	if (typeof first === "number" || typeof second === "number") return false;
+	return first[0] === second[0] && first[1] === second[1];
+}

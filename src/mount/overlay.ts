@@ -1,0 +1,178 @@
+import { checkOptions, invalidArgument, show } from "../errors.ts";
+import { Mapping, type MappingInput } from "../mapping/mapping.ts";
+import { Handles } from "../namespace/handles.ts";
+import { Descriptor } from "../native/descriptor.ts";
+import { native, type Outcome } from "../native/load.ts";
+import {
+	ATTRIBUTE_OPTIONS,
+	type AttributeOptions,
+	type Attributes,
+	checkAttributes,
+	checkBooleans,
+} from "./attributes.ts";
+import { attachFresh, type DetachedMount, HeldMount } from "./idmapped-mount.ts";
+import { mountError, triedTo } from "./mount-errors.ts";
+import { mappedLayer, upperLayer } from "./overlay-layers.ts";
+import {
+	ATTACH_OPTIONS,
+	type AttachOptions,
+	checkPlace,
+	checkTarget,
+	resolveFlags,
+	showPlace,
+} from "./target.ts";
+
+/** Options of {@link overlay}. */
+export interface OverlayOptions extends AttributeOptions, AttachOptions {
+	/** The layers that are only read, the topmost first. */
+	lower: string | number | readonly (string | number)[];
+	/** The layer that takes what is written, and a work directory for it on the same mount. Left out: nothing is written. */
+	upper?: string | number;
+	work?: string | number;
+	/** Where to attach it, a directory. Left out: the overlay stays detached, as a descriptor. */
+	target?: string | number;
+	/** What the lower layers are mapped with: `containerID` is the ID on disk, `hostID` the visible one. */
+	mapping: MappingInput;
+	/** The cache to take the namespace from. */
+	handles?: Handles;
+	/**
+	 * Map the upper layer too (default false): then what is copied up and what is new has on disk the IDs that the lower
+	 * layers have, `containerID`. Otherwise it has the visible ones, `hostID`. The caller's own IDs must be visible in the
+	 * mapping then, since the work directory is made in his name.
+	 */
+	mapUpper?: boolean;
+}
+
+const WHAT = "overlay";
+const KNOWN = [
+	...["lower", "upper", "work", "target", "mapping", "handles", "mapUpper"],
+	...ATTRIBUTE_OPTIONS,
+	...ATTACH_OPTIONS,
+];
+
+let adoptOverlay: (mount: DetachedMount, mapping: Mapping) => OverlayMount;
+
+/** An overlay of ID-mapped layers. Its descriptor keeps it, as that of an {@link IdmappedMount} does. */
+export class OverlayMount extends HeldMount {
+	/** Of the lower layers, disk to visible. */
+	readonly mapping: Mapping;
+
+	private constructor(mount: DetachedMount, mapping: Mapping) {
+		super(mount);
+		this.mapping = mapping;
+	}
+
+	static {
+		adoptOverlay = (mount, mapping) => new OverlayMount(mount, mapping);
+	}
+}
+
+/**
+ * Mounts an overlay whose layers are ID-mapped: overlayfs itself refuses a map on many kernels, its layers do not. Each
+ * layer is a detached ID-mapped mount that only the overlay knows; the overlay is attached when it is complete, privately.
+ * Needs CAP_SYS_ADMIN and Linux 5.19. An overlay that the kernel would silently make read-only is an error.
+ * @see mount_setattr(2), fsconfig(2)
+ */
+export async function overlay(options: OverlayOptions): Promise<OverlayMount> {
+	const { layers, attributes, mapping } = check(options);
+	const { target } = options;
+	const source = `an overlay of ${layers.map(showPlace).join(", ")}`;
+	const tried = triedTo(source, target === undefined ? "" : showPlace(target), mapping.id);
+	const handles = options.handles ?? new Handles();
+	const held: Descriptor[] = [];
+	try {
+		for (const layer of layers) held.push(await mappedLayer(layer, mapping, handles));
+		const { upper, work } = options;
+		const writable =
+			upper === undefined || work === undefined
+				? undefined
+				: await upperLayer(
+						{ upper, work, mapped: options.mapUpper ?? false, resolve: resolveFlags(WHAT, options.resolve) },
+						mapping,
+						handles,
+						tried,
+						held,
+					);
+		const outcome = await native().overlay(
+			held.slice(0, layers.length).map(({ fd }) => fd),
+			writable?.upper.fd ?? -1,
+			writable?.work.fd ?? -1,
+			attributes.set,
+			true,
+		);
+		if (outcome.error < 0) throw mountError(tried, mapping.id, outcome);
+		return await adopt(options, outcome, attributes, mapping, source);
+	} finally {
+		for (const descriptor of held) descriptor.close();
+		if (options.handles === undefined) handles.release();
+	}
+}
+
+async function adopt(
+	options: OverlayOptions,
+	outcome: Outcome,
+	{ propagation }: Attributes,
+	mapping: Mapping,
+	source: string,
+): Promise<OverlayMount> {
+	const descriptor = new Descriptor(outcome.fd, "OverlayMount");
+	const mount = adoptOverlay(
+		{ descriptor, mountId: outcome.mountId, recursive: false, propagation, source, mapping: mapping.id },
+		mapping,
+	);
+	try {
+		if (options.target !== undefined) await attachFresh(mount, options.target, options);
+		return mount;
+	} catch (error) {
+		mount.close();
+		throw error;
+	}
+}
+
+function check(options: OverlayOptions): {
+	layers: readonly (string | number)[];
+	attributes: Attributes;
+	mapping: Mapping;
+} {
+	if (options === undefined) throw invalidArgument(`${WHAT}: the options are missing`);
+	checkOptions(WHAT, options, KNOWN);
+	const layers = Array.isArray(options.lower) ? options.lower : [options.lower];
+	if (layers.length === 0) throw invalidArgument(`${WHAT}: there is no lower layer`);
+	for (const layer of layers) checkPlace(`${WHAT}: a lower layer`, layer);
+	checkBooleans(WHAT, options, ["mapUpper"]);
+	if (layers.length === 1 && options.upper === undefined && options.work === undefined) {
+		throw invalidArgument(
+			`${WHAT}: a single lower layer without an upper one is no overlay`,
+			"mountIdmapped shows one directory, with readonly: true as it would be here.",
+		);
+	}
+	if ((options.upper === undefined) !== (options.work === undefined)) {
+		throw invalidArgument(
+			`${WHAT}: upper and work come together`,
+			"Give both, or neither for a read-only overlay.",
+		);
+	}
+	if (options.upper !== undefined) {
+		checkPlace(`${WHAT}: the upper layer`, options.upper);
+		checkPlace(`${WHAT}: the work directory`, options.work);
+	} else if (options.mapUpper) throw invalidArgument(`${WHAT}: mapUpper is of no use without an upper layer`);
+	checkTarget(WHAT, options.target, options);
+	if (options.handles !== undefined && !(options.handles instanceof Handles)) {
+		throw invalidArgument(`${WHAT}: handles must be a Handles, not ${show(options.handles)}`);
+	}
+	if (options.mapping === undefined) throw invalidArgument(`${WHAT}: the mapping is missing`);
+	const mapping = Mapping.from(options.mapping);
+	if (options.mapUpper) checkOwnIds(mapping);
+	return { layers, attributes: checkAttributes(WHAT, options), mapping };
+}
+
+/** The kernel makes the work directory as the caller, and falls back to a read-only overlay without a word. */
+function checkOwnIds(mapping: Mapping): void {
+	const uid = process.geteuid?.() ?? 0;
+	const gid = process.getegid?.() ?? 0;
+	if (mapping.uidToContainer(uid) !== undefined && mapping.gidToContainer(gid) !== undefined) return;
+	throw invalidArgument(
+		`${WHAT}: with mapUpper the caller's own IDs (uid ${uid}, gid ${gid}) must be among the visible ones of the mapping`,
+		"The work directory is made in the caller's name, which has no ID on disk otherwise. Leave mapUpper out, or add an extent for them.",
+	);
+}

@@ -1,0 +1,129 @@
+import { describeErrno } from "../errors.ts";
+import { Mapping } from "../mapping/mapping.ts";
+import { Descriptor } from "../native/descriptor.ts";
+import { native, type Outcome, PART } from "../native/load.ts";
+import { ERRNO } from "../native/steps.ts";
+import { mountError } from "./mount-errors.ts";
+import { readMountinfo } from "./mountinfo.ts";
+import { MapNamespaces } from "./namespaces.ts";
+import { tryPart } from "./plan.ts";
+import { checkPlace, showPlace } from "./target.ts";
+
+/** Whether what is at a path can be shown through an ID-mapped mount. */
+export interface MountSupport {
+	supported: boolean;
+	/** The file system's type, as mountinfo has it; "unknown" for a mount that is not in this mount namespace. */
+	fsType: string;
+	/** Where that mount is. */
+	mountPoint: string;
+	/** Why, or why not, in words. */
+	reason: string;
+	/** What to do when it is not. */
+	hint?: string;
+}
+
+/**
+ * Asks the kernel whether the mount that a path lies on can be ID-mapped, by mapping a copy of it that nobody sees and
+ * dropping it again. It never goes by the name of the file system. Throws when the trial itself cannot be made: there is
+ * no such path, or the caller may not mount.
+ */
+export async function supports(path: string | number): Promise<MountSupport> {
+	checkPlace("supports: the path", path);
+	const tried = `cannot tell whether ${showPlace(path)} can be ID-mapped`;
+	const held =
+		typeof path === "number" ? native().duplicate(path) : await native().openPlace(-1, path, 0, true);
+	if (held.error < 0) throw mountError(tried, "", { ...held, step: "source" });
+	const descriptor = new Descriptor(held.fd, "path");
+	const namespaces = new MapNamespaces(undefined);
+	try {
+		const { place, idmapped } = locate(descriptor.fd, tried);
+		const ns = await namespaces.fd(throwAway());
+		const outcome = await tryPart(descriptor.fd, { path: "", mountId: 0, mode: PART.map, ns });
+		if (outcome.step === "open_tree") return { ...place, ...notCopied(outcome, tried) };
+		if (outcome.error !== ERRNO.EPERM) return { ...place, ...judge(outcome, place.fsType) };
+		const again = await tryPart(descriptor.fd, { path: "", mountId: 0, mode: PART.remap, ns });
+		return { ...place, ...judgeMapped(again, idmapped) };
+	} finally {
+		namespaces.close();
+		descriptor.close();
+	}
+}
+
+/** An own ID suffices, and any caller who may mount at all can have a namespace with that. */
+function throwAway(): Mapping {
+	const uid = process.geteuid?.() ?? 0;
+	const gid = process.getegid?.() ?? 0;
+	const one = (id: number) => [{ containerID: id, hostID: id, size: 1 }];
+	return Mapping.from({ uidMappings: one(uid), gidMappings: one(gid) });
+}
+
+interface Located {
+	place: Pick<MountSupport, "fsType" | "mountPoint">;
+	idmapped: boolean;
+}
+
+function locate(fd: number, tried: string): Located {
+	const facts = native().mountFacts(fd);
+	if (typeof facts === "number") throw mountError(tried, "", { error: facts, step: "statx" });
+	const id = Number(facts[0]);
+	const entry = readMountinfo("ERR_USERNS_READ_MOUNTS", tried).find((one) => one.id === id);
+	const { fsType = "unknown", mountPoint = "outside this mount namespace" } = entry ?? {};
+	return { place: { fsType, mountPoint }, idmapped: entry?.options.includes("idmapped") ?? false };
+}
+
+type Verdict = Pick<MountSupport, "supported" | "reason" | "hint">;
+
+function notCopied(outcome: Outcome, tried: string): Verdict {
+	if (outcome.error === ERRNO.ENOSYS) return noSuchCall("open_tree(2)");
+	if (outcome.error !== ERRNO.EINVAL) throw mountError(tried, "", outcome);
+	return {
+		supported: false,
+		reason:
+			"its mount cannot be copied: it is unbindable, or has mounts on it that may only be shown with it",
+		hint: "Name a directory below it, or make it bindable: mount --make-private.",
+	};
+}
+
+function noSuchCall(call: string): Verdict {
+	return {
+		supported: false,
+		reason: `this kernel has no ID-mapped mounts: ${call} is missing`,
+		hint: "They need Linux 5.12; or a seccomp filter hides the call.",
+	};
+}
+
+function judge(outcome: Outcome, fsType: string): Verdict {
+	if (outcome.error >= 0) return { supported: true, reason: "a copy of its mount took a map" };
+	if (outcome.error === ERRNO.ENOSYS) return noSuchCall("mount_setattr(2)");
+	if (outcome.error === ERRNO.EINVAL) {
+		return {
+			supported: false,
+			reason: `the kernel maps no mounts of this ${fsType} (${describeErrno(outcome.error)})`,
+			hint: "Map what lies below it instead: the layers of an overlay, the directory that fuse or 9p shares. A newer kernel may know more file systems.",
+		};
+	}
+	return {
+		supported: false,
+		reason: `a copy of its mount did not take a map: ${describeErrno(outcome.error)}`,
+	};
+}
+
+/** EPERM is for a mount that has a map, and for a file system of others: a second map in place of the first tells. */
+function judgeMapped(again: Outcome, idmapped: boolean): Verdict {
+	if (again.error >= 0 && idmapped) {
+		return { supported: true, reason: "it is ID-mapped already, and a copy of its mount took another map" };
+	}
+	if (again.error >= 0) return { supported: true, reason: "a copy of its mount took a map" };
+	if (again.error === ERRNO.ENOSYS && idmapped) {
+		return {
+			supported: false,
+			reason: "it is ID-mapped already, and this kernel cannot give a copy another map",
+			hint: "open_tree_attr(2), Linux 6.15, can; mount what is below that mount instead.",
+		};
+	}
+	return {
+		supported: false,
+		reason: "its file system belongs to a user namespace in which the caller has no CAP_SYS_ADMIN (EPERM)",
+		hint: "Ask as root of the user namespace in which it was mounted.",
+	};
+}

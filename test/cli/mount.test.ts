@@ -1,0 +1,238 @@
+import assert from "node:assert/strict";
+import { chownSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { sh, userns } from "../support/child.ts";
+import { startContainer } from "../support/container.ts";
+import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root", "mounts"] as const;
+const MAP = "0:100000:65536";
+
+function ok(...args: string[]): string {
+	const { status, stdout, stderr } = userns(...args);
+	assert.equal(stderr, "");
+	assert.equal(status, 0);
+	return stdout;
+}
+
+test("help of mount, mounts and supports fits 80 columns and names every option", () => {
+	const options = {
+		mount: [
+			"--map",
+			"--unmap",
+			"--nested",
+			"--recursive",
+			"--map-root-only",
+			"--skip-unsupported",
+			"--into",
+		].concat(
+			...[
+				"--target-root",
+				"--resolve",
+				"--replace",
+				"--read-only",
+				"--nosymfollow",
+				"--nodiratime",
+				"--atime",
+			],
+			...["--propagation", "--nosuid", "--nodev", "--noexec", "--json"],
+		),
+		mounts: ["--all", "--pid", "--json"],
+		supports: ["--json"],
+	};
+	for (const [command, words] of Object.entries(options)) {
+		const help = ok(command, "--help");
+		for (const word of words) assert.match(help, new RegExp(`^ +${word}\\b`, "m"), word);
+		for (const line of help.split("\n")) assert.ok(line.length <= 80, line);
+		assert.match(ok("--help"), new RegExp(`^  ${command} `, "m"));
+	}
+});
+
+test("wrong usage of the options has exit status 2 and nothing on standard output", () => {
+	const cases: [string[], RegExp][] = [
+		[
+			["mount", "--map", MAP, "--nested", "perhaps", "/a", "/b"],
+			/Allowed choices are compose, replace, refuse/,
+		],
+		[["mount", "--map", MAP, "--unmap", "/a", "/b"], /both unmap and mapping/],
+		[
+			["mount", "--map", MAP, "--map-root-only", "--skip-unsupported", "/a", "/b"],
+			/skipUnsupported is of no use/,
+		],
+		[["mount", "--map", MAP, "--into", "0", "/a", "/b"], /into must be a pid/],
+		[
+			["mount", "--map", MAP, "--into", "1", "--target-root", "/", "/a", "/b"],
+			/both a targetRoot and an into/,
+		],
+		[["mount", "--map", MAP, "--atime", "never", "/a", "/b"], /Allowed choices/],
+		[["mounts", "--pid", "me"], /a pid must be a whole number/],
+		[["mounts", "extra"], /too many arguments/],
+		[["supports"], /missing required argument 'path'/],
+	];
+	for (const [args, message] of cases) {
+		const { status, stdout, stderr } = userns(...args);
+		assert.equal(status, 2, `${args.join(" ")}: ${stderr}`);
+		assert.equal(stdout, "");
+		assert.match(stderr, /^userns: .*\nhint: .*\n$/);
+		assert.match(stderr, message);
+	}
+});
+
+test("attributes, a nested source and what takes its place", { needs: [...needs, "linux:6.15"] }, () =>
+	withTmpfs((folder) => {
+		const [source = "", one = "", two = ""] = mkdirs(folder, "source", "one", "two");
+		chownSync(source, 7, 7);
+		ok("mount", "--map", MAP, "--nosymfollow", "--nodiratime", "--atime", "noatime", source, one);
+		for (const word of ["nosymfollow", "nodiratime", "noatime", "idmapped"]) {
+			assert.ok(mountAt(one)?.options.includes(word), word);
+		}
+		assert.match(
+			ok("mount", "--map", "100000:0:65536", one, two),
+			/on disk +visible +IDs\nuid, gid +0–65535 +0–65535/,
+		);
+		assert.equal(statSync(two).uid, 7);
+		ok("umount", two);
+		ok("mount", "--map", "7:9:1", "--nested", "replace", one, two);
+		assert.equal(statSync(two).uid, 9);
+		const first = mountAt(two)?.id;
+		assert.match(
+			ok("mount", "--unmap", "--replace", "--propagation", "unbindable", one, two),
+			/\nwithout a map\n$/,
+		);
+		assert.notEqual(mountAt(two)?.id, first);
+		assert.equal(statSync(two).uid, 7);
+		assert.deepEqual(mountAt(two)?.optional, ["unbindable"]);
+		const refused = userns("mount", "--map", MAP, "--nested", "refuse", one, source);
+		assert.equal(refused.status, 1);
+		assert.match(refused.stderr, /^userns: .*tmpfs at .*one is ID-mapped already\nhint: /);
+		sh("umount", two);
+		ok("umount", one);
+	}),
+);
+
+test(
+	"a tree: the mount that refuses is named, --skip-unsupported tells of it",
+	{ needs: [...needs, "linux:6.15"] },
+	() =>
+		withTmpfs((folder) => {
+			const [source = "", target = "", ram = ""] = mkdirs(folder, "source", "target", "source/ram");
+			sh("mount", "-t", "ramfs", "ram", ram);
+			const refused = userns("mount", "--map", MAP, "--recursive", source, target);
+			assert.equal(refused.status, 1);
+			assert.match(refused.stderr, new RegExp(`for the ramfs at ${ram}: .*EINVAL`));
+			const text = ok("mount", "--map", MAP, "--recursive", "--skip-unsupported", source, target);
+			assert.match(text, new RegExp(`\nnot mapped: ramfs at ${ram}: setting the map: EINVAL`));
+			ok("umount", "--recursive", target);
+			const json = JSON.parse(
+				ok("mount", "--json", "--map", MAP, "--recursive", "--skip-unsupported", source, target),
+			);
+			assert.equal(json.skipped.length, 1);
+			assert.equal(json.skipped[0].mountPoint, ram);
+			ok("umount", "--recursive", target);
+			ok("mount", "--map", MAP, "--recursive", "--map-root-only", source, target);
+			assert.ok(!mountAt(join(target, "ram"))?.options.includes("idmapped"));
+			ok("umount", "--recursive", target);
+			sh("umount", ram);
+		}),
+);
+
+test("--target-root and --resolve keep the target where it belongs", { needs }, () =>
+	withTmpfs((folder) => {
+		const [source = "", jail = "", spot = "", outside = ""] = mkdirs(
+			folder,
+			"source",
+			"jail",
+			"jail/spot",
+			"outside",
+		);
+		symlinkSync(outside, join(jail, "link"));
+		const jailed = userns("mount", "--map", MAP, "--target-root", jail, source, "/link");
+		assert.equal(jailed.status, 1);
+		assert.match(jailed.stderr, /opening the target: ENOENT/);
+		const links = userns("mount", "--map", MAP, "--resolve", "no-symlinks", source, join(jail, "link"));
+		assert.match(links.stderr, /opening the target: ELOOP.*\nhint: A symbolic link/);
+		ok("mount", "--map", MAP, "--target-root", jail, source, "../../spot");
+		assert.ok(mountAt(spot));
+		assert.equal(mountAt(outside), undefined);
+		ok("umount", spot);
+	}),
+);
+
+test(
+	"--into a container, seen there by mounts --pid and taken off there",
+	{ needs: [...needs, "tool:unshare"] },
+	() =>
+		withTmpfs(async (folder) => {
+			const [source = ""] = mkdirs(folder, "source");
+			const container = await startContainer(folder, "pivot", MAP);
+			try {
+				const pid = `${container.pid}`;
+				assert.match(
+					ok("mount", "--map", MAP, "--into", pid, source, "/data"),
+					new RegExp(`mounted on /data in ${pid}\n`),
+				);
+				assert.equal(statSync(`/proc/${pid}/root/data`).uid, 100000);
+				const [found] = JSON.parse(ok("mounts", "--json", "--pid", pid));
+				assert.equal(found.mountPoint, "/data");
+				assert.match(ok("mounts", "--pid", pid), /^\/data +tmpfs +uid, gid +0–65535 +100000–165535 +65536$/m);
+				assert.ok(!ok("mounts").includes("/data "));
+				const host = userns("umount", "/data");
+				assert.equal(host.status, 1); // there is none on the host
+				const other = userns("umount", "--into", pid, "/usr");
+				assert.match(other.stderr, /neither an ID-mapped mount nor a user namespace/);
+				assert.equal(ok("umount", "--into", pid, "/data"), `idmapped mount unmounted from /data in ${pid}\n`);
+				assert.equal(ok("mounts", "--pid", pid), "");
+				const path = `/proc/${pid}/ns/mnt`;
+				ok("mount", "--map", MAP, "--into", path, source, "/data");
+				ok("umount", "--into", path, "/data");
+				const again = userns("umount", "--into", path, "/data");
+				assert.match(again.stderr, /^userns: cannot unmount "\/data".*\nhint: Nothing is mounted there/);
+			} finally {
+				await container.end();
+			}
+		}),
+);
+
+test("mounts: a table, JSON with the mapping, and --all", { needs: [...needs, "linux:6.15"] }, () =>
+	withTmpfs((folder) => {
+		const [source = "", target = ""] = mkdirs(folder, "source", "a b");
+		ok("mount", "--map", "u:0:100000:10,u:20:5:1,g:0:200000:10", source, target);
+		const lines = ok("mounts").split("\n");
+		assert.match(lines[0] ?? "", /^mount point +type +kind +on disk +visible +IDs$/);
+		const at = lines.findIndex((line) => line.startsWith(target.replace(" ", "\\040")));
+		assert.match(lines[at] ?? "", /tmpfs +uid +0–9 +100000–100009 +10$/);
+		assert.match(lines[at + 1] ?? "", /^ +20 +5 +1$/);
+		assert.match(lines[at + 2] ?? "", /^ +gid +0–9 +200000–200009 +10$/);
+		const json = JSON.parse(ok("mounts", "--json"));
+		const found = json.find(({ mountPoint }: { mountPoint: string }) => mountPoint === target);
+		assert.deepEqual(found.mapping.gidMappings, [{ containerID: 0, hostID: 200000, size: 10 }]);
+		assert.match(ok("mounts", "--all"), /^\/proc +proc +-$/m);
+		ok("umount", target);
+		const gone = userns("mounts", "--pid", "2147483647", "--json");
+		assert.equal(gone.status, 1);
+		assert.equal(JSON.parse(gone.stdout).error.code, "ERR_USERNS_READ_MOUNTS");
+	}),
+);
+
+test("supports: exit status 0 and 1, as text and as JSON", { needs }, () =>
+	withTmpfs((folder) => {
+		assert.equal(
+			ok("supports", folder),
+			`${folder} (tmpfs at ${folder}): yes, a copy of its mount took a map\n`,
+		);
+		writeFileSync(join(folder, "file"), "");
+		assert.equal(JSON.parse(ok("supports", "--json", join(folder, "file"))).supported, true);
+		const no = userns("supports", "/proc/self");
+		assert.equal(no.status, 1);
+		assert.match(no.stdout, /^\/proc\/self \(proc at \/proc\): no, .*EINVAL.*\nhint: /);
+		assert.equal(no.stderr, "");
+		const json = userns("supports", "--json", "/proc");
+		assert.equal(json.status, 1);
+		assert.equal(JSON.parse(json.stdout).supported, false);
+		const missing = userns("supports", join(folder, "none"));
+		assert.equal(missing.status, 1);
+		assert.equal(missing.stdout, "");
+		assert.match(missing.stderr, /ENOENT.*\nhint: There is no such path/);
+	}),
+);

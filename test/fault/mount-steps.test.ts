@@ -1,0 +1,336 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after } from "node:test";
+import { ask, root, sh } from "../support/child.ts";
+import { startContainer } from "../support/container.ts";
+import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root", "mounts", "tool:cc"] as const;
+const LONG = process.env.USERNS_LONG === "1";
+const MAP = "0:100000:65536";
+/** One number everywhere, but for those of the old days. */
+const CALL = {
+	umount2: process.arch === "arm64" ? 39 : 166,
+	setns: process.arch === "arm64" ? 268 : 308,
+	open_tree: 428,
+	move_mount: 429,
+	fsopen: 430,
+	fsconfig: 431,
+	fsmount: 432,
+	openat2: 437,
+	mount_setattr: 442,
+	statmount: 457,
+	listmount: 458,
+	open_tree_attr: 467,
+};
+type Call = keyof typeof CALL;
+
+let folder: string | undefined;
+after(() => {
+	if (folder !== undefined) rmSync(folder, { recursive: true });
+});
+
+/** The prefix with which a script gets that answer to those calls. */
+function answering(errno: number | undefined, ...calls: Call[]): { prefix: string[] } {
+	if (folder === undefined) {
+		folder = mkdtempSync(join(tmpdir(), "userns-deny-"));
+		sh("cc", "-O2", "-o", join(folder, "deny"), join(root, "test/support/deny.c"));
+	}
+	const list = calls.map((call) => `${CALL[call]}${errno === undefined ? "" : `=${errno}`}`);
+	return { prefix: [join(folder, "deny"), list.join(",")] };
+}
+
+interface Answer {
+	error: { code: string; errnoCode?: string; syscall?: string; message: string; hint?: string } | null;
+	descriptors: number;
+	mounts: number;
+}
+
+/** Runs an action that fails, twice, and tells of the second failure and of what it left in that process. */
+function failing(action: string, errno: number | undefined, ...calls: Call[]): Answer {
+	return ask<Answer>(
+		`import fs from "node:fs";
+		const make = async () => { ${action} };
+		const act = async () => { await (await make()).unmount(); };
+		const count = () => [fs.readdirSync("/proc/self/fd").length, fs.readFileSync("/proc/self/mountinfo", "utf8").split("\\n").length];
+		await act().catch(() => {});
+		const before = count();
+		let error = null;
+		try { await act(); } catch (e) { error = { message: e.message, ...e.toJSON() }; }
+		const after = count();
+		console.log(JSON.stringify({ error, descriptors: after[0] - before[0], mounts: after[1] - before[1] }));`,
+		answering(errno, ...calls),
+	);
+}
+
+function mountOf(options: object): string {
+	return `return userns.mountIdmapped(${JSON.stringify(options)});`;
+}
+
+/** A source with an ID-mapped mount below it, so that every call of this package is needed. */
+async function withEverything(
+	body: (places: { source: string; plain: string; target: string; old: string }) => Promise<void>,
+): Promise<void> {
+	await withTmpfs(async (top) => {
+		const [source = "", plain = "", target = "", old = ""] = mkdirs(top, "source", "plain", "target", "old");
+		const inner = mkdirs(source, "inner")[0] as string;
+		sh("mount", "-t", "tmpfs", "inner", inner);
+		sh("mount", "-t", "tmpfs", "old", old);
+		const { mountIdmapped } = await import("../../src/index.ts");
+		const there = await mountIdmapped({ source: inner, target: inner, mapping: "0:5:65536" });
+		there.close();
+		await body({ source, plain, target, old });
+		sh("umount", inner);
+		sh("umount", inner);
+		sh("umount", old);
+	});
+}
+
+for (const errno of LONG ? ([undefined, 1, 12] as const) : ([undefined, 1] as const)) {
+	const name = errno === undefined ? "ENOSYS" : errno === 1 ? "EPERM" : "ENOMEM";
+	test(
+		`${name} at each call of a mount: an error with the call, and nothing is left attached or open`,
+		{
+			needs: [...needs, "linux:6.15"],
+		},
+		() =>
+			withEverything(async ({ source, plain, target, old }) => {
+				const before = readFileSync("/proc/self/mountinfo", "utf8");
+				const simple = { source: plain, target, mapping: MAP };
+				const cases: [object, Call, RegExp?][] = [
+					[simple, "open_tree"],
+					[simple, "mount_setattr"],
+					[simple, "move_mount"],
+					[{ ...simple, resolve: "no-symlinks" }, "openat2"],
+					[{ ...simple, targetRoot: "/" }, "openat2"],
+					[{ ...simple, target: old, replace: true }, "move_mount"],
+					[{ ...simple, target: old, replace: true }, "umount2"],
+					[{ source, target, mapping: MAP, recursive: true }, "open_tree_attr"],
+					[{ source, target, mapping: MAP, recursive: true }, "move_mount"],
+					[{ source, target, mapping: MAP, recursive: true }, "statmount"],
+				];
+				for (const [options, call] of cases) {
+					const { error, descriptors, mounts } = failing(mountOf(options), errno, call);
+					const what = `${call}: ${JSON.stringify(error)}`;
+					// Making the namespace needs openat2 too.
+					assert.match(error?.code ?? "", /^ERR_USERNS_(MOUNT|UNSUPPORTED_KERNEL|READ_MOUNTS|CREATE)$/, what);
+					assert.ok(error?.code !== "ERR_USERNS_CREATE" || call === "openat2", what);
+					if (errno !== undefined) assert.equal(error?.errnoCode, name, what);
+					if (call !== "statmount")
+						assert.equal(error?.syscall, call === "openat2" ? error?.syscall : call, what);
+					if (errno === undefined) assert.ok(error?.hint, what);
+					assert.deepEqual({ descriptors, mounts }, { descriptors: 0, mounts: 0 }, what);
+				}
+				assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
+			}),
+	);
+}
+
+test(
+	"a kernel before 6.15: nested maps say what is missing, all else works as before",
+	{
+		needs: [...needs, "linux:6.15"],
+	},
+	() =>
+		withEverything(async ({ source, plain, target }) => {
+			const inner = join(source, "inner");
+			const old: Call[] = ["open_tree_attr", "statmount", "listmount"];
+			const nested = failing(mountOf({ source: inner, target, mapping: MAP }), undefined, ...old);
+			assert.equal(nested.error?.code, "ERR_USERNS_UNSUPPORTED_KERNEL");
+			assert.match(nested.error?.message ?? "", /tmpfs at .*inner is ID-mapped already/);
+			assert.match(nested.error?.hint ?? "", /statmount\(2\).*open_tree_attr\(2\), both of Linux 6.15/);
+			for (const options of [{ mapping: MAP, nested: "replace" }, { unmap: true }]) {
+				const { error } = failing(mountOf({ source: inner, target, ...options }), undefined, ...old);
+				assert.equal(error?.code, "ERR_USERNS_UNSUPPORTED_KERNEL");
+				assert.match(error?.hint ?? "", /Linux 6.15/);
+			}
+			const plainly = failing(
+				mountOf({ source: plain, target, mapping: MAP, recursive: true }),
+				undefined,
+				...old,
+			);
+			assert.equal(plainly.error, null);
+			const told = ask<{ idmapped: boolean; unknown: string }[]>(
+				`console.log(JSON.stringify(userns.mounts({ idmapped: true })));`,
+				answering(undefined, ...old),
+			);
+			assert.ok(told.length > 0);
+			for (const { idmapped, unknown } of told) {
+				assert.equal(idmapped, true);
+				assert.match(unknown, /^map unknown on this kernel/);
+			}
+			const supported = ask<{ supported: boolean; reason: string }>(
+				`console.log(JSON.stringify(await userns.supports(${JSON.stringify(inner)})));`,
+				answering(undefined, ...old),
+			);
+			assert.equal(supported.supported, false);
+			assert.match(supported.reason, /ID-mapped already, and this kernel cannot/);
+		}),
+);
+
+test("EBUSY while the map is set says that there is a writer", { needs }, () =>
+	withTmpfs((top) => {
+		const [source = "", target = ""] = mkdirs(top, "source", "target");
+		const { error, descriptors, mounts } = failing(
+			mountOf({ source, target, mapping: MAP }),
+			16,
+			"mount_setattr",
+		);
+		assert.equal(error?.code, "ERR_USERNS_MOUNT");
+		assert.equal(error?.errnoCode, "EBUSY");
+		assert.match(error?.hint ?? "", /open for writing/);
+		assert.deepEqual({ descriptors, mounts }, { descriptors: 0, mounts: 0 });
+		assert.equal(mountAt(target), undefined);
+	}),
+);
+
+test(
+	"each call of an overlay, and of a mount in a container, that fails leaves nothing",
+	{
+		needs: [...needs, "tool:unshare"],
+	},
+	() =>
+		withTmpfs(async (top) => {
+			const [one = "", two = "", target = ""] = mkdirs(top, "one", "two", "target");
+			const overlay = `return userns.overlay(${JSON.stringify({ lower: [one, two], target, mapping: MAP })});`;
+			for (const call of [
+				"fsopen",
+				"fsconfig",
+				"fsmount",
+				"open_tree",
+				"mount_setattr",
+				"move_mount",
+			] as const) {
+				const { error, descriptors, mounts } = failing(overlay, undefined, call);
+				assert.equal(error?.code, "ERR_USERNS_UNSUPPORTED_KERNEL", call);
+				assert.equal(error?.syscall, call);
+				assert.deepEqual({ descriptors, mounts }, { descriptors: 0, mounts: 0 }, call);
+			}
+			const container = await startContainer(top, "pivot", MAP);
+			try {
+				const table = () => readFileSync(`/proc/${container.pid}/mountinfo`, "utf8");
+				const before = table();
+				const inside = mountOf({ source: one, target: "/data", mapping: MAP, into: container.pid });
+				for (const call of ["setns", "openat2", "move_mount"] as const) {
+					const { error, descriptors } = failing(inside, 1, call);
+					assert.equal(error?.errnoCode, "EPERM", call);
+					assert.equal(descriptors, 0);
+					assert.equal(table(), before, call);
+				}
+				const fine = failing(inside, undefined, "fsopen"); // the control: nothing that it needs
+				assert.equal(fine.error, null);
+				assert.equal(table(), before);
+			} finally {
+				await container.end();
+			}
+		}),
+);
+
+test(
+	"into a container on a kernel without PIDFD_GET_MNT_NAMESPACE and NS_GET_MNTNS_ID",
+	{
+		needs: [...needs, "tool:unshare"],
+	},
+	() =>
+		withTmpfs(async (top) => {
+			const [source = ""] = mkdirs(top, "source");
+			const container = await startContainer(top, "pivot", MAP);
+			answering(undefined, "fsopen"); // compiles the filter
+			const ioctl = process.arch === "arm64" ? 29 : 16;
+			const filter = `${ioctl}:${0xff03},${ioctl}:${0x8008b705}`;
+			try {
+				const answer = ask<{ seen: number; unknown: string }>(
+					`import fs from "node:fs";
+				const pid = ${container.pid};
+				const mount = await userns.mountIdmapped({ source: ${JSON.stringify(source)}, target: "/data", mapping: "${MAP}", into: pid });
+				const seen = fs.statSync("/proc/" + pid + "/root/data").uid;
+				const { unknown } = userns.mounts({ idmapped: true, pid })[0];
+				await mount.unmount();
+				console.log(JSON.stringify({ seen, unknown }));`,
+					{ prefix: [join(folder as string, "deny"), filter] },
+				);
+				assert.deepEqual(answer, {
+					seen: 100000,
+					unknown: "map unknown on this kernel (Linux 6.15 and later tell it)",
+				});
+				assert.ok(!readFileSync(`/proc/${container.pid}/mountinfo`, "utf8").includes("idmapped"));
+			} finally {
+				await container.end();
+			}
+		}),
+);
+
+test("20 mounts with 40 descriptors to open", { needs: [...needs, "tool:prlimit"] }, () =>
+	withTmpfs((top) => {
+		const source = mkdirs(top, "source")[0] as string;
+		const targets = mkdirs(top, ...Array.from({ length: 20 }, (_, i) => `target-${i}`));
+		const seen = ask<number[]>(
+			`import fs from "node:fs";
+			import { spawnSync } from "node:child_process";
+			spawnSync("prlimit", ["--pid", String(process.pid), "--nofile=40:40"]);
+			if (!/^Max open files +40 /m.test(fs.readFileSync("/proc/self/limits", "utf8"))) throw new Error("no limit");
+			const targets = ${JSON.stringify(targets)};
+			const handles = new userns.Handles();
+			for (const target of targets) {
+				const mount = await userns.mountIdmapped({ source: ${JSON.stringify(source)}, target, mapping: "${MAP}", handles });
+				mount.close();
+			}
+			const seen = targets.map((target) => fs.statSync(target).uid);
+			for (const target of targets) userns.unmount(target);
+			console.log(JSON.stringify(seen));`,
+		);
+		assert.deepEqual(
+			seen,
+			targets.map(() => 100000),
+		);
+	}),
+);
+
+test(
+	"many mounts of every kind leave descriptors, mounts and processes as before",
+	{
+		needs: [...needs, "linux:6.15", "tool:unshare"],
+		timeout: LONG ? 600_000 : 60_000,
+	},
+	() =>
+		withEverything(async ({ source, plain, target, old }) => {
+			const rounds = LONG ? 1000 : 40; // of five mounts each
+			const container = await startContainer(join(source, ".."), "pivot", MAP);
+			try {
+				const before = readFileSync(`/proc/${container.pid}/mountinfo`, "utf8");
+				const left = ask<Record<string, number>>(
+					`import fs from "node:fs";
+				const handles = new userns.Handles();
+				const base = { mapping: "${MAP}", handles };
+				const [source, plain, target, old, pid] = ${JSON.stringify([source, plain, target, old, container.pid])};
+				const round = async () => {
+					for (const options of [{ source: plain, target }, { source, target, recursive: true },
+							{ source: plain, target: "/data", into: pid }, { source: plain }]) {
+						const mount = await userns.mountIdmapped({ ...base, ...options });
+						await mount.unmount();
+					}
+					const layered = await userns.overlay({ ...base, lower: [plain, old], target });
+					await layered.unmount();
+				};
+				const count = () => ({
+					descriptors: fs.readdirSync("/proc/self/fd").length,
+					mounts: fs.readFileSync("/proc/self/mountinfo", "utf8").split("\\n").length,
+					processes: fs.readdirSync("/proc/self/task").map((task) => fs.readFileSync("/proc/self/task/" + task + "/children", "utf8")).join("").trim().split(" ").length,
+				});
+				await round();
+				const first = count();
+				for (let i = 0; i < ${rounds}; i++) await round();
+				const last = count();
+				handles.release();
+				console.log(JSON.stringify({ descriptors: last.descriptors - first.descriptors, mounts: last.mounts - first.mounts, processes: last.processes - first.processes }));`,
+				);
+				assert.deepEqual(left, { descriptors: 0, mounts: 0, processes: 0 });
+				assert.equal(readFileSync(`/proc/${container.pid}/mountinfo`, "utf8"), before);
+			} finally {
+				await container.end();
+			}
+		}),
+);

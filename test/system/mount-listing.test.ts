@@ -1,0 +1,227 @@
+import assert from "node:assert/strict";
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+	Mapping,
+	type MountInfo,
+	mountIdmapped,
+	mounts,
+	overlay,
+	supports,
+	UserNamespace,
+} from "../../src/index.ts";
+import { ask, sh } from "../support/child.ts";
+import { startContainer } from "../support/container.ts";
+import { failure } from "../support/errors.ts";
+import { mkdirs, withExt4, withTmpfs } from "../support/mounts.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root", "mounts"] as const;
+/** Many extents of each kind, which differ: the texts do not fit into the first answer. */
+const LONG = Array.from(
+	{ length: 200 },
+	(_, i) => `u:${i * 2}:${100000 + i * 3}:1,g:${i * 2}:${200000 + i * 3}:2`,
+).join(",");
+
+function at(list: readonly MountInfo[], mountPoint: string): MountInfo | undefined {
+	return list.findLast((mount) => mount.mountPoint === mountPoint);
+}
+
+test("mounts: all that mountinfo has, and of the ID-mapped ones the map", { needs }, () =>
+	withTmpfs(async (folder) => {
+		const [source = "", one = "", two = "", three = ""] = mkdirs(folder, "source", "one", "two", "a b");
+		const made = [
+			await mountIdmapped({ source, target: one, mapping: "u:0:100000:65536,g:5:6:7", readonly: true }),
+			await mountIdmapped({ source, target: two, mapping: LONG }),
+			await mountIdmapped({ source, target: three, mapping: "0:1:1" }),
+		];
+		const all = mounts();
+		const lines = readFileSync("/proc/self/mountinfo", "utf8").trim().split("\n");
+		assert.deepEqual(
+			all.map(({ mountId, parentId }) => `${mountId} ${parentId}`),
+			lines.map((line) => line.split(" ").slice(0, 2).join(" ")),
+		);
+		const idmapped = mounts({ idmapped: true });
+		assert.equal(idmapped.length, lines.filter((line) => line.includes("idmapped")).length);
+		for (const [i, target] of [one, two, three].entries()) {
+			const found = at(idmapped, target);
+			assert.equal(found?.mountId, made[i]?.mountId);
+			assert.equal(found?.fsType, "tmpfs");
+			assert.equal(found?.source, "userns-test");
+			assert.equal(found?.root, "/source");
+		}
+		assert.ok(at(idmapped, one)?.options.includes("ro"));
+		assert.equal(at(all, folder)?.mapping, undefined);
+		assert.equal(at(all, folder)?.idmapped, false);
+		for (const mount of made) await mount.unmount();
+		assert.throws(() => mounts({ pid: 2147483647 }), failure("ERR_USERNS_READ_MOUNTS", /ESRCH/));
+		assert.throws(() => mounts({ pid: 0 }), failure("ERR_USERNS_INVALID_ARGUMENT", /a pid must be/));
+		assert.throws(
+			() => mounts({ idmaped: true } as object),
+			failure("ERR_USERNS_INVALID_ARGUMENT", /idmaped/),
+		);
+		assert.throws(
+			() => mounts({ idmapped: 1 } as never),
+			failure("ERR_USERNS_INVALID_ARGUMENT", /idmapped must be/),
+		);
+	}),
+);
+
+test(
+	"mounts: the maps are those that were asked for, extent by extent",
+	{ needs: [...needs, "linux:6.15"] },
+	() =>
+		withTmpfs(async (folder) => {
+			const [source = "", target = ""] = mkdirs(folder, "source", "target");
+			for (const text of [
+				"u:0:100000:65536,g:5:6:7",
+				LONG,
+				"0:4294967293:1",
+				"4294967294:0:1",
+				"0:1:4294967293",
+			]) {
+				const mount = await mountIdmapped({ source, target, mapping: text });
+				const found = at(mounts({ idmapped: true }), target);
+				assert.equal(found?.mapping?.id, Mapping.from(text).id);
+				assert.equal(found?.unknown, undefined);
+				await mount.unmount();
+			}
+		}),
+);
+
+test(
+	"mounts: of another mount namespace, with a user namespace of its own",
+	{
+		needs: [...needs, "linux:6.15", "tool:unshare"],
+	},
+	() =>
+		withTmpfs(async (folder) => {
+			const [source = ""] = mkdirs(folder, "source");
+			const container = await startContainer(folder, "pivot", "0:100000:65536");
+			try {
+				const mount = await mountIdmapped({
+					source,
+					target: "/data",
+					mapping: "0:100000:10",
+					into: container.pid,
+				});
+				const found = at(mounts({ idmapped: true, pid: container.pid }), "/data");
+				assert.equal(found?.mountId, mount.mountId);
+				assert.equal(found?.mapping?.id, "0:100000:10");
+				assert.equal(at(mounts(), "/data"), undefined);
+				await mount.unmount();
+				assert.deepEqual(mounts({ idmapped: true, pid: container.pid }), []);
+			} finally {
+				await container.end();
+			}
+		}),
+);
+
+test(
+	"mounts: an ordinary user of a namespace sees the maps in the IDs that he has",
+	{
+		needs: [...needs, "linux:6.15", "tool:nsenter"],
+	},
+	() =>
+		withTmpfs(async (folder) => {
+			const [source = "", target = ""] = mkdirs(folder, "source", "target");
+			const mount = await mountIdmapped({ source, target, mapping: "100005:100007:1,100010:5:1" });
+			const outer = await UserNamespace.create("0:100000:65536", { setgroups: "allow" });
+			const found = ask<MountInfo[]>(`console.log(JSON.stringify(userns.mounts({ idmapped: true })));`, {
+				prefix: ["nsenter", "--user=/proc/self/fd/3", "--setuid", "0", "--setgid", "0"],
+				stdio: ["ignore", "pipe", "pipe", outer.fd],
+			});
+			outer.close();
+			await mount.unmount();
+			// Visible 100007 is 7 in there, visible 5 is nobody and left out by the kernel.
+			const seen = found.find(({ mountPoint }) => mountPoint === target);
+			assert.ok(seen?.idmapped);
+			assert.ok(
+				seen.unknown !== undefined || JSON.stringify(seen.mapping).includes('"hostID":7,'),
+				JSON.stringify(seen),
+			);
+		}),
+);
+
+test("supports: yes and no by trial, with the file system, its place and the reason", { needs }, () =>
+	withTmpfs(async (folder) => {
+		const [dir = "", ram = "", over = "", lower = ""] = mkdirs(folder, "dir", "ram", "over", "lower");
+		writeFileSync(join(dir, "file"), "");
+		sh("mount", "-t", "ramfs", "ram", ram);
+		const before = readFileSync("/proc/self/mountinfo", "utf8");
+		for (const path of [dir, join(dir, "file"), folder]) {
+			const answer = await supports(path);
+			assert.deepEqual(answer, {
+				fsType: "tmpfs",
+				mountPoint: folder,
+				supported: true,
+				reason: "a copy of its mount took a map",
+			});
+		}
+		for (const [path, fsType, mountPoint] of [
+			["/proc/self", "proc", "/proc"],
+			[ram, "ramfs", ram],
+		]) {
+			const answer = await supports(path as string);
+			assert.equal(answer.supported, false);
+			assert.equal(answer.fsType, fsType);
+			assert.equal(answer.mountPoint, mountPoint);
+			assert.match(answer.reason, /maps no mounts of this (proc|ramfs) \(EINVAL/);
+			assert.ok(answer.hint);
+		}
+		const layered = await overlay({ lower: [lower, dir], target: over, mapping: "0:1:1" });
+		assert.equal((await supports(over)).fsType, "overlay");
+		await layered.unmount();
+		const fd = openSync(dir, "r");
+		assert.equal((await supports(fd)).supported, true);
+		closeSync(fd);
+		assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
+		await assert.rejects(supports(join(folder, "none")), failure("ERR_USERNS_MOUNT", /ENOENT/));
+		await assert.rejects(supports(""), failure("ERR_USERNS_INVALID_ARGUMENT", /path/));
+		await assert.rejects(supports(987654), failure("ERR_USERNS_MOUNT", /EBADF/));
+		sh("umount", ram);
+	}),
+);
+
+test(
+	"supports: ext4, a mount that has a map already, one that is unbindable",
+	{
+		needs: [...needs, "loop", "tool:mkfs.ext4", "linux:6.15"],
+	},
+	() =>
+		withExt4(async (folder) => {
+			assert.deepEqual(await supports(folder), {
+				fsType: "ext4",
+				mountPoint: folder,
+				supported: true,
+				reason: "a copy of its mount took a map",
+			});
+			const target = join(folder, "target");
+			mkdirSync(target);
+			const mount = await mountIdmapped({ source: folder, target, mapping: "0:1:1" });
+			const mapped = await supports(target);
+			assert.equal(mapped.supported, true);
+			assert.match(mapped.reason, /ID-mapped already/);
+			await mount.unmount();
+			const stuck = await mountIdmapped({
+				source: folder,
+				target,
+				mapping: "0:1:1",
+				propagation: "unbindable",
+			});
+			const answer = await supports(target);
+			assert.equal(answer.supported, false);
+			assert.match(answer.reason, /unbindable/);
+			await stuck.unmount();
+		}),
+);
+
+test("supports: what prevents the trial is an error and no answer", { needs: [...needs, "user"] }, () => {
+	const error = ask<Record<string, string>>(
+		`console.log(JSON.stringify(await userns.supports("/").catch((e) => e)));`,
+		{ uid: 54321, gid: 54321 },
+	);
+	assert.equal(error.code, "ERR_USERNS_MOUNT");
+	assert.equal(error.errnoCode, "EPERM");
+	assert.match(error.hint ?? "", /CAP_SYS_ADMIN/);
+});

@@ -1,0 +1,267 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { chownSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { Handles, mountIdmapped, UsernsError } from "../../src/index.ts";
+import { sh } from "../support/child.ts";
+import { failure } from "../support/errors.ts";
+import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root", "mounts"] as const;
+const MAP = "0:100000:65536";
+
+/** A source with a tmpfs, a proc below that, and a ramfs: the last two cannot be mapped on any kernel. */
+async function withTree(
+	body: (source: string, target: string, places: { a: string; proc: string; ram: string }) => Promise<void>,
+): Promise<void> {
+	await withTmpfs(async (folder) => {
+		const [source = "", target = ""] = mkdirs(folder, "source", "target");
+		const [a = "", ram = ""] = mkdirs(source, "a", "ram disk");
+		sh("mount", "-t", "tmpfs", "a", a);
+		const [proc = ""] = mkdirs(a, "proc");
+		sh("mount", "-t", "proc", "proc", proc);
+		sh("mount", "-t", "ramfs", "ram", ram);
+		writeFileSync(join(a, "file"), "");
+		writeFileSync(join(ram, "file"), "");
+		await body(source, target, { a, proc, ram });
+	});
+}
+
+test(
+	"a tree in which one file system refuses: nothing is attached, and the error names the mount",
+	{ needs },
+	() =>
+		withTree(async (source, target, { proc }) => {
+			const before = readFileSync("/proc/self/mountinfo", "utf8");
+			await assert.rejects(
+				mountIdmapped({ source, target, mapping: MAP, recursive: true }),
+				failure(
+					"ERR_USERNS_MOUNT",
+					new RegExp(`, for the (proc at ${proc}|ramfs at .*/ram disk): setting the map`),
+				),
+			);
+			assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
+			// A source that is no tree is named too.
+			await assert.rejects(
+				mountIdmapped({ source: join(source, "a/proc/self"), target, mapping: MAP }),
+				failure("ERR_USERNS_MOUNT", /, for the proc at .*: setting the map and the attributes: EINVAL/),
+			);
+			// Without the map on the whole tree there is nothing to refuse.
+			const rootOnly = await mountIdmapped({
+				source,
+				target,
+				mapping: MAP,
+				recursive: true,
+				recursiveIdmap: false,
+			});
+			assert.equal(statSync(join(target, "ram disk/file")).uid, 0);
+			await rootOnly.unmount();
+		}),
+);
+
+test(
+	"skipUnsupported maps what can be, brings the others along as they are, and tells of them",
+	{
+		needs: [...needs, "linux:6.15"],
+	},
+	() =>
+		withTree(async (source, target, { a, proc, ram }) => {
+			const mount = await mountIdmapped({
+				source,
+				target,
+				mapping: MAP,
+				recursive: true,
+				skipUnsupported: true,
+				nodev: true,
+			});
+			assert.deepEqual(
+				mount.skipped.map(({ mountPoint, fsType }) => [mountPoint, fsType]).sort(),
+				[
+					[proc, "proc"],
+					[ram, "ramfs"],
+				].sort(),
+			);
+			for (const { reason } of mount.skipped) assert.match(reason, /EINVAL/);
+			const expected: [string, number, boolean][] = [
+				["", 100000, true],
+				["a/file", 100000, true],
+				["a/proc/self", 0, false],
+				["ram disk/file", 0, false],
+			];
+			for (const [path, uid] of expected) assert.equal(statSync(join(target, path)).uid, uid, path);
+			for (const [path, mapped] of [
+				["a", true],
+				["a/proc", false],
+				["ram disk", false],
+			] as const) {
+				const table = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
+				const name = join(target, path).replace(" ", "\\040");
+				const line = table.find((text) => text.split(" ")[4] === name) ?? "";
+				assert.equal(line.includes(",idmapped "), mapped, line);
+				assert.match(line, /nodev/);
+				assert.doesNotMatch(line, /shared:|master:/);
+			}
+			await mount.unmount();
+			assert.equal(mountAt(join(target, "a")), undefined);
+			assert.ok(existsSync(join(a, "file")));
+			// Nothing to skip: the same as without it.
+			const plain = await mountIdmapped({ source: a, target, mapping: MAP, skipUnsupported: false });
+			assert.deepEqual(plain.skipped, []);
+			await plain.unmount();
+			// The source itself is what was asked for, and is never skipped.
+			await assert.rejects(
+				mountIdmapped({ source: proc, target, mapping: MAP, recursive: true, skipUnsupported: true }),
+				failure("ERR_USERNS_MOUNT", new RegExp(`for the proc at ${proc}`)),
+			);
+		}),
+);
+
+test(
+	"what lies hidden under another mount is not asked about, and not shown",
+	{
+		needs: [...needs, "linux:6.15"],
+	},
+	() =>
+		withTmpfs(async (folder) => {
+			const [source = "", target = ""] = mkdirs(folder, "source", "target");
+			const [deep = ""] = mkdirs(source, "a/b");
+			sh("mount", "-t", "proc", "hidden", deep); // refuses a map, and is covered by what follows
+			sh("mount", "-t", "tmpfs", "cover", join(source, "a"));
+			sh("mount", "-t", "ramfs", "lower", mkdirs(source, "stack")[0] as string);
+			sh("mount", "-t", "tmpfs", "upper", join(source, "stack"));
+			writeFileSync(join(source, "stack/file"), "");
+			chownSync(join(source, "stack/file"), 7, 7);
+			const mount = await mountIdmapped({
+				source,
+				target,
+				mapping: MAP,
+				recursive: true,
+				skipUnsupported: true,
+			});
+			assert.deepEqual(mount.skipped, []);
+			assert.equal(statSync(join(target, "stack/file")).uid, 100007);
+			assert.equal(existsSync(join(target, "a/b")), false);
+			await mount.unmount();
+			for (const name of ["a", "a/b", "stack", "stack"]) sh("umount", join(source, name));
+		}),
+);
+
+test(
+	"attributes of every kind reach every mount of a tree that was put together",
+	{
+		needs: [...needs, "linux:6.15"],
+	},
+	() =>
+		withTree(async (source, target) => {
+			const mount = await mountIdmapped({
+				source,
+				target,
+				mapping: MAP,
+				recursive: true,
+				skipUnsupported: true,
+				readonly: true,
+				nosuid: true,
+				noexec: true,
+				nosymfollow: true,
+				atime: "noatime",
+				propagation: "shared",
+			});
+			for (const path of ["", "a", "a/proc"]) {
+				const entry = mountAt(join(target, path).replace(/\/$/, ""));
+				for (const word of ["ro", "nosuid", "noexec", "nosymfollow", "noatime"]) {
+					assert.ok(entry?.options.includes(word), `${path}: ${word} in ${entry?.options}`);
+				}
+				assert.match(entry?.optional.join() ?? "", /^shared:\d+$/, path);
+			}
+			await mount.unmount();
+		}),
+);
+
+test(
+	"an unbindable mount stays behind with what is below it, whichever way the tree is made",
+	{
+		needs: [...needs, "linux:6.15"],
+	},
+	() =>
+		withTmpfs(async (folder) => {
+			const [source = "", target = "", stuck = "", other = ""] = mkdirs(
+				folder,
+				"source",
+				"target",
+				"source/stuck",
+				"other",
+			);
+			sh("mount", "-t", "tmpfs", "stuck", stuck);
+			const [below = ""] = mkdirs(stuck, "below");
+			sh("mount", "-t", "tmpfs", "below", below);
+			sh("mount", "--make-unbindable", stuck);
+			const options = { source, target, mapping: MAP, recursive: true };
+			const inOne = await mountIdmapped(options);
+			assert.equal(mountAt(join(target, "stuck")), undefined);
+			await inOne.unmount();
+			const there = mkdirs(source, "there")[0] as string;
+			const nested = await mountIdmapped({ source: other, target: there, mapping: "0:5:1" });
+			const inParts = await mountIdmapped({ ...options, mapping: "0:100000:10" });
+			assert.ok(mountAt(join(target, "there"))?.options.includes("idmapped"));
+			assert.equal(statSync(join(target, "there")).uid, 100005);
+			assert.equal(mountAt(join(target, "stuck")), undefined);
+			await inParts.unmount();
+			await nested.unmount();
+			sh("umount", below);
+			sh("umount", stuck);
+		}),
+);
+
+test(
+	"a tree whose mounts come and go meanwhile: a whole one, or an error that says so",
+	{
+		needs: [...needs, "linux:6.15"],
+	},
+	() =>
+		withTmpfs(async (folder) => {
+			const [source = "", target = "", flap = "", other = ""] = mkdirs(
+				folder,
+				...["source", "target", "source/flap", "other"],
+			);
+			const there = mkdirs(source, "there")[0] as string;
+			const nested = await mountIdmapped({ source: other, target: there, mapping: "0:5:1" });
+			const script = 'while :; do mount -t tmpfs flap "$1"; touch "$1/marker"; umount "$1"; done';
+			const flapper = spawn("sh", ["-c", script, "sh", flap], { stdio: "ignore", detached: true });
+			const handles = new Handles();
+			const found = { with: 0, without: 0, refused: 0 };
+			try {
+				for (let i = 0; i < 200; i++) {
+					try {
+						const mount = await mountIdmapped({
+							source,
+							target,
+							mapping: "0:100000:10",
+							recursive: true,
+							handles,
+						});
+						const inside = mountAt(join(target, "flap"));
+						if (inside === undefined) found.without++;
+						else {
+							found.with++;
+							assert.ok(inside.options.includes("idmapped"));
+						}
+						assert.equal(statSync(join(target, "there")).uid, 100005);
+						await mount.unmount();
+					} catch (error) {
+						assert.ok(error instanceof UsernsError, String(error));
+						assert.equal(error.step, "opening a mount below the source", error.message);
+						found.refused++;
+					}
+					assert.equal(mountAt(target), undefined);
+				}
+			} finally {
+				process.kill(-(flapper.pid as number), "SIGKILL"); // the shell and the program that it runs just now
+				await once(flapper, "close");
+				handles.release();
+			}
+			assert.ok(found.with > 0 && found.without > 0, JSON.stringify(found));
+			await nested.unmount();
+		}),
+);
