@@ -98,6 +98,11 @@ static void run_mount(struct job *job)
 	mount_idmapped(&job->request.mount, &job->out);
 }
 
+static void undo_mount(struct job *job)
+{
+	if (job->request.mount.target != NULL) mount_detach(job->out.fd);
+}
+
 /*
  * mount(sourceFd or −1, source or null, target or null, ns, recursive, recursiveIdmap, set, clear, propagation, later)
  */
@@ -125,6 +130,7 @@ napi_value long_mount(napi_env env, napi_callback_info info)
 	}
 	job = job_new(env, owned, run_mount);
 	if (job == NULL) return NULL;
+	job->undo = undo_mount;
 	if (!optional_text(env, arguments[1], PATH_MAX, &job->texts[0]) ||
 	    !optional_text(env, arguments[2], PATH_MAX, &job->texts[1])) {
 		job_free(job);
