@@ -175,8 +175,11 @@ enum decision plan_decide(struct plan *plan, const struct seccomp_notif *call, s
 
 void plan_tell(const struct plan *plan)
 {
-	if (plan->action != ACTION_KILL) return;
-	fprintf(stderr, "supervise: %s", plan->hit >= 0 ? "killed at" : "not reached");
-	for (unsigned i = 0; i < plan->count && i < plan->index && i < MOST_CALLS; i++) fprintf(stderr, " %d", plan->calls[i]);
+	/* The call at which it was killed was not made; one that was held was, and those behind it. */
+	const unsigned made = plan->action == ACTION_HOLD ? plan->count : plan->index - 1;
+
+	if (plan->action != ACTION_KILL && plan->action != ACTION_HOLD) return;
+	fprintf(stderr, "supervise: %s", plan->hit >= 0 ? "reached after" : "not reached after");
+	for (unsigned i = 0; i < plan->count && i < made && i < MOST_CALLS; i++) fprintf(stderr, " %d", plan->calls[i]);
 	fprintf(stderr, "\n");
 }

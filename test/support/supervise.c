@@ -158,6 +158,7 @@ static int watch(struct plan *plan, int listener)
 
 int main(int argc, char **argv)
 {
+	static const int ours[] = {SIGINT, SIGTERM, SIGHUP};
 	struct plan plan = {0};
 	int listener = -1;
 	int status;
@@ -168,6 +169,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "supervise: no filter: %s\n", strerror(errno));
 		return 127;
 	}
+	/* Signals to the process group are meant for the program. */
+	for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) signal(ours[i], SIG_IGN);
 	status = watch(&plan, listener);
 	plan_tell(&plan);
 	return status;

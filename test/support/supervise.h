@@ -53,7 +53,7 @@ int filter_install(void);
 /* What to do with a call; for DECIDE_ANSWER the response is filled in. */
 enum decision plan_decide(struct plan *plan, const struct seccomp_notif *call, struct seccomp_notif_resp *response);
 
-/* Says on standard error which calls there were, when the program was killed at one. */
+/* Says on standard error which calls were made, when the program was killed or held up at one. */
 void plan_tell(const struct plan *plan);
 
 #endif
