@@ -246,5 +246,5 @@ export function supervised(
 	body: string,
 	options: Parameters<typeof ask>[1] = {},
 ): ReturnType<typeof runScript> {
-	return runScript(body, { ...options, prefix: [supervise(), ...(options.prefix ?? [])] });
+	return runScript(body, { timeout: 600_000, ...options, prefix: [supervise(), ...(options.prefix ?? [])] });
 }
