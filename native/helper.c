@@ -20,8 +20,11 @@ NO_STACK_PROTECTOR static int execute(void *argument)
 	/* Whatever the caller's environment says: the words are to be the ones that the manual has. */
 	static const char *const environment[] = {"LC_ALL=C", NULL};
 	const int kept[] = {helper->input, helper->output, helper->output};
-	long error = child_keep_three(kept, 0);
+	long error;
 
+	/* The kernel forgets it at a set-uid program (commit_creds()); that one ends when the process it writes for is gone. */
+	child_die_with_parent(&helper->child);
+	error = child_keep_three(kept, 0);
 	if (error == 0) {
 		child_take_signals();
 		error = raw_syscall3(SYS_execve, (long)helper->program, (long)helper->arguments, (long)environment);
