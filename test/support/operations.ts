@@ -1,4 +1,4 @@
-import { type ask, runScript } from "./child.ts";
+import { runScript, type ScriptOptions, type ScriptResult } from "./child.ts";
 import { ACTION, SCOPE, supervise, WORDS } from "./supervise.ts";
 
 /** What the package does that makes system calls, as text for a script. */
@@ -241,10 +241,13 @@ export function matrix(operation: Operation, errnos: readonly number[]): string 
 		console.log(JSON.stringify(points));`;
 }
 
-/** Runs a script under the supervisor; the options are those of runScript. */
-export function supervised(
-	body: string,
-	options: Parameters<typeof ask>[1] = {},
-): ReturnType<typeof runScript> {
-	return runScript(body, { timeout: 600_000, ...options, prefix: [supervise(), ...(options.prefix ?? [])] });
+export interface SupervisedOptions extends ScriptOptions {
+	/** Programs that run the supervisor: it must see the numbers that the script sees. */
+	outer?: readonly string[];
+}
+
+/** Runs a script under the supervisor. */
+export function supervised(body: string, options: SupervisedOptions = {}): ScriptResult {
+	const { outer = [], prefix = [], ...rest } = options;
+	return runScript(body, { timeout: 600_000, ...rest, prefix: [...outer, supervise(), ...prefix] });
 }
