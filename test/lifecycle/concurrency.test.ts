@@ -224,10 +224,12 @@ test("the add-on is loaded again and again by workers, each time after it was un
 				const ns = await userns.UserNamespace.create("${hosted("0:1:1")}");
 				parentPort.postMessage(ns.mappingSync().id);
 				if (\${i} % 3) for (;;) await userns.UserNamespace.open("/proc/self/fd/" + ns.fd).mapping();\`, { eval: true });
+			const exit = new Promise((resolve) => worker.on("exit", resolve)); // from now on: it can follow the message at once
 			const id = await new Promise((resolve, reject) => worker.on("message", resolve).on("error", reject));
 			if (id === "${hosted("0:1:1")}") right++;
 			if (isLoaded()) loaded++;
-			if (i % 3) await worker.terminate(); else await new Promise((r) => worker.on("exit", r));
+			if (i % 3) await worker.terminate();
+			await exit;
 			if (!isLoaded()) unloaded++;
 		}
 		console.log(JSON.stringify({ loaded, unloaded, right }));`,

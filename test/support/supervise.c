@@ -26,6 +26,13 @@
 
 #define PATIENCE_MS 3000
 #define SURVIVORS 99
+static const int group_signals[] = {SIGINT, SIGTERM, SIGHUP};
+
+/* SIG_DFL for the program, whatever a shell behind us ignores; SIG_IGN for us: those to the group are meant for it. */
+static void dispose(void (*how)(int))
+{
+	for (size_t i = 0; i < sizeof group_signals / sizeof group_signals[0]; i++) signal(group_signals[i], how);
+}
 
 static long now_ms(void)
 {
@@ -45,7 +52,10 @@ static pid_t start(char **arguments, int *listener)
 	*number = -1;
 	child = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, 0, 0, 0, 0);
 	if (child == 0) {
-		int fd = filter_install();
+		int fd;
+
+		dispose(SIG_DFL);
+		fd = filter_install();
 
 		if (fd < 0) _exit(127);
 		*number = fd; /* from here on every call waits for an answer */
@@ -80,6 +90,7 @@ static void serve(struct plan *plan, int listener)
 	case DECIDE_KILL:
 		/* A thread of the program itself gets no answer: it must not go on. A child's call waits for the end. */
 		plan->killed = call.id;
+		plan->release_at = now_ms() + PATIENCE_MS; /* one that takes no notice goes on, and ends with another status */
 		kill(plan->program, plan->argument);
 		break;
 	}
@@ -144,7 +155,7 @@ static int watch(struct plan *plan, int listener)
 		struct pollfd poller = {.fd = listener, .events = POLLIN};
 
 		if (plan->ended && end == 0) end = now_ms() + PATIENCE_MS;
-		if (plan->ended && plan->killed != 0) release(listener, &plan->killed);
+		if (plan->killed != 0 && (plan->ended || now_ms() >= plan->release_at)) release(listener, &plan->killed);
 		if (plan->held != 0 && now_ms() >= plan->release_at) release(listener, &plan->held);
 		if (end != 0 && now_ms() > end) {
 			name_survivors();
@@ -158,7 +169,6 @@ static int watch(struct plan *plan, int listener)
 
 int main(int argc, char **argv)
 {
-	static const int ours[] = {SIGINT, SIGTERM, SIGHUP};
 	struct plan plan = {0};
 	int listener = -1;
 	int status;
@@ -169,8 +179,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "supervise: no filter: %s\n", strerror(errno));
 		return 127;
 	}
-	/* Signals to the process group are meant for the program. */
-	for (size_t i = 0; i < sizeof ours / sizeof ours[0]; i++) signal(ours[i], SIG_IGN);
+	dispose(SIG_IGN);
 	status = watch(&plan, listener);
 	plan_tell(&plan);
 	return status;
