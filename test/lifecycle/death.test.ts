@@ -11,7 +11,7 @@ const LONG = process.env.USERNS_LONG === "1";
 const needs = ["linux", "root", "mounts", "tool:cc"] as const;
 
 /** A whole process for each point takes its time: each point in the long form, and here as many as tell most. */
-const STRIDE = LONG ? 1 : 4;
+const STRIDE = LONG ? 1 : 5;
 
 const SIGNALS = { SIGKILL: 9, SIGTERM: 15, SIGINT: 2 } as const;
 
@@ -105,7 +105,7 @@ function killAt(
 const deaths: [name: string, scopes: (keyof typeof SCOPE)[], stride: number][] = [
 	["createSync", ["own", "children"], STRIDE],
 	["create", ["own"], LONG ? 1 : 8],
-	["reading back", ["own", "children"], LONG ? 1 : 8],
+	["reading back", ["own", "children"], LONG ? 1 : 10],
 	["mountIdmapped", ["own"], LONG ? 1 : 2],
 	["IdmappedMount.unmount", ["own"], STRIDE],
 	["pin", ["own"], LONG ? 1 : 2],
@@ -128,7 +128,7 @@ for (const [name, scopes, stride] of deaths) {
 					for (const scope of scopes) {
 						const count = countCalls(operation(name), scope, folder);
 						assert.ok(count > 0 || scope === "children");
-						for (let index = 1; index <= count; index += scope === "own" ? stride : 1) {
+						for (let index = 1; index <= count; index += scope === "own" ? stride : LONG ? 1 : 3) {
 							tried++;
 							if (killAt(operation(name), scope, index, number, folder)) died++;
 						}
@@ -161,7 +161,7 @@ for (const [name, end, status] of ends) {
 					mkdirs(folder, "source", "target");
 					const count = countCalls(each, "own", folder);
 					let ended = 0;
-					for (let index = LONG ? 1 : 3; index <= count; index += LONG ? 1 : count > 10 ? 7 : 2) {
+					for (let index = LONG ? 1 : 3; index <= count; index += LONG ? 1 : count > 10 ? 9 : 3) {
 						const death = readDeath(
 							supervised(
 								`${prelude(each, folder)}
@@ -216,7 +216,7 @@ test(
 			await new Promise((resolve) => first.on("exit", resolve));
 			const attached = [];
 			const terminated = {};
-			for (const [operation, stride] of Object.entries(${JSON.stringify(LONG ? { create: 1, read: 1, mount: 1 } : { create: 5, read: 9, mount: 2 })})) {
+			for (const [operation, stride] of Object.entries(${JSON.stringify(LONG ? { create: 1, read: 1, mount: 1 } : { create: 6, read: 12, mount: 2 })})) {
 				for (let index = 1; index < 500; index += stride) {
 					const earlier = state();
 					const worker = new Worker(code, { eval: true, workerData: { operation, index, fd: NS.fd, map: MAP, folder: FOLDER } });
