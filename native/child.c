@@ -127,14 +127,22 @@ NO_STACK_PROTECTOR void child_take_signals(void)
 	raw_syscall5(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, sizeof none, 0);
 }
 
+static int wait_for(int type, id_t id, siginfo_t *info)
+{
+	int error;
+
+	do error = waitid((idtype_t)type, id, info, WEXITED | __WALL);
+	while (error < 0 && errno == EINTR);
+	return error < 0 ? -errno : 0;
+}
+
 int child_reap(struct child *child)
 {
 	siginfo_t info = {0};
-	int error;
+	int error = wait_for(USERNS_P_PIDFD, (id_t)child->pidfd, &info);
 
-	do error = waitid((idtype_t)USERNS_P_PIDFD, (id_t)child->pidfd, &info, WEXITED | __WALL);
-	while (error < 0 && errno == EINTR);
-	error = error < 0 ? -errno : 0;
+	/* A filter that knows pids only. Until it is reaped the pid is the child's; ECHILD: somebody else has done it. */
+	if (error < 0 && error != -ECHILD) error = wait_for(P_PID, (id_t)child->pid, &info);
 	close(child->pidfd);
 	child->pidfd = -1;
 	child->pid = -1;

@@ -34,9 +34,19 @@ static void execute(napi_env env, void *data)
 	job->run(job);
 }
 
+/* False while a worker is being terminated: Node still waits for the work, but lets nobody make values any more. */
+static int can_tell(napi_env env)
+{
+	napi_value object;
+	napi_value number = value_number(env, 0);
+
+	return number != NULL && napi_create_object(env, &object) == napi_ok &&
+	       napi_set_named_property(env, object, "error", number) == napi_ok;
+}
+
 /*
- * Back on the environment's thread. While a worker is being terminated Node still waits for the work but lets nobody
- * make values any more: then value_outcome() closes the descriptor, and nobody is left to be told.
+ * Back on the environment's thread. When nobody is left to be told value_outcome() closes the descriptor; an attached
+ * mount would stay all the same.
  */
 static void complete(napi_env env, napi_status status, void *data)
 {
@@ -44,6 +54,7 @@ static void complete(napi_env env, napi_status status, void *data)
 	napi_value result;
 
 	if (status == napi_cancelled) outcome_fail(&job->out, -125 /* ECANCELED */, "cancelled");
+	if (job->undo != NULL && job->out.error == 0 && !can_tell(env)) job->undo(job);
 	result = value_outcome(env, job->owned, &job->out);
 	if (result == NULL) napi_get_undefined(env, &result);
 	if (result != NULL) napi_resolve_deferred(env, job->deferred, result);

@@ -14,6 +14,8 @@
 
 struct job {
 	void (*run)(struct job *job); /* on any thread: no JavaScript in it */
+	/* Takes back what outlives its descriptor, when nobody can be told of it any more; or NULL. */
+	void (*undo)(struct job *job);
 	struct outcome out;
 	union {
 		struct create_request create;

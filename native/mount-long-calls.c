@@ -164,6 +164,16 @@ static void run_attach(struct job *job)
 	mount_attach(&job->request.attach, &job->out);
 }
 
+/* A mount that takes the place of another stays: without both the target would be bare. */
+static void undo_attach(struct job *job)
+{
+	const struct attach_request *request = &job->request.attach;
+
+	if (request->replace) return;
+	if (request->mount_ns < 0) mount_detach(request->tree);
+	else mount_detach_in(request->mount_ns, request->tree);
+}
+
 /* attach(tree, targetFd or −1, target or null, resolve, replace, recursive, propagation, mountNs or −1, later) */
 napi_value long_attach(napi_env env, napi_callback_info info)
 {
@@ -178,6 +188,7 @@ napi_value long_attach(napi_env env, napi_callback_info info)
 	if (!value_arguments(env, info, 9, arguments, &owned) || !value_flag(env, arguments[8], &later)) return NULL;
 	job = job_new(env, owned, run_attach);
 	if (job == NULL) return NULL;
+	job->undo = undo_attach;
 	request = &job->request.attach;
 	if (!value_fd(env, arguments[0], &request->tree) ||
 	    !value_place(env, arguments + 1, &request->target, &job->texts[0]) ||

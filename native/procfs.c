@@ -113,14 +113,25 @@ static int number_in(int root, int pidfd)
 	return number > 0 && number <= 0x7fffffff ? (int)number : -ESRCH;
 }
 
+/* Signal 0 sends nothing. Other answers than ESRCH are no sign of its end: EPERM for another's, ENOSYS from a filter. */
+static int is_reaped(int pidfd)
+{
+	return syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) < 0 && errno == ESRCH;
+}
+
 static int open_process_below(int root, int pidfd)
 {
 	char name[16] = "";
 	int number = number_in(root, pidfd);
+	int fd;
 
 	if (number < 0) return number;
 	append_number(name, number);
-	return open_below(root, name, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+	fd = open_below(root, name, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+	/* A number is given out again only after the reaping: unreaped still, what was opened before was this process's. */
+	if (fd < 0 || !is_reaped(pidfd)) return fd;
+	close(fd);
+	return -ESRCH;
 }
 
 int procfs_number(int pidfd)

@@ -108,17 +108,39 @@ function unmountInside(path: string, into: number | string, recursive: boolean):
  * not looked up again, whatever becomes of its names. What is not empty is somebody's data and stays.
  */
 function withFileOf(path: string, fd: number, take: () => void): void {
-	const directory = openSync(dirname(path), constants.O_DIRECTORY | constants.O_RDONLY);
+	const directory = told(path, "opening its folder", () =>
+		openSync(dirname(path), constants.O_DIRECTORY | constants.O_RDONLY),
+	);
 	try {
 		const name = `/proc/self/fd/${directory}/${basename(path)}`;
-		const there = lstatSync(name, { throwIfNoEntry: false });
-		const opened = fstatSync(fd);
+		const [there, opened] = told(path, "looking at its file", () => [
+			lstatSync(name, { throwIfNoEntry: false }),
+			fstatSync(fd),
+		]);
 		take();
 		if (there?.ino !== opened.ino || there.dev !== opened.dev) return; // reached through a link: its file is elsewhere
-		const file = lstatSync(name, { throwIfNoEntry: false });
-		if (file?.isFile() && file.size === 0) unlinkSync(name);
+		told(path, "removing its file, after it was unmounted", () => {
+			const file = lstatSync(name, { throwIfNoEntry: false });
+			if (file?.isFile() && file.size === 0) unlinkSync(name);
+		});
 	} finally {
 		closeSync(directory);
+	}
+}
+
+/** Node's own errors say neither what was tried nor what was done by then. */
+function told<T>(path: string, step: string, call: () => T): T {
+	try {
+		return call();
+	} catch (cause) {
+		const { errno, syscall, message } = cause as NodeJS.ErrnoException;
+		throw new UsernsError("ERR_USERNS_UNMOUNT", `cannot unmount ${show(path)}: ${step}: ${message}`, {
+			errno,
+			syscall,
+			step,
+			cause,
+			hint: "See who may write to that folder, and whether a descriptor is free; then remove an empty file that is left.",
+		});
 	}
 }
 

@@ -178,7 +178,7 @@ function privilegeHint(program: string, words: string): string {
 
 function readOr(file: string): string {
 	try {
-		return readFileSync(file, "latin1");
+		return readFileSync(file, "utf8");
 	} catch {
 		return "";
 	}

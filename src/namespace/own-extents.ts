@@ -21,7 +21,7 @@ function ownExtents(kind: IdKind): readonly IdMap[] | undefined {
 	if (kept !== undefined) return kept;
 	let text: string;
 	try {
-		text = readFileSync(`/proc/self/${kind}_map`, "latin1");
+		text = readFileSync(`/proc/self/${kind}_map`, "utf8");
 	} catch {
 		return undefined; // no /proc to ask: the kernel itself will judge
 	}

@@ -62,8 +62,15 @@ export const READING = "cannot read the mapping of the user namespace";
 
 export function readError(outcome: Outcome): UsernsError {
 	return kernelError("ERR_USERNS_READ_MAPPING", READING, outcome, {
-		hint: outcome.step === "join" || outcome.step === "execute" ? joinHints[outcome.error] : undefined,
+		hint:
+			outcome.step === "join" || outcome.step === "execute" ? joinHints[outcome.error] : procHint(outcome),
 	});
+}
+
+/** A process that joins cannot be traced, which is what hidepid goes by (proc(5); may_access in fs/proc/base.c). */
+function procHint({ error }: Outcome): string | undefined {
+	if (error !== ERRNO.ENOENT) return undefined;
+	return "The process that joined is not to be seen in /proc, as with its mount option hidepid: open the namespace by a pid, or read the mapping as root.";
 }
 
 const joinHints: Record<number, string> = {

@@ -23,9 +23,10 @@ const settings: { file: string; forbids: string; steps: readonly string[]; hint:
 	},
 ];
 
+/** As UTF-8: with another encoding Node 20 keeps the descriptor open where fstat(2) fails. */
 function read(file: string): string | undefined {
 	try {
-		return readFileSync(file, "latin1").trim();
+		return readFileSync(file, "utf8").trim();
 	} catch {
 		return undefined;
 	}

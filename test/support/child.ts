@@ -22,7 +22,7 @@ export function packageForAll(): string {
 	return folder;
 }
 
-export interface ScriptOptions extends Pick<SpawnSyncOptions, "uid" | "gid" | "stdio"> {
+export interface ScriptOptions extends Pick<SpawnSyncOptions, "uid" | "gid" | "stdio" | "timeout"> {
 	/** Programs with their arguments that run Node: `["nsenter", "--user=…"]`. */
 	prefix?: readonly string[];
 	nodeFlags?: readonly string[];

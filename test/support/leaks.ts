@@ -4,12 +4,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 /** What a test could leave behind in this process and its mount namespace, read from /proc and not from our own state. */
 export interface Snapshot {
 	descriptors: Map<string, string>;
+	/** The numbers of the process's threads: those that Node has from its start, or a worker that did not end. */
+	threads: Set<string>;
 	children: Set<string>;
 	mounts: Map<string, string>;
 }
 
 export function snapshot(): Snapshot {
 	const descriptors = new Map<string, string>();
+	const threads = new Set<string>(readdirSync("/proc/self/task"));
 	const children = new Set<string>();
 	const mounts = new Map<string, string>();
 	for (const fd of readdirSync("/proc/self/fd")) {
@@ -19,7 +22,7 @@ export function snapshot(): Snapshot {
 			// The descriptor of the listing itself is closed by now.
 		}
 	}
-	for (const task of readdirSync("/proc/self/task")) {
+	for (const task of threads) {
 		try {
 			const list = readFileSync(`/proc/self/task/${task}/children`, "utf8");
 			for (const child of list.split(" ")) if (child !== "") children.add(child);
@@ -31,7 +34,7 @@ export function snapshot(): Snapshot {
 		const id = line.split(" ", 1)[0];
 		if (id) mounts.set(id, line);
 	}
-	return { descriptors, children, mounts };
+	return { descriptors, threads, children, mounts };
 }
 
 /** What `after` has and `before` had not, in words; empty when nothing leaked. */
@@ -39,6 +42,9 @@ export function leaked(before: Snapshot, after: Snapshot): string[] {
 	const found: string[] = [];
 	for (const [fd, what] of after.descriptors) {
 		if (before.descriptors.get(fd) !== what) found.push(`descriptor ${fd} → ${what}`);
+	}
+	for (const thread of after.threads) {
+		if (!before.threads.has(thread)) found.push(`thread ${thread} ${nameOf(thread)}`);
 	}
 	for (const child of after.children) {
 		if (!before.children.has(child)) found.push(`child process ${child} ${stateOf(child)}`);
@@ -59,6 +65,14 @@ export async function settled(before: Snapshot): Promise<string[]> {
 		await sleep(20);
 	}
 	return found;
+}
+
+function nameOf(thread: string): string {
+	try {
+		return readFileSync(`/proc/self/task/${thread}/comm`, "utf8").trim();
+	} catch {
+		return "(gone)";
+	}
 }
 
 function stateOf(pid: string): string {

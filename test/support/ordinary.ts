@@ -103,7 +103,7 @@ export function askOrdinary<T>(body: string): T {
 }
 
 /** Who has that real uid, zombies too. */
-function processesOf(uid: number): string[] {
+export function processesOf(uid: number): string[] {
 	return readdirSync("/proc").flatMap((pid) => {
 		if (!/^\d+$/.test(pid)) return [];
 		try {

@@ -15,8 +15,8 @@ const linux = process.platform === "linux";
 let warm: Promise<unknown> | undefined;
 
 /**
- * `test` of node:test with a leak check around it: after the test, the process must have no descriptor, no child
- * and no mount that it had not before.
+ * `test` of node:test with a leak check around it: after the test, the process must have no descriptor, no
+ * thread, no child and no mount that it had not before.
  */
 export function test(name: string, options: TestOptions, body: TestBody): void;
 export function test(name: string, body: TestBody): void;
@@ -34,7 +34,7 @@ export function test(name: string, first: TestOptions | TestBody, second?: TestB
 	});
 }
 
-/** Node opens some descriptors of its own at the first asynchronous work and the first child; they are no leaks. */
+/** Node's own descriptors and threads of the first asynchronous work and the first child are no leaks. */
 async function warmUp(): Promise<void> {
 	const { readFile } = await import("node:fs/promises");
 	const { spawn } = await import("node:child_process");

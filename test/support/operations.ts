@@ -1,0 +1,253 @@
+import { runScript, type ScriptOptions, type ScriptResult } from "./child.ts";
+import { ACTION, SCOPE, supervise, WORDS } from "./supervise.ts";
+
+/** What the package does that makes system calls, as text for a script. */
+export interface Operation {
+	name: string;
+	/** Whose calls it makes. */
+	scopes: readonly (keyof typeof SCOPE)[];
+	/** Some of them. */
+	makes: readonly string[];
+	/** Before it: its value is the first argument of the others. */
+	before?: string;
+	/** The operation itself. */
+	run: string;
+	/** After a success, with the value of `run`: true when it did what it says; takes away what was made. */
+	check: string;
+	/** After a failure: takes away what `before` made. */
+	after?: string;
+	/** Only with the whole matrix. */
+	long?: true;
+}
+
+const MAP = '"0:100000:65536,70000:300000:5"';
+const MOUNT = "{ source: FOLDER + '/source', target: FOLDER + '/target', userns: NS, readonly: true }";
+
+/** A namespace that was made, told by the kernel and not by our own state. */
+const IS_RIGHT = `const bare = userns.UserNamespace.open("/proc/self/fd/" + made.fd);
+	try { return bare.mappingSync().id === MAP; } finally { bare.close(); made.close(); }`;
+
+const creation: Operation[] = [
+	{
+		name: "createSync",
+		scopes: ["own", "children"],
+		makes: ["clone3", "write", "pidfd_send_signal"],
+		run: "return userns.UserNamespace.createSync(MAP);",
+		check: IS_RIGHT,
+	},
+	{
+		name: "create",
+		scopes: ["own", "children"],
+		makes: ["clone3", "write", "pidfd_send_signal"],
+		run: "return userns.UserNamespace.create(MAP);",
+		check: IS_RIGHT,
+	},
+];
+
+const reading: Operation[] = [
+	{
+		name: "reading back",
+		scopes: ["own", "children"],
+		makes: ["clone3", "execveat", "setns"],
+		before: 'return userns.UserNamespace.open("/proc/self/fd/" + NS.fd);',
+		run: "return (await given.mapping()).id;",
+		check: "given.close(); return made === NS.mappingSync().id;",
+		after: "given.close();",
+	},
+	{
+		name: "spawn",
+		scopes: ["programs"],
+		makes: ["prctl", "setns", "execve"],
+		run: `const child = NS.spawn("true", { stdio: "ignore" });
+			return new Promise((resolve, reject) => {
+				let error;
+				child.on("error", (e) => { error = e; });
+				child.on("close", (status) => error ? reject(error) : resolve(status));
+			});`,
+		check: "return made === 0;",
+	},
+];
+
+/** What an ordinary user can do too. */
+export const forEverybody: readonly Operation[] = [...creation, ...reading];
+
+export const forRoot: readonly Operation[] = [
+	...forEverybody,
+	{
+		name: "Handles.get",
+		scopes: ["own", "children"],
+		makes: ["clone3"],
+		before: "return new userns.Handles();",
+		run: "return given.get(MAP);",
+		check: `given.release(); ${IS_RIGHT}`,
+		after: "given.release();",
+	},
+	{
+		name: "a second Handles.get",
+		scopes: ["own"],
+		makes: ["fcntl"],
+		before: "const handles = new userns.Handles(); handles.getSync(MAP).close(); return handles;",
+		run: "return given.get(MAP);",
+		check: `given.release(); ${IS_RIGHT}`,
+		after: "given.release();",
+	},
+	{
+		name: "open by pid",
+		scopes: ["own"],
+		makes: ["pidfd_open"],
+		run: "return userns.UserNamespace.open(process.pid);",
+		check: "try { return made.mappingSync().uidMappings.length > 0; } finally { made.close(); }",
+	},
+	{
+		name: "open by path",
+		scopes: ["own"],
+		makes: ["openat"],
+		run: 'return userns.UserNamespace.open("/proc/self/ns/user");',
+		check: 'try { return made.inode === fs.statSync("/proc/self/ns/user").ino; } finally { made.close(); }',
+	},
+	{
+		name: "mountIdmapped",
+		scopes: ["own"],
+		makes: ["move_mount"],
+		run: `return userns.mountIdmapped(${MOUNT});`,
+		check: `const line = mountAt(FOLDER + "/target");
+			await made.unmount();
+			return /idmapped/.test(line) && /\\bro\\b/.test(line) && mountAt(FOLDER + "/target") === undefined;`,
+	},
+	{
+		name: "mountIdmapped, recursive",
+		scopes: ["own"],
+		makes: ["move_mount"],
+		run: "return userns.mountIdmapped({ source: FOLDER + '/tree', target: FOLDER + '/target', mapping: MAP, recursive: true });",
+		check: `const line = mountAt(FOLDER + "/target/below");
+			await made.unmount();
+			return /idmapped/.test(line) && mountAt(FOLDER + "/target") === undefined;`,
+		long: true,
+	},
+	{
+		name: "IdmappedMount.unmount",
+		scopes: ["own"],
+		makes: ["umount2"],
+		before: `return userns.mountIdmapped(${MOUNT});`,
+		run: "await given.unmount();",
+		check: 'return mountAt(FOLDER + "/target") === undefined;',
+		after: 'await given.unmount(); if (mountAt(FOLDER + "/target")) throw new Error("still there");',
+	},
+	{
+		name: "unmount by path",
+		scopes: ["own"],
+		makes: ["umount2"],
+		before: `(await userns.mountIdmapped(${MOUNT})).close();`,
+		run: 'return userns.unmount(FOLDER + "/target").kind;',
+		check: 'return made === "idmapped mount" && mountAt(FOLDER + "/target") === undefined;',
+		after: 'if (mountAt(FOLDER + "/target")) userns.unmount(FOLDER + "/target");',
+	},
+	{
+		name: "pin",
+		scopes: ["own"],
+		makes: ["move_mount"],
+		run: 'userns.pin(NS, FOLDER + "/pinned");',
+		check: `const again = userns.UserNamespace.open(FOLDER + "/pinned");
+			try { return again.equals(NS); } finally { again.close(); userns.unmount(FOLDER + "/pinned"); }`,
+		after: 'if (fs.existsSync(FOLDER + "/pinned")) throw new Error("a file is left");',
+	},
+	{
+		name: "unmount of a pin",
+		scopes: ["own"],
+		makes: ["umount2"],
+		before: 'userns.pin(NS, FOLDER + "/pinned");',
+		run: 'userns.unmount(FOLDER + "/pinned");',
+		check: 'return !fs.existsSync(FOLDER + "/pinned");',
+		after: `if (mountAt(FOLDER + "/pinned")) userns.unmount(FOLDER + "/pinned");
+			fs.rmSync(FOLDER + "/pinned", { force: true });`,
+	},
+];
+
+/** What every script of these has: the operation as functions, and what there is before and after, from /proc. */
+export function prelude(operation: Operation, folder: string, map: string = MAP): string {
+	const { before = "", run, check, after = "" } = operation;
+	return `import fs from "node:fs";
+		${WORDS}
+		const FOLDER = ${JSON.stringify(folder)};
+		const MAP = ${map};
+		const NS = userns.UserNamespace.createSync(MAP);
+		const mountAt = (path) => fs.readFileSync("/proc/self/mountinfo", "utf8").split("\\n").findLast((line) => line.split(" ")[4] === path);
+		const prepare = async () => { ${before} };
+		const run = async (given) => { ${run} };
+		const check = async (given, made) => { ${check} };
+		const after = async (given) => { ${after} };
+		const links = () => fs.readdirSync("/proc/self/fd").map((fd) => { try { return fd + " " + fs.readlinkSync("/proc/self/fd/" + fd); } catch { return ""; } }).filter(Boolean);
+		const children = () => fs.readdirSync("/proc/self/task").map((t) => fs.readFileSync("/proc/self/task/" + t + "/children", "utf8").trim()).filter(Boolean);
+		const mounts = () => fs.readFileSync("/proc/self/mountinfo", "utf8").trim().split("\\n");
+		const state = () => [...links(), ...children().map((c) => "child " + c), ...mounts()];
+		const leftOver = async (earlier) => {
+			let found = [];
+			for (let i = 0; i < 50; i++) {
+				found = state().filter((each) => !earlier.includes(each));
+				if (found.length === 0) break;
+				await new Promise((r) => setTimeout(r, 5));
+			}
+			return found;
+		};
+		const whole = async () => { const given = await prepare(); return check(given, await run(given)); };
+		await whole(); await whole();\n`;
+}
+
+export interface Point {
+	scope: keyof typeof SCOPE;
+	errno: number;
+	index: number;
+	/** The number of the call that failed. */
+	call: number;
+	error: { isOurs: boolean; code: string; step?: string; errnoCode?: string; text: string } | undefined;
+	/** The operation did what it says, in spite of the fault. */
+	done: boolean;
+	left: string[];
+	/** What the same did without a fault afterwards: nothing, or what was wrong with it. */
+	next: string | undefined;
+}
+
+/**
+ * Makes every call of an operation fail with every one of the numbers, one at a time, until an index is behind its
+ * last call: so the matrix is whatever the code does.
+ */
+export function matrix(operation: Operation, errnos: readonly number[]): string {
+	return `const points = [];
+		for (const [scope, number] of ${JSON.stringify(operation.scopes.map((name) => [name, SCOPE[name]]))})
+			for (const errno of ${JSON.stringify(errnos)})
+				for (let index = 1, tries = 0; index < 1000; index++) {
+					const earlier = state();
+					const given = await prepare();
+					let error, made, done = false;
+					arm(${ACTION.errno}, number, index, errno);
+					try { made = await run(given); } catch (e) { error = e; }
+					const { hit } = disarm();
+					if (error === undefined) done = await check(given, made);
+					else await after(given);
+					if (hit === undefined) {
+						if (!done) throw new Error("it fails without a fault: " + (error?.stack ?? "not done"));
+						// A creation process may be killed before it gets to that call.
+						if (scope === "own" || ++tries > 20) break;
+						index--;
+						continue;
+					}
+					tries = 0;
+					const left = await leftOver(earlier);
+					let next;
+					try { if (!await whole()) next = "not done"; } catch (e) { next = String(e); }
+					points.push({ scope, errno, index, call: hit, done, left, next, error: error &&
+						{ isOurs: error instanceof userns.UsernsError, code: error.code, step: error.step, errnoCode: error.errnoCode, text: String(error) } });
+				}
+		console.log(JSON.stringify(points));`;
+}
+
+export interface SupervisedOptions extends ScriptOptions {
+	/** Programs that run the supervisor: it must see the numbers that the script sees. */
+	outer?: readonly string[];
+}
+
+/** Runs a script under the supervisor. */
+export function supervised(body: string, options: SupervisedOptions = {}): ScriptResult {
+	const { outer = [], prefix = [], ...rest } = options;
+	return runScript(body, { timeout: 600_000, ...rest, prefix: [...outer, supervise(), ...prefix] });
+}

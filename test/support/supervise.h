@@ -1,0 +1,59 @@
+/* The parts of supervise: which calls come to it, and what it answers. */
+#ifndef SUPERVISE_H
+#define SUPERVISE_H
+
+#include <linux/seccomp.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* What is to happen at the call; the numbers are those of supervise.ts. */
+enum action {
+	ACTION_NONE,
+	ACTION_ERRNO,   /* it fails with `argument` */
+	ACTION_KILL,    /* the program gets the signal `argument` before the call is made */
+	ACTION_HOLD,    /* it is made `argument` milliseconds late */
+	ACTION_SHORT,   /* a write(2) says that it wrote one byte less, and writes nothing */
+	ACTION_PARTIAL, /* from that read(2) on each one gets at most `argument` bytes */
+	ACTION_STICKY,  /* from the first one on every call with the number `index` fails with `argument` */
+};
+
+/* Whose calls count. */
+enum scope {
+	SCOPE_OWN,      /* the program's threads */
+	SCOPE_CHILDREN, /* its children: those that share its memory, and programs called userns-… */
+	SCOPE_PROGRAMS, /* programs called userns-… alone */
+};
+
+#define MOST_CALLS 1500
+
+struct plan {
+	pid_t program;
+	int ended;
+	enum action action;
+	enum scope scope;
+	unsigned index;
+	int argument;
+	unsigned count;       /* of the calls since it was armed */
+	int hit;              /* the number of the call that it happened to, or −1 */
+	uint64_t held;        /* the call that waits to be released */
+	long release_at;
+	uint64_t killed;      /* the call at which the signal was sent */
+	short calls[MOST_CALLS];
+};
+
+enum decision {
+	DECIDE_ANSWER,
+	DECIDE_HOLD,
+	DECIDE_KILL,
+};
+
+/* In the child: installs the filter. Its listener, or −1. */
+int filter_install(void);
+
+/* What to do with a call; for DECIDE_ANSWER the response is filled in. */
+enum decision plan_decide(struct plan *plan, const struct seccomp_notif *call, struct seccomp_notif_resp *response);
+
+/* Says on standard error which calls were made, when the program was killed or held up at one. */
+void plan_tell(const struct plan *plan);
+
+#endif
