@@ -1,4 +1,5 @@
 #include "child.h"
+#include "processor.h"
 #include "raw.h"
 #include <errno.h>
 #include <linux/prctl.h>
@@ -57,8 +58,9 @@ static long clone3_call(struct userns_clone_args *arguments, child_body *body, v
 #endif
 }
 
-int child_start(struct child *child, uint64_t flags, child_body *body, void *argument)
+static int start(struct child *child, uint64_t flags, int here, child_body *body, void *argument)
 {
+	struct processor processor = {.bound = 0};
 	kernel_sigset all = ~(kernel_sigset)0;
 	kernel_sigset before = 0;
 	int pidfd = -1;
@@ -75,17 +77,29 @@ int child_start(struct child *child, uint64_t flags, child_body *body, void *arg
 	child->pidfd = -1;
 	child->parent = getpid();
 	set_mask(&all, &before);
+	if (here) processor_bind(&processor);
 	result = clone3_call(&arguments, body, argument);
 	/* ENOSYS: before 5.3, or a seccomp filter (Docker's answers so); EINVAL: no CLONE_CLEAR_SIGHAND before 5.5. */
 	if (result == -ENOSYS || result == -EINVAL) {
 		result = clone(body, child->stack + sizeof child->stack, (int)flags | CLONE_PIDFD, argument, &pidfd);
 		if (result < 0) result = -errno;
 	}
+	processor_unbind(&processor);
 	set_mask(&before, NULL);
 	if (result < 0) return (int)result;
 	child->pid = (pid_t)result;
 	child->pidfd = pidfd;
 	return 0;
+}
+
+int child_start(struct child *child, uint64_t flags, child_body *body, void *argument)
+{
+	return start(child, flags, 0, body, argument);
+}
+
+int child_start_here(struct child *child, uint64_t flags, child_body *body, void *argument)
+{
+	return start(child, flags, 1, body, argument);
 }
 
 NO_STACK_PROTECTOR void child_die_with_parent(const struct child *child)

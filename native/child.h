@@ -22,6 +22,12 @@ typedef int child_body(void *argument);
 /* Starts a child with `flags` for clone beside CLONE_PIDFD, and exit signal 0. 0 or a negative errno. */
 int child_start(struct child *child, uint64_t flags, child_body *body, void *argument);
 
+/*
+ * The same for a child that does nothing and soon ends: where it can, it starts on the processor of the caller and
+ * stays there. Waking another processor, twice, costs more than all that such a child does (docs/adr/020).
+ */
+int child_start_here(struct child *child, uint64_t flags, child_body *body, void *argument);
+
 /* For a body: asks to be killed when the thread that made the child ends, and ends at once when that has happened. */
 void child_die_with_parent(const struct child *child);
 

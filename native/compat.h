@@ -111,5 +111,6 @@ struct userns_mount_attr {
 /* <linux/stat.h> */
 #define USERNS_STATX_ATTR_MOUNT_ROOT 0x00002000U /* Linux 5.8 */
 #define USERNS_STATX_MNT_ID 0x00001000U        /* Linux 5.8 */
+#define USERNS_STATX_MNT_ID_UNIQUE 0x00004000U /* Linux 6.8 */
 
 #endif

@@ -57,7 +57,7 @@ static int await_status(int control)
 
 static void read_from_outside(const struct joiner *joiner, struct outcome *out)
 {
-	int process = procfs_open_process(joiner->child.pidfd);
+	int process = procfs_open_process(joiner->child.pidfd, joiner->child.pid);
 
 	if (process < 0) {
 		outcome_fail(out, process, "proc");
