@@ -22,7 +22,7 @@ function compile(command, args, options = {}) {
 export function buildPeers() {
 	const peers = {};
 	mkdirSync(built, { recursive: true });
-	for (const name of ["creation", "descriptor", "mounts"]) {
+	for (const name of ["creation", "descriptor", "extras", "mounts"]) {
 		const program = join(built, name);
 		compile(process.env.CC || "cc", ["-D_GNU_SOURCE", "-O2", "-pthread", `${name}.c`, "-o", program]);
 		peers[name] = { program };

@@ -1,11 +1,14 @@
-// npm run bench: everything side by side, one process a trial, in turns; a table, and JSON with --out FILE.
-// --quick: a few seconds, to see that it works. No number makes it fail; a trial that breaks does.
+// npm run bench: everything side by side, one process a trial, in turns; a table. No number makes it fail; a trial
+// that breaks does. --quick: a few seconds, to see that it works. --out FILE: JSON. --save: the JSON that is committed
+// in bench/results and the tables of docs/performance.md.
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { cpus, loadavg, release } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { quantile } from "./measure.mjs";
+import { build } from "../scripts/build.mjs";
+import { document } from "./document.mjs";
+import { now, quantile } from "./measure.mjs";
 import { buildPeers } from "./peers.mjs";
 import { rowsFor } from "./rows.mjs";
 import { setStage } from "./stage.mjs";
@@ -31,6 +34,9 @@ function machine(peers) {
 	};
 }
 
+/** Seconds spent on each row, to know where the time of a run goes. */
+const secondsOf = {};
+
 function runTrial({ argv }) {
 	const { status, stdout, stderr, error } = spawnSync(argv[0], argv.slice(1), { encoding: "utf8" });
 	if (status !== 0) throw new Error(`${argv.join(" ")}: ${error?.message ?? `status ${status}`}\n${stderr}`);
@@ -42,11 +48,13 @@ function runAll(rows, rounds) {
 	const results = Object.fromEntries(rows.map(({ id }) => [id, {}]));
 	for (let round = 0; round < rounds; round++) {
 		for (const { id, subjects } of rows) {
+			const start = now();
 			for (const [name, subject] of Object.entries(subjects)) {
-				if (subject.reason || (subject.once && round > 0)) continue;
+				if (subject.reason || round >= (subject.rounds ?? rounds)) continue;
 				results[id][name] ??= [];
 				results[id][name].push(runTrial(subject));
 			}
+			secondsOf[id] = (secondsOf[id] ?? 0) + (now() - start) / 1e6;
 		}
 		process.stderr.write(`round ${round + 1} of ${rounds}\n`);
 	}
@@ -84,7 +92,7 @@ function ratioOf(results, { of, to, value = "p50", aim, ...goal }) {
 }
 
 function conclude(row, results) {
-	const { id, what, note, subjects } = row;
+	const { id, what, note, why, subjects } = row;
 	const medians = {};
 	const leftOut = {};
 	for (const [name, { reason }] of Object.entries(subjects)) {
@@ -103,10 +111,10 @@ function conclude(row, results) {
 		const found = medians[of][value];
 		return { of, value, unit, found, goal: judge(goal, found) };
 	});
-	return { id, what, note, medians, ratios, values, leftOut };
+	return { id, what, note, why, medians, ratios, values, leftOut };
 }
 
-async function main({ quick, out }) {
+async function main({ quick, out, save }) {
 	const peers = buildPeers();
 	const counts = quick ? { files: 200, ownedFiles: 10 } : { files: 2000, ownedFiles: 100_000 };
 	const load = [loadavg()[0]];
@@ -123,22 +131,29 @@ async function main({ quick, out }) {
 		const rounds = quick ? 1 : 5;
 		const rows = rowsFor({ quick, peers, stage });
 		const results = runAll(rows, rounds);
-		const steps = runTrial({ argv: [peers.creation.program, "steps", quick ? "100" : "2000", "0"] });
+		const floorSteps = runTrial({ argv: [peers.creation.program, "steps", quick ? "100" : "2000", "0"] });
+		const extras = runTrial({ argv: [peers.extras.program, "20000"] });
 		load.push(loadavg()[0]);
 		result = {
 			machine: machine(peers),
 			loadBeforeAndAfter: load,
 			form: quick ? "quick" : "full",
 			rounds,
+			secondsOf,
 			unit: "µs",
-			floorSteps: steps,
+			floorSteps,
+			extras,
 			rows: rows.map((row) => conclude(row, results[row.id])),
 		};
 	} finally {
 		stage.end();
 	}
 	printTable(result);
-	if (out !== undefined) writeFileSync(out, `${JSON.stringify(result, shorten, "\t")}\n`);
+	const json = `${JSON.stringify(result, shorten, "\t")}\n`;
+	if (out !== undefined) writeFileSync(out, json);
+	if (!save) return;
+	writeFileSync(new URL("results/bench.json", import.meta.url), json);
+	document(result);
 }
 
 /** Three digits are more than is known. */
@@ -151,6 +166,7 @@ const { values } = parseArgs({
 	options: {
 		quick: { type: "boolean", default: false },
 		out: { type: "string" },
+		save: { type: "boolean", default: false },
 		[INSIDE.slice(2)]: { type: "boolean", default: false },
 	},
 });
@@ -160,6 +176,7 @@ if (process.platform !== "linux" || process.geteuid() !== 0) {
 }
 if (values[INSIDE.slice(2)]) await main(values);
 else {
+	await build();
 	const words = [process.execPath, self, INSIDE, ...process.argv.slice(2)];
 	const { status } = spawnSync("unshare", ["--mount", "--propagation", "private", ...words], {
 		stdio: "inherit",

@@ -6,6 +6,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const MAP = "0 100000 65536";
+/** What makes a program end when this process does, however that is. Behind --user: its capabilities forget it. */
+const WITH_US = ["setpriv", "--pdeathsig", "KILL"];
 
 async function until(what, condition) {
 	for (let i = 0; !condition(); i++) {
@@ -21,7 +23,7 @@ function run(command, ...args) {
 
 /** A process in a user namespace of its own that was made with other means than this package's. */
 async function processInNamespace() {
-	const child = spawn("unshare", ["--user", "sleep", "infinity"], { stdio: "ignore" });
+	const child = spawn("unshare", ["--user", ...WITH_US, "sleep", "infinity"], { stdio: "ignore" });
 	const own = readlinkSync("/proc/self/ns/user");
 	await until("unshare", () => readlinkSync(`/proc/${child.pid}/ns/user`) !== own);
 	for (const file of ["uid_map", "gid_map"]) writeFileSync(`/proc/${child.pid}/${file}`, MAP);
@@ -56,8 +58,8 @@ export async function setStage({ files, ownedFiles, peers }) {
 		children.push(await processInNamespace());
 		stage.pid = children[0].pid;
 		if (peers.bindfs.program) {
-			const words = ["-f", "--map=0/100000:@0/@100000", stage.source, stage.bindfs];
-			children.push(spawn("bindfs", words, { stdio: "ignore" }));
+			const words = ["bindfs", "-f", "--map=0/100000:@0/@100000", stage.source, stage.bindfs];
+			children.push(spawn(WITH_US[0], [...WITH_US.slice(1), ...words], { stdio: "ignore" }));
 			const mounted = () => readFileSync("/proc/self/mountinfo", "utf8").includes(` ${stage.bindfs} `);
 			await until("bindfs", mounted).catch(() => {
 				peers.bindfs = { reason: "bindfs does not mount here (no /dev/fuse?)" };

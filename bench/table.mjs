@@ -1,6 +1,6 @@
 // The results for people.
 
-function round(number) {
+export function amount(number) {
 	if (number >= 100) return `${Math.round(number)}`;
 	return number >= 10 ? number.toFixed(1) : number.toFixed(2);
 }
@@ -11,12 +11,12 @@ function goalOf({ most, least, met }) {
 	return `goal ${bounds.filter(Boolean).join(", ")}: ${met ? "met" : "NOT MET"}`;
 }
 
-function timeOf(medians) {
+export function timeOf(medians) {
 	if (medians.p50 !== undefined)
-		return `${round(medians.p50)} µs  (p90 ${round(medians.p90)}, mean ${round(medians.mean)})`;
-	if (medians.perSecond !== undefined) return `${round(medians.perSecond)} a second`;
+		return `${amount(medians.p50)} µs  (p90 ${amount(medians.p90)}, mean ${amount(medians.mean)})`;
+	if (medians.perSecond !== undefined) return `${amount(medians.perSecond)} a second`;
 	if (medians.createEach !== undefined)
-		return `${round(medians.createEach)} µs to make each, ${round(medians.closeEach)} to close`;
+		return `${amount(medians.createEach)} µs to make each, ${amount(medians.closeEach)} to close`;
 	return "";
 }
 
@@ -28,7 +28,7 @@ function printColumns(rows) {
 	}
 }
 
-export function printTable({ machine, loadBeforeAndAfter, form, rounds, rows, floorSteps }) {
+export function printTable({ machine, loadBeforeAndAfter, form, rounds, rows, floorSteps, extras }) {
 	const { kernel, cpu, processors, node, go } = machine;
 	console.log(`Linux ${kernel}, ${processors} × ${cpu}, Node ${node}${go ? `, ${go}` : ""}`);
 	console.log(
@@ -40,14 +40,18 @@ export function printTable({ machine, loadBeforeAndAfter, form, rounds, rows, fl
 			...Object.entries(medians).map(([name, each]) => [name, timeOf(each), ""]),
 			...ratios.map(({ of, to, value, ratio, goal }) => [
 				`${of} / ${to}${value === "mean" ? ", mean" : ""}`,
-				`${round(ratio)} ×`,
+				`${amount(ratio)} ×`,
 				goalOf(goal),
 			]),
-			...values.map(({ of, found, unit, goal }) => [of, `${round(found)} ${unit}`, goalOf(goal)]),
+			...values.map(({ of, found, unit, goal }) => [of, `${amount(found)} ${unit}`, goalOf(goal)]),
 			...Object.entries(leftOut).map(([name, reason]) => [name, "left out", reason]),
 		]);
 		console.log();
 	}
+	const steps = (times) =>
+		printColumns(Object.entries(times).map(([step, time]) => [step, amount(time), ""]));
 	console.log("The floor, step by step, bound to one processor (µs, mean)");
-	printColumns(Object.entries(floorSteps).map(([step, time]) => [step, round(time), ""]));
+	steps(floorSteps);
+	console.log("\nWhat the add-on does beside it (µs, mean)");
+	steps(extras);
 }

@@ -1,36 +1,39 @@
 #include "processor.h"
+#include "compat.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
-#define POSSIBLE "/sys/devices/system/cpu/possible"
-
-/* The processors that the machine can ever have: fixed at boot (cpu_possible_mask). 0: not known, and not asked again. */
+/* How many processors the machine can ever have: fixed at boot. 0: that cannot be told; −1: it was not asked yet. */
 static atomic_int possible = -1;
 
-/* "0-N", as every machine without holes in its numbers has it, or "0"; 0 for anything else. */
+/* "0-N", as every machine without holes in its numbers has it; 0 for anything else. */
+static int parse_possible(const char *text)
+{
+	char *end;
+	long last;
+
+	if (strncmp(text, "0-", 2) != 0) return 0;
+	last = strtol(text + 2, &end, 10);
+	return *end == '\n' && last > 0 && last < CPU_SETSIZE ? (int)last + 1 : 0;
+}
+
 static int read_possible(void)
 {
-	char text[32];
-	char *end = text;
-	int fd = open(POSSIBLE, O_RDONLY | O_CLOEXEC);
-	ssize_t length;
-	long last = 0;
+	char text[32] = "";
+	struct statfs fs;
+	int fd = open("/sys/devices/system/cpu/possible", O_RDONLY | O_CLOEXEC);
+	ssize_t length = 0;
 
-	if (fd < 0) return 0;
-	do length = read(fd, text, sizeof text - 1);
-	while (length < 0 && errno == EINTR);
+	if (fd < 0) return errno == ENOENT ? 0 : -1; /* out of descriptors: another time */
+	/* Some containers show a file of their own there. */
+	if (fstatfs(fd, &fs) == 0 && fs.f_type == USERNS_SYSFS_MAGIC) length = read(fd, text, sizeof text - 1);
 	close(fd);
-	if (length <= 0) return 0;
-	text[length] = '\0';
-	if (text[0] != '0') return 0;
-	if (text[1] == '-') last = strtol(text + 2, &end, 10);
-	else end = text + 1;
-	if (*end != '\n' && *end != '\0') return 0;
-	return last >= 0 && last < CPU_SETSIZE ? (int)last + 1 : 0;
+	return length > 0 ? parse_possible(text) : 0;
 }
 
 static int count_possible(void)

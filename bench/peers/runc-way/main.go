@@ -116,7 +116,7 @@ func main() {
 		runtime.KeepAlive(held)
 	case "cached":
 		h, m := handles{}, extents(number)
-		measure(rounds, 100, func() { check(h.get(m).Close()) })
+		measure(rounds, 20, func() { check(h.get(m).Close()) })
 	default:
 		os.Exit(2)
 	}
