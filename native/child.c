@@ -3,6 +3,7 @@
 #include "raw.h"
 #include <errno.h>
 #include <linux/prctl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -75,6 +76,7 @@ static int start(struct child *child, uint64_t flags, int here, child_body *body
 
 	child->pid = -1;
 	child->pidfd = -1;
+	child->bound = 0;
 	child->parent = getpid();
 	set_mask(&all, &before);
 	if (here) processor_bind(&processor);
@@ -89,6 +91,7 @@ static int start(struct child *child, uint64_t flags, int here, child_body *body
 	if (result < 0) return (int)result;
 	child->pid = (pid_t)result;
 	child->pidfd = pidfd;
+	child->bound = processor.bound;
 	return 0;
 }
 
@@ -141,11 +144,23 @@ NO_STACK_PROTECTOR void child_take_signals(void)
 	raw_syscall5(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, sizeof none, 0);
 }
 
+/* Mostly it takes microseconds; a processor that a real-time task keeps for itself could make it take for ever. */
+#define SOON_MS 5
+
+static void let_go(struct child *child)
+{
+	struct pollfd poller = {.fd = child->pidfd, .events = POLLIN};
+
+	if (poll(&poller, 1, SOON_MS) == 0) processor_free(child->pid);
+	child->bound = 0;
+}
+
 int child_reap(struct child *child)
 {
 	siginfo_t info = {0};
 	int error;
 
+	if (child->bound) let_go(child);
 	do error = waitid((idtype_t)USERNS_P_PIDFD, (id_t)child->pidfd, &info, WEXITED | __WALL);
 	while (error < 0 && errno == EINTR);
 	error = error < 0 ? -errno : 0;

@@ -9,6 +9,7 @@ struct child {
 	pid_t pid;    /* in our pid namespace */
 	int pidfd;    /* CLOEXEC; -1 when there is no child */
 	pid_t parent; /* our own pid, for the child to see whether we still live */
+	int bound;    /* it may run on one processor only: see child_start_here() */
 	/* The child's stack. It makes a handful of raw system calls and takes no signal, so this is plenty. */
 	_Alignas(16) char stack[8192];
 };
@@ -24,7 +25,8 @@ int child_start(struct child *child, uint64_t flags, child_body *body, void *arg
 
 /*
  * The same for a child that does nothing and soon ends: where it can, it starts on the processor of the caller and
- * stays there. Waking another processor, twice, costs more than all that such a child does (docs/adr/020).
+ * stays there. Waking another processor, twice, costs more than all that such a child does (docs/adr/020). When it is
+ * to end and that processor has no time for it, it may run anywhere again.
  */
 int child_start_here(struct child *child, uint64_t flags, child_body *body, void *argument);
 

@@ -74,7 +74,7 @@ static void join_and_read(struct joiner *joiner, int sockets[2], struct outcome 
 
 	joiner->control = sockets[1];
 	/* CLONE_VFORK: we go on when the program is executed or the child has ended, so its writes here are over. */
-	error = child_start_here(&joiner->child, CLONE_VM | CLONE_VFORK, execute, joiner);
+	error = child_start(&joiner->child, CLONE_VM | CLONE_VFORK, execute, joiner);
 	close(sockets[1]); /* at once, so that a joiner that dies is seen as the end of the conversation */
 	if (error < 0) {
 		outcome_fail(out, error, "clone");

@@ -78,6 +78,13 @@ void processor_unbind(const struct processor *processor)
 	/* Somebody else (taskset(1), a cpuset that changed) decided about this thread meanwhile: that stands. */
 	CPU_ZERO(&mask);
 	if (sched_getaffinity(0, sizeof mask, &mask) == 0 && !CPU_EQUAL(&mask, &processor->only)) return;
-	memset(&mask, 0xff, sizeof mask);
-	sched_setaffinity(0, sizeof mask, &mask);
+	processor_free(0);
+}
+
+void processor_free(pid_t thread)
+{
+	cpu_set_t mask;
+
+	memset(&mask, 0xff, sizeof mask); /* the kernel takes of it what there is */
+	sched_setaffinity(thread, sizeof mask, &mask);
 }

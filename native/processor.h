@@ -3,6 +3,7 @@
 #define USERNS_PROCESSOR_H
 
 #include <sched.h>
+#include <sys/types.h>
 
 /* As many as a mask of the C library's has; a machine with more is left as it is. */
 struct processor {
@@ -17,5 +18,8 @@ struct processor {
 void processor_bind(struct processor *processor);
 
 void processor_unbind(const struct processor *processor);
+
+/* Lets a thread that was started while its parent was bound (0: the caller) run everywhere. */
+void processor_free(pid_t thread);
 
 #endif
