@@ -23,18 +23,25 @@ function goalText({ most, least }) {
 	return [most !== undefined && `≤ ${most}`, least !== undefined && `≥ ${least}`].filter(Boolean).join(", ");
 }
 
-function goalRows({ what, ratios, values, why = {} }) {
+function goalRows({ what, ratios, values }) {
 	const rows = [];
-	const add = (of, goal, found, unit) => {
-		if (goal.met === undefined) return;
-		const reason = goal.met ? "" : (why[of] ?? "");
-		rows.push([what, of, goalText(goal), `${amount(found)}${unit}`, goal.met ? "met" : "**no**", reason]);
+	const add = (of, goal, found) => {
+		if (goal.met !== undefined) rows.push([what, of, goalText(goal), found, goal.met ? "met" : "**no**"]);
 	};
 	for (const { of, to, value, ratio, goal } of ratios) {
-		add(`${of} / ${to}${value === "mean" ? ", mean" : ""}`, goal, ratio, " ×");
+		add(`${of} / ${to}${value === "mean" ? ", mean" : ""}`, goal, `${amount(ratio)} ×`);
 	}
-	for (const { found, unit, goal } of values) add(unit, goal, found, "");
+	for (const { found, unit, goal } of values) add(unit, goal, amount(found));
 	return rows;
+}
+
+/** Of the goals that were not met. */
+function reasons({ what, ratios, values, why = {} }) {
+	const missed = [
+		...ratios.map(({ of, to, goal }) => ({ name: `${of} / ${to}`, goal })),
+		...values.map(({ unit, goal }) => ({ name: unit, goal })),
+	].filter(({ goal }) => goal.met === false);
+	return missed.map(({ name }) => `- ${what}, ${name}: ${why[name] ?? "other work on the machine"}.`);
 }
 
 function steps(times) {
@@ -61,8 +68,9 @@ function tables({ machine, loadBeforeAndAfter, rounds, rows, floorSteps, extras 
 		Math.max(...loadBeforeAndAfter) > processors ? " **Other work was running on this machine.**" : "";
 	return [
 		`${date}, ${versions}; ${rounds} rounds, load ${load} after.${quiet}`,
-		markdown(["what", "of", "goal", "measured", "", "why not"], rows.flatMap(goalRows)),
-		...(left.length > 0 ? [left.join("\n")] : []),
+		markdown(["what", "of", "goal", "measured", ""], rows.flatMap(goalRows)),
+		"Why not, and what was left out:",
+		[...rows.flatMap(reasons), ...left].join("\n") || "- Nothing.",
 		"The times themselves (medians of the rounds):",
 		markdown(["what", "program", "time"], numbers),
 		"The floor step by step, bound to one processor, mean:",

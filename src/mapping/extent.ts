@@ -109,7 +109,7 @@ export function checkBounds(extent: Readonly<IdMap>, place: string | (() => stri
 }
 
 /**
- * The canonical form of checked extents: sorted by containerID, neighbours merged, frozen. Throws when two extents
+ * The canonical form of checked extents, which it takes over: sorted by containerID, neighbours merged, frozen. Throws when two extents
  * overlap in either column, which the kernel answers with EINVAL (`mappings_overlap`).
  */
 export function canonical(kind: IdKind, extents: readonly IdMap[]): Extents {
@@ -120,20 +120,38 @@ export function canonical(kind: IdKind, extents: readonly IdMap[]): Extents {
 	return merge(sorted);
 }
 
-/** Merges neighbours of a list that is sorted by containerID and free of overlaps. */
+/**
+ * Merges neighbours of a list that is sorted by containerID and free of overlaps. Takes the list and its extents over:
+ * where nothing is to be merged, which is nearly always, they are frozen as they are.
+ */
 export function merge(sorted: readonly Readonly<IdMap>[]): Extents {
+	const merged = hasNeighbours(sorted) ? mergeNeighbours(sorted) : sorted;
+	for (const extent of merged) Object.freeze(extent);
+	return Object.freeze(merged);
+}
+
+function continues(a: Readonly<IdMap>, b: Readonly<IdMap>): boolean {
+	return a.containerID + a.size === b.containerID && a.hostID + a.size === b.hostID;
+}
+
+function hasNeighbours(sorted: readonly Readonly<IdMap>[]): boolean {
+	for (let i = 1; i < sorted.length; i++) {
+		if (continues(sorted[i - 1] as IdMap, sorted[i] as IdMap)) return true;
+	}
+	return false;
+}
+
+function mergeNeighbours(sorted: readonly Readonly<IdMap>[]): IdMap[] {
 	const merged: IdMap[] = [];
 	let last: IdMap | undefined;
-	for (const { containerID, hostID, size } of sorted) {
-		if (last && last.containerID + last.size === containerID && last.hostID + last.size === hostID) {
-			last.size += size;
-		} else {
-			last = { containerID, hostID, size };
+	for (const extent of sorted) {
+		if (last !== undefined && continues(last, extent)) last.size += extent.size;
+		else {
+			last = { containerID: extent.containerID, hostID: extent.hostID, size: extent.size };
 			merged.push(last);
 		}
 	}
-	for (const extent of merged) Object.freeze(extent);
-	return Object.freeze(merged);
+	return merged;
 }
 
 export function byContainer(a: Readonly<IdMap>, b: Readonly<IdMap>): number {
