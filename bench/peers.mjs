@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const source = fileURLToPath(new URL("peers", import.meta.url));
-/** Git-ignored. */
-export const built = fileURLToPath(new URL("../build/bench", import.meta.url));
+/** Git-ignored, not in the package, and gone with the next build. */
+export const built = fileURLToPath(new URL("../dist/bench", import.meta.url));
 
 function installed(program) {
 	return spawnSync("sh", ["-c", 'command -v "$1"', "sh", program], { stdio: "ignore" }).status === 0;
