@@ -48,6 +48,25 @@ static napi_value duplicate(napi_env env, napi_callback_info info)
 	return short_derive(env, info, duplicate_fd, "duplicate");
 }
 
+/* copy(fd): as duplicate, the descriptor alone or a negative errno; making an object takes longer than the system call */
+static napi_value copy(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[1];
+	struct owned *owned;
+	napi_value result;
+	int error;
+	int fd;
+
+	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
+	fd = duplicate_fd(fd);
+	if (fd < 0) return value_number(env, fd);
+	error = owned_add(owned, fd); /* which closes it where it fails */
+	if (error < 0) return value_number(env, error);
+	result = value_number(env, fd);
+	if (result == NULL) owned_close(owned, fd);
+	return result;
+}
+
 /* parent(fd) */
 static napi_value parent(napi_env env, napi_callback_info info)
 {
@@ -136,7 +155,7 @@ NAPI_MODULE_INIT()
 	const struct function functions[] = {
 		{"create", long_create},  {"readMaps", long_read_maps}, {"openPath", open_path},  {"openPid", open_pid},
 		{"duplicate", duplicate}, {"parent", parent},           {"close", close_},        {"identify", identify},
-		{"ownerUid", owner_uid},  {"execute", execute},
+		{"ownerUid", owner_uid},  {"execute", execute}, {"copy", copy},
 	};
 
 	if (owned == NULL) return NULL;

@@ -1,7 +1,9 @@
 #include "child.h"
+#include "processor.h"
 #include "raw.h"
 #include <errno.h>
 #include <linux/prctl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -57,8 +59,9 @@ static long clone3_call(struct userns_clone_args *arguments, child_body *body, v
 #endif
 }
 
-int child_start(struct child *child, uint64_t flags, child_body *body, void *argument)
+static int start(struct child *child, uint64_t flags, int here, child_body *body, void *argument)
 {
+	struct processor processor = {.bound = 0};
 	kernel_sigset all = ~(kernel_sigset)0;
 	kernel_sigset before = 0;
 	int pidfd = -1;
@@ -73,19 +76,33 @@ int child_start(struct child *child, uint64_t flags, child_body *body, void *arg
 
 	child->pid = -1;
 	child->pidfd = -1;
+	child->bound = 0;
 	child->parent = getpid();
 	set_mask(&all, &before);
+	if (here) processor_bind(&processor);
 	result = clone3_call(&arguments, body, argument);
 	/* ENOSYS: before 5.3, or a seccomp filter (Docker's answers so); EINVAL: no CLONE_CLEAR_SIGHAND before 5.5. */
 	if (result == -ENOSYS || result == -EINVAL) {
 		result = clone(body, child->stack + sizeof child->stack, (int)flags | CLONE_PIDFD, argument, &pidfd);
 		if (result < 0) result = -errno;
 	}
+	processor_unbind(&processor);
 	set_mask(&before, NULL);
 	if (result < 0) return (int)result;
 	child->pid = (pid_t)result;
 	child->pidfd = pidfd;
+	child->bound = processor.bound;
 	return 0;
+}
+
+int child_start(struct child *child, uint64_t flags, child_body *body, void *argument)
+{
+	return start(child, flags, 0, body, argument);
+}
+
+int child_start_here(struct child *child, uint64_t flags, child_body *body, void *argument)
+{
+	return start(child, flags, 1, body, argument);
 }
 
 NO_STACK_PROTECTOR void child_die_with_parent(const struct child *child)
@@ -136,11 +153,24 @@ static int wait_for(int type, id_t id, siginfo_t *info)
 	return error < 0 ? -errno : 0;
 }
 
+/* Mostly it takes microseconds; a processor that a real-time task keeps for itself could make it take for ever. */
+#define SOON_MS 5
+
+static void let_go(struct child *child)
+{
+	struct pollfd poller = {.fd = child->pidfd, .events = POLLIN};
+
+	if (poll(&poller, 1, SOON_MS) == 0) processor_free(child->pid);
+	child->bound = 0;
+}
+
 int child_reap(struct child *child)
 {
 	siginfo_t info = {0};
-	int error = wait_for(USERNS_P_PIDFD, (id_t)child->pidfd, &info);
+	int error;
 
+	if (child->bound) let_go(child);
+	error = wait_for(USERNS_P_PIDFD, (id_t)child->pidfd, &info);
 	/* A filter that knows pids only. Until it is reaped the pid is the child's; ECHILD: somebody else has done it. */
 	if (error < 0 && error != -ECHILD) error = wait_for(P_PID, (id_t)child->pid, &info);
 	close(child->pidfd);

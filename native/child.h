@@ -9,6 +9,7 @@ struct child {
 	pid_t pid;    /* in our pid namespace */
 	int pidfd;    /* CLOEXEC; -1 when there is no child */
 	pid_t parent; /* our own pid, for the child to see whether we still live */
+	int bound;    /* it may run on one processor only: see child_start_here() */
 	/* The child's stack. It makes a handful of raw system calls and takes no signal, so this is plenty. */
 	_Alignas(16) char stack[8192];
 };
@@ -21,6 +22,13 @@ typedef int child_body(void *argument);
 
 /* Starts a child with `flags` for clone beside CLONE_PIDFD, and exit signal 0. 0 or a negative errno. */
 int child_start(struct child *child, uint64_t flags, child_body *body, void *argument);
+
+/*
+ * The same for a child that does nothing and soon ends: where it can, it starts on the processor of the caller and
+ * stays there. Waking another processor, twice, costs more than all that such a child does (docs/adr/030). When it is
+ * to end and that processor has no time for it, it may run anywhere again.
+ */
+int child_start_here(struct child *child, uint64_t flags, child_body *body, void *argument);
 
 /* For a body: asks to be killed when the thread that made the child ends, and ends at once when that has happened. */
 void child_die_with_parent(const struct child *child);

@@ -68,6 +68,7 @@
 
 #define USERNS_PROC_SUPER_MAGIC 0x9fa0
 #define USERNS_NSFS_MAGIC 0x6e736673
+#define USERNS_SYSFS_MAGIC 0x62656572
 
 /* <linux/nsfs.h> */
 #define USERNS_NS_GET_PARENT _IO(0xb7, 0x2)

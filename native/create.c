@@ -61,7 +61,7 @@ static int write_all(const struct create_request *request, const struct child *c
 
 static void fill(const struct create_request *request, const struct child *child, struct outcome *out)
 {
-	int process = procfs_open_process(child->pidfd);
+	int process = procfs_open_process(child->pidfd, child->pid);
 	int fd;
 
 	if (process < 0) {
@@ -83,7 +83,7 @@ void create_namespace(const struct create_request *request, struct outcome *out)
 	 * CLONE_VM: a copy of a large process costs milliseconds. CLONE_FILES: a copy of a large descriptor table would
 	 * too, and would keep every descriptor of ours open for as long as the copy lives.
 	 */
-	int error = child_start(&child, CLONE_VM | CLONE_FILES | CLONE_NEWUSER, wait_to_be_killed, &child);
+	int error = child_start_here(&child, CLONE_VM | CLONE_FILES | CLONE_NEWUSER, wait_to_be_killed, &child);
 
 	if (error < 0) {
 		outcome_fail(out, error, "clone");

@@ -53,7 +53,7 @@ int mount_namespace_of(int pidfd)
 	if (fd >= 0) return fd;
 	/* These are the kernel's answer; the others, that it has no such request. */
 	if (errno == EACCES || errno == EPERM || errno == EMFILE || errno == ENFILE) return -errno;
-	process = procfs_open_process(pidfd);
+	process = procfs_open_process(pidfd, 0);
 	if (process < 0) return process;
 	fd = openat(process, "ns/mnt", O_RDONLY | O_CLOEXEC);
 	error = fd < 0 ? -errno : nsfs_check(fd, CLONE_NEWNS);
@@ -65,7 +65,7 @@ int mount_namespace_of(int pidfd)
 
 int mount_root_of(int pidfd)
 {
-	int process = procfs_open_process(pidfd);
+	int process = procfs_open_process(pidfd, 0);
 	int fd;
 
 	if (process < 0) return process;

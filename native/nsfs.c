@@ -122,9 +122,9 @@ int nsfs_read_maps(int process, struct outcome *out)
 	return 0;
 }
 
-static void open_process_namespace(int pidfd, struct outcome *out)
+static void open_process_namespace(int pidfd, int pid, struct outcome *out)
 {
-	int process = procfs_open_process(pidfd);
+	int process = procfs_open_process(pidfd, pid);
 	int fd;
 	int again;
 
@@ -158,7 +158,7 @@ void nsfs_open_pid(int pid, struct outcome *out)
 		outcome_fail(out, -errno, "pidfd");
 		return;
 	}
-	open_process_namespace(pidfd, out);
+	open_process_namespace(pidfd, pid, out);
 	close(pidfd);
 }
 

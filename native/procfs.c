@@ -1,16 +1,16 @@
 #include "procfs.h"
 #include "compat.h"
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
 /* The inode number of a procfs root: PROC_ROOT_INO in include/linux/proc_fs.h. */
 #define PROC_ROOT_INO 1
-
-#include <sys/stat.h>
 
 /* A file that only looks like /proc takes our maps and tells lies: runc's CVE-2019-19921, CVE-2025-52881 and others. */
 static int check_procfs(int fd, int root)
@@ -119,18 +119,65 @@ static int is_reaped(int pidfd)
 	return syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) < 0 && errno == ESRCH;
 }
 
-static int open_process_below(int root, int pidfd)
+/*
+ * The mount that was found to be a procfs of our own pid namespace; 0: none yet. None of it can change afterwards: a
+ * procfs belongs to one pid namespace, a mount to one file system, a process to one pid namespace (unshare(2) moves its
+ * children only), and a unique mount number is never given again, as a device's or an inode's is.
+ */
+static _Atomic uint64_t own_mount;
+
+/* The unique number of the mount whose root /proc is, or 0: before Linux 6.8, or not the root of a procfs. */
+static uint64_t unique_mount(int root)
+{
+	struct statx answer;
+
+	if (statx(root, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO | USERNS_STATX_MNT_ID_UNIQUE, &answer) < 0) {
+		return 0;
+	}
+	/* A link at /proc could lead somewhere below the root of a mount that is known. */
+	if ((answer.stx_mask & USERNS_STATX_MNT_ID_UNIQUE) == 0 || answer.stx_ino != PROC_ROOT_INO) return 0;
+	return answer.stx_mnt_id;
+}
+
+/*
+ * 1 when this procfs shows us under one number, our own: NSpid has one for each pid namespace from that of the procfs
+ * down to ours (proc_pid_status() in fs/proc/array.c).
+ */
+static int shows_own_numbers(int root)
+{
+	char text[8192];
+	const char *line;
+
+	if (procfs_read(root, "thread-self/status", text, sizeof text) < 0) return 0;
+	line = strstr(text, "\nNSpid:\t");
+	if (line == NULL) return 0;
+	line += strlen("\nNSpid:\t");
+	return line[strcspn(line, "\t\n")] == '\n';
+}
+
+static int is_own(int root)
+{
+	uint64_t mount = unique_mount(root);
+
+	if (mount == 0) return 0;
+	if (mount == atomic_load_explicit(&own_mount, memory_order_relaxed)) return 1;
+	if (check_procfs(root, 1) < 0 || !shows_own_numbers(root)) return 0;
+	atomic_store_explicit(&own_mount, mount, memory_order_relaxed);
+	return 1;
+}
+
+/* `number` is what this procfs calls the process, or a negative errno. */
+static int open_process_below(int root, int pidfd, int number)
 {
 	char name[16] = "";
-	int number = number_in(root, pidfd);
-	int fd;
+	int process;
 
 	if (number < 0) return number;
 	append_number(name, number);
-	fd = open_below(root, name, O_PATH | O_DIRECTORY | O_NOFOLLOW);
-	/* A number is given out again only after the reaping: unreaped still, what was opened before was this process's. */
-	if (fd < 0 || !is_reaped(pidfd)) return fd;
-	close(fd);
+	process = open_below(root, name, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+	/* The number was still the process's when the folder was opened, if nobody has reaped it by now. */
+	if (process < 0 || !is_reaped(pidfd)) return process;
+	close(process);
 	return -ESRCH;
 }
 
@@ -146,20 +193,30 @@ int procfs_number(int pidfd)
 	return number;
 }
 
-int procfs_open_process(int pidfd)
+static int open_in_proc(int pidfd, int number)
 {
-	int root = procfs_open();
-	int process = root;
+	int root = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int process;
 
-	if (root >= 0) {
-		process = open_process_below(root, pidfd);
-		close(root);
-		if (process >= 0) return process;
+	if (root < 0) return -errno;
+	if (number > 0 && is_own(root)) process = open_process_below(root, pidfd, number);
+	else {
+		process = check_procfs(root, 1);
+		if (process == 0) process = open_process_below(root, pidfd, number_in(root, pidfd));
 	}
-	if (process == -EMFILE || process == -ENFILE || process == -ENOMEM) return process;
+	close(root);
+	return process;
+}
+
+int procfs_open_process(int pidfd, int number)
+{
+	int process = open_in_proc(pidfd, number);
+	int root;
+
+	if (process >= 0 || process == -EMFILE || process == -ENFILE || process == -ENOMEM) return process;
 	root = make_private_procfs();
 	if (root < 0) return process; /* why /proc itself was no use says more */
-	process = open_process_below(root, pidfd);
+	process = open_process_below(root, pidfd, number_in(root, pidfd));
 	close(root);
 	return process;
 }

@@ -8,11 +8,12 @@
 #define PROCFS_TEXT 12288
 
 /*
- * Opens /proc/PID of the process behind the pidfd, as an O_PATH descriptor, or answers a negative errno. /proc may
- * belong to another pid namespace, where our number is somebody else's: so the number is asked of this very procfs.
- * Where there is no usable /proc, a private procfs is made for the call, which needs CAP_SYS_ADMIN.
+ * Opens /proc/PID of the process behind the pidfd, as an O_PATH descriptor, or answers a negative errno. `number` is
+ * its number in our own pid namespace, or 0 where only the pidfd is known. /proc may belong to another pid namespace,
+ * where that number is somebody else's: then the number is asked of this very procfs. Where there is no usable /proc, a
+ * private procfs is made for the call, which needs CAP_SYS_ADMIN.
  */
-int procfs_open_process(int pidfd);
+int procfs_open_process(int pidfd, int number);
 
 /* The number of the process behind the pidfd in what is mounted at /proc, for a program that takes numbers only. */
 int procfs_number(int pidfd);

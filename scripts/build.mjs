@@ -1,5 +1,5 @@
 // Packages, compiled add-on, compiled TypeScript: from a clean clone to something that runs.
-import { chmodSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { installPackages, root, run } from "./setup.mjs";
 
 export async function build() {
@@ -8,7 +8,7 @@ export async function build() {
 	// A file that was renamed must not go on running as a test from an old build.
 	rmSync(`${root}dist`, { recursive: true, force: true });
 	run(process.execPath, [`${root}node_modules/typescript/bin/tsc`]);
-	chmodSync(`${root}dist/src/cli/main.js`, 0o755);
+	await (await import("./bundle.mjs")).bundleCommand();
 }
 
 if (process.argv[1] === new URL(import.meta.url).pathname) await build();

@@ -67,14 +67,18 @@ async function main(args: readonly string[]): Promise<void> {
 	await program.parseAsync(args, { from: "user" });
 }
 
-const args = process.argv.slice(2);
-try {
-	await main(args);
-} catch (error) {
-	if (error instanceof CommanderError) {
-		process.exitCode = error.exitCode === 0 ? 0 : (loaded?.usageStatus ?? WRONG_USAGE);
-	} else {
-		printFailure(error, args.includes("--json"));
-		process.exitCode = isWrongUsage(error) ? WRONG_USAGE : FAILED;
+/** Not awaited at the top of the module: what is bundled for the command has no such thing. */
+async function start(args: readonly string[]): Promise<void> {
+	try {
+		await main(args);
+	} catch (error) {
+		if (error instanceof CommanderError) {
+			process.exitCode = error.exitCode === 0 ? 0 : (loaded?.usageStatus ?? WRONG_USAGE);
+		} else {
+			printFailure(error, args.includes("--json"));
+			process.exitCode = isWrongUsage(error) ? WRONG_USAGE : FAILED;
+		}
 	}
 }
+
+void start(process.argv.slice(2));

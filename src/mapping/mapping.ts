@@ -118,7 +118,7 @@ export class Mapping {
 
 	static #checked(maps: { uid: readonly IdMap[]; gid: readonly IdMap[] }): Mapping {
 		const uid = canonical("uid", maps.uid);
-		const gid = canonical("gid", maps.gid);
+		const gid = canonicalBeside(uid, maps.gid);
 		if (uid.length === 0 && gid.length === 0) {
 			throw invalidMapping(
 				"the mapping maps nothing: neither uidMappings nor gidMappings has an extent",
@@ -294,6 +294,11 @@ export class Mapping {
 	procText(kind: IdKind): string {
 		return procText(kind === "uid" ? this.uidMappings : this.gidMappings);
 	}
+}
+
+/** The canonical form of group IDs; where it is that of the user IDs, as it mostly is, the very same list. */
+function canonicalBeside(uid: Extents, gid: readonly IdMap[]): Extents {
+	return sameExtents(uid, gid) ? uid : canonical("gid", gid);
 }
 
 function translate(extents: Extents, id: number): number | undefined {

@@ -19,6 +19,20 @@ export function procText(extents: Extents): string {
 	return text;
 }
 
+/** The length of procText(), without the text. */
+function procBytes(extents: Extents): number {
+	let bytes = extents.length - 1;
+	for (const { containerID, hostID, size } of extents)
+		bytes += 2 + digits(containerID) + digits(hostID) + digits(size);
+	return bytes;
+}
+
+function digits(id: number): number {
+	let count = 1;
+	for (let power = 10; power <= id; power *= 10) count++;
+	return count;
+}
+
 /** Throws when the kernel would refuse the extents for their number or for the length of their text. */
 export function checkLimits(kind: IdKind, extents: Extents): void {
 	if (extents.length > MAX_LINES) {
@@ -28,7 +42,7 @@ export function checkLimits(kind: IdKind, extents: Extents): void {
 		);
 	}
 	if (extents.length < 124) return; // no line is longer than 33 bytes, so that 123 of them always fit
-	const bytes = procText(extents).length;
+	const bytes = procBytes(extents);
 	if (bytes > MAX_BYTES) {
 		throw invalidMapping(
 			`${kind}Mappings: ${extents.length} extents make a text of ${bytes} bytes, but the kernel takes at most ${MAX_BYTES} in one write`,

@@ -19,9 +19,10 @@ function prepare({ mapping, setgroups }: Wanted, direct: boolean, helpers: Helpe
 	// Cutting makes more lines, which may be more than the kernel takes.
 	checkLimits("uid", uid);
 	checkLimits("gid", gid);
+	const uidText = procText(uid);
 	return [
-		procText(uid),
-		procText(gid),
+		uidText,
+		gid === uid ? uidText : procText(gid),
 		setgroups,
 		direct,
 		helpers.uid,

@@ -29,12 +29,13 @@ interface Pending {
  * makes namespaces differ beside the mapping (`setgroups`) keeps them apart here too.
  */
 export class Handles implements Disposable {
-	readonly #cached = new Map<string, Entry>();
+	/** By `Mapping.id`, which a Mapping keeps: a key put together at each call would be hashed at each call. */
+	readonly #cached: Record<Wanted["setgroups"], Map<string, Entry>> = { deny: new Map(), allow: new Map() };
 	readonly #pending = new Map<string, Pending>();
 
 	/** How many namespaces are cached now. Those being made do not count yet. */
 	get size(): number {
-		return this.#cached.size;
+		return this.#cached.deny.size + this.#cached.allow.size;
 	}
 
 	/**
@@ -48,7 +49,7 @@ export class Handles implements Disposable {
 	): Promise<UserNamespace> {
 		const { signal, ...wanted } = checkCreate("Handles.get", mapping, options, true);
 		if (signal?.aborted) throw abortError(signal);
-		const entry = this.#cached.get(keyOf(wanted));
+		const entry = this.#cached[wanted.setgroups].get(wanted.mapping.id);
 		if (entry !== undefined) return handOut(entry);
 		const way = wayOf(wanted);
 		let pending = this.#pending.get(way);
@@ -63,11 +64,12 @@ export class Handles implements Disposable {
 	/** As `get`, on the calling thread. */
 	getSync(mapping: MappingInput, options?: CreateOptions): UserNamespace {
 		const wanted = checkCreate("Handles.getSync", mapping, options, false);
-		const key = keyOf(wanted);
-		let entry = this.#cached.get(key);
+		const { id } = wanted.mapping;
+		const cached = this.#cached[wanted.setgroups];
+		let entry = cached.get(id);
 		if (entry === undefined) {
 			entry = { descriptor: createDescriptorSync(wanted, "Handles"), known: wanted };
-			this.#cached.set(key, entry);
+			cached.set(id, entry);
 		}
 		return handOut(entry);
 	}
@@ -77,8 +79,10 @@ export class Handles implements Disposable {
 	 * same Handles can be used again.
 	 */
 	release(): void {
-		for (const { descriptor } of this.#cached.values()) descriptor.close();
-		this.#cached.clear();
+		for (const cached of Object.values(this.#cached)) {
+			for (const { descriptor } of cached.values()) descriptor.close();
+			cached.clear();
+		}
 		for (const pending of this.#pending.values()) pending.keep = false;
 		this.#pending.clear();
 	}
@@ -89,7 +93,6 @@ export class Handles implements Disposable {
 
 	/** Never rejects: whatever happens is told to those who wait. */
 	async #make(wanted: Wanted, pending: Pending): Promise<void> {
-		const key = keyOf(wanted);
 		let entry: Entry;
 		try {
 			const descriptor = await createDescriptor(wanted, "Handles");
@@ -100,7 +103,7 @@ export class Handles implements Disposable {
 			return;
 		}
 		this.#forget(wayOf(wanted), pending);
-		const kept = pending.keep ? this.#keep(key, entry, pending.waiters.size > 0) : entry;
+		const kept = pending.keep ? this.#keep(entry, pending.waiters.size > 0) : entry;
 		for (const waiter of pending.waiters) {
 			try {
 				waiter.resolve(handOut(kept));
@@ -108,7 +111,7 @@ export class Handles implements Disposable {
 				waiter.reject(error);
 			}
 		}
-		if (this.#cached.get(key) !== entry) entry.descriptor.close();
+		if (this.#cached[wanted.setgroups].get(wanted.mapping.id) !== entry) entry.descriptor.close();
 	}
 
 	#forget(way: string, pending: Pending): void {
@@ -116,21 +119,19 @@ export class Handles implements Disposable {
 	}
 
 	/** Caches what was made, when somebody still wants it; a getSync() may have been faster, then that one stays. */
-	#keep(key: string, made: Entry, wanted: boolean): Entry {
-		const first = this.#cached.get(key);
+	#keep(made: Entry, wanted: boolean): Entry {
+		const { id } = made.known.mapping;
+		const cached = this.#cached[made.known.setgroups];
+		const first = cached.get(id);
 		if (first !== undefined) return first;
-		if (wanted) this.#cached.set(key, made);
+		if (wanted) cached.set(id, made);
 		return made;
 	}
 }
 
-function keyOf({ mapping, setgroups }: Known): string {
-	return `${setgroups} ${mapping.id}`;
-}
-
 /** A creation under way serves those who want it done in the same way: what one way cannot do, another may. */
 function wayOf(wanted: Wanted): string {
-	return `${wanted.method} ${keyOf(wanted)}`;
+	return `${wanted.method} ${wanted.setgroups} ${wanted.mapping.id}`;
 }
 
 function handOut({ descriptor, known }: Entry): UserNamespace {

@@ -49,6 +49,9 @@ function checkSignal(what: string, signal: unknown): AbortSignal | undefined {
 	return signal;
 }
 
+const OPTIONS = ["setgroups", "method"] as const;
+const OPTIONS_LATER = [...OPTIONS, "signal"] as const;
+
 /** Checks mapping and options of every call that creates; a `signal` only where a promise is answered. */
 export function checkCreate(
 	what: string,
@@ -56,7 +59,7 @@ export function checkCreate(
 	options: (CreateOptions & { signal?: AbortSignal }) | undefined,
 	later: boolean,
 ): Wanted & { signal: AbortSignal | undefined } {
-	checkOptions(what, options, ["setgroups", "method", ...(later ? ["signal"] : [])]);
+	checkOptions(what, options, later ? OPTIONS_LATER : OPTIONS);
 	return {
 		setgroups: checkSetgroups(what, options?.setgroups),
 		method: checkMethod(what, options?.method),

@@ -41,6 +41,10 @@ export function cutAtOwn(
 	within: readonly IdMap[] | undefined = ownExtents(kind),
 ): Extents {
 	if (within === undefined) return extents;
+	const [only] = within;
+	if (within.length === 1 && only !== undefined && extents.every((extent) => isInside(extent, only))) {
+		return extents; // on a host, where everything is mapped by one extent
+	}
 	const pieces: IdMap[] = [];
 	for (const extent of extents) {
 		let at = 0;
@@ -54,6 +58,11 @@ export function cutAtOwn(
 		}
 	}
 	return pieces;
+}
+
+function isInside(extent: Readonly<IdMap>, around: IdMap): boolean {
+	const { containerID, size } = around;
+	return extent.hostID >= containerID && extent.hostID + extent.size <= containerID + size;
 }
 
 function unmapped(kind: IdKind, extent: IdMap, id: number, within: readonly IdMap[]): UsernsError {

@@ -2,13 +2,15 @@ import { UsernsError } from "../errors.ts";
 import { native } from "./load.ts";
 import { kernelError, shorten } from "./steps.ts";
 
-interface Forgotten {
+interface Held {
+	/** Negative: nothing is to be closed. */
 	fd: number;
 	what: string;
 }
 
 /** Closes what was forgotten, and says so: a descriptor that waits for the garbage collector is a mistake. */
-const registry = new FinalizationRegistry<Forgotten>(({ fd, what }) => {
+const registry = new FinalizationRegistry<Held>(({ fd, what }) => {
+	if (fd < 0) return; // a guard that nobody needed any more
 	native().close(fd);
 	process.emitWarning(
 		`A ${what} was forgotten without close(); its descriptor ${fd} was closed by the garbage collector.`,
@@ -16,48 +18,69 @@ const registry = new FinalizationRegistry<Forgotten>(({ fd, what }) => {
 	);
 });
 
+/**
+ * What the garbage collector watches instead of the descriptor's owner: reachable through that one alone, so that both
+ * are forgotten together. An entry in the registry costs as much as the system calls that it is for, so close() puts
+ * the guard with its entry back for the next descriptor (docs/adr/031).
+ */
+class Guard {
+	readonly held: Held = { fd: -1, what: "" };
+
+	constructor() {
+		registry.register(this, this.held);
+	}
+}
+
+const idle: Guard[] = [];
+/** More than are ever opened and closed in turns; what is beyond is left to the collector. */
+const MOST_IDLE = 64;
+
 /** A descriptor with exactly one owner. Nobody sees its number after close(), so that none is closed twice. */
 export class Descriptor {
 	readonly #what: string;
-	#fd: number;
+	#guard: Guard | undefined;
 
 	/** Takes over a descriptor that the C part made in this environment. `what` names its owner in messages. */
 	constructor(fd: number, what: string) {
-		this.#fd = fd;
+		const guard = idle.pop() ?? new Guard();
+		guard.held.fd = fd;
+		guard.held.what = what;
+		this.#guard = guard;
 		this.#what = what;
-		registry.register(this, { fd, what }, this);
 	}
 
 	get closed(): boolean {
-		return this.#fd < 0;
+		return this.#guard === undefined;
 	}
 
 	get fd(): number {
-		if (this.#fd < 0) {
+		if (this.#guard === undefined) {
 			throw new UsernsError("ERR_USERNS_CLOSED", `the ${this.#what} is closed`, {
 				hint: "Take a dup() before close() where two places need it.",
 			});
 		}
-		return this.#fd;
+		return this.#guard.held.fd;
 	}
 
 	/** A duplicate for another owner; `mapping` is for the message of a failure. */
 	dup(what: string = this.#what, mapping?: string): Descriptor {
-		const outcome = native().duplicate(this.fd);
-		if (outcome.error < 0) {
+		const fd = native().copy(this.fd);
+		if (fd < 0) {
 			const which = mapping === undefined ? "" : ` with the mapping ${shorten(mapping)}`;
 			const tried = `cannot duplicate the descriptor of a user namespace${which}`;
-			throw kernelError("ERR_USERNS_DESCRIPTOR", tried, outcome, { mapping });
+			throw kernelError("ERR_USERNS_DESCRIPTOR", tried, { error: fd, step: "duplicate" }, { mapping });
 		}
-		return new Descriptor(outcome.fd, what);
+		return new Descriptor(fd, what);
 	}
 
 	/** Closes it; a second call does nothing. */
 	close(): void {
-		const fd = this.#fd;
-		if (fd < 0) return;
-		this.#fd = -1;
-		registry.unregister(this);
+		const guard = this.#guard;
+		if (guard === undefined) return;
+		this.#guard = undefined;
+		const { fd } = guard.held;
+		guard.held.fd = -1;
+		if (idle.length < MOST_IDLE) idle.push(guard);
 		native().close(fd);
 	}
 }

@@ -113,6 +113,8 @@ export interface NativeSurface extends NativeMounts {
 	openPath(path: string): Outcome;
 	openPid(pid: number): Outcome;
 	duplicate(fd: number): Outcome;
+	/** As `duplicate`, without an object around it: the new descriptor, or a negative errno. */
+	copy(fd: number): number;
 	parent(fd: number): Outcome;
 	/** 0, or −EBADF for a descriptor that this environment does not own. */
 	close(fd: number): number;

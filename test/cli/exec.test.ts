@@ -20,7 +20,7 @@ import {
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root"] as const;
-const MAIN = join(root, "dist/src/cli/main.js");
+const MAIN = join(root, "dist/src/cli/userns.cjs");
 const MAP = "0:100000:65536";
 
 const started: ChildProcess[] = [];
@@ -246,7 +246,7 @@ test("without root, --map auto and keep-id are what the user may map", {
 	const answer = askOrdinary<{ auto: string; keep: string; own: number; create: [number, string] }>(
 		`import { spawnSync } from "node:child_process";
 		import { fileURLToPath } from "node:url";
-		const main = new URL("./cli/main.js", USERNS);
+		const main = new URL("./cli/userns.cjs", USERNS);
 		const run = (...args) => spawnSync(process.execPath, [fileURLToPath(main), ...args], { encoding: "utf8" });
 		const map = (word) => run("exec", "--map", word, "sh", "-c", "id -u; sed -n 1,2p /proc/self/uid_map").stdout.trim().split(/\\s+/).join(" ");
 		const { status, stderr } = run("create", "--map", "auto", "--at", "/tmp/no/such/folder");

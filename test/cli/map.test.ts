@@ -65,7 +65,7 @@ test("map: --json, standard input, and the maps of a process", () => {
 		reverse: false,
 		result: null,
 	});
-	const main = join(root, "dist/src/cli/main.js");
+	const main = join(root, "dist/src/cli/userns.cjs");
 	const piped = spawnSync(process.execPath, [main, "map", "check", "--json", "-"], {
 		input: "0 100000 65536\n",
 		encoding: "utf8",

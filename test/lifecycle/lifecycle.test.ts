@@ -170,6 +170,31 @@ test("what was closed, released or handed on gives no warning", { needs }, () =>
 	assert.equal(stderr, "");
 });
 
+test("what watches over a descriptor is used again after close(), and watches over the next one as well", {
+	needs,
+}, () => {
+	const { stdout, stderr } = runScript(
+		`import fs from "node:fs";
+		const namespaces = () => fs.readdirSync("/proc/self/fd").filter((fd) => {
+			try { return fs.readlinkSync("/proc/self/fd/" + fd).startsWith("user:["); } catch { return false; }
+		}).length;
+		const h = new userns.Handles();
+		// More than are kept for the next descriptor: the rest is collected, and is no descriptor that was forgotten.
+		(() => { for (const ns of Array.from({ length: 200 }, () => h.getSync("0:1:1"))) { ns.close(); ns.close(); } })();
+		// Forgotten, each with what one of those had before.
+		(() => { for (let i = 0; i < 30; i++) h.getSync("0:1:1"); })();
+		const held = Array.from({ length: 10 }, () => h.getSync("0:1:1"));
+		const before = namespaces();
+		for (let i = 0; i < 200 && namespaces() > 11; i++) { gc(); await new Promise((r) => setTimeout(r, 10)); }
+		console.log(JSON.stringify([before, namespaces(), held.every((ns) => ns.equals(held[0]))]));
+		for (const ns of held) ns.close();
+		h.release();`,
+		{ nodeFlags: ["--expose-gc"] },
+	);
+	assert.deepEqual(JSON.parse(stdout), [41, 11, true]);
+	assert.equal(stderr.split("USERNS_FORGOTTEN_DESCRIPTOR").length - 1, 30);
+});
+
 test("many creations, good and bad, leave no descriptor and no child", { needs }, async () => {
 	const { Handles } = await import("../../src/index.ts");
 	const handles = new Handles();

@@ -72,7 +72,7 @@ export function ask<T>(body: string, options: ScriptOptions = {}): T {
 
 /** Runs the command as a user would. */
 export function userns(...args: string[]): ScriptResult {
-	const result = spawnSync(process.execPath, [join(root, "dist/src/cli/main.js"), ...args], {
+	const result = spawnSync(process.execPath, [join(root, "dist/src/cli/userns.cjs"), ...args], {
 		encoding: "utf8",
 	});
 	return { status: result.status, stdout: result.stdout, stderr: result.stderr };

@@ -1,5 +1,5 @@
 import { invalidMapping, show, type UsernsError } from "../../errors.ts";
-import { checkBounds, type IdKind, type IdMap } from "../extent.ts";
+import { checkBounds, type IdKind, type IdMap, isWithinBounds } from "../extent.ts";
 
 /** What a text says, before it is put in canonical form. */
 export interface ParsedMaps {
@@ -15,7 +15,8 @@ export function noMaps(): ParsedMaps {
 
 /** Adds an extent to each of the kinds, as a copy each. */
 export function addExtent(maps: ParsedMaps, kinds: readonly IdKind[], extent: IdMap): void {
-	for (const kind of kinds) maps[kind].push({ ...extent });
+	const { containerID, hostID, size } = extent;
+	for (const kind of kinds) maps[kind].push({ containerID, hostID, size });
 }
 
 /**
@@ -45,6 +46,11 @@ export class Scanner {
 		return this.#at >= this.#text.length;
 	}
 
+	/** A digit stands here. */
+	get atDigit(): boolean {
+		return isDigit(this.#text.charCodeAt(this.#at));
+	}
+
 	/** Steps over the word when it stands here. */
 	take(word: string): boolean {
 		if (!this.#text.startsWith(word, this.#at)) return false;
@@ -54,7 +60,8 @@ export class Scanner {
 
 	/** The first of the words that stands here, stepped over. */
 	takeOne<T extends string>(words: readonly T[]): T | undefined {
-		return words.find((word) => this.take(word));
+		for (const word of words) if (this.take(word)) return word;
+		return undefined;
 	}
 
 	expect(word: string, behind: string): void {
@@ -80,18 +87,24 @@ export class Scanner {
 	 * as either, so nobody can know what was meant.
 	 */
 	number(name: string): number {
+		const text = this.#text;
 		const start = this.#at;
-		while (!this.done && isDigit(this.#text.charCodeAt(this.#at))) this.#at++;
-		const digits = this.#text.slice(start, this.#at);
-		if (digits === "") throw this.expected(`${name}, a decimal number`, start);
-		if (digits.length > 1 && digits[0] === "0") throw this.expected(`${name} without a leading zero`, start);
-		const value = digits.length > 10 ? Number.POSITIVE_INFINITY : Number(digits);
+		let at = start;
+		let value = 0;
+		// Behind the end there is NaN, which is no digit.
+		for (let code = text.charCodeAt(at); isDigit(code); code = text.charCodeAt(++at)) {
+			value = value * 10 + (code - 48);
+		}
+		this.#at = at;
+		if (at === start) throw this.expected(`${name}, a decimal number`, start);
+		if (at > start + 1 && text[start] === "0") throw this.expected(`${name} without a leading zero`, start);
 		if (value > 0xffffffff) throw this.expected(`${name} in 32 bits, at most 4294967295`, start);
 		return value;
 	}
 
 	/** Checks the three numbers of an extent that began at `start`. */
 	check(extent: IdMap, start: number): IdMap {
+		if (isWithinBounds(extent)) return extent;
 		checkBounds(extent, () => `${this.#syntax} text, ${this.#where(start)}`);
 		return extent;
 	}

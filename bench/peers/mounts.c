@@ -1,0 +1,76 @@
+/*
+ * `mounts idmapped SOURCE TARGET PID ROUNDS`: an ID-mapped mount and its end, with the namespace of that process;
+ * `mounts read FOLDER COUNT ROUNDS`: opens, reads and closes the files 0 … COUNT-1 in a folder.
+ */
+#include "measure.h"
+#include <fcntl.h>
+#include <stdint.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef SYS_open_tree
+#define SYS_open_tree 428
+#define SYS_move_mount 429
+#endif
+#ifndef SYS_mount_setattr
+#define SYS_mount_setattr 442
+#endif
+#define TREE_CLONE 1 /* OPEN_TREE_CLONE */
+#define FROM_EMPTY_PATH 4 /* MOVE_MOUNT_F_EMPTY_PATH */
+#define IDMAP 0x00100000 /* MOUNT_ATTR_IDMAP */
+#define PRIVATE (1 << 18) /* MS_PRIVATE */
+
+static const char *source;
+static const char *target;
+static int number;
+static int ns;
+
+static void mount_and_unmount(void)
+{
+	struct {
+		uint64_t set, clear, propagation, userns_fd;
+	} attributes = {IDMAP, 0, PRIVATE, (uint64_t)ns};
+	int tree = (int)syscall(SYS_open_tree, AT_FDCWD, source, TREE_CLONE | O_CLOEXEC);
+
+	if (tree < 0) die("open_tree");
+	if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0) die("mount_setattr");
+	if (syscall(SYS_move_mount, tree, "", AT_FDCWD, target, FROM_EMPTY_PATH) < 0) die("move_mount");
+	close(tree);
+	if (umount2(target, MNT_DETACH) < 0) die("umount2");
+}
+
+static void read_all(void)
+{
+	char path[4096];
+	char text[4096];
+
+	for (int i = 0; i < number; i++) {
+		int fd;
+
+		snprintf(path, sizeof path, "%s/%d", source, i);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0 || read(fd, text, sizeof text) < 0) die(path);
+		close(fd);
+	}
+}
+
+int main(int count, char **words)
+{
+	char path[40];
+
+	if (count < 5) return 2;
+	source = words[2];
+	if (strcmp(words[1], "read") == 0) {
+		number = atoi(words[3]);
+		measure(read_all, atoi(words[4]), 1);
+		return 0;
+	}
+	if (strcmp(words[1], "idmapped") != 0 || count != 6) return 2;
+	target = words[3];
+	snprintf(path, sizeof path, "/proc/%s/ns/user", words[4]);
+	ns = open(path, O_RDONLY | O_CLOEXEC);
+	if (ns < 0) die(path);
+	measure(mount_and_unmount, atoi(words[5]), 1);
+	return 0;
+}

@@ -1,0 +1,246 @@
+// What is measured: each row has subjects, each a program that prints one line of JSON, and the ratios that count.
+
+import { spawnSync } from "node:child_process";
+import { freemem } from "node:os";
+import { fileURLToPath } from "node:url";
+
+const trial = fileURLToPath(new URL("trial.mjs", import.meta.url));
+const command = fileURLToPath(new URL("../dist/src/cli/userns.cjs", import.meta.url));
+const joiner = fileURLToPath(new URL(`../build/linux-${process.arch}/userns-join`, import.meta.url));
+
+function ours(...words) {
+	return { argv: [process.execPath, trial, ...words.map(String)] };
+}
+
+/** As many descriptors as may be open, with what makes the limit as high as it can be. */
+function descriptors(wanted) {
+	const raise = ["prlimit", `--nofile=${wanted + 1000}:${wanted + 1000}`];
+	if (spawnSync(raise[0], [...raise.slice(1), "true"]).status === 0) return { prefix: raise, count: wanted };
+	const most = Number(spawnSync("sh", ["-c", "ulimit -Hn"], { encoding: "utf8" }).stdout);
+	return { prefix: [], count: most > wanted + 1000 ? wanted : Math.floor((most - 1000) / 5) * 5 };
+}
+
+/**
+ * `most` and `least` are the goals. A subject with `reason` is left out; one with `rounds` is measured in the first so
+ * many rounds only.
+ */
+export function rowsFor({ quick, peers, stage }) {
+	const n = (full, short) => (quick ? short : full);
+	const peer = (name, ...words) => {
+		const { program, reason } = peers[name];
+		return reason ? { reason } : { argv: [program, ...words.map(String)] };
+	};
+	const spawned = (name, rounds, ...words) =>
+		peers[name].reason ? { reason: peers[name].reason } : ours("program", rounds, ...words);
+	const rows = [
+		{
+			id: "first",
+			what: "first getSync of a mapping",
+			why: {
+				"userns / floor":
+					"on a busy machine the child of the floor mostly lands on the processor of its caller too, and waits elsewhere now and then: see the mean",
+			},
+			subjects: {
+				userns: ours("first", n(3000, 100), 0),
+				floor: peer("creation", "plain", n(3000, 100), 0),
+				"floor, bound": peer("creation", "bound", n(3000, 100), 0),
+				fork: peer("creation", "fork", n(300, 50), 0),
+				"runc's way": peer("runc-way", "create", n(200, 30), 0),
+				"unshare from Node": spawned("unshare", n(60, 5), "unshare", "--user", "--map-root-user", "true"),
+			},
+			ratios: [
+				{ of: "userns", to: "floor", most: 1.1, aim: 0.7 },
+				{ of: "userns", to: "floor", value: "mean" },
+				{ of: "userns", to: "floor, bound" },
+				{ of: "fork", to: "userns" },
+				{ of: "runc's way", to: "userns", least: 4 },
+				{ of: "unshare from Node", to: "userns", least: 12 },
+			],
+		},
+		...[1024, 4096].map((mebibytes) => memoryRow(mebibytes, { quick, ours, peer })),
+		{
+			id: "firstAsync",
+			what: "first get of a mapping (async)",
+			why: {
+				"userns / floor":
+					"a thread of the pool and then the event loop have to be woken, which waits for a processor",
+				µs: "includes what the loop itself does in a turn",
+			},
+			subjects: {
+				userns: ours("firstAsync", n(3000, 100)),
+				floor: peer("creation", "plain", n(3000, 100), 0),
+			},
+			ratios: [{ of: "userns", to: "floor", most: 1.4 }],
+			values: [{ of: "userns", value: "loopHeld", unit: "µs", most: 30 }],
+		},
+		...[1, 100, 340].map((count) => ({
+			id: `cached${count}`,
+			what: `cached getSync and close, ${count} extents`,
+			subjects: {
+				userns: ours("cached", n(500, 50), count),
+				"F_DUPFD_CLOEXEC in C": peer("descriptor", "cached", n(500, 50)),
+				"userns, 1 extent": count === 1 ? undefined : ours("cached", n(500, 50), 1),
+				"runc's way": peer("runc-way", "cached", count === 1 ? n(100, 20) : n(20, 3), count),
+			},
+			ratios: [
+				{ of: "userns", to: "F_DUPFD_CLOEXEC in C", most: 2.2 },
+				{ of: "userns", to: "userns, 1 extent", most: 1.1 },
+				{ of: "runc's way", to: "userns", least: 1 },
+			],
+		})),
+		{
+			id: "many",
+			what: "1,000 distinct mappings at once",
+			why: {
+				"userns / floor on 4 threads":
+					"the event loop's share is 20 to 30 µs for each, on the same processors: with as many processors as threads it would run beside them",
+			},
+			subjects: {
+				userns: ours("many", n(1000, 200)),
+				"floor on 4 threads": peer("creation", "many", n(1000, 200), 4),
+			},
+			ratios: [{ of: "userns", to: "floor on 4 threads", value: "perSecond", least: 0.9 }],
+		},
+		heldRow(n(50000, 1000), ours),
+		{
+			id: "known",
+			what: "opening by pid, with the mapping",
+			why: {
+				"userns / the reads in C":
+					"/proc and the process are checked, and the namespace is looked at again behind the maps; C does neither",
+			},
+			subjects: {
+				userns: ours("known", n(3000, 100), stage.pid),
+				"the reads in C": peer("descriptor", "reads", stage.pid, n(1000, 100)),
+			},
+			ratios: [{ of: "userns", to: "the reads in C", most: 2 }],
+		},
+		{
+			id: "joined",
+			what: "mapping of a bare descriptor, by the joining program",
+			why: {
+				"userns / the same in C":
+					"the path is looked at before it is opened, and a setting is read before anything joins; C does neither",
+			},
+			subjects: {
+				userns: ours("joined", n(200, 20), stage.pid),
+				"the same in C": peer("descriptor", "joined", stage.pid, joiner, n(200, 20)),
+			},
+			ratios: [{ of: "userns", to: "the same in C", most: 1.3 }],
+		},
+		...mountRows({ n, peers, peer, stage, quick }),
+		{
+			id: "parse",
+			what: "Mapping.parse and id, 340 extents",
+			subjects: { userns: ours("parse", n(2000, 200)) },
+			values: [{ of: "userns", value: "p50", unit: "µs", most: 100 }],
+		},
+		{
+			id: "compose",
+			what: "compose of two mappings, 340 extents each",
+			subjects: { userns: ours("compose", n(2000, 200)) },
+			values: [{ of: "userns", value: "p50", unit: "µs", most: 200 }],
+		},
+		{
+			id: "command",
+			what: "userns show, from the shell",
+			subjects: {
+				userns: ours("program", n(15, 3), process.execPath, command, "show", stage.pid),
+				"node -e 0": ours("program", n(15, 3), process.execPath, "-e", "0"),
+			},
+			ratios: [{ of: "userns", to: "node -e 0", most: 1.4 }],
+		},
+	];
+	for (const row of rows) {
+		for (const name of Object.keys(row.subjects))
+			if (row.subjects[name] === undefined) delete row.subjects[name];
+	}
+	return rows;
+}
+
+function memoryRow(mebibytes, { quick, ours, peer }) {
+	const row = {
+		id: `resident${mebibytes}`,
+		what: `first getSync, ${mebibytes / 1024} GiB resident`,
+		ratios: [
+			{ of: "userns", to: "userns, empty", most: 1.1 },
+			{ of: "fork", to: "fork, empty" },
+		],
+	};
+	let reason;
+	if (quick) reason = "takes too long for the quick form";
+	else if (freemem() < mebibytes * 1.5 * 2 ** 20) reason = `needs ${mebibytes * 1.5} MiB of free memory`;
+	if (reason) return { ...row, subjects: { userns: { reason } } };
+	return {
+		...row,
+		subjects: {
+			"userns, empty": { ...ours("first", 500, 0), rounds: 3 },
+			userns: { ...ours("first", 500, mebibytes), rounds: 3 },
+			"fork, empty": peer("creation", "fork", 100, 0),
+			fork: { ...peer("creation", "fork", 10, mebibytes), rounds: 1 },
+		},
+	};
+}
+
+function heldRow(wanted, ours) {
+	const { prefix, count } = descriptors(wanted);
+	const { argv } = ours("held", count);
+	return {
+		id: "held",
+		what: `${count.toLocaleString("en")} namespaces held`,
+		note: count < wanted ? `RLIMIT_NOFILE does not allow ${wanted.toLocaleString("en")} here` : undefined,
+		subjects: { userns: { argv: [...prefix, argv[0], "--expose-gc", ...argv.slice(1)], rounds: 1 } },
+		values: [
+			{ of: "userns", value: "lastToFirst", unit: "× the time of the first fifth, for the last", most: 1.25 },
+			{ of: "userns", value: "bytes", unit: "bytes of JavaScript each", most: 400 },
+		],
+	};
+}
+
+function mountRows({ n, peers, peer, stage, quick }) {
+	const { source, target, pid, idmapped, bindfs, owned } = stage;
+	const files = stage.files;
+	const through = (folder) => peer("mounts", "read", folder, files, n(30, 5));
+	return [
+		{
+			id: "mount",
+			what: "mountIdmapped and unmount",
+			why: {
+				"userns / the system calls in C":
+					"the thread pool, and two looks at mountinfo, so that nobody else's mount is taken off",
+			},
+			subjects: {
+				userns: ours("mount", n(200, 20), source, target),
+				"the system calls in C": peer("mounts", "idmapped", source, target, pid, n(200, 20)),
+				"mount --bind and umount": ours("bind", n(20, 3), source, target),
+				[`chown -R of ${stage.ownedFiles.toLocaleString("en")} files`]: {
+					...ours("program", 1, "chown", "-R", "100000:100000", owned),
+					rounds: 1,
+					...(quick && { reason: "takes too long for the quick form" }),
+				},
+			},
+			ratios: [
+				{ of: "userns", to: "the system calls in C", most: 1.25 },
+				{ of: "mount --bind and umount", to: "userns" },
+				{ of: `chown -R of ${stage.ownedFiles.toLocaleString("en")} files`, to: "userns" },
+			],
+		},
+		{
+			id: "reading",
+			what: `reading ${files.toLocaleString("en")} files`,
+			why: {
+				"ID-mapped / plain": "no code of this package runs when a file is read: this is the machine's noise",
+				"bindfs / plain": "no code of this package runs there",
+			},
+			subjects: {
+				plain: through(source),
+				"ID-mapped": through(idmapped),
+				bindfs: peers.bindfs.reason ? { reason: peers.bindfs.reason } : through(bindfs),
+			},
+			ratios: [
+				{ of: "ID-mapped", to: "plain", most: 1.03 },
+				{ of: "bindfs", to: "plain", least: 10 },
+			],
+		},
+	];
+}

@@ -1,0 +1,185 @@
+// npm run bench: everything side by side, one process a trial, in turns; a table. No number makes it fail; a trial
+// that breaks does. --quick: a few seconds, to see that it works. --out FILE: JSON. --save: the JSON that is committed
+// in bench/results and the tables of docs/performance.md.
+import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { cpus, loadavg, release } from "node:os";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { build } from "../scripts/build.mjs";
+import { document } from "./document.mjs";
+import { now, quantile } from "./measure.mjs";
+import { buildPeers } from "./peers.mjs";
+import { rowsFor } from "./rows.mjs";
+import { setStage } from "./stage.mjs";
+import { printTable } from "./table.mjs";
+
+const INSIDE = "--in-mount-namespace";
+const self = fileURLToPath(import.meta.url);
+
+function output(command, ...args) {
+	const { stdout } = spawnSync(command, args, { encoding: "utf8" });
+	return stdout?.trim();
+}
+
+function machine(peers) {
+	return {
+		date: new Date().toISOString().slice(0, 10),
+		kernel: release(),
+		cpu: cpus()[0]?.model,
+		processors: cpus().length,
+		node: process.version,
+		go: peers["runc-way"].program && output("go", "version")?.split(" ")[2],
+		bindfs: peers.bindfs.program && output("bindfs", "--version"),
+	};
+}
+
+/** Seconds spent on each row, to know where the time of a run goes. */
+const secondsOf = {};
+
+function runTrial({ argv }) {
+	const { status, stdout, stderr, error } = spawnSync(argv[0], argv.slice(1), { encoding: "utf8" });
+	if (status !== 0) throw new Error(`${argv.join(" ")}: ${error?.message ?? `status ${status}`}\n${stderr}`);
+	return JSON.parse(stdout);
+}
+
+/** results[row][subject]: one answer a round. */
+function runAll(rows, rounds) {
+	const results = Object.fromEntries(rows.map(({ id }) => [id, {}]));
+	for (let round = 0; round < rounds; round++) {
+		for (const { id, subjects } of rows) {
+			const start = now();
+			for (const [name, subject] of Object.entries(subjects)) {
+				if (subject.reason || round >= (subject.rounds ?? rounds)) continue;
+				results[id][name] ??= [];
+				results[id][name].push(runTrial(subject));
+			}
+			secondsOf[id] = (secondsOf[id] ?? 0) + (now() - start) / 1e6;
+		}
+		process.stderr.write(`round ${round + 1} of ${rounds}\n`);
+	}
+	return results;
+}
+
+const median = (values) => quantile(values, 0.5);
+
+function judge({ most, least }, value) {
+	if (most === undefined && least === undefined) return {};
+	return {
+		most,
+		least,
+		met: (most === undefined || value <= most) && (least === undefined || value >= least),
+	};
+}
+
+/** The median of the ratios, each within one round, where the machine was the same for both. */
+function ratioOf(results, { of, to, value = "p50", aim, ...goal }) {
+	const above = results[of];
+	const below = results[to];
+	if (above === undefined || below === undefined) return undefined;
+	const ratios = above.map((each, round) => each[value] / below[Math.min(round, below.length - 1)][value]);
+	const ratio = median(ratios);
+	return {
+		of,
+		to,
+		value,
+		ratio,
+		least: Math.min(...ratios),
+		most: Math.max(...ratios),
+		aim,
+		goal: judge(goal, ratio),
+	};
+}
+
+function conclude(row, results) {
+	const { id, what, note, why, subjects } = row;
+	const medians = {};
+	const leftOut = {};
+	for (const [name, { reason }] of Object.entries(subjects)) {
+		if (reason) leftOut[name] = reason;
+		else {
+			const keys = Object.keys(results[name][0]);
+			medians[name] = Object.fromEntries(
+				keys.map((key) => [key, median(results[name].map((each) => each[key]))]),
+			);
+		}
+	}
+	const ratios = (row.ratios ?? [])
+		.map((ratio) => ratioOf(results, ratio))
+		.filter((ratio) => ratio !== undefined);
+	const values = (row.values ?? []).map(({ of, value, unit, ...goal }) => {
+		const found = medians[of][value];
+		return { of, value, unit, found, goal: judge(goal, found) };
+	});
+	return { id, what, note, why, medians, ratios, values, leftOut };
+}
+
+async function main({ quick, out, save }) {
+	const peers = buildPeers();
+	const counts = quick ? { files: 200, ownedFiles: 10 } : { files: 2000, ownedFiles: 100_000 };
+	const load = [loadavg()[0]];
+	const stage = Object.assign(await setStage({ ...counts, peers }), counts);
+	let result;
+	try {
+		const { mountIdmapped } = await import("../dist/src/index.js");
+		const mount = await mountIdmapped({
+			source: stage.source,
+			target: stage.idmapped,
+			mapping: "0:100000:65536",
+		});
+		mount.close();
+		const rounds = quick ? 1 : 5;
+		const rows = rowsFor({ quick, peers, stage });
+		const results = runAll(rows, rounds);
+		const floorSteps = runTrial({ argv: [peers.creation.program, "steps", quick ? "100" : "2000", "0"] });
+		const extras = runTrial({ argv: [peers.extras.program, "20000"] });
+		load.push(loadavg()[0]);
+		result = {
+			machine: machine(peers),
+			loadBeforeAndAfter: load,
+			form: quick ? "quick" : "full",
+			rounds,
+			secondsOf,
+			unit: "µs",
+			floorSteps,
+			extras,
+			rows: rows.map((row) => conclude(row, results[row.id])),
+		};
+	} finally {
+		stage.end();
+	}
+	printTable(result);
+	const json = `${JSON.stringify(result, shorten, "\t")}\n`;
+	if (out !== undefined) writeFileSync(out, json);
+	if (!save) return;
+	writeFileSync(new URL("results/bench.json", import.meta.url), json);
+	document(result);
+}
+
+/** Three digits are more than is known. */
+function shorten(_key, value) {
+	if (typeof value !== "number" || Number.isInteger(value)) return value;
+	return Number(value.toPrecision(4));
+}
+
+const { values } = parseArgs({
+	options: {
+		quick: { type: "boolean", default: false },
+		out: { type: "string" },
+		save: { type: "boolean", default: false },
+		[INSIDE.slice(2)]: { type: "boolean", default: false },
+	},
+});
+if (process.platform !== "linux" || process.geteuid() !== 0) {
+	console.error("The benchmark needs Linux and root: it makes mounts.");
+	process.exit(1);
+}
+if (values[INSIDE.slice(2)]) await main(values);
+else {
+	await build();
+	const words = [process.execPath, self, INSIDE, ...process.argv.slice(2)];
+	const { status } = spawnSync("unshare", ["--mount", "--propagation", "private", ...words], {
+		stdio: "inherit",
+	});
+	process.exit(status ?? 1);
+}

@@ -1,0 +1,57 @@
+// The results for people.
+
+export function amount(number) {
+	if (number >= 100) return `${Math.round(number)}`;
+	return number >= 10 ? number.toFixed(1) : number.toFixed(2);
+}
+
+function goalOf({ most, least, met }) {
+	if (met === undefined) return "";
+	const bounds = [most !== undefined && `at most ${most}`, least !== undefined && `at least ${least}`];
+	return `goal ${bounds.filter(Boolean).join(", ")}: ${met ? "met" : "NOT MET"}`;
+}
+
+export function timeOf(medians) {
+	if (medians.p50 !== undefined)
+		return `${amount(medians.p50)} µs  (p90 ${amount(medians.p90)}, mean ${amount(medians.mean)})`;
+	if (medians.perSecond !== undefined) return `${amount(medians.perSecond)} a second`;
+	if (medians.createEach !== undefined)
+		return `${amount(medians.createEach)} µs to make each, ${amount(medians.closeEach)} to close`;
+	return "";
+}
+
+function printColumns(rows) {
+	const widths = [0, 0];
+	for (const row of rows) for (const i of [0, 1]) widths[i] = Math.max(widths[i], row[i].length);
+	for (const [first, second, third] of rows) {
+		console.log(`  ${first.padEnd(widths[0])}  ${second.padEnd(widths[1])}  ${third}`.trimEnd());
+	}
+}
+
+export function printTable({ machine, loadBeforeAndAfter, form, rounds, rows, floorSteps, extras }) {
+	const { kernel, cpu, processors, node, go } = machine;
+	console.log(`Linux ${kernel}, ${processors} × ${cpu}, Node ${node}${go ? `, ${go}` : ""}`);
+	console.log(
+		`${form} form, ${rounds} rounds, load ${loadBeforeAndAfter.map((load) => load.toFixed(1)).join(" → ")}\n`,
+	);
+	for (const { what, note, medians, ratios, values, leftOut } of rows) {
+		console.log(`${what}${note ? ` (${note})` : ""}`);
+		printColumns([
+			...Object.entries(medians).map(([name, each]) => [name, timeOf(each), ""]),
+			...ratios.map(({ of, to, value, ratio, goal }) => [
+				`${of} / ${to}${value === "mean" ? ", mean" : ""}`,
+				`${amount(ratio)} ×`,
+				goalOf(goal),
+			]),
+			...values.map(({ of, found, unit, goal }) => [of, `${amount(found)} ${unit}`, goalOf(goal)]),
+			...Object.entries(leftOut).map(([name, reason]) => [name, "left out", reason]),
+		]);
+		console.log();
+	}
+	const steps = (times) =>
+		printColumns(Object.entries(times).map(([step, time]) => [step, amount(time), ""]));
+	console.log("The floor, step by step, bound to one processor (µs, mean)");
+	steps(floorSteps);
+	console.log("\nWhat the add-on does beside it (µs, mean)");
+	steps(extras);
+}

@@ -1,0 +1,193 @@
+// One trial of this package, in a process of its own: `node trial.mjs NAME ARGUMENT…` prints one line of JSON.
+import { spawnSync } from "node:child_process";
+import { closeSync, openSync, readFileSync } from "node:fs";
+import { performance } from "node:perf_hooks";
+import { Handles, Mapping, mountIdmapped, UserNamespace } from "../dist/src/index.js";
+import { measure, measureAsync, now, quantile } from "./measure.mjs";
+
+const MAP = "0:100000:65536";
+
+/** Extents that do not merge, for both kinds; 340 of them just fit in the 4095 bytes that the kernel takes. */
+function extents(count) {
+	const list = Array.from({ length: count }, (_, i) => ({
+		containerID: i * 3,
+		hostID: 1000 + i * 3,
+		size: 2,
+	}));
+	return { uidMappings: list, gidMappings: list };
+}
+
+/** Makes that much memory resident; what is returned keeps it so. */
+function resident(mebibytes) {
+	return Array.from({ length: mebibytes }, () => Buffer.alloc(1 << 20, 1));
+}
+
+function handlesOf(body) {
+	const handles = new Handles();
+	try {
+		return body(handles);
+	} finally {
+		handles.release();
+	}
+}
+
+const trials = {
+	/** The first get of a mapping: nothing is cached before or afterwards. */
+	first(rounds, mebibytes) {
+		const held = resident(mebibytes);
+		const mapping = Mapping.from(MAP);
+		const result = measure(() => handlesOf((handles) => handles.getSync(mapping).close()), rounds);
+		return { ...result, held: held.length };
+	},
+
+	async firstAsync(rounds) {
+		const mapping = Mapping.from(MAP);
+		const once = async () => {
+			const handles = new Handles();
+			(await handles.get(mapping)).close();
+			handles.release();
+		};
+		const result = await measureAsync(once, rounds);
+		// All that the loop did beside waiting, whoever it was for: an upper bound of what a call holds it.
+		const holds = [];
+		for (let i = 0; i < rounds; i++) {
+			const handles = new Handles();
+			const before = performance.eventLoopUtilization();
+			const namespace = await handles.get(mapping);
+			holds.push(performance.eventLoopUtilization(before).active * 1000);
+			namespace.close();
+			handles.release();
+		}
+		return { ...result, loopHeld: quantile(holds, 0.5) };
+	},
+
+	cached(rounds, count) {
+		const mapping = Mapping.from(extents(count));
+		return handlesOf((handles) => measure(() => handles.getSync(mapping).close(), rounds, 100));
+	},
+
+	/** The second of two bursts: the first one runs what was not compiled yet, once in the life of a process. */
+	async many(count) {
+		let perSecond = 0;
+		for (const first of [100_000, 200_000]) {
+			const mappings = Array.from({ length: count }, (_, i) => Mapping.from(`0:${first + i}:1000`));
+			const handles = new Handles();
+			const start = now();
+			const made = await Promise.all(mappings.map((mapping) => handles.get(mapping)));
+			perSecond = (count / (now() - start)) * 1e6;
+			for (const namespace of made) namespace.close();
+			handles.release();
+		}
+		return { perSecond };
+	},
+
+	/** Time of the first and of the last fifth, and what the objects take in JavaScript. */
+	held(count) {
+		const mapping = Mapping.from(MAP);
+		const list = new Array(count);
+		UserNamespace.createSync(mapping).close();
+		globalThis.gc();
+		const before = process.memoryUsage().heapUsed;
+		const marks = [now()];
+		for (let i = 0; i < count; i++) {
+			list[i] = UserNamespace.createSync(mapping);
+			if ((i + 1) % (count / 5) === 0) marks.push(now());
+		}
+		globalThis.gc();
+		// The list itself is not a part of a handle.
+		const bytes = (process.memoryUsage().heapUsed - before) / count;
+		const fifths = marks.slice(1).map((mark, i) => mark - marks[i]);
+		const start = now();
+		for (const namespace of list) namespace.close();
+		const closeEach = (now() - start) / count;
+		return {
+			createEach: (marks[5] - marks[0]) / count,
+			lastToFirst: fifths[4] / fifths[0],
+			closeEach,
+			bytes,
+		};
+	},
+
+	known(rounds, pid) {
+		return measure(() => {
+			const namespace = UserNamespace.open(pid);
+			namespace.mappingSync();
+			namespace.close();
+		}, rounds);
+	},
+
+	joined(rounds, pid) {
+		const path = `/proc/${pid}/ns/user`;
+		const fd = openSync(path, "r");
+		const result = measure(() => {
+			const namespace = UserNamespace.open(`/proc/self/fd/${fd}`);
+			namespace.mappingSync();
+			namespace.close();
+		}, rounds);
+		closeSync(fd);
+		return result;
+	},
+
+	async mount(rounds, source, target) {
+		const handles = new Handles();
+		const mapping = Mapping.from(MAP);
+		const result = await measureAsync(async () => {
+			await (await mountIdmapped({ source, target, mapping, handles })).unmount();
+		}, rounds);
+		handles.release();
+		return result;
+	},
+
+	parse(rounds) {
+		const text = Mapping.from(extents(340)).toString();
+		return measure(() => Mapping.parse(text, "colon").id, rounds);
+	},
+
+	compose(rounds) {
+		const inner = Mapping.from(extents(340));
+		const list = Array.from({ length: 340 }, (_, i) => ({
+			containerID: 1001 + i * 3,
+			hostID: i * 4,
+			size: 2,
+		}));
+		const outer = Mapping.from({ uidMappings: list, gidMappings: list });
+		return measure(() => inner.compose(outer), rounds);
+	},
+
+	/** Any program, as Node starts it. */
+	program(rounds, ...command) {
+		const [file, ...args] = command.map(String);
+		return measure(
+			() => {
+				const { status, stderr, error } = spawnSync(file, args, { stdio: ["ignore", "ignore", "pipe"] });
+				if (status !== 0) throw error ?? new Error(`${command.join(" ")}: ${stderr}`);
+			},
+			rounds,
+			1,
+			Math.min(rounds - 1, 2),
+		);
+	},
+
+	/** A mount made and taken away by programs. */
+	bind(rounds, source, target) {
+		return measure(
+			() => {
+				for (const command of [
+					["mount", "--bind", source, target],
+					["umount", target],
+				]) {
+					if (spawnSync(command[0], command.slice(1)).status !== 0) throw new Error(command.join(" "));
+				}
+			},
+			rounds,
+			1,
+			2,
+		);
+	},
+};
+
+const [name, ...words] = process.argv.slice(2);
+const result = await trials[name](...words.map((word) => (/^\d+$/.test(word) ? Number(word) : word)));
+const children = readFileSync("/proc/thread-self/children", "utf8");
+if (children !== "") throw new Error(`children are left: ${children}`);
+console.log(JSON.stringify(result));

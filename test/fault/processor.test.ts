@@ -1,0 +1,102 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { Handles, UserNamespace } from "../../src/index.ts";
+import { ask } from "../support/child.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root"] as const;
+
+/** Which processors a thread may run on, as the kernel tells. */
+function allowed(status: string): string {
+	return /^Cpus_allowed:\s*(\S+)$/m.exec(readFileSync(status, "utf8"))?.[1] ?? "";
+}
+
+/** Of every thread of this process, the thread pool's included. */
+function allAllowed(): string[] {
+	return readdirSync("/proc/self/task").map((task) => allowed(`/proc/self/task/${task}/status`));
+}
+
+test("creation leaves every thread on the processors that it had", { needs }, async () => {
+	const before = allowed("/proc/thread-self/status");
+	assert.deepEqual([...new Set(allAllowed())], [before]);
+	const handles = new Handles();
+	for (let i = 0; i < 50; i++) handles.getSync(`0:${100000 + i}:1`).close();
+	const many = await Promise.all(Array.from({ length: 50 }, (_, i) => handles.get(`0:${200000 + i}:1`)));
+	for (const namespace of many) namespace.close();
+	handles.release();
+	assert.deepEqual([...new Set(allAllowed())], [before]);
+});
+
+test("and so does a creation that fails, at whatever step", { needs }, () => {
+	// With 0, 1, 2 … descriptors left, it fails at clone itself, then at each step behind it.
+	const { steps, masks } = ask<{ steps: string[]; masks: string[] }>(
+		`import fs from "node:fs";
+		const mask = () => /^Cpus_allowed:\\s*(\\S+)$/m.exec(fs.readFileSync("/proc/thread-self/status", "utf8"))[1];
+		userns.UserNamespace.createSync("0:100:1").close();
+		const steps = [], masks = [mask()];
+		for (let left = 0; left < 8; left++) {
+			const filler = [];
+			try { for (;;) filler.push(fs.openSync("/dev/null")); } catch {}
+			for (let i = 0; i < left; i++) fs.closeSync(filler.pop());
+			try { userns.UserNamespace.createSync("0:100:1").close(); } catch (e) { steps.push(e.step); }
+			for (const fd of filler) fs.closeSync(fd);
+			masks.push(mask());
+		}
+		console.log(JSON.stringify({ steps, masks }));`,
+		{ prefix: ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh"] },
+	);
+	assert.ok(steps.includes("starting the process"));
+	assert.ok(new Set(steps).size >= 2);
+	assert.equal(new Set(masks).size, 1);
+});
+
+/** What strace saw of sched_setaffinity in three creations; the mask of the thread before and behind them. */
+function traced(prefix: readonly string[]): { before: string; after: string; calls: number } {
+	return ask(
+		`import fs from "node:fs";
+		import { spawn } from "node:child_process";
+		import { once } from "node:events";
+		const mask = () => /^Cpus_allowed:\\s*(\\S+)$/m.exec(fs.readFileSync("/proc/thread-self/status", "utf8"))[1];
+		userns.UserNamespace.createSync("0:1:1").close();
+		const before = mask();
+		const tracer = spawn("strace", ["-e", "trace=sched_setaffinity", "-p", String(process.pid)], { stdio: ["ignore", "ignore", "pipe"] });
+		let text = "";
+		tracer.stderr.on("data", (chunk) => { text += chunk; });
+		while (!text.includes("attached")) await once(tracer.stderr, "data");
+		for (let i = 0; i < 3; i++) userns.UserNamespace.createSync("0:1:1").close();
+		tracer.kill("SIGINT");
+		await once(tracer, "close");
+		console.log(JSON.stringify({ before, after: mask(), calls: text.split("sched_setaffinity(").length - 1 }));`,
+		{ prefix },
+	);
+}
+
+test("a thread that may not run everywhere is not touched at all", {
+	needs: [...needs, "tool:taskset", "tool:strace"],
+}, (t) => {
+	const all = traced([]);
+	if (!/^0-[1-9]/.test(readFileSync("/sys/devices/system/cpu/possible", "utf8"))) {
+		return t.skip("one processor");
+	}
+	// The control in the same test: unless this process is limited itself, the same creations do bind and unbind.
+	const everywhere =
+		/^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ===
+		readFileSync("/sys/devices/system/cpu/possible", "utf8").trim();
+	assert.equal(all.calls, everywhere ? 6 : 0);
+	assert.equal(all.after, all.before);
+	const first = /^Cpus_allowed_list:\s*(\d+)/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
+	const limited = traced(["taskset", "-c", first]);
+	assert.equal(limited.calls, 0);
+	assert.equal(limited.after, limited.before);
+	assert.notEqual(limited.after, all.after);
+});
+
+test("what is spawned after a creation runs where it would have", { needs }, async () => {
+	const before = allowed("/proc/thread-self/status");
+	(await UserNamespace.create("0:100000:10")).close();
+	UserNamespace.createSync("0:100000:10").close();
+	const child = ask<string>(
+		`import fs from "node:fs"; console.log(JSON.stringify(/^Cpus_allowed:\\s*(\\S+)$/m.exec(fs.readFileSync("/proc/self/status", "utf8"))[1]));`,
+	);
+	assert.equal(child, before);
+});
