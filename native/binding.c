@@ -37,7 +37,8 @@ static napi_value open_pid(napi_env env, napi_callback_info info)
 
 static int duplicate_fd(int fd)
 {
-	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	/* Never in the place of a standard stream that this process has closed: see value_outcome(). */
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
 	return copy < 0 ? -errno : copy;
 }
