@@ -94,13 +94,12 @@ static int take(int fd, char *said, size_t *length)
 }
 
 /* Hears the program out until it ends: its end counts, and not that of the pipe, which a child of its own may hold. */
-static int hear(struct helper *helper, char *said)
+static int hear(struct helper *helper, char *said, long end)
 {
 	struct pollfd polls[2] = {
 		{.fd = helper->child.pidfd, .events = POLLIN},
 		{.fd = helper->listening, .events = POLLIN},
 	};
-	long end = now_ms() + PATIENCE_MS;
 	size_t length = 0;
 
 	for (;;) {
@@ -115,14 +114,14 @@ static int hear(struct helper *helper, char *said)
 	}
 }
 
-static int finish(struct helper *helper, char **text)
+static int finish(struct helper *helper, char **text, long end)
 {
 	char *said = malloc(SAID_BYTES);
 	int error = -ENOMEM;
 
 	if (said != NULL) {
 		said[0] = '\0';
-		error = hear(helper, said);
+		error = hear(helper, said, end);
 	}
 	*text = said;
 	close(helper->listening);
@@ -136,6 +135,7 @@ static int write_maps(int number, const char *const programs[2], char *const map
 	static const char *const steps[2] = {"newuidmap", "newgidmap"};
 	struct helper *helpers = calloc(2, sizeof *helpers);
 	int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	long end = now_ms() + PATIENCE_MS; /* one for both: they run at the same time */
 
 	if (helpers == NULL || input < 0) {
 		outcome_fail(out, input < 0 ? -errno : -ENOMEM, steps[0]);
@@ -150,7 +150,7 @@ static int write_maps(int number, const char *const programs[2], char *const map
 		if (programs[i] != NULL) out->statuses[i] = start(&helpers[i], number, maps[i]);
 	}
 	for (int i = 0; i < 2; i++) {
-		if (helpers[i].child.pidfd >= 0) out->statuses[i] = finish(&helpers[i], &out->texts[OUTCOME_MAPS + i]);
+		if (helpers[i].child.pidfd >= 0) out->statuses[i] = finish(&helpers[i], &out->texts[OUTCOME_MAPS + i], end);
 		/* Somebody's waitpid(-1, __WALL) has its status. What it wrote counts, and is read back in any case. */
 		if (out->statuses[i] == -ECHILD) out->statuses[i] = 0;
 		if (out->statuses[i] != 0 && out->error == 0) outcome_fail(out, -EPROTO, steps[i]);
