@@ -251,5 +251,9 @@ export interface SupervisedOptions extends ScriptOptions {
 /** Runs a script under the supervisor. */
 export function supervised(body: string, options: SupervisedOptions = {}): ScriptResult {
 	const { outer = [], prefix = [], ...rest } = options;
-	return runScript(body, { timeout: LONG ? 600_000 : 120_000, ...rest, prefix: [...outer, supervise(), ...prefix] });
+	return runScript(body, {
+		timeout: LONG ? 600_000 : 120_000,
+		...rest,
+		prefix: [...outer, supervise(), ...prefix],
+	});
 }
