@@ -148,7 +148,7 @@ if (LONG) {
 		);
 		assert.equal(code, "ERR_USERNS_HELPER_FAILED");
 		assert.match(message, /newuidmap/);
-		assert.ok(seconds > 29 && seconds < 65, `${seconds} s`);
+		assert.ok(seconds > 29 && seconds < 45, `${seconds} s`);
 		assert.deepEqual(processesOf(user.uid), []);
 	});
 }

@@ -211,7 +211,10 @@ test("what comes from another vm context is taken, and its errors are ours", { n
 	made.ns.close();
 });
 
-test("the add-on is loaded again and again by workers, each time after it was unloaded", { needs }, () => {
+test("the add-on is loaded again and again by workers, each time after it was unloaded", {
+	needs,
+	timeout: 600_000,
+}, () => {
 	// The main thread never loads it, so that the end of each worker is the end of the add-on.
 	const { loaded, unloaded, right } = ask<{ loaded: number; unloaded: number; right: number }>(
 		`import fs from "node:fs";
@@ -233,6 +236,7 @@ test("the add-on is loaded again and again by workers, each time after it was un
 			if (!isLoaded()) unloaded++;
 		}
 		console.log(JSON.stringify({ loaded, unloaded, right }));`,
+		{ timeout: 600_000 },
 	);
 	const rounds = LONG ? 300 : 12;
 	assert.equal(right, rounds);

@@ -167,7 +167,7 @@ for (const [name, end, status] of ends) {
 								`${prelude(each, folder)}
 							const given = await prepare();
 							setInterval(() => { if (isHeld()) { ${end}; } }, 1);
-							arm(${ACTION.hold}, ${SCOPE.own}, ${index}, 60);
+							arm(${ACTION.hold}, ${SCOPE.own}, ${index}, 300);
 							await run(given);
 							process.exit(0);`,
 							),
@@ -208,7 +208,7 @@ test(
 						mount: () => userns.mountIdmapped({ source: workerData.folder + "/source", target: workerData.folder + "/target", userns: bare }),
 					};
 					if (workerData.operation === "mount") await bare.mapping();
-					arm(${ACTION.hold}, ${SCOPE.own}, workerData.index, 15);
+					arm(${ACTION.hold}, ${SCOPE.own}, workerData.index, 4000);
 					globalThis.made = await operations[workerData.operation]();
 					parentPort.postMessage("done");\`;
 			// Node opens some descriptors of its own for the first worker.
@@ -225,7 +225,10 @@ test(
 						worker.on("error", reject);
 						worker.on("message", () => { clearInterval(timer); resolve("done"); });
 					});
-					await worker.terminate();
+					// The end is under way before the call goes on.
+					const ended = worker.terminate();
+					letGo();
+					await ended;
 					const { hit } = disarm();
 					const left = await leftOver(earlier);
 					if (outcome === "held") {

@@ -1,6 +1,8 @@
 import { runScript, type ScriptOptions, type ScriptResult } from "./child.ts";
 import { ACTION, SCOPE, supervise, WORDS } from "./supervise.ts";
 
+const LONG = process.env.USERNS_LONG === "1";
+
 /** What the package does that makes system calls, as text for a script. */
 export interface Operation {
 	name: string;
@@ -249,5 +251,9 @@ export interface SupervisedOptions extends ScriptOptions {
 /** Runs a script under the supervisor. */
 export function supervised(body: string, options: SupervisedOptions = {}): ScriptResult {
 	const { outer = [], prefix = [], ...rest } = options;
-	return runScript(body, { timeout: 600_000, ...rest, prefix: [...outer, supervise(), ...prefix] });
+	return runScript(body, {
+		timeout: LONG ? 600_000 : 120_000,
+		...rest,
+		prefix: [...outer, supervise(), ...prefix],
+	});
 }

@@ -3,6 +3,7 @@
 #include "supervise.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,6 +28,7 @@ static int control(struct plan *plan, long word)
 
 	/* While a call is held, somebody else asks whether it is. */
 	if (action == ACTION_NONE && (word & 1)) return plan->held != 0 ? 1 : 2;
+	if (action == ACTION_NONE && (word & 2)) return (plan->let_go = 1) - 1;
 	plan->action = action;
 	plan->argument = (int)(word & 0xfff);
 	plan->index = (unsigned)(word >> 12 & 0xfff);
@@ -34,6 +36,7 @@ static int control(struct plan *plan, long word)
 	if (action == ACTION_NONE) return said;
 	plan->count = 0;
 	plan->hit = -1;
+	plan->let_go = 0;
 	return 0;
 }
 
@@ -175,8 +178,9 @@ enum decision plan_decide(struct plan *plan, const struct seccomp_notif *call, s
 
 void plan_tell(const struct plan *plan)
 {
-	/* The call at which it was killed was not made; one that was held was, and those behind it. */
-	const unsigned made = plan->action == ACTION_HOLD ? plan->count : plan->index - 1;
+	/* The call at which it was killed was not made. One that was held was, and so were those behind it. */
+	const int killed = plan->action == ACTION_KILL && plan->argument == SIGKILL;
+	const unsigned made = killed ? plan->index - 1 : plan->count;
 
 	if (plan->action != ACTION_KILL && plan->action != ACTION_HOLD) return;
 	fprintf(stderr, "supervise: %s", plan->hit >= 0 ? "reached after" : "not reached after");

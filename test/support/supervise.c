@@ -88,9 +88,10 @@ static void serve(struct plan *plan, int listener)
 		plan->release_at = now_ms() + plan->argument;
 		break;
 	case DECIDE_KILL:
-		/* A thread of the program itself gets no answer: it must not go on. A child's call waits for the end. */
+		/* Killed, a thread of the program itself gets no answer: it must not go on. A child's call waits for the end. */
 		plan->killed = call.id;
-		plan->release_at = now_ms() + PATIENCE_MS; /* one that takes no notice goes on, and ends with another status */
+		/* Node has handlers for the others, which run when the call is over. */
+		plan->release_at = now_ms() + (plan->argument == SIGKILL ? PATIENCE_MS : 20);
 		kill(plan->program, plan->argument);
 		break;
 	}
@@ -156,7 +157,7 @@ static int watch(struct plan *plan, int listener)
 
 		if (plan->ended && end == 0) end = now_ms() + PATIENCE_MS;
 		if (plan->killed != 0 && (plan->ended || now_ms() >= plan->release_at)) release(listener, &plan->killed);
-		if (plan->held != 0 && now_ms() >= plan->release_at) release(listener, &plan->held);
+		if (plan->held != 0 && (plan->let_go || now_ms() >= plan->release_at)) release(listener, &plan->held);
 		if (end != 0 && now_ms() > end) {
 			name_survivors();
 			return SURVIVORS;

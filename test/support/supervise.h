@@ -37,6 +37,7 @@ struct plan {
 	int hit;              /* the number of the call that it happened to, or −1 */
 	uint64_t held;        /* the call that waits to be released */
 	long release_at;
+	int let_go;           /* somebody said so before that */
 	uint64_t killed;      /* the call at which the signal was sent */
 	short calls[MOST_CALLS];
 };
