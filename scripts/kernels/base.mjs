@@ -64,7 +64,7 @@ function unpackKernel(files, base, disk) {
 	rmSync(kernel, { recursive: true });
 }
 
-function fill(base, architecture, files, cache) {
+function fill(base, architecture, files) {
 	const disk = join(base, "disk");
 	mkdirSync(disk);
 	unpackDebian(
@@ -72,7 +72,7 @@ function fill(base, architecture, files, cache) {
 		disk,
 	);
 	finishDebian(disk);
-	unpackNode(MACHINES[architecture].node, cache, join(disk, "usr/local"));
+	unpackNode(MACHINES[architecture].node, join(disk, "usr/local"));
 	unpackKernel(files, base, disk);
 	makeImage(disk, join(base, "image"), "3G");
 	rmSync(disk, { recursive: true });
@@ -100,7 +100,7 @@ export function makeBase(architecture, cache) {
 	}
 	const fresh = mkdtempSync(join(cache, architecture, "new-"));
 	try {
-		fill(fresh, architecture, files, cache);
+		fill(fresh, architecture, files);
 		renameSync(fresh, made);
 	} catch (error) {
 		rmSync(fresh, { recursive: true, force: true });

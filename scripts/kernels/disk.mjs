@@ -15,6 +15,7 @@ import { root } from "../setup.mjs";
 import { writeInitramfs } from "./archive.mjs";
 import { makeBase, makeImage } from "./base.mjs";
 import { MACHINES } from "./machines.mjs";
+import { quiet } from "./packages.mjs";
 
 /** What of the project the tests use. */
 const PROJECT = [
@@ -33,13 +34,23 @@ const PROJECT = [
 	...["commander", "fast-check", "pure-rand", "node-api-headers"].map((name) => `node_modules/${name}`),
 ];
 
-function makeProject(folder, build, script) {
+/** The programs that tests compile for themselves; guest.sh and cc.sh put them in the compiler's place. */
+function compileHelpers(folder, compiler) {
+	const source = join(root, "test/support");
+	mkdirSync(folder);
+	for (const file of readdirSync(source).filter((name) => name.endsWith(".c"))) {
+		quiet(compiler, ["-O2", "-o", join(folder, file.slice(0, -2)), join(source, file)]);
+	}
+}
+
+function makeProject(folder, { build, compiler = "cc" }, script) {
 	mkdirSync(folder);
 	for (const part of [...PROJECT, `build/${build}`]) {
 		const from = join(root, part);
 		if (existsSync(from)) cpSync(from, join(folder, part), { recursive: true, preserveTimestamps: true });
 	}
 	writeFileSync(join(folder, "run.sh"), script);
+	compileHelpers(join(folder, "build/helpers"), compiler);
 }
 
 function makeInitramfs(folder, base, file) {
@@ -56,11 +67,12 @@ function makeInitramfs(folder, base, file) {
 
 /** Makes in `work` what is not in the cache. `script` is what the machine runs, in the project's folder, once it is up. */
 export async function makeDisks(architecture, script, work, cache) {
-	const { build, compiler } = MACHINES[architecture];
+	const machine = MACHINES[architecture];
+	const { build, compiler } = machine;
 	await buildNative(build.replace("linux-", ""), compiler);
 	const base = makeBase(architecture, cache);
 	const project = join(work, "project.ext4");
-	makeProject(join(work, "project"), build, script);
+	makeProject(join(work, "project"), machine, script);
 	makeImage(join(work, "project"), project, "256M");
 	const initramfs = join(work, "initramfs");
 	makeInitramfs(join(work, "early"), base, initramfs);

@@ -21,6 +21,7 @@ mount -t tmpfs -o mode=1777 shm /dev/shm
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ln -sf /proc/self/fd /dev/fd
 ldconfig
+install -m 755 /userns/scripts/kernels/cc.sh /usr/local/bin/cc
 depmod
 # By name: without udev nothing asks for them when they are first used.
 modprobe virtio_console

@@ -1,6 +1,7 @@
 // Debian's and Node's packages for another processor: downloaded, unpacked, and never installed.
 import { spawnSync } from "node:child_process";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 /** Runs a program quietly; throws with its words when it fails. */
@@ -51,21 +52,14 @@ export function unpackDebian(files, folder) {
 }
 
 /** Node's own program for that processor, of the version that runs this, from the package that ships it. */
-export function unpackNode(name, cache, folder) {
-	const wanted = `${name}@${process.versions.node}`;
-	mkdirSync(cache, { recursive: true });
-	const options = [
-		"--silent",
-		"--prefer-offline",
-		"--cache",
-		join(cache, "npm"),
-		"--pack-destination",
-		cache,
-	];
-	const [file] = quiet("npm", ["pack", ...options, wanted], { cwd: cache })
-		.trim()
-		.split("\n")
-		.slice(-1);
-	mkdirSync(folder, { recursive: true });
-	quiet("tar", ["-xzf", join(cache, file), "-C", folder, "--strip-components=1", "package/bin/node"]);
+export function unpackNode(name, folder) {
+	const place = mkdtempSync(join(tmpdir(), "userns-node-"));
+	try {
+		const pack = ["pack", "--silent", "--pack-destination", place, `${name}@${process.versions.node}`];
+		const file = quiet("npm", pack, { cwd: place }).trim();
+		mkdirSync(folder, { recursive: true });
+		quiet("tar", ["-xzf", join(place, file), "-C", folder, "--strip-components=1", "package/bin/node"]);
+	} finally {
+		rmSync(place, { recursive: true });
+	}
 }

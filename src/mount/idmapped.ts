@@ -125,7 +125,7 @@ const hints: Record<string, Record<number, string>> = {
 	},
 	mount_setattr: {
 		[ERRNO.EINVAL]:
-			"The source's file system, or with recursive one of those below it, cannot be ID-mapped (overlay, fuse, proc and others), or it belongs to that very user namespace.",
+			"The source's file system, or with recursive one of those below it, cannot be ID-mapped by this kernel (overlay, fuse, proc and others; tmpfs before Linux 6.3), or it belongs to that very user namespace.",
 		[ERRNO.EPERM]:
 			"The source is ID-mapped already, or its file system belongs to a user namespace in which the caller has no CAP_SYS_ADMIN, or the namespace is the initial one.",
 		[ERRNO.EBUSY]: "Somebody holds a file open for writing through the copy of the mount: try again.",

@@ -3,9 +3,9 @@ import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after } from "node:test";
 import { mountIdmapped, UserNamespace, UsernsError } from "../../src/index.ts";
-import { root, sh } from "../support/child.ts";
+import { sh } from "../support/child.ts";
+import { kernelFacts } from "../support/kernel-facts.ts";
 import { mkdirs, mountAt } from "../support/mounts.ts";
 import type { Need } from "../support/needs.ts";
 import { test } from "../support/test.ts";
@@ -17,32 +17,10 @@ import { test } from "../support/test.ts";
 const needs = ["linux", "root", "mounts", "tool:cc"] as const;
 const EINVAL = 22;
 
-let place: string | undefined;
-after(() => {
-	if (place !== undefined) rmSync(place, { recursive: true });
-});
-
-/** The kernel's errno, or 0, for each thing it was asked; of folders, "idmap FOLDER" and "half FOLDER". */
-function ask(...folders: string[]): Map<string, number> {
-	if (place === undefined) {
-		place = mkdtempSync(join(tmpdir(), "userns-facts-"));
-		sh("cc", "-O2", "-o", join(place, "facts"), join(root, "test/support/kernel-facts.c"));
-	}
-	const lines = sh(join(place, "facts"), ...folders)
-		.trim()
-		.split("\n");
-	return new Map(
-		lines.map((line) => {
-			const at = line.lastIndexOf(" ");
-			return [line.slice(0, at), Number(line.slice(at + 1))];
-		}),
-	);
-}
-
 test("a namespace has an id where the kernel has NS_GET_ID, and everything else without it", {
 	needs,
 }, (t) => {
-	const facts = ask();
+	const facts = kernelFacts();
 	for (const [name, errno] of facts) t.diagnostic(`${name}: ${errno}`);
 	const ns = UserNamespace.createSync("0:100000:65536");
 	const own = UserNamespace.open(process.pid);
@@ -115,7 +93,7 @@ for (const each of FILE_SYSTEMS) {
 	}, async (t) => {
 		const reason = await withFileSystem(each, async (source) => {
 			const [target = ""] = mkdirs(join(source, ".."), "mapped");
-			const facts = ask(source);
+			const facts = kernelFacts(source);
 			const errno = facts.get(`idmap ${source}`);
 			t.diagnostic(`${each.type}: ${errno}; with a map of one kind: ${facts.get(`half ${source}`)}`);
 			const [uid, gid] = [statSync(source).uid, statSync(source).gid];
