@@ -1,5 +1,6 @@
 // Runs the tests on Debian's own kernel in emulated machines: another kernel than this one's, and another processor.
 //   test-kernels.mjs [--arch amd64|arm64 …] [--long] [FILE.test.js …]
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
 import { homedir, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -44,6 +45,19 @@ function readArguments() {
 	return { archs: values.arch, form, files: positionals };
 }
 
+/** Ends the process when something is missing that all of it takes. */
+function checkTools(archs) {
+	const tools = ["apt-get", "dpkg-deb", "mkfs.ext4", "tar", "npm"];
+	for (const { emulator, compiler } of archs.map((arch) => MACHINES[arch])) {
+		tools.push(emulator, compiler ?? "cc");
+	}
+	const missing = tools.filter((tool) => spawnSync("sh", ["-c", 'command -v "$1"', "sh", tool]).status !== 0);
+	if (process.geteuid() === 0 && missing.length === 0) return;
+	const what = missing.length > 0 ? `these are not installed: ${missing.join(", ")}` : "this needs root";
+	console.error(`userns: ${what}\nhint: docs/kernel-features.md says what it takes to run this.`);
+	process.exit(1);
+}
+
 /** What the machine runs. The files one after the other: two at a time would only make each of them slower. */
 function script(files) {
 	return `
@@ -68,7 +82,7 @@ process.on("exit", () => rmSync(work, { recursive: true, force: true }));
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(1));
 
 const { archs, form, files } = readArguments();
-if (process.geteuid() !== 0) throw new Error("the disks keep the owners of what is on them: this needs root");
+checkTools(archs);
 await build();
 const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "userns-kernels");
 const chosen = files.length > 0 ? files : form === "short" ? SHORT : testFiles(LONG);

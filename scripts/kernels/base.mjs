@@ -87,10 +87,9 @@ export function makeImage(folder, image, size) {
 /** The folder of the base: `image`, `vmlinuz`, `version`, `busybox`, and the modules in `early`, in their order. */
 export function makeBase(architecture, cache) {
 	const files = debianPackages(architecture, [`linux-image-${architecture}`, ...PACKAGES], cache);
-	const hash = createHash("sha256").update(
-		`${process.version} ${files.map((file) => basename(file)).sort()}`,
-	);
-	for (const source of ["base.mjs", "machines.mjs", "modules.mjs", "packages.mjs"]) {
+	const names = files.map((file) => basename(file)).sort();
+	const hash = createHash("sha256").update(JSON.stringify([process.version, names, EARLY_MODULES, MODULES]));
+	for (const source of ["base.mjs", "modules.mjs", "packages.mjs"]) {
 		hash.update(readFileSync(fileURLToPath(new URL(source, import.meta.url))));
 	}
 	const made = join(cache, architecture, `base-${hash.digest("hex").slice(0, 16)}`);
@@ -99,12 +98,8 @@ export function makeBase(architecture, cache) {
 		if (name.startsWith("base-")) rmSync(join(cache, architecture, name), { recursive: true });
 	}
 	const fresh = mkdtempSync(join(cache, architecture, "new-"));
-	try {
-		fill(fresh, architecture, files);
-		renameSync(fresh, made);
-	} catch (error) {
-		rmSync(fresh, { recursive: true, force: true });
-		throw error;
-	}
+	process.on("exit", () => rmSync(fresh, { recursive: true, force: true }));
+	fill(fresh, architecture, files);
+	renameSync(fresh, made);
 	return made;
 }

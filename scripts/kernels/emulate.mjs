@@ -7,8 +7,8 @@ import { MACHINES } from "./machines.mjs";
 
 /** Two processors, each emulated by a thread. No network, no other device than the disk and the serial ports. */
 function command(architecture, { kernel, initramfs, base, project }, log) {
-	const { emulator, options, console } = MACHINES[architecture];
-	const words = `console=${console} panic=-1 loglevel=4 mitigations=off`;
+	const { emulator, options, terminal } = MACHINES[architecture];
+	const words = `console=${terminal} panic=-1 loglevel=4 mitigations=off`;
 	return [
 		emulator,
 		...options,

@@ -5,7 +5,7 @@ export const MACHINES = {
 		build: "linux-x64",
 		compiler: process.arch === "x64" ? undefined : "x86_64-linux-gnu-gcc",
 		emulator: "qemu-system-x86_64",
-		console: "ttyS0",
+		terminal: "ttyS0",
 		// "max" has what the emulator can do; this one is what it does fast.
 		options: ["-M", "q35", "-cpu", "Nehalem"],
 	},
@@ -14,7 +14,7 @@ export const MACHINES = {
 		build: "linux-arm64",
 		compiler: process.arch === "arm64" ? undefined : "aarch64-linux-gnu-gcc",
 		emulator: "qemu-system-aarch64",
-		console: "ttyAMA0",
+		terminal: "ttyAMA0",
 		// Without pointer authentication, whose emulation is slow.
 		options: ["-M", "virt", "-cpu", "cortex-a72"],
 	},
