@@ -18,7 +18,7 @@ const SLOWER = 30;
 const MINUTES = { short: 20, long: 120 };
 
 /** What goes through every system call of the C part once: creation, reading back, mounts, programs inside. */
-const SHORT = ["kernel-facts", "handles", "user-namespace", "mount", "spawn"].map(
+const SHORT = ["kernel-facts", "handles", "user-namespace", "mount", "spawn-unshare"].map(
 	(name) => `dist/test/system/${name}.test.js`,
 );
 const LONG = ["system", "fault", "lifecycle", "rootless", "unit"];
