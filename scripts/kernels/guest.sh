@@ -34,6 +34,6 @@ until port > /dev/null; do sleep 0.1; done
 	echo "Linux $(uname -r) $(uname -m), Node $(node --version), $(nproc) processors"
 	cd /userns
 	# In a process group of its own below a shell, as anywhere: the kernel stops nobody in an orphaned one.
-	setsid --wait bash -mc 'bash ./run.sh; exit $?'
+	setsid --wait bash -c 'set -m; bash ./run.sh; exit $?'
 	echo "userns-kernels: status $?"
 } 2>&1 < /dev/null | cat > "$(port)"
