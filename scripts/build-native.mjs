@@ -32,8 +32,7 @@ function fail(message, hint) {
 }
 
 /** The compiler: CC when it is set, cc otherwise. Ends the process with a clear message when it does not work. */
-function findCompiler() {
-	const compiler = process.env.CC || "cc";
+function findCompiler(compiler = process.env.CC || "cc") {
 	const result = spawnSync(compiler, ["--version"], { stdio: ["ignore", "pipe", "ignore"] });
 	if (result.error || result.status !== 0) {
 		fail(
@@ -88,13 +87,14 @@ function upToDate(outputs) {
 	}
 }
 
-export async function buildNative() {
-	const folder = join(root, "build", `linux-${process.arch}`);
+/** For this processor, or with a compiler for another one. */
+export async function buildNative(arch = process.arch, crossCompiler = undefined) {
+	const folder = join(root, "build", `linux-${arch}`);
 	const addon = join(folder, "userns.node");
 	const programs = Object.entries(PROGRAMS).map(([name, sources]) => [sources, join(folder, name)]);
 	const outputs = [addon, ...programs.map(([, program]) => program)];
 	if (upToDate(outputs)) return;
-	const compiler = findCompiler();
+	const compiler = findCompiler(crossCompiler);
 	mkdirSync(folder, { recursive: true });
 	// A new file and a rename, each: a process that runs the old one keeps it whole.
 	compile(compiler, [

@@ -32,7 +32,7 @@ function firstLine(log: string): string {
 }
 
 const NO_MAP =
-	"That file system cannot be ID-mapped (overlay, fuse, proc and others), or it belongs to that very user namespace. With recursive, skipUnsupported leaves such mounts below the source as they are.";
+	"That file system cannot be ID-mapped (overlay, fuse, proc and others; tmpfs before Linux 6.3), or it belongs to that very user namespace. With recursive, skipUnsupported leaves such mounts below the source as they are.";
 
 const LAYER: Record<number, string> = {
 	[ERRNO.ENOENT]: "Make the upper layer and the work directory first: two directories of one folder.",

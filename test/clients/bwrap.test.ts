@@ -8,6 +8,7 @@ import { ask } from "../support/child.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { OTHER_UID } from "../support/needs.ts";
 import { owner, words } from "../support/oci-tests.ts";
+import { SLOWER } from "../support/slower.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts", "tool:bwrap"] as const;
@@ -104,7 +105,7 @@ test("bwrap started by spawn: root of a namespace in which its caller has no ID"
 			const child = ns.spawn("bwrap", sandbox(work, script), {
 				stdio: ["ignore", "pipe", "inherit"],
 				unshare: ["mount"],
-				timeout: 20_000,
+				timeout: 20_000 * SLOWER,
 			});
 			let said = "";
 			child.stdout?.on("data", (chunk) => {
@@ -129,7 +130,7 @@ function script(mapping: string, command: readonly string[]): string {
 	const mapping = ${mapping};
 	const ns = await userns.UserNamespace.create(mapping);
 	const { status, stdout, stderr } = spawnSync("bwrap", ${JSON.stringify(command)}, {
-		encoding: "utf8", stdio: ["ignore", "pipe", "pipe", ns.fd], timeout: 20_000,
+		encoding: "utf8", stdio: ["ignore", "pipe", "pipe", ns.fd], timeout: ${20_000 * SLOWER},
 	});
 	console.log(JSON.stringify({ inode: ns.inode, status, stdout, stderr }));
 	ns.close();`;

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { ask, sh } from "../support/child.ts";
 import { startContainer } from "../support/container.ts";
-import { mkdirs, withTmpfs } from "../support/mounts.ts";
+import { mkdirs, mountFresh, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
 interface Sweep {
@@ -44,10 +44,10 @@ test(
 	"EMFILE at every step of a recursive mount: nothing stays mounted, no descriptor is lost",
 	{ needs: ["linux", "root", "mounts"] },
 	() =>
-		withTmpfs((folder) => {
+		withTmpfs(async (folder) => {
 			const [source = "", target = ""] = mkdirs(folder, "source", "target");
 			const [below = ""] = mkdirs(source, "below");
-			sh("mount", "-t", "tmpfs", "below", below);
+			await mountFresh(below);
 			const found = sweep(
 				`const handles = new userns.Handles(); handles.getSync("0:1:1").close();
 			const options = { source: ${JSON.stringify(source)}, target: ${JSON.stringify(target)}, mapping: "0:1:1", recursive: true, handles };`,

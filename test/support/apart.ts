@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { SLOWER } from "./slower.ts";
 
 /** An ordinary user with a name and subordinate IDs, who exists in the mount namespaces of `apart` alone. */
 export const USER = { name: "userns-clients", uid: 54322, first: 2_000_000, size: 1000 } as const;
@@ -68,7 +69,7 @@ export function runToEnd(command: readonly string[], fd?: number): Ended {
 	const { error, status, stdout, stderr } = spawnSync(program, args, {
 		encoding: "utf8",
 		stdio: ["ignore", "pipe", "pipe", ...(fd === undefined ? [] : [fd])],
-		timeout: 30_000,
+		timeout: 30_000 * SLOWER,
 		killSignal: "SIGKILL",
 	});
 	if (error) throw error;
@@ -90,6 +91,6 @@ export function processesIn(inode: number): string[] {
 
 /** Waits until nobody lives in a user namespace; answers who still does after five seconds. */
 export async function emptied(inode: number): Promise<string[]> {
-	for (let i = 0; i < 100 && processesIn(inode).length > 0; i++) await sleep(50);
+	for (let i = 0; i < 100 * SLOWER && processesIn(inode).length > 0; i++) await sleep(50);
 	return processesIn(inode);
 }

@@ -3,6 +3,7 @@ import { chmodSync, cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { SLOWER } from "./slower.ts";
 
 /** The project's folder, from dist/test/support. */
 export const root: string = fileURLToPath(new URL("../../..", import.meta.url));
@@ -55,7 +56,7 @@ export function runScript(body: string, options: ScriptOptions = {}): ScriptResu
 		cwd: "/",
 		encoding: "utf8",
 		maxBuffer: 1 << 26,
-		timeout: 50_000,
+		timeout: 50_000 * SLOWER,
 		env: { ...process.env, ...env },
 		...rest,
 	});

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { SLOWER } from "./slower.ts";
 
 /** What a test could leave behind in this process and its mount namespace, read from /proc and not from our own state. */
 export interface Snapshot {
@@ -54,12 +55,12 @@ export function leaked(before: Snapshot, after: Snapshot): string[] {
 }
 
 /**
- * Waits until nothing is left over against `before`, at most two seconds: Node closes the pipes of a child and reaps
+ * Waits until nothing is left over against `before`, at most two seconds where nothing is slow: Node closes the pipes of a child and reaps
  * it only when its loop turns.
  */
 export async function settled(before: Snapshot): Promise<string[]> {
 	let found: string[] = [];
-	for (let i = 0; i < 100; i++) {
+	for (let i = 0; i < 100 * SLOWER; i++) {
 		found = leaked(before, snapshot());
 		if (found.length === 0) return found;
 		await sleep(20);

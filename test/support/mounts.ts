@@ -1,12 +1,53 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { mountIdmapped, UsernsError } from "../../src/index.ts";
 import { sh } from "./child.ts";
 
-/** A folder with a fresh tmpfs on it, and everything below unmounted and removed at the end. */
+let tmpfsCan: boolean | undefined;
+
+/** Whether this kernel can ID-map a tmpfs (since Linux 6.3), by asking it: `folder` is one. */
+async function canMapTmpfs(folder: string): Promise<boolean> {
+	try {
+		(await mountIdmapped({ source: folder, mapping: "0:1:1" })).close();
+		return true;
+	} catch (error) {
+		if (error instanceof UsernsError && error.syscall === "mount_setattr" && error.errnoCode === "EINVAL")
+			return false;
+		throw error;
+	}
+}
+
+/** Mounts a fresh ext4 at a folder. Its image has no name, and is gone with the mount. */
+function mountExt4(folder: string): void {
+	const place = mkdtempSync(join(tmpdir(), "userns-image-"));
+	const image = join(place, "image");
+	try {
+		sh("truncate", "-s", "16M", image);
+		sh("mkfs.ext4", "-q", "-O", "^has_journal", image);
+		sh("mount", "-o", "loop", image, folder);
+	} finally {
+		rmSync(place, { recursive: true });
+	}
+	rmSync(join(folder, "lost+found"), { recursive: true });
+}
+
+/**
+ * Mounts a fresh file system that can be ID-mapped: a tmpfs, and where the kernel cannot map that, an ext4. What comes
+ * after it must not stand and fall with it.
+ */
+export async function mountFresh(folder: string): Promise<void> {
+	sh("mount", "-t", "tmpfs", "userns-test", folder);
+	tmpfsCan ??= await canMapTmpfs(folder);
+	if (tmpfsCan) return;
+	sh("umount", folder);
+	mountExt4(folder);
+}
+
+/** A folder with a fresh file system on it as of {@link mountFresh}, and everything below unmounted and removed at the end. */
 export async function withTmpfs(body: (folder: string) => void | Promise<void>): Promise<void> {
 	const folder = mkdtempSync(join(tmpdir(), "userns-test-"));
-	sh("mount", "-t", "tmpfs", "userns-test", folder);
+	await mountFresh(folder);
 	try {
 		await body(folder);
 	} finally {

@@ -6,6 +6,7 @@ import { apart, emptied, makeUser, processesIn, USER } from "./apart.ts";
 import { ask } from "./child.ts";
 import { mkdirs, withTmpfs } from "./mounts.ts";
 import { Container, makeRootfs, ociConfig, type Runtime } from "./oci.ts";
+import { SLOWER } from "./slower.ts";
 import { test } from "./test.ts";
 
 const MAP = "0:100000:65536";
@@ -187,7 +188,7 @@ export function ociTests(runtime: Runtime): void {
 				writeFileSync(file, readFileSync(file, "utf8").replace('"PATH"', JSON.stringify(path)));
 				const runtime = ${JSON.stringify([runtime, "--root", join(bundle, "state")])};
 				const run = (...args) => spawnSync(runtime[0], [...runtime.slice(1), ...args], {
-					encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], timeout: 20_000,
+					encoding: "utf8", stdio: ["ignore", "pipe", "pipe"], timeout: ${20_000 * SLOWER},
 				});
 				const { status, stdout, stderr } = run("run", "--bundle", ${JSON.stringify(bundle)}, "rootless");
 				run("delete", "--force", "rootless");

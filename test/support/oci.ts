@@ -17,6 +17,7 @@ import { join } from "node:path";
 import type { OciMappings } from "../../src/index.ts";
 import { apart, type Ended, runToEnd } from "./apart.ts";
 import { sh } from "./child.ts";
+import { SLOWER } from "./slower.ts";
 
 export type Runtime = "crun" | "runc";
 
@@ -142,7 +143,7 @@ export class Container {
 		const log = openSync(join(this.#bundle, "log"), "w+");
 		try {
 			const [program = "", ...args] = this.#command("run", "--detach", "--bundle", this.#bundle);
-			const { status } = spawnSync(program, args, { stdio: ["ignore", log, log], timeout: 30_000 });
+			const { status } = spawnSync(program, args, { stdio: ["ignore", log, log], timeout: 30_000 * SLOWER });
 			if (status !== 0) throw new Error(readFileSync(join(this.#bundle, "log"), "utf8"));
 		} finally {
 			closeSync(log);

@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { ask, type ScriptOptions } from "./child.ts";
+import { SLOWER } from "./slower.ts";
 
 const isRoot = process.geteuid?.() === 0;
 
@@ -89,7 +90,7 @@ export function askAs<T>(user: OrdinaryUser, body: string): T {
 	const answer = ask<T>(body, user.options);
 	let left = processesOf(user.uid);
 	// What a program that the script called left behind itself may take a moment.
-	for (let i = 0; i < 100 && left.length > 0; i++) {
+	for (let i = 0; i < 100 * SLOWER && left.length > 0; i++) {
 		Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
 		left = processesOf(user.uid);
 	}

@@ -1,6 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { SLOWER } from "./slower.ts";
 
 export interface Ended {
 	status: number | null;
@@ -46,7 +47,7 @@ function isAtRest(pid: number, name: string): boolean {
 /** Waits until a process has become that program, as the kernel names it, and has come to rest. */
 export async function becomes(pid: number, name: string): Promise<void> {
 	for (let i = 0; !isAtRest(pid, name); i++) {
-		if (i > 1000) throw new Error(`process ${pid} is ${status(pid, "Name")} and not ${name}`);
+		if (i > 1000 * SLOWER) throw new Error(`process ${pid} is ${status(pid, "Name")} and not ${name}`);
 		await sleep(5);
 	}
 }
@@ -64,7 +65,7 @@ export async function childCalled(pid: number, name: string): Promise<number> {
 	for (let i = 0; ; i++) {
 		const [child] = childrenCalled(pid, name);
 		if (child !== undefined) return child;
-		if (i > 1000) throw new Error(`process ${pid} has no child ${name}`);
+		if (i > 1000 * SLOWER) throw new Error(`process ${pid} has no child ${name}`);
 		await sleep(5);
 	}
 }
@@ -74,7 +75,7 @@ export async function gone(pid: number): Promise<void> {
 	for (let i = 0; ; i++) {
 		const state = status(pid, "State");
 		if (state === undefined || state.startsWith("Z")) return;
-		if (i > 600) throw new Error(`process ${pid} is still there: ${state}`);
+		if (i > 600 * SLOWER) throw new Error(`process ${pid} is still there: ${state}`);
 		await sleep(5);
 	}
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test as nodeTest, type TestContext } from "node:test";
 import { settled, snapshot } from "./leaks.ts";
 import { type Need, reasonToSkip } from "./needs.ts";
+import { SLOWER } from "./slower.ts";
 
 export interface TestOptions {
 	/** What must be there; otherwise the test is skipped with the reason, or fails where CI promised it. */
@@ -22,7 +23,7 @@ export function test(name: string, options: TestOptions, body: TestBody): void;
 export function test(name: string, body: TestBody): void;
 export function test(name: string, first: TestOptions | TestBody, second?: TestBody): void {
 	const [options, body] = typeof first === "function" ? [{}, first] : [first, second as TestBody];
-	nodeTest(name, { timeout: options.timeout ?? 60_000 }, async (t) => {
+	nodeTest(name, { timeout: (options.timeout ?? 60_000) * SLOWER }, async (t) => {
 		const reason = reasonToSkip(options.needs ?? []);
 		if (reason !== undefined) return t.skip(reason);
 		if (!linux) return body(t);

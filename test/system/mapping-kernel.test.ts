@@ -8,6 +8,7 @@ import { type IdMap, Mapping, UsernsError } from "../../src/index.ts";
 import { extents } from "../support/arbitrary.ts";
 import { root, sh } from "../support/child.ts";
 import { OTHER_UID } from "../support/needs.ts";
+import { SLOWER } from "../support/slower.ts";
 import { test } from "../support/test.ts";
 
 const CASES = 10_000;
@@ -101,7 +102,7 @@ function judge(program: string, texts: readonly string[], user?: number): Verdic
 	const result = spawnSync(program, user === undefined ? [] : [`${user}`], {
 		input,
 		maxBuffer: 1 << 30,
-		timeout: 100_000,
+		timeout: 100_000 * SLOWER,
 		killSignal: "SIGKILL",
 	});
 	assert.equal(result.status, 0, String(result.stderr));

@@ -17,7 +17,7 @@ import { join } from "node:path";
 import { Handles, mountIdmapped, UserNamespace } from "../../src/index.ts";
 import { sh } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
-import { mkdirs, mountAt, withExt4, withTmpfs } from "../support/mounts.ts";
+import { mkdirs, mountAt, mountFresh, withExt4, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts"] as const;
@@ -29,7 +29,7 @@ function owner(path: string): string {
 }
 
 for (const [name, withFs, extra] of [
-	["tmpfs", withTmpfs, []],
+	["tmpfs, or where that cannot be mapped ext4", withTmpfs, []],
 	["ext4", withExt4, ["loop", "tool:mkfs.ext4"]],
 ] as const) {
 	test(
@@ -100,7 +100,7 @@ test("recursive takes the tree along; mapped as a whole, or at its root only", {
 	withTmpfs(async (folder) => {
 		const [source = "", target = ""] = mkdirs(folder, "source", "target");
 		const [below = ""] = mkdirs(source, "below");
-		sh("mount", "-t", "tmpfs", "below", below);
+		await mountFresh(below);
 		writeFileSync(join(below, "file"), "");
 
 		const alone = await mountIdmapped({ source, target, mapping: MAP });

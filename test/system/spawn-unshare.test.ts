@@ -14,6 +14,7 @@ import {
 	namespaceOf,
 	status,
 } from "../support/programs.ts";
+import { SLOWER } from "../support/slower.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "ids"] as const;
@@ -107,11 +108,12 @@ test("in a pid namespace the program sees only its own, with a process 1 that re
 
 test("when the program of a pid namespace ends, everything in it ends, and its pipes close", { needs }, () =>
 	within(async (_, start) => {
-		const child = start("sh", ["-c", "sleep 1000 > /dev/null 2>&1 & sleep 0.1; exit 5"], {
+		const child = start("sh", ["-c", "sleep 1000 > /dev/null 2>&1 & read line; exit 5"], {
 			unshare: ["pid"],
 		});
 		const sh = await childCalled(child.pid as number, "sh");
 		const orphan = await childCalled(sh, "sleep");
+		child.stdin?.end("now\n");
 		const { status: code } = await ended(child);
 		assert.equal(code, 5);
 		await gone(orphan);
@@ -186,7 +188,7 @@ test("stopping and continuing pass through", { needs }, () =>
 		const inner = await childCalled(outer, "sleep");
 		const reaches = async (pid: number, state: RegExp) => {
 			for (let i = 0; !state.test(status(pid, "State") ?? ""); i++) {
-				assert.ok(i < 600, `${pid} is ${status(pid, "State")}`);
+				assert.ok(i < 600 * SLOWER, `${pid} is ${status(pid, "State")}`);
 				await sleep(5);
 			}
 		};

@@ -1,0 +1,39 @@
+#!/bin/bash
+# The machine's whole life after its disk is mounted: what a system has mounted, the build, the tests, and power off.
+# What is said goes to the virtual serial port, which the host reads; the kernel's own words stay on the console.
+export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root USER=root LC_ALL=C.UTF-8 TMPDIR=/tmp
+cd /
+
+end() {
+	sync
+	busybox poweroff -f
+	sleep 60 # the power goes off a moment later
+}
+trap end EXIT
+
+mount -t devtmpfs dev /dev 2>/dev/null
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t tmpfs -o mode=755 run /run
+mkdir -p /dev/pts /dev/shm
+mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
+mount -t tmpfs -o mode=1777 shm /dev/shm
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+ln -sf /proc/self/fd /dev/fd
+ldconfig
+install -m 755 /userns/scripts/kernels/cc.sh /usr/local/bin/cc
+depmod
+# By name: without udev nothing asks for them when they are first used.
+modprobe virtio_console
+modprobe loop
+modprobe fuse
+port() { compgen -G "/dev/vport*p1"; }
+until port > /dev/null; do sleep 0.1; done
+
+{
+	echo "Linux $(uname -r) $(uname -m), Node $(node --version), $(nproc) processors"
+	cd /userns
+	# In a process group of its own below a shell, as anywhere: the kernel stops nobody in an orphaned one.
+	setsid --wait bash -c 'set -m; bash ./run.sh; exit $?'
+	echo "userns-kernels: status $?"
+} 2>&1 < /dev/null | cat > "$(port)"

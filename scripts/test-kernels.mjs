@@ -1,0 +1,102 @@
+// Runs the tests on Debian's own kernel in emulated machines: another kernel than this one's, and another processor.
+//   test-kernels.mjs [--arch amd64|arm64 …] [--long] [FILE.test.js …]
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { homedir, tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { build } from "./build.mjs";
+import { makeDisks } from "./kernels/disk.mjs";
+import { emulate } from "./kernels/emulate.mjs";
+import { MACHINES } from "./kernels/machines.mjs";
+import { root } from "./setup.mjs";
+import { testFiles } from "./test.mjs";
+
+/** The tests' own time limits are multiplied by it: an emulated processor on a machine that has other work, too. */
+const SLOWER = 30;
+/** After so many minutes a machine is switched off. */
+const MINUTES = { short: 20, long: 120 };
+
+/** What goes through every system call of the C part once: creation, reading back, mounts, programs inside. */
+const SHORT = ["kernel-facts", "handles", "user-namespace", "mount", "spawn-unshare"].map(
+	(name) => `dist/test/system/${name}.test.js`,
+);
+const LONG = ["system", "fault", "lifecycle", "rootless", "unit"];
+/** The machine has all of these, so a test that leaves itself out for want of one fails. */
+const PROMISED = `linux root mounts user loop ordinary ids busybox ${[
+	...["cc", "unshare", "nsenter", "setpriv", "lsns", "script", "bash", "mkfs.ext4", "mkfs.xfs", "mkfs.btrfs"],
+	...["mkfs.vfat", "mkfs.erofs", "mksquashfs", "newuidmap", "getsubids", "setcap", "bwrap", "crun", "runc"],
+]
+	.map((tool) => `tool:${tool}`)
+	.join(" ")}`;
+
+function readArguments() {
+	const { values, positionals } = parseArgs({
+		options: {
+			arch: { type: "string", multiple: true, default: Object.keys(MACHINES) },
+			long: { type: "boolean", default: process.env.USERNS_LONG === "1" },
+		},
+		allowPositionals: true,
+	});
+	for (const arch of values.arch) {
+		if (!Object.hasOwn(MACHINES, arch)) throw new Error(`no machine is known for the processor ${arch}`);
+	}
+	const form = values.long ? "long" : "short";
+	return { archs: values.arch, form, files: positionals };
+}
+
+/** Ends the process when something is missing that all of it takes. */
+function checkTools(archs) {
+	const tools = ["apt-get", "dpkg-deb", "mkfs.ext4", "tar", "npm"];
+	for (const { emulator, compiler } of archs.map((arch) => MACHINES[arch])) {
+		tools.push(emulator, compiler ?? "cc");
+	}
+	const missing = tools.filter((tool) => spawnSync("sh", ["-c", 'command -v "$1"', "sh", tool]).status !== 0);
+	if (process.geteuid() === 0 && missing.length === 0) return;
+	const what = missing.length > 0 ? `these are not installed: ${missing.join(", ")}` : "this needs root";
+	console.error(`userns: ${what}\nhint: docs/kernel-features.md says what it takes to run this.`);
+	process.exit(1);
+}
+
+/** What the machine runs. The files one after the other: two at a time would only make each of them slower. */
+function script(files) {
+	return `
+export USERNS_SLOWER=${SLOWER} USERNS_PRIVATE_MOUNTS=1
+export USERNS_PROMISED=${JSON.stringify(PROMISED)}
+exec unshare --mount --propagation private node --test --test-concurrency=1 \\
+	--test-reporter=spec --test-reporter-destination=stdout \\
+	--test-reporter=./scripts/skipped.mjs --test-reporter-destination=stdout ${files.join(" ")}
+`;
+}
+
+/** The totals in the words of the reporter "spec". */
+function totals(lines) {
+	const count = (name) =>
+		Number(lines.map((line) => new RegExp(`^ℹ ${name} (\\d+)$`).exec(line)?.[1]).find(Boolean) ?? 0);
+	return { tests: count("tests"), passed: count("pass"), failed: count("fail"), skipped: count("skipped") };
+}
+
+const work = mkdtempSync(join(tmpdir(), "userns-kernels-"));
+process.on("exit", () => rmSync(work, { recursive: true, force: true }));
+// Without a handler a signal ends this process with no "exit", and the machine would go on.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(1));
+
+const { archs, form, files } = readArguments();
+checkTools(archs);
+await build();
+const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), ".cache"), "userns-kernels");
+const chosen = files.length > 0 ? files : form === "short" ? SHORT : testFiles(LONG);
+for (const file of chosen) if (!existsSync(join(root, file))) throw new Error(`there is no ${file}`);
+const results = [];
+for (const arch of archs) {
+	const folder = mkdtempSync(join(work, `${arch}-`));
+	console.log(`\n${arch}: making the disks`);
+	const disks = await makeDisks(arch, script(chosen), folder, cache);
+	const start = Date.now();
+	console.log(`${arch}: Linux ${disks.version}, emulated`);
+	const { status, lines } = await emulate(arch, disks, folder, MINUTES[form] * 60);
+	const seconds = Math.round((Date.now() - start) / 1000);
+	results.push({ kernel: disks.version, ...totals(lines), seconds, ended: status ?? "never" });
+	if (status !== 0) process.exitCode = 1;
+}
+console.table(results);
