@@ -180,10 +180,10 @@ test("what watches over a descriptor is used again after close(), and watches ov
 		}).length;
 		const h = new userns.Handles();
 		// More than are kept for the next descriptor: the rest is collected, and is no descriptor that was forgotten.
-		(() => { for (const ns of Array.from({ length: 200 }, () => h.getSync("0:1:1"))) { ns.close(); ns.close(); } })();
+		(() => { for (const ns of Array.from({ length: 200 }, () => h.getSync("${hosted("0:1:1")}"))) { ns.close(); ns.close(); } })();
 		// Forgotten, each with what one of those had before.
-		(() => { for (let i = 0; i < 30; i++) h.getSync("0:1:1"); })();
-		const held = Array.from({ length: 10 }, () => h.getSync("0:1:1"));
+		(() => { for (let i = 0; i < 30; i++) h.getSync("${hosted("0:1:1")}"); })();
+		const held = Array.from({ length: 10 }, () => h.getSync("${hosted("0:1:1")}"));
 		const before = namespaces();
 		for (let i = 0; i < 200 && namespaces() > 11; i++) { gc(); await new Promise((r) => setTimeout(r, 10)); }
 		console.log(JSON.stringify([before, namespaces(), held.every((ns) => ns.equals(held[0]))]));
