@@ -26,7 +26,7 @@ void mount_attach(const struct attach_request *request, struct outcome *out);
  */
 int mount_detach(int fd);
 
-/* The same in the mount namespace that it is in. */
+/* The same in the mount namespace that it is in, by a child that asks no /proc; −1: one's own. */
 int mount_detach_in(int mount_ns, int fd);
 
 /* Opens the mountinfo of a mount namespace, as seen from its root. A descriptor or a negative errno. */
