@@ -77,7 +77,8 @@ export interface NativeMounts {
 		lower: readonly number[],
 		upper: number,
 		work: number,
-		attributes: number,
+		set: number,
+		clear: number,
 		later: true,
 	): Promise<Outcome>;
 	/** The mount whose root the path leads to: a descriptor of it and its number. */
