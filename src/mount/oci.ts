@@ -1,4 +1,4 @@
-import { invalidArgument, show } from "../errors.ts";
+import { checkOptions, invalidArgument, show } from "../errors.ts";
 import { Mapping, type MappingInput } from "../mapping/mapping.ts";
 import type { AttributeOptions } from "./attributes.ts";
 import type { MountIdmappedOptions } from "./options.ts";
@@ -77,7 +77,8 @@ const DECIDING = new Set(["idmap", "atime"]);
  * inside the container: give `into` or `targetRoot` with it.
  * Throws `ERR_USERNS_INVALID_ARGUMENT`, naming the option, for what it does not know.
  */
-export function fromOci(mount: OciMount, options: FromOciOptions = {}): MountIdmappedOptions {
+export function fromOci(mount: OciMount, options?: FromOciOptions): MountIdmappedOptions {
+	checkOptions("fromOci", options, ["container"]);
 	if (typeof mount !== "object" || mount === null || Array.isArray(mount)) {
 		throw invalidArgument(`fromOci: the mount must be an object, not ${show(mount)}`);
 	}
@@ -112,7 +113,7 @@ export function fromOci(mount: OciMount, options: FromOciOptions = {}): MountIdm
 			"Set rbind, or idmap instead of ridmap.",
 		);
 	}
-	const mapping = mappingFor(mount, idmap, options.container);
+	const mapping = mappingFor(mount, idmap, options?.container);
 	for (const [key, value] of Object.entries(wanted)) if (value === false) delete wanted[key];
 	return {
 		source,

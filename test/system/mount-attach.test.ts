@@ -254,3 +254,51 @@ test("options that do not fit together are refused before any system call", asyn
 		);
 	}
 });
+
+test("options that are changed while the work is under way change nothing", { needs }, () =>
+	withTmpfs(async (folder) => {
+		const [source = ""] = mkdirs(folder, "source", "one/spot", "two/spot");
+		const options = {
+			...{ source, target: "/spot", targetRoot: join(folder, "one"), mapping: "0:1:1" },
+			replace: false,
+		};
+		const other = { targetRoot: join(folder, "two"), target: "/none", source: "/none", replace: "wrong" };
+		const mounting = mountIdmapped(options);
+		Object.assign(options, other);
+		const mount = await mounting;
+		assert.ok(mountAt(join(folder, "one/spot")));
+		assert.equal(mountAt(join(folder, "two/spot")), undefined);
+		await mount.unmount();
+		const detached = await mountIdmapped({ source, mapping: "0:1:1" });
+		const places = { targetRoot: join(folder, "one"), replace: false };
+		const attaching = detached.attach("/spot", places);
+		Object.assign(places, other);
+		await attaching;
+		assert.ok(mountAt(join(folder, "one/spot")));
+		await detached.unmount();
+	}),
+);
+
+test("unmount() and then attach(): whatever the order, nothing stays attached", { needs }, () =>
+	withTmpfs(async (folder) => {
+		const [source = "", target = ""] = mkdirs(folder, "source", "target");
+		const first = await mountIdmapped({ source, mapping: "0:1:1" });
+		const gone = first.unmount();
+		await assert.rejects(first.attach(target), failure("ERR_USERNS_CLOSED", /closed/));
+		await gone;
+		const second = await mountIdmapped({ source, mapping: "0:1:1" });
+		const again = second.attach(join(folder, "none")).catch(() => second.attach(target));
+		await Promise.allSettled([second.unmount(), again]);
+		assert.equal(mountAt(target), undefined);
+	}),
+);
+
+test("a path that is longer than the kernel takes is refused before any system call", async () => {
+	const long = `/${"a/".repeat(3000)}`;
+	const refused = failure("ERR_USERNS_INVALID_ARGUMENT", /6001 bytes/);
+	const mapping = "0:1:1";
+	await assert.rejects(mountIdmapped({ source: long, mapping }), refused);
+	for (const options of [{ target: long }, { target: "/", targetRoot: long }, { target: "/", into: long }]) {
+		await assert.rejects(mountIdmapped({ source: "/", mapping, ...options }), refused);
+	}
+});

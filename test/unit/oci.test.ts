@@ -102,3 +102,12 @@ test("what the rules do not allow is an error that names it", () => {
 		failure("ERR_USERNS_INVALID_MAPPING", /size/),
 	);
 });
+
+test("a misspelt option is an error", () => {
+	for (const options of [{ contianer: CONTAINER }, null, CONTAINER]) {
+		assert.throws(
+			() => fromOci({ ...BASE, options: ["bind", "idmap"] }, options as object),
+			failure("ERR_USERNS_INVALID_ARGUMENT", /fromOci/),
+		);
+	}
+});
