@@ -82,10 +82,11 @@ NO_STACK_PROTECTOR static int exchange(struct attaching *at, int target)
 	if (error != -ENOENT) return fail(at, error < 0 ? error : -EIO, "umount");
 	error = call_move_mount(request->tree, target, USERNS_MOVE_MOUNT_BENEATH);
 	if (error < 0) return fail(at, error, "beneath");
-	error = make_propagate(request);
-	if (error < 0) return fail(at, error, "propagation beneath");
+	/* Before it is made private: as a peer of what others received, it takes the old mount off there too. */
 	error = take_off(at, target);
 	if (error < 0) return fail(at, error, "umount old");
+	error = make_propagate(request);
+	if (error < 0) return fail(at, error, "propagation beneath");
 	at->error = 0;
 	return 0;
 }

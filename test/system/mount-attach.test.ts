@@ -217,13 +217,24 @@ test(
 			const [source = "", parent = ""] = mkdirs(folder, "source", "parent");
 			sh("mount", "-t", "tmpfs", "parent", parent);
 			sh("mount", "--make-shared", parent);
-			const [target = ""] = mkdirs(parent, "target");
+			const [target = "", peer = ""] = mkdirs(folder, "parent/target", "peer");
+			sh("mount", "--bind", parent, peer);
 			sh("mount", "-t", "tmpfs", "old", target);
+			const there = join(peer, "target");
+			assert.ok(mountAt(there), "the old mount is received by the peer");
 			const mount = await mountIdmapped({ source, target, mapping: MAP, replace: true });
 			assert.equal(mountAt(target)?.id, mount.mountId);
 			assert.deepEqual(mountAt(target)?.optional, []);
+			// The peer has the new one in the old one's place, and not beneath it.
+			const received = readFileSync("/proc/self/mountinfo", "utf8")
+				.split("\n")
+				.filter((line) => line.split(" ")[4] === there);
+			assert.equal(received.length, 1, received.join("\n"));
+			assert.match(received[0] ?? "", /idmapped/);
 			await mount.unmount();
 			assert.equal(mountAt(target), undefined);
+			assert.equal(mountAt(there), undefined);
+			sh("umount", peer);
 			sh("umount", parent);
 		}),
 );
