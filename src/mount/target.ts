@@ -26,7 +26,7 @@ export interface AttachOptions {
 export const ATTACH_OPTIONS = ["targetRoot", "resolve", "replace", "into"] as const;
 
 /** <linux/limits.h>, with the NUL at the end. */
-const PATH_MAX = 4096;
+export const PATH_MAX = 4096;
 
 /** <linux/openat2.h>. */
 export const RESOLVE = { noMagicLinks: 0x02, noSymlinks: 0x04, inRoot: 0x10 } as const;
