@@ -1,7 +1,6 @@
 #include "attach.h"
-#include "child.h"
+#include "errand.h"
 #include "procfs.h"
-#include <poll.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,8 +11,8 @@
  * other one cannot trace it (DESIGN: joining only a mount namespace leaves the credentials where they are).
  */
 struct attaching {
+	struct errand errand;
 	const struct attach_request *request;
-	struct child child;
 	int inside; /* in a child that has a root and a working directory of its own */
 	int attached; /* for when the child is killed */
 	int opened;   /* what it has opened, or −1 */
@@ -32,9 +31,9 @@ int mount_detach(int fd)
 {
 	/* MNT_DETACH, since our own descriptor keeps the mount busy. A lie under the name would take another mount off. */
 	char name[64];
-	int error = procfs_own_fd(fd, name, sizeof name);
 
-	if (error < 0) return error;
+	/* Where /proc is no good a child does it: what must not stay must not stay for want of a /proc either. */
+	if (procfs_own_fd(fd, name, sizeof name) < 0) return mount_detach_in(-1, fd);
 	return umount2(name, MNT_DETACH) < 0 ? -errno : 0;
 }
 
@@ -83,10 +82,11 @@ NO_STACK_PROTECTOR static int exchange(struct attaching *at, int target)
 	if (error != -ENOENT) return fail(at, error < 0 ? error : -EIO, "umount");
 	error = call_move_mount(request->tree, target, USERNS_MOVE_MOUNT_BENEATH);
 	if (error < 0) return fail(at, error, "beneath");
-	error = make_propagate(request);
-	if (error < 0) return fail(at, error, "propagation beneath");
+	/* Before it is made private: as a peer of what others received, it takes the old mount off there too. */
 	error = take_off(at, target);
 	if (error < 0) return fail(at, error, "umount old");
+	error = make_propagate(request);
+	if (error < 0) return fail(at, error, "propagation beneath");
 	at->error = 0;
 	return 0;
 }
@@ -119,11 +119,11 @@ NO_STACK_PROTECTOR static int attach(struct attaching *at)
 	int target = place_open(place);
 
 	if (target < 0) return fail(at, target, "target");
-	if (place->path != NULL) at->opened = target;
+	if (place->path != NULL && !at->inside) at->opened = target;
 	return put_on(at, target);
 }
 
-/* What attach() opened, closed by us even where a child did it: the table of descriptors is ours. */
+/* What was opened in our own table of descriptors, by us or by a child that shares it. */
 static void close_opened(const struct attaching *at)
 {
 	if (at->opened >= 0) close(at->opened);
@@ -133,7 +133,8 @@ NO_STACK_PROTECTOR static void join(struct attaching *at, int mount_ns)
 {
 	long error;
 
-	child_die_with_parent(&at->child);
+	child_die_with_parent(&at->errand.child);
+	if (mount_ns < 0) return;
 	/*
 	 * Without CLONE_FS the root and the working directory are the child's own, and now the namespace's root: a place
 	 * without a descriptor starts there.
@@ -144,46 +145,82 @@ NO_STACK_PROTECTOR static void join(struct attaching *at, int mount_ns)
 	raw_exit(1);
 }
 
+/*
+ * The table of descriptors becomes the child's own, with no more in it than it needs: held up by a file system of the
+ * container it would keep our pipes and sockets open beyond our own end, and what it opens after all would stay with us.
+ */
+NO_STACK_PROTECTOR static void keep_needed(struct attaching *at)
+{
+	const struct attach_request *request = at->request;
+	int needed[3] = {request->tree, request->mount_ns, request->target.fd};
+	long error = raw_syscall3(SYS_unshare, CLONE_FILES, 0, 0);
+	unsigned from = 0;
+
+	if (error < 0) {
+		fail(at, error, "inside");
+		raw_exit(1);
+	}
+	for (int round = 0; round < 3; round++) {
+		int next = -1;
+
+		for (int i = 0; i < 3; i++) {
+			if (needed[i] >= (int)from && (next < 0 || needed[i] < next)) next = needed[i];
+		}
+		if (next < 0) break;
+		if ((unsigned)next > from) raw_syscall3(SYS_close_range, from, (long)next - 1, 0);
+		from = (unsigned)next + 1;
+	}
+	raw_syscall3(SYS_close_range, from, ~0U, 0);
+}
+
 NO_STACK_PROTECTOR static int attach_inside(void *argument)
 {
 	struct attaching *at = argument;
 
+	keep_needed(at);
 	join(at, at->request->mount_ns);
 	attach(at);
 	raw_exit(0);
 }
 
-/*
- * A path in a container may lead through a file system that is served from inside it and never answers; such a wait ends
- * with the child's life.
- */
-#define PATIENCE_MS 10000
+static struct attaching *new_attaching(const struct attach_request *request, int inside)
+{
+	struct attaching *at = errand_new(sizeof *at);
 
-/* Runs a body in a child that shares memory and descriptors, until its end. */
+	if (at == NULL) return NULL;
+	at->request = request;
+	at->inside = inside;
+	at->opened = -1;
+	return at;
+}
+
+/*
+ * Runs a body in a child, until its end. A path in a container may lead through a file system that is served from inside
+ * it and never answers.
+ */
 static int run(struct attaching *at, child_body *body)
 {
-	struct pollfd poller = {.events = POLLIN};
 	int error;
-	int ready;
 
 	fail(at, -ETIMEDOUT, "inside"); /* for as long as the body has said nothing else */
-	error = child_start(&at->child, CLONE_VM | CLONE_FILES, body, at);
-	if (error < 0) return fail(at, error, "clone");
-	poller.fd = at->child.pidfd;
-	do ready = poll(&poller, 1, PATIENCE_MS);
-	while (ready < 0 && errno == EINTR);
-	child_end(&at->child);
+	error = errand_run(&at->errand, body, at);
+	if (error < 0 && error != -ETIMEDOUT) return fail(at, error, "clone");
 	return at->error;
 }
 
 void mount_attach(const struct attach_request *request, struct outcome *out)
 {
-	struct attaching at = {.request = request, .inside = request->mount_ns >= 0, .opened = -1};
+	struct attaching *at = new_attaching(request, request->mount_ns >= 0);
 
-	if (!at.inside) attach(&at);
-	else if (run(&at, attach_inside) == -ETIMEDOUT && at.attached) mount_detach_in(request->mount_ns, request->tree);
-	close_opened(&at);
-	if (at.error < 0) outcome_fail(out, at.error, at.step);
+	if (at == NULL) {
+		outcome_fail(out, -ENOMEM, "clone");
+		return;
+	}
+	if (!at->inside) attach(at);
+	else if (run(at, attach_inside) == -ETIMEDOUT && at->attached) mount_detach_in(request->mount_ns, request->tree);
+	close_opened(at);
+	if (at->error < 0) outcome_fail(out, at->error, at->step);
+	errand_free(&at->errand);
 }
 
 NO_STACK_PROTECTOR static int detach_inside(void *argument)
@@ -201,9 +238,13 @@ NO_STACK_PROTECTOR static int detach_inside(void *argument)
 int mount_detach_in(int mount_ns, int fd)
 {
 	struct attach_request request = {.tree = fd, .mount_ns = mount_ns};
-	struct attaching at = {.request = &request, .inside = 1, .opened = -1};
+	struct attaching *at = new_attaching(&request, 1);
+	int error;
 
-	return run(&at, detach_inside);
+	if (at == NULL) return -ENOMEM;
+	error = run(at, detach_inside);
+	errand_free(&at->errand);
+	return error;
 }
 
 NO_STACK_PROTECTOR static int open_inside(void *argument)
@@ -227,11 +268,15 @@ NO_STACK_PROTECTOR static int open_inside(void *argument)
 static int open_in(int mount_ns, const struct place *place)
 {
 	struct attach_request request = {.target = *place, .mount_ns = mount_ns};
-	struct attaching at = {.request = &request, .inside = 1, .opened = -1};
-	int error = run(&at, open_inside);
+	struct attaching *at = new_attaching(&request, 1);
+	int answer;
 
-	if (error < 0) close_opened(&at);
-	return error < 0 ? error : at.opened;
+	if (at == NULL) return -ENOMEM;
+	answer = run(at, open_inside);
+	if (answer < 0) close_opened(at);
+	else answer = at->opened;
+	errand_free(&at->errand);
+	return answer;
 }
 
 int mount_open_in(int mount_ns, int root, const char *path)

@@ -16,7 +16,7 @@ struct attach_request {
 
 /*
  * Nothing is attached when it fails, but when a mount that it takes the place of cannot be taken off: then it lies
- * beneath that one. The target is a place in the other namespace when there is one.
+ * beneath that one; or when the propagation cannot be set again afterwards: then it is in that one's place. The target is a place in the other namespace when there is one.
  */
 void mount_attach(const struct attach_request *request, struct outcome *out);
 
@@ -26,7 +26,7 @@ void mount_attach(const struct attach_request *request, struct outcome *out);
  */
 int mount_detach(int fd);
 
-/* The same in the mount namespace that it is in. */
+/* The same in the mount namespace that it is in, by a child that asks no /proc; −1: one's own. */
 int mount_detach_in(int mount_ns, int fd);
 
 /* Opens the mountinfo of a mount namespace, as seen from its root. A descriptor or a negative errno. */

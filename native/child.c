@@ -180,13 +180,18 @@ int child_reap(struct child *child)
 	return info.si_code == CLD_EXITED ? info.si_status : 256 + info.si_status;
 }
 
-void child_end(struct child *child)
+void child_kill(const struct child *child)
 {
-
 	if (child->pidfd < 0) return;
 	/* The pid cannot be another's before waitid has reaped it, so where a filter hides the call, kill(2) is as good. */
 	if (syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0) < 0 && errno != ESRCH) {
 		kill(child->pid, SIGKILL);
 	}
+}
+
+void child_end(struct child *child)
+{
+	if (child->pidfd < 0) return;
+	child_kill(child);
 	child_reap(child); /* ECHILD: somebody's waitpid(-1, __WALL) was faster. Either way the child is gone. */
 }

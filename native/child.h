@@ -45,6 +45,9 @@ void child_take_signals(void);
 /* Reaps a child that has ended: its exit status, 256 and the number of the signal that ended it, or a negative errno. */
 int child_reap(struct child *child);
 
+/* Kills the child, if there is one, without a wait. */
+void child_kill(const struct child *child);
+
 /* Kills and reaps the child and closes the pidfd; does nothing when there is none. */
 void child_end(struct child *child);
 

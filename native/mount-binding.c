@@ -55,6 +55,12 @@ static napi_value root_of(napi_env env, napi_callback_info info)
 	return short_derive(env, info, mount_root_of, "process root");
 }
 
+/* mountTableOf(pidfd): a descriptor of its mountinfo */
+static napi_value table_of_process(napi_env env, napi_callback_info info)
+{
+	return short_derive(env, info, mount_table_of_process, "process mounts");
+}
+
 /* mountTable(mountNs): a descriptor of its mountinfo */
 static napi_value table_of(napi_env env, napi_callback_info info)
 {
@@ -219,6 +225,7 @@ int mount_export(napi_env env, napi_value exports, struct owned *owned)
 		{"mountNamespaceOf", namespace_of},
 		{"rootOf", root_of},
 		{"mountTable", table_of},
+		{"mountTableOf", table_of_process},
 		{"openIn", open_in},
 		{"mountNamespaceId", namespace_id},
 		{"mountFacts", facts_of},

@@ -75,6 +75,17 @@ int mount_root_of(int pidfd)
 	return fd;
 }
 
+int mount_table_of_process(int pidfd)
+{
+	int process = procfs_open_process(pidfd);
+	int fd;
+
+	if (process < 0) return process;
+	fd = procfs_open_file(process, "mountinfo");
+	close(process);
+	return fd;
+}
+
 void mount_namespace_open(const char *path, struct outcome *out)
 {
 	nsfs_open_path(path, CLONE_NEWNS, out);

@@ -16,9 +16,10 @@ int mount_facts(int fd, struct mount_facts *facts);
 /* Opens the mount that is on top at a path, for mount_detach(). EINVAL when nothing is mounted at that very place. */
 void mount_open(const char *path, struct outcome *out);
 
-/* Opens what the pidfd's process is in: its mount namespace; its root directory. */
+/* Opens what the pidfd's process is in: its mount namespace; its root directory; and its mountinfo. */
 int mount_namespace_of(int pidfd);
 int mount_root_of(int pidfd);
+int mount_table_of_process(int pidfd);
 
 /* Opens the mount namespace that a path leads to; EMEDIUMTYPE for anything else. */
 void mount_namespace_open(const char *path, struct outcome *out);

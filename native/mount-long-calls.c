@@ -207,21 +207,22 @@ static void run_overlay(struct job *job)
 	overlay_make(&job->request.overlay, &job->out);
 }
 
-/* overlay(lower descriptors, upper or −1, work or −1, attributes, later) */
+/* overlay(lower descriptors, upper or −1, work or −1, set, clear, later) */
 napi_value long_overlay(napi_env env, napi_callback_info info)
 {
-	napi_value arguments[5];
+	napi_value arguments[6];
 	struct overlay_request *request;
 	struct owned *owned;
 	struct job *job;
 	double upper;
 	double work;
-	double attributes;
+	double set;
+	double clear;
 	uint32_t count;
 	int *lower;
 	int later;
 
-	if (!value_arguments(env, info, 5, arguments, &owned) || !value_flag(env, arguments[4], &later)) return NULL;
+	if (!value_arguments(env, info, 6, arguments, &owned) || !value_flag(env, arguments[5], &later)) return NULL;
 	job = job_new(env, owned, run_overlay);
 	if (job == NULL) return NULL;
 	request = &job->request.overlay;
@@ -229,7 +230,8 @@ napi_value long_overlay(napi_env env, napi_callback_info info)
 	job->block = lower;
 	if (!value_integer(env, arguments[1], -1, INT_MAX, &upper) ||
 	    !value_integer(env, arguments[2], -1, INT_MAX, &work) ||
-	    !value_integer(env, arguments[3], 0, UINT32_MAX, &attributes)) {
+	    !value_integer(env, arguments[3], 0, UINT32_MAX, &set) ||
+	    !value_integer(env, arguments[4], 0, UINT32_MAX, &clear)) {
 		return give_up(job);
 	}
 	*request = (struct overlay_request){
@@ -237,7 +239,8 @@ napi_value long_overlay(napi_env env, napi_callback_info info)
 		.count = count,
 		.upper = (int)upper,
 		.work = (int)work,
-		.attributes = (uint64_t)attributes,
+		.attr_set = (uint64_t)set,
+		.attr_clr = (uint64_t)clear,
 	};
 	return job_start(env, job, later);
 }

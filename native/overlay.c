@@ -102,9 +102,9 @@ static int make(int context, const struct overlay_request *request, struct outco
 	error = check_writable(request, tree);
 	if (error < 0) outcome_fail(out, error, "overlay writable");
 	else {
-		struct userns_mount_attr attributes = {.attr_set = request->attributes};
+		struct userns_mount_attr attributes = {.attr_set = request->attr_set, .attr_clr = request->attr_clr};
 
-		error = request->attributes == 0 ? 0 : call_mount_setattr(tree, 0, &attributes);
+		error = (request->attr_set | request->attr_clr) == 0 ? 0 : call_mount_setattr(tree, 0, &attributes);
 		if (error < 0) outcome_fail(out, error, "mount_setattr");
 		else {
 			error = mount_facts(tree, &facts);

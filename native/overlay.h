@@ -10,7 +10,8 @@ struct overlay_request {
 	size_t count;
 	int upper; /* −1: nothing can be written */
 	int work;
-	uint64_t attributes; /* MOUNT_ATTR_… */
+	uint64_t attr_set; /* MOUNT_ATTR_… */
+	uint64_t attr_clr;
 };
 
 /* A detached mount of a new overlay, which holds its layers itself: their descriptors may be closed. */

@@ -269,3 +269,8 @@ long procfs_read(int process, const char *file, char *text, size_t size)
 	text[length] = '\0';
 	return error < 0 ? error : (long)length;
 }
+
+int procfs_open_file(int process, const char *file)
+{
+	return open_below(process, file, O_RDONLY);
+}

@@ -111,7 +111,8 @@ export class HeldMount implements AsyncDisposable {
 	 * do. A second call does nothing; after `close()` it throws `ERR_USERNS_CLOSED`.
 	 */
 	async unmount(): Promise<void> {
-		await this.#attaching?.catch(() => {});
+		// Again after a failure, of which the caller may have heard first and tried another target.
+		while (this.#attaching !== undefined) await this.#attaching.catch(() => {});
 		if (this.#unmounted) return;
 		if (this.closed) {
 			const where = this.#target === undefined ? "no target" : showPlace(this.#target);

@@ -20,6 +20,7 @@ const AS_ON_DISK = "0:0:4294967295";
  */
 export async function mountIdmapped(options: MountIdmappedOptions): Promise<IdmappedMount> {
 	const attributes = checkMountOptions(options);
+	const attaching = { ...options }; // what was checked, whatever the caller does to his options meanwhile
 	const { source, target, mapping, userns, handles } = options;
 	const made = await makeTree({
 		...attributes,
@@ -48,7 +49,7 @@ export async function mountIdmapped(options: MountIdmappedOptions): Promise<Idma
 	);
 	if (target === undefined) return mount;
 	try {
-		await attachFresh(mount, target, options);
+		await attachFresh(mount, target, attaching);
 		return mount;
 	} catch (error) {
 		mount.close();

@@ -84,14 +84,25 @@ function of(pid: number): Table {
 	if (process.error < 0) throw readError(tried, process);
 	try {
 		const before = namespaceOf(process.fd, tried);
-		const file = `/proc/${pid}/mountinfo`;
-		const entries = parseMountinfo(readTable(file, file, "ERR_USERNS_READ_MOUNTS", tried));
+		const entries = readEntries(process.fd, pid, tried);
 		const after = namespaceOf(process.fd, tried);
 		if (before.inode !== after.inode)
 			throw readError(tried, { error: ERRNO.EAGAIN, step: "mount namespace" });
 		return { entries, namespace: before.id };
 	} finally {
 		native().close(process.fd);
+	}
+}
+
+/** By the pidfd: /proc may belong to another pid namespace, where the number is another process's. */
+function readEntries(pidfd: number, pid: number, tried: string): MountEntry[] {
+	const table = native().mountTableOf(pidfd);
+	if (table.error < 0) throw readError(tried, table);
+	try {
+		const name = `the mountinfo of process ${pid}`;
+		return parseMountinfo(readTable(table.fd, name, "ERR_USERNS_READ_MOUNTS", tried));
+	} finally {
+		native().close(table.fd);
 	}
 }
 

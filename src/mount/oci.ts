@@ -1,4 +1,4 @@
-import { invalidArgument, show } from "../errors.ts";
+import { checkOptions, invalidArgument, show } from "../errors.ts";
 import { Mapping, type MappingInput } from "../mapping/mapping.ts";
 import type { AttributeOptions } from "./attributes.ts";
 import type { MountIdmappedOptions } from "./options.ts";
@@ -71,13 +71,14 @@ const DECIDING = new Set(["idmap", "atime"]);
 /**
  * Turns a mount of an OCI config.json into options of {@link mountIdmapped}, by the rules of the runtime-spec: both
  * kinds of mappings or an error; mappings without `idmap` or `ridmap` are for the mount itself and not for those below it;
- * `idmap` or `ridmap` without mappings takes the container's; with none of that it is an error. The last word on
+ * `ridmap` with `bind` is `idmap`, since nothing from below comes along; `idmap` or `ridmap` without mappings takes the container's; with none of that it is an error. The last word on
  * something counts. Attributes reach every mount that is taken along, with or without the r of the runtime-spec; a word
  * that takes one away, such as `rw`, leaves the mount as the source's is. `target` is the destination as it stands,
  * inside the container: give `into` or `targetRoot` with it.
  * Throws `ERR_USERNS_INVALID_ARGUMENT`, naming the option, for what it does not know.
  */
-export function fromOci(mount: OciMount, options: FromOciOptions = {}): MountIdmappedOptions {
+export function fromOci(mount: OciMount, options?: FromOciOptions): MountIdmappedOptions {
+	checkOptions("fromOci", options, ["container"]);
 	if (typeof mount !== "object" || mount === null || Array.isArray(mount)) {
 		throw invalidArgument(`fromOci: the mount must be an object, not ${show(mount)}`);
 	}
@@ -106,13 +107,7 @@ export function fromOci(mount: OciMount, options: FromOciOptions = {}): MountIdm
 		);
 	}
 	const recursive = wanted.recursive === true;
-	if (idmap === "tree" && !recursive) {
-		throw invalidArgument(
-			`fromOci: the mount at ${show(destination)} has ridmap without rbind: mounts that are not taken along cannot be mapped`,
-			"Set rbind, or idmap instead of ridmap.",
-		);
-	}
-	const mapping = mappingFor(mount, idmap, options.container);
+	const mapping = mappingFor(mount, idmap, options?.container);
 	for (const [key, value] of Object.entries(wanted)) if (value === false) delete wanted[key];
 	return {
 		source,

@@ -73,8 +73,9 @@ export class OverlayMount extends HeldMount {
  * Needs CAP_SYS_ADMIN and Linux 5.19. An overlay that the kernel would silently make read-only is an error.
  * @see mount_setattr(2), fsconfig(2)
  */
-export async function overlay(options: OverlayOptions): Promise<OverlayMount> {
-	const { layers, attributes, mapping } = check(options);
+export async function overlay(given: OverlayOptions): Promise<OverlayMount> {
+	const { layers, attributes, mapping } = check(given);
+	const options = { ...given }; // what was checked, whatever the caller does to his options meanwhile
 	const { target } = options;
 	const source = `an overlay of ${layers.map(showPlace).join(", ")}`;
 	const tried = triedTo(source, target === undefined ? "" : showPlace(target), mapping.id);
@@ -98,6 +99,7 @@ export async function overlay(options: OverlayOptions): Promise<OverlayMount> {
 			writable?.upper.fd ?? -1,
 			writable?.work.fd ?? -1,
 			attributes.set,
+			attributes.clear,
 			true,
 		);
 		if (outcome.error < 0) throw mountError(tried, mapping.id, outcome);
@@ -136,7 +138,7 @@ function check(options: OverlayOptions): {
 } {
 	if (options === undefined) throw invalidArgument(`${WHAT}: the options are missing`);
 	checkOptions(WHAT, options, KNOWN);
-	const layers = Array.isArray(options.lower) ? options.lower : [options.lower];
+	const layers = Array.isArray(options.lower) ? [...options.lower] : [options.lower];
 	if (layers.length === 0) throw invalidArgument(`${WHAT}: there is no lower layer`);
 	for (const layer of layers) checkPlace(`${WHAT}: a lower layer`, layer);
 	checkBooleans(WHAT, options, ["mapUpper"]);

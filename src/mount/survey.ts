@@ -3,6 +3,7 @@ import { UsernsError } from "../errors.ts";
 import { native } from "../native/load.ts";
 import { kernelError } from "../native/steps.ts";
 import { descendants, type MountEntry, readMountinfo } from "./mountinfo.ts";
+import { PATH_MAX } from "./target.ts";
 
 /** One mount of the tree that a source is the root of. */
 export interface Place {
@@ -32,7 +33,20 @@ export function survey(fd: number, recursive: boolean, tried: string): Place[] {
 	const path = pathOf(fd, tried);
 	const root = { path: "", mountId: id, mountPoint: path, fsType: own.fsType, idmapped: isMapped(own) };
 	if (!recursive) return [root];
-	return [root, ...visibleBelow(entries, own, path === "/" ? "" : path)];
+	const below = visibleBelow(entries, own, path === "/" ? "" : path);
+	for (const place of below) refuseTooLong(place, tried);
+	return [root, ...below];
+}
+
+/** Mounted from a working directory on the way, it can be further down than a path can tell. */
+function refuseTooLong({ path, fsType }: Place, tried: string): void {
+	const bytes = Buffer.byteLength(path);
+	if (bytes < PATH_MAX) return;
+	throw new UsernsError(
+		"ERR_USERNS_MOUNT",
+		`${tried}: the path from the source to a mount of ${fsType} has ${bytes} bytes, and the kernel takes ${PATH_MAX - 1} at most`,
+		{ hint: "Unmount it, or leave recursive out.", step: "looking at the source's tree" },
+	);
 }
 
 function isMapped(entry: MountEntry): boolean {

@@ -25,12 +25,21 @@ export interface AttachOptions {
 
 export const ATTACH_OPTIONS = ["targetRoot", "resolve", "replace", "into"] as const;
 
+/** <linux/limits.h>, with the NUL at the end. */
+export const PATH_MAX = 4096;
+
 /** <linux/openat2.h>. */
 export const RESOLVE = { noMagicLinks: 0x02, noSymlinks: 0x04, inRoot: 0x10 } as const;
 
 export function checkPath(what: string, value: unknown): asserts value is string {
 	if (typeof value !== "string" || value === "" || value.includes("\0")) {
 		throw invalidArgument(`${what} must be a path without NUL, not ${show(value)}`);
+	}
+	if (Buffer.byteLength(value) >= PATH_MAX) {
+		throw invalidArgument(
+			`${what} has ${Buffer.byteLength(value)} bytes, and the kernel takes paths of ${PATH_MAX - 1} at most`,
+			"Open a directory on the way and start from there: /proc/self/fd/N/….",
+		);
 	}
 }
 
@@ -87,12 +96,13 @@ function checkInto(what: string, into: unknown): void {
 	}
 }
 
-/** The options of attach(), checked. */
+/** The options of attach(), checked: a copy, since the caller may change his own while the work is under way. */
 export function checkAttachOptions(what: string, target: unknown, options: unknown): AttachOptions {
 	checkOptions(what, options, ATTACH_OPTIONS);
 	if (target === undefined) throw invalidArgument(`${what}: the target is missing`);
-	checkTarget(what, target, (options ?? {}) as AttachOptions);
-	return (options ?? {}) as AttachOptions;
+	const copy: AttachOptions = { ...(options as AttachOptions | undefined) };
+	checkTarget(what, target, copy);
+	return copy;
 }
 
 /** A place in a message. */

@@ -77,7 +77,8 @@ export interface NativeMounts {
 		lower: readonly number[],
 		upper: number,
 		work: number,
-		attributes: number,
+		set: number,
+		clear: number,
 		later: true,
 	): Promise<Outcome>;
 	/** The mount whose root the path leads to: a descriptor of it and its number. */
@@ -89,6 +90,8 @@ export interface NativeMounts {
 	rootOf(pidfd: number): Outcome;
 	/** The mountinfo of a mount namespace, as seen from its root. */
 	mountTable(mountNs: number): Outcome;
+	/** The mountinfo of the pidfd's process. */
+	mountTableOf(pidfd: number): Outcome;
 	/** A path in a mount namespace, below a directory in it or, for −1, its root: an O_PATH descriptor. */
 	openIn(mountNs: number, root: number, path: string): Outcome;
 	/** The number that statmount(2) knows it by, or a negative errno. */

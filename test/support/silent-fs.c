@@ -1,11 +1,43 @@
 /*
- * silent-fs DIRECTORY: mounts a fuse file system whose server never answers, says so, and waits. Whoever walks into it
- * waits too, as in a container that serves such a file system itself.
+ * silent-fs DIRECTORY [take]: mounts a fuse file system whose server never answers, says so, and waits. Whoever walks into
+ * it waits too, as in a container that serves such a file system itself. With "take" it begins the conversation and takes
+ * every request: then not even a fatal signal ends the wait.
  */
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <unistd.h>
+
+static void ready(void)
+{
+	puts("ready");
+	fflush(stdout);
+}
+
+static void take(int fd)
+{
+	static char request[1 << 20];
+	struct {
+		struct fuse_out_header header;
+		struct fuse_init_out init;
+	} answer;
+
+	while (read(fd, request, sizeof request) > 0) {
+		const struct fuse_in_header *header = (const void *)request;
+
+		if (header->opcode != FUSE_INIT) continue;
+		memset(&answer, 0, sizeof answer);
+		answer.header.len = sizeof answer;
+		answer.header.unique = header->unique;
+		answer.init.major = FUSE_KERNEL_VERSION;
+		answer.init.minor = 31;
+		answer.init.max_write = 4096;
+		if (write(fd, &answer, sizeof answer) < 0) return;
+		ready();
+	}
+}
 
 int main(int argc, char **argv)
 {
@@ -18,7 +50,7 @@ int main(int argc, char **argv)
 		perror("mount");
 		return 1;
 	}
-	puts("ready");
-	fflush(stdout);
+	if (argc > 2) take(fd);
+	else ready();
 	for (;;) pause();
 }

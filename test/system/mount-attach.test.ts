@@ -217,13 +217,24 @@ test(
 			const [source = "", parent = ""] = mkdirs(folder, "source", "parent");
 			sh("mount", "-t", "tmpfs", "parent", parent);
 			sh("mount", "--make-shared", parent);
-			const [target = ""] = mkdirs(parent, "target");
+			const [target = "", peer = ""] = mkdirs(folder, "parent/target", "peer");
+			sh("mount", "--bind", parent, peer);
 			sh("mount", "-t", "tmpfs", "old", target);
+			const there = join(peer, "target");
+			assert.ok(mountAt(there), "the old mount is received by the peer");
 			const mount = await mountIdmapped({ source, target, mapping: MAP, replace: true });
 			assert.equal(mountAt(target)?.id, mount.mountId);
 			assert.deepEqual(mountAt(target)?.optional, []);
+			// The peer has the new one in the old one's place, and not beneath it.
+			const received = readFileSync("/proc/self/mountinfo", "utf8")
+				.split("\n")
+				.filter((line) => line.split(" ")[4] === there);
+			assert.equal(received.length, 1, received.join("\n"));
+			assert.match(received[0] ?? "", /idmapped/);
 			await mount.unmount();
 			assert.equal(mountAt(target), undefined);
+			assert.equal(mountAt(there), undefined);
+			sh("umount", peer);
 			sh("umount", parent);
 		}),
 );
@@ -252,5 +263,53 @@ test("options that do not fit together are refused before any system call", asyn
 			mountIdmapped({ source, mapping: MAP, ...options } as Parameters<typeof mountIdmapped>[0]),
 			failure("ERR_USERNS_INVALID_ARGUMENT", message),
 		);
+	}
+});
+
+test("options that are changed while the work is under way change nothing", { needs }, () =>
+	withTmpfs(async (folder) => {
+		const [source = ""] = mkdirs(folder, "source", "one/spot", "two/spot");
+		const options = {
+			...{ source, target: "/spot", targetRoot: join(folder, "one"), mapping: "0:1:1" },
+			replace: false,
+		};
+		const other = { targetRoot: join(folder, "two"), target: "/none", source: "/none", replace: "wrong" };
+		const mounting = mountIdmapped(options);
+		Object.assign(options, other);
+		const mount = await mounting;
+		assert.ok(mountAt(join(folder, "one/spot")));
+		assert.equal(mountAt(join(folder, "two/spot")), undefined);
+		await mount.unmount();
+		const detached = await mountIdmapped({ source, mapping: "0:1:1" });
+		const places = { targetRoot: join(folder, "one"), replace: false };
+		const attaching = detached.attach("/spot", places);
+		Object.assign(places, other);
+		await attaching;
+		assert.ok(mountAt(join(folder, "one/spot")));
+		await detached.unmount();
+	}),
+);
+
+test("unmount() and then attach(): whatever the order, nothing stays attached", { needs }, () =>
+	withTmpfs(async (folder) => {
+		const [source = "", target = ""] = mkdirs(folder, "source", "target");
+		const first = await mountIdmapped({ source, mapping: "0:1:1" });
+		const gone = first.unmount();
+		await assert.rejects(first.attach(target), failure("ERR_USERNS_CLOSED", /closed/));
+		await gone;
+		const second = await mountIdmapped({ source, mapping: "0:1:1" });
+		const again = second.attach(join(folder, "none")).catch(() => second.attach(target));
+		await Promise.allSettled([second.unmount(), again]);
+		assert.equal(mountAt(target), undefined);
+	}),
+);
+
+test("a path that is longer than the kernel takes is refused before any system call", async () => {
+	const long = `/${"a/".repeat(3000)}`;
+	const refused = failure("ERR_USERNS_INVALID_ARGUMENT", /6001 bytes/);
+	const mapping = "0:1:1";
+	await assert.rejects(mountIdmapped({ source: long, mapping }), refused);
+	for (const options of [{ target: long }, { target: "/", targetRoot: long }, { target: "/", into: long }]) {
+		await assert.rejects(mountIdmapped({ source: "/", mapping, ...options }), refused);
 	}
 });

@@ -225,3 +225,27 @@ test("supports: what prevents the trial is an error and no answer", { needs: [..
 	assert.equal(error.errnoCode, "EPERM");
 	assert.match(error.hint ?? "", /CAP_SYS_ADMIN/);
 });
+
+test(
+	"mounts of a process, where /proc is that of another pid namespace",
+	{ needs: [...needs, "tool:unshare"] },
+	() =>
+		withTmpfs((folder) => {
+			const [marked = ""] = mkdirs(folder, "marked");
+			// The number of the child in the new pid namespace is another process's in this /proc.
+			const prefix = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork"];
+			const seen = ask<string[]>(
+				`import { spawn } from "node:child_process";
+			import { once } from "node:events";
+			const script = 'mount -t tmpfs only-there "$1" && echo ready && exec sleep 100';
+			const child = spawn("unshare", ["--mount", "--propagation", "private", "sh", "-c", script, "sh", ${JSON.stringify(marked)}],
+				{ stdio: ["ignore", "pipe", "inherit"] });
+			await once(child.stdout, "data");
+			const found = userns.mounts({ pid: child.pid }).filter(({ source }) => source === "only-there");
+			child.kill("SIGKILL");
+			console.log(JSON.stringify(found.map(({ mountPoint }) => mountPoint)));`,
+				{ prefix },
+			);
+			assert.deepEqual(seen, [marked]);
+		}),
+);

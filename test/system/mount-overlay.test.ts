@@ -189,3 +189,21 @@ test("wrong options of an overlay are refused before any system call", async () 
 		await assert.rejects(overlay(options as OverlayOptions), failure("ERR_USERNS_INVALID_ARGUMENT", message));
 	}
 });
+
+test("an overlay takes every mode of access times", { needs }, () =>
+	withLayers(async ({ one, two, target }) => {
+		for (const [atime, seen] of [
+			["noatime", "noatime"],
+			["relatime", "relatime"],
+			["strictatime", undefined],
+		] as const) {
+			const mount = await overlay({ lower: [one, two], target, mapping: MAP, atime });
+			const { options = [] } = mountAt(target) ?? {};
+			assert.deepEqual(
+				options.filter((option) => option.endsWith("atime")),
+				seen === undefined ? [] : [seen],
+			);
+			await mount.unmount();
+		}
+	}),
+);

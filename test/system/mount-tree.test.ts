@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { chownSync, existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Handles, mountIdmapped, UsernsError } from "../../src/index.ts";
-import { sh } from "../support/child.ts";
+import { ask, sh } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
 import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
@@ -263,5 +263,39 @@ test(
 			}
 			assert.ok(found.with > 0 && found.without > 0, JSON.stringify(found));
 			await nested.unmount();
+		}),
+);
+
+test(
+	"a mount that lies deeper than a path can tell is an error, and comes along where no path is needed",
+	{
+		needs: [...needs, "tool:unshare"],
+	},
+	() =>
+		withTree(async (source, target, { a, ram }) => {
+			// Made and gone in a mount namespace of its own: umount(8) cannot name it either.
+			const deep = `cd "$1"; name=$(printf %0250d 0); for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18; do
+			mkdir $name; cd -P $name; done; mkdir end; mount -c -t tmpfs deep end`;
+			const answer = ask<{ plain: string; error: Record<string, string>; left: number }>(
+				`import { spawnSync } from "node:child_process";
+			import fs from "node:fs";
+			spawnSync("sh", ["-e", "-c", ${JSON.stringify(deep)}, "sh", ${JSON.stringify(a)}]);
+			const there = () => fs.readFileSync("/proc/self/mountinfo", "utf8").split("\\n").filter((line) => line.includes(" - tmpfs deep "));
+			const count = () => fs.readFileSync("/proc/self/mountinfo", "utf8").split("\\n").length;
+			const before = count();
+			const options = { source: ${JSON.stringify(source)}, target: ${JSON.stringify(target)}, mapping: "${MAP}", recursive: true };
+			const error = await userns.mountIdmapped({ ...options, skipUnsupported: true }).catch((e) => ({ code: e.code, message: e.message }));
+			const left = count() - before;
+			const mount = await userns.mountIdmapped({ ...options, recursiveIdmap: false });
+			const plain = String(there().length);
+			await mount.unmount();
+			console.log(JSON.stringify({ plain, error, left: left + count() - before }));`,
+				{ prefix: ["unshare", "--mount", "--propagation", "private"] },
+			);
+			assert.equal(answer.plain, "2");
+			assert.equal(answer.error.code, "ERR_USERNS_MOUNT");
+			assert.match(answer.error.message ?? "", /a mount of tmpfs has 45\d\d bytes/);
+			assert.equal(answer.left, 0);
+			assert.ok(existsSync(ram));
 		}),
 );

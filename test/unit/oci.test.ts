@@ -45,6 +45,12 @@ test("the runtime-spec's rules on mappings and idmap", () => {
 			{ mapping: CONTAINER, ...place, recursive: true, recursiveIdmap: true },
 		],
 		[
+			"bind with ridmap: nothing from below comes along",
+			{ options: ["bind", "ridmap"] },
+			CONTAINER,
+			{ mapping: CONTAINER, ...place },
+		],
+		[
 			"the last flag wins",
 			{ ...own, options: ["rbind", "ridmap", "idmap"] },
 			undefined,
@@ -83,7 +89,6 @@ test("what the rules do not allow is an error that names it", () => {
 		[{ ...BASE }, /neither mappings nor idmap or ridmap/],
 		[{ ...BASE, options: ["idmap"] }, /has idmap without mappings, and the container's are not given/],
 		[{ ...BASE, options: ["rbind", "ridmap"] }, /has ridmap without mappings/],
-		[{ ...BASE, uidMappings, gidMappings, options: ["ridmap"] }, /ridmap without rbind/],
 		[{ ...BASE, uidMappings, gidMappings, options: ["size=5"] }, /no option "size=5"/],
 		[{ ...BASE, uidMappings, gidMappings, options: ["toString"] }, /no option "toString"/],
 		[{ ...BASE, uidMappings, gidMappings, options: ["tmpcopyup"] }, /no option "tmpcopyup"/],
@@ -101,4 +106,13 @@ test("what the rules do not allow is an error that names it", () => {
 		() => fromOci({ ...BASE, uidMappings: [{ containerID: 0, hostID: 0, size: 0 }], gidMappings }),
 		failure("ERR_USERNS_INVALID_MAPPING", /size/),
 	);
+});
+
+test("a misspelt option is an error", () => {
+	for (const options of [{ contianer: CONTAINER }, null, CONTAINER]) {
+		assert.throws(
+			() => fromOci({ ...BASE, options: ["bind", "idmap"] }, options as object),
+			failure("ERR_USERNS_INVALID_ARGUMENT", /fromOci/),
+		);
+	}
 });

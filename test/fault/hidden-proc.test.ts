@@ -1,0 +1,51 @@
+import assert from "node:assert/strict";
+import { ask, sh } from "../support/child.ts";
+import { mkdirs, withTmpfs } from "../support/mounts.ts";
+import { test } from "../support/test.ts";
+
+/** Something that is not procfs lies on /proc, in a mount namespace of its own, from the script's `hide()` to `show()`. */
+const WITHOUT_PROC = `import { spawnSync } from "node:child_process";
+import fs from "node:fs";
+const sh = (...args) => { if (spawnSync(args[0], args.slice(1)).status !== 0) throw new Error(args.join(" ")); };
+const table = () => fs.readFileSync("/proc/self/mountinfo", "utf8").trim().split("\\n");
+const hide = () => sh("mount", "-t", "tmpfs", "cover", "/proc");
+const show = () => sh("umount", "/proc");
+const handles = new userns.Handles();
+await handles.get("0:100000:65536");
+const base = { mapping: "0:100000:65536", handles };
+`;
+const prefix = ["unshare", "--mount", "--propagation", "private"];
+const needs = ["linux", "root", "mounts", "linux:6.5", "tool:unshare"] as const;
+
+test(
+	"without a /proc, what is reported as failed is not attached, and what is replaced is gone",
+	{ needs },
+	() =>
+		withTmpfs((folder) => {
+			const [source = "", target = "", old = ""] = mkdirs(folder, "source", "target", "old");
+			const [below = ""] = mkdirs(source, "below");
+			sh("mount", "-t", "tmpfs", "below", below);
+			sh("mount", "-t", "tmpfs", "old", old);
+			const answer = ask<{ error: string; left: string[]; at: string[] }>(
+				`${WITHOUT_PROC}
+			const before = table();
+			hide();
+			const error = await userns.mountIdmapped({ ...base, source: ${JSON.stringify(source)}, target: ${JSON.stringify(target)}, recursive: true })
+				.then(() => "none", (e) => e.message);
+			show();
+			const left = table().filter((line) => !before.includes(line));
+			hide();
+			const mount = await userns.mountIdmapped({ ...base, source: ${JSON.stringify(target)}, target: ${JSON.stringify(old)}, replace: true });
+			show();
+			const at = table().map((line) => line.split(" ")).filter((fields) => fields[4] === ${JSON.stringify(old)}).map((fields) => fields[5]);
+			await mount.unmount();
+			handles.release();
+			console.log(JSON.stringify({ error, left, at }));`,
+				{ prefix },
+			);
+			assert.match(answer.error, /mountinfo cannot be read/);
+			assert.deepEqual(answer.left, []);
+			assert.equal(answer.at.length, 1, "the old mount is gone, and the new one there");
+			assert.match(answer.at[0] ?? "", /idmapped/);
+		}),
+);
