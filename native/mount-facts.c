@@ -77,7 +77,7 @@ int mount_root_of(int pidfd)
 
 int mount_table_of_process(int pidfd)
 {
-	int process = procfs_open_process(pidfd);
+	int process = procfs_open_process(pidfd, 0);
 	int fd;
 
 	if (process < 0) return process;
