@@ -297,7 +297,7 @@ test(
 	},
 	() =>
 		withEverything(async ({ source, plain, target, old }) => {
-			const rounds = LONG ? 1000 : 40; // of five mounts each
+			const rounds = LONG ? 1000 : 200; // of five mounts each
 			const container = await startContainer(join(source, ".."), "pivot", MAP);
 			try {
 				const before = readFileSync(`/proc/${container.pid}/mountinfo`, "utf8");
