@@ -1,8 +1,8 @@
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import { type EnterOptions, type NamespaceKind, UserNamespace, UsernsError } from "../index.ts";
 import { AUTO_HELP, readMap } from "./map-argument.ts";
 import { MAP_HELP, printFailure } from "./output.ts";
-import { openTarget } from "./target.ts";
+import { openTarget, wholeNumber } from "./target.ts";
 
 interface Options extends EnterOptions {
 	map?: string;
@@ -46,10 +46,7 @@ export function define(command: Command): void {
 		.action(exec);
 }
 
-function id(text: string): number {
-	if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError("It must be a number.");
-	return Number(text);
-}
+const id = wholeNumber("an ID");
 
 function list(text: string): string[] {
 	return text === "" ? [] : text.split(",");

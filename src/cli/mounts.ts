@@ -1,17 +1,18 @@
 import type { Command } from "commander";
 import { type MountInfo, mounts } from "../index.ts";
 import { mappingRows, print, table } from "./output.ts";
+import { wholeNumber } from "./target.ts";
 
 interface Options {
 	all?: boolean;
-	pid?: string;
+	pid?: number;
 	json?: boolean;
 }
 
 export function define(command: Command): void {
 	command
 		.option("--all", "all mounts, not only the ID-mapped ones")
-		.option("--pid <pid>", "those that this process sees (default: the own ones)")
+		.option("--pid <pid>", "those that this process sees (default: the own ones)", wholeNumber("a pid"))
 		.option("--json", "print the result as JSON")
 		.addHelpText(
 			"after",
@@ -26,7 +27,7 @@ told by Linux 6.15 and later; before that it says "map unknown on this kernel".`
 function list({ all = false, pid, json }: Options): void {
 	const found = mounts({
 		idmapped: !all,
-		...(pid !== undefined && { pid: /^\d+$/.test(pid) ? Number(pid) : Number.NaN }),
+		...(pid !== undefined && { pid }),
 	});
 	print(json, found, () => (found.length === 0 ? "" : table([HEAD, ...found.flatMap(rows)])));
 }

@@ -80,9 +80,12 @@ function start(shown: string, args: readonly string[], options: SpawnOptions): C
 	} catch (cause) {
 		const { errno, syscall, message } = cause as NodeJS.ErrnoException;
 		if (typeof errno !== "number") throw cause; // wrong arguments
-		const [step, hint] = ["starting userns-enter", SPAWNING];
 		throw new UsernsError("ERR_USERNS_SPAWN", `${failed(shown)}: ${message}`, {
-			...{ cause, errno, syscall, step, hint },
+			cause,
+			errno,
+			syscall,
+			step: "starting userns-enter",
+			hint: SPAWNING,
 		});
 	}
 }
@@ -191,7 +194,7 @@ const JOINING =
 const hints: Record<string, Record<number, string>> = {
 	"enter setns": {
 		[ERRNO.EPERM]: JOINING,
-		[ERRNO.EINVAL]: "This process lives in that namespace already, or it was made for another kernel object.",
+		[ERRNO.EINVAL]: "This process lives in that namespace already.",
 	},
 	"enter unshare": {
 		[ERRNO.ENOSPC]: LIMITS,

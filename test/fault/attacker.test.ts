@@ -54,7 +54,11 @@ async function spawns(ns: UserNamespace, attacker: Attacker): Promise<void> {
 	);
 }
 
-/** setns(2) by who did not make the namespace changes what a process may be traced by: commit_creds() in the kernel. */
+/**
+ * In a namespace of root's own, PR_SET_DUMPABLE alone protects who joins: without it this attacker gets hold of hundreds.
+ * Who joins a namespace that somebody else made is made undumpable by setns(2) itself (commit_creds() in the kernel): there
+ * the rows show that nothing of ours takes that back before its IDs are those of the namespace.
+ */
 const homes: [whose: string, open: () => Promise<Home>][] = [
 	["of root's", async () => ({ ns: await UserNamespace.create(MAP, { setgroups: "allow" }) })],
 	["of an ordinary user's", async () => ({ owner: OTHER_UID })],
