@@ -90,7 +90,8 @@ test("a terminal stays the program's controlling terminal, in blocking mode, and
 	for (const unshare of ["", "--unshare pid"]) {
 		const inside =
 			'tty; [ -t 0 ] && [ -t 1 ] && echo terminal; trap "echo interrupted; exit 4" INT; echo ready; while :; do sleep 0.02; done';
-		const line = `'${process.execPath}' '${MAIN}' exec --map ${MAP} ${unshare} -- sh -c '${inside}'`;
+		// "exec": a shell between script(1) and the command would get the Ctrl-C too, and dash then ends with 130.
+		const line = `exec '${process.execPath}' '${MAIN}' exec --map ${MAP} ${unshare} -- sh -c '${inside}'`;
 		const pty = spawn("script", ["-qec", line, "/dev/null"], { stdio: "pipe" });
 		started.push(pty);
 		const end = ended(pty);
