@@ -1,5 +1,6 @@
 #include "attach.h"
 #include "errand.h"
+#include "mount-facts.h"
 #include "procfs.h"
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -35,6 +36,22 @@ int mount_detach(int fd)
 	/* Where /proc is no good a child does it: what must not stay must not stay for want of a /proc either. */
 	if (procfs_own_fd(fd, name, sizeof name) < 0) return mount_detach_in(-1, fd);
 	return umount2(name, MNT_DETACH) < 0 ? -errno : 0;
+}
+
+int mount_detach_alone(int fd)
+{
+	struct mount_facts facts;
+	uint64_t id;
+	long error = mount_facts(fd, &facts);
+
+	if (error < 0) return (int)error;
+	if (facts.unique == 0) return -ENOSYS;
+	error = call_listmount(facts.unique, 0, 0, &id, 1);
+	if (error == -ENOENT) return 0;
+	if (error != 0) return error < 0 ? (int)error : -EBUSY;
+	error = mount_detach(fd);
+	if (error < 0) return (int)error;
+	return call_listmount(facts.unique, 0, 0, &id, 1) >= 0;
 }
 
 /* In the child the working directory does it, which no /proc of a container can lie about. */

@@ -26,7 +26,14 @@ void mount_attach(const struct attach_request *request, struct outcome *out);
  */
 int mount_detach(int fd);
 
-/* The same in the mount namespace that it is in, by a child that asks no /proc; −1: one's own. */
+/*
+ * The same with that look, of listmount(2), Linux 6.8. 0, also when the mount is not in this mount namespace any more; EBUSY
+ * when something is mounted on it or below it, or another negative errno, with nothing changed; 1 when something was
+ * mounted on it at that very moment, which then is what was taken off.
+ */
+int mount_detach_alone(int fd);
+
+/* The same as mount_detach() in the mount namespace that it is in, by a child that asks no /proc; −1: one's own. */
 int mount_detach_in(int mount_ns, int fd);
 
 /* Opens the mountinfo of a mount namespace, as seen from its root. A descriptor or a negative errno. */

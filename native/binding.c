@@ -54,18 +54,11 @@ static napi_value copy(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[1];
 	struct owned *owned;
-	napi_value result;
-	int error;
 	int fd;
 
 	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
 	fd = duplicate_fd(fd);
-	if (fd < 0) return value_number(env, fd);
-	error = owned_add(owned, fd); /* which closes it where it fails */
-	if (error < 0) return value_number(env, error);
-	result = value_number(env, fd);
-	if (result == NULL) owned_close(owned, fd);
-	return result;
+	return value_new_fd(env, owned, &fd);
 }
 
 /* parent(fd) */

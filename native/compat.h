@@ -92,6 +92,7 @@ struct userns_open_how {
 #define USERNS_RESOLVE_NO_SYMLINKS 0x04
 #define USERNS_RESOLVE_BENEATH 0x08
 #define USERNS_RESOLVE_IN_ROOT 0x10
+#define USERNS_RESOLVE_CACHED 0x20
 
 /* <linux/sched.h>: CLONE_ARGS_SIZE_VER0, 64 bytes, Linux 5.3 */
 struct userns_clone_args {

@@ -46,7 +46,7 @@ static int can_tell(napi_env env)
 
 /*
  * Back on the environment's thread. When nobody is left to be told value_outcome() closes the descriptor; an attached
- * mount would stay all the same.
+ * mount would stay all the same. From here on it is the environment's end that would take it off (owned_attached()).
  */
 static void complete(napi_env env, napi_status status, void *data)
 {
@@ -56,6 +56,7 @@ static void complete(napi_env env, napi_status status, void *data)
 	if (status == napi_cancelled) outcome_fail(&job->out, -125 /* ECANCELED */, "cancelled");
 	if (job->undo != NULL && job->out.error == 0 && !can_tell(env)) job->undo(job);
 	result = value_outcome(env, job->owned, &job->out);
+	if (job->answered != NULL && job->out.fd >= 0) job->answered(job);
 	if (result == NULL) napi_get_undefined(env, &result);
 	if (result != NULL) napi_resolve_deferred(env, job->deferred, result);
 	napi_delete_async_work(env, job->work);

@@ -16,6 +16,7 @@ struct job {
 	void (*run)(struct job *job); /* on any thread: no JavaScript in it */
 	/* Takes back what outlives its descriptor, when nobody can be told of it any more; or NULL. */
 	void (*undo)(struct job *job);
+	void (*answered)(struct job *job); /* when the answer is made, and its descriptor the environment's; or NULL */
 	struct outcome out;
 	union {
 		struct create_request create;

@@ -1,9 +1,13 @@
 #include "mount-long-calls.h"
 #include "job.h"
 #include "mount-facts.h"
+#include "quick-mount.h"
 #include "values.h"
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* The fields of a part in the flat list of numbers. */
 #define PART_NUMBERS 3
@@ -159,17 +163,30 @@ napi_value long_tree(napi_env env, napi_callback_info info)
 	return job_start(env, job, later);
 }
 
+/* The answer is a descriptor of the mount: until it is closed the caller has not heard. */
 static void run_attach(struct job *job)
 {
-	mount_attach(&job->request.attach, &job->out);
+	const struct attach_request *request = &job->request.attach;
+	int copy = fcntl(request->tree, F_DUPFD_CLOEXEC, 3);
+
+	if (copy < 0) {
+		outcome_fail(&job->out, -errno, "duplicate");
+		return;
+	}
+	mount_attach(request, &job->out);
+	if (job->out.error < 0) close(copy);
+	else job->out.fd = copy;
 }
 
-/* A mount that takes the place of another stays: without both the target would be bare. */
+static void note_attached(struct job *job)
+{
+	owned_attached(job->owned, job->out.fd, job->request.attach.mount_ns);
+}
+
 static void undo_attach(struct job *job)
 {
 	const struct attach_request *request = &job->request.attach;
 
-	if (request->replace) return;
 	if (request->mount_ns < 0) mount_detach(request->tree);
 	else mount_detach_in(request->mount_ns, request->tree);
 }
@@ -188,7 +205,6 @@ napi_value long_attach(napi_env env, napi_callback_info info)
 	if (!value_arguments(env, info, 9, arguments, &owned) || !value_flag(env, arguments[8], &later)) return NULL;
 	job = job_new(env, owned, run_attach);
 	if (job == NULL) return NULL;
-	job->undo = undo_attach;
 	request = &job->request.attach;
 	if (!value_fd(env, arguments[0], &request->tree) ||
 	    !value_place(env, arguments + 1, &request->target, &job->texts[0]) ||
@@ -199,7 +215,63 @@ napi_value long_attach(napi_env env, napi_callback_info info)
 	}
 	request->propagation = (uint64_t)propagation;
 	request->mount_ns = (int)mount_ns;
+	/* A mount that takes the place of another stays in any case: without both the target would be bare. */
+	if (!request->replace) {
+		job->undo = undo_attach;
+		job->answered = note_attached;
+	}
 	return job_start(env, job, later);
+}
+
+static napi_value mount_quickly(napi_env env, struct owned *owned, const struct quick_request *request)
+{
+	struct outcome out = {.fd = -1};
+	napi_value answer;
+	int error;
+
+	quick_copy(request, &out);
+	/* The answer is made first: once the mount is attached nothing can fail that would leave it without an owner. */
+	answer = value_outcome(env, owned, &out);
+	if (answer == NULL || out.fd < 0) return answer;
+	error = quick_attach(request, out.fd);
+	if (error >= 0) {
+		owned_attached(owned, out.fd, -1);
+		return answer;
+	}
+	owned_close(owned, out.fd);
+	out = (struct outcome){.fd = -1, .error = error};
+	return value_outcome(env, owned, &out);
+}
+
+/*
+ * quickMount(sourceFd or −1, source or null, resolve, targetFd or −1, target or null, resolve, ns, set, clear,
+ * propagation): an outcome without a step
+ */
+napi_value short_quick_mount(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[10];
+	struct quick_request request;
+	struct owned *owned;
+	napi_value result = NULL;
+	char *source = NULL;
+	char *target = NULL;
+	double numbers[3];
+	int i = 0;
+
+	if (!value_arguments(env, info, 10, arguments, &owned)) return NULL;
+	if (value_place(env, arguments, &request.source, &source) &&
+	    value_place(env, arguments + 3, &request.target, &target) && value_fd(env, arguments[6], &request.ns)) {
+		while (i < 3 && value_integer(env, arguments[7 + i], 0, UINT32_MAX, &numbers[i])) i++;
+	}
+	if (i == 3) {
+		request.attr_set = (uint64_t)numbers[0];
+		request.attr_clr = (uint64_t)numbers[1];
+		request.propagation = (uint64_t)numbers[2];
+		result = mount_quickly(env, owned, &request);
+	}
+	free(source);
+	free(target);
+	return result;
 }
 
 static void run_overlay(struct job *job)

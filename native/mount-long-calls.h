@@ -1,4 +1,4 @@
-/* The calls about mounts that can be made in the thread pool: arguments in, a job out. */
+/* The calls about mounts that take places: most can be made in the thread pool, arguments in, a job out. */
 #ifndef USERNS_MOUNT_LONG_CALLS_H
 #define USERNS_MOUNT_LONG_CALLS_H
 
@@ -7,6 +7,7 @@
 napi_value long_open_place(napi_env env, napi_callback_info info);
 napi_value long_tree(napi_env env, napi_callback_info info);
 napi_value long_attach(napi_env env, napi_callback_info info);
+napi_value short_quick_mount(napi_env env, napi_callback_info info);
 napi_value long_overlay(napi_env env, napi_callback_info info);
 
 #endif

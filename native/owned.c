@@ -1,4 +1,5 @@
 #include "owned.h"
+#include "attach.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,12 +50,51 @@ int owned_close(struct owned *owned, int fd)
 
 	if (fd < 0 || word >= owned->words || (owned->bits[word] & bit) == 0) return -EBADF;
 	owned->bits[word] &= ~bit;
+	owned_told(owned, fd);
 	close(fd); /* Linux has let go of the number whatever it answers, so there is nothing to try again */
 	return 0;
 }
 
+void owned_attached(struct owned *owned, int fd, int mount_ns)
+{
+	struct untold *untold = malloc(sizeof *untold);
+
+	if (untold == NULL) return; /* then it is as sure as it was without */
+	*untold = (struct untold){.fd = fd, .mount_ns = mount_ns, .next = owned->untold};
+	owned->untold = untold;
+}
+
+void owned_told(struct owned *owned, int fd)
+{
+	struct untold **place = &owned->untold;
+
+	while (*place != NULL) {
+		struct untold *untold = *place;
+
+		if (untold->fd != fd) {
+			place = &untold->next;
+			continue;
+		}
+		*place = untold->next;
+		free(untold);
+	}
+}
+
+static void take_off_untold(struct owned *owned)
+{
+	while (owned->untold != NULL) {
+		struct untold *untold = owned->untold;
+
+		if (untold->mount_ns < 0) mount_detach(untold->fd);
+		else mount_detach_in(untold->mount_ns, untold->fd);
+		owned->untold = untold->next;
+		free(untold);
+	}
+}
+
 void owned_end(struct owned *owned)
 {
+	take_off_untold(owned);
 	for (size_t word = 0; word < owned->words; word++) {
 		while (owned->bits[word] != 0) {
 			int bit = __builtin_ctzll(owned->bits[word]);

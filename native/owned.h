@@ -9,10 +9,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* An attached mount of which the caller has not heard yet. */
+struct untold {
+	int fd;
+	int mount_ns; /* the mount namespace that it is in, a descriptor of this environment's; −1: this process's own */
+	struct untold *next;
+};
+
 /* Touched on the environment's own thread only. */
 struct owned {
 	uint64_t *bits;
 	size_t words;
+	struct untold *untold;
 	int references; /* the environment and every job of it that is under way */
 	int ended;      /* the environment is gone; what comes now is closed at once */
 };
@@ -24,6 +32,13 @@ int owned_add(struct owned *owned, int fd);
 
 /* Closes it. 0 or EBADF when it is not ours. */
 int owned_close(struct owned *owned, int fd);
+
+/*
+ * The descriptor is that of a mount which was just attached: should the environment end now, on its way from our answer
+ * to the caller's own code, the mount is taken off, since nobody knows of it. Until owned_told(), or owned_close().
+ */
+void owned_attached(struct owned *owned, int fd, int mount_ns);
+void owned_told(struct owned *owned, int fd);
 
 /* The environment ends: closes them all and lets go. */
 void owned_end(struct owned *owned);

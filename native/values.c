@@ -218,19 +218,37 @@ static int above_standard(int fd)
 	return copy;
 }
 
+/* Takes it over: the descriptor, which may have become another one, or a negative errno. */
+static int own(struct owned *owned, int fd)
+{
+	int error;
+
+	fd = above_standard(fd);
+	error = fd < 0 ? fd : owned_add(owned, fd);
+	return error < 0 ? error : fd;
+}
+
+napi_value value_new_fd(napi_env env, struct owned *owned, int *fd)
+{
+	napi_value number;
+
+	if (*fd >= 0) *fd = own(owned, *fd);
+	number = value_number(env, *fd);
+	if (number != NULL || *fd < 0) return number;
+	owned_close(owned, *fd);
+	*fd = -ECANCELED;
+	return NULL;
+}
+
 napi_value value_outcome(napi_env env, struct owned *owned, struct outcome *out)
 {
 	napi_value object = NULL;
-	int error;
 
 	if (out->fd >= 0) {
-		error = above_standard(out->fd);
-		out->fd = error;
-		if (error >= 0) error = owned_add(owned, out->fd);
-		if (error < 0) {
-			out->fd = -1;
-			outcome_fail(out, error, "own");
-		}
+		int fd = own(owned, out->fd);
+
+		if (fd < 0) outcome_fail(out, fd, "own");
+		out->fd = fd < 0 ? -1 : fd;
 	}
 	if (napi_create_object(env, &object) != napi_ok || !fill(env, object, out)) {
 		object = NULL;

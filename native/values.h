@@ -40,6 +40,12 @@ int value_arguments(napi_env env, napi_callback_info info, size_t count, napi_va
 napi_value value_number(napi_env env, double number);
 
 /*
+ * A new descriptor as a number, and from now on the environment's; or a negative errno, which may also be what came of
+ * taking it over: `fd` has it then. NULL when no number could be made; nothing is left open then either.
+ */
+napi_value value_new_fd(napi_env env, struct owned *owned, int *fd);
+
+/*
  * The outcome as an object, and its descriptor as one that the environment owns. Frees the texts. NULL when no object
  * could be made; nothing is left open then.
  */

@@ -2,7 +2,7 @@ import { UsernsError } from "../errors.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { native, type Outcome } from "../native/load.ts";
 import { ERRNO } from "../native/steps.ts";
-import { detach, markOf, mountsIn } from "./detach.ts";
+import { detach, detachAlone, markOf, mountsIn } from "./detach.ts";
 import { mountError } from "./mount-errors.ts";
 import { type MountNamespace, openMountNamespace } from "./mount-namespace.ts";
 import { descendants, type MountEntry } from "./mountinfo.ts";
@@ -29,6 +29,11 @@ export interface Attached {
 	submounts: ReadonlySet<string>;
 }
 
+/** What attachTree() did, and a descriptor that is to be closed when the caller knows of the mount (load.ts, `attach`). */
+export interface JustAttached extends Attached {
+	untold: number;
+}
+
 /**
  * Attaches a tree that is not attached yet. `tree.fd` must stay open and nobody else's until the promise is settled.
  * When it is rejected nothing is attached.
@@ -38,17 +43,20 @@ export async function attachTree(
 	target: string | number,
 	options: AttachOptions,
 	tried: string,
-): Promise<Attached> {
+): Promise<JustAttached> {
 	const inside = options.into === undefined ? undefined : openMountNamespace(options.into);
+	let untold = -1;
 	try {
 		// In the namespace in which it is attached the kernel would move it; one that is attached elsewhere is EINVAL.
 		if (!tree.fresh) refuseAttached(tree.mountId, inside?.descriptor.fd, tried);
 		const outcome = await attach(tree, target, options, inside, tried);
 		if (outcome.error < 0) throw mountError(tried, tree.mapping, outcome);
+		untold = outcome.fd;
 		const submounts = findSubmounts(tree, inside, options.replace ?? false, tried);
 		inside?.root?.close();
-		return { namespace: inside?.descriptor, submounts };
+		return { namespace: inside?.descriptor, submounts, untold };
 	} catch (error) {
+		if (untold >= 0) native().close(untold);
 		inside?.root?.close();
 		inside?.descriptor.close();
 		throw error;
@@ -168,7 +176,7 @@ export function attachedError(tried: string, where: string): UsernsError {
 }
 
 /** Takes an attached tree off again. */
-export function detachTree(fd: number, mountId: number, attached: Attached): void {
-	const own = attached.submounts;
-	detach(fd, mountId, (submount) => own.has(markOf(submount)), attached.namespace?.fd);
+export function detachTree(fd: number, mountId: number, { namespace, submounts }: Attached): void {
+	if (namespace === undefined && submounts.size === 0 && detachAlone(fd, mountId)) return;
+	detach(fd, mountId, (submount) => submounts.has(markOf(submount)), namespace?.fd);
 }

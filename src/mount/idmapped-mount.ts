@@ -7,25 +7,32 @@ import { mountError, triedTo } from "./mount-errors.ts";
 import type { SkippedMount } from "./plan.ts";
 import { type AttachOptions, checkAttachOptions, showPlace } from "./target.ts";
 
-/** What is known of a mount that was just made, and is detached. */
-export interface DetachedMount {
+/** What is known of a mount that was just made. */
+export interface MadeMount {
 	descriptor: Descriptor;
 	mountId: number;
 	recursive: boolean;
 	/** MS_…. */
 	propagation: number;
 	/** What is shown, for messages. */
-	source: string;
+	source: () => string;
 	/** The mapping's id, for errors. */
 	mapping: string;
 }
 
-/** For this package's own files: attaches a mount that cannot be attached yet, since nobody else has seen it. */
-export let attachFresh: (mount: HeldMount, target: string | number, options: AttachOptions) => Promise<void>;
+/**
+ * For this package's own files: attaches a mount that cannot be attached yet, since nobody else has seen it. Answers what
+ * is to be called at the very moment when the caller gets it.
+ */
+export let attachFresh: (
+	mount: HeldMount,
+	target: string | number,
+	options: AttachOptions,
+) => Promise<() => void>;
 
 /** The part that every mount of this package has: its descriptor, and being attached and taken away. */
 export class HeldMount implements AsyncDisposable {
-	readonly #mount: DetachedMount;
+	readonly #mount: MadeMount;
 	readonly #forget: () => void;
 	#target: string | number | undefined;
 	#attached: Attached | undefined;
@@ -33,9 +40,13 @@ export class HeldMount implements AsyncDisposable {
 	#attaching: Promise<unknown> | undefined;
 	#unmounted = false;
 
-	protected constructor(mount: DetachedMount, forget: () => void = () => {}) {
+	/** `target`: where it is attached already, in this mount namespace and with nothing below; undefined: it is not. */
+	protected constructor(mount: MadeMount, forget: () => void = () => {}, target?: string | number) {
 		this.#mount = mount;
 		this.#forget = forget;
+		if (target === undefined) return;
+		this.#target = target;
+		this.#attached = { namespace: undefined, submounts: new Set() };
 	}
 
 	/** The mount's number, as in the first column of /proc/PID/mountinfo. */
@@ -71,7 +82,8 @@ export class HeldMount implements AsyncDisposable {
 		if (this.#attaching !== undefined || this.#attached !== undefined) {
 			throw attachedError(tried, this.#target === undefined ? "another target" : showPlace(this.#target));
 		}
-		await this.#attach(target, checked, false);
+		const told = await this.#attach(target, checked, false);
+		told();
 	}
 
 	static {
@@ -79,10 +91,10 @@ export class HeldMount implements AsyncDisposable {
 	}
 
 	#tried(target: string | number): string {
-		return triedTo(this.#mount.source, showPlace(target), this.#mount.mapping);
+		return triedTo(this.#mount.source(), showPlace(target), this.#mount.mapping);
 	}
 
-	async #attach(target: string | number, options: AttachOptions, fresh: boolean): Promise<void> {
+	async #attach(target: string | number, options: AttachOptions, fresh: boolean): Promise<() => void> {
 		const { descriptor, mapping, mountId, recursive, propagation } = this.#mount;
 		const tried = this.#tried(target);
 		const held = native().duplicate(descriptor.fd); // close() may be called while this is under way
@@ -95,9 +107,11 @@ export class HeldMount implements AsyncDisposable {
 		);
 		this.#attaching = attaching;
 		try {
-			this.#attached = await attaching;
+			const { namespace, submounts, untold } = await attaching;
+			this.#attached = { namespace, submounts };
 			this.#target = target;
-			if (descriptor.closed) this.#attached.namespace?.close();
+			if (descriptor.closed) namespace?.close();
+			return () => native().close(untold);
 		} finally {
 			this.#attaching = undefined;
 			native().close(held.fd);
@@ -141,10 +155,11 @@ export class HeldMount implements AsyncDisposable {
 
 /** For this package's own files: an IdmappedMount of a mount that was just made. */
 export let adoptMount: (
-	mount: DetachedMount,
+	mount: MadeMount,
 	mapping: Mapping,
 	skipped: readonly SkippedMount[],
 	forget: () => void,
+	target: string | number | undefined,
 ) => IdmappedMount;
 
 /**
@@ -163,18 +178,19 @@ export class IdmappedMount extends HeldMount {
 	readonly skipped: readonly SkippedMount[];
 
 	private constructor(
-		mount: DetachedMount,
+		mount: MadeMount,
 		mapping: Mapping,
 		skipped: readonly SkippedMount[],
 		forget: () => void,
+		target: string | number | undefined,
 	) {
-		super(mount, forget);
+		super(mount, forget, target);
 		this.mapping = mapping;
 		this.skipped = skipped;
 	}
 
 	static {
-		adoptMount = (mount, mapping, skipped, forget) =>
-			new IdmappedMount(mount, mapping, Object.freeze([...skipped]), forget);
+		adoptMount = (mount, mapping, skipped, forget, target) =>
+			new IdmappedMount(mount, mapping, Object.freeze([...skipped]), forget, target);
 	}
 }

@@ -1,7 +1,8 @@
 import { Mapping } from "../mapping/mapping.ts";
+import { native } from "../native/load.ts";
 import { adoptMount, attachFresh, type IdmappedMount } from "./idmapped-mount.ts";
 import { rememberMap } from "./known.ts";
-import { makeTree } from "./make.ts";
+import { makeAtOnce, makeTree, type Wanted } from "./make.ts";
 import { checkMountOptions, type MountIdmappedOptions } from "./options.ts";
 import { resolveFlags, showPlace } from "./target.ts";
 
@@ -19,40 +20,60 @@ const AS_ON_DISK = "0:0:4294967295";
  * @see mount_setattr(2), "ID-mapped mounts"; open_tree(2); move_mount(2)
  */
 export async function mountIdmapped(options: MountIdmappedOptions): Promise<IdmappedMount> {
-	const attributes = checkMountOptions(options);
+	const { recursive, recursiveIdmap, nested, set, clear, propagation } = checkMountOptions(options);
 	const attaching = { ...options }; // what was checked, whatever the caller does to his options meanwhile
 	const { source, target, mapping, userns, handles } = options;
-	const made = await makeTree({
-		...attributes,
+	const resolve = resolveFlags("mountIdmapped", options.resolve);
+	const wanted: Wanted = {
+		recursive,
+		recursiveIdmap,
+		nested,
+		set,
+		clear,
+		propagation,
 		source,
-		resolve: resolveFlags("mountIdmapped", options.resolve),
-		target: target === undefined ? "" : showPlace(target),
-		...(mapping !== undefined && { mapping }),
-		...(userns !== undefined && { userns }),
-		...(handles !== undefined && { handles }),
+		resolve,
+		target,
+		mapping: mapping === undefined ? undefined : Mapping.from(mapping),
+		userns,
+		handles,
 		unmap: options.unmap ?? false,
 		skipUnsupported: options.skipUnsupported ?? false,
-	});
+		at: target !== undefined && isPlain(options) ? { place: target, resolve } : undefined,
+	};
+	const made = makeAtOnce(wanted) ?? (await makeTree(wanted));
 	const shown = made.mapping ?? Mapping.from(AS_ON_DISK);
+	const { descriptor, mountId } = made;
 	const mount = adoptMount(
 		{
-			descriptor: made.descriptor,
-			mountId: made.mountId,
-			recursive: attributes.recursive,
-			propagation: attributes.propagation,
-			source: showPlace(source),
+			descriptor,
+			mountId,
+			recursive,
+			propagation,
+			source: () => showPlace(source),
 			mapping: made.mapping?.id ?? "",
 		},
 		shown,
 		made.skipped,
-		rememberMap(made.descriptor.fd, shown),
+		rememberMap(descriptor, shown),
+		made.attached ? target : undefined,
 	);
 	if (target === undefined) return mount;
+	if (made.attached) {
+		native().told(descriptor.fd);
+		return mount;
+	}
 	try {
-		await attachFresh(mount, target, attaching);
+		const told = await attachFresh(mount, target, attaching);
+		told();
 		return mount;
 	} catch (error) {
 		mount.close();
 		throw error;
 	}
+}
+
+/** One mount, at a target in this mount namespace that is found as every path is. */
+function isPlain({ recursive, targetRoot, into, replace }: MountIdmappedOptions): boolean {
+	return !recursive && targetRoot === undefined && into === undefined && !replace;
 }

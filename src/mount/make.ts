@@ -1,6 +1,6 @@
-import type { Mapping, MappingInput } from "../mapping/mapping.ts";
-import type { Handles } from "../namespace/handles.ts";
-import type { UserNamespace } from "../namespace/user-namespace.ts";
+import type { Mapping } from "../mapping/mapping.ts";
+import { cachedDescriptor, type Handles } from "../namespace/handles.ts";
+import { knownMapping, type UserNamespace } from "../namespace/user-namespace.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { native, type Outcome, PART } from "../native/load.ts";
 import { ERRNO } from "../native/steps.ts";
@@ -17,19 +17,23 @@ export interface Wanted extends MountAttributes {
 	source: string | number;
 	/** RESOLVE_… for the source's path. */
 	resolve: number;
-	/** Where it will be attached, for messages. */
-	target: string;
-	mapping?: MappingInput;
-	userns?: UserNamespace;
-	handles?: Handles;
+	/** Where it will be attached, for messages; undefined: nowhere yet. */
+	target: string | number | undefined;
+	mapping: Mapping | undefined;
+	userns: UserNamespace | undefined;
+	handles: Handles | undefined;
 	unmap: boolean;
 	skipUnsupported: boolean;
+	/** Where to attach it at once, if nothing has to be waited for; undefined: it is wanted detached, or not that plain. */
+	at: { place: string | number; resolve: number } | undefined;
 }
 
-/** A detached tree, and what it shows. */
+/** A tree, and what it shows. */
 export interface Made {
 	descriptor: Descriptor;
 	mountId: number;
+	/** Whether it is attached at `at` already; it is detached otherwise. */
+	attached: boolean;
 	/** The map that the mount has: disk to visible. Undefined for none. */
 	mapping: Mapping | undefined;
 	skipped: SkippedMount[];
@@ -39,17 +43,21 @@ export interface Made {
 const ATTEMPTS = 5;
 
 /**
- * Makes a detached tree. Most of them take two system calls; only when the kernel refuses those is the source looked at:
- * a mount of it is ID-mapped already, or cannot be.
+ * Makes a tree. Most of them take two system calls; only when the kernel refuses those is the source looked at: a mount
+ * of it is ID-mapped already, or cannot be.
  */
 export async function makeTree(wanted: Wanted): Promise<Made> {
 	const namespaces = new MapNamespaces(wanted.handles);
 	try {
 		const asked = wanted.unmap ? undefined : await namespaces.adopt(wanted);
-		const tried = triedTo(showPlace(wanted.source), wanted.target, asked?.id ?? "");
+		const ns = asked === undefined ? -1 : await namespaces.fd(asked);
+		const attached = asked === undefined ? undefined : attachAtOnce(wanted, ns, asked);
+		if (attached !== undefined) return attached;
+		const { source, target } = wanted;
+		const shown = target === undefined ? "" : showPlace(target);
+		const tried = triedTo(showPlace(source), shown, asked?.id ?? "");
 		const careful = { wanted, asked, namespaces, tried };
 		if (asked === undefined) return await makeCarefully(careful, undefined);
-		const ns = await namespaces.fd(asked);
 		const part: Part = { path: "", mountId: 0, mode: PART.map, ns };
 		const outcome = await withSource(wanted, (fd, path) => build(wanted, fd, path, [part]));
 		if (outcome.error >= 0) return made(outcome, asked, []);
@@ -61,9 +69,54 @@ export async function makeTree(wanted: Wanted): Promise<Made> {
 	}
 }
 
-function made(outcome: Outcome, mapping: Mapping | undefined, skipped: SkippedMount[]): Made {
-	const descriptor = new Descriptor(outcome.fd, "IdmappedMount");
-	return { descriptor, mountId: outcome.mountId, mapping, skipped };
+function made({ fd, mountId }: Outcome, mapping: Mapping | undefined, skipped: SkippedMount[]): Made {
+	const descriptor = new Descriptor(fd, "IdmappedMount");
+	return { descriptor, mountId, attached: false, mapping, skipped };
+}
+
+/**
+ * The ordinary case on this thread: waking another one takes longer than the mount. Undefined for whatever refuses, be it
+ * only that a look-up would have to wait for a file system: the longer way does it, or says why not.
+ */
+function attachAtOnce(
+	{ source, resolve, at, ...wanted }: Wanted,
+	ns: number,
+	mapping: Mapping,
+): Made | undefined {
+	if (at === undefined) return undefined;
+	const { set, clear, propagation } = wanted;
+	const [sourceFd, sourcePath] = split(source);
+	const [targetFd, targetPath] = split(at.place);
+	const { error, fd, mountId } = native().quickMount(
+		sourceFd,
+		sourcePath,
+		resolve,
+		targetFd,
+		targetPath,
+		at.resolve,
+		ns,
+		set,
+		clear,
+		propagation,
+	);
+	if (error < 0) return undefined;
+	const descriptor = new Descriptor(fd, "IdmappedMount");
+	return { descriptor, mountId, attached: true, mapping, skipped: [] };
+}
+
+/** The same with a namespace that is there already, so that nothing has to be waited for at all. */
+export function makeAtOnce(wanted: Wanted): Made | undefined {
+	const { at, mapping, userns, handles } = wanted;
+	if (at === undefined) return undefined;
+	const known = mapping ?? (userns === undefined ? undefined : knownMapping(userns));
+	if (known === undefined || known.uidMappings.length === 0 || known.gidMappings.length === 0)
+		return undefined;
+	const ns = userns?.fd ?? (handles === undefined ? undefined : cachedDescriptor(handles, known));
+	return ns === undefined ? undefined : attachAtOnce(wanted, ns, known);
+}
+
+function split(place: string | number): [fd: number, path: string | null] {
+	return typeof place === "number" ? [place, null] : [-1, place];
 }
 
 function withSource(

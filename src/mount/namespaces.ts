@@ -1,5 +1,5 @@
 import { UsernsError } from "../errors.ts";
-import { Mapping, type MappingInput } from "../mapping/mapping.ts";
+import type { Mapping } from "../mapping/mapping.ts";
 import type { Handles } from "../namespace/handles.ts";
 import { UserNamespace } from "../namespace/user-namespace.ts";
 
@@ -27,10 +27,10 @@ export class MapNamespaces {
 	}
 
 	/** What was asked for: a mapping, or a namespace, of which a duplicate is taken. */
-	async adopt(asked: { mapping?: MappingInput; userns?: UserNamespace }): Promise<Mapping> {
+	async adopt(asked: { mapping: Mapping | undefined; userns: UserNamespace | undefined }): Promise<Mapping> {
 		const { userns } = asked;
 		if (userns === undefined) {
-			const mapping = Mapping.from(asked.mapping as MappingInput);
+			const mapping = asked.mapping as Mapping;
 			await this.fd(mapping);
 			return mapping;
 		}

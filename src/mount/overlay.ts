@@ -10,7 +10,7 @@ import {
 	checkAttributes,
 	checkBooleans,
 } from "./attributes.ts";
-import { attachFresh, type DetachedMount, HeldMount } from "./idmapped-mount.ts";
+import { attachFresh, HeldMount, type MadeMount } from "./idmapped-mount.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
 import { mappedLayer, upperLayer } from "./overlay-layers.ts";
 import {
@@ -50,14 +50,14 @@ const KNOWN = [
 	...ATTACH_OPTIONS,
 ];
 
-let adoptOverlay: (mount: DetachedMount, mapping: Mapping) => OverlayMount;
+let adoptOverlay: (mount: MadeMount, mapping: Mapping) => OverlayMount;
 
 /** An overlay of ID-mapped layers. Its descriptor keeps it, as that of an {@link IdmappedMount} does. */
 export class OverlayMount extends HeldMount {
 	/** Of the lower layers, disk to visible. */
 	readonly mapping: Mapping;
 
-	private constructor(mount: DetachedMount, mapping: Mapping) {
+	private constructor(mount: MadeMount, mapping: Mapping) {
 		super(mount);
 		this.mapping = mapping;
 	}
@@ -119,11 +119,21 @@ async function adopt(
 ): Promise<OverlayMount> {
 	const descriptor = new Descriptor(outcome.fd, "OverlayMount");
 	const mount = adoptOverlay(
-		{ descriptor, mountId: outcome.mountId, recursive: false, propagation, source, mapping: mapping.id },
+		{
+			descriptor,
+			mountId: outcome.mountId,
+			recursive: false,
+			propagation,
+			source: () => source,
+			mapping: mapping.id,
+		},
 		mapping,
 	);
 	try {
-		if (options.target !== undefined) await attachFresh(mount, options.target, options);
+		if (options.target !== undefined) {
+			const told = await attachFresh(mount, options.target, options);
+			told();
+		}
 		return mount;
 	} catch (error) {
 		mount.close();

@@ -1,4 +1,4 @@
-import type { MappingInput } from "../mapping/mapping.ts";
+import type { Mapping, MappingInput } from "../mapping/mapping.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { abortError } from "./abort.ts";
 import { createDescriptor, createDescriptorSync } from "./create.ts";
@@ -24,6 +24,12 @@ interface Pending {
 }
 
 /**
+ * For this package's own files: the descriptor that a Handles has for a mapping, without a duplicate, so for the very
+ * moment only; undefined when there is none.
+ */
+export let cachedDescriptor: (handles: Handles, mapping: Mapping) => number | undefined;
+
+/**
  * The cache: one user namespace for each mapping, made at the first request, and a duplicate of its own for each
  * caller. Mappings that mean the same share one namespace, whatever the order or the split of their extents; what
  * makes namespaces differ beside the mapping (`setgroups`) keeps them apart here too.
@@ -32,6 +38,10 @@ export class Handles implements Disposable {
 	/** By `Mapping.id`, which a Mapping keeps: a key put together at each call would be hashed at each call. */
 	readonly #cached: Record<Wanted["setgroups"], Map<string, Entry>> = { deny: new Map(), allow: new Map() };
 	readonly #pending = new Map<string, Pending>();
+
+	static {
+		cachedDescriptor = (handles, { id }) => handles.#cached.deny.get(id)?.descriptor.fd;
+	}
 
 	/** How many namespaces are cached now. Those being made do not count yet. */
 	get size(): number {

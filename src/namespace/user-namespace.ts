@@ -17,6 +17,9 @@ const WHAT = "UserNamespace";
 /** For this package's own files: a UserNamespace of a descriptor that it then owns. */
 export let adoptNamespace: (descriptor: Descriptor, known?: Known) => UserNamespace;
 
+/** For this package's own files: the mapping of a namespace, where it is known without asking the kernel. */
+export let knownMapping: (namespace: UserNamespace) => Mapping | undefined;
+
 /**
  * An open user namespace: a descriptor of its nsfs file, as /proc/PID/ns/user gives it. The namespace lives for as
  * long as anybody holds one, whatever becomes of the processes in it. Close it, or dispose of it; one that is
@@ -35,6 +38,7 @@ export class UserNamespace implements Disposable {
 
 	static {
 		adoptNamespace = (descriptor, known) => new UserNamespace(descriptor, known);
+		knownMapping = (namespace) => namespace.#known?.mapping;
 	}
 
 	/**

@@ -60,7 +60,10 @@ export interface NativeMounts {
 		propagation: number,
 		later: true,
 	): Promise<Outcome>;
-	/** Attaches it (native/attach.h); `mountNs` −1: here. */
+	/**
+	 * Attaches it (native/attach.h); `mountNs` −1: here. Answers a descriptor of the mount: should this thread be terminated
+	 * before that is closed, the mount is taken off, since nobody heard of it.
+	 */
 	attach(
 		tree: number,
 		targetFd: number,
@@ -72,6 +75,22 @@ export interface NativeMounts {
 		mountNs: number,
 		later: true,
 	): Promise<Outcome>;
+	/**
+	 * Maps and attaches one mount, when nothing of it has to be waited for (native/quick-mount.h). An error names no step,
+	 * and nothing is left behind then. Should this thread be terminated before `told`, the mount is taken off.
+	 */
+	quickMount(
+		sourceFd: number,
+		source: string | null,
+		sourceResolve: number,
+		targetFd: number,
+		target: string | null,
+		targetResolve: number,
+		ns: number,
+		set: number,
+		clear: number,
+		propagation: number,
+	): Outcome;
 	/** A detached overlay (native/overlay.h). */
 	overlay(
 		lower: readonly number[],
@@ -103,6 +122,10 @@ export interface NativeMounts {
 	listmount(id: bigint, mountNs: bigint, last: bigint, most: number): bigint[] | number;
 	/** 0 or a negative errno. */
 	detach(fd: number): number;
+	/** The caller knows of the mount that `quickMount` answered. */
+	told(fd: number): number;
+	/** As `detach`, when nothing is mounted on it: −EBUSY otherwise; 1 when something was, at that very moment. */
+	detachAlone(fd: number): number;
 	detachIn(mountNs: number, fd: number): number;
 	pin(fd: number, path: string): Outcome;
 }

@@ -10,6 +10,10 @@ export interface Operation {
 	scopes: readonly (keyof typeof SCOPE)[];
 	/** Some of them. */
 	makes: readonly string[];
+	/** Those that are made again in another way when they fail, so that a success is none of luck. */
+	again?: readonly string[];
+	/** Those that there is no way around here, although there is elsewhere. */
+	essential?: readonly string[];
 	/** Before it: its value is the first argument of the others. */
 	before?: string;
 	/** The operation itself. */
@@ -24,6 +28,13 @@ export interface Operation {
 
 const MAP = '"0:100000:65536,70000:300000:5"';
 const MOUNT = "{ source: FOLDER + '/source', target: FOLDER + '/target', userns: NS, readonly: true }";
+/** Nothing that is done on the calling thread at once. */
+const MOUNT_BELOW =
+	"{ source: FOLDER + '/source', targetRoot: FOLDER, target: '/target', userns: NS, readonly: true }";
+/** Whether it is there, and has what was asked for. */
+const IS_MOUNTED = `const line = mountAt(FOLDER + "/target");
+	await made.unmount();
+	return /idmapped/.test(line) && /\\bro\\b/.test(line) && mountAt(FOLDER + "/target") === undefined;`;
 
 /** A namespace that was made, told by the kernel and not by our own state. */
 const IS_RIGHT = `const bare = userns.UserNamespace.open("/proc/self/fd/" + made.fd);
@@ -111,10 +122,17 @@ export const forRoot: readonly Operation[] = [
 		name: "mountIdmapped",
 		scopes: ["own"],
 		makes: ["move_mount"],
+		again: ["open_tree", "mount_setattr", "move_mount"],
 		run: `return userns.mountIdmapped(${MOUNT});`,
-		check: `const line = mountAt(FOLDER + "/target");
-			await made.unmount();
-			return /idmapped/.test(line) && /\\bro\\b/.test(line) && mountAt(FOLDER + "/target") === undefined;`,
+		check: IS_MOUNTED,
+	},
+	{
+		name: "mountIdmapped, with a targetRoot",
+		scopes: ["own"],
+		makes: ["move_mount"],
+		essential: ["openat2"],
+		run: `return userns.mountIdmapped(${MOUNT_BELOW});`,
+		check: IS_MOUNTED,
 	},
 	{
 		name: "mountIdmapped, recursive",
@@ -130,6 +148,7 @@ export const forRoot: readonly Operation[] = [
 		name: "IdmappedMount.unmount",
 		scopes: ["own"],
 		makes: ["umount2"],
+		again: ["umount2"],
 		before: `return userns.mountIdmapped(${MOUNT});`,
 		run: "await given.unmount();",
 		check: 'return mountAt(FOLDER + "/target") === undefined;',

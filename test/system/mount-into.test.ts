@@ -185,6 +185,7 @@ test(
 				const addon = createRequire("/")(${JSON.stringify(addon)});
 				const ns = addon.openMountNamespace("/proc/${container.pid}/ns/mnt");
 				const out = await addon.attach(3, -1, "/data", 18, false, false, ${1 << 18}, ns.fd, true);
+				addon.close(out.fd); // heard of
 				console.log(JSON.stringify(out.error));`,
 					{ stdio: ["ignore", "pipe", "pipe", given.fd] },
 				);

@@ -1,0 +1,70 @@
+#include "quick-mount.h"
+#include "attach.h"
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* As place_open(), but EAGAIN where a file system would have to be asked, which may never answer (fuse, a dead server). */
+static int open_cached(const struct place *place)
+{
+	struct userns_open_how how = {
+		.flags = O_PATH | O_CLOEXEC,
+		.resolve = place->resolve | USERNS_RESOLVE_CACHED,
+	};
+
+	if (place->path == NULL) return place->fd;
+	return (int)raw_syscall5(SYS_openat2, place->fd < 0 ? AT_FDCWD : place->fd, (long)place->path, (long)&how, sizeof how, 0);
+}
+
+static int copy(const struct quick_request *request)
+{
+	struct userns_mount_attr attributes = {
+		.attr_set = request->attr_set | USERNS_MOUNT_ATTR_IDMAP,
+		.attr_clr = request->attr_clr,
+		.propagation = request->propagation,
+		.userns_fd = (uint64_t)request->ns,
+	};
+	int source = open_cached(&request->source);
+	int tree;
+	int error;
+
+	if (source < 0) return source;
+	tree = call_open_tree(source, "", USERNS_OPEN_TREE_CLONE);
+	place_close(&request->source, source);
+	if (tree < 0) return tree;
+	error = call_mount_setattr(tree, 0, &attributes);
+	if (error >= 0) return tree;
+	close(tree);
+	return error;
+}
+
+void quick_copy(const struct quick_request *request, struct outcome *out)
+{
+	struct statx facts;
+	int tree = copy(request);
+
+	if (tree >= 0 && statx(tree, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, USERNS_STATX_MNT_ID, &facts) < 0) {
+		close(tree);
+		tree = -1;
+	}
+	if (tree < 0) outcome_fail(out, tree, NULL);
+	else {
+		out->fd = tree;
+		out->mount_id = facts.stx_mnt_id;
+	}
+}
+
+int quick_attach(const struct quick_request *request, int tree)
+{
+	struct attach_request attaching = {
+		.tree = tree,
+		.target = {.fd = open_cached(&request->target)},
+		.propagation = request->propagation,
+		.mount_ns = -1,
+	};
+	struct outcome out = {.fd = -1};
+
+	if (attaching.target.fd < 0) return attaching.target.fd;
+	mount_attach(&attaching, &out);
+	place_close(&request->target, attaching.target.fd);
+	return out.error;
+}
