@@ -192,6 +192,12 @@ static int set_number(napi_env env, napi_value object, const char *name, double 
 	return value != NULL && napi_set_named_property(env, object, name, value) == napi_ok;
 }
 
+/* Rarely there is something to tell, and each property of each answer takes its time. */
+static int set_status(napi_env env, napi_value object, const char *name, int status)
+{
+	return status == 0 || set_number(env, object, name, status);
+}
+
 static int fill(napi_env env, napi_value object, const struct outcome *out)
 {
 	return set_number(env, object, "error", out->error) && set_text(env, object, "step", out->step) &&
@@ -199,8 +205,8 @@ static int fill(napi_env env, napi_value object, const struct outcome *out)
 	       set_text(env, object, "uidMap", out->texts[0]) && set_text(env, object, "gidMap", out->texts[1]) &&
 	       set_text(env, object, "setgroups", out->texts[2]) && set_text(env, object, "uidSaid", out->texts[3]) &&
 	       set_text(env, object, "gidSaid", out->texts[4]) &&
-	       set_text(env, object, "log", out->texts[OUTCOME_LOG]) && set_number(env, object, "uidStatus", out->statuses[0]) &&
-	       set_number(env, object, "gidStatus", out->statuses[1]);
+	       set_text(env, object, "log", out->texts[OUTCOME_LOG]) && set_status(env, object, "uidStatus", out->statuses[0]) &&
+	       set_status(env, object, "gidStatus", out->statuses[1]);
 }
 
 /*

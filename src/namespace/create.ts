@@ -42,8 +42,8 @@ const PAUSES = [5, 10, 20, 40, 60, 70];
 type Step = { call: CreateArguments } | { pause: number };
 type Steps<T> = Generator<Step, T, Outcome | undefined>;
 
-function* persist(call: CreateArguments): Steps<Outcome> {
-	let outcome = (yield { call }) as Outcome;
+/** `outcome`: what the call answered already. */
+function* persist(call: CreateArguments, outcome: Outcome): Steps<Outcome> {
 	for (const pause of PAUSES) {
 		if (!isCountLimit(outcome)) break;
 		yield { pause };
@@ -52,20 +52,33 @@ function* persist(call: CreateArguments): Steps<Outcome> {
 	return outcome;
 }
 
+/** The first call, and the helpers that it may use. */
+interface First {
+	call: CreateArguments;
+	helpers: Helpers;
+}
+
 /**
- * Makes a namespace. The kernel itself is asked whether the caller may write the maps. Root nearly always may, so the
- * helpers are looked for only when it said no; others nearly never may, so with a second map they are looked for first.
+ * The kernel itself is asked whether the caller may write the maps. Root nearly always may, so the helpers are looked for
+ * only when it said no; others nearly never may, so with a second map they are looked for first.
  */
-function* create(wanted: Wanted, what: string): Steps<Descriptor> {
+function first(wanted: Wanted): First {
 	const { mapping, method } = wanted;
-	let helpers = NO_HELPERS;
-	if (method === "newuidmap" || (method === "auto" && process.geteuid?.() !== 0 && !isOneOwn(mapping))) {
-		helpers = findHelpers(mapping);
-	}
-	let outcome = yield* persist(prepare(wanted, method !== "newuidmap", helpers));
+	const early =
+		method === "newuidmap" || (method === "auto" && process.geteuid?.() !== 0 && !isOneOwn(mapping));
+	const helpers = early ? findHelpers(mapping) : NO_HELPERS;
+	return { call: prepare(wanted, method !== "newuidmap", helpers), helpers };
+}
+
+/** What else there is to try when the first call was refused; without a need for it this is not begun. */
+function* again(wanted: Wanted, { call, helpers }: First, refusal: Outcome, what: string): Steps<Descriptor> {
+	const { mapping, method } = wanted;
+	let outcome = yield* persist(call, refusal);
 	if (method === "auto" && helpers === NO_HELPERS && isMapRefused(outcome) && !isOneOwn(mapping)) {
-		helpers = findHelpers(mapping);
-		outcome = yield* persist(prepare(wanted, true, helpers));
+		const found = findHelpers(mapping);
+		const withHelpers = prepare(wanted, true, found);
+		outcome = yield* persist(withHelpers, (yield { call: withHelpers }) as Outcome);
+		return finish(wanted, found, outcome, what);
 	}
 	return finish(wanted, helpers, outcome, what);
 }
@@ -75,7 +88,10 @@ function* create(wanted: Wanted, what: string): Steps<Descriptor> {
  * owner in messages.
  */
 export async function createDescriptor(wanted: Wanted, what: string): Promise<Descriptor> {
-	const steps = create(wanted, what);
+	const begun = first(wanted);
+	const outcome = await native().create(...begun.call, true);
+	if (outcome.error >= 0) return finish(wanted, begun.helpers, outcome, what);
+	const steps = again(wanted, begun, outcome, what);
 	let next = steps.next();
 	while (!next.done) {
 		let answer: Outcome | undefined;
@@ -88,7 +104,10 @@ export async function createDescriptor(wanted: Wanted, what: string): Promise<De
 
 /** The same on the calling thread. */
 export function createDescriptorSync(wanted: Wanted, what: string): Descriptor {
-	const steps = create(wanted, what);
+	const begun = first(wanted);
+	const outcome = native().create(...begun.call, false);
+	if (outcome.error >= 0) return finish(wanted, begun.helpers, outcome, what);
+	const steps = again(wanted, begun, outcome, what);
 	let next = steps.next();
 	while (!next.done) {
 		let answer: Outcome | undefined;

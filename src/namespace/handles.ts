@@ -21,6 +21,7 @@ interface Pending {
 	waiters: Set<Waiter>;
 	/** False once release() was called: what comes is handed out, but not kept. */
 	keep: boolean;
+	way: string;
 }
 
 /**
@@ -64,7 +65,7 @@ export class Handles implements Disposable {
 		const way = wayOf(wanted);
 		let pending = this.#pending.get(way);
 		if (pending === undefined) {
-			pending = { waiters: new Set(), keep: true };
+			pending = { waiters: new Set(), keep: true, way };
 			this.#pending.set(way, pending);
 			void this.#make(wanted, pending);
 		}
@@ -108,11 +109,11 @@ export class Handles implements Disposable {
 			const descriptor = await createDescriptor(wanted, "Handles");
 			entry = { descriptor, known: wanted };
 		} catch (error) {
-			this.#forget(wayOf(wanted), pending);
+			this.#forget(pending);
 			for (const waiter of pending.waiters) waiter.reject(error);
 			return;
 		}
-		this.#forget(wayOf(wanted), pending);
+		this.#forget(pending);
 		const kept = pending.keep ? this.#keep(entry, pending.waiters.size > 0) : entry;
 		for (const waiter of pending.waiters) {
 			try {
@@ -124,8 +125,8 @@ export class Handles implements Disposable {
 		if (this.#cached[wanted.setgroups].get(wanted.mapping.id) !== entry) entry.descriptor.close();
 	}
 
-	#forget(way: string, pending: Pending): void {
-		if (this.#pending.get(way) === pending) this.#pending.delete(way);
+	#forget(pending: Pending): void {
+		if (this.#pending.get(pending.way) === pending) this.#pending.delete(pending.way);
 	}
 
 	/** Caches what was made, when somebody still wants it; a getSync() may have been faster, then that one stays. */

@@ -81,7 +81,7 @@ export function helperFailure(mapping: Mapping, helpers: Helpers, outcome: Outco
 }
 
 function statusOf(outcome: Outcome, kind: IdKind): number {
-	return kind === "uid" ? outcome.uidStatus : outcome.gidStatus;
+	return (kind === "uid" ? outcome.uidStatus : outcome.gidStatus) ?? 0;
 }
 
 function said(outcome: Outcome, kind: IdKind): string {

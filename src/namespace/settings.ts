@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { closeSync, openSync, readSync } from "node:fs";
 import { UsernsError, type UsernsErrorCode } from "../errors.ts";
 import { ERRNO } from "../native/steps.ts";
 
@@ -23,12 +23,23 @@ const settings: { file: string; forbids: string; steps: readonly string[]; hint:
 	},
 ];
 
-/** As UTF-8: with another encoding Node 20 keeps the descriptor open where fstat(2) fails. */
+/** A number that a setting has. readFileSync() takes several times as long, which counts before each joining. */
 function read(file: string): string | undefined {
+	let fd: number | undefined;
 	try {
-		return readFileSync(file, "utf8").trim();
+		fd = openSync(file, "r");
+		const bytes = Buffer.alloc(32);
+		let length = 0;
+		for (;;) {
+			const got = readSync(fd, bytes, length, bytes.length - length, null);
+			if (got === 0 || length === bytes.length) break;
+			length += got;
+		}
+		return bytes.toString("latin1", 0, length).trim();
 	} catch {
 		return undefined;
+	} finally {
+		if (fd !== undefined) closeSync(fd);
 	}
 }
 

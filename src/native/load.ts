@@ -22,9 +22,9 @@ export interface Outcome {
 	gidSaid?: string;
 	/** What the kernel's log of a mount says. */
 	log?: string;
-	/** 0: it did its work or was not called; its exit status; 256 and a signal's number; or a negative errno. */
-	uidStatus: number;
-	gidStatus: number;
+	/** Undefined: it did its work or was not called; its exit status; 256 and a signal's number; or a negative errno. */
+	uidStatus?: number;
+	gidStatus?: number;
 }
 
 /** The arguments of `create` but the last one (native/create.h). */
