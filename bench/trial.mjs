@@ -1,5 +1,6 @@
 // One trial of this package, in a process of its own: `node trial.mjs NAME ARGUMENT…` prints one line of JSON.
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { performance } from "node:perf_hooks";
 import { Handles, Mapping, mountIdmapped, UserNamespace } from "../dist/src/index.js";
@@ -29,6 +30,40 @@ function handlesOf(body) {
 	} finally {
 		handles.release();
 	}
+}
+
+function hold(count) {
+	const mapping = Mapping.from(MAP);
+	const list = new Array(count);
+	UserNamespace.createSync(mapping).close();
+	globalThis.gc();
+	const before = process.memoryUsage().heapUsed;
+	const marks = [now()];
+	for (let i = 0; i < count; i++) {
+		list[i] = UserNamespace.createSync(mapping);
+		if ((i + 1) % (count / 5) === 0) marks.push(now());
+	}
+	globalThis.gc();
+	// The list itself is not a part of a handle.
+	const bytes = (process.memoryUsage().heapUsed - before) / count;
+	return {
+		list,
+		createEach: (marks[5] - marks[0]) / count,
+		firstFifth: marks[1] - marks[0],
+		lastFifth: marks[5] - marks[4],
+		bytes,
+		end: now(),
+	};
+}
+
+/** A process that holds so many, when it has them. */
+async function startHolder(count) {
+	const child = spawn(process.execPath, [...process.execArgv, process.argv[1], "holder", String(count)], {
+		stdio: ["pipe", "pipe", "inherit"],
+	});
+	const ended = once(child, "close");
+	const [line] = await once(child.stdout, "data");
+	return { child, ended, marks: JSON.parse(String(line)) };
 }
 
 const trials = {
@@ -66,46 +101,49 @@ const trials = {
 		return handlesOf((handles) => measure(() => handles.getSync(mapping).close(), rounds, 100));
 	},
 
-	/** The second of two bursts: the first one runs what was not compiled yet, once in the life of a process. */
+	/** The median of five bursts behind a first one, which runs what was not compiled yet, once in the life of a process. */
 	async many(count) {
-		let perSecond = 0;
-		for (const first of [100_000, 200_000]) {
+		const rates = [];
+		for (let burst = 0; burst < 6; burst++) {
+			const first = 100_000 * (burst + 1);
 			const mappings = Array.from({ length: count }, (_, i) => Mapping.from(`0:${first + i}:1000`));
 			const handles = new Handles();
 			const start = now();
 			const made = await Promise.all(mappings.map((mapping) => handles.get(mapping)));
-			perSecond = (count / (now() - start)) * 1e6;
+			if (burst > 0) rates.push((count / (now() - start)) * 1e6);
 			for (const namespace of made) namespace.close();
 			handles.release();
 		}
-		return { perSecond };
+		return { perSecond: quantile(rates, 0.5) };
 	},
 
-	/** Time of the first and of the last fifth, and what the objects take in JavaScript. */
-	held(count) {
-		const mapping = Mapping.from(MAP);
-		const list = new Array(count);
-		UserNamespace.createSync(mapping).close();
-		globalThis.gc();
-		const before = process.memoryUsage().heapUsed;
-		const marks = [now()];
-		for (let i = 0; i < count; i++) {
-			list[i] = UserNamespace.createSync(mapping);
-			if ((i + 1) % (count / 5) === 0) marks.push(now());
+	/**
+	 * So many namespaces held by so many processes, one after the other: what the last fifth of the last one took against
+	 * the first fifth of the first, and what the objects take in JavaScript.
+	 */
+	async held(count, processes) {
+		const others = [];
+		try {
+			for (let i = 1; i < processes; i++) others.push(await startHolder(count));
+			const last = hold(count);
+			const first = others[0]?.marks ?? last;
+			for (const namespace of last.list) namespace.close();
+			const closeEach = (now() - last.end) / count;
+			return { ...last, list: undefined, lastToFirst: last.lastFifth / first.firstFifth, closeEach };
+		} finally {
+			for (const { child, ended } of others) {
+				child.stdin.end();
+				await ended;
+			}
 		}
-		globalThis.gc();
-		// The list itself is not a part of a handle.
-		const bytes = (process.memoryUsage().heapUsed - before) / count;
-		const fifths = marks.slice(1).map((mark, i) => mark - marks[i]);
-		const start = now();
+	},
+
+	/** Holds them until its standard input ends. */
+	async holder(count) {
+		const { list, ...marks } = hold(count);
+		console.log(JSON.stringify(marks));
+		for await (const _ of process.stdin);
 		for (const namespace of list) namespace.close();
-		const closeEach = (now() - start) / count;
-		return {
-			createEach: (marks[5] - marks[0]) / count,
-			lastToFirst: fifths[4] / fifths[0],
-			closeEach,
-			bytes,
-		};
 	},
 
 	known(rounds, pid) {
@@ -188,6 +226,7 @@ const trials = {
 
 const [name, ...words] = process.argv.slice(2);
 const result = await trials[name](...words.map((word) => (/^\d+$/.test(word) ? Number(word) : word)));
+if (result === undefined) process.exit(0); // a part of another trial
 const children = readFileSync("/proc/thread-self/children", "utf8");
 if (children !== "") throw new Error(`children are left: ${children}`);
 console.log(JSON.stringify(result));

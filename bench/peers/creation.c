@@ -139,7 +139,7 @@ static void *create_share(void *argument)
 	return argument;
 }
 
-static void create_many(int count, int threads)
+static double create_burst(int count, int threads)
 {
 	pthread_t workers[64];
 	double start = now();
@@ -147,7 +147,18 @@ static void create_many(int count, int threads)
 	share = count / threads;
 	for (int i = 0; i < threads; i++) pthread_create(&workers[i], NULL, create_share, NULL);
 	for (int i = 0; i < threads; i++) pthread_join(workers[i], NULL);
-	printf("{\"perSecond\":%.0f}\n", share * threads / (now() - start) * 1e6);
+	return share * threads / (now() - start) * 1e6;
+}
+
+/* The median of five bursts behind a first one. */
+static void create_many(int count, int threads)
+{
+	double rates[5];
+
+	create_burst(count, threads);
+	for (int i = 0; i < 5; i++) rates[i] = create_burst(count, threads);
+	qsort(rates, 5, sizeof rates[0], compare);
+	printf("{\"perSecond\":%.0f}\n", rates[2]);
 }
 
 static void print_steps(int rounds)
