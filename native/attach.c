@@ -1,6 +1,7 @@
 #include "attach.h"
 #include "errand.h"
 #include "mount-facts.h"
+#include "passing.h"
 #include "procfs.h"
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -16,7 +17,8 @@ struct attaching {
 	const struct attach_request *request;
 	int inside; /* in a child that has a root and a working directory of its own */
 	int attached; /* for when the child is killed */
-	int opened;   /* what it has opened, or −1 */
+	int opened;   /* what it has opened in our table, or −1 */
+	struct passing passing; /* for a child that opens something for us */
 	int error;
 	const char *step;
 };
@@ -140,7 +142,7 @@ NO_STACK_PROTECTOR static int attach(struct attaching *at)
 	return put_on(at, target);
 }
 
-/* What was opened in our own table of descriptors, by us or by a child that shares it. */
+/* What was opened in our own table of descriptors. */
 static void close_opened(const struct attaching *at)
 {
 	if (at->opened >= 0) close(at->opened);
@@ -169,7 +171,8 @@ NO_STACK_PROTECTOR static void join(struct attaching *at, int mount_ns)
 NO_STACK_PROTECTOR static void keep_needed(struct attaching *at)
 {
 	const struct attach_request *request = at->request;
-	int needed[3] = {request->tree, request->mount_ns, request->target.fd};
+	int needed[] = {request->tree, request->mount_ns, request->target.fd, at->passing.ends[1]};
+	const int count = sizeof needed / sizeof needed[0];
 	long error = raw_syscall3(SYS_unshare, CLONE_FILES, 0, 0);
 	unsigned from = 0;
 
@@ -177,10 +180,10 @@ NO_STACK_PROTECTOR static void keep_needed(struct attaching *at)
 		fail(at, error, "inside");
 		raw_exit(1);
 	}
-	for (int round = 0; round < 3; round++) {
+	for (int round = 0; round < count; round++) {
 		int next = -1;
 
-		for (int i = 0; i < 3; i++) {
+		for (int i = 0; i < count; i++) {
 			if (needed[i] >= (int)from && (next < 0 || needed[i] < next)) next = needed[i];
 		}
 		if (next < 0) break;
@@ -208,6 +211,7 @@ static struct attaching *new_attaching(const struct attach_request *request, int
 	at->request = request;
 	at->inside = inside;
 	at->opened = -1;
+	at->passing.ends[0] = at->passing.ends[1] = -1;
 	return at;
 }
 
@@ -245,6 +249,7 @@ NO_STACK_PROTECTOR static int detach_inside(void *argument)
 	struct attaching *at = argument;
 	long error;
 
+	keep_needed(at);
 	join(at, at->request->mount_ns);
 	error = take_off(at, at->request->tree);
 	if (error < 0) fail(at, error, "umount");
@@ -254,7 +259,7 @@ NO_STACK_PROTECTOR static int detach_inside(void *argument)
 
 int mount_detach_in(int mount_ns, int fd)
 {
-	struct attach_request request = {.tree = fd, .mount_ns = mount_ns};
+	struct attach_request request = {.tree = fd, .target = {.fd = -1}, .mount_ns = mount_ns};
 	struct attaching *at = new_attaching(&request, 1);
 	int error;
 
@@ -270,28 +275,29 @@ NO_STACK_PROTECTOR static int open_inside(void *argument)
 	const struct place *place = &at->request->target;
 	long fd;
 
+	/* In its own table: a file system that answers after the child was killed would put a descriptor into ours. */
+	keep_needed(at);
 	join(at, at->request->mount_ns);
 	if (place->resolve != 0) fd = place_open(place);
 	else fd = raw_syscall5(SYS_openat, place->fd, (long)place->path, O_RDONLY | O_CLOEXEC, 0, 0);
+	if (fd >= 0) fd = passing_send(&at->passing, (int)fd);
 	if (fd < 0) fail(at, fd, "target");
-	else {
-		at->opened = (int)fd;
-		at->error = 0;
-	}
+	else at->error = 0;
 	raw_exit(0);
 }
 
 /* Opens a place in a child that is in the mount namespace. A descriptor or a negative errno. */
 static int open_in(int mount_ns, const struct place *place)
 {
-	struct attach_request request = {.target = *place, .mount_ns = mount_ns};
+	struct attach_request request = {.tree = -1, .target = *place, .mount_ns = mount_ns};
 	struct attaching *at = new_attaching(&request, 1);
 	int answer;
 
 	if (at == NULL) return -ENOMEM;
-	answer = run(at, open_inside);
-	if (answer < 0) close_opened(at);
-	else answer = at->opened;
+	answer = passing_open(&at->passing);
+	if (answer == 0) answer = run(at, open_inside);
+	if (answer == 0) answer = passing_receive(&at->passing);
+	passing_close(&at->passing);
 	errand_free(&at->errand);
 	return answer;
 }

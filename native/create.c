@@ -1,9 +1,11 @@
 #include "create.h"
 #include "child.h"
 #include "helper.h"
+#include "joiner.h"
 #include "nsfs.h"
 #include "procfs.h"
 #include "raw.h"
+#include "shelter.h"
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -76,7 +78,7 @@ static void fill(const struct create_request *request, const struct child *child
 	close(process);
 }
 
-void create_namespace(const struct create_request *request, struct outcome *out)
+static void create_sharing(const struct create_request *request, struct outcome *out)
 {
 	struct child child;
 	/*
@@ -91,4 +93,24 @@ void create_namespace(const struct create_request *request, struct outcome *out)
 	}
 	fill(request, &child, out);
 	child_end(&child);
+}
+
+/* Takes twice as long: a program is executed. */
+static void create_apart(const struct create_request *request, struct outcome *out)
+{
+	struct joiner joiner;
+
+	if (joiner_start(&joiner, request->apart, -1, out) < 0) return;
+	fill(request, &joiner.child, out);
+	joiner_end(&joiner);
+}
+
+void create_namespace(const struct create_request *request, struct outcome *out)
+{
+	enum shelter shelter = shelter_kind();
+
+	if (shelter == SHELTER_HIDDEN && shelter_hide() < 0) shelter = SHELTER_APART;
+	if (shelter == SHELTER_APART) create_apart(request, out);
+	else create_sharing(request, out);
+	if (shelter == SHELTER_HIDDEN) shelter_show();
 }

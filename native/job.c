@@ -34,28 +34,21 @@ static void execute(napi_env env, void *data)
 	job->run(job);
 }
 
-/* False while a worker is being terminated: Node still waits for the work, but lets nobody make values any more. */
-static int can_tell(napi_env env)
-{
-	napi_value object;
-	napi_value number = value_number(env, 0);
-
-	return number != NULL && napi_create_object(env, &object) == napi_ok &&
-	       napi_set_named_property(env, object, "error", number) == napi_ok;
-}
-
 /*
- * Back on the environment's thread. When nobody is left to be told value_outcome() closes the descriptor; an attached
- * mount would stay all the same. From here on it is the environment's end that would take it off (owned_attached()).
+ * Back on the environment's thread. While a worker is being terminated Node still waits for the work, but lets nobody make
+ * values any more: value_outcome() closes the descriptor then, and an attached mount would stay all the same. From here on
+ * it is the environment's end that would take it off (owned_attached()).
  */
 static void complete(napi_env env, napi_status status, void *data)
 {
 	struct job *job = data;
 	napi_value result;
+	int done;
 
 	if (status == napi_cancelled) outcome_fail(&job->out, -125 /* ECANCELED */, "cancelled");
-	if (job->undo != NULL && job->out.error == 0 && !can_tell(env)) job->undo(job);
+	done = job->out.error == 0;
 	result = value_outcome(env, job->owned, &job->out);
+	if (job->undo != NULL && done && (result == NULL || job->out.error < 0)) job->undo(job);
 	if (job->answered != NULL && job->out.fd >= 0) job->answered(job);
 	if (result == NULL) napi_get_undefined(env, &result);
 	if (result != NULL) napi_resolve_deferred(env, job->deferred, result);

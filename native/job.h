@@ -10,7 +10,7 @@
 #include "tree.h"
 #include <node_api.h>
 
-#define JOB_TEXTS 7
+#define JOB_TEXTS 8
 
 struct job {
 	void (*run)(struct job *job); /* on any thread: no JavaScript in it */

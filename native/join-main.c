@@ -1,5 +1,6 @@
 /*
  * userns-join: joins the user namespace on descriptor 1, says so on descriptor 0 and waits there for the end.
+ * userns-join new: the same in a new one, which is given its maps meanwhile.
  *
  * Whoever lives in the namespace may trace this process as soon as it is in, and it may still be the host's root by
  * its uid. So: a program of its own, with nothing in its memory that anybody could want, no descriptor but these two,
@@ -13,22 +14,25 @@
 #define NAMESPACE 1
 #define SIGKILL_NUMBER 9
 
-static int join(void)
+static int enter(int new)
 {
-	long error = raw_syscall3(SYS_prctl, PR_SET_DUMPABLE, 0, 0);
+	/*
+	 * In a new namespace it stays dumpable: an ordinary caller could not write its maps otherwise, and who gets hold of
+	 * it has what he may have made himself.
+	 */
+	long error = new ? 0 : raw_syscall3(SYS_prctl, PR_SET_DUMPABLE, 0, 0);
 
 	if (error < 0) return (int)error;
-	error = raw_syscall3(SYS_setns, NAMESPACE, CLONE_NEWUSER, 0);
+	error = new ? raw_syscall3(SYS_unshare, CLONE_NEWUSER, 0, 0) : raw_syscall3(SYS_setns, NAMESPACE, CLONE_NEWUSER, 0);
 	if (error < 0) return (int)error;
 	/* commit_creds() forgets the death signal when the capabilities change; the end of the socket is the other lock. */
 	raw_syscall3(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL_NUMBER, 0);
 	return 0;
 }
 
-/* A 16-byte aligned stack whatever the kernel left: the psABI promises it, but only before a call. */
-__attribute__((noreturn, used)) void start_in_c(void)
+__attribute__((noreturn, used)) void start_in_c(const long *stack)
 {
-	int status = join();
+	int status = enter(stack[0] > 1);
 	char end;
 
 	/* Unheard there is nothing to wait for: the end of this process is an answer too, and comes at once. */
@@ -38,8 +42,9 @@ __attribute__((noreturn, used)) void start_in_c(void)
 	raw_exit(0);
 }
 
+/* The arguments lie on the stack; a 16-byte aligned one for C: the psABI promises it only before a call. */
 #if defined(__x86_64__)
-__asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tand $-16, %rsp\n\tcall start_in_c\n\thlt\n");
+__asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall start_in_c\n\thlt\n");
 #else
-__asm__(".globl _start\n_start:\n\tmov x29, xzr\n\tmov x30, xzr\n\tb start_in_c\n");
+__asm__(".globl _start\n_start:\n\tmov x29, xzr\n\tmov x30, xzr\n\tmov x0, sp\n\tb start_in_c\n");
 #endif

@@ -259,6 +259,7 @@ napi_value value_outcome(napi_env env, struct owned *owned, struct outcome *out)
 	if (napi_create_object(env, &object) != napi_ok || !fill(env, object, out)) {
 		object = NULL;
 		if (out->fd >= 0) owned_close(owned, out->fd);
+		out->fd = -1;
 	}
 	for (int i = 0; i < OUTCOME_TEXTS; i++) free(out->texts[i]);
 	return object;

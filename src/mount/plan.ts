@@ -1,5 +1,6 @@
 import { describeErrno, UsernsError } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
+import { ownMapsAll } from "../namespace/own-extents.ts";
 import { native, type Outcome, PART } from "../native/load.ts";
 import { ERRNO, shorten } from "../native/steps.ts";
 import { rememberedMap } from "./known.ts";
@@ -123,18 +124,26 @@ async function currentMap(planning: Planning, place: Place): Promise<Mapping> {
 		kernel ? "ERR_USERNS_UNSUPPORTED_KERNEL" : "ERR_USERNS_MOUNT",
 		`${tried}: the ${place.fsType} at ${place.mountPoint} is ID-mapped already, and its map cannot be composed with another: ${known ?? "map unknown"}`,
 		{
-			hint: kernel
-				? "What is missing is statmount(2) with maps and open_tree_attr(2), both of Linux 6.15. Mount what is below that mount instead."
-				: 'Attach the source first, so that its map can be read; or set nested to "replace", where containerID is the ID on disk.',
+			hint:
+				known === PARTIAL
+					? 'Set nested to "replace", where containerID is the ID on disk; or mount where no ID is missing, as on the host.'
+					: kernel
+						? "What is missing is statmount(2) with maps and open_tree_attr(2), both of Linux 6.15. Mount what is below that mount instead."
+						: 'Attach the source first, so that its map can be read; or set nested to "replace", where containerID is the ID on disk.',
 			step: "reading the source's map",
 		},
 	);
 }
 
-/** A map that is told for attached mounts only may be one that this process remembers. */
+/** statmount_mnt_idmap() in fs/mnt_idmapping.c: a map that lacks some of it would be composed to less than there is. */
+const PARTIAL =
+	"this process's user namespace does not have every ID, and the kernel leaves out what it cannot show there";
+
+/** What the kernel does not tell, or not surely all of, may be what this process remembers. */
 function mappingOfFd(fd: number): Mapping | string | undefined {
 	const known = mappingAt(fd);
-	return typeof known === "string" ? (rememberedMap(fd) ?? known) : known;
+	if (known === undefined || (typeof known !== "string" && ownMapsAll())) return known;
+	return rememberedMap(fd) ?? (typeof known === "string" ? known : PARTIAL);
 }
 
 async function mapBelow({ source }: Planning, place: Place): Promise<Mapping | string | undefined> {

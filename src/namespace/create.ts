@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { UsernsError } from "../errors.ts";
 import { checkLimits, procText } from "../mapping/proc.ts";
 import { Descriptor } from "../native/descriptor.ts";
-import { type CreateArguments, native, type Outcome } from "../native/load.ts";
+import { type CreateArguments, native, type Outcome, ownProgram } from "../native/load.ts";
 import { creationError, differs, isCountLimit, isMapRefused } from "./creation-errors.ts";
 import { findHelpers, type Helpers, helperText, NO_HELPERS } from "./helpers.ts";
 import { isOneOwn, type Wanted } from "./options.ts";
@@ -29,6 +29,7 @@ function prepare({ mapping, setgroups }: Wanted, direct: boolean, helpers: Helpe
 		helpers.gid,
 		helpers.uid === null ? "" : helperText("uid", uid),
 		helpers.gid === null ? "" : helperText("gid", gid),
+		ownProgram("userns-join"),
 	];
 }
 

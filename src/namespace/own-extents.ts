@@ -5,6 +5,7 @@ import {
 	type Extents,
 	type IdKind,
 	type IdMap,
+	MAX_ID,
 	showExtent,
 	showRange,
 } from "../mapping/extent.ts";
@@ -28,6 +29,14 @@ function ownExtents(kind: IdKind): readonly IdMap[] | undefined {
 	const extents = parseProcLines(kind, text).sort(byContainer);
 	if (extents.length > 0) own[kind] = extents;
 	return extents;
+}
+
+/** Whether there is no ID that this process's namespace lacks, as on a host. */
+export function ownMapsAll(): boolean {
+	return (["uid", "gid"] as const).every((kind) => {
+		const ids = (ownExtents(kind) ?? []).reduce((sum, { size }) => sum + size, 0);
+		return ids === MAX_ID + 1;
+	});
 }
 
 /**

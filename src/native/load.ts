@@ -37,6 +37,7 @@ export type CreateArguments = [
 	newgidmap: string | null,
 	uidArguments: string,
 	gidArguments: string,
+	apart: string,
 ];
 
 /** What becomes of the map of one mount of a tree (native/tree.h). */

@@ -52,7 +52,7 @@ test("a transient ENOSPC is waited for: the count comes back only after the reap
 	const script = `let refused = 0, made = 0;
 		for (let i = 0; i < 10; i++) {
 			const ns = await userns.UserNamespace.create("0:0:1"); made++; ns.close();
-			const raw = addon.create("0 0 1", "0 0 1", "deny", true, null, null, "", "", false);
+			const raw = addon.create("0 0 1", "0 0 1", "deny", true, null, null, "", "", "", false);
 			if (raw.error === -28) refused++; else addon.close(raw.fd);
 			const again = userns.UserNamespace.createSync("0:0:1"); made++; again.close();
 		}

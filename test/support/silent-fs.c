@@ -1,10 +1,12 @@
 /*
- * silent-fs DIRECTORY [take]: mounts a fuse file system whose server never answers, says so, and waits. Whoever walks into
+ * silent-fs DIRECTORY [take|late]: mounts a fuse file system whose server never answers, says so, and waits. Whoever walks into
  * it waits too, as in a container that serves such a file system itself. With "take" it begins the conversation and takes
- * every request: then not even a fatal signal ends the wait.
+ * every request: then not even a fatal signal ends the wait. With "late" it answers the look-up of a name after all, when
+ * who asked was killed: every name is a directory.
  */
 #include <fcntl.h>
 #include <linux/fuse.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -16,7 +18,30 @@ static void ready(void)
 	fflush(stdout);
 }
 
-static void take(int fd)
+/* Longer than errand.c has patience with a child, before it kills it and after. */
+#define LATE_SECONDS 14
+
+static void find(int fd, uint64_t unique)
+{
+	struct {
+		struct fuse_out_header header;
+		struct fuse_entry_out entry;
+	} answer;
+
+	sleep(LATE_SECONDS);
+	memset(&answer, 0, sizeof answer);
+	answer.header.len = sizeof answer;
+	answer.header.unique = unique;
+	answer.entry.nodeid = 2;
+	answer.entry.entry_valid = answer.entry.attr_valid = 1000;
+	answer.entry.attr.ino = 2;
+	answer.entry.attr.mode = 040755;
+	answer.entry.attr.nlink = 2;
+	if (write(fd, &answer, sizeof answer) > 0) puts("answered");
+	fflush(stdout);
+}
+
+static void take(int fd, int late)
 {
 	static char request[1 << 20];
 	struct {
@@ -27,6 +52,7 @@ static void take(int fd)
 	while (read(fd, request, sizeof request) > 0) {
 		const struct fuse_in_header *header = (const void *)request;
 
+		if (late && header->opcode == FUSE_LOOKUP) find(fd, header->unique);
 		if (header->opcode != FUSE_INIT) continue;
 		memset(&answer, 0, sizeof answer);
 		answer.header.len = sizeof answer;
@@ -50,7 +76,7 @@ int main(int argc, char **argv)
 		perror("mount");
 		return 1;
 	}
-	if (argc > 2) take(fd);
+	if (argc > 2) take(fd, strcmp(argv[2], "late") == 0);
 	else ready();
 	for (;;) pause();
 }

@@ -1,0 +1,87 @@
+#include "shelter.h"
+#include "compat.h"
+#include <errno.h>
+#include <linux/capability.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#define DUMPABLE 1
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int hiding;
+static int before; /* what the process was when the first one hid */
+
+struct capabilities {
+	uint64_t effective;
+	uint64_t permitted;
+};
+
+static uint64_t both(uint32_t low, uint32_t high)
+{
+	return low | (uint64_t)high << 32;
+}
+
+static struct capabilities own_capabilities(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2];
+
+	/* A filter: then nothing is known, and whatever there can be may be there. */
+	if (syscall(SYS_capget, &header, data) < 0) return (struct capabilities){.permitted = ~(uint64_t)0};
+	return (struct capabilities){
+		.effective = both(data[0].effective, data[1].effective),
+		.permitted = both(data[0].permitted, data[1].permitted),
+	};
+}
+
+static int has(uint64_t set, int capability)
+{
+	return (set >> capability & 1) != 0;
+}
+
+/* Whether Yama keeps people from the processes of their own uid. */
+static int is_yama_there(void)
+{
+	char scope = '0';
+	int fd = open("/proc/sys/kernel/yama/ptrace_scope", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0) return errno != ENOENT;
+	if (read(fd, &scope, 1) < 0) scope = '1';
+	close(fd);
+	return scope != '0';
+}
+
+enum shelter shelter_kind(void)
+{
+	struct capabilities own = own_capabilities();
+
+	/* Files in /proc of what is not dumpable are root's, and opening ns/user is looking into it. */
+	if (geteuid() == 0 && has(own.effective, CAP_SYS_PTRACE) && has(own.effective, CAP_DAC_OVERRIDE)) {
+		return SHELTER_HIDDEN;
+	}
+	if (own.permitted == 0 && prctl(PR_GET_DUMPABLE) == DUMPABLE && !is_yama_there()) return SHELTER_NONE;
+	return SHELTER_APART;
+}
+
+int shelter_hide(void)
+{
+	int error = 0;
+
+	pthread_mutex_lock(&lock);
+	if (hiding == 0) {
+		before = prctl(PR_GET_DUMPABLE);
+		if (before < 0 || (before == DUMPABLE && prctl(PR_SET_DUMPABLE, 0) < 0)) error = -errno;
+	}
+	if (error == 0) hiding++;
+	pthread_mutex_unlock(&lock);
+	return error;
+}
+
+void shelter_show(void)
+{
+	pthread_mutex_lock(&lock);
+	if (--hiding == 0 && before == DUMPABLE) prctl(PR_SET_DUMPABLE, DUMPABLE);
+	pthread_mutex_unlock(&lock);
+}

@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { UserNamespace } from "../../src/index.ts";
+import { ask } from "../support/child.ts";
+import { test } from "../support/test.ts";
+
+interface Told {
+	/** What mounts() says of it. */
+	seen: string;
+	code?: string;
+	message?: string;
+	composed?: string;
+}
+
+/** In a user namespace with 65,536 IDs: composes with what the host has mounted there with a map. */
+async function compose(hostMap: string): Promise<Told> {
+	const ns = await UserNamespace.create("0:100000:65536", { setgroups: "allow" });
+	const shell = ns.spawn(
+		"sh",
+		["-c", "mount -t tmpfs t /mnt && mkdir /mnt/a /mnt/b /mnt/c && echo ready && cat"],
+		{
+			unshare: ["mount"],
+			stdio: ["pipe", "pipe", "inherit"],
+		},
+	);
+	try {
+		await once(shell.stdout as NonNullable<typeof shell.stdout>, "data");
+		const there = ["nsenter", "-t", String(shell.pid)];
+		ask(
+			`(await userns.mountIdmapped({ source: "/mnt/a", target: "/mnt/b", mapping: "${hostMap}" })).close();
+			console.log(1);`,
+			{ prefix: [...there, "-m", "--"] },
+		);
+		return ask<Told>(
+			`const seen = String(userns.mounts({}).find((m) => m.mountPoint === "/mnt/b").mapping);
+			try {
+				const mount = await userns.mountIdmapped({ source: "/mnt/b", mapping: "0:20:15" });
+				console.log(JSON.stringify({ seen, composed: mount.mapping.id }));
+				mount.close();
+			} catch ({ code, message }) { console.log(JSON.stringify({ seen, code, message })); }`,
+			{ prefix: [...there, "-U", "-m", "-S", "0", "-G", "0", "--"] },
+		);
+	} finally {
+		shell.stdin?.end();
+		await once(shell, "close");
+		ns.close();
+	}
+}
+
+test("a map of which the kernel leaves out what a nested namespace lacks is not composed to less than there is", {
+	needs: ["linux", "root", "mounts", "linux:6.15", "tool:nsenter"],
+}, async () => {
+	const told = await compose("0:100000:10,10:999:5");
+	assert.equal(told.seen, "0:0:10", "the kernel tells a part, and not that it is one");
+	assert.equal(told.code, "ERR_USERNS_MOUNT");
+	assert.match(told.message ?? "", /does not have every ID/);
+	assert.equal(told.composed, undefined);
+});
