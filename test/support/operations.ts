@@ -184,14 +184,21 @@ export const forRoot: readonly Operation[] = [
 	},
 ];
 
-/** What every script of these has: the operation as functions, and what there is before and after, from /proc. */
+/**
+ * What every script of these has: the operation as functions, and what there is before and after, from /proc.
+ *
+ * NS is held on to where the operation has no use for it: collected in the middle, its warning is the first thing that
+ * Node writes to its standard error, for which libuv opens /dev/null and keeps it. An object of ours that is collected
+ * all the same was forgotten on a path of ours, and ends the script.
+ */
 export function prelude(operation: Operation, folder: string, map: string = MAP): string {
 	const { before = "", run, check, after = "" } = operation;
 	return `import fs from "node:fs";
 		${WORDS}
 		const FOLDER = ${JSON.stringify(folder)};
 		const MAP = ${map};
-		const NS = userns.UserNamespace.createSync(MAP);
+		process.on("warning", (warning) => { if (warning.code === "USERNS_FORGOTTEN_DESCRIPTOR") throw warning; });
+		const NS = globalThis.held = userns.UserNamespace.createSync(MAP);
 		const mountAt = (path) => fs.readFileSync("/proc/self/mountinfo", "utf8").split("\\n").findLast((line) => line.split(" ")[4] === path);
 		const prepare = async () => { ${before} };
 		const run = async (given) => { ${run} };
