@@ -193,7 +193,8 @@ export const forRoot: readonly Operation[] = [
  */
 export function prelude(operation: Operation, folder: string, map: string = MAP): string {
 	const { before = "", run, check, after = "" } = operation;
-	return `import fs from "node:fs";
+	return `import { spawnSync } from "node:child_process";
+		import fs from "node:fs";
 		${WORDS}
 		const FOLDER = ${JSON.stringify(folder)};
 		const MAP = ${map};
@@ -217,6 +218,10 @@ export function prelude(operation: Operation, folder: string, map: string = MAP)
 			}
 			return found;
 		};
+		const masks = () => fs.readdirSync("/proc/self/task").map((t) => { try { return /^Cpus_allowed:\\s*(\\S+)$/m.exec(fs.readFileSync("/proc/self/task/" + t + "/status", "utf8"))[1]; } catch { return MASK; } });
+		const [MASK] = masks();
+		// A thread that could not be given back its processors makes other calls from then on: those would be left out.
+		const unbind = () => { if (masks().some((mask) => mask !== MASK)) spawnSync("taskset", ["-a", "-p", MASK, String(process.pid)]); };
 		const whole = async () => { const given = await prepare(); return check(given, await run(given)); };
 		await whole(); await whole();\n`;
 }
@@ -260,6 +265,7 @@ export function matrix(operation: Operation, errnos: readonly number[]): string 
 						continue;
 					}
 					tries = 0;
+					unbind();
 					const left = await leftOver(earlier);
 					let next;
 					try { if (!await whole()) next = "not done"; } catch (e) { next = String(e); }
