@@ -1,7 +1,7 @@
 #include "overlay.h"
 #include "mount-calls.h"
 #include "mount-facts.h"
-#include <stdio.h>
+#include "procfs.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statfs.h>
@@ -29,26 +29,29 @@ static char *read_log(int context)
 static int set_layer(int context, const char *key, int fd)
 {
 	int error = call_fsconfig(context, USERNS_FSCONFIG_SET_FD, key, NULL, fd);
-	char name[40];
+	char name[64];
 
 	if (error != -EINVAL && error != -EBADF) return error;
-	snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+	error = procfs_own_fd(fd, name, sizeof name);
+	if (error < 0) return error;
 	return call_fsconfig(context, USERNS_FSCONFIG_SET_STRING, key, name, 0);
 }
 
 /* Before Linux 6.5 there is one text for all, which "lowerdir+" is not known beside. */
 static int set_lower_text(int context, const struct overlay_request *request)
 {
-	size_t size = request->count * 32 + 1;
+	size_t size = request->count * 64 + 1;
 	char *text = malloc(size);
 	size_t length = 0;
-	int error;
+	int error = 0;
 
 	if (text == NULL) return -ENOMEM;
-	for (size_t i = 0; i < request->count; i++) {
-		length += (size_t)snprintf(text + length, size - length, "%s/proc/self/fd/%d", i > 0 ? ":" : "", request->lower[i]);
+	for (size_t i = 0; error == 0 && i < request->count; i++) {
+		if (i > 0) text[length++] = ':';
+		error = procfs_own_fd(request->lower[i], text + length, size - length);
+		if (error == 0) length += strlen(text + length);
 	}
-	error = call_fsconfig(context, USERNS_FSCONFIG_SET_STRING, "lowerdir", text, 0);
+	if (error == 0) error = call_fsconfig(context, USERNS_FSCONFIG_SET_STRING, "lowerdir", text, 0);
 	free(text);
 	return error;
 }

@@ -76,6 +76,18 @@ int procfs_open(void)
 	return fd;
 }
 
+int procfs_open_self(void)
+{
+	int root = procfs_open();
+	int self = root;
+
+	if (root >= 0) {
+		self = open_below(root, "thread-self", O_PATH | O_DIRECTORY);
+		close(root);
+	}
+	return self;
+}
+
 /* A procfs of our own pid namespace that nobody else sees and that is gone with its descriptor. */
 static int make_private_procfs(void)
 {

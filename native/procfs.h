@@ -21,6 +21,9 @@ int procfs_number(int pidfd);
 /* /proc, as an O_PATH descriptor that was checked to be the root of a procfs; or a negative errno. */
 int procfs_open(void);
 
+/* /proc/PID/task/TID of the calling thread, below a /proc that was checked; as an O_PATH descriptor. */
+int procfs_open_self(void);
+
 /* The name of a descriptor of ours in /proc, for a call that takes nothing but names. 0 or a negative errno. */
 int procfs_own_fd(int fd, char *name, size_t size);
 

@@ -20,8 +20,17 @@ function uniqueId(fd: number): bigint {
 	return typeof facts === "number" ? 0n : facts[1];
 }
 
+/** How many there may be before those are looked for that were forgotten without close(). */
+let room = 64;
+
+function dropForgotten(): void {
+	for (const entry of held) if (entry.descriptor.deref() === undefined) held.delete(entry);
+	room = Math.max(64, 2 * held.size);
+}
+
 /** Answers what makes it forgotten again. */
 export function rememberMap(descriptor: Descriptor, mapping: Mapping): () => void {
+	if (held.size >= room) dropForgotten();
 	const entry = { descriptor: new WeakRef(descriptor), mapping };
 	held.add(entry);
 	return () => held.delete(entry);

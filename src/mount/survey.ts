@@ -34,7 +34,10 @@ export function survey(fd: number, recursive: boolean, tried: string): Place[] {
 	const root = { path: "", mountId: id, mountPoint: path, fsType: own.fsType, idmapped: isMapped(own) };
 	if (!recursive) return [root];
 	const below = visibleBelow(entries, own, path === "/" ? "" : path);
-	for (const place of below) refuseTooLong(place, tried);
+	for (const place of below) {
+		refuseTooLong(place, tried);
+		refuseUnnamed(place, tried);
+	}
 	return [root, ...below];
 }
 
@@ -46,6 +49,19 @@ function refuseTooLong({ path, fsType }: Place, tried: string): void {
 		"ERR_USERNS_MOUNT",
 		`${tried}: the path from the source to a mount of ${fsType} has ${bytes} bytes, and the kernel takes ${PATH_MAX - 1} at most`,
 		{ hint: "Unmount it, or leave recursive out.", step: "looking at the source's tree" },
+	);
+}
+
+/** What is no UTF-8 was read as U+FFFD, and the name that the kernel has cannot be told from that. */
+function refuseUnnamed({ path, mountPoint, fsType }: Place, tried: string): void {
+	if (!path.includes("\ufffd")) return;
+	throw new UsernsError(
+		"ERR_USERNS_MOUNT",
+		`${tried}: the name of a mount of ${fsType} below the source, ${mountPoint}, cannot be told: it is not UTF-8, or has a U+FFFD in it, and this tree has to be copied mount by mount`,
+		{
+			hint: "Rename its directory, unmount it, or leave recursive out.",
+			step: "looking at the source's tree",
+		},
 	);
 }
 

@@ -79,3 +79,25 @@ test("a folder of procfs that is mounted at /proc is not taken for its root", { 
 	);
 	assert.deepEqual(ids, ["0:100000:10", "0:200000:10"]);
 });
+
+test("a /proc that shows another namespace as our own is not believed what that one maps", { needs }, () =>
+	withTmpfs((folder) => {
+		const [lie = ""] = mkdirs(folder, "lie");
+		const read = ask<string>(
+			`import fs from "node:fs";
+			import { execFileSync } from "node:child_process";
+			const ns = userns.UserNamespace.createSync("0:100000:10");
+			const bare = userns.UserNamespace.open("/proc/self/fd/" + ns.fd);
+			const self = "${lie}/thread-self";
+			fs.mkdirSync(self + "/ns", { recursive: true });
+			fs.writeFileSync(self + "/ns/user", "");
+			for (const map of ["uid_map", "gid_map"]) fs.writeFileSync(self + "/" + map, "0 0 4294967295\\n");
+			fs.writeFileSync(self + "/setgroups", "allow\\n");
+			execFileSync("mount", ["--bind", "/proc/" + process.pid + "/fd/" + ns.fd, self + "/ns/user"]);
+			execFileSync("mount", ["--rbind", "${lie}", "/proc"]);
+			console.log(JSON.stringify(bare.mappingSync().id));`,
+			{ prefix: ["unshare", "--mount", "--propagation", "private"] },
+		);
+		assert.equal(read, "0:100000:10");
+	}),
+);

@@ -1,0 +1,40 @@
+import assert from "node:assert/strict";
+import { ask } from "../support/child.ts";
+import { test } from "../support/test.ts";
+
+const SECONDS = process.env.USERNS_LONG === "1" ? 20 : 1;
+
+test("what a thread starts at the very moment of exec() inherits no namespace", {
+	needs: ["linux", "root"],
+}, () => {
+	// A program that is not there: the add-on comes back from execve(2), and the moment again and again.
+	const { children, inherited, attempts } = ask<Record<string, number>>(
+		`import { createRequire } from "node:module";
+		import { fileURLToPath } from "node:url";
+		import { Worker } from "node:worker_threads";
+		const addon = createRequire(USERNS)(fileURLToPath(new URL("../../build/linux-" + process.arch + "/userns.node", USERNS)));
+		const ns = userns.UserNamespace.createSync("0:100000:10");
+		const worker = new Worker(new URL("data:text/javascript," + encodeURIComponent(\`
+			const { spawnSync } = await import("node:child_process");
+			let children = 0, inherited = 0;
+			for (const end = Date.now() + ${SECONDS * 1000}; Date.now() < end; children++) {
+				const { stdout } = spawnSync("ls", ["-l", "/proc/self/fd"], { encoding: "utf8" });
+				if (stdout.includes("user:[")) inherited++;
+			}
+			(await import("node:worker_threads")).parentPort.postMessage({ children, inherited });\`)));
+		let told;
+		worker.on("message", (message) => { told = message; });
+		let attempts = 0;
+		while (told === undefined) {
+			for (let i = 0; i < 50; i++, attempts++) {
+				const copy = ns.dup();
+				if (addon.execute("/nonexistent", ["x"], [], copy.fd) !== -2) throw new Error("not ENOENT");
+				copy.close();
+			}
+			await new Promise((resolve) => setImmediate(resolve));
+		}
+		console.log(JSON.stringify({ ...told, attempts }));`,
+	);
+	assert.ok((children ?? 0) >= 10 && (attempts ?? 0) >= 100, `${children} children, ${attempts} attempts`);
+	assert.equal(inherited, 0);
+});
