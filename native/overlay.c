@@ -25,19 +25,26 @@ static char *read_log(int context)
 	return log;
 }
 
-/* By descriptor since Linux 6.13; before that the name in /proc of the very same descriptor. */
-static int set_layer(int context, const char *key, int fd)
+static int set_layer_name(int context, const char *key, int fd)
 {
-	int error = call_fsconfig(context, USERNS_FSCONFIG_SET_FD, key, NULL, fd);
 	char name[64];
-
-	if (error != -EINVAL && error != -EBADF) return error;
-	error = procfs_own_fd(fd, name, sizeof name);
+	int error = procfs_own_fd(fd, name, sizeof name);
 	if (error < 0) return error;
 	return call_fsconfig(context, USERNS_FSCONFIG_SET_STRING, key, name, 0);
 }
 
-/* Before Linux 6.5 there is one text for all, which "lowerdir+" is not known beside. */
+/*
+ * By descriptor since Linux 6.13; before that the name in /proc of the very same descriptor. EOPNOTSUPP: before Linux 6.5
+ * overlayfs took nothing but one text of options (vfs_fsconfig_locked() in fs/fsopen.c).
+ */
+static int set_layer(int context, const char *key, int fd)
+{
+	int error = call_fsconfig(context, USERNS_FSCONFIG_SET_FD, key, NULL, fd);
+
+	return error == -EINVAL || error == -EBADF || error == -EOPNOTSUPP ? set_layer_name(context, key, fd) : error;
+}
+
+/* Before Linux 6.5 there is one text for all. "lowerdir+" would be taken without a word, and refused with the whole. */
 static int set_lower_text(int context, const struct overlay_request *request)
 {
 	size_t size = request->count * 64 + 1;
@@ -58,13 +65,13 @@ static int set_lower_text(int context, const struct overlay_request *request)
 
 static int set_lower(int context, const struct overlay_request *request)
 {
-	for (size_t i = 0; i < request->count; i++) {
-		int error = set_layer(context, "lowerdir+", request->lower[i]);
+	int error = call_fsconfig(context, USERNS_FSCONFIG_SET_FD, "lowerdir+", NULL, request->lower[0]);
 
-		if (error == -EINVAL && i == 0) return set_lower_text(context, request);
-		if (error < 0) return error;
-	}
-	return 0;
+	if (error == -EOPNOTSUPP) return set_lower_text(context, request);
+	if (error == -EINVAL || error == -EBADF) error = set_layer_name(context, "lowerdir+", request->lower[0]);
+	if (error == -EINVAL) return set_lower_text(context, request);
+	for (size_t i = 1; error == 0 && i < request->count; i++) error = set_layer(context, "lowerdir+", request->lower[i]);
+	return error;
 }
 
 static int configure(int context, const struct overlay_request *request, struct outcome *out)
