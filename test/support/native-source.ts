@@ -11,7 +11,8 @@ export interface Call {
 	name: string;
 	/** What stands between its parentheses. */
 	args: string;
-	/** All of the function that it is in. */
+	/** Of the function that it is in: what stands before its name, and all that is in it. */
+	head: string;
 	body: string;
 }
 
@@ -32,32 +33,44 @@ function inParentheses(text: string, open: number): string {
 	throw new Error(`nothing closes the parenthesis of ${text.slice(open, open + 40)}`);
 }
 
-function callsIn(file: string): Call[] {
-	const text = bare(readFileSync(join(root, "native", file), "utf8"));
-	// A function begins in the first column and ends with a brace there (the files are formatted so).
-	const functions = text.matchAll(/^[A-Za-z_][^;{}=]*?\b(\w+)\([^;{}]*\)\s*\n\{\n([\s\S]*?)\n\}/gm);
-	return [...functions].flatMap(([, inside = "", body = ""]) => {
-		const found = [...body.matchAll(/\b(\w+)\(/g)].map((match) => {
-			const args = inParentheses(body, match.index + match[0].length - 1);
-			const raw = /^(raw_syscall\d|syscall)$/.test(match[1] ?? "")
-				? /\bSYS_(\w+)/.exec(args)?.[1]
-				: undefined;
-			return { file, inside, name: raw ?? match[1] ?? "", args, body };
-		});
-		// A system call in assembly has no parentheses.
-		const assembly = body.includes("__asm__") ? [...body.matchAll(/\bSYS_(\w+)/g)] : [];
-		const names = new Set(assembly.map(([, name = ""]) => name));
-		return [...found, ...[...names].map((name) => ({ file, inside, name, args: "", body }))];
-	});
+interface Function {
+	file: string;
+	head: string;
+	name: string;
+	body: string;
 }
 
-let calls: Call[] | undefined;
+/** A function begins in the first column and ends with a brace there (the files are formatted so). */
+function functionsIn(file: string): Function[] {
+	const text = bare(readFileSync(join(root, "native", file), "utf8"));
+	const found = text.matchAll(/^([A-Za-z_][^;{}=]*?)\b(\w+)\([^;{}]*\)\s*\n\{\n([\s\S]*?)\n\}/gm);
+	return [...found].map(([, head = "", name = "", body = ""]) => ({ file, head, name, body }));
+}
+
+function callsIn({ file, head, name: inside, body }: Function): Call[] {
+	const found = [...body.matchAll(/\b(\w+)\(/g)].map((match) => {
+		const args = inParentheses(body, match.index + match[0].length - 1);
+		const raw = /^(raw_syscall\d|syscall)$/.test(match[1] ?? "") ? /\bSYS_(\w+)/.exec(args)?.[1] : undefined;
+		return { file, inside, name: raw ?? match[1] ?? "", args, head, body };
+	});
+	// A system call in assembly has no parentheses.
+	const assembly = body.includes("__asm__") ? [...body.matchAll(/\bSYS_(\w+)/g)] : [];
+	const names = new Set(assembly.map(([, name = ""]) => name));
+	return [...found, ...[...names].map((name) => ({ file, inside, name, args: "", head, body }))];
+}
+
+let functions: Function[] | undefined;
+
+/** Every function of native/. */
+export function nativeFunctions(): readonly Function[] {
+	functions ??= readdirSync(join(root, "native"))
+		.filter((file) => /\.[ch]$/.test(file))
+		.sort()
+		.flatMap(functionsIn);
+	return functions;
+}
 
 /** Every call of every function of native/. */
 export function nativeCalls(): readonly Call[] {
-	calls ??= readdirSync(join(root, "native"))
-		.filter((file) => /\.[ch]$/.test(file))
-		.sort()
-		.flatMap(callsIn);
-	return calls;
+	return nativeFunctions().flatMap(callsIn);
 }
