@@ -42,18 +42,18 @@ int mount_detach(int fd)
 
 int mount_detach_alone(int fd)
 {
-	struct mount_facts facts;
-	uint64_t id;
-	long error = mount_facts(fd, &facts);
+	uint64_t unique = 0;
+	uint64_t on;
+	long error = mount_unique_id(fd, &unique);
 
 	if (error < 0) return (int)error;
-	if (facts.unique == 0) return -ENOSYS;
-	error = call_listmount(facts.unique, 0, 0, &id, 1);
+	if (unique == 0) return -ENOSYS;
+	error = call_listmount(unique, 0, 0, &on, 1);
 	if (error == -ENOENT) return 0;
 	if (error != 0) return error < 0 ? (int)error : -EBUSY;
 	error = mount_detach(fd);
 	if (error < 0) return (int)error;
-	return call_listmount(facts.unique, 0, 0, &id, 1) >= 0;
+	return call_listmount(unique, 0, 0, &on, 1) >= 0;
 }
 
 /* In the child the working directory does it, which no /proc of a container can lie about. */

@@ -4,6 +4,7 @@
 #include "long-calls.h"
 #include "mount-binding.h"
 #include "nsfs.h"
+#include "procfs.h"
 #include "short-calls.h"
 #include "values.h"
 #include <errno.h>
@@ -97,6 +98,13 @@ static napi_value identify(napi_env env, napi_callback_info info)
 	return value_bigs(env, numbers, 3);
 }
 
+/* suidDumpable(): the number, or a negative errno */
+static napi_value suid_dumpable(napi_env env, napi_callback_info info)
+{
+	(void)info;
+	return value_number(env, procfs_suid_dumpable());
+}
+
 /* ownerUid(fd): the uid, or a negative errno */
 static napi_value owner_uid(napi_env env, napi_callback_info info)
 {
@@ -149,7 +157,7 @@ NAPI_MODULE_INIT()
 	const struct function functions[] = {
 		{"create", long_create},  {"readMaps", long_read_maps}, {"openPath", open_path},  {"openPid", open_pid},
 		{"duplicate", duplicate}, {"parent", parent},           {"close", close_},        {"identify", identify},
-		{"ownerUid", owner_uid},  {"execute", execute}, {"copy", copy},
+		{"ownerUid", owner_uid},  {"suidDumpable", suid_dumpable},  {"execute", execute}, {"copy", copy},
 	};
 
 	if (owned == NULL) return NULL;

@@ -6,6 +6,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+int mount_unique_id(int fd, uint64_t *unique)
+{
+	struct statx answer;
+
+	/* Asked for alone: it takes the place of the other one. */
+	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, USERNS_STATX_MNT_ID_UNIQUE, &answer) < 0) return -errno;
+	*unique = (answer.stx_mask & USERNS_STATX_MNT_ID_UNIQUE) != 0 ? answer.stx_mnt_id : 0;
+	return 0;
+}
+
 int mount_facts(int fd, struct mount_facts *facts)
 {
 	struct statx answer;
@@ -15,10 +25,7 @@ int mount_facts(int fd, struct mount_facts *facts)
 	if ((answer.stx_attributes_mask & USERNS_STATX_ATTR_MOUNT_ROOT) == 0) return -ENOSYS; /* likewise */
 	facts->id = answer.stx_mnt_id;
 	facts->root = (answer.stx_attributes & USERNS_STATX_ATTR_MOUNT_ROOT) != 0;
-	/* Asked for alone: it takes the place of the other one. */
-	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, USERNS_STATX_MNT_ID_UNIQUE, &answer) < 0) return -errno;
-	facts->unique = (answer.stx_mask & USERNS_STATX_MNT_ID_UNIQUE) != 0 ? answer.stx_mnt_id : 0;
-	return 0;
+	return mount_unique_id(fd, &facts->unique);
 }
 
 void mount_open(const char *path, struct outcome *out)

@@ -13,6 +13,9 @@ struct mount_facts {
 /* Of the mount that the descriptor is on. 0 or a negative errno; ENOSYS before Linux 5.8. */
 int mount_facts(int fd, struct mount_facts *facts);
 
+/* The second of these numbers alone. */
+int mount_unique_id(int fd, uint64_t *unique);
+
 /* Opens the mount that is on top at a path, for mount_detach(). EINVAL when nothing is mounted at that very place. */
 void mount_open(const char *path, struct outcome *out);
 

@@ -1,5 +1,6 @@
 // Everything that must hold: build, lint, layers, analyzer, and every test, in a mount namespace of their own.
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "./build.mjs";
@@ -29,16 +30,47 @@ function privateMounts() {
 	return works ? unshare : [];
 }
 
-export function runTests(folders) {
+/** One file after the other: each looks for what it left in a mount namespace that all of them share. */
+function oneAtATime() {
+	const [major, minor] = process.versions.node.split(".").map(Number);
+	return major > 20 || minor >= 10 ? ["--test-concurrency=1"] : []; // Node does not know it before
+}
+
+function command(folders) {
 	const prefix = privateMounts();
 	const env = { ...process.env, ...(prefix.length > 0 && { USERNS_PRIVATE_MOUNTS: "1" }) };
 	const reporters = ["spec", new URL("./skipped.mjs", import.meta.url).href].flatMap((reporter) => [
 		`--test-reporter=${reporter}`,
 		"--test-reporter-destination=stdout",
 	]);
-	const [command, ...args] = [...prefix, process.execPath, "--test", ...reporters, ...testFiles(folders)];
-	run(command, args, { env });
+	const flags = ["--test", ...oneAtATime(), ...reporters];
+	const [program, ...args] = [...prefix, process.execPath, ...flags, ...testFiles(folders)];
+	return { program, args, env };
 }
+
+export function runTests(folders) {
+	const { program, args, env } = command(folders);
+	run(program, args, { env });
+}
+
+/** Those that ask nothing of the kernel, beside the others: what they print comes first, and whole. */
+async function runBeside(light, heavy) {
+	const [first, second] = [command(light), command(heavy)].map(({ program, args, env }) => {
+		const child = spawn(program, args, { cwd: root, env, stdio: ["ignore", "pipe", "inherit"] });
+		return { child, ended: once(child, "close") };
+	});
+	const held = [];
+	second.child.stdout.on("data", (chunk) => (first.over ? process.stdout.write(chunk) : held.push(chunk)));
+	first.child.stdout.pipe(process.stdout, { end: false });
+	const [one] = await first.ended;
+	first.over = true;
+	for (const chunk of held) process.stdout.write(chunk);
+	const [two] = await second.ended;
+	if (one !== 0 || two !== 0) process.exitCode = 1;
+}
+
+/** What is only computed. */
+const LIGHT = ["fuzz", "unit"];
 
 if (process.argv[1] === new URL(import.meta.url).pathname) {
 	await build();
@@ -46,5 +78,9 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
 	checkLayers();
 	if (process.platform === "linux") (await import("./build-native.mjs")).analyzeNative();
 	const folders = readdirSync(join(root, "dist/test"), { withFileTypes: true });
-	runTests(folders.filter((entry) => entry.isDirectory()).map((entry) => entry.name));
+	const names = folders.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+	await runBeside(
+		names.filter((name) => LIGHT.includes(name)),
+		names.filter((name) => !LIGHT.includes(name)),
+	);
 }

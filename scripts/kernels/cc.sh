@@ -1,13 +1,16 @@
 #!/bin/sh
 # The machine's compiler. The tests' own helpers were compiled before it was switched on, since an emulated compiler
-# takes minutes: cc … -o PROGRAM test/support/NAME.c is answered with a copy. Everything else is compiled.
-output='' previous=''
+# takes minutes: cc … -o PROGRAM test/support/NAME.c … is answered with a copy. Everything else is compiled.
+output='' previous='' helper=''
 for word; do
 	[ "$previous" = -o ] && output=$word
+	case $word in
+	*/test/support/*.c)
+		compiled=/userns/build/helpers/$(basename "$word" .c)
+		[ -x "$compiled" ] && helper=$compiled
+		;;
+	esac
 	previous=$word
 done
-helper=/userns/build/helpers/$(basename "$previous" .c)
-case $previous in
-*/test/support/*.c) [ -x "$helper" ] && exec cp "$helper" "$output" ;;
-esac
+[ -n "$helper" ] && exec cp "$helper" "$output"
 exec /usr/bin/gcc "$@"

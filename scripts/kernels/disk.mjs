@@ -34,12 +34,21 @@ const PROJECT = [
 	...["commander", "fast-check", "pure-rand", "node-api-headers"].map((name) => `node_modules/${name}`),
 ];
 
-/** The programs that tests compile for themselves; guest.sh and cc.sh put them in the compiler's place. */
+/**
+ * The programs that tests compile for themselves; guest.sh and cc.sh put them in the compiler's place. NAME-….c without
+ * a main() is a part of NAME.c; what else has none (a library, a program without a C library) is left to the machine.
+ */
 function compileHelpers(folder, compiler) {
 	const source = join(root, "test/support");
+	const files = readdirSync(source).filter((name) => name.endsWith(".c"));
+	const isProgram = (file) => /\bint main\(/.test(readFileSync(join(source, file), "utf8"));
+	const programs = files.filter(isProgram);
 	mkdirSync(folder);
-	for (const file of readdirSync(source).filter((name) => name.endsWith(".c"))) {
-		quiet(compiler, ["-O2", "-o", join(folder, file.slice(0, -2)), join(source, file)]);
+	for (const program of programs) {
+		const name = program.slice(0, -2);
+		const parts = files.filter((file) => file.startsWith(`${name}-`) && !programs.includes(file));
+		const sources = [program, ...parts].map((file) => join(source, file));
+		quiet(compiler, ["-O2", "-o", join(folder, name), ...sources]);
 	}
 }
 

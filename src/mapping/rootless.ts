@@ -60,23 +60,38 @@ export function rootlessExtents({ own, ranges }: Delegation, keepId: boolean): I
 	return extents;
 }
 
-/** The ranges without what an earlier one has already: a user's lines may overlap, and an ID is mapped only once. */
+/**
+ * The ranges without what an earlier one has already: a user's lines may overlap, and an ID is mapped only once. What is
+ * taken is kept in order and in one piece where it touches, so that ten thousand lines are no matter.
+ */
 export function disjoint(ranges: readonly SubidRange[]): SubidRange[] {
 	const kept: SubidRange[] = [];
-	for (const range of ranges) {
-		let pieces: SubidRange[] = [range];
-		for (const taken of kept) pieces = pieces.flatMap((piece) => without(piece, taken));
-		kept.push(...pieces);
+	const taken: SubidRange[] = [];
+	for (const { first, size } of ranges) {
+		const end = first + size;
+		const from = firstReaching(taken, first);
+		let at = first;
+		let to = from;
+		for (let next = taken[to]; next !== undefined && next.first <= end; next = taken[++to]) {
+			if (next.first > at) kept.push({ first: at, size: next.first - at });
+			at = Math.max(at, next.first + next.size);
+		}
+		if (at < end) kept.push({ first: at, size: end - at });
+		const start = Math.min(first, taken[from]?.first ?? first);
+		taken.splice(from, to - from, { first: start, size: Math.max(at, end) - start });
 	}
 	return kept;
 }
 
-function without(range: SubidRange, taken: SubidRange): SubidRange[] {
-	const end = range.first + range.size;
-	const takenEnd = taken.first + taken.size;
-	if (takenEnd <= range.first || taken.first >= end) return [range];
-	const pieces: SubidRange[] = [];
-	if (taken.first > range.first) pieces.push({ first: range.first, size: taken.first - range.first });
-	if (takenEnd < end) pieces.push({ first: takenEnd, size: end - takenEnd });
-	return pieces;
+/** Binary search: the index of the first range, of some in order, that ends at the ID or behind it. */
+function firstReaching(ranges: readonly SubidRange[], id: number): number {
+	let low = 0;
+	let high = ranges.length;
+	while (low < high) {
+		const middle = (low + high) >>> 1;
+		const { first, size } = ranges[middle] as SubidRange;
+		if (first + size < id) low = middle + 1;
+		else high = middle;
+	}
+	return low;
 }

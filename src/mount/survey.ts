@@ -2,7 +2,7 @@ import { readlinkSync } from "node:fs";
 import { UsernsError } from "../errors.ts";
 import { native } from "../native/load.ts";
 import { kernelError } from "../native/steps.ts";
-import { descendants, type MountEntry, readMountinfo } from "./mountinfo.ts";
+import { childrenOf, descendants, type MountEntry, readMountinfo } from "./mountinfo.ts";
 import { PATH_MAX } from "./target.ts";
 
 /** One mount of the tree that a source is the root of. */
@@ -98,40 +98,64 @@ function pathOf(fd: number, tried: string): string {
 	}
 }
 
+/** The mount that covers all others at one place on a mount: they are mounted on it, and on each other there. */
+class Tops {
+	readonly #first = new Map<number, Map<string, MountEntry>>();
+
+	constructor(children: ReadonlyMap<number, readonly MountEntry[]>) {
+		for (const [id, list] of children) {
+			const at = new Map<string, MountEntry>();
+			for (const entry of list) if (!at.has(entry.mountPoint)) at.set(entry.mountPoint, entry);
+			this.#first.set(id, at);
+		}
+	}
+
+	/** Remembered for each on the way, so that a pile of mounts is gone through once. */
+	at(entry: MountEntry, place: string): MountEntry {
+		const pile: MountEntry[] = [entry];
+		for (let next = this.#on(entry, place); next !== undefined; next = this.#on(next, place)) pile.push(next);
+		const top = pile.at(-1) as MountEntry;
+		for (const each of pile) if (each !== top) this.#first.get(each.id)?.set(place, top);
+		return top;
+	}
+
+	#on(entry: MountEntry, place: string): MountEntry | undefined {
+		return this.#first.get(entry.id)?.get(place);
+	}
+}
+
 /** What a walk from `own` along the names of `path` ends on, as the kernel walks: onto the topmost mount at each. */
-function walk(children: Map<number, MountEntry[]>, own: MountEntry, start: string, path: string): MountEntry {
+function walk(tops: Tops, own: MountEntry, start: string, path: string): MountEntry {
 	let at = own;
 	let reached = start;
 	for (const name of path.slice(start.length + 1).split("/")) {
 		reached += `/${name}`;
-		for (;;) {
-			const next = children.get(at.id)?.find((entry) => entry.mountPoint === reached);
-			if (next === undefined) break;
-			at = next;
-		}
+		at = tops.at(at, reached);
 	}
 	return at;
 }
 
+/** The unbindable ones, and what is below them. */
+function leftOut(
+	below: readonly MountEntry[],
+	children: ReadonlyMap<number, readonly MountEntry[]>,
+): Set<MountEntry> {
+	const out = new Set(below.filter(({ unbindable }) => unbindable));
+	// What is added meanwhile is gone through too.
+	for (const entry of out) for (const child of children.get(entry.id) ?? []) out.add(child);
+	return out;
+}
+
 /** `start` is the source's path, without the slash of the root directory. */
-function visibleBelow(entries: readonly MountEntry[], own: MountEntry, start: string): Place[] {
+export function visibleBelow(entries: readonly MountEntry[], own: MountEntry, start: string): Place[] {
 	const below = descendants(entries, own.id).filter(
 		({ mountPoint }) => mountPoint.startsWith(`${start}/`) && mountPoint.length > start.length + 1,
 	);
-	const children = new Map<number, MountEntry[]>();
-	for (const entry of below) {
-		const list = children.get(entry.parent);
-		if (list === undefined) children.set(entry.parent, [entry]);
-		else list.push(entry);
-	}
-	const pruned = new Set(
-		below
-			.filter(({ unbindable }) => unbindable)
-			.flatMap((entry) => [entry, ...descendants(entries, entry.id)]),
-	);
+	const tops = new Tops(childrenOf(below));
+	const pruned = leftOut(below, childrenOf(entries));
 	return below
 		.filter((entry) => !pruned.has(entry))
-		.filter((entry) => walk(children, own, start, entry.mountPoint) === entry)
+		.filter((entry) => walk(tops, own, start, entry.mountPoint) === entry)
 		.filter(({ mountPoint }) => !mountPoint.endsWith("//deleted"))
 		.map((entry) => ({
 			path: entry.mountPoint.slice(start.length + 1),

@@ -174,13 +174,24 @@ function listen(child: ChildProcess, control: Readable, shown: string): void {
 	});
 	control.on("error", () => {});
 	control.on("end", () => {
-		const [step, errno] = words.split(" ");
-		if (step && errno)
-			child.emit("error", enterError(shown, { step: `enter ${step}`, error: -Number(errno) }));
+		const failure = parseAnswer(words);
+		if (failure !== undefined) child.emit("error", enterError(shown, failure));
 	});
 }
 
-function enterError(shown: string, outcome: { step: string; error: number }): UsernsError {
+/** The last number that a system call can answer with: MAX_ERRNO in include/linux/err.h. */
+const MAX_ERRNO = 4095;
+
+/** "STEP ERRNO" of userns-enter (native/enter-plan.c), or nothing: the program was executed. */
+export function parseAnswer(words: string): { step: string; error: number } | undefined {
+	if (words === "") return undefined;
+	const [, step, errno] = /^([a-z_]{1,20}) ([1-9]\d{0,3})$/.exec(words) ?? [];
+	// Killed while it spoke, say.
+	if (step === undefined || Number(errno) > MAX_ERRNO) return { step: "enter program", error: ERRNO.EPROTO };
+	return { step: `enter ${step}`, error: -Number(errno) };
+}
+
+export function enterError(shown: string, outcome: { step: string; error: number }): UsernsError {
 	return kernelError("ERR_USERNS_SPAWN", failed(shown), outcome, {
 		hint: restriction(outcome.step, outcome.error) ?? hints[outcome.step]?.[outcome.error],
 	});

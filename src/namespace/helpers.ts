@@ -94,9 +94,17 @@ function describe(outcome: Outcome, kind: IdKind): string {
 	if (status === ERRNO.ETIMEDOUT) return `${name} did not end within 30 seconds and was killed`;
 	if (status < 0) return `${name} did not run: ${describeErrno(status)}`;
 	const end = status > 255 ? `was ended by signal ${status - 256}` : `ended with status ${status}`;
-	// Its words reach terminals and logs: no control characters of its own choice.
-	const words = said(outcome, kind).replaceAll(/[^\P{Cc}\n]/gu, "?");
-	return `${name} ${end}${words === "" ? " and said nothing" : `: ${words.replaceAll(/\s*\n\s*/g, " / ")}`}`;
+	const words = oneLine(said(outcome, kind));
+	return `${name} ${end}${words === "" ? " and said nothing" : `: ${words}`}`;
+}
+
+/** A program's words reach terminals and logs: no control characters of its own choice. */
+export function oneLine(words: string): string {
+	const lines = words.replaceAll(/[^\P{Cc}\n]/gu, "?").split("\n");
+	return lines
+		.map((line) => line.trim())
+		.filter((line) => line !== "")
+		.join(" / ");
 }
 
 /** When the helper was not executed, or not to its end. */

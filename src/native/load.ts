@@ -147,6 +147,8 @@ export interface NativeSurface extends NativeMounts {
 	close(fd: number): number;
 	/** [st_dev, st_ino, NS_GET_ID or 0], or a negative errno. */
 	identify(fd: number): [bigint, bigint, bigint] | number;
+	/** What /proc/sys/fs/suid_dumpable says, or a negative errno. */
+	suidDumpable(): number;
 	/** The uid, or a negative errno. */
 	ownerUid(fd: number): number;
 	/** Replaces this process by a program that inherits the descriptor; a negative errno when that failed. */

@@ -132,6 +132,7 @@ export const ERRNO = {
 	ENOSYS: -38,
 	ELOOP: -40,
 	ENODATA: -61,
+	EPROTO: -71,
 	EOVERFLOW: -75,
 	EUSERS: -87,
 	ETIMEDOUT: -110,

@@ -28,9 +28,12 @@ function askGetsubids(kind: IdKind, { name }: Account): SubidRange[] {
 		stdio: ["ignore", "pipe", "ignore"],
 		timeout: LOOKUP_MS,
 	});
-	if (status !== 0) return [];
-	// "0: NAME FIRST COUNT": the name may have anything in it, so it is read from the end.
-	return stdout.split("\n").flatMap((line) => {
+	return status === 0 ? parseGetsubids(stdout) : [];
+}
+
+/** Lines "0: NAME FIRST COUNT": the name may have anything in it, so each is read from the end. */
+export function parseGetsubids(text: string): SubidRange[] {
+	return text.split("\n").flatMap((line) => {
 		const [, first, size] = / (\d+) (\d+)$/.exec(line) ?? [];
 		return range(Number(first), Number(size));
 	});
@@ -39,10 +42,23 @@ function askGetsubids(kind: IdKind, { name }: Account): SubidRange[] {
 /** False when the ranges come from a directory service alone: then nobody looks at the files, so neither do we. */
 function isInFiles(): boolean {
 	try {
-		const sources = /^\s*subid:([^#\n]*)/m.exec(readFileSync("/etc/nsswitch.conf", "utf8"))?.[1];
-		return sources === undefined || /\bfiles\b/.test(sources);
+		return namesFiles(readFileSync("/etc/nsswitch.conf", "utf8"));
 	} catch {
 		return true;
+	}
+}
+
+/** What nsswitch.conf(5) says of subid; without a word on it the files it is. */
+export function namesFiles(text: string): boolean {
+	const sources = /^[^\S\n]*subid:([^#\n]*)/m.exec(text)?.[1];
+	return sources === undefined || /\bfiles\b/.test(sources);
+}
+
+function readRanges(kind: IdKind, user: Account): SubidRange[] {
+	try {
+		return parseSubidFile(readFileSync(SUBID_FILES[kind], "utf8"), user);
+	} catch {
+		return [];
 	}
 }
 
@@ -50,13 +66,7 @@ function isInFiles(): boolean {
  * Every line of the user, by name and by number; a line that newuidmap cannot read gives nothing. What follows a third
  * colon is nothing to it, and a carriage return or blank at the end makes it pass over the line.
  */
-function readRanges(kind: IdKind, { name, uid }: Account): SubidRange[] {
-	let text: string;
-	try {
-		text = readFileSync(SUBID_FILES[kind], "utf8");
-	} catch {
-		return [];
-	}
+export function parseSubidFile(text: string, { name, uid }: Pick<Account, "name" | "uid">): SubidRange[] {
 	return text.split("\n").flatMap((line) => {
 		const [owner, first = "", size = ""] = line.split(":");
 		// Both are by the uid: subgid(5) names users, not groups.

@@ -66,11 +66,15 @@ function findEntry(key: string, by: "string" | "number" | string = "number"): Ac
 	}
 }
 
-function parseEntries(text: string): Account[] {
+/** Not 4294967295, which stands for nobody at all. */
+function isId(text: string): boolean {
+	return /^\d{1,10}$/.test(text) && Number(text) < 0xffffffff;
+}
+
+/** The lines of passwd(5). */
+export function parseEntries(text: string): Account[] {
 	return text.split("\n").flatMap((line) => {
 		const [name = "", , uid = "", gid = ""] = line.split(":");
-		return name !== "" && /^\d+$/.test(uid) && /^\d+$/.test(gid)
-			? [{ name, uid: Number(uid), gid: Number(gid) }]
-			: [];
+		return name !== "" && isId(uid) && isId(gid) ? [{ name, uid: Number(uid), gid: Number(gid) }] : [];
 	});
 }

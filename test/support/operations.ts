@@ -184,14 +184,22 @@ export const forRoot: readonly Operation[] = [
 	},
 ];
 
-/** What every script of these has: the operation as functions, and what there is before and after, from /proc. */
+/**
+ * What every script of these has: the operation as functions, and what there is before and after, from /proc.
+ *
+ * NS is held on to where the operation has no use for it: collected in the middle, its warning is the first thing that
+ * Node writes to its standard error, for which libuv opens /dev/null and keeps it. An object of ours that is collected
+ * all the same was forgotten on a path of ours, and ends the script.
+ */
 export function prelude(operation: Operation, folder: string, map: string = MAP): string {
 	const { before = "", run, check, after = "" } = operation;
-	return `import fs from "node:fs";
+	return `import { spawnSync } from "node:child_process";
+		import fs from "node:fs";
 		${WORDS}
 		const FOLDER = ${JSON.stringify(folder)};
 		const MAP = ${map};
-		const NS = userns.UserNamespace.createSync(MAP);
+		process.on("warning", (warning) => { if (warning.code === "USERNS_FORGOTTEN_DESCRIPTOR") throw warning; });
+		const NS = globalThis.held = userns.UserNamespace.createSync(MAP);
 		const mountAt = (path) => fs.readFileSync("/proc/self/mountinfo", "utf8").split("\\n").findLast((line) => line.split(" ")[4] === path);
 		const prepare = async () => { ${before} };
 		const run = async (given) => { ${run} };
@@ -210,6 +218,10 @@ export function prelude(operation: Operation, folder: string, map: string = MAP)
 			}
 			return found;
 		};
+		const masks = () => fs.readdirSync("/proc/self/task").map((t) => { try { return /^Cpus_allowed:\\s*(\\S+)$/m.exec(fs.readFileSync("/proc/self/task/" + t + "/status", "utf8"))[1]; } catch { return MASK; } });
+		const [MASK] = masks();
+		// A thread that could not be given back its processors makes other calls from then on: those would be left out.
+		const unbind = () => { if (masks().some((mask) => mask !== MASK)) spawnSync("taskset", ["-a", "-p", MASK, String(process.pid)]); };
 		const whole = async () => { const given = await prepare(); return check(given, await run(given)); };
 		await whole(); await whole();\n`;
 }
@@ -253,6 +265,7 @@ export function matrix(operation: Operation, errnos: readonly number[]): string 
 						continue;
 					}
 					tries = 0;
+					unbind();
 					const left = await leftOver(earlier);
 					let next;
 					try { if (!await whole()) next = "not done"; } catch (e) { next = String(e); }

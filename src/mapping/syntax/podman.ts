@@ -1,7 +1,8 @@
-import { invalidMapping } from "../../errors.ts";
+import { invalidMapping, show } from "../../errors.ts";
 import { clear, count, invert } from "../algebra.ts";
 import {
 	byContainer,
+	byHost,
 	canonical,
 	type Extents,
 	type IdKind,
@@ -62,7 +63,7 @@ function readArguments(args: readonly string[]): Entry[] {
 	for (const word of args) {
 		const match = /^--([ug]id)map(=|$)/.exec(word);
 		if (match !== null) {
-			if (named) throw invalidMapping(`podman text: ${word} stands where a value was expected`, HINT);
+			if (named) throw invalidMapping(`podman text: ${show(word)} stands where a value was expected`, HINT);
 			option = match[1] as IdKind;
 			named = match[2] === "";
 			if (named) continue;
@@ -168,10 +169,7 @@ function delegated(kind: IdKind, extent: IdMap, onHost: Extents | undefined): Id
 
 /** Gives the lowest free container IDs the lowest delegated IDs that nobody uses yet. */
 function fill(extents: Extents, available: Extents): Extents {
-	const free: { first: number; size: number }[] = [];
-	let left: Extents = available.map(({ containerID, size }) => ({ containerID, hostID: containerID, size }));
-	for (const { hostID, size } of extents) left = clear(left, { containerID: hostID, hostID, size });
-	for (const { containerID, size } of left) free.push({ first: containerID, size });
+	const free = unused(available, [...extents].sort(byHost));
 	const result: IdMap[] = extents.map((extent) => ({ ...extent }));
 	let at = 0;
 	let index = 0;
@@ -190,6 +188,25 @@ function fill(extents: Extents, available: Extents): Extents {
 		}
 	}
 	return merge(result.sort(byContainer));
+}
+
+/** The ranges of delegated IDs that no extent is mapped from. Both lists are in the order of these IDs. */
+function unused(available: Extents, taken: readonly Readonly<IdMap>[]): { first: number; size: number }[] {
+	const free: { first: number; size: number }[] = [];
+	let index = 0;
+	for (const { containerID, size } of available) {
+		const end = containerID + size;
+		let at = containerID;
+		for (; index < taken.length; index++) {
+			const { hostID, size: count } = taken[index] as IdMap;
+			if (hostID >= end) break;
+			if (hostID > at) free.push({ first: at, size: hostID - at });
+			at = Math.max(at, hostID + count);
+			if (at > end) break; // it reaches into the next one, too
+		}
+		if (at < end) free.push({ first: at, size: end - at });
+	}
+	return free;
 }
 
 /** As arguments with their options, separated by blanks. */

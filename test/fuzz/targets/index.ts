@@ -1,0 +1,21 @@
+import type { Target } from "../engine/target.ts";
+import { cliTargets } from "./cli.ts";
+import { mappingTargets } from "./mapping.ts";
+import { mountTargets } from "./mounts.ts";
+import { ociMounts } from "./oci.ts";
+import { options } from "./options.ts";
+import { procMaps } from "./proc.ts";
+import { programTargets } from "./programs.ts";
+import { subidTargets } from "./subid.ts";
+
+/** Every parser of this project: whatever takes text, bytes or values that somebody else made. */
+export const targets: readonly Target[] = [
+	...mappingTargets,
+	procMaps,
+	...mountTargets,
+	ociMounts,
+	...subidTargets,
+	...programTargets,
+	options,
+	...cliTargets,
+];
