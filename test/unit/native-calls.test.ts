@@ -1,0 +1,155 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { root } from "../support/child.ts";
+import { type Call, nativeCalls, nativeFunctions } from "../support/native-source.ts";
+import { test } from "../support/test.ts";
+
+/*
+ * docs/security-review.md has a table for each kind of call that privilege hangs on. Here its rows are held against the
+ * source: what is new there was not reviewed, and what is gone from there is no longer true. What can be told from the text
+ * of a call alone, such as a flag, is looked at too.
+ */
+
+const review = readFileSync(join(root, "docs/security-review.md"), "utf8");
+
+/** The first cells of the rows of the table below a heading. */
+function reviewed(heading: string, cells: number): string[] {
+	const section = review.split(/^## /m).find((part) => part.startsWith(`${heading}\n`));
+	assert.ok(section !== undefined, `there is no section "${heading}"`);
+	const rows = section.split("\n").filter((line) => line.startsWith("| `"));
+	return rows.map((row) =>
+		row
+			.split("|")
+			.slice(1, cells + 1)
+			.map((cell) => cell.trim().replaceAll("`", ""))
+			.join(" "),
+	);
+}
+
+function keys(calls: readonly Call[]): string[] {
+	return [...new Set(calls.map(({ file, inside, name }) => `${file} ${inside} ${name}`))].sort();
+}
+
+function holdAgainst(heading: string, calls: readonly Call[]): void {
+	assert.ok(calls.length > 3, "calls are found in the source");
+	assert.deepEqual(reviewed(heading, 3).sort(), keys(calls));
+}
+
+/** What makes a descriptor close-on-exec, by the name of the call; "always" where the kernel knows nothing else. */
+const FLAG: Record<string, RegExp | "always"> = {
+	open: /\bO_CLOEXEC\b/,
+	openat: /\bO_CLOEXEC\b/,
+	openat2: /\bO_CLOEXEC\b/,
+	open_tree: /OPEN_TREE_CLOEXEC/,
+	open_tree_attr: /OPEN_TREE_CLOEXEC/,
+	fsopen: /FSOPEN_CLOEXEC/,
+	fsmount: /FSMOUNT_CLOEXEC/,
+	pipe2: /\bO_CLOEXEC\b/,
+	socketpair: /SOCK_CLOEXEC/,
+	recvmsg: /MSG_CMSG_CLOEXEC/,
+	fcntl: /F_DUPFD_CLOEXEC/,
+	pidfd_open: "always",
+	clone3: "always",
+	clone: "always",
+	ioctl: "always",
+};
+/** Where the flags are put together a line before the call. */
+const IN_THE_BODY = ["openat2", "open_tree", "open_tree_attr"];
+/** Onto a number that a program is to have; into a descriptor table of the child's own. */
+const ONTO = "dup3";
+/** What has no flag for it, is no system call that this package needs, or hides one. */
+const NEVER =
+	/^(creat|pipe|dup|dup2|accept|accept4|socket|eventfd2?|epoll_create1?|memfd_create|inotify_init1?|signalfd4?|timerfd_create|fspick|fopen|fdopen|opendir|popen|system|mkstemp|tmpfile|shm_open|perf_event_open|userfaultfd|bpf|pidfd_getfd|open_by_handle_at|io_uring_setup)$/;
+
+function makesDescriptor({ name, args }: Call): boolean {
+	if (name === "fcntl") return args.includes("F_DUPFD");
+	if (name === "clone" || name === "clone3") return true;
+	if (name === "ioctl") return /PIDFD_GET_\w+_NAMESPACE|NS_GET_PARENT|NS_GET_USERNS/.test(args);
+	return name in FLAG || name === ONTO;
+}
+
+test("every function of the source is looked at", () => {
+	const files = readdirSync(join(root, "native")).filter((file) => /\.[ch]$/.test(file));
+	const ends = files.flatMap(
+		(file) => readFileSync(join(root, "native", file), "utf8").match(/^\}$/gm) ?? [],
+	);
+	// All but NAPI_MODULE_INIT, a macro.
+	assert.equal(nativeFunctions().length, ends.length - 1);
+});
+
+test("every call that makes a descriptor asks for close-on-exec", () => {
+	const calls = nativeCalls().filter(makesDescriptor);
+	assert.ok(calls.length > 30);
+	const without = calls.filter(({ name, args, body }) => {
+		const flag = FLAG[name];
+		return flag !== undefined && flag !== "always" && !flag.test(IN_THE_BODY.includes(name) ? body : args);
+	});
+	assert.deepEqual(keys(without), []);
+	assert.deepEqual(keys(nativeCalls().filter(({ name }) => NEVER.test(name))), []);
+});
+
+test("every call that makes a descriptor was reviewed", () => {
+	holdAgainst("Descriptors", nativeCalls().filter(makesDescriptor));
+});
+
+test("every look-up of a path was reviewed", () => {
+	const paths =
+		/^(open|openat|openat2|open_tree|open_tree_attr|l?stat|fstatat|statfs|execve|execveat|umount2|mount|unlink|unlinkat|readlink|readlinkat|mkdir|mkdirat|chdir|chroot|pivot_root|access|faccessat2?|rename\w*|link|symlink|chown|chmod|fsconfig)$/;
+	holdAgainst(
+		"Paths",
+		nativeCalls().filter(({ name }) => paths.test(name)),
+	);
+});
+
+test("every use of the number of a process was reviewed", () => {
+	const pids =
+		/^(kill|tgkill|tkill|waitid|wait_for|wait4|waitpid|pidfd_open|ptrace|prlimit\w*|getpid|getppid|sched_setaffinity|process_vm_\w+|kcmp)$/;
+	holdAgainst(
+		"Numbers of processes",
+		nativeCalls().filter(({ name }) => pids.test(name)),
+	);
+});
+
+test("everything that begins a process or a thread was reviewed", () => {
+	const begins =
+		/^(clone3?|fork|vfork|posix_spawn\w*|pthread_create|child_start(_here)?|errand_run|napi_create_async_work)$/;
+	holdAgainst(
+		"Processes and threads",
+		nativeCalls().filter(({ name }) => begins.test(name)),
+	);
+});
+
+test("every function that takes values from JavaScript was reviewed, and none takes them otherwise", () => {
+	const outside = nativeCalls().filter(({ file }) => file !== "values.c");
+	const takes = outside.filter(({ name }) =>
+		/^value_(integer|fd|fds|flag|text|texts|optional_text|big)$/.test(name),
+	);
+	assert.deepEqual(
+		[...new Set(reviewed("Values from JavaScript", 2))].sort(),
+		[...new Set(takes.map(({ file, inside }) => `${file} ${inside}`))].sort(),
+	);
+	const raw = outside.filter(({ name }) => /^napi_(get_value|coerce|get_buffer|get_typedarray)/.test(name));
+	assert.deepEqual(keys(raw), []);
+});
+
+test("what runs in a child that shares our memory calls no C library", () => {
+	const isChilds = ({ head }: { head: string }) => /\b(NO_STACK_PROTECTOR|CALL)\b/.test(head);
+	const names = new Set(
+		nativeFunctions()
+			.filter(isChilds)
+			.map(({ name }) => name),
+	);
+	const childs = nativeCalls().filter(isChilds);
+	assert.ok(names.size > 20);
+	// Words with parentheses that are no calls, and what the compiler makes code of.
+	const words = /^(if|for|while|switch|return|sizeof|CMSG_\w+|__\w+|raw_\w+|SYS_\w+|syscall)$/;
+	const system = /^[a-z_0-9]+$/;
+	const foreign = childs.filter(
+		({ name, args }) => !words.test(name) && !names.has(name) && !(/\bSYS_/.test(args) && system.test(name)),
+	);
+	// The same steps are made on a thread of ours, where they may.
+	assert.deepEqual(keys(foreign), ["attach.c take_off mount_detach"]);
+	const take = /if \(!at->inside\) return mount_detach\(fd\);/;
+	assert.match(foreign[0]?.body ?? "", take);
+});
