@@ -1,9 +1,12 @@
 #include "overlay.h"
+#include "errand.h"
 #include "mount-calls.h"
 #include "mount-facts.h"
 #include "procfs.h"
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -74,6 +77,53 @@ static int set_lower(int context, const struct overlay_request *request)
 	return error;
 }
 
+struct creating {
+	struct errand errand;
+	const struct overlay_request *request;
+	int context;
+	int error;
+};
+
+/* Where the roots cover each other does not matter: a path from the root directory starts below all of them. */
+NO_STACK_PROTECTOR static long attach_and_create(const struct creating *creating)
+{
+	const struct overlay_request *request = creating->request;
+	long error = raw_syscall3(SYS_unshare, CLONE_NEWNS, 0, 0);
+
+	/* Else they would appear at the peers of a shared root in other namespaces. */
+	if (error >= 0) error = raw_syscall5(SYS_mount, 0, (long)"/", 0, MS_REC | MS_PRIVATE, 0);
+	for (size_t i = 0; error >= 0 && i < request->root_count; i++) {
+		error = raw_syscall5(SYS_move_mount, request->roots[i], (long)"", AT_FDCWD, (long)"/",
+				     USERNS_MOVE_MOUNT_F_EMPTY_PATH);
+	}
+	if (error < 0) return error;
+	return call_fsconfig(creating->context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+}
+
+NO_STACK_PROTECTOR static int create_body(void *argument)
+{
+	struct creating *creating = argument;
+
+	child_die_with_parent(&creating->errand.child);
+	creating->error = (int)attach_and_create(creating);
+	raw_exit(0);
+}
+
+static int create_inside(int context, const struct overlay_request *request)
+{
+	struct creating *creating = errand_new(sizeof *creating);
+	int error;
+
+	if (creating == NULL) return -ENOMEM;
+	creating->request = request;
+	creating->context = context;
+	creating->error = -ETIMEDOUT;
+	error = errand_run(&creating->errand, create_body, creating);
+	if (error >= 0) error = creating->error;
+	errand_free(&creating->errand);
+	return error;
+}
+
 static int configure(int context, const struct overlay_request *request, struct outcome *out)
 {
 	int error = set_lower(context, request);
@@ -85,7 +135,8 @@ static int configure(int context, const struct overlay_request *request, struct 
 		error = set_layer(context, "workdir", request->work);
 		if (error < 0) return outcome_fail(out, error, "overlay work");
 	}
-	error = call_fsconfig(context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+	error = request->roots == NULL ? call_fsconfig(context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0)
+				       : create_inside(context, request);
 	return error < 0 ? outcome_fail(out, error, "overlay create") : 0;
 }
 

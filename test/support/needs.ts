@@ -47,7 +47,7 @@ export type Need =
 	| `linux:${string}`;
 
 /** Whether this kernel is that old, such as "6.15"; by its number, since the tests ask whether what came with it works. */
-function olderThan(version: string): string | undefined {
+export function olderThan(version: string): string | undefined {
 	const [major = 0, minor = 0] = release().split(".").map(Number.parseFloat);
 	const [wantedMajor = 0, wantedMinor = 0] = version.split(".").map(Number);
 	const old = major < wantedMajor || (major === wantedMajor && minor < wantedMinor);
