@@ -22,7 +22,15 @@ test("the functions in C that take bytes do so under AddressSanitizer and UBSan"
 		const program = join(work, name);
 		const corpus = `native-${name}`;
 		const files = readCorpus(corpus).map((entry) => join(corpusFolder(corpus), entry.name));
-		await run("cc", [...SANITIZERS, ...sourcesOf(name), join(folder, "replay.c"), "-o", program]);
+		await run("cc", [
+			...SANITIZERS,
+			...sourcesOf(name),
+			"-O0",
+			"-g0",
+			join(folder, "replay.c"),
+			"-o",
+			program,
+		]);
 		const { stdout } = await run(program, [String(SEED), String(MUTATIONS), ...files]);
 		assert.ok(files.length > 0, `${name} has no corpus`);
 		assert.equal(Number(stdout), files.length * (MUTATIONS + 1), name);
