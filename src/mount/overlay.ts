@@ -75,7 +75,7 @@ export class OverlayMount extends HeldMount {
  * @see mount_setattr(2), fsconfig(2)
  */
 export async function overlay(given: OverlayOptions): Promise<OverlayMount> {
-	const { layers, attributes, mapping } = check(given);
+	const { layers, attributes, mapping } = checkOverlayOptions(given);
 	const options = { ...given }; // what was checked, whatever the caller does to his options meanwhile
 	const { target } = options;
 	const source = `an overlay of ${layers.map(showPlace).join(", ")}`;
@@ -146,7 +146,8 @@ async function adopt(
 	}
 }
 
-function check(options: OverlayOptions): {
+/** Checks every option; nothing was asked of the kernel yet. */
+export function checkOverlayOptions(options: OverlayOptions): {
 	layers: readonly (string | number)[];
 	attributes: Attributes;
 	mapping: Mapping;
