@@ -73,10 +73,11 @@ export function disjoint(ranges: readonly SubidRange[]): SubidRange[] {
 
 function without(range: SubidRange, taken: SubidRange): SubidRange[] {
 	const end = range.first + range.size;
-	const takenEnd = taken.first + taken.size;
-	if (takenEnd <= range.first || taken.first >= end) return [range];
-	const pieces: SubidRange[] = [];
-	if (taken.first > range.first) pieces.push({ first: range.first, size: taken.first - range.first });
-	if (takenEnd < end) pieces.push({ first: takenEnd, size: end - takenEnd });
-	return pieces;
+	const pieces = [
+		{ first: range.first, end: Math.min(end, taken.first) },
+		{ first: Math.max(range.first, taken.first + taken.size), end },
+	];
+	return pieces
+		.filter((piece) => piece.first < piece.end)
+		.map((piece) => ({ first: piece.first, size: piece.end - piece.first }));
 }

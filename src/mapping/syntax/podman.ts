@@ -1,15 +1,6 @@
 import { invalidMapping } from "../../errors.ts";
 import { clear, count, invert } from "../algebra.ts";
-import {
-	byContainer,
-	canonical,
-	type Extents,
-	type IdKind,
-	type IdMap,
-	merge,
-	sameExtents,
-	showExtent,
-} from "../extent.ts";
+import { canonical, type Extents, type IdKind, type IdMap, sameExtents, showExtent } from "../extent.ts";
 import { BOTH, type ParsedMaps, Scanner } from "./scanner.ts";
 
 const HINT =
@@ -168,10 +159,9 @@ function delegated(kind: IdKind, extent: IdMap, onHost: Extents | undefined): Id
 
 /** Gives the lowest free container IDs the lowest delegated IDs that nobody uses yet. */
 function fill(extents: Extents, available: Extents): Extents {
-	const free: { first: number; size: number }[] = [];
 	let left: Extents = available.map(({ containerID, size }) => ({ containerID, hostID: containerID, size }));
 	for (const { hostID, size } of extents) left = clear(left, { containerID: hostID, hostID, size });
-	for (const { containerID, size } of left) free.push({ first: containerID, size });
+	const free = left.map(({ containerID, size }) => ({ first: containerID, size }));
 	const result: IdMap[] = extents.map((extent) => ({ ...extent }));
 	let at = 0;
 	let index = 0;
@@ -189,7 +179,7 @@ function fill(extents: Extents, available: Extents): Extents {
 			range.size -= size;
 		}
 	}
-	return merge(result.sort(byContainer));
+	return result;
 }
 
 /** As arguments with their options, separated by blanks. */
