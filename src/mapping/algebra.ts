@@ -1,14 +1,5 @@
 import { invalidMapping } from "../errors.ts";
-import {
-	byContainer,
-	byHost,
-	canonical,
-	type Extents,
-	type IdKind,
-	type IdMap,
-	merge,
-	showExtent,
-} from "./extent.ts";
+import { byContainer, byHost, canonical, type Extents, type IdKind, type IdMap, merge } from "./extent.ts";
 
 /*
  * All on canonical lists of one kind, seen as sets of pairs (container ID, host ID) in which no ID stands twice in a
@@ -41,10 +32,9 @@ export function compose(inner: Extents, outer: Extents): Extents {
 				size: end - start,
 			});
 		}
-		// The one that ends first cannot meet anything further; both, when they end together.
-		const ahead = a.hostID + a.size - (b.containerID + b.size);
-		if (ahead <= 0) i++;
-		if (ahead >= 0) j++;
+		// The one that ends first cannot meet anything further.
+		if (a.hostID + a.size < b.containerID + b.size) i++;
+		else j++;
 	}
 	return merge(result.sort(byContainer));
 }
@@ -84,17 +74,16 @@ function split(a: Extents, b: Extents): { shared: Extents; rest: Extents } {
 			hostID: hostID + (from - containerID),
 			size: to - from,
 		});
-		while (j > 0 && (b[j - 1] as IdMap).containerID + (b[j - 1] as IdMap).size > at) j--;
 		for (; j < b.length; j++) {
 			const other = b[j] as IdMap;
-			if (other.containerID >= end) break;
-			if (other.containerID + other.size <= at || other.hostID - other.containerID !== hostID - containerID)
-				continue;
 			const from = Math.max(at, other.containerID);
 			const to = Math.min(end, other.containerID + other.size);
-			if (at < from) rest.push(piece(at, from));
-			shared.push(piece(from, to));
-			at = to;
+			if (from < to && other.hostID - other.containerID === hostID - containerID) {
+				if (at < from) rest.push(piece(at, from));
+				shared.push(piece(from, to));
+				at = to;
+			}
+			if (other.containerID + other.size > end) break; // it may go on in the next one
 		}
 		if (at < end) rest.push(piece(at, end));
 	}
@@ -104,9 +93,10 @@ function split(a: Extents, b: Extents): { shared: Extents; rest: Extents } {
 /** Takes every pair away whose container ID or host ID is in the extent's ranges. */
 export function clear(extents: Extents, from: Readonly<IdMap>): Extents {
 	const inColumns = cut(extents, "containerID", from.containerID, from.size);
-	return merge([...cut(inColumns, "hostID", from.hostID, from.size)].sort(byContainer));
+	return merge(cut(inColumns, "hostID", from.hostID, from.size));
 }
 
+/** In the order that they had. */
 function cut(extents: Extents, column: "containerID" | "hostID", first: number, size: number): IdMap[] {
 	const result: IdMap[] = [];
 	for (const extent of extents) {
@@ -121,11 +111,8 @@ function cut(extents: Extents, column: "containerID" | "hostID", first: number, 
 				});
 			}
 		};
-		if (skip <= before) keep(0, extent.size);
-		else {
-			keep(0, before);
-			keep(skip, extent.size);
-		}
+		keep(0, before);
+		keep(skip, extent.size);
 	}
 	return result;
 }
@@ -137,9 +124,4 @@ export function punch(kind: IdKind, extents: Extents, hole: Readonly<IdMap>): Ex
 
 export function count(extents: Extents): number {
 	return extents.reduce((sum, { size }) => sum + size, 0);
-}
-
-/** For messages. */
-export function showAll(extents: Extents): string {
-	return extents.map(showExtent).join(",");
 }

@@ -32,8 +32,6 @@ export function showRange(first: number, size: number): string {
 	return size === 1 ? `${first}` : `${first}–${first + size - 1}`;
 }
 
-const OF_WHAT = { containerID: "containerID", hostID: "hostID", size: "size" } as const;
-
 /**
  * Checks one extent by the kernel's own rules (`map_write` in kernel/user_namespace.c) and copies it. The kernel
  * itself cuts numbers off at 32 bits, so that 4294967296 would become 0, root: hence nothing unchecked may reach it.
@@ -47,9 +45,9 @@ export function checkExtent(input: unknown, where: string): IdMap {
 	}
 	const { containerID, hostID, size } = input as Record<string, unknown>;
 	const extent: IdMap = {
-		containerID: checkNumber(containerID, OF_WHAT.containerID, where),
-		hostID: checkNumber(hostID, OF_WHAT.hostID, where),
-		size: checkNumber(size, OF_WHAT.size, where),
+		containerID: checkNumber(containerID, "containerID", where),
+		hostID: checkNumber(hostID, "hostID", where),
+		size: checkNumber(size, "size", where),
 	};
 	checkBounds(extent, where);
 	return extent;
@@ -87,25 +85,21 @@ export function isWithinBounds({ containerID, hostID, size }: Readonly<IdMap>): 
  */
 export function checkBounds(extent: Readonly<IdMap>, place: string | (() => string)): void {
 	if (isWithinBounds(extent)) return;
-	const where = () => (typeof place === "string" ? place : place());
-	if (extent.size === 0) {
-		throw invalidMapping(`${where()} (${showExtent(extent)}): size must be at least 1`);
+	const { containerID, size } = extent;
+	const where = `${typeof place === "string" ? place : place()} (${showExtent(extent)})`;
+	if (size === 0) throw invalidMapping(`${where}: size must be at least 1`);
+	const name = containerID + size - 1 > MAX_ID ? "containerID" : "hostID";
+	const first = extent[name];
+	if (first > MAX_ID) {
+		throw invalidMapping(
+			`${where}: ${name} ${first} stands for "no ID" and cannot be mapped`,
+			`The largest ID that can be mapped is ${MAX_ID}.`,
+		);
 	}
-	for (const name of ["containerID", "hostID"] as const) {
-		const first = extent[name];
-		if (first > MAX_ID) {
-			throw invalidMapping(
-				`${where()} (${showExtent(extent)}): ${name} ${first} stands for "no ID" and cannot be mapped`,
-				`The largest ID that can be mapped is ${MAX_ID}.`,
-			);
-		}
-		if (first + extent.size - 1 > MAX_ID) {
-			throw invalidMapping(
-				`${where()} (${showExtent(extent)}): ${name} runs to ${first + extent.size - 1}, past ${MAX_ID}`,
-				`Make size at most ${MAX_ID - first + 1} here.`,
-			);
-		}
-	}
+	throw invalidMapping(
+		`${where}: ${name} runs to ${first + size - 1}, past ${MAX_ID}`,
+		`Make size at most ${MAX_ID - first + 1} here.`,
+	);
 }
 
 /**
@@ -113,7 +107,6 @@ export function checkBounds(extent: Readonly<IdMap>, place: string | (() => stri
  * overlap in either column, which the kernel answers with EINVAL (`mappings_overlap`).
  */
 export function canonical(kind: IdKind, extents: readonly IdMap[]): Extents {
-	if (extents.length === 0) return NO_EXTENTS;
 	const sorted = sortedByContainer(extents);
 	refuseContainerOverlap(kind, sorted);
 	refuseHostOverlap(kind, sortedByHost(sorted));

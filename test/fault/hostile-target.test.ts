@@ -4,24 +4,31 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after } from "node:test";
+import { after, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type AttachOptions, Handles, mountIdmapped, UsernsError } from "../../src/index.ts";
 import { root, sh } from "../support/child.ts";
+import { startContainer } from "../support/container.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts", "tool:cc"] as const;
 const LONG = process.env.USERNS_LONG === "1";
 const ATTEMPTS = LONG ? 20_000 : 1500;
+/** The attacker has his way so often while the mounts are made. */
+const SWAPS = LONG ? 100_000 : 1000;
 
 let tools: string | undefined;
 after(() => {
 	if (tools !== undefined) rmSync(tools, { recursive: true });
 });
 
-/** A process that exchanges two names for as long as the body runs; answers how often it did. */
-async function whileSwapping(a: string, b: string, body: () => Promise<void>): Promise<number> {
+/** A process that exchanges two names for as long as the body runs, and a look at how often it has done so by now. */
+async function whileSwapping(
+	a: string,
+	b: string,
+	body: (swaps: () => number) => Promise<void>,
+): Promise<void> {
 	if (tools === undefined) {
 		tools = mkdtempSync(join(tmpdir(), "userns-swapper-"));
 		sh("cc", "-O2", "-o", join(tools, "swapper"), join(root, "test/support/swapper.c"));
@@ -29,23 +36,27 @@ async function whileSwapping(a: string, b: string, body: () => Promise<void>): P
 	const swapper: ChildProcess = spawn(join(tools, "swapper"), [a, b], {
 		stdio: ["ignore", "pipe", "inherit"],
 	});
+	const closed = once(swapper, "close");
 	let swaps = 0;
 	swapper.stdout?.setEncoding("utf8").on("data", (text: string) => {
 		swaps = Number(text.trim().split("\n").at(-1));
 	});
 	try {
 		while (swaps === 0 && swapper.exitCode === null) await sleep(5);
-		await body();
-		return swaps;
+		await body(() => {
+			assert.equal(swapper.exitCode, null, "the attacker gave up");
+			return swaps;
+		});
 	} finally {
-		swapper.kill("SIGKILL");
-		if (swapper.exitCode === null && swapper.signalCode === null) await once(swapper, "close");
+		swapper.kill("SIGTERM");
+		await closed;
 	}
+	assert.equal(swapper.exitCode, 0);
 }
 
-/** The mount points at or below a folder. */
-function mountsBelow(folder: string): string[] {
-	return readFileSync("/proc/self/mountinfo", "utf8")
+/** The mount points at or below a folder, as that process sees them. */
+function mountsBelow(folder: string, process: number | "self" = "self"): string[] {
+	return readFileSync(`/proc/${process}/mountinfo`, "utf8")
 		.split("\n")
 		.map((line) => line.split(" ")[4] ?? "")
 		.filter((point) => point === folder || point.startsWith(`${folder}/`));
@@ -79,74 +90,140 @@ async function withWays(
 	});
 }
 
+interface Attack {
+	attempts: number;
+	/** Where the mount is to go, each time. */
+	target: string;
+	options: AttachOptions;
+	/** What may be the kernel's answer when the link was met. */
+	refusals: RegExp;
+	/** The mount points that there are in the victim's folder, and in the jail. */
+	outside(): string[];
+	inside(): string[];
+}
+
+/** Mounts again and again where somebody swaps a directory for a link, and looks each time where it went. */
+async function attack(
+	t: TestContext,
+	source: string,
+	[way, other]: [string, string],
+	{ attempts, target, options, refusals, outside, inside }: Attack,
+): Promise<void> {
+	const handles = new Handles();
+	let mounted = 0;
+	let refused = 0;
+	await whileSwapping(way, other, async (swaps) => {
+		const before = swaps();
+		for (let i = 0; i < attempts || swaps() - before < SWAPS; i++) {
+			try {
+				const mount = await mountIdmapped({ source, target, mapping: "0:100000:10", handles, ...options });
+				assert.deepEqual(outside(), []);
+				await mount.unmount();
+				mounted++;
+			} catch (error) {
+				if (!(error instanceof UsernsError)) throw error;
+				assert.equal(error.code, "ERR_USERNS_MOUNT");
+				assert.match(error.errnoCode ?? "", refusals);
+				assert.deepEqual(outside(), []);
+				refused++;
+			}
+		}
+		t.diagnostic(`${mounted} mounts, ${refused} refusals, ${swaps() - before} swaps, 0 mounts outside`);
+	});
+	handles.release();
+	assert.deepEqual(outside(), []);
+	assert.deepEqual(inside(), []);
+	// Both ways were met, or this shows nothing.
+	const least = (mounted + refused) / 100;
+	assert.ok(mounted > least && refused > least, `${mounted} mounted, ${refused} refused`);
+}
+
 const CASES: [
 	name: string,
-	(jail: string, way: string) => { target: string; options: AttachOptions },
-	refusals: RegExp,
+	ask: (jail: string, way: string) => Pick<Attack, "target" | "options" | "refusals">,
 ][] = [
 	[
 		"targetRoot",
-		(jail) => ({ target: "/way/spot", options: { targetRoot: jail } }),
-		/^(ENOENT|EAGAIN|EXDEV)$/, // the link leads to a place that is not there below the root
+		(jail) => ({
+			target: "/way/spot",
+			options: { targetRoot: jail },
+			refusals: /^(ENOENT|EAGAIN|EXDEV)$/, // the link leads to a place that is not there below the root
+		}),
 	],
 	[
 		'resolve: "no-symlinks"',
-		(_, way) => ({ target: join(way, "spot"), options: { resolve: "no-symlinks" } }),
-		/^(ELOOP|EAGAIN)$/,
+		(_, way) => ({
+			target: join(way, "spot"),
+			options: { resolve: "no-symlinks" },
+			refusals: /^(ELOOP|EAGAIN)$/,
+		}),
 	],
 	[
 		"both",
-		(jail) => ({ target: "way/spot", options: { targetRoot: jail, resolve: "no-symlinks" } }),
-		/^(ELOOP|ENOENT|EAGAIN|EXDEV)$/,
+		(jail) => ({
+			target: "way/spot",
+			options: { targetRoot: jail, resolve: "no-symlinks" },
+			refusals: /^(ELOOP|ENOENT|EAGAIN|EXDEV)$/,
+		}),
 	],
 ];
 
-for (const [name, ask, refusals] of CASES) {
-	test(
-		`${name}: nothing is ever mounted outside while a directory and a link are swapped`,
-		{
-			needs,
-			timeout: LONG ? 600_000 : 60_000,
-		},
-		() =>
-			withWays(async ({ jail, way, other, victim, source }) => {
-				const handles = new Handles();
-				const { target, options } = ask(jail, way);
-				let mounted = 0;
-				let refused = 0;
-				const swaps = await whileSwapping(way, other, async () => {
-					for (let i = 0; i < ATTEMPTS; i++) {
-						try {
-							const mount = await mountIdmapped({
-								source,
-								target,
-								mapping: "0:100000:10",
-								handles,
-								...options,
-							});
-							assert.deepEqual(mountsBelow(victim), []);
-							await mount.unmount();
-							mounted++;
-						} catch (error) {
-							if (!(error instanceof UsernsError)) throw error;
-							assert.equal(error.code, "ERR_USERNS_MOUNT");
-							assert.match(error.errnoCode ?? "", refusals);
-							refused++;
-						}
-					}
-				});
-				handles.release();
-				assert.deepEqual(mountsBelow(victim), []);
-				assert.deepEqual(mountsBelow(jail), []);
-				// Both ways were met, or this shows nothing.
-				assert.ok(
-					mounted > ATTEMPTS / 100 && refused > ATTEMPTS / 100,
-					`${mounted} mounted, ${refused} refused`,
-				);
-				assert.ok(swaps >= 1000, `${swaps} swaps`);
+const swapping = { needs, timeout: LONG ? 900_000 : 60_000 };
+
+for (const [name, ask] of CASES) {
+	test(`${name}: nothing is ever mounted outside while a directory and a link are swapped`, swapping, (t) =>
+		withWays(({ jail, way, other, victim, source }) =>
+			attack(t, source, [way, other], {
+				attempts: ATTEMPTS,
+				...ask(jail, way),
+				outside: () => mountsBelow(victim),
+				inside: () => mountsBelow(jail),
 			}),
+		),
 	);
 }
+
+test(
+	"into: nothing is ever mounted outside the container's root while it swaps a directory and a link",
+	{ ...swapping, needs: [...needs, "tool:unshare", "tool:nsenter"] },
+	(t) =>
+		withTmpfs(async (folder) => {
+			const [source = "", victim = ""] = mkdirs(folder, "source", "victim");
+			mkdirs(folder, "victim/spot");
+			// By chroot(2) alone: all that the host has is in its mount namespace too, and only the root stands before it.
+			const container = await startContainer(folder, "chroot");
+			// Its root hides from its own mountinfo what is outside; this one has the root of the namespace.
+			const witness = spawn("nsenter", ["--target", `${container.pid}`, "--mount", "sleep", "10000"]);
+			const gone = once(witness, "close");
+			try {
+				const root = `/proc/${container.pid}/root`;
+				const [way = ""] = mkdirs(root, "way");
+				mkdirs(root, "way/spot");
+				const other = join(root, "other");
+				symlinkSync(victim, other);
+				await once(witness, "spawn");
+				const seen = (path: string) => mountsBelow(path, witness.pid);
+				while (seen(container.root).length === 0) await sleep(5);
+				const inNamespace = (...command: string[]) =>
+					sh("nsenter", "--target", `${container.pid}`, "--mount", ...command);
+				inNamespace("mount", "--bind", source, join(victim, "spot"));
+				assert.deepEqual(seen(victim), [join(victim, "spot")], "the witness does not see what is outside");
+				inNamespace("umount", join(victim, "spot"));
+				await attack(t, source, [way, other], {
+					attempts: LONG ? ATTEMPTS : ATTEMPTS / 5, // each takes a process
+					target: "/way/spot",
+					options: { into: container.pid },
+					refusals: /^(ENOENT|EAGAIN|EXDEV)$/,
+					outside: () => [...seen(victim), ...mountsBelow(victim)],
+					inside: () => seen(join(container.root, "way")),
+				});
+			} finally {
+				witness.kill("SIGKILL");
+				await gone;
+				await container.end();
+			}
+		}),
+);
 
 test("the control: mount(8) with a path that was checked before does mount outside", { needs }, () =>
 	withWays(async ({ way, other, victim, source }) => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { explanations } from "../../src/index.ts";
-import { type ScriptOptions, sh } from "../support/child.ts";
+import { runScript, type ScriptOptions, sh } from "../support/child.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import {
 	forEverybody,
@@ -97,6 +97,19 @@ for (const operation of chosen(forRoot)) {
 		}),
 	);
 }
+
+test("these scripts end when one of our objects is forgotten, and only then", { needs }, () => {
+	const [operation] = forRoot as [Operation];
+	const collect =
+		"for (let i = 0; i < 20; i++) { globalThis.gc(); await new Promise((r) => setTimeout(r, 5)); }";
+	const run = (more: string) =>
+		runScript(`${prelude(operation, "/")}{ ${more} } ${collect}`, { nodeFlags: ["--expose-gc"] });
+	const { status, stderr } = run("");
+	assert.deepEqual([status, stderr], [0, ""]);
+	const forgotten = run("(() => { userns.UserNamespace.createSync(MAP); })();");
+	assert.equal(forgotten.status, 1);
+	assert.match(forgotten.stderr, /USERNS_FORGOTTEN_DESCRIPTOR/);
+});
 
 /** The user's uid and gid are one number. */
 const own = '"0:" + process.getuid() + ":1"';

@@ -1,30 +1,45 @@
 /*
- * swapper A B [COUNT]: exchanges two names, COUNT times or until it is killed, as fast as it can (renameat2(2),
- * RENAME_EXCHANGE). Says how often every 1000 times, so that a test can see that it was at work.
+ * swapper A B: exchanges two names as fast as it can, until SIGTERM (renameat2(2), RENAME_EXCHANGE). Says how often it
+ * did, every 1000 times and at the end, so that a test can see that it was at work. What the kernel refused counts for
+ * nothing: EBUSY, while something is mounted on one of them.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define EXCHANGE 2
 
+static volatile sig_atomic_t over;
+
+static void end(int number)
+{
+	(void)number;
+	over = 1;
+}
+
+static void say(unsigned long swaps)
+{
+	printf("%lu\n", swaps);
+	fflush(stdout);
+}
+
 int main(int argc, char **argv)
 {
-	unsigned long most = argc > 3 ? strtoul(argv[3], NULL, 10) : (unsigned long)-1;
+	unsigned long swaps = 0;
 
-	if (argc < 3) return 2;
-	for (unsigned long i = 1; i <= most; i++) {
-		if (syscall(SYS_renameat2, AT_FDCWD, argv[1], AT_FDCWD, argv[2], EXCHANGE) < 0 && errno != EBUSY) {
+	if (argc != 3) return 2;
+	signal(SIGTERM, end);
+	while (!over) {
+		if (syscall(SYS_renameat2, AT_FDCWD, argv[1], AT_FDCWD, argv[2], EXCHANGE) == 0) {
+			if (++swaps % 1000 == 0) say(swaps);
+		} else if (errno != EBUSY) {
 			perror("renameat2");
 			return 1;
 		}
-		if (i % 1000 == 0) {
-			printf("%lu\n", i);
-			fflush(stdout);
-		}
 	}
+	say(swaps);
 	return 0;
 }

@@ -1,13 +1,11 @@
 import { invalidMapping, show } from "../../errors.ts";
 import { clear, count, invert } from "../algebra.ts";
 import {
-	byContainer,
 	byHost,
 	canonical,
 	type Extents,
 	type IdKind,
 	type IdMap,
-	merge,
 	sameExtents,
 	showExtent,
 } from "../extent.ts";
@@ -187,7 +185,7 @@ function fill(extents: Extents, available: Extents): Extents {
 			range.size -= size;
 		}
 	}
-	return merge(result.sort(byContainer));
+	return result;
 }
 
 /** The ranges of delegated IDs that no extent is mapped from. Both lists are in the order of these IDs. */

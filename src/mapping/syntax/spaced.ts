@@ -7,14 +7,11 @@ const MOUNT_HINT =
 const LETTER_HINT =
 	'Write every extent as "b:disk:visible:size", with u or g instead of b for one kind only.';
 
-/** A blank, or what fstab(5) writes for one. */
-function skipBlanks(scanner: Scanner): number {
-	let count = 0;
-	for (;;) {
-		const here = scanner.skip(" ") + (scanner.take("\\040") ? 1 : 0);
-		if (here === 0) return count;
-		count += here;
-	}
+/** Steps over blanks, and over what fstab(5) writes for one; whether there were any. */
+function skipBlanks(scanner: Scanner): boolean {
+	const start = scanner.at;
+	while (scanner.skip(" ") > 0 || scanner.take("\\040"));
+	return scanner.at > start;
 }
 
 /**
@@ -36,9 +33,9 @@ export function parseXMountIdmap(text: string): ParsedMaps {
 		const letter = scanner.takeOne(["u:", "g:", "b:"]);
 		const kinds = letter === undefined ? BOTH : KINDS_OF_LETTER[letter[0] as "u" | "g" | "b"];
 		addExtent(maps, kinds, scanTriple(scanner, ":"));
-		const blanks = skipBlanks(scanner);
+		const apart = skipBlanks(scanner);
 		if (scanner.done) return maps;
-		if (blanks === 0) throw scanner.expected("a blank or the end behind size");
+		if (!apart) throw scanner.expected("a blank or the end behind size");
 		scanner.extent++;
 	}
 }
@@ -49,10 +46,10 @@ export function printXMountIdmap(uid: Extents, gid: Extents): string {
 
 /**
  * The arguments of mount-idmapped's --map-mount and of lxc-usernsexec's -m: `b|u|g:first:second:size`, the letter
- * always there, several separated by blanks.
+ * always there, several separated by blanks. `syntax` is the name under which the reader knows it.
  */
-export function parseMountIdmapped(text: string): ParsedMaps {
-	const scanner = new Scanner("mount-idmapped", text, LETTER_HINT);
+export function parseMountIdmapped(syntax: "mount-idmapped" | "lxc", text: string): ParsedMaps {
+	const scanner = new Scanner(syntax, text, LETTER_HINT);
 	const maps = noMaps();
 	scanner.skip(" ");
 	for (;;) {

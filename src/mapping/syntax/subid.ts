@@ -20,7 +20,8 @@ export function parseSubid(text: string, user: SubidUser | undefined): ParsedMap
 	let owner: string | undefined;
 	let next = 0;
 	while (!scanner.done) {
-		if (scanner.skip(" \t\r") >= 0 && scanner.take("\n")) continue;
+		scanner.skip(" \t\r");
+		if (scanner.take("\n")) continue;
 		if (scanner.done) break;
 		if (scanner.take("#")) {
 			scanner.until("\n");

@@ -32,7 +32,7 @@ function joined(parse: (text: string) => ParsedMaps): Syntax["parse"] {
 }
 
 function words(texts: readonly string[]): string[] {
-	return texts.flatMap((text) => text.split(/[ \t\r\n]+/)).filter((word) => word !== "");
+	return texts.flatMap((text) => text.split(/[ \t\r\n]/)).filter((word) => word !== "");
 }
 
 /** Every grammar that is read and written: one line each. */
@@ -58,13 +58,13 @@ export const syntaxes = {
 	"mount-idmapped": {
 		form: "b|u|g:disk:visible:size, separated by blanks",
 		recognised: true,
-		parse: joined(parseMountIdmapped),
+		parse: joined((text) => parseMountIdmapped("mount-idmapped", text)),
 		print: printMountIdmapped,
 	},
 	lxc: {
 		form: "b|u|g:container:host:size, separated by blanks",
 		recognised: false, // the same as mount-idmapped
-		parse: joined(parseMountIdmapped),
+		parse: joined((text) => parseMountIdmapped("lxc", text)),
 		print: printMountIdmapped,
 	},
 	podman: {

@@ -1,0 +1,133 @@
+import assert from "node:assert/strict";
+import {
+	checkOptions,
+	describeErrno,
+	errnoName,
+	explanations,
+	invalidArgument,
+	invalidMapping,
+	show,
+	UsernsError,
+} from "../../src/errors.ts";
+import { test } from "../support/test.ts";
+
+test("an error carries what it was given, the kernel's name for the number, and nothing that does not apply", () => {
+	const cause = new Error("before");
+	const details = {
+		hint: "Do that.",
+		errno: -1,
+		syscall: "setns",
+		step: "joining",
+		mapping: "0:1:1",
+		cause,
+	};
+	const error = new UsernsError("ERR_USERNS_OPEN", "it failed", details);
+	assert.ok(error instanceof Error);
+	assert.equal(`${error}`, "UsernsError: it failed");
+	assert.equal(error.cause, cause);
+	const data = {
+		code: "ERR_USERNS_OPEN",
+		message: "it failed",
+		hint: "Do that.",
+		errno: -1,
+		errnoCode: "EPERM",
+		syscall: "setns",
+		step: "joining",
+		mapping: "0:1:1",
+	};
+	assert.deepEqual(error.toJSON(), data);
+	assert.deepEqual(JSON.parse(JSON.stringify(error)), data);
+	const bare = new UsernsError("ERR_USERNS_CLOSED", "it is closed");
+	assert.equal(Object.hasOwn(bare, "cause"), false);
+	assert.deepEqual(JSON.parse(JSON.stringify(bare)), { code: "ERR_USERNS_CLOSED", message: "it is closed" });
+	assert.equal(bare.errnoCode, undefined);
+});
+
+test("the two errors for callers have their code, and a hint of their own unless another is given", () => {
+	for (const [make, code, hint] of [
+		[invalidArgument, "ERR_USERNS_INVALID_ARGUMENT", /^Nothing was done: correct that and call again\.$/],
+		[invalidMapping, "ERR_USERNS_INVALID_MAPPING", /size of at least 1.*the last ID is 4294967294\.$/],
+	] as const) {
+		const error = make("no");
+		assert.equal(error.code, code);
+		assert.equal(error.message, "no");
+		assert.match(error.hint ?? "", hint);
+		assert.equal(make("no", "Yes.").hint, "Yes.");
+	}
+});
+
+test("every code has an explanation of a few words, and no two have the same", () => {
+	const texts = Object.values(explanations);
+	for (const text of texts) assert.match(text, /^[a-z].{10,90}[^.]$/);
+	assert.equal(new Set(texts).size, texts.length);
+});
+
+test("numbers of the kernel have a name and a text, those too that libuv does not know", () => {
+	// The names and numbers of asm-generic/errno.h; the texts of strerror(3), but for the first letter.
+	const known: [number, string, string][] = [
+		[-1, "EPERM", "operation not permitted"],
+		[-28, "ENOSPC", "no space left on device"],
+		[-8, "ENOEXEC", "exec format error"],
+		[-15, "ENOTBLK", "block device required"],
+		[-61, "ENODATA", "no data available"],
+		[-87, "EUSERS", "too many users"],
+		[-116, "ESTALE", "stale file handle"],
+		[-117, "EUCLEAN", "structure needs cleaning"],
+		[-122, "EDQUOT", "disk quota exceeded"],
+	];
+	for (const [number, name, text] of known) {
+		assert.equal(errnoName(number), name);
+		assert.equal(describeErrno(number), `${name} (${text})`);
+	}
+	assert.equal(errnoName(-5000), "errno 5000");
+	assert.equal(describeErrno(-5000), "errno 5000");
+});
+
+test("show: any value in a few characters", () => {
+	const cases: [unknown, string][] = [
+		["a\n", '"a\\n"'],
+		["x".repeat(64), `"${"x".repeat(64)}"`],
+		["x".repeat(65), `"${"x".repeat(60)}…"`],
+		// Short, and long when it is written down.
+		["\n".repeat(34), JSON.stringify("\n".repeat(34))],
+		["\n".repeat(35), `"${"\\n".repeat(32)}\\…`],
+		[12n, "12n"],
+		[10n ** 80n, `1${"0".repeat(65)}…`],
+		[null, "null"],
+		[[1], "an array"],
+		[{ a: 1 }, "an object"],
+		[() => 1, "a function"],
+		[Symbol("s"), "a symbol"],
+		[-0, "-0"],
+		[0, "0"],
+		[1.5, "1.5"],
+		[Number.NaN, "NaN"],
+		[undefined, "undefined"],
+		[true, "true"],
+	];
+	for (const [value, text] of cases) assert.equal(show(value), text);
+	assert.equal(show(Object.create(null)), "an object"); // which has no toString
+});
+
+test("checkOptions: an object or nothing, and no name that means nothing", () => {
+	const known = ["one", "two"];
+	checkOptions("f", undefined, known);
+	checkOptions("f", {}, known);
+	checkOptions("f", { two: 2, one: undefined }, known);
+	for (const [options, shown] of [
+		[null, "null"],
+		[[], "an array"],
+		["one", '"one"'],
+		[() => 1, "a function"],
+	] as const) {
+		assert.throws(() => checkOptions("f", options, known), {
+			code: "ERR_USERNS_INVALID_ARGUMENT",
+			message: `f: the options must be an object, not ${shown}`,
+		});
+	}
+	assert.throws(() => checkOptions("f", { one: 1, three: 3 }, known), {
+		code: "ERR_USERNS_INVALID_ARGUMENT",
+		message: 'f: there is no option "three"',
+		hint: "The options are: one, two.",
+	});
+});

@@ -1,0 +1,467 @@
+import assert from "node:assert/strict";
+import { type IdMap, Mapping, type MappingContext, type MappingSyntax } from "../../src/index.ts";
+import { test } from "../support/test.ts";
+
+// The words as a user reads them: what was wrong, where, and what to do. Whole, so that none goes missing by accident.
+
+type Refusal = [make: () => unknown, message: string, hint: string];
+
+function check(code: string, refusals: readonly Refusal[]): void {
+	for (const [make, message, hint] of refusals) assert.throws(make, { code, message, hint }, String(make));
+}
+
+const from = (input: unknown) => () => Mapping.from(input as string);
+const uids = (...extents: unknown[]) => from({ uidMappings: extents });
+const gids = (...extents: unknown[]) => from({ gidMappings: extents });
+const extent = (containerID: unknown, hostID: unknown, size: unknown) =>
+	({ containerID, hostID, size }) as IdMap;
+
+const NUMBERS =
+	"An extent has a first ID inside, a first ID outside and a size of at least 1, all whole numbers; the last ID is 4294967294.";
+const WHOLE = "Give every extent containerID, hostID and size as whole numbers.";
+const EXTENT = "Write an extent as {containerID: 0, hostID: 100000, size: 65536}.";
+const ONCE = "Give every ID at most once in each column.";
+const LEAST = "Give at least one extent, such as 0:100000:65536.";
+const LAST = "The largest ID that can be mapped is 4294967294.";
+const NOTHING = "Nothing was done: correct that and call again.";
+
+test("a mapping that the kernel would refuse, or quietly change", () =>
+	check("ERR_USERNS_INVALID_MAPPING", [
+		[
+			from(null),
+			"a mapping must be a Mapping, an object {uidMappings, gidMappings} or a text, not null",
+			'For example "0:100000:65536".',
+		],
+		[from({}), "the mapping maps nothing: neither uidMappings nor gidMappings has an extent", LEAST],
+		[
+			from({ gidMappings: "0:1:1" }),
+			'gidMappings must be an array of extents, not "0:1:1"',
+			"Write it as [{containerID: 0, hostID: 100000, size: 65536}].",
+		],
+		[uids(null), "uidMappings[0] must be an object {containerID, hostID, size}, not null", EXTENT],
+		[gids(extent(0, 1, 1), 5), "gidMappings[1] must be an object {containerID, hostID, size}, not 5", EXTENT],
+		[uids(extent("0", 1, 1)), 'uidMappings[0]: containerID must be a number, not "0"', WHOLE],
+		[uids(extent(0, undefined, 1)), "uidMappings[0]: hostID must be a number, not left out", WHOLE],
+		[uids(extent(0, 1, 1.5)), "uidMappings[0]: size must be a whole number, not 1.5", NUMBERS],
+		[uids(extent(0, -1, 1)), "uidMappings[0]: hostID must not be negative, but is -1", NUMBERS],
+		[
+			uids(extent(2 ** 32, 0, 1)),
+			"uidMappings[0]: containerID must fit in 32 bits, but is 4294967296",
+			"The largest ID that can be mapped is 4294967294; the kernel would cut this number off.",
+		],
+		[uids(extent(3, 4, 0)), "uidMappings[0] (3:4:0): size must be at least 1", NUMBERS],
+		[
+			gids(extent(0, 2 ** 32 - 1, 1)),
+			'gidMappings[0] (0:4294967295:1): hostID 4294967295 stands for "no ID" and cannot be mapped',
+			LAST,
+		],
+		[
+			uids(extent(4294967290, 0, 6)),
+			"uidMappings[0] (4294967290:0:6): containerID runs to 4294967295, past 4294967294",
+			"Make size at most 5 here.",
+		],
+		[
+			uids(extent(0, 4294967294, 3)),
+			"uidMappings[0] (0:4294967294:3): hostID runs to 4294967296, past 4294967294",
+			"Make size at most 1 here.",
+		],
+		[
+			uids(extent(4294967290, 4294967291, 5)),
+			"uidMappings[0] (4294967290:4294967291:5): hostID runs to 4294967295, past 4294967294",
+			"Make size at most 4 here.",
+		],
+		[
+			uids(extent(5, 100, 5), extent(0, 200, 8)),
+			"uidMappings: the extents 0:200:8 and 5:100:5 overlap: both have containerID 5–7",
+			ONCE,
+		],
+		[
+			from("u:0:1:1,g:0:100:5,g:10:104:1"),
+			"colon text: gidMappings: the extents 0:100:5 and 10:104:1 overlap: both have hostID 104",
+			ONCE,
+		],
+		[
+			uids(...Array.from({ length: 341 }, (_, i) => extent(i * 2, i * 2, 1))),
+			"uidMappings: 341 extents, but the kernel takes at most 340",
+			"Use fewer, longer ranges; extents that continue each other in both columns are already counted as one.",
+		],
+		[
+			gids(...Array.from({ length: 340 }, (_, i) => extent(1000 + i * 2, 100000 + i * 2, 1))),
+			"gidMappings: 340 extents make a text of 4759 bytes, but the kernel takes at most 4095 in one write",
+			"Use fewer extents, or smaller numbers.",
+		],
+		[
+			() => Mapping.fromProc("0 1 1", "0 1 1\n5 x 1"),
+			'gid_map line 2: expected three numbers "containerID hostID size", found "5 x 1"',
+			NUMBERS,
+		],
+		[() => Mapping.fromProc("0 1 1\n5 6 0", ""), "uid_map line 2 (5:6:0): size must be at least 1", NUMBERS],
+		[
+			() => Mapping.fromProc("", "0 1 5\n4 9 1"),
+			"gidMappings: the extents 0:1:5 and 4:9:1 overlap: both have containerID 4",
+			ONCE,
+		],
+		[
+			() => Mapping.fromProc("0 1 5\n4 9 1", ""),
+			"uidMappings: the extents 0:1:5 and 4:9:1 overlap: both have containerID 4",
+			ONCE,
+		],
+	]));
+
+test("what the methods refuse", () => {
+	const mapping = Mapping.from("0:1:5");
+	const long = (offset: number) => ({
+		uidMappings: Array.from({ length: 200 }, (_, i) => extent(offset + i * 2, offset + i * 2, 1)),
+	});
+	const tooLong = Mapping.from(long(0)).union(long(1000));
+	const groups = Mapping.fromProc("", tooLong.procText("uid"));
+	const fewer =
+		"Use fewer, longer ranges; extents that continue each other in both columns are already counted as one.";
+	check("ERR_USERNS_INVALID_MAPPING", [
+		[
+			() => mapping.union("u:0:2:1,g:0:1:5"),
+			"the union has a conflict: uidMappings: the extents 0:1:5 and 0:2:1 overlap: both have containerID 0",
+			"Subtract the extents that conflict first, or use punch for a single ID.",
+		],
+		[
+			() => mapping.union("u:0:1:5,g:4:9:1"),
+			"the union has a conflict: gidMappings: the extents 0:1:5 and 4:9:1 overlap: both have containerID 4",
+			"Subtract the extents that conflict first, or use punch for a single ID.",
+		],
+		[() => tooLong.fit(), "uidMappings: 400 extents, but the kernel takes at most 340", fewer],
+		[() => groups.fit(), "gidMappings: 400 extents, but the kernel takes at most 340", fewer],
+		[() => mapping.punch(-1, 1), "Mapping.punch: containerID must not be negative, but is -1", NUMBERS],
+		[
+			() => Mapping.shift({ from: 0, to: 4294967290, size: 6 }),
+			"Mapping.shift {from, to, size} as an extent (0:4294967290:6): hostID runs to 4294967295, past 4294967294",
+			"Make size at most 5 here.",
+		],
+		[
+			() => Mapping.shift(undefined as never),
+			"Mapping.shift {from, to, size} as an extent: containerID must be a number, not left out",
+			WHOLE,
+		],
+	]);
+	check("ERR_USERNS_INVALID_ARGUMENT", [
+		[
+			() => mapping.punch(1, 1, "both" as "uid"),
+			'Mapping.punch: the kind must be "uid" or "gid", not "both"',
+			NOTHING,
+		],
+		[() => mapping.uidToHost(-1), "an ID must be a whole number from 0 to 4294967295, not -1", NOTHING],
+		[
+			() => Mapping.identity({ form: 5 } as object),
+			'Mapping.identity: there is no option "form"',
+			"The options are: from, size.",
+		],
+		[
+			() => Mapping.shift({ from: 0, to: 1, size: 1, x: 1 } as never),
+			'Mapping.shift: there is no option "x"',
+			"The options are: from, to, size.",
+		],
+		[
+			() => Mapping.rootless({ keep: true } as object),
+			'Mapping.rootless: there is no option "keep"',
+			"The options are: user, keepId.",
+		],
+		[
+			() => Mapping.rootless({ keepId: "yes" as unknown as boolean }),
+			'Mapping.rootless: keepId must be a boolean, not "yes"',
+			NOTHING,
+		],
+		...[[], [5], ["0:1:1", 5], undefined].map(
+			(text): Refusal => [
+				() => Mapping.parse(text as string[]),
+				`a mapping text must be a string or an array of them, not ${text ? "an array" : "undefined"}`,
+				NOTHING,
+			],
+		),
+		[
+			() => mapping.toString("ini" as "oci"),
+			'there is no mapping syntax "ini"',
+			"The syntaxes are: colon, proc, x-mount.idmap, mount-idmapped, lxc, podman, podman-idmap, incus, oci, subid.",
+		],
+		[
+			() => Mapping.parse("0:1:1", ["colon"] as unknown as "colon"),
+			"there is no mapping syntax an array",
+			"The syntaxes are: colon, proc, x-mount.idmap, mount-idmapped, lxc, podman, podman-idmap, incus, oci, subid.",
+		],
+		[
+			() => Mapping.parse("0:1:1", "colon", { user: {}, uid: 5 } as object),
+			'the context of a mapping text: there is no option "uid"',
+			"The options are: parent, rootless, container, user.",
+		],
+	]);
+});
+
+/** What every error of a syntax says to do, unless it has something better to say. */
+const HINTS: Record<MappingSyntax, string> = {
+	colon:
+		'Write "containerID:hostID:size", with "u:" or "g:" before it for one kind only, and "," between extents: 0:100000:65536.',
+	proc: NUMBERS,
+	"x-mount.idmap":
+		'Write extents as "disk:visible:size", with "u:" or "g:" before it for one kind, separated by spaces.',
+	"mount-idmapped":
+		'Write every extent as "b:disk:visible:size", with u or g instead of b for one kind only.',
+	lxc: 'Write every extent as "b:disk:visible:size", with u or g instead of b for one kind only.',
+	podman:
+		"Write --uidmap=[+ug]container:[@]from[:amount] and --gidmap=… likewise; without a name a value is a --uidmap.",
+	"podman-idmap":
+		'Write "idmap=uids=disk-visible-length#…;gids=…", or "idmap" alone for the container\'s own mapping.',
+	incus:
+		'Write lines "both HOST[-END] CONTAINER[-END]", the host first; uid or gid instead of both for one kind.',
+	oci: 'Write {"uidMappings": [{"containerID": 0, "hostID": 100000, "size": 65536}], "gidMappings": […]}.',
+	subid: 'Write lines "user:first:count", the user by name or number; see subuid(5).',
+};
+
+const CONTAINER = "u:0:100000:1000,u:1000:500000:10,g:0:200000:1000";
+
+type Text = [
+	syntax: MappingSyntax,
+	text: string | string[],
+	message: string,
+	hint?: string | undefined,
+	context?: MappingContext,
+];
+
+const end = "found the end of the text";
+
+const texts: Text[] = [
+	["colon", "", `column 1 (extent 1): expected containerID, a decimal number, ${end}`],
+	["colon", "0", `column 2 (extent 1): expected ":" behind containerID, ${end}`],
+	["colon", "0:1", `column 4 (extent 1): expected ":" behind hostID, ${end}`],
+	["colon", "0:", `column 3 (extent 1): expected hostID, a decimal number, ${end}`],
+	["colon", "0:1:", `column 5 (extent 1): expected size, a decimal number, ${end}`],
+	["colon", "0:1:1;", 'column 6 (extent 1): expected "," or the end behind size, found ";"'],
+	["colon", "0:1:1,5:07:1", 'column 9 (extent 2): expected hostID without a leading zero, found "07:1"'],
+	["colon", "x:y;0:1:1", 'column 1 (extent 1): expected containerID, a decimal number, found "x:y"'],
+	["colon", "0:1:1\n", 'column 6 (extent 1): expected "," or the end behind size, found "\\n"'],
+	[
+		"colon",
+		"0:4294967296:1",
+		'column 3 (extent 1): expected hostID in 32 bits, at most 4294967295, found "4294967296:1"',
+	],
+	// What is found is cut off, the rest of a long text is not read out.
+	[
+		"colon",
+		`0:1:1${"x".repeat(80)}`,
+		`column 6 (extent 1): expected "," or the end behind size, found "${"x".repeat(61)}"`,
+	],
+	["colon", "0:1:1,3:4:0", "column 7 (extent 2) (3:4:0): size must be at least 1", NUMBERS],
+	...(
+		[
+			["0 1", "uid"],
+			[["0 1", ""], "uid"],
+			[["", "0 1"], "gid"],
+			["0 1\n\n0 1 1", "uid"],
+			["0 1 1\n\n0 1", "gid"],
+		] as [string | string[], string][]
+	).map(
+		([text, kind]): Text => [
+			"proc",
+			text,
+			`${kind}_map line 1: expected three numbers "containerID hostID size", found "0 1"`,
+		],
+	),
+	[
+		"x-mount.idmap",
+		"0:1:1junk",
+		'column 6 (extent 1): expected a blank or the end behind size, found "junk"',
+	],
+	["x-mount.idmap", "0:1:1 5:6", `column 10 (extent 2): expected ":" behind hostID, ${end}`],
+	[
+		"x-mount.idmap",
+		"/proc/1/ns/user",
+		"column 1 (extent 1): this is the path of a user namespace, not a mapping",
+		"Open it with UserNamespace.open and ask it for its mapping().",
+	],
+	["mount-idmapped", "b:0:1:1 0:1:1", 'column 9 (extent 2): expected "b:", "u:" or "g:", found "0:1:1"'],
+	["mount-idmapped", "b:0:1:1x", 'column 8 (extent 1): expected a blank or the end behind size, found "x"'],
+	["lxc", "b:0:1:1x", 'column 8 (extent 1): expected a blank or the end behind size, found "x"'],
+	["podman", "+ug", `column 4 (extent 1): expected the container ID, a decimal number, ${end}`],
+	["podman", "0", `column 2 (extent 1): expected ":" behind the container ID, ${end}`],
+	["podman", "0:@", `column 4 (extent 1): expected the ID that it is mapped from, a decimal number, ${end}`],
+	["podman", "0:1:", `column 5 (extent 1): expected the amount, a decimal number, ${end}`],
+	["podman", "0:1:1;", 'column 6 (extent 1): expected ":" behind the amount, found ";"'],
+	["podman", "0:1:1:5", `column 8 (extent 2): expected ":" behind the container ID, ${end}`],
+	["podman", "0:1:1 5:6:1 7", `column 2 (extent 3): expected ":" behind the container ID, ${end}`],
+	[
+		"podman",
+		"x--uidmap=0:1:1",
+		'column 1 (extent 1): expected the container ID, a decimal number, found "x--uidmap=0:1:1"',
+	],
+	[
+		"podman",
+		"--uidmap=0:4294967295",
+		'column 1 (extent 1) (0:4294967295:1): hostID 4294967295 stands for "no ID" and cannot be mapped',
+		LAST,
+	],
+	["podman-idmap", "map", 'column 1 (extent 1): expected idmap or ridmap, found "map"'],
+	["podman-idmap", "idmap:", 'column 6 (extent 1): expected "=" behind idmap, found ":"'],
+	["podman-idmap", "idmap=x", 'column 7 (extent 1): expected "uids=" or "gids=", found "x"'],
+	["podman-idmap", "idmap=uids=@", `column 13 (extent 1): expected the ID on disk, a decimal number, ${end}`],
+	["podman-idmap", "idmap=uids=0", `column 13 (extent 1): expected "-" behind the ID on disk, ${end}`],
+	[
+		"podman-idmap",
+		"idmap=uids=0-",
+		`column 14 (extent 1): expected the visible ID, a decimal number, ${end}`,
+	],
+	["podman-idmap", "idmap=uids=0-1", `column 15 (extent 1): expected "-" behind the visible ID, ${end}`],
+	["podman-idmap", "idmap=uids=0-1-", `column 16 (extent 1): expected the length, a decimal number, ${end}`],
+	["podman-idmap", "idmap=uids=0-1-1,", 'column 17 (extent 2): expected ";" behind the extents, found ","'],
+	["podman-idmap", "idmap=uids=0-1-1;uids=1-2-1", "column 18 (extent 2): uids= stands twice"],
+	[
+		"podman-idmap",
+		"idmap=uids=0-1-1",
+		"column 1 (extent 2): the gids are left to the container's mapping, and nobody said what that is",
+		"Give the container's mapping as context, or both uids and gids.",
+	],
+	[
+		"podman-idmap",
+		"idmap=uids=@0-1-1",
+		"column 12 (extent 1): @ counts in the container's mapping, and nobody said what that is",
+	],
+	[
+		"podman-idmap",
+		"idmap=gids=@0-5000-2",
+		"column 12 (extent 1): the container's mapping has no gid 5000",
+		undefined,
+		{ container: CONTAINER },
+	],
+	[
+		"podman-idmap",
+		"idmap=uids=@0-999-2",
+		"column 12 (extent 1): the uids 999–1000 span more than one extent of the container's mapping",
+		"Write one entry for each of the container's extents.",
+		{ container: CONTAINER },
+	],
+	["incus", "all 1 1", 'column 1 (extent 1): expected both, uid or gid, found "all 1 1"'],
+	["incus", "both", `column 5 (extent 1): expected a blank behind both, ${end}`],
+	["incus", "gid x", 'column 5 (extent 1): expected host ID, a decimal number, found "x"'],
+	["incus", "uid 1-", `column 7 (extent 1): expected the last host ID, a decimal number, ${end}`],
+	["incus", "uid 1;2", 'column 6 (extent 1): expected a blank behind the host\'s IDs, found ";"'],
+	["incus", "uid 1 ", `column 7 (extent 1): expected container ID, a decimal number, ${end}`],
+	["incus", "uid 1-2 3-", `column 11 (extent 1): expected the last container ID, a decimal number, ${end}`],
+	["incus", "uid 5-4 3-2", "column 5 (extent 1): the range 5-4 runs backwards"],
+	["incus", "uid 5-6 3-5", "column 9 (extent 1): 2 IDs of the host, but 3 of the container"],
+	["incus", "uid 1 2\n\nuid 3 4 5", 'line 3, column 9 (extent 2): expected the end of the line, found "5"'],
+	[
+		"incus",
+		"uid 4294967295 0",
+		'column 1 (extent 1) (0:4294967295:1): hostID 4294967295 stands for "no ID" and cannot be mapped',
+		LAST,
+	],
+	...["[]", "null", "5"].map(
+		(text): Text => ["oci", text, "expected an object with uidMappings and gidMappings"],
+	),
+	[
+		"oci",
+		'{"uidMappings": [], "gidMappings": []}',
+		"uidMappings must be an array of extents, and there must be both kinds",
+	],
+	[
+		"oci",
+		'{"uidMappings": [{"containerID": 0, "hostID": 0, "size": 1}], "gidMappings": [{"containerID": 0}]}',
+		"gidMappings[0]: hostID must be a number, not left out",
+		WHOLE,
+	],
+	["subid", ":1:1", 'column 1 (extent 1): expected the user\'s name or number, found ":1:1"'],
+	["subid", "alpha\n", 'column 6 (extent 1): expected ":" behind the user, found "\\n"'],
+	["subid", "alpha:", `column 7 (extent 1): expected the first ID, a decimal number, ${end}`],
+	["subid", "alpha:1", `column 8 (extent 1): expected ":" behind the first ID, ${end}`],
+	["subid", "alpha:1:", `column 9 (extent 1): expected the count, a decimal number, ${end}`],
+	["subid", "alpha:1:1:", 'column 10 (extent 1): expected the end of the line, found ":"'],
+	[
+		"subid",
+		"alpha:1:1\n\nalpha:9:9\nbeta:5:1",
+		'line 4, column 1 (extent 3): a second user, "beta", behind "alpha"',
+		"Say whose lines are meant.",
+	],
+	[
+		"subid",
+		"alpha:1:1\nalpha:4294967295:1",
+		'line 2, column 1 (extent 2) (1:4294967295:1): hostID 4294967295 stands for "no ID" and cannot be mapped',
+		LAST,
+	],
+];
+
+test("a text that cannot be read: the place, what was expected there, what was found, and how it is written", () => {
+	for (const [syntax, text, message, hint, context] of texts) {
+		const place = /^(?:line|column) /.test(message)
+			? `${syntax} text, `
+			: syntax === "oci"
+				? "oci text: "
+				: "";
+		check("ERR_USERNS_INVALID_MAPPING", [
+			[() => Mapping.parse(text, syntax, context), place + message, hint ?? HINTS[syntax]],
+		]);
+	}
+	assert.throws(
+		() => Mapping.parse(["0:1", "5"]),
+		/^UsernsError: no syntax fits "0:1 5": colon text, column 4 \(extent 1\): expected ":" behind hostID, found ","$/,
+	);
+	assert.throws(() => Mapping.parse("{", "oci"), {
+		message: /^oci text: this is not JSON: ./,
+		hint: HINTS.oci,
+	});
+});
+
+test("podman's options", () => {
+	const parse = (text: string, context?: MappingContext) => () => Mapping.parse(text, "podman", context);
+	const lines = (count: number) => Array.from({ length: count }, (_, i) => `+${i}:${i}`).join(" ");
+	assert.equal(Mapping.parse(lines(1000), "podman").id, "0:0:1000");
+	check("ERR_USERNS_INVALID_MAPPING", [
+		[parse("--uidmap"), "podman text: the last option has no value", HINTS.podman],
+		[
+			parse("--uidmap --gidmap=0:1:1"),
+			'podman text: "--gidmap=0:1:1" stands where a value was expected',
+			HINTS.podman,
+		],
+		[
+			parse("--uidmap=0:1:1 --gidmap=u5:6:2"),
+			"podman text: an entry of --gidmap (5:6:2) is flagged for the other kind, which has an option of its own",
+			"Put it into that option.",
+		],
+		[
+			parse("5:@1000:1"),
+			"podman text: @1000 is an ID of the host, and nobody said what the host delegates",
+			"Give the parent's mapping as context.",
+		],
+		[
+			parse("u5:@999:2", { parent: "0:1000:1" }),
+			"podman text: not all of @999, 2 uids, is delegated to the user",
+			"Look at /proc/self/uid_map of the namespace that podman runs in (podman unshare cat /proc/self/uid_map).",
+		],
+		[parse(lines(1001)), "podman text: more than 1000 entries with +", "Write what comes out instead."],
+	]);
+});
+
+test("what a syntax cannot express", () => {
+	const print = (mapping: string, syntax: MappingSyntax, context?: MappingContext) => () =>
+		Mapping.from(mapping).toString(syntax, context);
+	const user = { name: "alpha" };
+	const both = "Map the other kind too, or print it as colon.";
+	const subid =
+		"the subid syntax cannot express this mapping: it has no container IDs, so they must count from 0 without a gap, the same for both kinds";
+	const whose = "the subid syntax needs the user that the lines are for";
+	check("ERR_USERNS_INVALID_MAPPING", [
+		...["u:0:1:1", "g:0:1:1"].flatMap((mapping): Refusal[] => [
+			[
+				print(mapping, "oci"),
+				"the oci syntax cannot express a mapping of one kind only: the specification wants both",
+				both,
+			],
+			[
+				print(mapping, "podman-idmap"),
+				"the podman-idmap syntax cannot express a mapping of one kind only: what is left out is the container's",
+				both,
+			],
+		]),
+		...["1:1:1", "0:1:1,2:5:1", "u:0:1:1,g:0:2:1"].map(
+			(mapping): Refusal => [print(mapping, "subid", { user }), subid, "Print it as colon instead."],
+		),
+		...[undefined, {}, { name: "" }, { name: "a:b" }, { name: "a\nb" }].map(
+			(someone): Refusal => [print("0:1:1", "subid", { user: someone }), whose, "Give {user: {name: …}}."],
+		),
+	]);
+});

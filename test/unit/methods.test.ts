@@ -1,0 +1,220 @@
+import assert from "node:assert/strict";
+import { Mapping, UsernsError } from "../../src/index.ts";
+import { canonical, findContainer, type IdMap, sameExtents } from "../../src/mapping/extent.ts";
+import { recognise } from "../../src/mapping/recognise.ts";
+import {
+	disjoint,
+	type FindDelegation,
+	rootlessExtents,
+	setFindDelegation,
+} from "../../src/mapping/rootless.ts";
+import { test } from "../support/test.ts";
+
+const LAST = 4294967294;
+const extent = (containerID: number, hostID: number, size: number): IdMap => ({ containerID, hostID, size });
+
+test("equals: every number of every extent counts, of both kinds", () => {
+	const same = "u:0:1:5,u:10:20:1,g:0:1:5,g:10:30:1";
+	assert.ok(Mapping.from(same).equals("g:10:30:1,g:0:1:5,u:10:20:1,u:0:1:5"));
+	for (const other of [
+		"u:1:1:5,u:10:20:1,g:0:1:5,g:10:30:1",
+		"u:0:2:5,u:10:20:1,g:0:1:5,g:10:30:1",
+		"u:0:1:6,u:10:20:1,g:0:1:5,g:10:30:1",
+		"u:0:1:5,u:10:21:1,g:0:1:5,g:10:30:1",
+		"u:0:1:5,g:0:1:5,g:10:30:1",
+		"u:0:1:5,u:10:20:1,g:0:1:5,g:10:31:1",
+		"u:0:1:5,u:10:20:1,g:0:1:5",
+		"u:0:1:5,u:10:20:1",
+	]) {
+		assert.equal(Mapping.from(same).equals(other), false, other);
+		assert.equal(Mapping.from(other).equals(same), false, other);
+	}
+	assert.equal(sameExtents([extent(0, 1, 2)], [extent(0, 1, 2)]), true);
+});
+
+test("a list that is in order already is taken over and frozen, not copied; one that is not is put in order", () => {
+	const ordered = [extent(0, 100, 1), extent(5, 50, 1)];
+	assert.equal(canonical("uid", ordered), ordered);
+	assert.ok(ordered.every(Object.isFrozen) && Object.isFrozen(ordered));
+	const neighbours = [extent(1, 101, 2), extent(0, 100, 1)];
+	assert.deepEqual(canonical("uid", neighbours), [extent(0, 100, 3)]);
+	assert.deepEqual(neighbours, [extent(1, 101, 2), extent(0, 100, 1)]);
+});
+
+test("−0 is 0", () => {
+	const { uidMappings } = Mapping.from({ uidMappings: [extent(-0, -0, 1)] });
+	assert.ok(Object.is(uidMappings[0]?.containerID, 0) && Object.is(uidMappings[0]?.hostID, 0));
+});
+
+test("an ID is found at both edges of its extent and beside neither", () => {
+	const extents = [extent(2, 0, 2), extent(6, 10, 1), extent(9, 20, 3)];
+	const held = Array.from({ length: 14 }, (_, id) => findContainer(extents, id)?.containerID);
+	const none = undefined;
+	assert.deepEqual(held, [none, none, 2, 2, none, none, 6, none, none, 9, 9, 9, none, none]);
+});
+
+test("translation: both kinds have their own list, and 2^32 is no ID while 2^32 − 1 is one that nothing maps", () => {
+	const mapping = Mapping.from("u:0:100:5,g:0:200:5");
+	assert.equal(mapping.uidToHost(4), 104);
+	assert.equal(mapping.gidToHost(4), 204);
+	assert.equal(mapping.uidToContainer(104), 4);
+	assert.equal(mapping.gidToContainer(204), 4);
+	assert.equal(mapping.uidToHost(5), undefined);
+	assert.equal(mapping.uidToHost(2 ** 32 - 1), undefined);
+	assert.throws(() => mapping.uidToHost(2 ** 32), /from 0 to 4294967295, not 4294967296/);
+});
+
+test("what invert makes is kept, and turned round again it is the first", () => {
+	const mapping = Mapping.from("0:100:5");
+	assert.equal(mapping.invert(), mapping.invert());
+	assert.equal(mapping.invert().invert(), mapping);
+});
+
+test("isIdentity: all of them, of both kinds", () => {
+	assert.equal(Mapping.from("0:0:5,10:10:1").isIdentity, true);
+	for (const text of ["0:0:5,10:11:1", "u:0:0:5,g:0:1:5", "u:0:1:5,g:0:0:5"]) {
+		assert.equal(Mapping.from(text).isIdentity, false, text);
+	}
+});
+
+test("procText has the lines of the kind that is asked for", () => {
+	const mapping = Mapping.from("u:0:1:5,g:0:2:5,g:10:20:1");
+	assert.equal(mapping.procText("uid"), "0 1 5");
+	assert.equal(mapping.procText("gid"), "0 2 5\n10 20 1");
+});
+
+test("punch: one kind, the other, or both", () => {
+	const mapping = Mapping.from("0:100:3");
+	assert.equal(mapping.punch(1, 7).id, "0:100:1,1:7:1,2:102:1");
+	assert.equal(mapping.punch(1, 7, "uid").id, "u:0:100:1,u:1:7:1,u:2:102:1,g:0:100:3");
+	assert.equal(mapping.punch(1, 7, "gid").id, "u:0:100:3,g:0:100:1,g:1:7:1,g:2:102:1");
+	// The host ID is taken from whom it was: in the middle, at either end, and out of an extent of its own.
+	assert.equal(Mapping.from("0:100:3").punch(9, 101).id, "0:100:1,2:102:1,9:101:1");
+	assert.equal(Mapping.from("0:100:3").punch(9, 100).id, "1:101:2,9:100:1");
+	assert.equal(Mapping.from("0:100:3").punch(9, 102).id, "0:100:2,9:102:1");
+	assert.equal(Mapping.from("0:100:1,5:200:1").punch(9, 100).id, "5:200:1,9:100:1");
+});
+
+test("sets: an extent that lies over several of the other mapping, at either side", () => {
+	const wide = Mapping.from("0:100:20");
+	const pieces = Mapping.from("0:100:5,10:110:5,16:116:1,19:119:1");
+	assert.equal(wide.intersect(pieces).id, pieces.id);
+	assert.equal(pieces.intersect(wide).id, pieces.id);
+	assert.equal(wide.subtract(pieces).id, "5:105:5,15:115:1,17:117:2");
+	assert.equal(pieces.intersect("3:103:10").id, "3:103:2,10:110:3");
+	// Behind one that is mapped otherwise, and before one.
+	assert.equal(pieces.intersect("0:7:10,10:110:6,16:300:9").id, "10:110:5");
+	assert.equal(wide.union(pieces).id, wide.id);
+	assert.equal(wide.contains(pieces), true);
+	assert.equal(pieces.contains(wide), false);
+	assert.equal(Mapping.from("u:0:1:1,g:0:1:2").contains("u:0:1:1,g:0:1:3"), false);
+});
+
+test("compose: pieces that end together, and pieces that do not", () => {
+	const inner = Mapping.from("0:0:5,5:100:5");
+	assert.equal(inner.compose("0:1000:5,100:2000:5").id, "0:1000:5,5:2000:5");
+	assert.equal(inner.compose("3:1000:100").id, "3:1000:2,5:1097:3");
+});
+
+test("a mapping is one thing whether a text, an object or a Mapping says it", () => {
+	const mapping = Mapping.from("0:1:1");
+	assert.equal(Mapping.from(mapping), mapping);
+	assert.equal(Mapping.fromProc("0 1 5", "0 2 6\n").id, "u:0:1:5,g:0:2:6");
+	assert.equal(Mapping.fromProc("", "").id, "");
+	assert.equal(Mapping.identity({ from: 5 }).id, `5:5:${LAST - 4}`);
+});
+
+test("rootless: the container IDs end where IDs end, and what is over is not mapped", () => {
+	const all = { first: 0, size: LAST + 1 };
+	assert.deepEqual(rootlessExtents({ own: 1000, ranges: [all] }, false), [
+		extent(0, 1000, 1),
+		extent(1, 0, 1000),
+		extent(1001, 1001, LAST - 1000),
+	]);
+	// The own ID is the last one, and the range has one ID more than there is room for.
+	assert.deepEqual(rootlessExtents({ own: LAST, ranges: [{ first: 0, size: LAST + 1 }] }, true), [
+		extent(LAST, LAST, 1),
+		extent(0, 0, LAST),
+	]);
+	// Ranges of a directory service can be of IDs that nobody can have: there is no place inside for the last of them.
+	const more = [
+		{ first: 10, size: LAST - 10 },
+		{ first: 2 ** 33, size: 100 },
+	];
+	assert.deepEqual(rootlessExtents({ own: 5, ranges: more }, false), [
+		extent(0, 5, 1),
+		extent(1, 10, LAST - 10),
+		extent(LAST - 9, 2 ** 33, 10),
+	]);
+});
+
+test("Mapping.rootless asks for the user that it was given, and has a map for each kind", () => {
+	const asked: unknown[] = [];
+	setFindDelegation((user) => {
+		asked.push(user);
+		return {
+			uid: { own: 1000, ranges: [{ first: 100000, size: 10 }] },
+			gid: { own: 2, ranges: [{ first: 200000, size: 5 }] },
+		};
+	});
+	assert.equal(Mapping.rootless().id, "u:0:1000:1,u:1:100000:10,g:0:2:1,g:1:200000:5");
+	assert.equal(
+		Mapping.rootless({ user: "alpha", keepId: true }).id,
+		"u:0:100000:10,u:1000:1000:1,g:0:200000:2,g:2:2:1,g:3:200002:3",
+	);
+	assert.deepEqual(asked, [undefined, "alpha"]);
+	setFindDelegation(undefined as unknown as FindDelegation);
+	assert.throws(() => Mapping.rootless(), /nothing looks up subordinate IDs/);
+});
+
+test("disjoint: what touches is kept whole, what overlaps is cut on that side alone, what is inside is gone", () => {
+	const taken = { first: 10, size: 10 };
+	const cases: [first: number, size: number, ...left: [number, number][]][] = [
+		[0, 10, [0, 10]],
+		[20, 5, [20, 5]],
+		[0, 11, [0, 10]],
+		[19, 3, [20, 2]],
+		[10, 10],
+		[12, 3],
+		[5, 30, [5, 5], [20, 15]],
+	];
+	for (const [first, size, ...left] of cases) {
+		const kept = disjoint([taken, { first, size }]).slice(1);
+		assert.deepEqual(
+			kept,
+			left.map(([at, count]) => ({ first: at, size: count })),
+			`${first} ${size}`,
+		);
+	}
+});
+
+test("recognise: one meaning is taken however many syntaxes give it, two are named, and none says what it could be", () => {
+	const no = () => new UsernsError("ERR_USERNS_INVALID_MAPPING", "not this", { hint: "x" });
+	const tell = (meanings: Record<string, string>) => (syntax: string) => {
+		const id = meanings[syntax];
+		if (id === undefined) throw no();
+		return { id };
+	};
+	assert.equal(recognise("t", tell({ proc: "A", oci: "A" })).id, "A");
+	assert.equal(recognise("t", tell({ incus: "B" })).id, "B");
+	assert.throws(() => recognise("t", tell({ colon: "A", proc: "B", incus: "A" })), {
+		code: "ERR_USERNS_INVALID_MAPPING",
+		message: '"t" is ambiguous: it can be colon and incus (A) or proc (B)',
+		hint: "Name the syntax that is meant.",
+	});
+	assert.throws(() => recognise("t", tell({})), {
+		code: "ERR_USERNS_INVALID_MAPPING",
+		message: 'no syntax fits "t": not this',
+		hint: "It could be one of: colon, proc, x-mount.idmap, mount-idmapped, podman-idmap, incus, oci; or, when named: lxc, podman, subid. Name the one that is meant to see what is wrong.",
+	});
+	// What those three read has a meaning only when they are named.
+	assert.throws(() => recognise("t", tell({ lxc: "A", podman: "A", subid: "A" })), /no syntax fits/);
+	const mistake = new TypeError("a mistake of ours");
+	assert.throws(
+		() =>
+			recognise("t", () => {
+				throw mistake;
+			}),
+		mistake,
+	);
+});
