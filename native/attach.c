@@ -171,21 +171,21 @@ NO_STACK_PROTECTOR static void keep_needed(struct attaching *at)
 	int needed[] = {request->tree, request->mount_ns, request->target.fd, at->passing.ends[1]};
 	const int count = sizeof needed / sizeof needed[0];
 	long error = raw_syscall3(SYS_unshare, CLONE_FILES, 0, 0);
-	unsigned from = 0;
+	long from = 0; /* one more than the largest descriptor has no place in an int */
 
 	if (error < 0) {
 		fail(at, error, "inside");
 		raw_exit(1);
 	}
 	for (int round = 0; round < count; round++) {
-		int next = -1;
+		long next = -1;
 
 		for (int i = 0; i < count; i++) {
-			if (needed[i] >= (int)from && (next < 0 || needed[i] < next)) next = needed[i];
+			if (needed[i] >= from && (next < 0 || needed[i] < next)) next = needed[i];
 		}
 		if (next < 0) break;
-		if ((unsigned)next > from) raw_syscall3(SYS_close_range, from, (long)next - 1, 0);
-		from = (unsigned)next + 1;
+		if (next > from) raw_syscall3(SYS_close_range, from, next - 1, 0);
+		from = next + 1;
 	}
 	raw_syscall3(SYS_close_range, from, ~0U, 0);
 }

@@ -22,6 +22,7 @@ void job_free(struct job *job)
 	for (int i = 0; i < JOB_TEXTS; i++) free(job->texts[i]);
 	value_free_texts(job->list);
 	free(job->block);
+	free(job->roots);
 	owned_release(job->owned);
 	free(job);
 }

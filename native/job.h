@@ -29,6 +29,7 @@ struct job {
 	char *texts[JOB_TEXTS]; /* malloc'ed strings that the request points to */
 	char **list;            /* a vector of more of them, or NULL */
 	void *block;            /* anything else that it points to, or NULL */
+	void *roots;            /* likewise */
 	struct owned *owned;
 	napi_deferred deferred;
 	napi_async_work work;

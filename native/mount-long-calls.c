@@ -279,10 +279,10 @@ static void run_overlay(struct job *job)
 	overlay_make(&job->request.overlay, &job->out);
 }
 
-/* overlay(lower descriptors, upper or −1, work or −1, set, clear, later) */
+/* overlay(lower descriptors, upper or −1, work or −1, set, clear, root descriptors, later) */
 napi_value long_overlay(napi_env env, napi_callback_info info)
 {
-	napi_value arguments[6];
+	napi_value arguments[7];
 	struct overlay_request *request;
 	struct owned *owned;
 	struct job *job;
@@ -290,16 +290,20 @@ napi_value long_overlay(napi_env env, napi_callback_info info)
 	double work;
 	double set;
 	double clear;
+	uint32_t root_count;
 	uint32_t count;
 	int *lower;
+	int *roots;
 	int later;
 
-	if (!value_arguments(env, info, 6, arguments, &owned) || !value_flag(env, arguments[5], &later)) return NULL;
+	if (!value_arguments(env, info, 7, arguments, &owned) || !value_flag(env, arguments[6], &later)) return NULL;
 	job = job_new(env, owned, run_overlay);
 	if (job == NULL) return NULL;
 	request = &job->request.overlay;
 	if (!value_fds(env, arguments[0], &lower, &count)) return give_up(job);
 	job->block = lower;
+	if (!value_fds(env, arguments[5], &roots, &root_count)) return give_up(job);
+	job->roots = roots;
 	if (!value_integer(env, arguments[1], -1, INT_MAX, &upper) ||
 	    !value_integer(env, arguments[2], -1, INT_MAX, &work) ||
 	    !value_integer(env, arguments[3], 0, UINT32_MAX, &set) ||
@@ -313,6 +317,8 @@ napi_value long_overlay(napi_env env, napi_callback_info info)
 		.work = (int)work,
 		.attr_set = (uint64_t)set,
 		.attr_clr = (uint64_t)clear,
+		.roots = root_count == 0 ? NULL : roots,
+		.root_count = root_count,
 	};
 	return job_start(env, job, later);
 }

@@ -1,9 +1,12 @@
 #include "overlay.h"
+#include "errand.h"
 #include "mount-calls.h"
 #include "mount-facts.h"
 #include "procfs.h"
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -25,19 +28,26 @@ static char *read_log(int context)
 	return log;
 }
 
-/* By descriptor since Linux 6.13; before that the name in /proc of the very same descriptor. */
-static int set_layer(int context, const char *key, int fd)
+static int set_layer_name(int context, const char *key, int fd)
 {
-	int error = call_fsconfig(context, USERNS_FSCONFIG_SET_FD, key, NULL, fd);
 	char name[64];
-
-	if (error != -EINVAL && error != -EBADF) return error;
-	error = procfs_own_fd(fd, name, sizeof name);
+	int error = procfs_own_fd(fd, name, sizeof name);
 	if (error < 0) return error;
 	return call_fsconfig(context, USERNS_FSCONFIG_SET_STRING, key, name, 0);
 }
 
-/* Before Linux 6.5 there is one text for all, which "lowerdir+" is not known beside. */
+/*
+ * By descriptor since Linux 6.13; before that the name in /proc of the very same descriptor. EOPNOTSUPP: before Linux 6.5
+ * overlayfs took nothing but one text of options (vfs_fsconfig_locked() in fs/fsopen.c).
+ */
+static int set_layer(int context, const char *key, int fd)
+{
+	int error = call_fsconfig(context, USERNS_FSCONFIG_SET_FD, key, NULL, fd);
+
+	return error == -EINVAL || error == -EBADF || error == -EOPNOTSUPP ? set_layer_name(context, key, fd) : error;
+}
+
+/* Before Linux 6.5 there is one text for all. "lowerdir+" would be taken without a word, and refused with the whole. */
 static int set_lower_text(int context, const struct overlay_request *request)
 {
 	size_t size = request->count * 64 + 1;
@@ -58,13 +68,60 @@ static int set_lower_text(int context, const struct overlay_request *request)
 
 static int set_lower(int context, const struct overlay_request *request)
 {
-	for (size_t i = 0; i < request->count; i++) {
-		int error = set_layer(context, "lowerdir+", request->lower[i]);
+	int error = call_fsconfig(context, USERNS_FSCONFIG_SET_FD, "lowerdir+", NULL, request->lower[0]);
 
-		if (error == -EINVAL && i == 0) return set_lower_text(context, request);
-		if (error < 0) return error;
+	if (error == -EOPNOTSUPP) return set_lower_text(context, request);
+	if (error == -EINVAL || error == -EBADF) error = set_layer_name(context, "lowerdir+", request->lower[0]);
+	if (error == -EINVAL) return set_lower_text(context, request);
+	for (size_t i = 1; error == 0 && i < request->count; i++) error = set_layer(context, "lowerdir+", request->lower[i]);
+	return error;
+}
+
+struct creating {
+	struct errand errand;
+	const struct overlay_request *request;
+	int context;
+	int error;
+};
+
+/* Where the roots cover each other does not matter: a path from the root directory starts below all of them. */
+NO_STACK_PROTECTOR static long attach_and_create(const struct creating *creating)
+{
+	const struct overlay_request *request = creating->request;
+	long error = raw_syscall3(SYS_unshare, CLONE_NEWNS, 0, 0);
+
+	/* Else they would appear at the peers of a shared root in other namespaces. */
+	if (error >= 0) error = raw_syscall5(SYS_mount, 0, (long)"/", 0, MS_REC | MS_PRIVATE, 0);
+	for (size_t i = 0; error >= 0 && i < request->root_count; i++) {
+		error = raw_syscall5(SYS_move_mount, request->roots[i], (long)"", AT_FDCWD, (long)"/",
+				     USERNS_MOVE_MOUNT_F_EMPTY_PATH);
 	}
-	return 0;
+	if (error < 0) return error;
+	return call_fsconfig(creating->context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+}
+
+NO_STACK_PROTECTOR static int create_body(void *argument)
+{
+	struct creating *creating = argument;
+
+	child_die_with_parent(&creating->errand.child);
+	creating->error = (int)attach_and_create(creating);
+	raw_exit(0);
+}
+
+static int create_inside(int context, const struct overlay_request *request)
+{
+	struct creating *creating = errand_new(sizeof *creating);
+	int error;
+
+	if (creating == NULL) return -ENOMEM;
+	creating->request = request;
+	creating->context = context;
+	creating->error = -ETIMEDOUT;
+	error = errand_run(&creating->errand, create_body, creating);
+	if (error >= 0) error = creating->error;
+	errand_free(&creating->errand);
+	return error;
 }
 
 static int configure(int context, const struct overlay_request *request, struct outcome *out)
@@ -78,7 +135,8 @@ static int configure(int context, const struct overlay_request *request, struct 
 		error = set_layer(context, "workdir", request->work);
 		if (error < 0) return outcome_fail(out, error, "overlay work");
 	}
-	error = call_fsconfig(context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+	error = request->roots == NULL ? call_fsconfig(context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0)
+				       : create_inside(context, request);
 	return error < 0 ? outcome_fail(out, error, "overlay create") : 0;
 }
 

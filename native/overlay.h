@@ -10,11 +10,19 @@ struct overlay_request {
 	size_t count;
 	int upper; /* −1: nothing can be written */
 	int work;
+	const int *roots; /* the detached mounts that the layers are on, for a kernel that takes none such; or NULL */
+	size_t root_count;
 	uint64_t attr_set; /* MOUNT_ATTR_… */
 	uint64_t attr_clr;
 };
 
-/* A detached mount of a new overlay, which holds its layers itself: their descriptors may be closed. */
+/*
+ * A detached mount of a new overlay, which holds its layers itself: their descriptors may be closed.
+ *
+ * Before Linux 6.15 a layer must be in the mount namespace of whoever makes the overlay (clone_private_mount() in
+ * fs/namespace.c). With `roots` that is a child with a mount namespace of its own, in which it attaches them: they are seen
+ * nowhere else, and gone with it, while the overlay has copies of them.
+ */
 void overlay_make(const struct overlay_request *request, struct outcome *out);
 
 #endif

@@ -46,7 +46,7 @@ int owned_add(struct owned *owned, int fd)
 int owned_close(struct owned *owned, int fd)
 {
 	size_t word = (size_t)fd / BITS;
-	uint64_t bit = (uint64_t)1 << (fd % BITS);
+	uint64_t bit = (uint64_t)1 << ((unsigned)fd % BITS); /* a shift by a negative number would be undefined */
 
 	if (fd < 0 || word >= owned->words || (owned->bits[word] & bit) == 0) return -EBADF;
 	owned->bits[word] &= ~bit;

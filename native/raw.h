@@ -19,6 +19,14 @@
 #ifndef NO_STACK_PROTECTOR
 #define NO_STACK_PROTECTOR
 #endif
+/*
+ * The child ends by an exit or execve in the middle of its functions. What AddressSanitizer has marked around their
+ * variables would stay marked, in memory that the parent goes on using.
+ */
+#ifdef __SANITIZE_ADDRESS__
+#undef NO_STACK_PROTECTOR
+#define NO_STACK_PROTECTOR __attribute__((no_stack_protector, no_sanitize_address))
+#endif
 
 #if defined(__x86_64__)
 

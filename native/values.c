@@ -76,14 +76,26 @@ int value_optional_text(napi_env env, napi_value value, size_t most, char **text
 	return *text != NULL;
 }
 
+/* More than execve(2) takes arguments, and than there can be mounts. */
+#define MOST_ELEMENTS (1 << 24)
+
+/* The length of an array, which a single assignment in JavaScript can make 2^32 − 1: memory is taken for it. */
+static int value_length(napi_env env, napi_value value, uint32_t *length)
+{
+	if (napi_get_array_length(env, value, length) != napi_ok) {
+		napi_throw_type_error(env, NULL, "userns native: an array was expected");
+		return 0;
+	}
+	if (*length <= MOST_ELEMENTS) return 1;
+	napi_throw_range_error(env, NULL, "userns native: the array is too long");
+	return 0;
+}
+
 int value_fds(napi_env env, napi_value value, int **fds, uint32_t *count)
 {
 	int *list;
 
-	if (napi_get_array_length(env, value, count) != napi_ok) {
-		napi_throw_type_error(env, NULL, "userns native: an array was expected");
-		return 0;
-	}
+	if (!value_length(env, value, count)) return 0;
 	list = calloc((size_t)*count + 1, sizeof *list);
 	if (list == NULL) {
 		napi_throw_error(env, NULL, "userns native: out of memory");
@@ -135,10 +147,7 @@ char **value_texts(napi_env env, napi_value value, size_t most)
 	uint32_t length = 0;
 	char **texts;
 
-	if (napi_get_array_length(env, value, &length) != napi_ok) {
-		napi_throw_type_error(env, NULL, "userns native: an array was expected");
-		return NULL;
-	}
+	if (!value_length(env, value, &length)) return NULL;
 	texts = calloc((size_t)length + 1, sizeof *texts);
 	if (texts == NULL) {
 		napi_throw_error(env, NULL, "userns native: out of memory");

@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -24,7 +24,25 @@ const WARNINGS = [
 	"-Wformat=2",
 ];
 const DEFINES = ["-D_GNU_SOURCE", "-DNAPI_VERSION=8"];
-const HARDENING = ["-O2", "-D_FORTIFY_SOURCE=2", "-fstack-protector-strong"];
+/** How the two kinds are compiled for use. */
+const FLAVOUR = {
+	addon: ["-O2", "-D_FORTIFY_SOURCE=2", "-fstack-protector-strong"],
+	programs: ["-O2"],
+};
+/**
+ * For tests. AddressSanitizer takes a C library, which the programs have none of: of them undefined behaviour is told alone,
+ * by an illegal instruction.
+ */
+export const SANITIZED = {
+	addon: [
+		"-O1",
+		"-g",
+		"-fno-omit-frame-pointer",
+		"-fsanitize=address,undefined",
+		"-fno-sanitize-recover=all",
+	],
+	programs: ["-O1", "-g", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"],
+};
 
 function fail(message, hint) {
 	console.error(`userns: ${message}\nhint: ${hint}`);
@@ -32,7 +50,7 @@ function fail(message, hint) {
 }
 
 /** The compiler: CC when it is set, cc otherwise. Ends the process with a clear message when it does not work. */
-function findCompiler(compiler = process.env.CC || "cc") {
+export function findCompiler(compiler = process.env.CC || "cc") {
 	const result = spawnSync(compiler, ["--version"], { stdio: ["ignore", "pipe", "ignore"] });
 	if (result.error || result.status !== 0) {
 		fail(
@@ -87,20 +105,25 @@ function upToDate(outputs) {
 	}
 }
 
+function outputsIn(folder) {
+	return ["userns.node", ...Object.keys(PROGRAMS)].map((name) => join(folder, name));
+}
+
 /** For this processor, or with a compiler for another one. */
 export async function buildNative(arch = process.arch, crossCompiler = undefined) {
 	const folder = join(root, "build", `linux-${arch}`);
-	const addon = join(folder, "userns.node");
-	const programs = Object.entries(PROGRAMS).map(([name, sources]) => [sources, join(folder, name)]);
-	const outputs = [addon, ...programs.map(([, program]) => program)];
-	if (upToDate(outputs)) return;
-	const compiler = findCompiler(crossCompiler);
+	if (!upToDate(outputsIn(folder))) compileInto(folder, findCompiler(crossCompiler), FLAVOUR);
+}
+
+/** Compiles everything into a folder. */
+export function compileInto(folder, compiler, flavour) {
+	const [addon, ...programs] = outputsIn(folder);
 	mkdirSync(folder, { recursive: true });
 	// A new file and a rename, each: a process that runs the old one keeps it whole.
 	compile(compiler, [
 		...DEFINES,
 		...WARNINGS,
-		...HARDENING,
+		...flavour.addon,
 		"-shared",
 		"-fPIC",
 		"-fvisibility=hidden",
@@ -110,11 +133,11 @@ export async function buildNative(arch = process.arch, crossCompiler = undefined
 		"-o",
 		`${addon}.new`,
 	]);
-	for (const [sources, program] of programs) {
+	for (const program of programs) {
 		compile(compiler, [
 			...DEFINES,
 			...WARNINGS,
-			"-O2",
+			...flavour.programs,
 			"-ffreestanding",
 			"-fno-stack-protector",
 			"-fno-builtin",
@@ -122,12 +145,12 @@ export async function buildNative(arch = process.arch, crossCompiler = undefined
 			"-fno-pie",
 			"-nostdlib",
 			"-Wl,-z,noexecstack,--build-id=none",
-			...sources,
+			...PROGRAMS[basename(program)],
 			"-o",
 			`${program}.new`,
 		]);
 	}
-	for (const output of outputs) renameSync(`${output}.new`, output);
+	for (const output of [addon, ...programs]) renameSync(`${output}.new`, output);
 }
 
 /** GCC's static analyser over every file, a warning being an error. Other compilers have none of that name. */

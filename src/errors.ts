@@ -37,6 +37,17 @@ export const explanations = {
 
 export type UsernsErrorCode = keyof typeof explanations;
 
+/**
+ * A text without characters that a terminal obeys or that change how a line is read: what somebody else wrote is in
+ * messages, and they reach terminals and logs.
+ */
+function printable(text: string): string {
+	return text.replaceAll(
+		/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+		(character) => `\\u{${(character.codePointAt(0) as number).toString(16)}}`,
+	);
+}
+
 /** What an error can say beside its code and message. Fields that do not apply are left out. */
 export interface UsernsErrorDetails {
 	/** One sentence on what to do. */
@@ -70,9 +81,9 @@ export class UsernsError extends Error {
 	readonly mapping: string | undefined;
 
 	constructor(code: UsernsErrorCode, message: string, details: UsernsErrorDetails = {}) {
-		super(message, details.cause === undefined ? undefined : { cause: details.cause });
+		super(printable(message), details.cause === undefined ? undefined : { cause: details.cause });
 		this.code = code;
-		this.hint = details.hint;
+		this.hint = details.hint && printable(details.hint);
 		this.errno = details.errno;
 		this.errnoCode = details.errno === undefined ? undefined : errnoName(details.errno);
 		this.syscall = details.syscall;

@@ -54,7 +54,7 @@ const hints: Record<string, Record<number, string>> = {
 			"Mounting needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace: root, or root in a container of its own.",
 		[ERRNO.ENOENT]: "The source does not exist.",
 		[ERRNO.EINVAL]:
-			"The source's mount is unbindable, or has mounts below it that may only be shown together with it: try recursive.",
+			"The source's mount is unbindable, or has mounts below it that may only be shown together with it: try recursive. One that is detached can be copied since Linux 6.15.",
 		[ERRNO.ENOSYS]: "ID-mapped mounts need Linux 5.12; or a seccomp filter hides open_tree(2).",
 	},
 	mount_setattr: {

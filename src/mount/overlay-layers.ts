@@ -3,7 +3,7 @@ import { show, UsernsError } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import type { Handles } from "../namespace/handles.ts";
 import { Descriptor } from "../native/descriptor.ts";
-import { native } from "../native/load.ts";
+import { native, PART } from "../native/load.ts";
 import { makeTree } from "./make.ts";
 import { mountError } from "./mount-errors.ts";
 import { RESOLVE, showPlace } from "./target.ts";
@@ -42,6 +42,8 @@ export interface Upper {
 	mapped: boolean;
 	/** RESOLVE_…. */
 	resolve: number;
+	/** On a detached mount of their own, as the lower ones are. */
+	apart: boolean;
 }
 
 /** The upper layer and the work directory as descriptors; what has to be closed goes to `held`. */
@@ -51,11 +53,11 @@ export async function upperLayer(
 	handles: Handles,
 	tried: string,
 	held: Descriptor[],
-): Promise<{ upper: Descriptor; work: Descriptor }> {
+): Promise<{ upper: Descriptor; work: Descriptor; root?: Descriptor }> {
 	const upper = await hold(options.upper, options.resolve, "overlay upper", tried, held);
 	const work = await hold(options.work, options.resolve, "overlay work", tried, held);
-	if (!options.mapped) return { upper, work };
-	// Both must be on one mount, so it is what holds both that is mapped.
+	if (!options.mapped && !options.apart) return { upper, work };
+	// Both must be on one mount, so it is what holds both that is copied.
 	const [upperPath, workPath] = [pathOf(upper.fd, tried), pathOf(work.fd, tried)];
 	const folder = commonFolder(upperPath, workPath);
 	const around = await hold(folder, 0, "overlay upper", tried, held);
@@ -69,11 +71,13 @@ export async function upperLayer(
 			},
 		);
 	}
-	const mapped = await mappedLayer(around.fd, mapping, handles);
-	held.push(mapped);
+	const root = options.mapped
+		? await mappedLayer(around.fd, mapping, handles)
+		: await plainCopy(around.fd, tried);
+	held.push(root);
 	const inside = async (path: string, original: Descriptor, step: string) => {
 		const outcome = await native().openPlace(
-			mapped.fd,
+			root.fd,
 			path.slice(folder === "/" ? 1 : folder.length + 1),
 			BELOW,
 			true,
@@ -92,7 +96,16 @@ export async function upperLayer(
 	return {
 		upper: await inside(upperPath, upper, "overlay upper"),
 		work: await inside(workPath, work, "overlay work"),
+		root,
 	};
+}
+
+/** A detached copy of the mount that the descriptor is on, from that directory on, as it is. */
+async function plainCopy(fd: number, tried: string): Promise<Descriptor> {
+	const asItIs = [0, PART.keep, -1];
+	const outcome = await native().tree(fd, null, 0, [""], asItIs, false, false, 0, 0, MS_PRIVATE, true);
+	if (outcome.error < 0) throw mountError(tried, "", outcome);
+	return new Descriptor(outcome.fd, "layer");
 }
 
 async function hold(

@@ -3,6 +3,7 @@ import { Mapping, type MappingInput } from "../mapping/mapping.ts";
 import { Handles } from "../namespace/handles.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { native, type Outcome } from "../native/load.ts";
+import { ERRNO } from "../native/steps.ts";
 import {
 	ATTRIBUTE_OPTIONS,
 	type AttributeOptions,
@@ -74,7 +75,7 @@ export class OverlayMount extends HeldMount {
  * @see mount_setattr(2), fsconfig(2)
  */
 export async function overlay(given: OverlayOptions): Promise<OverlayMount> {
-	const { layers, attributes, mapping } = check(given);
+	const { layers, attributes, mapping } = checkOverlayOptions(given);
 	const options = { ...given }; // what was checked, whatever the caller does to his options meanwhile
 	const { target } = options;
 	const source = `an overlay of ${layers.map(showPlace).join(", ")}`;
@@ -83,25 +84,29 @@ export async function overlay(given: OverlayOptions): Promise<OverlayMount> {
 	const held: Descriptor[] = [];
 	try {
 		for (const layer of layers) held.push(await mappedLayer(layer, mapping, handles));
-		const { upper, work } = options;
-		const writable =
-			upper === undefined || work === undefined
-				? undefined
-				: await upperLayer(
-						{ upper, work, mapped: options.mapUpper ?? false, resolve: resolveFlags(WHAT, options.resolve) },
-						mapping,
-						handles,
-						tried,
-						held,
-					);
-		const outcome = await native().overlay(
-			held.slice(0, layers.length).map(({ fd }) => fd),
-			writable?.upper.fd ?? -1,
-			writable?.work.fd ?? -1,
-			attributes.set,
-			attributes.clear,
-			true,
-		);
+		const lower = held.slice(0, layers.length).map(({ fd }) => fd);
+		const { upper, work, mapUpper: mapped = false } = options;
+		const make = async (apart: boolean) => {
+			const resolve = resolveFlags(WHAT, options.resolve);
+			const writable =
+				upper === undefined || work === undefined
+					? undefined
+					: await upperLayer({ upper, work, mapped, resolve, apart }, mapping, handles, tried, held);
+			const roots = apart ? [...lower, ...(writable?.root === undefined ? [] : [writable.root.fd])] : [];
+			return native().overlay(
+				lower,
+				writable?.upper.fd ?? -1,
+				writable?.work.fd ?? -1,
+				attributes.set,
+				attributes.clear,
+				roots,
+				true,
+			);
+		};
+		let outcome = await make(false);
+		// Before Linux 6.15 that says no more than that layers on detached mounts are refused.
+		const detached = outcome.step === "overlay create" && outcome.error === ERRNO.EINVAL;
+		if (detached) outcome = await make(true);
 		if (outcome.error < 0) throw mountError(tried, mapping.id, outcome);
 		return await adopt(options, outcome, attributes, mapping, source);
 	} finally {
@@ -141,7 +146,8 @@ async function adopt(
 	}
 }
 
-function check(options: OverlayOptions): {
+/** Checks every option; nothing was asked of the kernel yet. */
+export function checkOverlayOptions(options: OverlayOptions): {
 	layers: readonly (string | number)[];
 	attributes: Attributes;
 	mapping: Mapping;

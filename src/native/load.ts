@@ -92,13 +92,14 @@ export interface NativeMounts {
 		clear: number,
 		propagation: number,
 	): Outcome;
-	/** A detached overlay (native/overlay.h). */
+	/** A detached overlay (native/overlay.h); `roots`: for a kernel that takes no layers on detached mounts, or empty. */
 	overlay(
 		lower: readonly number[],
 		upper: number,
 		work: number,
 		set: number,
 		clear: number,
+		roots: readonly number[],
 		later: true,
 	): Promise<Outcome>;
 	/** The mount whose root the path leads to: a descriptor of it and its number. */

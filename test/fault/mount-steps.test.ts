@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
+import { mountIdmapped } from "../../src/index.ts";
+import { native } from "../../src/native/load.ts";
 import { ask, root, sh } from "../support/child.ts";
 import { startContainer } from "../support/container.ts";
 import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
@@ -227,6 +229,45 @@ test(
 				await container.end();
 			}
 		}),
+);
+
+test("overlays of kernels that take layers by one text only, and none on detached mounts", { needs }, () =>
+	withTmpfs(async (top) => {
+		const [one = "", two = "", upper = "", work = "", target = ""] = mkdirs(
+			top,
+			"one",
+			"two",
+			"upper",
+			"work",
+			"target",
+		);
+		writeFileSync(join(one, "file"), "");
+		// FSCONFIG_SET_FD: EOPNOTSUPP before Linux 6.5.
+		const { prefix } = answering(95, "fsconfig");
+		const [deny = ""] = prefix;
+		const options = { lower: [one, two], upper, work, target, mapping: MAP };
+		const [seen, table] = ask<[number, string]>(
+			`import fs from "node:fs";
+			const mount = await userns.overlay(${JSON.stringify(options)});
+			const seen = fs.statSync(${JSON.stringify(join(target, "file"))}).uid;
+			const table = fs.readFileSync("/proc/self/mountinfo", "utf8");
+			await mount.unmount();
+			console.log(JSON.stringify([seen, table]));`,
+			{ prefix: [deny, `${CALL.fsconfig}:5=95`] },
+		);
+		assert.equal(seen, 100000);
+		assert.match(table, /lowerdir=\/proc\/thread-self\/fd\/\d+:\/proc\/thread-self\/fd\/\d+/);
+		// The layers attached in a mount namespace of a child, which a kernel since 6.15 does not need, but takes.
+		const before = readFileSync("/proc/self/mountinfo", "utf8");
+		const layers = await Promise.all([one, two].map((source) => mountIdmapped({ source, mapping: MAP })));
+		const fds = layers.map(({ fd }) => fd);
+		const made = await native().overlay(fds, -1, -1, 0, 0, fds, true);
+		assert.equal(made.error, 0);
+		assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
+		for (const layer of layers) layer.close();
+		assert.equal(statSync(`/proc/self/fd/${made.fd}/file`).uid, 100000);
+		native().close(made.fd);
+	}),
 );
 
 test(

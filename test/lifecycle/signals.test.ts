@@ -139,6 +139,11 @@ async function withReaper(body: (library: string) => void): Promise<void> {
 	}
 }
 
+/** Behind what is loaded into this process already: a sanitizer's library has to come first. */
+function preloaded(library: string): string {
+	return [process.env.LD_PRELOAD, library].filter((each) => each).join(":");
+}
+
 test(
 	"while somebody else reaps every child, whatever it is, nothing of ours goes wrong",
 	{
@@ -156,7 +161,7 @@ test(
 				ns.close(); bare.close();
 			}
 			console.log(JSON.stringify({ right, open: fs.readdirSync("/proc/self/fd").length < 40 }));`,
-				{ env: { LD_PRELOAD: library }, timeout: 600_000 },
+				{ env: { LD_PRELOAD: preloaded(library) }, timeout: 600_000 },
 			);
 			assert.equal(status, 0, stderr);
 			assert.deepEqual(JSON.parse(stdout), { right: LONG ? 5000 : 300, open: true });
@@ -176,7 +181,7 @@ test(
 		withReaper((library) => {
 			const { options } = freshUser();
 			// Not for the shell of the set-up: it waits for its own children.
-			const prefix = [...(options.prefix ?? []), "/usr/bin/env", `LD_PRELOAD=${library}`];
+			const prefix = [...(options.prefix ?? []), "/usr/bin/env", `LD_PRELOAD=${preloaded(library)}`];
 			const { status, stdout, stderr } = runScript(
 				`let right = 0;
 			for (let i = 0; i < 20; i++) {

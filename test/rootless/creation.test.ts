@@ -12,8 +12,16 @@ const MAPS = `import fs from "node:fs";
 		const child = ns.spawn("sleep", ["100"], { stdio: "ignore" });
 		const read = (file) => fs.readFileSync("/proc/" + child.pid + "/" + file, "utf8").trim()
 			.split("\\n").map((line) => line.trim().split(/\\s+/).join(" "));
-		while (fs.readlinkSync("/proc/" + child.pid + "/ns/user") === fs.readlinkSync("/proc/self/ns/user"))
-			await new Promise((r) => setTimeout(r, 2));
+		// Until the program is executed the process cannot be looked into: it is not dumpable.
+		const isInside = () => {
+			try {
+				return fs.readlinkSync("/proc/" + child.pid + "/ns/user") !== fs.readlinkSync("/proc/self/ns/user");
+			} catch (error) {
+				if (error.code === "EACCES") return false;
+				throw error;
+			}
+		};
+		while (!isInside()) await new Promise((r) => setTimeout(r, 2));
 		const seen = { uid: read("uid_map"), gid: read("gid_map"), setgroups: read("setgroups")[0] };
 		child.kill("SIGKILL");
 		await once(child, "close");

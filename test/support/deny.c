@@ -1,5 +1,5 @@
 /*
- * deny NUMBER[:COMMAND|=ERRNO][,…] PROGRAM [ARGUMENT…]: runs a program to which the kernel answers ENOSYS for those
+ * deny NUMBER[:COMMAND][=ERRNO][,…] PROGRAM [ARGUMENT…]: runs a program to which the kernel answers ENOSYS for those
  * system calls (or ENOTTY for an ioctl of that command only, or another errno), as an older kernel or a seccomp filter
  * would.
  */
@@ -29,12 +29,13 @@ int main(int argc, char **argv)
 		filter[length++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
 		if (*at == ':') {
 			unsigned command = (unsigned)strtoul(at + 1, &at, 0);
+			unsigned answer = *at == '=' ? (unsigned)strtoul(at + 1, &at, 0) : ENOTTY;
 
 			filter[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 3);
 			filter[length++] =
 				(struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1]));
 			filter[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, command, 0, 1);
-			filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOTTY);
+			filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | answer);
 		} else {
 			unsigned answer = *at == '=' ? (unsigned)strtoul(at + 1, &at, 0) : ENOSYS;
 

@@ -44,6 +44,11 @@ export async function mountFresh(folder: string): Promise<void> {
 	mountExt4(folder);
 }
 
+/** The type of what {@link mountFresh} mounted. */
+export function freshType(): "tmpfs" | "ext4" {
+	return tmpfsCan === false ? "ext4" : "tmpfs";
+}
+
 /** A folder with a fresh file system on it as of {@link mountFresh}, and everything below unmounted and removed at the end. */
 export async function withTmpfs(body: (folder: string) => void | Promise<void>): Promise<void> {
 	const folder = mkdtempSync(join(tmpdir(), "userns-test-"));

@@ -27,6 +27,12 @@ const checks: Record<string, () => string | undefined> = {
 		const isDynamic = readFileSync(path).subarray(0, 8192).includes("/ld-");
 		return isDynamic ? "busybox is linked dynamically (Debian has busybox-static)" : undefined;
 	},
+	/** A compiler with the run-time libraries of AddressSanitizer and UndefinedBehaviorSanitizer. */
+	sanitizers: () => {
+		const flags = ["-fsanitize=address,undefined", "-x", "c", "-", "-o", "/dev/null"];
+		const { status } = spawnSync("cc", flags, { input: "int main(void) { return 0; }", stdio: "pipe" });
+		return status === 0 ? undefined : "cc has no AddressSanitizer";
+	},
 	loop: () => (existsSync("/dev/loop-control") ? undefined : "no loop devices"),
 };
 
@@ -42,12 +48,13 @@ export type Need =
 	| "ordinary"
 	| "loop"
 	| "busybox"
+	| "sanitizers"
 	| `tool:${string}`
 	| `fs:${string}`
 	| `linux:${string}`;
 
 /** Whether this kernel is that old, such as "6.15"; by its number, since the tests ask whether what came with it works. */
-function olderThan(version: string): string | undefined {
+export function olderThan(version: string): string | undefined {
 	const [major = 0, minor = 0] = release().split(".").map(Number.parseFloat);
 	const [wantedMajor = 0, wantedMinor = 0] = version.split(".").map(Number);
 	const old = major < wantedMajor || (major === wantedMajor && minor < wantedMinor);

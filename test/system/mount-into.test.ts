@@ -5,7 +5,7 @@ import { mountIdmapped, overlay } from "../../src/index.ts";
 import { ask, root, sh } from "../support/child.ts";
 import { type Container, startContainer } from "../support/container.ts";
 import { failure } from "../support/errors.ts";
-import { mkdirs, withTmpfs } from "../support/mounts.ts";
+import { freshType, mkdirs, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts", "tool:unshare", "tool:nsenter"] as const;
@@ -64,7 +64,7 @@ for (const way of ["pivot", "chroot"] as const) {
 						assert.equal(seen.trim(), mapping ? "0:0" : "100000:100000");
 					}
 					const line = lineOf(container.pid, "/data") ?? "";
-					assert.match(line, /,idmapped - tmpfs /);
+					assert.match(line, new RegExp(`,idmapped - ${freshType()} `));
 					assert.doesNotMatch(line, /shared:|master:/);
 					assert.equal(Number(line.split(" ")[0]), mount.mountId);
 					assert.ok(!readFileSync("/proc/self/mountinfo", "utf8").includes(`\n${mount.mountId} `));

@@ -145,7 +145,7 @@ test(
 				[{ lower: [one, "/proc"] }, "ERR_USERNS_MOUNT", /for the proc at \/proc: setting the map/],
 				[{ upper: join(folder, "none") }, "ERR_USERNS_MOUNT", /none.*adding the upper layer: ENOENT/],
 				[{ work: join(upper, "none") }, "ERR_USERNS_MOUNT", /none.*adding the work directory: ENOENT/],
-				[{ work: elsewhere }, "ERR_USERNS_MOUNT", /EINVAL/],
+				[{ work: elsewhere }, "ERR_USERNS_MOUNT", /on different mounts/],
 				[{ target: join(folder, "none") }, "ERR_USERNS_MOUNT", /opening the target: ENOENT/],
 				[{ upper: join(one, "both") }, "ERR_USERNS_MOUNT", /(ENOTDIR|EINVAL)/],
 			];

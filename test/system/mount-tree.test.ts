@@ -6,20 +6,20 @@ import { join } from "node:path";
 import { Handles, mountIdmapped, UsernsError } from "../../src/index.ts";
 import { ask, sh } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
-import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
+import { mkdirs, mountAt, mountFresh, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts"] as const;
 const MAP = "0:100000:65536";
 
-/** A source with a tmpfs, a proc below that, and a ramfs: the last two cannot be mapped on any kernel. */
+/** A source with a file system that can be mapped, a proc below that, and a ramfs: the last two cannot be mapped on any kernel. */
 async function withTree(
 	body: (source: string, target: string, places: { a: string; proc: string; ram: string }) => Promise<void>,
 ): Promise<void> {
 	await withTmpfs(async (folder) => {
 		const [source = "", target = ""] = mkdirs(folder, "source", "target");
 		const [a = "", ram = ""] = mkdirs(source, "a", "ram disk");
-		sh("mount", "-t", "tmpfs", "a", a);
+		await mountFresh(a);
 		const [proc = ""] = mkdirs(a, "proc");
 		sh("mount", "-t", "proc", "proc", proc);
 		sh("mount", "-t", "ramfs", "ram", ram);

@@ -134,7 +134,7 @@ const bad: [syntax: MappingSyntax, text: string | string[], message: RegExp, con
 		/uidMappings\[0\].*size must be a number/,
 	],
 	["subid", "alpha:1", /column 8 .*expected ":" behind the first ID/],
-	["subid", "alpha:1:1\nbeta:5:1", /line 2, column 1 .*a second user, beta, behind alpha/],
+	["subid", "alpha:1:1\nbeta:5:1", /line 2, column 1 .*a second user, "beta", behind "alpha"/],
 	["subid", "alpha:1:1:1", /end of the line/],
 	["subid", ":1:1", /expected the user's name/],
 	["subid", "beta:1:1", /maps nothing/, { user: { name: "alpha" } }],

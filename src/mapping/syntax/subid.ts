@@ -1,4 +1,4 @@
-import { invalidMapping } from "../../errors.ts";
+import { invalidMapping, show } from "../../errors.ts";
 import { type Extents, type IdMap, sameExtents } from "../extent.ts";
 import { type ParsedMaps, Scanner } from "./scanner.ts";
 
@@ -38,7 +38,11 @@ export function parseSubid(text: string, user: SubidUser | undefined): ParsedMap
 		if (user === undefined) {
 			owner ??= name;
 			if (name !== owner) {
-				throw scanner.wrong(`a second user, ${name}, behind ${owner}`, start, "Say whose lines are meant.");
+				throw scanner.wrong(
+					`a second user, ${show(name)}, behind ${show(owner)}`,
+					start,
+					"Say whose lines are meant.",
+				);
 			}
 		} else if (name !== user.name && name !== String(user.uid)) continue;
 		if (size === 0) continue; // shadow takes such a line and gives nothing for it

@@ -50,6 +50,8 @@ export function attempt<T>(
 		if (!(error instanceof UsernsError)) throw error;
 		must(codes.includes(error.code), () => `the code ${error.code}: ${error.message}`);
 		must(error.message.length < LONGEST_MESSAGE, () => `a message of ${error.message.length} characters`);
+		const words = `${error.message} ${error.hint}`;
+		must(!/\p{Cc}/u.test(words), () => `a control character in ${JSON.stringify(words)}`);
 		// The kernel has more ways to say no than there is advice.
 		must(error.hint || error.errno !== undefined, () => `no hint: ${error.message}`);
 		JSON.stringify(error);

@@ -1,6 +1,7 @@
 import { describeErrno, show } from "../../../src/errors.ts";
 import { fromOci, Mapping, type OciMount } from "../../../src/index.ts";
 import { checkMountOptions } from "../../../src/mount/options.ts";
+import { checkOverlayOptions } from "../../../src/mount/overlay.ts";
 import { checkAttachOptions } from "../../../src/mount/target.ts";
 import { checkArguments, EXEC_OPTIONS, inside, SPAWN_OPTIONS } from "../../../src/namespace/inside.ts";
 import { checkCreate } from "../../../src/namespace/options.ts";
@@ -15,6 +16,7 @@ const known = { mapping: Mapping.from("0:100000:65536"), setgroups: "allow" as c
 const calls: readonly ((value: never) => unknown)[] = [
 	(value) => checkAll(Mapping.from(value)),
 	(value) => checkMountOptions(value),
+	(value) => checkOverlayOptions(value),
 	(value) => fromOci(value as OciMount),
 	(value) => fromOci({ source: "/a", destination: "/b", options: ["rbind", "ridmap"] }, value),
 	(value) => checkAttachOptions("attach", "/target", value),

@@ -1,0 +1,200 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ask } from "../support/child.ts";
+import { test } from "../support/test.ts";
+
+/**
+ * The C part's functions, called as nobody in this package calls them. What each argument is decides what must be refused
+ * before anything is done: with an exception of the C part's own, or one that the value itself has thrown.
+ */
+const COMMON = `
+const { createRequire } = await import("node:module");
+const fs = await import("node:fs");
+const native = createRequire(USERNS)(new URL("../../build/linux-" + process.arch + "/userns.node", USERNS).pathname);
+
+const NO_FD = 0x7fffffff;
+const NOWHERE = "/nonexistent/userns";
+const good = {
+	fd: NO_FD, fdOrNone: NO_FD, pid: 0x7fffffff, u32: 0, bytes: 512, most: 512, big: 0xffffffffffffff00n, flag: false,
+	map: "0 0 1", path: NOWHERE, pathOrNone: NOWHERE, words: "0 0 1", paths: [NOWHERE], numbers: [0, 0, -1], fds: [NO_FD],
+};
+const signatures = {
+	create: "map map map flag pathOrNone pathOrNone words words flag",
+	readMaps: "fd path flag", openPath: "path", openPid: "pid", duplicate: "fd", copy: "fd", parent: "fd", close: "fd",
+	identify: "fd", ownerUid: "fd", execute: "path paths paths fd", openPlace: "fdOrNone path u32 flag",
+	tree: "fdOrNone pathOrNone u32 paths numbers flag flag u32 u32 u32 flag",
+	attach: "fd fdOrNone pathOrNone u32 flag flag u32 fdOrNone flag", overlay: "fds fdOrNone fdOrNone u32 u32 flag",
+	openMount: "path", openMountNamespace: "path", openProcess: "pid", mountNamespaceOf: "fd", rootOf: "fd",
+	mountTable: "fd", mountTableOf: "fd", openIn: "fd fdOrNone path", mountNamespaceId: "fd", mountFacts: "fd",
+	statmount: "big big big bytes", listmount: "big big big most", detach: "fd", detachIn: "fd fd", pin: "fd path",
+};
+const calls = Object.entries(signatures).map(([name, kinds]) => ({ name, kinds: kinds.split(" ") }));
+
+const detached = new ArrayBuffer(8);
+const view = new Uint8Array(detached);
+structuredClone(detached, { transfer: [detached] });
+const trap = () => { throw new Error("trap"); };
+const objects = [
+	undefined, Symbol("s"), {}, () => 1, new Date(0), /x/, detached, view, new Uint8Array(8), new Map(),
+	new Proxy({}, { get: trap, getPrototypeOf: trap, ownKeys: trap }), { valueOf: trap, toString: trap, [Symbol.toPrimitive]: trap },
+	{ get length() { return trap(); } }, Object.create(null), new Number(3), new String("/"), new Boolean(true), Object(1n),
+	new SharedArrayBuffer(8), new WeakRef({}), Promise.resolve(1), { length: 1, 0: "/" },
+];
+const notNumbers = [...objects, null, "3", "", true, false, 3n, [], [3]];
+const notWhole = [NaN, Infinity, -Infinity, 1.5, -0.5, 2 ** 53, 1e300, 5e-324, -2, -(2 ** 31), -(2 ** 53), 2 ** 32];
+const texts = [...objects, 0, 3, NaN, 3n, true, [], ["/"], "a\\0b", "\\0", "x".repeat(3 << 20), "\\u20ac".repeat(3 << 20)];
+const lists = (bad) => [
+	...objects, null, 3, "/", true, new Proxy([], {}), new Array(5), new Array(2 ** 32 - 1), Object.defineProperty([], 0, { get: trap, enumerable: true }),
+	...bad.map((each) => [each]), ...bad.map((each) => ["/", each]),
+];
+const bad = {
+	fd: [...notNumbers, ...notWhole, -1, 2 ** 31],
+	fdOrNone: [...notNumbers, ...notWhole, 2 ** 31],
+	pid: [...notNumbers, ...notWhole, -1, 0, -0, 2 ** 31],
+	u32: [...notNumbers, ...notWhole, -1],
+	bytes: [...notNumbers, ...notWhole, -1, 2 ** 24 + 1, 2 ** 31],
+	most: [...notNumbers, ...notWhole, -1, 0, 65537, 2 ** 31],
+	big: [...notNumbers.filter((each) => each !== 3n), ...notWhole, 0, 1, -1n, 2n ** 64n, -(2n ** 63n), 10n ** 400n],
+	flag: [...objects, null, 0, 1, NaN, "true", "", 1n, []],
+	map: [...texts, null, "0".repeat(4096)],
+	path: [...texts, null, "/".repeat(4097)],
+	pathOrNone: [...texts, "/".repeat(4097)],
+	words: [...texts, null, "0".repeat(16385)],
+	paths: lists([undefined, null, 3, {}, "a\\0b", ["/"], Symbol("s")]),
+	numbers: [...lists([undefined, null, "0", {}, 1n]), [], [0], [0, 0], [0, 0, -1, 0], [-1, 0, -1], [0, 4, -1], [0, -1, -1], [0, 0, -2], [0.5, 0, -1], [NaN, 0, -1]],
+	fds: lists([undefined, null, "0", {}, 1n, -1, NaN, 1.5, 2 ** 31]),
+};
+const descriptors = () => fs.readdirSync("/proc/self/fd").length;
+const children = () => fs.readdirSync("/proc/self/task").map((task) => fs.readFileSync("/proc/self/task/" + task + "/children", "utf8")).join("");
+const inWords = (value) => { try { return typeof value === "string" ? JSON.stringify(value.slice(0, 20)) : Array.isArray(value) ? "[" + value.slice(0, 4).map(inWords) + "]" : String(value); } catch { return typeof value; } };
+`;
+
+const REFUSING = `${COMMON}
+const wrong = [];
+let count = 0;
+const must = (name, args, what) => {
+	count++;
+	try {
+		const answer = native[name](...args);
+		wrong.push(name + "(" + what() + ") answered " + JSON.stringify(answer, (_, each) => typeof each === "bigint" ? String(each) : each));
+	} catch (error) {
+		const own = (error instanceof TypeError || error instanceof RangeError) && error.message.startsWith("userns native: ");
+		if (!own && error.message !== "trap") wrong.push(name + "(" + what() + ") threw " + error);
+	}
+};
+const before = descriptors();
+fs.existsSync("/userns-marker/begin");
+for (const { name, kinds } of calls) {
+	const args = kinds.map((kind) => good[kind]);
+	for (let length = 0; length < args.length; length++) must(name, args.slice(0, length), () => length + " arguments");
+	for (let at = 0; at < args.length; at++) for (const value of bad[kinds[at]]) {
+		must(name, args.with ? args.with(at, value) : args.map((each, i) => i === at ? value : each), () => at + ": " + inWords(value));
+	}
+}
+fs.existsSync("/userns-marker/end");
+const table = Object.keys(signatures).sort().join();
+const surface = Object.keys(native).sort().join();
+console.log(JSON.stringify({ count, wrong: wrong.slice(0, 20), leaked: descriptors() - before, children: children(), same: table === surface ? "" : surface }));
+`;
+
+interface Refused {
+	count: number;
+	wrong: string[];
+	leaked: number;
+	children: string;
+	same: string;
+}
+
+test("the C part refuses whatever is no good in any argument: an exception, no crash, nothing left", {
+	needs: ["linux"],
+}, () => {
+	const { count, ...answer } = ask<Refused>(REFUSING);
+	assert.deepEqual(answer, { wrong: [], leaked: 0, children: "", same: "" });
+	assert.ok(count > 2500, `only ${count} calls`);
+});
+
+/** What V8 does for itself meanwhile: memory, locks, clocks, other threads' wake-ups. */
+const HARMLESS = new Set(
+	"mmap munmap mprotect madvise mremap brk futex sched_yield epoll_wait epoll_pwait epoll_ctl getrusage clock_gettime write read rt_sigprocmask exit prctl set_robust_list rseq restart_syscall gettid getpid".split(
+		" ",
+	),
+);
+
+test("a refused argument reaches no system call", { needs: ["linux", "tool:strace"] }, () => {
+	const folder = mkdtempSync(join(tmpdir(), "userns-strace-"));
+	try {
+		const file = join(folder, "trace");
+		ask<Refused>(REFUSING, { prefix: ["strace", "-f", "-qq", "-o", file] });
+		const lines = readFileSync(file, "utf8").split("\n");
+		const [begin, end] = ["begin", "end"].map((mark) =>
+			lines.findIndex((line) => line.includes(`/userns-marker/${mark}`)),
+		);
+		assert.ok(begin !== undefined && end !== undefined && begin > 0 && end > begin, "the marks are missing");
+		const between = lines.slice(begin + 1, end).flatMap((line) => {
+			const call = /^\d+ +(?:<\.\.\. )?(\w+)/.exec(line)?.[1];
+			return call === undefined || HARMLESS.has(call) ? [] : [line];
+		});
+		assert.deepEqual(between, []);
+	} finally {
+		rmSync(folder, { recursive: true });
+	}
+});
+
+/** Right in form, and of no use: each is the kernel's to refuse. */
+const USELESS = `${COMMON}
+const folder = fs.mkdtempSync("/tmp/userns-useless-");
+const directory = fs.openSync(folder, "r");
+const file = fs.openSync("/proc/self/status", "r");
+const closed = fs.openSync("/dev/null", "r");
+fs.closeSync(closed);
+const fds = [NO_FD, closed, directory, file, 1023, 65536];
+const paths = [NOWHERE, "", ".", "/proc/self/status", folder, "x".repeat(4096), "\\ud800", "%s%n", "/proc/self/fd/" + file, "a/../".repeat(800)];
+const others = {
+	fd: fds, fdOrNone: [-1, ...fds], pid: [1, 2 ** 31 - 1, process.pid], u32: [0, 1, 0x10, 0xffffffff], bytes: [0, -0, 1, 511, 2 ** 24],
+	most: [1, 65536], big: [0n, 1n, 2n ** 63n, 2n ** 64n - 1n], flag: [false], map: ["", "x", "0 0 4294967296", "0 0 0", "5 5 1\\n5 5 1", "deny", "\\n".repeat(4095)],
+	path: paths, pathOrNone: [null, ...paths], words: ["", "x", "0 ".repeat(8000), "\\n"], paths: [[], [""], paths, Array(2000).fill("x")],
+	numbers: [[0, 0, -1], [2 ** 53 - 1, 3, 0], [1, 1, NO_FD]], fds: [[], fds, Array(5000).fill(directory)],
+};
+let seed = 7;
+const below = (end) => { seed = (seed * 1103515245 + 12345) % 2147483648; return Math.floor(seed / 65536) % end; };
+const wrong = [];
+const before = descriptors();
+let count = 0;
+for (const { name, kinds } of calls) {
+	for (let i = 0; i < ROUNDS; i++) {
+		const args = kinds.map((kind, at) => at === kinds.length - 1 && kind === "flag" ? name !== "create" && below(2) === 0 : others[kind][below(others[kind].length)]);
+		if (name === "pin") args[1] = [NOWHERE, folder, "", "x".repeat(4096)][below(4)]; // where nothing can be made
+		let answer;
+		try { answer = await native[name](...args, "one more"); } catch (error) {
+			if (!(error.message ?? "").startsWith("userns native: ")) wrong.push(name + " threw " + error);
+			continue;
+		}
+		count++;
+		if (typeof answer === "object" && answer !== null && "error" in answer) {
+			if (!Number.isInteger(answer.error) || answer.error > 0 || answer.error < -4095) wrong.push(name + ": error " + answer.error);
+			if (answer.error < 0 && answer.fd !== -1) wrong.push(name + ": an error and the descriptor " + answer.fd);
+			if (answer.fd >= 0 && native.close(answer.fd) !== 0) wrong.push(name + ": a descriptor that is not owned");
+		} else if (name === "copy" && answer >= 0) native.close(answer);
+		else if (typeof answer === "number" && (!Number.isInteger(answer) || answer < -4095 || answer > 2 ** 32)) wrong.push(name + ": " + answer);
+	}
+}
+const leaked = descriptors() - before;
+const negativeZero = native.close(-0); // as 0, and never the caller's standard input
+for (const fd of [0, 1, 2, directory, file]) if (native.close(fd) !== -9) wrong.push("close(" + fd + ") of what is not its own");
+fs.fstatSync(directory);
+fs.closeSync(directory);
+fs.rmdirSync(folder);
+console.log(JSON.stringify({ count, wrong: wrong.slice(0, 20), leaked, children: children(), same: "" + negativeZero }));
+`;
+
+test("what is well formed and of no use is the kernel's to refuse: negative numbers, no crash, no descriptor left", {
+	needs: ["linux"],
+	timeout: 120_000,
+}, () => {
+	const rounds = process.env.USERNS_LONG === "1" ? 500 : 25;
+	const { count, ...answer } = ask<Refused>(`const ROUNDS = ${rounds};${USELESS}`);
+	assert.deepEqual(answer, { wrong: [], leaked: 0, children: "", same: "-9" });
+	assert.ok(count > 20 * rounds, `only ${count} calls`);
+});

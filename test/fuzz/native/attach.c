@@ -1,0 +1,84 @@
+/* Which descriptors a child that goes into a container keeps: those that it needs, and not one more, whatever their numbers. */
+#include "fuzz.h"
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define USERNS_RAW_H
+#define NO_STACK_PROTECTOR
+#include "../../../native/compat.h"
+
+#define MOST 8
+
+static struct range {
+	unsigned first;
+	unsigned last;
+} closed[MOST];
+static int count;
+
+static long raw_syscall5(long number, long a, long b, long c, long d, long e)
+{
+	(void)c, (void)d, (void)e;
+	if (number == SYS_unshare) return 0;
+	MUST(number == SYS_close_range && count < MOST);
+	MUST((unsigned)a <= (unsigned)b); /* EINVAL otherwise */
+	closed[count++] = (struct range){.first = (unsigned)a, .last = (unsigned)b};
+	return 0;
+}
+
+static long raw_syscall3(long number, long a, long b, long c)
+{
+	return raw_syscall5(number, a, b, c, 0, 0);
+}
+
+__attribute__((noreturn)) static void raw_exit(int status)
+{
+	(void)status;
+	abort();
+}
+
+#include "../../../native/attach.c"
+
+static int is_closed(unsigned fd)
+{
+	for (int i = 0; i < count; i++) {
+		if (fd >= closed[i].first && fd <= closed[i].last) return 1;
+	}
+	return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	int numbers[3] = {-1, -1, -1};
+	struct attach_request request = {0};
+	struct attaching at = {.request = &request};
+
+	for (size_t i = 0; i < 3 && 5 * i + 4 < size; i++) {
+		int number;
+
+		memcpy(&number, data + 5 * i + 1, 4);
+		/* Mostly close to each other, where one too many or too few is seen. */
+		numbers[i] = data[5 * i] % 4 == 0 ? number : (int)(data[5 * i + 1] % 12) - 1;
+	}
+	if (numbers[0] < 0) numbers[0] = 0;
+	request.tree = numbers[0];
+	request.mount_ns = numbers[1];
+	request.target.fd = numbers[2];
+	count = 0;
+	keep_needed(&at);
+	for (int i = 0; i < 3; i++) {
+		if (numbers[i] < 0) continue;
+		MUST(!is_closed((unsigned)numbers[i]));
+		for (int step = -1; step <= 1; step += 2) {
+			long beside = (long)numbers[i] + step;
+			int needed = beside == numbers[0] || beside == numbers[1] || beside == numbers[2];
+
+			if (beside >= 0) MUST(is_closed((unsigned)beside) == !needed);
+		}
+	}
+	for (int fd = 0; fd < 16; fd++) {
+		MUST(is_closed((unsigned)fd) == (fd != numbers[0] && fd != numbers[1] && fd != numbers[2]));
+	}
+	MUST(is_closed(0xffffffff));
+	return 0;
+}

@@ -1,0 +1,86 @@
+/* The kernel's log of a refused overlay, and the one text in which kernels before 6.5 take all lower layers. */
+#include "fuzz.h"
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define USERNS_RAW_H
+#define NO_STACK_PROTECTOR
+#include "../../../native/compat.h"
+
+static struct fuzz_source source;
+static const int *layers;
+static size_t count;
+static int told;
+
+static ssize_t fuzz_read(int fd, void *buffer, size_t size)
+{
+	MUST(fd == 77);
+	return fuzz_source_read(&source, buffer, size);
+}
+
+/* fsconfig(2) of such a kernel: it knows neither descriptors nor "lowerdir+". */
+static long raw_syscall5(long number, long context, long command, long key, long value, long aux)
+{
+	const char *text = (const char *)value;
+
+	(void)aux;
+	MUST(number == SYS_fsconfig && context == 77);
+	if (command != 1 /* FSCONFIG_SET_STRING */ || strcmp((const char *)key, "lowerdir") != 0) return -EINVAL;
+	for (size_t i = 0; i < count; i++) {
+		char expected[40];
+		int length = snprintf(expected, sizeof expected, "%s/proc/self/fd/%d", i > 0 ? ":" : "", layers[i]);
+
+		MUST(strncmp(text, expected, (size_t)length) == 0);
+		text += length;
+	}
+	MUST(*text == '\0');
+	told = 1;
+	return 0;
+}
+
+static long raw_syscall3(long number, long a, long b, long c)
+{
+	return raw_syscall5(number, a, b, c, 0, 0);
+}
+
+#define read fuzz_read
+#include "../../../native/overlay.c"
+
+int mount_facts(int fd, struct mount_facts *facts)
+{
+	(void)fd;
+	(void)facts;
+	abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	int *list = malloc(size / 4 * sizeof *list + 1);
+	struct overlay_request request = {.upper = -1, .work = -1};
+	char *log;
+	size_t length;
+
+	if (list == NULL) abort();
+	count = size / 4;
+	for (size_t i = 0; i < count; i++) {
+		uint32_t number;
+
+		memcpy(&number, data + 4 * i, 4);
+		list[i] = (int)(number & 0x7fffffff);
+	}
+	layers = list;
+	request.lower = list;
+	request.count = count;
+	told = 0;
+	MUST(set_lower(77, &request) == 0 && told == (count > 0));
+	source = fuzz_source_of(data, size);
+	source.interrupted = 0; /* the kernel's log has no such end */
+	length = source.size < LOG_BYTES - 1 ? source.size : LOG_BYTES - 1;
+	log = read_log(77);
+	MUST(log != NULL && memchr(log, '\0', LOG_BYTES) != NULL);
+	MUST(length == 0 || memcmp(log, data + 3, length) == 0);
+	free(log);
+	free(list);
+	return 0;
+}
