@@ -16,7 +16,6 @@ struct attaching {
 	struct errand errand;
 	const struct attach_request *request;
 	int inside; /* in a child that has a root and a working directory of its own */
-	int attached; /* for when the child is killed */
 	int opened;   /* what it has opened in our table, or −1 */
 	struct passing passing; /* for a child that opens something for us */
 	int error;
@@ -120,12 +119,10 @@ NO_STACK_PROTECTOR static int put_on(struct attaching *at, int target)
 	if (error > 0) return exchange(at, target);
 	error = call_move_mount(request->tree, target, 0);
 	if (error < 0) return fail(at, error, "move_mount");
-	at->attached = 1;
 	/* Under a shared parent attaching makes a mount shared (attach_recursive_mnt in fs/namespace.c). */
 	error = make_propagate(request);
 	if (error < 0) {
 		take_off(at, request->tree);
-		at->attached = 0;
 		return fail(at, error, "propagation");
 	}
 	at->error = 0;
@@ -229,6 +226,32 @@ static int run(struct attaching *at, child_body *body)
 	return at->error;
 }
 
+/* Makes a detached tree one that can be attached nowhere, which takes Linux 6.15. 0 or a negative errno. */
+static int use_up(int tree)
+{
+	int around = call_open_tree(tree, "", USERNS_OPEN_TREE_CLONE);
+	int error;
+
+	if (around < 0) return around;
+	error = call_move_mount(tree, around, 0);
+	close(around);
+	return error;
+}
+
+/*
+ * After the child was killed. It may have attached the mount in its last moment. And one that is held in move_mount(2), where
+ * it waits for the lock of a directory that a file system of the container keeps, would attach it yet.
+ */
+static void take_back(struct attaching *at)
+{
+	const struct attach_request *request = at->request;
+	int sure = at->errand.held ? use_up(request->tree) : -EINVAL;
+
+	if (sure >= 0) return;
+	sure = mount_detach_in(request->mount_ns, request->tree);
+	if (sure < 0 && at->errand.held) fail(at, -ETIMEDOUT, "inside held");
+}
+
 void mount_attach(const struct attach_request *request, struct outcome *out)
 {
 	struct attaching *at = new_attaching(request, request->mount_ns >= 0);
@@ -238,7 +261,7 @@ void mount_attach(const struct attach_request *request, struct outcome *out)
 		return;
 	}
 	if (!at->inside) attach(at);
-	else if (run(at, attach_inside) == -ETIMEDOUT && at->attached) mount_detach_in(request->mount_ns, request->tree);
+	else if (run(at, attach_inside) == -ETIMEDOUT) take_back(at);
 	close_opened(at);
 	if (at->error < 0) outcome_fail(out, at->error, at->step);
 	errand_free(&at->errand);

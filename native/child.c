@@ -59,6 +59,25 @@ static long clone3_call(struct userns_clone_args *arguments, child_body *body, v
 #endif
 }
 
+static int wait_for(int type, id_t id, siginfo_t *info)
+{
+	int error;
+
+	do error = waitid((idtype_t)type, id, info, WEXITED | __WALL);
+	while (error < 0 && errno == EINTR);
+	return error < 0 ? -errno : 0;
+}
+
+/* Before Linux 5.2 CLONE_PIDFD is ignored: a child that nothing holds, which is ours and not reaped. */
+static int drop(pid_t pid)
+{
+	siginfo_t info;
+
+	kill(pid, SIGKILL);
+	wait_for(P_PID, (id_t)pid, &info);
+	return -ENOSYS;
+}
+
 static int start(struct child *child, uint64_t flags, int here, child_body *body, void *argument)
 {
 	struct processor processor = {.bound = 0};
@@ -89,6 +108,7 @@ static int start(struct child *child, uint64_t flags, int here, child_body *body
 	processor_unbind(&processor);
 	set_mask(&before, NULL);
 	if (result < 0) return (int)result;
+	if (pidfd < 0) return drop((pid_t)result);
 	child->pid = (pid_t)result;
 	child->pidfd = pidfd;
 	child->bound = processor.bound;
@@ -142,15 +162,6 @@ NO_STACK_PROTECTOR void child_take_signals(void)
 	kernel_sigset none = 0;
 
 	raw_syscall5(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, sizeof none, 0);
-}
-
-static int wait_for(int type, id_t id, siginfo_t *info)
-{
-	int error;
-
-	do error = waitid((idtype_t)type, id, info, WEXITED | __WALL);
-	while (error < 0 && errno == EINTR);
-	return error < 0 ? -errno : 0;
 }
 
 /* Mostly it takes microseconds; a processor that a real-time task keeps for itself could make it take for ever. */

@@ -73,7 +73,8 @@ export class HeldMount implements AsyncDisposable {
 
 	/**
 	 * Attaches a detached mount, once. A second call is an error (`ERR_USERNS_ATTACHED`), as it is when somebody else
-	 * attached it by its descriptor: the kernel would move it. After a failure it is detached as before.
+	 * attached it by its descriptor: the kernel would move it. After a failure it is detached as before; where a container's file system did not answer (ETIMEDOUT), make
+	 * another one.
 	 */
 	async attach(target: string | number, options?: AttachOptions): Promise<void> {
 		const checked = checkAttachOptions("attach", target, options);

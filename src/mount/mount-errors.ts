@@ -108,7 +108,11 @@ const hints: Record<string, Record<number, string>> = {
 	},
 	inside: {
 		[ERRNO.ETIMEDOUT]:
-			"A file system on the way to the target did not answer within ten seconds: it may be served by the container itself. Nothing is attached.",
+			"A file system on the way to the target did not answer within ten seconds: it may be served by the container itself. Nothing is attached; make another mount before the next try.",
+	},
+	"inside held": {
+		[ERRNO.ETIMEDOUT]:
+			"A file system of the container did not answer within ten seconds, and has the kernel wait with the last step: when it answers the mount may be attached after all. Only Linux 6.15 and later can prevent that.",
 	},
 	setns: {
 		[ERRNO.EPERM]:

@@ -53,6 +53,7 @@ const steps: Record<string, readonly [words: string, syscall: string]> = {
 	"umount old": ["taking the old mount off", "umount2"],
 	setns: ["joining the mount namespace", "setns"],
 	inside: ["working in the mount namespace", "openat2"],
+	"inside held": ["working in the mount namespace", "move_mount"],
 	"mount namespace": ["opening the process's mount namespace", "ioctl"],
 	"process root": ["opening the process's root directory", "openat"],
 	"process mounts": ["opening the process's mountinfo", "openat2"],

@@ -9,12 +9,18 @@ import type { Account } from "./users.ts";
 export const SUBID_FILES: Record<IdKind, string> = { uid: "/etc/subuid", gid: "/etc/subgid" };
 
 /**
- * The subordinate ranges of a user, none twice. getsubids(1) is asked where it is installed, for it knows what newuidmap
- * knows: the ranges can be in a directory service (subid: in /etc/nsswitch.conf). The files are read all the same where
- * they count: getsubids 4.13 passes over lines of /etc/subgid that have the user's number, and newgidmap takes them.
+ * The subordinate ranges of a user, none twice. Where they can be in a directory service (subid: in /etc/nsswitch.conf)
+ * getsubids(1) is asked, for it knows what newuidmap knows. Not elsewhere: where another thread reaps every child,
+ * Node waits for ever for a program's end. The files are read all the same where they count: getsubids 4.13 passes over
+ * lines of /etc/subgid that have the user's number, and newgidmap takes them.
  */
 export function subordinateRanges(kind: IdKind, user: Account): SubidRange[] {
-	return disjoint([...askGetsubids(kind, user), ...(isInFiles() ? readRanges(kind, user) : [])]);
+	const text = nsswitch();
+	return disjoint([
+		...(namesOthers(text) ? askGetsubids(kind, user) : []),
+		// Where a directory service alone is named nobody looks at the files, so neither do we.
+		...(namesFiles(text) ? readRanges(kind, user) : []),
+	]);
 }
 
 /** What getsubids(1) says. It fails for a user without ranges, too. */
@@ -39,19 +45,25 @@ export function parseGetsubids(text: string): SubidRange[] {
 	});
 }
 
-/** False when the ranges come from a directory service alone: then nobody looks at the files, so neither do we. */
-function isInFiles(): boolean {
+function nsswitch(): string {
 	try {
-		return namesFiles(readFileSync("/etc/nsswitch.conf", "utf8"));
+		return readFileSync("/etc/nsswitch.conf", "utf8");
 	} catch {
-		return true;
+		return "";
 	}
 }
 
 /** What nsswitch.conf(5) says of subid; without a word on it the files it is. */
+function sourcesIn(text: string): string {
+	return /^[^\S\n]*subid:([^#\n]*)/m.exec(text)?.[1] ?? "files";
+}
+
 export function namesFiles(text: string): boolean {
-	const sources = /^[^\S\n]*subid:([^#\n]*)/m.exec(text)?.[1];
-	return sources === undefined || /\bfiles\b/.test(sources);
+	return /\bfiles\b/.test(sourcesIn(text));
+}
+
+function namesOthers(text: string): boolean {
+	return sourcesIn(text).trim() !== "files";
 }
 
 function readRanges(kind: IdKind, user: Account): SubidRange[] {

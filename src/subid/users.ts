@@ -49,9 +49,34 @@ function checkUser(user: unknown): void {
 	);
 }
 
-/** NSS where getent(1) is installed, since users may be in a directory service; the file otherwise. */
+/** Whether nsswitch.conf(5) has the file looked at before anything else, as without a word on it. */
+function isFileFirst(): boolean {
+	try {
+		const first = /^[^\S\n]*passwd:[^\S\n]*(\S*)/m.exec(readFileSync("/etc/nsswitch.conf", "utf8"))?.[1];
+		return first === undefined || first === "files";
+	} catch {
+		return true;
+	}
+}
+
+function inFile(matches: (entry: Account) => boolean): Account | undefined {
+	try {
+		return parseEntries(readFileSync("/etc/passwd", "utf8")).find(matches);
+	} catch {
+		return undefined;
+	}
+}
+
+/**
+ * The file, where that is what counts first; then NSS, where getent(1) is installed, since users may be in a directory
+ * service. A program is asked as rarely as can be: see subordinateRanges() in ranges.ts.
+ */
 function findEntry(key: string, by: "string" | "number" | string = "number"): Account | undefined {
 	const matches = ({ name, uid }: Account) => (by === "number" ? String(uid) === key : name === key);
+	if (isFileFirst()) {
+		const entry = inFile(matches);
+		if (entry !== undefined) return entry;
+	}
 	const getent = findProgram("getent");
 	if (getent?.executable) {
 		const answer = spawnSync(getent.found, ["passwd", "--", key], { encoding: "utf8", timeout: LOOKUP_MS });
@@ -59,11 +84,7 @@ function findEntry(key: string, by: "string" | "number" | string = "number"): Ac
 		const entry = answer.status === 0 ? parseEntries(answer.stdout).find(matches) : undefined;
 		if (entry !== undefined) return entry;
 	}
-	try {
-		return parseEntries(readFileSync("/etc/passwd", "utf8")).find(matches);
-	} catch {
-		return undefined;
-	}
+	return inFile(matches);
 }
 
 /** Not 4294967295, which stands for nobody at all. */

@@ -109,4 +109,27 @@ if (process.env.USERNS_LONG === "1") {
 			await end(server);
 		}),
 	);
+
+	test(
+		"a mount of which was said that it is not attached is not attached later either",
+		{
+			needs: [...needs, "linux:6.15"],
+		},
+		() =>
+			withSilent(["hold"], async (container, server, volume) => {
+				const table = () => readFileSync(`/proc/${container.pid}/mountinfo`, "utf8");
+				const [before, early] = [table(), descriptors()];
+				// The file system's own root, which is locked while a directory is made in it.
+				const options = { source: volume, mapping: "0:1:1", into: container.pid };
+				await assert.rejects(
+					mountIdmapped({ ...options, target: "/real" }),
+					failure("ERR_USERNS_MOUNT", /working in the mount namespace: ETIMEDOUT/),
+				);
+				await once(server.stdout as NonNullable<typeof server.stdout>, "data");
+				await (await mountIdmapped({ ...options, target: "/data" })).unmount();
+				assert.equal(table(), before);
+				assert.equal(descriptors(), early);
+				await end(server);
+			}),
+	);
 }

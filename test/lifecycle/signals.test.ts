@@ -179,11 +179,7 @@ test(
 	},
 	() =>
 		withReaper((library) => {
-			// Without getsubids and getent: Node's own spawnSync never learns of the end of a child that somebody else reaps.
-			const { options } = freshUser({
-				path: "/mnt/bin",
-				before: "ln -s /usr/bin/newuidmap /usr/bin/newgidmap /mnt/bin",
-			});
+			const { options } = freshUser();
 			// Not for the shell of the set-up: it waits for its own children.
 			const prefix = [...(options.prefix ?? []), "/usr/bin/env", `LD_PRELOAD=${preloaded(library)}`];
 			const { status, stdout, stderr } = runScript(
@@ -194,13 +190,16 @@ test(
 				ns.close();
 			}
 			const refused = await userns.UserNamespace.create("0:900000:5").catch((e) => e);
-			console.log(JSON.stringify({ right, refused: refused.code }));`,
-				{ ...options, prefix },
+			const own = userns.Mapping.rootless().id;
+			console.log(JSON.stringify({ right, refused: refused.code, own }));`,
+				{ ...options, prefix, timeout: 40_000 },
 			);
 			assert.equal(status, 0, stderr);
-			const { right, refused } = JSON.parse(stdout);
+			const { right, refused, own } = JSON.parse(stdout);
 			assert.equal(right, 20);
-			assert.match(refused, /^ERR_USERNS_(NOT_DELEGATED|MAPPING_DIFFERS|HELPER_FAILED)$/);
+			assert.match(refused, /^ERR_USERNS_(NOT_DELEGATED|MAPPING_DIFFERS)$/);
+			// What that takes is in files: Node never learns of the end of a program that somebody else reaps.
+			assert.match(own, /:200000:65536/);
 			assert.ok(Number(/^reaper: (\d+)$/m.exec(stderr)?.[1]) > 0);
 		}),
 );

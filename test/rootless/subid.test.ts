@@ -32,6 +32,8 @@ function getsubids(body: string): string {
 	return `printf '%s\\n' '#!/bin/sh' '${body}' > /mnt/bin/getsubids; chmod 755 /mnt/bin/getsubids`;
 }
 
+/** It is asked where there can be more than the files have. */
+const BOTH_SOURCES = 'echo "subid: files sss" >> /etc/nsswitch.conf';
 const OWN_FIRST = "/mnt/bin:/usr/bin:/bin";
 
 test("a getsubids that fails, says nonsense or is not executable leaves the files", { needs }, () => {
@@ -41,9 +43,10 @@ test("a getsubids that fails, says nonsense or is not executable leaves the file
 		"head -c 10000 /dev/urandom",
 		"kill -9 $$",
 	]) {
-		assert.equal(rootless({ ...BOTH, path: OWN_FIRST, before: getsubids(body) }).id, FOUND, body);
+		const before = `${getsubids(body)}; ${BOTH_SOURCES}`;
+		assert.equal(rootless({ ...BOTH, path: OWN_FIRST, before }).id, FOUND, body);
 	}
-	const before = `${getsubids("exit 0")}; chmod 644 /mnt/bin/getsubids`;
+	const before = `${getsubids("exit 0")}; chmod 644 /mnt/bin/getsubids; ${BOTH_SOURCES}`;
 	assert.equal(rootless({ ...BOTH, path: OWN_FIRST, before }).id, FOUND);
 });
 
@@ -53,11 +56,18 @@ test("ranges of a directory service count where nsswitch.conf says so, and the f
 	const before = `${getsubids('echo "0: $2$1 700000 9"')}; echo "subid: sss # there" >> /etc/nsswitch.conf`;
 	assert.equal(rootless({ ...BOTH, path: OWN_FIRST, before }).id, "0:OWN:1,1:700000:9");
 	// The control: with the files among the sources, they count too.
-	const files = before.replace("subid: sss", "subid: files");
+	const files = before.replace("subid: sss", "subid: files sss");
 	assert.equal(
 		rootless({ ...BOTH, path: OWN_FIRST, before: files }).id,
 		"0:OWN:1,1:700000:9,10:200000:500,510:300000:7",
 	);
+});
+
+test("where the files are all that there is no getsubids is waited for", { needs }, () => {
+	for (const line of ["", '; echo "subid: files" >> /etc/nsswitch.conf']) {
+		const before = `${getsubids('echo "0: $2$1 700000 9"')}${line}`;
+		assert.equal(rootless({ ...BOTH, path: OWN_FIRST, before }).id, FOUND);
+	}
 });
 
 test("lines that mean nothing give nothing, a fourth field is ignored; what passes the last ID is cut there", {

@@ -1,15 +1,18 @@
 /*
- * silent-fs DIRECTORY [take|late]: mounts a fuse file system whose server never answers, says so, and waits. Whoever walks into
+ * silent-fs DIRECTORY [take|late|hold]: mounts a fuse file system whose server never answers, says so, and waits. Whoever walks into
  * it waits too, as in a container that serves such a file system itself. With "take" it begins the conversation and takes
  * every request: then not even a fatal signal ends the wait. With "late" it answers the look-up of a name after all, when
- * who asked was killed: every name is a directory.
+ * who asked was killed: every name is a directory. With "hold" it has a directory made in its root, and refuses it as late:
+ * so long the root is locked.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void ready(void)
@@ -41,8 +44,41 @@ static void find(int fd, uint64_t unique)
 	fflush(stdout);
 }
 
-static void take(int fd, int late)
+static void refuse(int fd, uint64_t unique, int error)
 {
+	struct fuse_out_header answer = {.len = sizeof answer, .error = -error, .unique = unique};
+
+	if (write(fd, &answer, sizeof answer) < 0) _exit(1);
+}
+
+/* Has a directory made, and says so when it is being made. */
+static void hold(int fd, const struct fuse_in_header *header)
+{
+	if (header->opcode == FUSE_LOOKUP) refuse(fd, header->unique, ENOENT);
+	if (header->opcode == FUSE_GETATTR) refuse(fd, header->unique, EIO);
+	if (header->opcode != FUSE_MKDIR) return;
+	ready();
+	sleep(LATE_SECONDS);
+	refuse(fd, header->unique, EIO);
+	puts("answered");
+	fflush(stdout);
+}
+
+static void make_below(const char *root)
+{
+	char name[4096];
+
+	if (fork() != 0) return;
+	snprintf(name, sizeof name, "%s/held", root);
+	mkdir(name, 0755);
+	_exit(0);
+}
+
+static void take(int fd, const char *root, const char *how)
+{
+	int late = strcmp(how, "late") == 0;
+	int holds = strcmp(how, "hold") == 0;
+
 	static char request[1 << 20];
 	struct {
 		struct fuse_out_header header;
@@ -52,6 +88,7 @@ static void take(int fd, int late)
 	while (read(fd, request, sizeof request) > 0) {
 		const struct fuse_in_header *header = (const void *)request;
 
+		if (holds) hold(fd, header);
 		if (late && header->opcode == FUSE_LOOKUP) find(fd, header->unique);
 		if (header->opcode != FUSE_INIT) continue;
 		memset(&answer, 0, sizeof answer);
@@ -61,7 +98,8 @@ static void take(int fd, int late)
 		answer.init.minor = 31;
 		answer.init.max_write = 4096;
 		if (write(fd, &answer, sizeof answer) < 0) return;
-		ready();
+		if (holds) make_below(root);
+		else ready();
 	}
 }
 
@@ -76,7 +114,7 @@ int main(int argc, char **argv)
 		perror("mount");
 		return 1;
 	}
-	if (argc > 2) take(fd, strcmp(argv[2], "late") == 0);
+	if (argc > 2) take(fd, argv[1], argv[2]);
 	else ready();
 	for (;;) pause();
 }
