@@ -126,7 +126,7 @@ export class Mapping {
 			);
 		}
 		checkLimits("uid", uid);
-		checkLimits("gid", gid);
+		if (gid !== uid) checkLimits("gid", gid);
 		return new Mapping(uid, gid);
 	}
 

@@ -13,10 +13,9 @@ export function noMaps(): ParsedMaps {
 	return { uid: [], gid: [] };
 }
 
-/** Adds an extent to each of the kinds, as a copy each. */
+/** Adds an extent to each of the kinds. Nobody changes it afterwards, so both can have the same. */
 export function addExtent(maps: ParsedMaps, kinds: readonly IdKind[], extent: IdMap): void {
-	const { containerID, hostID, size } = extent;
-	for (const kind of kinds) maps[kind].push({ containerID, hostID, size });
+	for (const kind of kinds) maps[kind].push(extent);
 }
 
 /**
