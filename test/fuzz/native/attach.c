@@ -39,6 +39,16 @@ __attribute__((noreturn)) static void raw_exit(int status)
 
 #include "../../../native/attach.c"
 
+#define NEEDED 4
+
+static int is_needed(const int numbers[NEEDED], long fd)
+{
+	for (int i = 0; i < NEEDED; i++) {
+		if (numbers[i] == fd) return 1;
+	}
+	return 0;
+}
+
 static int is_closed(unsigned fd)
 {
 	for (int i = 0; i < count; i++) {
@@ -47,13 +57,19 @@ static int is_closed(unsigned fd)
 	return 0;
 }
 
+int mount_unique_id(int fd, uint64_t *unique)
+{
+	(void)fd, (void)unique;
+	abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	int numbers[3] = {-1, -1, -1};
+	int numbers[NEEDED] = {-1, -1, -1, -1};
 	struct attach_request request = {0};
 	struct attaching at = {.request = &request};
 
-	for (size_t i = 0; i < 3 && 5 * i + 4 < size; i++) {
+	for (size_t i = 0; i < NEEDED && 5 * i + 4 < size; i++) {
 		int number;
 
 		memcpy(&number, data + 5 * i + 1, 4);
@@ -64,20 +80,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	request.tree = numbers[0];
 	request.mount_ns = numbers[1];
 	request.target.fd = numbers[2];
+	at.passing.ends[1] = numbers[3];
 	count = 0;
 	keep_needed(&at);
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < NEEDED; i++) {
 		if (numbers[i] < 0) continue;
 		MUST(!is_closed((unsigned)numbers[i]));
 		for (int step = -1; step <= 1; step += 2) {
 			long beside = (long)numbers[i] + step;
-			int needed = beside == numbers[0] || beside == numbers[1] || beside == numbers[2];
 
-			if (beside >= 0) MUST(is_closed((unsigned)beside) == !needed);
+			if (beside >= 0) MUST(is_closed((unsigned)beside) == !is_needed(numbers, beside));
 		}
 	}
 	for (int fd = 0; fd < 16; fd++) {
-		MUST(is_closed((unsigned)fd) == (fd != numbers[0] && fd != numbers[1] && fd != numbers[2]));
+		MUST(is_closed((unsigned)fd) == !is_needed(numbers, fd));
 	}
 	MUST(is_closed(0xffffffff));
 	return 0;

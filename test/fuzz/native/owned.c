@@ -18,6 +18,19 @@ static int fuzz_close(int fd)
 #define close fuzz_close
 #include "../../../native/owned.c"
 
+/* None of these descriptors is a mount's. */
+int mount_detach(int fd)
+{
+	(void)fd;
+	abort();
+}
+
+int mount_detach_in(int mount_ns, int fd)
+{
+	(void)mount_ns, (void)fd;
+	abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct owned *owned = owned_new();
