@@ -12,8 +12,15 @@ const MAPS = `import fs from "node:fs";
 		const child = ns.spawn("sleep", ["100"], { stdio: "ignore" });
 		const read = (file) => fs.readFileSync("/proc/" + child.pid + "/" + file, "utf8").trim()
 			.split("\\n").map((line) => line.trim().split(/\\s+/).join(" "));
-		while (fs.readlinkSync("/proc/" + child.pid + "/ns/user") === fs.readlinkSync("/proc/self/ns/user"))
-			await new Promise((r) => setTimeout(r, 2));
+		const inside = () => {
+			try {
+				return fs.readlinkSync("/proc/" + child.pid + "/ns/user") !== fs.readlinkSync("/proc/self/ns/user");
+			} catch (error) {
+				if (error.code !== "EACCES") throw error; // on its way in nobody may look at it
+				return false;
+			}
+		};
+		while (!inside()) await new Promise((r) => setTimeout(r, 2));
 		const seen = { uid: read("uid_map"), gid: read("gid_map"), setgroups: read("setgroups")[0] };
 		child.kill("SIGKILL");
 		await once(child, "close");
