@@ -10,9 +10,9 @@ const USAGE = `npm run test:fuzz -- [--seconds N] [--seed N] [--target NAME]… 
   --target NAME  this one only; may be given several times
   --native       instead of the parsers, the functions in C that take bytes: libFuzzer, with clang
   --sanitized    instead, the tests with the C part under AddressSanitizer and UndefinedBehaviorSanitizer;
-                 --target names a folder of dist/test (default: system, lifecycle, rootless, cli, fault)
+                 --target names a folder of dist/test (default: system, lifecycle, rootless, cli)
 `;
-const FOLDERS = ["system", "lifecycle", "rootless", "cli", "fault"];
+const FOLDERS = ["system", "lifecycle", "rootless", "cli"];
 
 function wrongUsage(message) {
 	console.error(`userns: ${message}\n\n${USAGE}`);

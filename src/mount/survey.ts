@@ -135,6 +135,11 @@ function walk(tops: Tops, own: MountEntry, start: string, path: string): MountEn
 	return at;
 }
 
+/** Refused later, whether it is to be seen or not: walking down a path takes the square of its length. */
+function isEndless({ mountPoint }: MountEntry, start: string): boolean {
+	return mountPoint.length - start.length > PATH_MAX;
+}
+
 /** The unbindable ones, and what is below them. */
 function leftOut(
 	below: readonly MountEntry[],
@@ -155,7 +160,7 @@ export function visibleBelow(entries: readonly MountEntry[], own: MountEntry, st
 	const pruned = leftOut(below, childrenOf(entries));
 	return below
 		.filter((entry) => !pruned.has(entry))
-		.filter((entry) => walk(tops, own, start, entry.mountPoint) === entry)
+		.filter((entry) => isEndless(entry, start) || walk(tops, own, start, entry.mountPoint) === entry)
 		.filter(({ mountPoint }) => !mountPoint.endsWith("//deleted"))
 		.map((entry) => ({
 			path: entry.mountPoint.slice(start.length + 1),

@@ -21,16 +21,18 @@ const good = {
 	map: "0 0 1", path: NOWHERE, pathOrNone: NOWHERE, words: "0 0 1", paths: [NOWHERE], numbers: [0, 0, -1], fds: [NO_FD],
 };
 const signatures = {
-	create: "map map map flag pathOrNone pathOrNone words words flag",
+	create: "map map map flag pathOrNone pathOrNone words words path flag",
 	readMaps: "fd path flag", openPath: "path", openPid: "pid", duplicate: "fd", copy: "fd", parent: "fd", close: "fd",
 	identify: "fd", ownerUid: "fd", execute: "path paths paths fd", openPlace: "fdOrNone path u32 flag",
 	tree: "fdOrNone pathOrNone u32 paths numbers flag flag u32 u32 u32 flag",
-	attach: "fd fdOrNone pathOrNone u32 flag flag u32 fdOrNone flag", overlay: "fds fdOrNone fdOrNone u32 u32 flag",
+	attach: "fd fdOrNone pathOrNone u32 flag flag u32 fdOrNone flag", overlay: "fds fdOrNone fdOrNone u32 u32 fds flag",
 	openMount: "path", openMountNamespace: "path", openProcess: "pid", mountNamespaceOf: "fd", rootOf: "fd",
 	mountTable: "fd", mountTableOf: "fd", openIn: "fd fdOrNone path", mountNamespaceId: "fd", mountFacts: "fd",
 	statmount: "big big big bytes", listmount: "big big big most", detach: "fd", detachIn: "fd fd", pin: "fd path",
+	quickMount: "fdOrNone pathOrNone u32 fdOrNone pathOrNone u32 fd u32 u32 u32", detachAlone: "fd", told: "fd",
+	suidDumpable: "",
 };
-const calls = Object.entries(signatures).map(([name, kinds]) => ({ name, kinds: kinds.split(" ") }));
+const calls = Object.entries(signatures).map(([name, kinds]) => ({ name, kinds: kinds.split(" ").filter(Boolean) }));
 
 const detached = new ArrayBuffer(8);
 const view = new Uint8Array(detached);

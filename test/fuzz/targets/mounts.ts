@@ -163,6 +163,7 @@ const mountinfo: Target = {
 			`1 0 0:1 / / rw - x x rw\n${numbered(n, (i) => `${i} ${i - 1} 0:1 / /m${i} rw unbindable - x x rw`)}`,
 		deep: (n) =>
 			`1 0 0:1 / / rw - x x rw\n${numbered(n, (i) => `${i} ${i - 1} 0:1 / ${"/m".repeat(i % 50)} rw - x x rw`)}`,
+		path: (n) => `1 0 0:1 / / rw - x x rw\n2 1 0:1 / ${"/m".repeat(20 * n)} rw - x x rw\n`,
 		escapes: (n) => `1 0 0:1 / /${"\\04".repeat(n)} rw - x x rw\n`,
 		fields: (n) => `1 0 0:1 / / rw${" x".repeat(n)}\n`,
 	},

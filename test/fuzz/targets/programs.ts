@@ -49,11 +49,7 @@ const words: Target = {
 		}
 		return `${line.includes(" / ")} ${line.includes("?")}`;
 	},
-	// It says 4 KiB at most (native/helper.c).
-	growing: {
-		"4 KiB of blanks": (n) => " ".repeat(Math.min(n, 4096)),
-		"4 KiB of lines": (n) => " \n".repeat(Math.min(n, 2048)),
-	},
+	growing: { blanks: (n) => " ".repeat(20 * n), lines: (n) => " \n".repeat(10 * n) },
 };
 
 export const programTargets: readonly Target[] = [answers, words];
