@@ -8,8 +8,9 @@ import { OTHER_UID } from "../support/needs.ts";
 import { test } from "../support/test.ts";
 
 const LONG = process.env.USERNS_LONG === "1";
-const READS = LONG ? 20_000 : 2000;
-const SPAWNS = LONG ? 20_000 : 2000;
+/** In each of two namespaces. */
+const READS = LONG ? 20_000 : 1000;
+const SPAWNS = LONG ? 20_000 : 1000;
 const needs = ["linux", "root", "tool:cc", "tool:nsenter"] as const;
 const MAP = "0:100000:65536";
 

@@ -218,7 +218,7 @@ test(
 			await new Promise((resolve) => first.on("exit", resolve));
 			const attached = [];
 			const terminated = {};
-			for (const [operation, stride] of Object.entries(${JSON.stringify(LONG ? { create: 1, read: 1, mount: 1, mountBelow: 1 } : { create: 6, read: 12, mount: 2, mountBelow: 2 })})) {
+			for (const [operation, stride] of Object.entries(${JSON.stringify(LONG ? { create: 1, read: 1, mount: 1, mountBelow: 1 } : { create: 8, read: 15, mount: 3, mountBelow: 4 })})) {
 				for (let index = 1; index < 500; index += stride) {
 					const earlier = state();
 					const worker = new Worker(code, { eval: true, workerData: { operation, index, fd: NS.fd, map: MAP, folder: FOLDER } });
