@@ -122,7 +122,7 @@ export function rowsFor({ quick, peers, stage }) {
 			what: "mapping of a bare descriptor, by the joining program",
 			why: {
 				"userns / the same in C":
-					"the path is looked at before it is opened, and a setting is read before anything joins; C does neither",
+					"the path and /proc are looked at before they are used, a pidfd tells whether the namespace is one's own, and a setting is read before anything joins; C does none of it",
 			},
 			subjects: {
 				userns: ours("joined", n(200, 20), stage.pid),
