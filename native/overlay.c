@@ -82,14 +82,16 @@ struct creating {
 	const struct overlay_request *request;
 	int context;
 	int error;
+	const char *step;
 };
 
 /* Where the roots cover each other does not matter: a path from the root directory starts below all of them. */
-NO_STACK_PROTECTOR static long attach_and_create(const struct creating *creating)
+NO_STACK_PROTECTOR static long attach_and_create(struct creating *creating)
 {
 	const struct overlay_request *request = creating->request;
 	long error = raw_syscall3(SYS_unshare, CLONE_NEWNS, 0, 0);
 
+	creating->step = "overlay layers";
 	/* Else they would appear at the peers of a shared root in other namespaces. */
 	if (error >= 0) error = raw_syscall5(SYS_mount, 0, (long)"/", 0, MS_REC | MS_PRIVATE, 0);
 	for (size_t i = 0; error >= 0 && i < request->root_count; i++) {
@@ -97,6 +99,7 @@ NO_STACK_PROTECTOR static long attach_and_create(const struct creating *creating
 				     USERNS_MOVE_MOUNT_F_EMPTY_PATH);
 	}
 	if (error < 0) return error;
+	creating->step = "overlay create";
 	return call_fsconfig(creating->context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
 }
 
@@ -109,17 +112,19 @@ NO_STACK_PROTECTOR static int create_body(void *argument)
 	raw_exit(0);
 }
 
-static int create_inside(int context, const struct overlay_request *request)
+static int create_inside(int context, const struct overlay_request *request, struct outcome *out)
 {
 	struct creating *creating = errand_new(sizeof *creating);
 	int error;
 
-	if (creating == NULL) return -ENOMEM;
+	if (creating == NULL) return outcome_fail(out, -ENOMEM, "overlay layers");
+	creating->step = "overlay layers";
 	creating->request = request;
 	creating->context = context;
 	creating->error = -ETIMEDOUT;
 	error = errand_run(&creating->errand, create_body, creating);
 	if (error >= 0) error = creating->error;
+	if (error < 0) outcome_fail(out, error, creating->step);
 	errand_free(&creating->errand);
 	return error;
 }
@@ -135,8 +140,8 @@ static int configure(int context, const struct overlay_request *request, struct 
 		error = set_layer(context, "workdir", request->work);
 		if (error < 0) return outcome_fail(out, error, "overlay work");
 	}
-	error = request->roots == NULL ? call_fsconfig(context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0)
-				       : create_inside(context, request);
+	if (request->roots != NULL) return create_inside(context, request, out);
+	error = call_fsconfig(context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
 	return error < 0 ? outcome_fail(out, error, "overlay create") : 0;
 }
 

@@ -62,6 +62,7 @@ const steps: Record<string, readonly [words: string, syscall: string]> = {
 	"overlay lower": ["adding a lower layer", "fsconfig"],
 	"overlay upper": ["adding the upper layer", "fsconfig"],
 	"overlay work": ["adding the work directory", "fsconfig"],
+	"overlay layers": ["attaching the layers in a mount namespace of a child", "move_mount"],
 	"overlay create": ["making the overlay", "fsconfig"],
 	"overlay writable": ["looking whether the overlay can be written", "fstatfs"],
 	fsmount: ["making a mount of the overlay", "fsmount"],
