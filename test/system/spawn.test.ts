@@ -448,7 +448,7 @@ test(
 				const inRoots = join(folder, "closed/program");
 				const roots = join(folder, "program");
 				mkdirSync(join(folder, "closed"), { mode: 0o700 });
-				for (const path of [inRoots, roots]) copyFileSync("/usr/bin/true", path);
+				for (const path of [inRoots, roots]) copyFileSync("/bin/true", path);
 				chmodSync(inRoots, 0o755);
 				chmodSync(roots, 0o700);
 				for (const path of [join(folder, "closed"), roots]) chownSync(path, 100000, 100000);
