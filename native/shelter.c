@@ -12,6 +12,7 @@
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int hiding;
 static int before; /* what the process was when the first one hid */
+static int owed;   /* it could not be made so again: the next one does it */
 
 struct capabilities {
 	uint64_t effective;
@@ -71,7 +72,7 @@ int shelter_hide(void)
 
 	pthread_mutex_lock(&lock);
 	if (hiding == 0) {
-		before = prctl(PR_GET_DUMPABLE);
+		before = owed ? DUMPABLE : prctl(PR_GET_DUMPABLE);
 		if (before < 0 || (before == DUMPABLE && prctl(PR_SET_DUMPABLE, 0) < 0)) error = -errno;
 	}
 	if (error == 0) hiding++;
@@ -82,6 +83,6 @@ int shelter_hide(void)
 void shelter_show(void)
 {
 	pthread_mutex_lock(&lock);
-	if (--hiding == 0 && before == DUMPABLE) prctl(PR_SET_DUMPABLE, DUMPABLE);
+	if (--hiding == 0 && before == DUMPABLE) owed = prctl(PR_SET_DUMPABLE, DUMPABLE) < 0;
 	pthread_mutex_unlock(&lock);
 }

@@ -138,6 +138,7 @@ export const forRoot: readonly Operation[] = [
 		name: "mountIdmapped, recursive",
 		scopes: ["own"],
 		makes: ["move_mount"],
+		again: ["mount_setattr"], // a whole that is refused is tried mount by mount
 		run: "return userns.mountIdmapped({ source: FOLDER + '/tree', target: FOLDER + '/target', mapping: MAP, recursive: true });",
 		check: `const line = mountAt(FOLDER + "/target/below");
 			await made.unmount();
@@ -260,7 +261,7 @@ export function matrix(operation: Operation, errnos: readonly number[]): string 
 					if (hit === undefined) {
 						if (!done) throw new Error("it fails without a fault: " + (error?.stack ?? "not done"));
 						// A creation process may be killed before it gets to that call.
-						if (scope === "own" || ++tries > 20) break;
+						if (scope === "own" || ++tries > (index > 1 ? 20 : 200)) break;
 						index--;
 						continue;
 					}
