@@ -17,9 +17,10 @@ struct attaching {
 	const struct attach_request *request;
 	int inside; /* in a child that has a root and a working directory of its own */
 	int opened;   /* what it has opened in our table, or −1 */
-	struct passing passing; /* for a child that opens something for us */
 	int error;
 	const char *step;
+	/* For a child that opens something for us. The last, since it ends in a control message, which has no size of its own. */
+	struct passing passing;
 };
 
 NO_STACK_PROTECTOR static int fail(struct attaching *at, long error, const char *step)

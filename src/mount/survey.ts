@@ -101,13 +101,21 @@ function pathOf(fd: number, tried: string): string {
 /** The mount that covers all others at one place on a mount: they are mounted on it, and on each other there. */
 class Tops {
 	readonly #first = new Map<number, Map<string, MountEntry>>();
+	/** How long the paths are at which something is mounted on a mount. */
+	readonly #lengths = new Map<number, Set<number>>();
 
 	constructor(children: ReadonlyMap<number, readonly MountEntry[]>) {
 		for (const [id, list] of children) {
 			const at = new Map<string, MountEntry>();
 			for (const entry of list) if (!at.has(entry.mountPoint)) at.set(entry.mountPoint, entry);
 			this.#first.set(id, at);
+			this.#lengths.set(id, new Set([...at.keys()].map(({ length }) => length)));
 		}
+	}
+
+	/** Whether something may be mounted on it at a path of that length. */
+	hasAt({ id }: MountEntry, length: number): boolean {
+		return this.#lengths.get(id)?.has(length) ?? false;
 	}
 
 	/** Remembered for each on the way, so that a pile of mounts is gone through once. */
@@ -127,10 +135,11 @@ class Tops {
 /** What a walk from `own` along the names of `path` ends on, as the kernel walks: onto the topmost mount at each. */
 function walk(tops: Tops, own: MountEntry, start: string, path: string): MountEntry {
 	let at = own;
-	let reached = start;
-	for (const name of path.slice(start.length + 1).split("/")) {
-		reached += `/${name}`;
-		at = tops.at(at, reached);
+	for (let end = start.length; end < path.length; ) {
+		const slash = path.indexOf("/", end + 1);
+		end = slash < 0 ? path.length : slash;
+		// Cutting each beginning out of a long path would take the square of its length.
+		if (tops.hasAt(at, end)) at = tops.at(at, path.slice(0, end));
 	}
 	return at;
 }
