@@ -1,5 +1,7 @@
 /* The surface that src/native/ calls: checks the arguments, calls one function, answers an outcome. */
 #include "compat.h"
+#include "create-calls.h"
+#include "environment.h"
 #include "execute.h"
 #include "long-calls.h"
 #include "mount-binding.h"
@@ -146,26 +148,45 @@ static napi_value execute(napi_env env, napi_callback_info info)
 
 static void end_environment(napi_env env, void *data, void *hint)
 {
+	struct environment *environment = data;
+
 	(void)env;
 	(void)hint;
-	owned_end(data);
+	creations_end(environment->creations);
+	owned_end(environment->owned);
+	free(environment);
+}
+
+static struct environment *new_environment(void)
+{
+	struct environment *environment = calloc(1, sizeof *environment);
+
+	if (environment == NULL) return NULL;
+	environment->owned = owned_new();
+	if (environment->owned != NULL) return environment;
+	free(environment);
+	return NULL;
 }
 
 NAPI_MODULE_INIT()
 {
-	struct owned *owned = owned_new();
 	const struct function functions[] = {
-		{"create", long_create},  {"readMaps", long_read_maps}, {"openPath", open_path},  {"openPid", open_pid},
-		{"duplicate", duplicate}, {"parent", parent},           {"close", close_},        {"identify", identify},
-		{"ownerUid", owner_uid},  {"suidDumpable", suid_dumpable},  {"execute", execute}, {"copy", copy},
+		{"readMaps", long_read_maps}, {"openPath", open_path}, {"openPid", open_pid},   {"duplicate", duplicate},
+		{"copy", copy},               {"parent", parent},      {"close", close_},       {"identify", identify},
+		{"ownerUid", owner_uid},      {"execute", execute},    {"suidDumpable", suid_dumpable},
 	};
+	const struct function creator = {"creator", create_creator};
+	struct environment *environment = new_environment();
 
-	if (owned == NULL) return NULL;
+	if (environment == NULL) return NULL;
 	/* The end of the environment closes what it owns: a worker may be terminated at any moment. */
-	if (napi_set_instance_data(env, owned, end_environment, NULL) != napi_ok) {
-		owned_end(owned);
+	if (napi_set_instance_data(env, environment, end_environment, NULL) != napi_ok) {
+		end_environment(env, environment, NULL);
 		return NULL;
 	}
-	if (!short_export(env, exports, functions, sizeof functions / sizeof functions[0], owned)) return NULL;
-	return mount_export(env, exports, owned) ? exports : NULL;
+	if (!short_export(env, exports, functions, sizeof functions / sizeof functions[0], environment->owned) ||
+	    !short_export(env, exports, &creator, 1, environment)) {
+		return NULL;
+	}
+	return mount_export(env, exports, environment->owned) ? exports : NULL;
 }

@@ -1,20 +1,13 @@
 #include "child.h"
 #include "processor.h"
 #include "raw.h"
+#include "signals.h"
 #include <errno.h>
 #include <linux/prctl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* The kernel's own signal set, one bit for each of its 64 signals; libc would leave its two internal ones out. */
-typedef uint64_t kernel_sigset;
-
-static void set_mask(const kernel_sigset *new, kernel_sigset *old)
-{
-	raw_syscall5(SYS_rt_sigprocmask, SIG_SETMASK, (long)new, (long)old, sizeof(kernel_sigset), 0);
-}
 
 /*
  * clone3 with a stack of its own for the child. The child does not return through our frames: it calls `body` at once.
@@ -59,11 +52,11 @@ static long clone3_call(struct userns_clone_args *arguments, child_body *body, v
 #endif
 }
 
-static int wait_for(int type, id_t id, siginfo_t *info)
+static int wait_for(int type, id_t id, siginfo_t *info, int options)
 {
 	int error;
 
-	do error = waitid((idtype_t)type, id, info, WEXITED | __WALL);
+	do error = waitid((idtype_t)type, id, info, options | WEXITED | __WALL);
 	while (error < 0 && errno == EINTR);
 	return error < 0 ? -errno : 0;
 }
@@ -74,15 +67,13 @@ static int drop(pid_t pid)
 	siginfo_t info;
 
 	kill(pid, SIGKILL);
-	wait_for(P_PID, (id_t)pid, &info);
+	wait_for(P_PID, (id_t)pid, &info, 0);
 	return -ENOSYS;
 }
 
-static int start(struct child *child, uint64_t flags, int here, child_body *body, void *argument)
+/* With every signal blocked: the child takes that over. */
+static int start(struct child *child, uint64_t flags, child_body *body, void *argument)
 {
-	struct processor processor = {.bound = 0};
-	kernel_sigset all = ~(kernel_sigset)0;
-	kernel_sigset before = 0;
 	int pidfd = -1;
 	long result;
 	struct userns_clone_args arguments = {
@@ -97,32 +88,37 @@ static int start(struct child *child, uint64_t flags, int here, child_body *body
 	child->pidfd = -1;
 	child->bound = 0;
 	child->parent = getpid();
-	set_mask(&all, &before);
-	if (here) processor_bind(&processor);
 	result = clone3_call(&arguments, body, argument);
 	/* ENOSYS: before 5.3, or a seccomp filter (Docker's answers so); EINVAL: no CLONE_CLEAR_SIGHAND before 5.5. */
 	if (result == -ENOSYS || result == -EINVAL) {
 		result = clone(body, child->stack + sizeof child->stack, (int)flags | CLONE_PIDFD, argument, &pidfd);
 		if (result < 0) result = -errno;
 	}
-	processor_unbind(&processor);
-	set_mask(&before, NULL);
 	if (result < 0) return (int)result;
 	if (pidfd < 0) return drop((pid_t)result);
 	child->pid = (pid_t)result;
 	child->pidfd = pidfd;
-	child->bound = processor.bound;
 	return 0;
 }
 
 int child_start(struct child *child, uint64_t flags, child_body *body, void *argument)
 {
-	return start(child, flags, 0, body, argument);
+	kernel_sigset before;
+	int error;
+
+	signals_block(&before);
+	error = start(child, flags, body, argument);
+	signals_set(&before, NULL);
+	return error;
 }
 
-int child_start_here(struct child *child, uint64_t flags, child_body *body, void *argument)
+int child_start_here(struct child *child, uint64_t flags, child_body *body, void *argument,
+		     const struct processor *processor)
 {
-	return start(child, flags, 1, body, argument);
+	int error = start(child, flags, body, argument);
+
+	child->bound = error == 0 && processor->bound;
+	return error;
 }
 
 NO_STACK_PROTECTOR void child_die_with_parent(const struct child *child)
@@ -178,12 +174,15 @@ static void let_go(struct child *child)
 int child_reap(struct child *child)
 {
 	siginfo_t info = {0};
-	int error;
+	/* Mostly it has ended by now: it shares our processor, and we gave that back. */
+	int error = wait_for(USERNS_P_PIDFD, (id_t)child->pidfd, &info, child->bound ? WNOHANG : 0);
 
-	if (child->bound) let_go(child);
-	error = wait_for(USERNS_P_PIDFD, (id_t)child->pidfd, &info);
+	if (error == 0 && info.si_pid == 0) {
+		let_go(child);
+		error = wait_for(USERNS_P_PIDFD, (id_t)child->pidfd, &info, 0);
+	}
 	/* A filter that knows pids only. Until it is reaped the pid is the child's; ECHILD: somebody else has done it. */
-	if (error < 0 && error != -ECHILD) error = wait_for(P_PID, (id_t)child->pid, &info);
+	if (error < 0 && error != -ECHILD) error = wait_for(P_PID, (id_t)child->pid, &info, 0);
 	close(child->pidfd);
 	child->pidfd = -1;
 	child->pid = -1;

@@ -5,6 +5,8 @@
 #include "compat.h"
 #include <sys/types.h>
 
+struct processor;
+
 struct child {
 	pid_t pid;    /* in our pid namespace */
 	int pidfd;    /* CLOEXEC; -1 when there is no child */
@@ -24,11 +26,12 @@ typedef int child_body(void *argument);
 int child_start(struct child *child, uint64_t flags, child_body *body, void *argument);
 
 /*
- * The same for a child that does nothing and soon ends: where it can, it starts on the processor of the caller and
- * stays there. Waking another processor, twice, costs more than all that such a child does (docs/adr/030). When it is
- * to end and that processor has no time for it, it may run anywhere again.
+ * The same behind processor_bind(), for a child that does nothing and soon ends: where the caller is bound it starts on
+ * his processor and stays there. Waking another processor, twice, costs more than all that such a child does
+ * (docs/adr/030). When it is to end and that processor has no time for it, it may run anywhere again.
  */
-int child_start_here(struct child *child, uint64_t flags, child_body *body, void *argument);
+int child_start_here(struct child *child, uint64_t flags, child_body *body, void *argument,
+		     const struct processor *processor);
 
 /* For a body: asks to be killed when the thread that made the child ends, and ends at once when that has happened. */
 void child_die_with_parent(const struct child *child);

@@ -3,10 +3,13 @@
 #include "helper.h"
 #include "joiner.h"
 #include "nsfs.h"
+#include "processor.h"
 #include "procfs.h"
 #include "raw.h"
 #include "shelter.h"
 #include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -78,21 +81,46 @@ static void fill(const struct create_request *request, const struct child *child
 	close(process);
 }
 
-static void create_sharing(const struct create_request *request, struct outcome *out)
+/*
+ * CLONE_VM: a copy of a large process costs milliseconds. CLONE_FILES: a copy of a large descriptor table would too, and
+ * would keep every descriptor of ours open for as long as the copy lives.
+ */
+static void start(struct child *child, struct outcome *out, const struct processor *processor)
 {
-	struct child child;
-	/*
-	 * CLONE_VM: a copy of a large process costs milliseconds. CLONE_FILES: a copy of a large descriptor table would
-	 * too, and would keep every descriptor of ours open for as long as the copy lives.
-	 */
-	int error = child_start_here(&child, CLONE_VM | CLONE_FILES | CLONE_NEWUSER, wait_to_be_killed, &child);
+	int error = child_start_here(child, CLONE_VM | CLONE_FILES | CLONE_NEWUSER, wait_to_be_killed, child, processor);
 
-	if (error < 0) {
-		outcome_fail(out, error, "clone");
-		return;
+	if (error < 0) outcome_fail(out, error, "clone");
+}
+
+/* How many are in create_sharing(), on whatever thread. */
+static atomic_int busy;
+
+/*
+ * Who is alone stays bound until his child is killed, which then mostly never runs before it dies. Others would be in
+ * each other's way on one processor while another one has nothing to do; and a program may take long.
+ */
+static int may_stay_bound(const struct create_request *request, int count, int others)
+{
+	return count == 1 && others == 0 && request->programs[0] == NULL && request->programs[1] == NULL;
+}
+
+static void create_sharing(struct child *children, const struct create_request *const *requests,
+			   struct outcome *const *outs, int count)
+{
+	int others = atomic_fetch_add(&busy, 1);
+	struct processor processor;
+
+	processor_bind(&processor);
+	for (int i = 0; i < count; i++) start(&children[i], outs[i], &processor);
+	if (!may_stay_bound(requests[0], count, others)) processor_unbind(&processor);
+	for (int i = 0; i < count; i++) {
+		if (children[i].pidfd < 0) continue;
+		fill(requests[i], &children[i], outs[i]);
+		child_kill(&children[i]);
 	}
-	fill(request, &child, out);
-	child_end(&child);
+	processor_unbind(&processor);
+	for (int i = 0; i < count; i++) child_end(&children[i]);
+	atomic_fetch_sub(&busy, 1);
 }
 
 /* Takes twice as long: a program is executed. */
@@ -105,12 +133,40 @@ static void create_apart(const struct create_request *request, struct outcome *o
 	joiner_end(&joiner);
 }
 
-void create_namespace(const struct create_request *request, struct outcome *out)
+static void create(struct child *children, const struct create_request *const *requests, struct outcome *const *outs,
+		   int count)
 {
 	enum shelter shelter = shelter_kind();
 
 	if (shelter == SHELTER_HIDDEN && shelter_hide() < 0) shelter = SHELTER_APART;
-	if (shelter == SHELTER_APART) create_apart(request, out);
-	else create_sharing(request, out);
+	if (shelter != SHELTER_APART) create_sharing(children, requests, outs, count);
+	else for (int i = 0; i < count; i++) create_apart(requests[i], outs[i]);
 	if (shelter == SHELTER_HIDDEN) shelter_show();
+}
+
+static void create_one(const struct create_request *request, struct outcome *out)
+{
+	struct child child;
+
+	create(&child, &request, &out, 1);
+}
+
+/* Processes, descriptors or memory, of which several at once take more. */
+static int is_shortage(int error)
+{
+	return error == -EAGAIN || error == -EMFILE || error == -ENFILE || error == -ENOMEM;
+}
+
+void create_namespaces(const struct create_request *const *requests, struct outcome *const *outs, int count)
+{
+	struct child *children = count > 1 ? malloc((size_t)count * sizeof *children) : NULL;
+
+	if (children != NULL) create(children, requests, outs, count);
+	for (int i = 0; i < count; i++) {
+		if (children != NULL && !is_shortage(outs[i]->error)) continue;
+		outs[i]->error = 0;
+		outs[i]->step = NULL;
+		create_one(requests[i], outs[i]);
+	}
+	free(children);
 }

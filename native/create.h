@@ -14,10 +14,14 @@ struct create_request {
 	const char *apart;       /* the path of userns-join, for where the creation process must share nothing with us */
 };
 
+/* So many creation processes at most are there at once for one call. */
+#define CREATE_MOST 8
+
 /*
- * Where a program wrote a map, the outcome's texts say what the namespace has now: whether that is what was asked for
- * is for the caller to see.
+ * Makes them, each for itself: what one of them is refused is its own outcome. Several at once take less time than one
+ * after the other. Where a program wrote a map, the outcome's texts say what the namespace has now: whether that is what
+ * was asked for is for the caller to see.
  */
-void create_namespace(const struct create_request *request, struct outcome *out);
+void create_namespaces(const struct create_request *const *requests, struct outcome *const *outs, int count);
 
 #endif

@@ -3,14 +3,13 @@
 #define USERNS_JOB_H
 
 #include "attach.h"
-#include "create.h"
 #include "join.h"
 #include "overlay.h"
 #include "owned.h"
 #include "tree.h"
 #include <node_api.h>
 
-#define JOB_TEXTS 8
+#define JOB_TEXTS 1
 
 struct job {
 	void (*run)(struct job *job); /* on any thread: no JavaScript in it */
@@ -19,7 +18,6 @@ struct job {
 	void (*answered)(struct job *job); /* when the answer is made, and its descriptor the environment's; or NULL */
 	struct outcome out;
 	union {
-		struct create_request create;
 		struct join_request join;
 		struct tree_request tree;
 		struct attach_request attach;

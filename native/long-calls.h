@@ -4,7 +4,6 @@
 
 #include <node_api.h>
 
-napi_value long_create(napi_env env, napi_callback_info info);
 napi_value long_read_maps(napi_env env, napi_callback_info info);
 
 #endif

@@ -53,32 +53,45 @@ static int count_possible(void)
  * grows, and one that "got its old mask back" would not. But where the mask has every processor that there can be,
  * there is neither a wish nor a cpuset that leaves one out, and asking for all of them is the same as no wish.
  */
-void processor_bind(struct processor *processor)
+static int bind_here(struct processor *processor)
 {
 	cpu_set_t mask;
 	int count = count_possible();
 	int here;
 
-	processor->bound = 0;
-	if (count < 2) return;
+	if (count < 2) return 0;
 	CPU_ZERO(&mask);
-	if (sched_getaffinity(0, sizeof mask, &mask) < 0 || CPU_COUNT(&mask) != count) return;
+	if (sched_getaffinity(0, sizeof mask, &mask) < 0 || CPU_COUNT(&mask) != count) return 0;
 	here = sched_getcpu();
-	if (here < 0 || here >= count) return;
+	if (here < 0 || here >= count) return 0;
 	CPU_ZERO(&processor->only);
 	CPU_SET(here, &processor->only);
-	processor->bound = sched_setaffinity(0, sizeof processor->only, &processor->only) == 0;
+	return sched_setaffinity(0, sizeof processor->only, &processor->only) == 0;
 }
 
-void processor_unbind(const struct processor *processor)
+void processor_bind(struct processor *processor)
+{
+	signals_block(&processor->signals);
+	processor->signals_blocked = 1;
+	processor->bound = bind_here(processor);
+}
+
+/* Somebody else (taskset(1), a cpuset that changed) may have decided about this thread meanwhile: that stands. */
+static int is_as_bound(const struct processor *processor)
 {
 	cpu_set_t mask;
 
-	if (!processor->bound) return;
-	/* Somebody else (taskset(1), a cpuset that changed) decided about this thread meanwhile: that stands. */
 	CPU_ZERO(&mask);
-	if (sched_getaffinity(0, sizeof mask, &mask) == 0 && !CPU_EQUAL(&mask, &processor->only)) return;
-	processor_free(0);
+	return sched_getaffinity(0, sizeof mask, &mask) < 0 || CPU_EQUAL(&mask, &processor->only);
+}
+
+void processor_unbind(struct processor *processor)
+{
+	if (processor->signals_blocked == 0) return;
+	if (processor->bound && is_as_bound(processor)) processor_free(0);
+	processor->bound = 0;
+	processor->signals_blocked = 0;
+	signals_set(&processor->signals, NULL);
 }
 
 void processor_free(pid_t thread)

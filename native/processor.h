@@ -1,7 +1,8 @@
-/* Keeps the calling thread on its own processor for the length of one clone, so that the child starts there. */
+/* Keeps the calling thread on its own processor for a moment, so that a child starts and ends there. */
 #ifndef USERNS_PROCESSOR_H
 #define USERNS_PROCESSOR_H
 
+#include "signals.h"
 #include <sched.h>
 #include <sys/types.h>
 
@@ -9,15 +10,17 @@
 struct processor {
 	int bound; /* there is something to undo */
 	cpu_set_t only; /* what the thread was bound to */
+	int signals_blocked;
+	kernel_sigset signals; /* what was blocked before */
 };
 
 /*
- * Binds the calling thread to the processor that it runs on, where that can be undone without a trace; does nothing
- * elsewhere. Every signal must be blocked until processor_unbind(), which is to follow on every path out.
+ * Blocks every signal, so that nothing else runs on the thread, and binds it to the processor that it runs on, where
+ * that can be undone without a trace. processor_unbind() is to follow on every path out; a second one does nothing.
  */
 void processor_bind(struct processor *processor);
 
-void processor_unbind(const struct processor *processor);
+void processor_unbind(struct processor *processor);
 
 /* Lets a thread that was started while its parent was bound (0: the caller) run everywhere. */
 void processor_free(pid_t thread);

@@ -205,11 +205,40 @@ int procfs_number(int pidfd)
 	return number;
 }
 
-static int open_in_proc(int pidfd, int number)
+/*
+ * The same in one look-up, where /proc is the mount that is known: no link was followed, and what was found lies on that
+ * very mount, whose root has a folder with a number as its name for processes only. −1: in the longer way.
+ */
+static int open_at_once(int pidfd, int number)
 {
-	int root = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct userns_open_how how = {
+		.flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
+		.resolve = USERNS_RESOLVE_NO_SYMLINKS,
+	};
+	uint64_t known = atomic_load_explicit(&own_mount, memory_order_relaxed);
+	char name[24] = "/proc/";
+	struct statx answer;
 	int process;
 
+	if (known == 0) return -1;
+	append_number(name, number);
+	process = (int)syscall(SYS_openat2, AT_FDCWD, name, &how, sizeof how);
+	if (process < 0) return -1;
+	if (statx(process, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, USERNS_STATX_MNT_ID_UNIQUE, &answer) == 0 &&
+	    answer.stx_mnt_id == known && !is_reaped(pidfd)) {
+		return process;
+	}
+	close(process);
+	return -1;
+}
+
+static int open_in_proc(int pidfd, int number)
+{
+	int process = number > 0 ? open_at_once(pidfd, number) : -1;
+	int root;
+
+	if (process >= 0) return process;
+	root = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0) return -errno;
 	if (number > 0 && is_own(root)) process = open_process_below(root, pidfd, number);
 	else {

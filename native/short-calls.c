@@ -32,12 +32,12 @@ napi_value short_derive(napi_env env, napi_callback_info info, int (*make)(int f
 	return value_outcome(env, owned, &out);
 }
 
-int short_export(napi_env env, napi_value exports, const struct function *functions, size_t count, struct owned *owned)
+int short_export(napi_env env, napi_value exports, const struct function *functions, size_t count, void *data)
 {
 	for (size_t i = 0; i < count; i++) {
 		napi_value function;
 
-		if (napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].call, owned, &function) !=
+		if (napi_create_function(env, functions[i].name, NAPI_AUTO_LENGTH, functions[i].call, data, &function) !=
 			    napi_ok ||
 		    napi_set_named_property(env, exports, functions[i].name, function) != napi_ok) {
 			return 0;

@@ -17,7 +17,7 @@ napi_value short_open(napi_env env, napi_callback_info info, void (*opener)(cons
 /* For a function that makes a descriptor out of another. */
 napi_value short_derive(napi_env env, napi_callback_info info, int (*make)(int fd), const char *step);
 
-/* Makes the functions properties of the exports. */
-int short_export(napi_env env, napi_value exports, const struct function *functions, size_t count, struct owned *owned);
+/* Makes the functions properties of the exports; `data` is what value_arguments_for() answers in them. */
+int short_export(napi_env env, napi_value exports, const struct function *functions, size_t count, void *data);
 
 #endif

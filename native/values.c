@@ -165,17 +165,20 @@ char **value_texts(napi_env env, napi_value value, size_t most)
 	return texts;
 }
 
-int value_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *arguments, struct owned **owned)
+void *value_arguments_for(napi_env env, napi_callback_info info, size_t count, napi_value *arguments)
 {
 	size_t given = count;
 	void *data = NULL;
 
-	if (napi_get_cb_info(env, info, &given, arguments, NULL, &data) != napi_ok || given < count) {
-		napi_throw_type_error(env, NULL, "userns native: too few arguments");
-		return 0;
-	}
-	*owned = data;
-	return 1;
+	if (napi_get_cb_info(env, info, &given, arguments, NULL, &data) == napi_ok && given >= count) return data;
+	napi_throw_type_error(env, NULL, "userns native: too few arguments");
+	return NULL;
+}
+
+int value_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *arguments, struct owned **owned)
+{
+	*owned = value_arguments_for(env, info, count, arguments);
+	return *owned != NULL;
 }
 
 napi_value value_number(napi_env env, double number)

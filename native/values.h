@@ -34,7 +34,10 @@ int value_big(napi_env env, napi_value value, uint64_t *number);
 /* An array of bigints. */
 napi_value value_bigs(napi_env env, const uint64_t *numbers, uint32_t count);
 
-/* Gets the arguments, and throws when there are fewer than `count`. */
+/* Gets the arguments, and what the function was exported with. NULL with an exception pending for fewer than `count`. */
+void *value_arguments_for(napi_env env, napi_callback_info info, size_t count, napi_value *arguments);
+
+/* The same for a function that was exported with the descriptors of its environment. */
 int value_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *arguments, struct owned **owned);
 
 napi_value value_number(napi_env env, double number);

@@ -1,35 +1,44 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { UsernsError } from "../errors.ts";
+import type { Extents } from "../mapping/extent.ts";
 import { checkLimits, procText } from "../mapping/proc.ts";
+import { createLater, createNow } from "../native/creator.ts";
 import { Descriptor } from "../native/descriptor.ts";
-import { type CreateArguments, native, type Outcome, ownProgram } from "../native/load.ts";
+import type { Answer, Creation } from "../native/load.ts";
 import { creationError, differs, isCountLimit, isMapRefused } from "./creation-errors.ts";
 import { findHelpers, type Helpers, helperText, NO_HELPERS } from "./helpers.ts";
 import { isOneOwn, type Wanted } from "./options.ts";
 import { cutAtOwn } from "./own-extents.ts";
 
-function prepare({ mapping, setgroups }: Wanted, direct: boolean, helpers: Helpers): CreateArguments {
-	const uid = cutAtOwn("uid", mapping.uidMappings);
-	const gid = cutAtOwn("gid", mapping.gidMappings);
+const NO_WORDS: readonly string[] = [];
+
+function prepare({ mapping, setgroups }: Wanted, direct: boolean, helpers: Helpers): Creation {
+	const { uidMappings, gidMappings } = mapping;
+	const uid = cutAtOwn("uid", uidMappings);
+	const gid = cutAtOwn("gid", gidMappings);
 	if (uid.length === 0 && gid.length === 0) {
 		throw new UsernsError("ERR_USERNS_INVALID_MAPPING", "an empty mapping makes no user namespace", {
 			hint: "Give at least one extent, such as 0:100000:65536.",
 		});
 	}
 	// Cutting makes more lines, which may be more than the kernel takes.
-	checkLimits("uid", uid);
-	checkLimits("gid", gid);
-	const uidText = procText(uid);
-	return [
-		uidText,
-		gid === uid ? uidText : procText(gid),
-		setgroups,
+	if (uid !== uidMappings) checkLimits("uid", uid);
+	if (gid !== gidMappings) checkLimits("gid", gid);
+	return {
+		uidMap: procText(uid),
+		gidMap: gid === uid ? null : procText(gid),
+		allow: setgroups === "allow",
 		direct,
-		helpers.uid,
-		helpers.gid,
+		helpers: helpers === NO_HELPERS ? NO_WORDS : words(helpers, uid, gid),
+	};
+}
+
+function words(helpers: Helpers, uid: Extents, gid: Extents): readonly string[] {
+	return [
+		helpers.uid ?? "",
+		helpers.gid ?? "",
 		helpers.uid === null ? "" : helperText("uid", uid),
 		helpers.gid === null ? "" : helperText("gid", gid),
-		ownProgram("userns-join"),
 	];
 }
 
@@ -40,22 +49,22 @@ function prepare({ mapping, setgroups }: Wanted, direct: boolean, helpers: Helpe
 const PAUSES = [5, 10, 20, 40, 60, 70];
 
 /** What a creation asks of the one who runs it: a call of the C part, or a pause in milliseconds. */
-type Step = { call: CreateArguments } | { pause: number };
-type Steps<T> = Generator<Step, T, Outcome | undefined>;
+type Step = { call: Creation } | { pause: number };
+type Steps<T> = Generator<Step, T, Answer | undefined>;
 
-/** `outcome`: what the call answered already. */
-function* persist(call: CreateArguments, outcome: Outcome): Steps<Outcome> {
+/** `answer`: what the call answered already. */
+function* persist(call: Creation, answer: Answer): Steps<Answer> {
 	for (const pause of PAUSES) {
-		if (!isCountLimit(outcome)) break;
+		if (typeof answer === "number" || !isCountLimit(answer)) break;
 		yield { pause };
-		outcome = (yield { call }) as Outcome;
+		answer = (yield { call }) as Answer;
 	}
-	return outcome;
+	return answer;
 }
 
 /** The first call, and the helpers that it may use. */
 interface First {
-	call: CreateArguments;
+	call: Creation;
 	helpers: Helpers;
 }
 
@@ -71,33 +80,49 @@ function first(wanted: Wanted): First {
 	return { call: prepare(wanted, method !== "newuidmap", helpers), helpers };
 }
 
-/** What else there is to try when the first call was refused; without a need for it this is not begun. */
-function* again(wanted: Wanted, { call, helpers }: First, refusal: Outcome, what: string): Steps<Descriptor> {
+/** What else there is to try when the first call did not simply succeed; without a need for it this is not begun. */
+function* again(wanted: Wanted, { call, helpers }: First, begun: Answer, what: string): Steps<Descriptor> {
 	const { mapping, method } = wanted;
-	let outcome = yield* persist(call, refusal);
-	if (method === "auto" && helpers === NO_HELPERS && isMapRefused(outcome) && !isOneOwn(mapping)) {
-		const found = findHelpers(mapping);
-		const withHelpers = prepare(wanted, true, found);
-		outcome = yield* persist(withHelpers, (yield { call: withHelpers }) as Outcome);
-		return finish(wanted, found, outcome, what);
+	const answer = yield* persist(call, begun);
+	if (typeof answer === "number" || method !== "auto" || helpers !== NO_HELPERS) {
+		return finish(wanted, helpers, answer, what);
 	}
-	return finish(wanted, helpers, outcome, what);
+	if (!isMapRefused(answer) || isOneOwn(mapping)) return finish(wanted, helpers, answer, what);
+	const found = findHelpers(mapping);
+	const withHelpers = prepare(wanted, true, found);
+	const last = yield* persist(withHelpers, (yield { call: withHelpers }) as Answer);
+	return finish(wanted, found, last, what);
+}
+
+/** Who waits for a descriptor: one of the two is called, once, and must not throw. */
+export interface Waiting {
+	resolve(descriptor: Descriptor): void;
+	reject(error: unknown): void;
 }
 
 /**
- * Makes a namespace in the thread pool; the event loop only waits. The answer owns its descriptor; `what` names the
- * owner in messages.
+ * Makes a namespace in the thread pool; the event loop only waits, and hears of it later. The answer owns its descriptor;
+ * `what` names the owner in messages. Throws when it cannot even be begun.
  */
-export async function createDescriptor(wanted: Wanted, what: string): Promise<Descriptor> {
+export function startDescriptor(wanted: Wanted, what: string, waiting: Waiting): void {
 	const begun = first(wanted);
-	const outcome = await native().create(...begun.call, true);
-	if (outcome.error >= 0) return finish(wanted, begun.helpers, outcome, what);
-	const steps = again(wanted, begun, outcome, what);
+	createLater(begun.call, (answer) => {
+		if (typeof answer === "number") waiting.resolve(new Descriptor(answer, what));
+		else
+			runLater(again(wanted, begun, answer, what)).then(
+				(descriptor) => waiting.resolve(descriptor),
+				(error: unknown) => waiting.reject(error),
+			);
+	});
+}
+
+async function runLater<T>(steps: Steps<T>): Promise<T> {
 	let next = steps.next();
 	while (!next.done) {
-		let answer: Outcome | undefined;
-		if ("call" in next.value) answer = await native().create(...next.value.call, true);
-		else await sleep(next.value.pause);
+		const step = next.value;
+		let answer: Answer | undefined;
+		if ("call" in step) answer = await new Promise<Answer>((resolve) => createLater(step.call, resolve));
+		else await sleep(step.pause);
 		next = steps.next(answer);
 	}
 	return next.value;
@@ -106,23 +131,28 @@ export async function createDescriptor(wanted: Wanted, what: string): Promise<De
 /** The same on the calling thread. */
 export function createDescriptorSync(wanted: Wanted, what: string): Descriptor {
 	const begun = first(wanted);
-	const outcome = native().create(...begun.call, false);
-	if (outcome.error >= 0) return finish(wanted, begun.helpers, outcome, what);
-	const steps = again(wanted, begun, outcome, what);
+	const answer = createNow(begun.call);
+	return typeof answer === "number"
+		? new Descriptor(answer, what)
+		: runNow(again(wanted, begun, answer, what));
+}
+
+function runNow<T>(steps: Steps<T>): T {
 	let next = steps.next();
 	while (!next.done) {
-		let answer: Outcome | undefined;
-		if ("call" in next.value) answer = native().create(...next.value.call, false);
+		let answer: Answer | undefined;
+		if ("call" in next.value) answer = createNow(next.value.call);
 		else Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, next.value.pause);
 		next = steps.next(answer);
 	}
 	return next.value;
 }
 
-function finish(wanted: Wanted, helpers: Helpers, outcome: Outcome, what: string): Descriptor {
-	if (outcome.error < 0) throw creationError(wanted, helpers, outcome);
-	const descriptor = new Descriptor(outcome.fd, what);
-	const different = outcome.uidMap === undefined ? undefined : differs(wanted, outcome);
+function finish(wanted: Wanted, helpers: Helpers, answer: Answer, what: string): Descriptor {
+	if (typeof answer === "number") return new Descriptor(answer, what);
+	if (answer.error < 0) throw creationError(wanted, helpers, answer);
+	const descriptor = new Descriptor(answer.fd, what);
+	const different = answer.uidMap === undefined ? undefined : differs(wanted, answer);
 	if (different === undefined) return descriptor;
 	descriptor.close();
 	throw different;

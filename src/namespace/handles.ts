@@ -1,27 +1,15 @@
 import type { Mapping, MappingInput } from "../mapping/mapping.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { abortError } from "./abort.ts";
-import { createDescriptor, createDescriptorSync } from "./create.ts";
-import { type CreateOptions, checkCreate, type Wanted } from "./options.ts";
+import { createDescriptorSync, startDescriptor } from "./create.ts";
+import { type CreateOptions, checkCreate, checkSignal, type Wanted } from "./options.ts";
+import { Pending } from "./pending.ts";
 import type { Known } from "./reading.ts";
 import { adoptNamespace, type UserNamespace } from "./user-namespace.ts";
 
 interface Entry {
 	descriptor: Descriptor;
 	known: Known;
-}
-
-interface Waiter {
-	resolve(namespace: UserNamespace): void;
-	reject(error: unknown): void;
-}
-
-/** A creation under way, and who waits for it. */
-interface Pending {
-	waiters: Set<Waiter>;
-	/** False once release() was called: what comes is handed out, but not kept. */
-	keep: boolean;
-	way: string;
 }
 
 /**
@@ -36,17 +24,18 @@ export let cachedDescriptor: (handles: Handles, mapping: Mapping) => number | un
  * makes namespaces differ beside the mapping (`setgroups`) keeps them apart here too.
  */
 export class Handles implements Disposable {
-	/** By `Mapping.id`, which a Mapping keeps: a key put together at each call would be hashed at each call. */
-	readonly #cached: Record<Wanted["setgroups"], Map<string, Entry>> = { deny: new Map(), allow: new Map() };
-	readonly #pending = new Map<string, Pending>();
+	/** By keyOf(). */
+	readonly #cached = new Map<string, Entry>();
+	/** By wayOf(). */
+	readonly #pending = new Map<string, Pending<UserNamespace>>();
 
 	static {
-		cachedDescriptor = (handles, { id }) => handles.#cached.deny.get(id)?.descriptor.fd;
+		cachedDescriptor = (handles, { id }) => handles.#cached.get(id)?.descriptor.fd;
 	}
 
 	/** How many namespaces are cached now. Those being made do not count yet. */
 	get size(): number {
-		return this.#cached.deny.size + this.#cached.allow.size;
+		return this.#cached.size;
 	}
 
 	/**
@@ -54,33 +43,26 @@ export class Handles implements Disposable {
 	 * failure is not cached: the next call tries again. When the signal aborts, the promise rejects with an AbortError.
 	 * Rejects as `UserNamespace.create` does.
 	 */
-	async get(
-		mapping: MappingInput,
-		options?: CreateOptions & { signal?: AbortSignal },
-	): Promise<UserNamespace> {
-		const { signal, ...wanted } = checkCreate("Handles.get", mapping, options, true);
-		if (signal?.aborted) throw abortError(signal);
-		const entry = this.#cached[wanted.setgroups].get(wanted.mapping.id);
-		if (entry !== undefined) return handOut(entry);
-		const way = wayOf(wanted);
-		let pending = this.#pending.get(way);
-		if (pending === undefined) {
-			pending = { waiters: new Set(), keep: true, way };
-			this.#pending.set(way, pending);
-			void this.#make(wanted, pending);
-		}
-		return wait(pending, signal);
+	get(mapping: MappingInput, options?: CreateOptions & { signal?: AbortSignal }): Promise<UserNamespace> {
+		// One promise, and whatever is thrown rejects it: an async function around it would make two more.
+		return new Promise((resolve, reject) => {
+			const wanted = checkCreate("Handles.get", mapping, options, true);
+			const signal = checkSignal("Handles.get", options?.signal);
+			if (signal?.aborted) throw abortError(signal);
+			const entry = this.#cached.get(keyOf(wanted));
+			if (entry !== undefined) resolve(handOut(entry));
+			else this.#underWay(wanted).add(resolve, reject, signal);
+		});
 	}
 
 	/** As `get`, on the calling thread. */
 	getSync(mapping: MappingInput, options?: CreateOptions): UserNamespace {
 		const wanted = checkCreate("Handles.getSync", mapping, options, false);
-		const { id } = wanted.mapping;
-		const cached = this.#cached[wanted.setgroups];
-		let entry = cached.get(id);
+		const key = keyOf(wanted);
+		let entry = this.#cached.get(key);
 		if (entry === undefined) {
 			entry = { descriptor: createDescriptorSync(wanted, "Handles"), known: wanted };
-			cached.set(id, entry);
+			this.#cached.set(key, entry);
 		}
 		return handOut(entry);
 	}
@@ -90,10 +72,8 @@ export class Handles implements Disposable {
 	 * same Handles can be used again.
 	 */
 	release(): void {
-		for (const cached of Object.values(this.#cached)) {
-			for (const { descriptor } of cached.values()) descriptor.close();
-			cached.clear();
-		}
+		for (const { descriptor } of this.#cached.values()) descriptor.close();
+		this.#cached.clear();
 		for (const pending of this.#pending.values()) pending.keep = false;
 		this.#pending.clear();
 	}
@@ -102,74 +82,59 @@ export class Handles implements Disposable {
 		this.release();
 	}
 
-	/** Never rejects: whatever happens is told to those who wait. */
-	async #make(wanted: Wanted, pending: Pending): Promise<void> {
-		let entry: Entry;
-		try {
-			const descriptor = await createDescriptor(wanted, "Handles");
-			entry = { descriptor, known: wanted };
-		} catch (error) {
-			this.#forget(pending);
-			for (const waiter of pending.waiters) waiter.reject(error);
-			return;
-		}
-		this.#forget(pending);
-		const kept = pending.keep ? this.#keep(entry, pending.waiters.size > 0) : entry;
-		for (const waiter of pending.waiters) {
-			try {
-				waiter.resolve(handOut(kept));
-			} catch (error) {
-				waiter.reject(error);
-			}
-		}
-		if (this.#cached[wanted.setgroups].get(wanted.mapping.id) !== entry) entry.descriptor.close();
+	/** The creation of it, begun if there is none. */
+	#underWay(wanted: Wanted): Pending<UserNamespace> {
+		const way = wayOf(wanted);
+		const before = this.#pending.get(way);
+		if (before !== undefined) return before;
+		const pending = new Pending<UserNamespace>();
+		startDescriptor(wanted, "Handles", {
+			resolve: (descriptor) => {
+				this.#forget(way, pending);
+				this.#hand(pending, { descriptor, known: wanted });
+			},
+			reject: (error) => {
+				this.#forget(way, pending);
+				pending.reject(error);
+			},
+		});
+		this.#pending.set(way, pending);
+		return pending;
 	}
 
-	#forget(pending: Pending): void {
-		if (this.#pending.get(pending.way) === pending) this.#pending.delete(pending.way);
+	#hand(pending: Pending<UserNamespace>, made: Entry): void {
+		const kept = pending.keep ? this.#keep(made, pending.wanted) : made;
+		pending.resolve(() => handOut(kept));
+		if (this.#cached.get(keyOf(made.known)) !== made) made.descriptor.close();
+	}
+
+	#forget(way: string, pending: Pending<UserNamespace>): void {
+		if (this.#pending.get(way) === pending) this.#pending.delete(way);
 	}
 
 	/** Caches what was made, when somebody still wants it; a getSync() may have been faster, then that one stays. */
 	#keep(made: Entry, wanted: boolean): Entry {
-		const { id } = made.known.mapping;
-		const cached = this.#cached[made.known.setgroups];
-		const first = cached.get(id);
+		const key = keyOf(made.known);
+		const first = this.#cached.get(key);
 		if (first !== undefined) return first;
-		if (wanted) cached.set(id, made);
+		if (wanted) this.#cached.set(key, made);
 		return made;
 	}
 }
 
+/**
+ * What makes namespaces differ. Mostly the mapping's own id, which it keeps: a key put together at each call would be
+ * hashed at each call. No id begins with a word.
+ */
+function keyOf({ mapping: { id }, setgroups }: Known): string {
+	return setgroups === "deny" ? id : `allow ${id}`;
+}
+
 /** A creation under way serves those who want it done in the same way: what one way cannot do, another may. */
 function wayOf(wanted: Wanted): string {
-	return `${wanted.method} ${wanted.setgroups} ${wanted.mapping.id}`;
+	return wanted.method === "auto" ? keyOf(wanted) : `${wanted.method} ${keyOf(wanted)}`;
 }
 
 function handOut({ descriptor, known }: Entry): UserNamespace {
-	return adoptNamespace(descriptor.dup("UserNamespace", known.mapping.id), known);
-}
-
-function wait(pending: Pending, signal: AbortSignal | undefined): Promise<UserNamespace> {
-	return new Promise((resolve, reject) => {
-		if (signal === undefined) {
-			pending.waiters.add({ resolve, reject });
-			return;
-		}
-		const onAbort = () => {
-			pending.waiters.delete(waiter);
-			reject(abortError(signal));
-		};
-		const waiter: Waiter = {
-			resolve: (namespace) => {
-				signal.removeEventListener("abort", onAbort);
-				resolve(namespace);
-			},
-			reject: (error) => {
-				signal.removeEventListener("abort", onAbort);
-				reject(error as Error);
-			},
-		};
-		signal.addEventListener("abort", onAbort, { once: true });
-		pending.waiters.add(waiter);
-	});
+	return adoptNamespace(descriptor.dup("UserNamespace", known.mapping), known);
 }

@@ -42,7 +42,7 @@ function checkMethod(what: string, value: unknown): CreateMethod {
 	return value;
 }
 
-function checkSignal(what: string, signal: unknown): AbortSignal | undefined {
+export function checkSignal(what: string, signal: unknown): AbortSignal | undefined {
 	if (signal === undefined) return undefined;
 	if (!(signal instanceof AbortSignal))
 		throw invalidArgument(`${what}: signal must be an AbortSignal, not ${show(signal)}`);
@@ -58,13 +58,12 @@ export function checkCreate(
 	mapping: MappingInput,
 	options: (CreateOptions & { signal?: AbortSignal }) | undefined,
 	later: boolean,
-): Wanted & { signal: AbortSignal | undefined } {
+): Wanted {
 	checkOptions(what, options, later ? OPTIONS_LATER : OPTIONS);
 	return {
 		setgroups: checkSetgroups(what, options?.setgroups),
 		method: checkMethod(what, options?.method),
 		mapping: Mapping.from(mapping),
-		signal: checkSignal(what, options?.signal),
 	};
 }
 

@@ -51,8 +51,9 @@ export function cutAtOwn(
 ): Extents {
 	if (within === undefined) return extents;
 	const [only] = within;
-	if (within.length === 1 && only !== undefined && extents.every((extent) => isInside(extent, only))) {
-		return extents; // on a host, where everything is mapped by one extent
+	if (within.length === 1 && only !== undefined) {
+		if (only.containerID === 0 && only.size > MAX_ID) return extents; // on a host
+		if (extents.every((extent) => isInside(extent, only))) return extents;
 	}
 	const pieces: IdMap[] = [];
 	for (const extent of extents) {

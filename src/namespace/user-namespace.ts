@@ -5,10 +5,10 @@ import { Descriptor } from "../native/descriptor.ts";
 import { native, type Outcome, ownProgram } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { abortable, abortError } from "./abort.ts";
-import { createDescriptor, createDescriptorSync } from "./create.ts";
+import { createDescriptorSync, startDescriptor } from "./create.ts";
 import { execInside, type NamespaceExecOptions, type NamespaceSpawnOptions, spawnInside } from "./enter.ts";
 import { checkArguments, EXEC_OPTIONS, SPAWN_OPTIONS } from "./inside.ts";
-import { type CreateOptions, checkCreate } from "./options.ts";
+import { type CreateOptions, checkCreate, checkSignal } from "./options.ts";
 import { isComplete, type Known, knownFrom, openError, parseMaps, READING, readError } from "./reading.ts";
 import { refuseTraceable } from "./settings.ts";
 
@@ -51,9 +51,12 @@ export class UserNamespace implements Disposable {
 		mapping: MappingInput,
 		options?: CreateOptions & { signal?: AbortSignal },
 	): Promise<UserNamespace> {
-		const { signal, ...wanted } = checkCreate("UserNamespace.create", mapping, options, true);
+		const wanted = checkCreate("UserNamespace.create", mapping, options, true);
+		const signal = checkSignal("UserNamespace.create", options?.signal);
 		if (signal?.aborted) throw abortError(signal);
-		const made = createDescriptor(wanted, WHAT);
+		const made = new Promise<Descriptor>((resolve, reject) =>
+			startDescriptor(wanted, WHAT, { resolve, reject }),
+		);
 		const descriptor = await abortable(made, signal, (late) => late.close());
 		return new UserNamespace(descriptor, wanted);
 	}

@@ -62,10 +62,11 @@ export class Descriptor {
 		return this.#guard.held.fd;
 	}
 
-	/** A duplicate for another owner; `mapping` is for the message of a failure. */
-	dup(what: string = this.#what, mapping?: string): Descriptor {
+	/** A duplicate for another owner; `forWhom`: the mapping, for the message of a failure. */
+	dup(what: string = this.#what, forWhom?: { readonly id: string }): Descriptor {
 		const fd = native().copy(this.fd);
 		if (fd < 0) {
+			const mapping = forWhom?.id;
 			const which = mapping === undefined ? "" : ` with the mapping ${shorten(mapping)}`;
 			const tried = `cannot duplicate the descriptor of a user namespace${which}`;
 			throw kernelError("ERR_USERNS_DESCRIPTOR", tried, { error: fd, step: "duplicate" }, { mapping });

@@ -27,18 +27,30 @@ export interface Outcome {
 	gidStatus?: number;
 }
 
-/** The arguments of `create` but the last one (native/create.h). */
-export type CreateArguments = [
+/** A creation (native/create.h). */
+export interface Creation {
+	uidMap: string;
+	/** Null: the same as the other. */
+	gidMap: string | null;
+	/** Whether setgroups is allowed. */
+	allow: boolean;
+	direct: boolean;
+	/** The paths of newuidmap and newgidmap, empty for one that is not to be called, and the words for each; or nothing. */
+	helpers: readonly string[];
+}
+
+/** What came of a creation: its descriptor, or all that there is to tell. */
+export type Answer = number | Outcome;
+
+/** Answers at once for the token −1; otherwise later, with this token, to whom `creator` was told. */
+export type Create = (
 	uidMap: string,
-	gidMap: string,
-	setgroups: string,
+	gidMap: string | null,
+	allow: boolean,
 	direct: boolean,
-	newuidmap: string | null,
-	newgidmap: string | null,
-	uidArguments: string,
-	gidArguments: string,
-	apart: string,
-];
+	helpers: readonly string[],
+	token: number,
+) => Answer | undefined;
 
 /** What becomes of the map of one mount of a tree (native/tree.h). */
 export const PART = { keep: 0, map: 1, remap: 2, clear: 3 } as const;
@@ -134,8 +146,8 @@ export interface NativeMounts {
 
 /** The C part, one to one (native/binding.c). Descriptors are numbers here; `later` gives a promise. */
 export interface NativeSurface extends NativeMounts {
-	create(...args: [...CreateArguments, later: false]): Outcome;
-	create(...args: [...CreateArguments, later: true]): Promise<Outcome>;
+	/** `program`: the path of userns-join. */
+	creator(program: string, settle: (token: number, answer: Answer) => void): Create;
 	readMaps(fd: number, helper: string, later: false): Outcome;
 	readMaps(fd: number, helper: string, later: true): Promise<Outcome>;
 	openPath(path: string): Outcome;
@@ -158,7 +170,8 @@ export interface NativeSurface extends NativeMounts {
 
 interface Loaded {
 	surface: NativeSurface;
-	folder: string;
+	/** The static programs: one that joins for readMaps(), one that joins and executes another. */
+	programs: { "userns-join": string; "userns-enter": string };
 }
 
 let loaded: Loaded | undefined;
@@ -190,7 +203,11 @@ function load(): Loaded {
 	const file = join(folder, "userns.node");
 	try {
 		const surface = createRequire(import.meta.url)(file) as NativeSurface;
-		return { surface, folder };
+		const programs = {
+			"userns-join": join(folder, "userns-join"),
+			"userns-enter": join(folder, "userns-enter"),
+		};
+		return { surface, programs };
 	} catch (cause) {
 		throw new UsernsError(
 			"ERR_USERNS_NATIVE_MISSING",
@@ -209,8 +226,8 @@ export function native(): NativeSurface {
 	return loaded.surface;
 }
 
-/** A static program of this package: one that joins for readMaps(), one that joins and executes another. */
-export function ownProgram(name: "userns-join" | "userns-enter"): string {
+/** The path of a program of this package. */
+export function ownProgram(name: keyof Loaded["programs"]): string {
 	loaded ??= load();
-	return join(loaded.folder, name);
+	return loaded.programs[name];
 }

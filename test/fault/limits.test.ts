@@ -50,10 +50,11 @@ test("a transient ENOSPC is waited for: the count comes back only after the reap
 }, async () => {
 	// The control in the same run: without a second try, some of these are refused.
 	const script = `let refused = 0, made = 0;
+		const create = addon.creator("/nonexistent", () => {});
 		for (let i = 0; i < 10; i++) {
 			const ns = await userns.UserNamespace.create("0:0:1"); made++; ns.close();
-			const raw = addon.create("0 0 1", "0 0 1", "deny", true, null, null, "", "", "", false);
-			if (raw.error === -28) refused++; else addon.close(raw.fd);
+			const raw = create("0 0 1", null, false, true, [], -1);
+			if (raw.error === -28) refused++; else addon.close(raw);
 			const again = userns.UserNamespace.createSync("0:0:1"); made++; again.close();
 		}
 		console.log(JSON.stringify({ refused, made }));`;

@@ -12,16 +12,19 @@ import { test } from "../support/test.ts";
 const COMMON = `
 const { createRequire } = await import("node:module");
 const fs = await import("node:fs");
-const native = createRequire(USERNS)(new URL("../../build/linux-" + process.arch + "/userns.node", USERNS).pathname);
+const addon = createRequire(USERNS)(new URL("../../build/linux-" + process.arch + "/userns.node", USERNS).pathname);
+// What creator() answers is a function of the C part too.
+const later = [];
+const native = { ...addon, create: addon.creator("/nonexistent/userns", (token, answer) => later.push([token, answer])) };
 
 const NO_FD = 0x7fffffff;
 const NOWHERE = "/nonexistent/userns";
 const good = {
 	fd: NO_FD, fdOrNone: NO_FD, pid: 0x7fffffff, u32: 0, bytes: 512, most: 512, big: 0xffffffffffffff00n, flag: false,
-	map: "0 0 1", path: NOWHERE, pathOrNone: NOWHERE, words: "0 0 1", paths: [NOWHERE], numbers: [0, 0, -1], fds: [NO_FD],
+	map: "0 0 1", path: NOWHERE, pathOrNone: NOWHERE, function: () => {}, helpers: [], token: -1, mapOrNone: null, paths: [NOWHERE], numbers: [0, 0, -1], fds: [NO_FD],
 };
 const signatures = {
-	create: "map map map flag pathOrNone pathOrNone words words path flag",
+	create: "map mapOrNone flag flag helpers token", creator: "path function",
 	readMaps: "fd path flag", openPath: "path", openPid: "pid", duplicate: "fd", copy: "fd", parent: "fd", close: "fd",
 	identify: "fd", ownerUid: "fd", execute: "path paths paths fd", openPlace: "fdOrNone path u32 flag",
 	tree: "fdOrNone pathOrNone u32 paths numbers flag flag u32 u32 u32 flag",
@@ -63,7 +66,10 @@ const bad = {
 	map: [...texts, null, "0".repeat(4096)],
 	path: [...texts, null, "/".repeat(4097)],
 	pathOrNone: [...texts, "/".repeat(4097)],
-	words: [...texts, null, "0".repeat(16385)],
+	mapOrNone: [...texts, "0".repeat(4096)],
+	function: [...objects.filter((each) => typeof each !== "function"), null, 3, "f", true, []],
+	helpers: lists([undefined, null, 3, {}, "a\\0b", ["/"], Symbol("s"), "0".repeat(16385)]).concat([[""], ["", ""], ["", "", ""], ["", "", "", "", ""]]),
+	token: [...notNumbers, ...notWhole, 2 ** 31],
 	paths: lists([undefined, null, 3, {}, "a\\0b", ["/"], Symbol("s")]),
 	numbers: [...lists([undefined, null, "0", {}, 1n]), [], [0], [0, 0], [0, 0, -1, 0], [-1, 0, -1], [0, 4, -1], [0, -1, -1], [0, 0, -2], [0.5, 0, -1], [NaN, 0, -1]],
 	fds: lists([undefined, null, "0", {}, 1n, -1, NaN, 1.5, 2 ** 31]),
@@ -156,7 +162,8 @@ const paths = [NOWHERE, "", ".", "/proc/self/status", folder, "x".repeat(4096), 
 const others = {
 	fd: fds, fdOrNone: [-1, ...fds], pid: [1, 2 ** 31 - 1, process.pid], u32: [0, 1, 0x10, 0xffffffff], bytes: [0, -0, 1, 511, 2 ** 24],
 	most: [1, 65536], big: [0n, 1n, 2n ** 63n, 2n ** 64n - 1n], flag: [false], map: ["", "x", "0 0 4294967296", "0 0 0", "5 5 1\\n5 5 1", "deny", "\\n".repeat(4095)],
-	path: paths, pathOrNone: [null, ...paths], words: ["", "x", "0 ".repeat(8000), "\\n"], paths: [[], [""], paths, Array(2000).fill("x")],
+	path: paths, pathOrNone: [null, ...paths], mapOrNone: [null, "", "x", "0 0 1", "5 5 1\\n5 5 1"], function: [() => {}],
+	helpers: [[], [], ["", "", "", ""], [NOWHERE, "", "0 0 1", ""], ["", folder, "", "0 ".repeat(8000)]], token: [-1, 0, 2 ** 31 - 1], paths: [[], [""], paths, Array(2000).fill("x")],
 	numbers: [[0, 0, -1], [2 ** 53 - 1, 3, 0], [1, 1, NO_FD]], fds: [[], fds, Array(5000).fill(directory)],
 };
 let seed = 7;
@@ -164,9 +171,10 @@ const below = (end) => { seed = (seed * 1103515245 + 12345) % 2147483648; return
 const wrong = [];
 const before = descriptors();
 let count = 0;
+let started = 0;
 for (const { name, kinds } of calls) {
 	for (let i = 0; i < ROUNDS; i++) {
-		const args = kinds.map((kind, at) => at === kinds.length - 1 && kind === "flag" ? name !== "create" && below(2) === 0 : others[kind][below(others[kind].length)]);
+		const args = kinds.map((kind, at) => at === kinds.length - 1 && kind === "flag" ? below(2) === 0 : others[kind][below(others[kind].length)]);
 		if (name === "pin") args[1] = [NOWHERE, folder, "", "x".repeat(4096)][below(4)]; // where nothing can be made
 		let answer;
 		try { answer = await native[name](...args, "one more"); } catch (error) {
@@ -178,10 +186,18 @@ for (const { name, kinds } of calls) {
 			if (!Number.isInteger(answer.error) || answer.error > 0 || answer.error < -4095) wrong.push(name + ": error " + answer.error);
 			if (answer.error < 0 && answer.fd !== -1) wrong.push(name + ": an error and the descriptor " + answer.fd);
 			if (answer.fd >= 0 && native.close(answer.fd) !== 0) wrong.push(name + ": a descriptor that is not owned");
-		} else if (name === "copy" && answer >= 0) native.close(answer);
+		} else if ((name === "copy" || name === "create") && answer >= 0) native.close(answer);
+		else if (name === "create" && answer === undefined) started++;
 		else if (typeof answer === "number" && (!Number.isInteger(answer) || answer < -4095 || answer > 2 ** 32)) wrong.push(name + ": " + answer);
 	}
 }
+while (later.length < started) await new Promise((resolve) => setTimeout(resolve, 5));
+for (const [token, answer] of later) {
+	if (token !== 0 && token !== 2 ** 31 - 1) wrong.push("the token " + token);
+	const { error, fd } = typeof answer === "number" ? { error: 0, fd: answer } : answer;
+	if (fd >= 0 ? native.close(fd) !== 0 : error >= 0) wrong.push("later: " + JSON.stringify(answer));
+}
+if (started === 0) wrong.push("nothing was created later");
 const leaked = descriptors() - before;
 const negativeZero = native.close(-0); // as 0, and never the caller's standard input
 for (const fd of [0, 1, 2, directory, file]) if (native.close(fd) !== -9) wrong.push("close(" + fd + ") of what is not its own");

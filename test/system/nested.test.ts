@@ -24,7 +24,7 @@ test("in a namespace of eight extents, what is written is cut at them", { needs 
 	const answer = ask<{ refused: number; step: string; id: string; lines: string[] }>(
 		`${ADDON}
 		import { spawnSync } from "node:child_process";
-		const uncut = addon.create("0 0 80", "0 0 80", "deny", true, null, null, "", "", "", false);
+		const uncut = addon.creator("/nonexistent", () => {})("0 0 80", null, false, true, [], -1);
 		const ns = await userns.UserNamespace.create("0:0:80");
 		const bare = userns.UserNamespace.open("/proc/self/fd/" + ns.fd);
 		const inside = spawnSync("nsenter", ["--user=/proc/self/fd/3", "--preserve-credentials", "cat", "/proc/self/uid_map"],

@@ -1,0 +1,43 @@
+/*
+ * The creations of one copy of this package in one JavaScript environment: on the calling thread, or in the thread pool.
+ * There a few works take one creation after the other, so that many at once cost the event loop one wake-up for several.
+ */
+#ifndef USERNS_CREATIONS_H
+#define USERNS_CREATIONS_H
+
+#include "create.h"
+#include "owned.h"
+#include <node_api.h>
+
+struct creation {
+	struct create_request request;
+	struct outcome out;
+	char *maps[2];  /* malloc'ed; the second is NULL where both kinds have the same */
+	char **helpers; /* malloc'ed: both programs, an empty text for one that is not to be called, and the words for each; or nothing */
+	double token;   /* by which the caller knows it again */
+	struct creation *next;
+};
+
+struct creations;
+
+/*
+ * `program`: the path of userns-join, for where a creation must share nothing with us; taken over. `settle`: a function,
+ * called with a token and an answer. `next`: others of the environment. NULL: out of memory, and nothing is taken over.
+ */
+struct creations *creations_new(napi_env env, struct owned *owned, char *program, napi_value settle,
+				struct creations *next);
+
+/* The environment ends, for this one and the others. Whatever waits is forgotten; what runs keeps what it needs. */
+void creations_end(struct creations *creations);
+
+const char *creations_program(const struct creations *creations);
+
+/* In the thread pool, which takes it over. False when nothing could be started. */
+int creations_start(struct creations *creations, napi_env env, struct creation *creation);
+
+/* A descriptor as a number, or an object where there is more to tell. NULL when none could be made: see value_outcome(). */
+napi_value creations_answer(struct creations *creations, napi_env env, struct creation *creation);
+
+void creation_free(struct creation *creation);
+
+#endif

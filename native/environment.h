@@ -1,0 +1,13 @@
+/* What the add-on keeps for one JavaScript environment: the main thread or a worker. */
+#ifndef USERNS_ENVIRONMENT_H
+#define USERNS_ENVIRONMENT_H
+
+#include "creations.h"
+#include "owned.h"
+
+struct environment {
+	struct owned *owned;
+	struct creations *creations; /* of each copy of this package that is loaded in it, or NULL */
+};
+
+#endif

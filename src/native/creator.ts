@@ -1,0 +1,38 @@
+import { type Answer, type Create, type Creation, native, ownProgram } from "./load.ts";
+
+type Settled = (answer: Answer) => void;
+
+/** Who waits, by token; a place that is free has undefined, and is in `free`. */
+const waiting: (Settled | undefined)[] = [];
+const free: number[] = [];
+let create: Create | undefined;
+
+function settle(token: number, answer: Answer): void {
+	const settled = waiting[token];
+	waiting[token] = undefined;
+	free.push(token);
+	settled?.(answer);
+}
+
+function creator(): Create {
+	create ??= native().creator(ownProgram("userns-join"), settle);
+	return create;
+}
+
+/** Creates on the calling thread. */
+export function createNow({ uidMap, gidMap, allow, direct, helpers }: Creation): Answer {
+	return creator()(uidMap, gidMap, allow, direct, helpers, -1) as Answer;
+}
+
+/** Creates in the thread pool; `settled` is called later, once, and must not throw. */
+export function createLater({ uidMap, gidMap, allow, direct, helpers }: Creation, settled: Settled): void {
+	const token = free.pop() ?? waiting.length;
+	waiting[token] = settled;
+	try {
+		creator()(uidMap, gidMap, allow, direct, helpers, token);
+	} catch (error) {
+		waiting[token] = undefined;
+		free.push(token);
+		throw error;
+	}
+}
