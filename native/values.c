@@ -41,30 +41,53 @@ int value_flag(napi_env env, napi_value value, int *flag)
 	return 1;
 }
 
-char *value_text(napi_env env, napi_value value, size_t most)
+/* Most texts are short: one call instead of one for the length and one for the text. */
+#define SHORT_BYTES 128
+
+static char *out_of_memory(napi_env env)
 {
-	size_t length;
+	napi_throw_error(env, NULL, "userns native: out of memory");
+	return NULL;
+}
+
+static char *long_text(napi_env env, napi_value value, size_t *length, size_t most)
+{
 	char *text;
 
-	if (napi_get_value_string_utf8(env, value, NULL, 0, &length) != napi_ok) {
-		napi_throw_type_error(env, NULL, "userns native: a string was expected");
-		return NULL;
-	}
-	if (length > most) {
+	if (napi_get_value_string_utf8(env, value, NULL, 0, length) != napi_ok) return NULL;
+	if (*length > most) {
 		napi_throw_range_error(env, NULL, "userns native: the string is too long");
 		return NULL;
 	}
-	text = malloc(length + 1);
-	if (text == NULL) {
-		napi_throw_error(env, NULL, "userns native: out of memory");
-		return NULL;
-	}
-	if (napi_get_value_string_utf8(env, value, text, length + 1, &length) != napi_ok || strlen(text) != length) {
-		free(text);
-		napi_throw_type_error(env, NULL, "userns native: a string without NUL was expected");
-		return NULL;
-	}
+	text = malloc(*length + 1);
+	if (text == NULL) return out_of_memory(env);
+	napi_get_value_string_utf8(env, value, text, *length + 1, length);
 	return text;
+}
+
+char *value_text(napi_env env, napi_value value, size_t most)
+{
+	char buffer[SHORT_BYTES];
+	size_t length = 0;
+	char *text;
+
+	if (napi_get_value_string_utf8(env, value, buffer, sizeof buffer, &length) != napi_ok) {
+		napi_throw_type_error(env, NULL, "userns native: a string was expected");
+		return NULL;
+	}
+	/* Cut between two characters, which take at most four bytes: what is shorter than that was not cut. */
+	if (length < sizeof buffer - 4 && length <= most) {
+		text = malloc(length + 1);
+		if (text == NULL) return out_of_memory(env);
+		memcpy(text, buffer, length + 1);
+	} else {
+		text = long_text(env, value, &length, most);
+		if (text == NULL) return NULL;
+	}
+	if (strlen(text) == length) return text;
+	free(text);
+	napi_throw_type_error(env, NULL, "userns native: a string without NUL was expected");
+	return NULL;
 }
 
 int value_optional_text(napi_env env, napi_value value, size_t most, char **text)

@@ -62,6 +62,14 @@ function* persist(call: Creation, answer: Answer): Steps<Answer> {
 	return answer;
 }
 
+/** Asking takes as long as four system calls, and where it is no longer true the kernel refuses: that is asked anew. */
+let wasRoot = false;
+
+function isRoot(): boolean {
+	wasRoot ||= process.geteuid?.() === 0;
+	return wasRoot;
+}
+
 /** The first call, and the helpers that it may use. */
 interface First {
 	call: Creation;
@@ -74,8 +82,7 @@ interface First {
  */
 function first(wanted: Wanted): First {
 	const { mapping, method } = wanted;
-	const early =
-		method === "newuidmap" || (method === "auto" && process.geteuid?.() !== 0 && !isOneOwn(mapping));
+	const early = method === "newuidmap" || (method === "auto" && !isRoot() && !isOneOwn(mapping));
 	const helpers = early ? findHelpers(mapping) : NO_HELPERS;
 	return { call: prepare(wanted, method !== "newuidmap", helpers), helpers };
 }
@@ -88,6 +95,7 @@ function* again(wanted: Wanted, { call, helpers }: First, begun: Answer, what: s
 		return finish(wanted, helpers, answer, what);
 	}
 	if (!isMapRefused(answer) || isOneOwn(mapping)) return finish(wanted, helpers, answer, what);
+	wasRoot = false;
 	const found = findHelpers(mapping);
 	const withHelpers = prepare(wanted, true, found);
 	const last = yield* persist(withHelpers, (yield { call: withHelpers }) as Answer);
