@@ -51,7 +51,7 @@ function steps(times) {
 	);
 }
 
-function tables({ machine, loadBeforeAndAfter, rounds, rows, floorSteps, extras }) {
+function tables({ machine, loadBeforeAndAfter, rounds, mostRounds, rows, floorSteps, extras }) {
 	const { date, kernel, cpu, processors, node, go, bindfs } = machine;
 	const versions = [`Linux ${kernel}`, `${processors} × ${cpu}`, `Node ${node}`, go, bindfs]
 		.filter(Boolean)
@@ -67,7 +67,7 @@ function tables({ machine, loadBeforeAndAfter, rounds, rows, floorSteps, extras 
 	const quiet =
 		Math.max(...loadBeforeAndAfter) > processors ? " **Other work was running on this machine.**" : "";
 	return [
-		`${date}, ${versions}; ${rounds} rounds, load ${load} after.${quiet}`,
+		`${date}, ${versions}; ${rounds} to ${mostRounds} rounds, load ${load} after.${quiet}`,
 		markdown(["what", "of", "goal", "measured", ""], rows.flatMap(goalRows)),
 		"Why not, and what was left out:",
 		[...rows.flatMap(reasons), ...left].join("\n") || "- Nothing.",

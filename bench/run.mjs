@@ -46,17 +46,18 @@ function runTrial({ argv }) {
 /** results[row][subject]: one answer a round. */
 function runAll(rows, rounds) {
 	const results = Object.fromEntries(rows.map(({ id }) => [id, {}]));
-	for (let round = 0; round < rounds; round++) {
-		for (const { id, subjects } of rows) {
+	const most = Math.max(rounds, ...rows.map((row) => row.rounds ?? 0));
+	for (let round = 0; round < most; round++) {
+		for (const { id, subjects, rounds: own = rounds } of rows) {
 			const start = now();
 			for (const [name, subject] of Object.entries(subjects)) {
-				if (subject.reason || round >= (subject.rounds ?? rounds)) continue;
+				if (subject.reason || round >= (subject.rounds ?? own)) continue;
 				results[id][name] ??= [];
 				results[id][name].push(runTrial(subject));
 			}
 			secondsOf[id] = (secondsOf[id] ?? 0) + (now() - start) / 1e6;
 		}
-		process.stderr.write(`round ${round + 1} of ${rounds}\n`);
+		process.stderr.write(`round ${round + 1} of ${most}\n`);
 	}
 	return results;
 }
@@ -139,6 +140,7 @@ async function main({ quick, out, save }) {
 			loadBeforeAndAfter: load,
 			form: quick ? "quick" : "full",
 			rounds,
+			mostRounds: Math.max(rounds, ...rows.map((row) => row.rounds ?? 0)),
 			secondsOf,
 			unit: "µs",
 			floorSteps,

@@ -1,5 +1,6 @@
 // One trial of this package, in a process of its own: `node trial.mjs NAME ARGUMENT…` prints one line of JSON.
 import { spawn, spawnSync } from "node:child_process";
+import { randomFill } from "node:crypto";
 import { once } from "node:events";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { performance } from "node:perf_hooks";
@@ -94,6 +95,12 @@ const trials = {
 			handles.release();
 		}
 		return { ...result, loopHeld: quantile(holds, 0.5) };
+	},
+
+	/** What a thread of the pool and the way back cost, with nothing to do there. */
+	emptyWork(rounds) {
+		const byte = Buffer.alloc(1);
+		return measureAsync(() => new Promise((resolve) => randomFill(byte, resolve)), rounds);
 	},
 
 	cached(rounds, count) {
