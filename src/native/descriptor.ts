@@ -32,8 +32,8 @@ class Guard {
 }
 
 const idle: Guard[] = [];
-/** More than are ever opened and closed in turns; what is beyond is left to the collector. */
-const MOST_IDLE = 64;
+/** As many as a burst opens and closes; what is beyond is left to the collector. */
+const MOST_IDLE = 2048;
 
 /** A descriptor with exactly one owner. Nobody sees its number after close(), so that none is closed twice. */
 export class Descriptor {
