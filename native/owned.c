@@ -1,5 +1,6 @@
 #include "owned.h"
-#include "attach.h"
+#include "detach.h"
+#include "inside.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
