@@ -8,10 +8,10 @@
 int mount_detach(int fd)
 {
 	/* MNT_DETACH, since our own descriptor keeps the mount busy. A lie under the name would take another mount off. */
-	char name[64];
+	char name[PROCFS_NAME];
 
 	/* Where /proc is no good a child does it: what must not stay must not stay for want of a /proc either. */
-	if (procfs_own_fd(fd, name, sizeof name) < 0) return mount_detach_in(-1, fd);
+	if (procfs_own_fd(fd, name) < 0) return mount_detach_in(-1, fd);
 	return umount2(name, MNT_DETACH) < 0 ? -errno : 0;
 }
 

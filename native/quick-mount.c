@@ -2,6 +2,9 @@
 #include "attach.h"
 #include <unistd.h>
 
+/* A mount or a rename anywhere at that very moment is EAGAIN too; twice in a row it hardly ever is. */
+#define TRIES 2
+
 /* As place_open(), but EAGAIN where a file system would have to be asked, which may never answer (fuse, a dead server). */
 static int open_cached(const struct place *place)
 {
@@ -9,9 +12,13 @@ static int open_cached(const struct place *place)
 		.flags = O_PATH | O_CLOEXEC,
 		.resolve = place->resolve | USERNS_RESOLVE_CACHED,
 	};
+	long fd = -EAGAIN;
 
 	if (place->path == NULL) return place->fd;
-	return (int)raw_syscall5(SYS_openat2, place->fd < 0 ? AT_FDCWD : place->fd, (long)place->path, (long)&how, sizeof how, 0);
+	for (int i = 0; i < TRIES && fd == -EAGAIN; i++) {
+		fd = raw_syscall5(SYS_openat2, AT_FDCWD, (long)place->path, (long)&how, sizeof how, 0);
+	}
+	return (int)fd;
 }
 
 int quick_copy(const struct quick_request *request)
