@@ -171,15 +171,16 @@ static napi_value listmount_(napi_env env, napi_callback_info info)
 	return array;
 }
 
+static double take_off(struct owned *owned, int fd)
+{
+	(void)owned;
+	return mount_detach(fd);
+}
+
 /* detach(fd): 0 or a negative errno */
 static napi_value detach(napi_env env, napi_callback_info info)
 {
-	napi_value arguments[1];
-	struct owned *owned;
-	int fd;
-
-	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
-	return value_number(env, mount_detach(fd));
+	return short_number(env, info, take_off);
 }
 
 /* detachIn(mountNs, fd): 0 or a negative errno */

@@ -2,6 +2,7 @@
 #include "detach.h"
 #include "mount-facts.h"
 #include "quick-mount.h"
+#include "short-calls.h"
 #include "values.h"
 
 /* A descriptor, or a path, for which there is room. */
@@ -57,16 +58,27 @@ napi_value quick_mount(napi_env env, napi_callback_info info)
 	return answer;
 }
 
+static double tell(struct owned *owned, int fd)
+{
+	owned_told(owned, fd);
+	return 0;
+}
+
 /* told(fd): the caller knows of the mount from now on, see owned_attached(); 0 */
 napi_value quick_told(napi_env env, napi_callback_info info)
 {
-	napi_value arguments[1];
-	struct owned *owned;
-	int fd;
+	return short_number(env, info, tell);
+}
 
-	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
-	owned_told(owned, fd);
-	return value_number(env, 0);
+static double take_off(struct owned *owned, int fd)
+{
+	struct mount_facts facts;
+	int error = mount_facts(fd, &facts);
+
+	if (error == 0) error = mount_detach_alone(fd, facts.unique);
+	if (error != 0) return error < 0 ? error : 0;
+	owned_close(owned, fd);
+	return (double)facts.id;
 }
 
 /*
@@ -75,16 +87,5 @@ napi_value quick_told(napi_env env, napi_callback_info info)
  */
 napi_value quick_unmount(napi_env env, napi_callback_info info)
 {
-	napi_value arguments[1];
-	struct mount_facts facts;
-	struct owned *owned;
-	int error;
-	int fd;
-
-	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
-	error = mount_facts(fd, &facts);
-	if (error == 0) error = mount_detach_alone(fd, facts.unique);
-	if (error != 0) return value_number(env, error < 0 ? error : 0);
-	owned_close(owned, fd);
-	return value_number(env, (double)facts.id);
+	return short_number(env, info, take_off);
 }

@@ -17,7 +17,11 @@ import { isPlainPlace } from "./target.ts";
 /** With nothing to say but what is shown where under which map. All of it is looked at here, and each option once. */
 export function mountPlain(options: MountIdmappedOptions): IdmappedMount | undefined {
 	if (typeof options !== "object") return undefined;
-	for (const name in options) if (!isPlainOption(name)) return undefined;
+	for (const name in options) {
+		const plain =
+			name === "source" || name === "target" || name === "mapping" || name === "handles" || name === "userns";
+		if (!plain) return undefined;
+	}
 	const { source, target, mapping, userns, handles } = options ?? {};
 	if (!isPlainPlace(source) || !isPlainPlace(target)) return undefined;
 	if (userns === undefined) {
@@ -26,19 +30,6 @@ export function mountPlain(options: MountIdmappedOptions): IdmappedMount | undef
 	}
 	if (mapping !== undefined || handles !== undefined || !(userns instanceof UserNamespace)) return undefined;
 	return mountWith(source, target, 0, userns, 0, 0, PROPAGATION.private);
-}
-
-function isPlainOption(name: string): boolean {
-	switch (name) {
-		case "source":
-		case "target":
-		case "mapping":
-		case "userns":
-		case "handles":
-			return true;
-		default:
-			return false;
-	}
 }
 
 /** With the namespace that is cached; undefined too when none is. */
@@ -85,7 +76,8 @@ export function mountAtOnce(
 ): IdmappedMount | undefined {
 	// The longer way refuses it in words.
 	if (mapping.uidMappings.length === 0 || mapping.gidMappings.length === 0) return undefined;
-	const fd = native().quickMount(source, target, resolve, ns, set, clear, propagation);
+	const surface = native();
+	const fd = surface.quickMount(source, target, resolve, ns, set, clear, propagation);
 	if (fd < 0) return undefined;
 	const descriptor = new Descriptor(fd, "IdmappedMount", mapping);
 	const made = {
@@ -98,6 +90,6 @@ export function mountAtOnce(
 		mapping: mapping.id,
 	};
 	const mount = adoptMount(made, mapping, [], target);
-	native().told(fd);
+	surface.told(fd);
 	return mount;
 }
