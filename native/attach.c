@@ -18,7 +18,8 @@ NO_STACK_PROTECTOR int attach_fail(struct attaching *at, long error, const char 
 
 NO_STACK_PROTECTOR static long take_off(const struct attaching *at, int fd)
 {
-	return at->inside ? inside_take_off(fd) : mount_detach(fd);
+	if (!at->inside) return mount_detach(fd);
+	return inside_take_off(fd);
 }
 
 NO_STACK_PROTECTOR static long make_propagate(const struct attach_request *request)
