@@ -68,10 +68,10 @@ export function unmountAlone(descriptor: Descriptor): number {
 	return answer;
 }
 
-/** As in the first column of mountinfo; 0 when the kernel does not tell. */
+/** As in the first column of mountinfo, or a negative errno. */
 export function mountIdOf(fd: number): number {
 	const facts = native().mountFacts(fd);
-	return typeof facts === "number" ? 0 : Number(facts[0]);
+	return typeof facts === "number" ? facts : Number(facts[0]);
 }
 
 /** The mounts of a mount namespace, this process's own when there is none given. */

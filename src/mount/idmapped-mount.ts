@@ -2,6 +2,7 @@ import { UsernsError } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { native } from "../native/load.ts";
+import { kernelError } from "../native/steps.ts";
 import { type Attached, attachedError, attachTree, detachTree } from "./attach.ts";
 import { mountIdOf, unmountAlone } from "./detach.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
@@ -57,7 +58,15 @@ export class HeldMount implements AsyncDisposable {
 	/** The mount's number, as in the first column of /proc/PID/mountinfo. */
 	get mountId(): number {
 		const mount = this.#mount;
-		if (mount.mountId === 0) mount.mountId = mountIdOf(mount.descriptor.fd);
+		if (mount.mountId === 0) {
+			const id = mountIdOf(mount.descriptor.fd);
+			// With a wrong one unmount() would find nothing to take off.
+			if (id < 0) {
+				const tried = "cannot tell the number of the mount";
+				throw kernelError("ERR_USERNS_READ_MOUNTS", tried, { error: id, step: "statx" });
+			}
+			mount.mountId = id;
+		}
 		return mount.mountId;
 	}
 
@@ -162,8 +171,10 @@ export class HeldMount implements AsyncDisposable {
 	/** Closes the descriptor. An attached mount stays; a detached one is gone. A second call does nothing. */
 	close(): void {
 		if (this.closed) return;
-		void this.mountId; // it can still be asked for afterwards
-		this.#mount.descriptor.close();
+		const mount = this.#mount;
+		// So that it can be asked for afterwards.
+		if (mount.mountId === 0) mount.mountId = Math.max(0, mountIdOf(mount.descriptor.fd));
+		mount.descriptor.close();
 		this.#attached?.namespace?.close();
 	}
 
