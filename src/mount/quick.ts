@@ -6,7 +6,6 @@ import { native } from "../native/load.ts";
 import { PROPAGATION } from "./attributes.ts";
 import { adoptMount, type IdmappedMount } from "./idmapped-mount.ts";
 import type { MountIdmappedOptions } from "./options.ts";
-import { isPlainPlace } from "./target.ts";
 
 /*
  * The ordinary mount on this thread: waking another one takes longer than the mount (docs/adr/033), and so do checks that
@@ -14,7 +13,7 @@ import { isPlainPlace } from "./target.ts";
  * system: the longer way does it, or says why not.
  */
 
-/** With nothing to say but what is shown where under which map. All of it is looked at here, and each option once. */
+/** With nothing to say but what is shown where under which map. Each option is read once; the places are for the C part to check. */
 export function mountPlain(options: MountIdmappedOptions): IdmappedMount | undefined {
 	if (typeof options !== "object") return undefined;
 	for (const name in options) {
@@ -23,7 +22,7 @@ export function mountPlain(options: MountIdmappedOptions): IdmappedMount | undef
 		if (!plain) return undefined;
 	}
 	const { source, target, mapping, userns, handles } = options ?? {};
-	if (!isPlainPlace(source) || !isPlainPlace(target)) return undefined;
+	if (target === undefined) return undefined;
 	if (userns === undefined) {
 		if (!(handles instanceof Handles) || mapping === undefined) return undefined;
 		return mountCached(source, target, 0, Mapping.from(mapping), handles, 0, 0, PROPAGATION.private);
@@ -77,7 +76,12 @@ export function mountAtOnce(
 	// The longer way refuses it in words.
 	if (mapping.uidMappings.length === 0 || mapping.gidMappings.length === 0) return undefined;
 	const surface = native();
-	const fd = surface.quickMount(source, target, resolve, ns, set, clear, propagation);
+	let fd: number;
+	try {
+		fd = surface.quickMount(source, target, resolve, ns, set, clear, propagation);
+	} catch {
+		return undefined; // a place that is none: nothing was asked of the kernel
+	}
 	if (fd < 0) return undefined;
 	const descriptor = new Descriptor(fd, "IdmappedMount", mapping);
 	const made = {

@@ -50,12 +50,6 @@ export function checkPlace(what: string, value: unknown): asserts value is strin
 	}
 }
 
-/** Surely one that checkPlace() takes: each unit of a text takes three bytes at most. */
-export function isPlainPlace(value: unknown): value is string | number {
-	if (typeof value === "number") return value >= 0 && value <= 0x7fffffff && Number.isInteger(value);
-	return typeof value === "string" && value !== "" && value.length * 3 < PATH_MAX && !value.includes("\0");
-}
-
 /** RESOLVE_… for a path of which nothing but the links matters. */
 export function resolveFlags(what: string, resolve: unknown): number {
 	const table = { "no-symlinks": RESOLVE.noSymlinks | RESOLVE.noMagicLinks };
