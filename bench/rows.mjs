@@ -221,7 +221,7 @@ function mountRows({ many, n, peers, peer, stage, quick }) {
 			what: "mountIdmapped and unmount",
 			why: {
 				"userns / the system calls in C":
-					"ten calls beside the five in C, and JavaScript around them: both places are opened first, so that no file system is waited for and none is looked up again; the propagation; what the mount is and what lies on it, before and after",
+					"ten calls beside the five in C: both places are opened first, so that no file system is waited for and none is looked up again; the propagation; what the mount is and what lies on it, before and after; and umount2 waits longer for a processor that sleeps where the loop in C, which does nothing else, finds it awake",
 			},
 			subjects: {
 				userns: ours("mount", n(2000, 50), source, target),

@@ -1,4 +1,4 @@
-/* Mounts at their place: attached, exchanged, taken off, in this or another mount namespace. */
+/* Mounts at their place: attached, or exchanged for what is there, in this or another mount namespace. */
 #ifndef USERNS_ATTACH_H
 #define USERNS_ATTACH_H
 
@@ -20,29 +20,18 @@ struct attach_request {
  */
 void mount_attach(const struct attach_request *request, struct outcome *out);
 
-/*
- * Takes the mount off whose root the descriptor is, with all that is mounted below it. umount2(2) goes down to what is
- * mounted on top of it, so the caller looks first that nothing is. 0 or a negative errno.
- */
-int mount_detach(int fd);
+/* The same step by step, for the thread or the child that is in that mount namespace. */
+struct attaching {
+	const struct attach_request *request;
+	int inside; /* in a child that has a root and a working directory of its own */
+	int error;
+	const char *step;
+};
 
-/*
- * The same with that look, of listmount(2), Linux 6.8. 0, also when the mount is not in this mount namespace any more; EBUSY
- * when something is mounted on it or below it, or another negative errno, with nothing changed; 1 when something was
- * mounted on it at that very moment, which then is what was taken off.
- */
-int mount_detach_alone(int fd);
+/* 0 or a negative errno, which is noted with its step. */
+int attach_steps(struct attaching *at);
 
-/* The same as mount_detach() in the mount namespace that it is in, by a child that asks no /proc; −1: one's own. */
-int mount_detach_in(int mount_ns, int fd);
-
-/* Opens the mountinfo of a mount namespace, as seen from its root. A descriptor or a negative errno. */
-int mount_table_of(int mount_ns);
-
-/*
- * Opens a path in a mount namespace, below a directory in it (−1: its root) that nothing leads out of. An O_PATH
- * descriptor or a negative errno; ETIMEDOUT when a file system on the way does not answer.
- */
-int mount_open_in(int mount_ns, int root, const char *path);
+/* For one line at a failing step. */
+int attach_fail(struct attaching *at, long error, const char *step);
 
 #endif

@@ -1,8 +1,10 @@
 #include "mount-binding.h"
-#include "attach.h"
+#include "detach.h"
+#include "inside.h"
 #include "mount-facts.h"
 #include "mount-long-calls.h"
 #include "pin.h"
+#include "quick-binding.h"
 #include "short-calls.h"
 #include "values.h"
 #include <errno.h>
@@ -169,38 +171,16 @@ static napi_value listmount_(napi_env env, napi_callback_info info)
 	return array;
 }
 
+static double take_off(struct owned *owned, int fd)
+{
+	(void)owned;
+	return mount_detach(fd);
+}
+
 /* detach(fd): 0 or a negative errno */
 static napi_value detach(napi_env env, napi_callback_info info)
 {
-	napi_value arguments[1];
-	struct owned *owned;
-	int fd;
-
-	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
-	return value_number(env, mount_detach(fd));
-}
-
-/* told(fd): the caller knows of the mount from now on, see owned_attached(); 0 */
-static napi_value told(napi_env env, napi_callback_info info)
-{
-	napi_value arguments[1];
-	struct owned *owned;
-	int fd;
-
-	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
-	owned_told(owned, fd);
-	return value_number(env, 0);
-}
-
-/* detachAlone(fd): 0, 1 or a negative errno */
-static napi_value detach_alone(napi_env env, napi_callback_info info)
-{
-	napi_value arguments[1];
-	struct owned *owned;
-	int fd;
-
-	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
-	return value_number(env, mount_detach_alone(fd));
+	return short_number(env, info, take_off);
 }
 
 /* detachIn(mountNs, fd): 0 or a negative errno */
@@ -241,7 +221,9 @@ int mount_export(napi_env env, napi_value exports, struct owned *owned)
 		{"openPlace", long_open_place},
 		{"tree", long_tree},
 		{"attach", long_attach},
-		{"quickMount", short_quick_mount},
+		{"quickMount", quick_mount},
+		{"told", quick_told},
+		{"unmount", quick_unmount},
 		{"overlay", long_overlay},
 		{"openMount", open_mount},
 		{"openMountNamespace", open_mount_namespace},
@@ -256,8 +238,6 @@ int mount_export(napi_env env, napi_value exports, struct owned *owned)
 		{"statmount", statmount_},
 		{"listmount", listmount_},
 		{"detach", detach},
-		{"told", told},
-		{"detachAlone", detach_alone},
 		{"detachIn", detach_in},
 		{"pin", pin},
 	};

@@ -1,7 +1,8 @@
 #include "mount-long-calls.h"
+#include "detach.h"
+#include "inside.h"
 #include "job.h"
 #include "mount-facts.h"
-#include "quick-mount.h"
 #include "values.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -221,57 +222,6 @@ napi_value long_attach(napi_env env, napi_callback_info info)
 		job->answered = note_attached;
 	}
 	return job_start(env, job, later);
-}
-
-static napi_value mount_quickly(napi_env env, struct owned *owned, const struct quick_request *request)
-{
-	struct outcome out = {.fd = -1};
-	napi_value answer;
-	int error;
-
-	quick_copy(request, &out);
-	/* The answer is made first: once the mount is attached nothing can fail that would leave it without an owner. */
-	answer = value_outcome(env, owned, &out);
-	if (answer == NULL || out.fd < 0) return answer;
-	error = quick_attach(request, out.fd);
-	if (error >= 0) {
-		owned_attached(owned, out.fd, -1);
-		return answer;
-	}
-	owned_close(owned, out.fd);
-	out = (struct outcome){.fd = -1, .error = error};
-	return value_outcome(env, owned, &out);
-}
-
-/*
- * quickMount(sourceFd or −1, source or null, resolve, targetFd or −1, target or null, resolve, ns, set, clear,
- * propagation): an outcome without a step
- */
-napi_value short_quick_mount(napi_env env, napi_callback_info info)
-{
-	napi_value arguments[10];
-	struct quick_request request;
-	struct owned *owned;
-	napi_value result = NULL;
-	char *source = NULL;
-	char *target = NULL;
-	double numbers[3];
-	int i = 0;
-
-	if (!value_arguments(env, info, 10, arguments, &owned)) return NULL;
-	if (value_place(env, arguments, &request.source, &source) &&
-	    value_place(env, arguments + 3, &request.target, &target) && value_fd(env, arguments[6], &request.ns)) {
-		while (i < 3 && value_integer(env, arguments[7 + i], 0, UINT32_MAX, &numbers[i])) i++;
-	}
-	if (i == 3) {
-		request.attr_set = (uint64_t)numbers[0];
-		request.attr_clr = (uint64_t)numbers[1];
-		request.propagation = (uint64_t)numbers[2];
-		result = mount_quickly(env, owned, &request);
-	}
-	free(source);
-	free(target);
-	return result;
 }
 
 static void run_overlay(struct job *job)

@@ -7,7 +7,6 @@
 napi_value long_open_place(napi_env env, napi_callback_info info);
 napi_value long_tree(napi_env env, napi_callback_info info);
 napi_value long_attach(napi_env env, napi_callback_info info);
-napi_value short_quick_mount(napi_env env, napi_callback_info info);
 napi_value long_overlay(napi_env env, napi_callback_info info);
 
 #endif

@@ -30,8 +30,8 @@ static char *read_log(int context)
 
 static int set_layer_name(int context, const char *key, int fd)
 {
-	char name[64];
-	int error = procfs_own_fd(fd, name, sizeof name);
+	char name[PROCFS_NAME];
+	int error = procfs_own_fd(fd, name);
 	if (error < 0) return error;
 	return call_fsconfig(context, USERNS_FSCONFIG_SET_STRING, key, name, 0);
 }
@@ -50,15 +50,14 @@ static int set_layer(int context, const char *key, int fd)
 /* Before Linux 6.5 there is one text for all. "lowerdir+" would be taken without a word, and refused with the whole. */
 static int set_lower_text(int context, const struct overlay_request *request)
 {
-	size_t size = request->count * 64 + 1;
-	char *text = malloc(size);
+	char *text = malloc(request->count * PROCFS_NAME + 1);
 	size_t length = 0;
 	int error = 0;
 
 	if (text == NULL) return -ENOMEM;
 	for (size_t i = 0; error == 0 && i < request->count; i++) {
 		if (i > 0) text[length++] = ':';
-		error = procfs_own_fd(request->lower[i], text + length, size - length);
+		error = procfs_own_fd(request->lower[i], text + length);
 		if (error == 0) length += strlen(text + length);
 	}
 	if (error == 0) error = call_fsconfig(context, USERNS_FSCONFIG_SET_STRING, "lowerdir", text, 0);

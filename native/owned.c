@@ -1,5 +1,6 @@
 #include "owned.h"
-#include "attach.h"
+#include "detach.h"
+#include "inside.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,8 +58,9 @@ int owned_close(struct owned *owned, int fd)
 
 void owned_attached(struct owned *owned, int fd, int mount_ns)
 {
-	struct untold *untold = malloc(sizeof *untold);
+	struct untold *untold = owned->spare != NULL ? owned->spare : malloc(sizeof *untold);
 
+	owned->spare = NULL;
 	if (untold == NULL) return; /* then it is as sure as it was without */
 	*untold = (struct untold){.fd = fd, .mount_ns = mount_ns, .next = owned->untold};
 	owned->untold = untold;
@@ -76,7 +78,8 @@ void owned_told(struct owned *owned, int fd)
 			continue;
 		}
 		*place = untold->next;
-		free(untold);
+		if (owned->spare == NULL) owned->spare = untold;
+		else free(untold);
 	}
 }
 
@@ -115,6 +118,7 @@ void owned_hold(struct owned *owned)
 void owned_release(struct owned *owned)
 {
 	if (--owned->references > 0) return;
+	free(owned->spare);
 	free(owned->bits);
 	free(owned);
 }

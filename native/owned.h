@@ -21,6 +21,7 @@ struct owned {
 	uint64_t *bits;
 	size_t words;
 	struct untold *untold;
+	struct untold *spare; /* for the next one, or NULL */
 	int references; /* the environment and every job of it that is under way */
 	int ended;      /* the environment is gone; what comes now is closed at once */
 };

@@ -2,7 +2,6 @@
 #include "compat.h"
 #include <errno.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -262,13 +261,14 @@ int procfs_open_process(int pidfd, int number)
 	return process;
 }
 
-int procfs_own_fd(int fd, char *name, size_t size)
+int procfs_own_fd(int fd, char name[PROCFS_NAME])
 {
 	struct statfs fs;
 
 	if (statfs("/proc/thread-self", &fs) < 0) return -errno;
 	if (fs.f_type != USERNS_PROC_SUPER_MAGIC) return -EXDEV;
-	snprintf(name, size, "/proc/thread-self/fd/%d", fd);
+	strcpy(name, "/proc/thread-self/fd/");
+	append_number(name, fd);
 	return 0;
 }
 

@@ -24,8 +24,11 @@ int procfs_open(void);
 /* /proc/PID/task/TID of the calling thread, below a /proc that was checked; as an O_PATH descriptor. */
 int procfs_open_self(void);
 
+/* Room for the name of a descriptor. */
+#define PROCFS_NAME 64
+
 /* The name of a descriptor of ours in /proc, for a call that takes nothing but names. 0 or a negative errno. */
-int procfs_own_fd(int fd, char *name, size_t size);
+int procfs_own_fd(int fd, char name[PROCFS_NAME]);
 
 /* Writes the whole text at once. 0 or a negative errno; EIO when the kernel took only a part. */
 int procfs_write(int process, const char *file, const char *text, size_t length);

@@ -1,7 +1,9 @@
 #include "quick-mount.h"
 #include "attach.h"
-#include <sys/stat.h>
 #include <unistd.h>
+
+/* A mount or a rename anywhere at that very moment is EAGAIN too; twice in a row it hardly ever is. */
+#define TRIES 2
 
 /* As place_open(), but EAGAIN where a file system would have to be asked, which may never answer (fuse, a dead server). */
 static int open_cached(const struct place *place)
@@ -10,12 +12,16 @@ static int open_cached(const struct place *place)
 		.flags = O_PATH | O_CLOEXEC,
 		.resolve = place->resolve | USERNS_RESOLVE_CACHED,
 	};
+	long fd = -EAGAIN;
 
 	if (place->path == NULL) return place->fd;
-	return (int)raw_syscall5(SYS_openat2, place->fd < 0 ? AT_FDCWD : place->fd, (long)place->path, (long)&how, sizeof how, 0);
+	for (int i = 0; i < TRIES && fd == -EAGAIN; i++) {
+		fd = raw_syscall5(SYS_openat2, AT_FDCWD, (long)place->path, (long)&how, sizeof how, 0);
+	}
+	return (int)fd;
 }
 
-static int copy(const struct quick_request *request)
+int quick_copy(const struct quick_request *request)
 {
 	struct userns_mount_attr attributes = {
 		.attr_set = request->attr_set | USERNS_MOUNT_ATTR_IDMAP,
@@ -37,34 +43,18 @@ static int copy(const struct quick_request *request)
 	return error;
 }
 
-void quick_copy(const struct quick_request *request, struct outcome *out)
-{
-	struct statx facts;
-	int tree = copy(request);
-
-	if (tree >= 0 && statx(tree, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, USERNS_STATX_MNT_ID, &facts) < 0) {
-		close(tree);
-		tree = -1;
-	}
-	if (tree < 0) outcome_fail(out, tree, NULL);
-	else {
-		out->fd = tree;
-		out->mount_id = facts.stx_mnt_id;
-	}
-}
-
 int quick_attach(const struct quick_request *request, int tree)
 {
-	struct attach_request attaching = {
+	struct attach_request there = {
 		.tree = tree,
 		.target = {.fd = open_cached(&request->target)},
 		.propagation = request->propagation,
 		.mount_ns = -1,
 	};
-	struct outcome out = {.fd = -1};
+	struct attaching at = {.request = &there};
 
-	if (attaching.target.fd < 0) return attaching.target.fd;
-	mount_attach(&attaching, &out);
-	place_close(&request->target, attaching.target.fd);
-	return out.error;
+	if (there.target.fd < 0) return there.target.fd;
+	attach_steps(&at);
+	place_close(&request->target, there.target.fd);
+	return at.error;
 }

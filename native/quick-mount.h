@@ -6,7 +6,6 @@
 #ifndef USERNS_QUICK_MOUNT_H
 #define USERNS_QUICK_MOUNT_H
 
-#include "outcome.h"
 #include "place.h"
 
 struct quick_request {
@@ -23,8 +22,8 @@ struct quick_request {
  * whatever it was, the longer way finds it again and says it. Nothing is left behind then.
  */
 
-/* A detached, mapped copy, and its number. */
-void quick_copy(const struct quick_request *request, struct outcome *out);
+/* A detached, mapped copy: a descriptor or a negative errno. */
+int quick_copy(const struct quick_request *request);
 
 /* 0 or a negative errno. */
 int quick_attach(const struct quick_request *request, int tree);

@@ -32,6 +32,16 @@ napi_value short_derive(napi_env env, napi_callback_info info, int (*make)(int f
 	return value_outcome(env, owned, &out);
 }
 
+napi_value short_number(napi_env env, napi_callback_info info, double (*work)(struct owned *owned, int fd))
+{
+	napi_value arguments[1];
+	struct owned *owned;
+	int fd;
+
+	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
+	return value_number(env, work(owned, fd));
+}
+
 int short_export(napi_env env, napi_value exports, const struct function *functions, size_t count, void *data)
 {
 	for (size_t i = 0; i < count; i++) {

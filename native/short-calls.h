@@ -17,6 +17,9 @@ napi_value short_open(napi_env env, napi_callback_info info, void (*opener)(cons
 /* For a function that makes a descriptor out of another. */
 napi_value short_derive(napi_env env, napi_callback_info info, int (*make)(int fd), const char *step);
 
+/* For a function that does something with a descriptor and answers a number. */
+napi_value short_number(napi_env env, napi_callback_info info, double (*work)(struct owned *owned, int fd));
+
 /* Makes the functions properties of the exports; `data` is what value_arguments_for() answers in them. */
 int short_export(napi_env env, napi_value exports, const struct function *functions, size_t count, void *data);
 

@@ -2,7 +2,7 @@ import { UsernsError } from "../errors.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { native, type Outcome } from "../native/load.ts";
 import { ERRNO } from "../native/steps.ts";
-import { detach, detachAlone, markOf, mountsIn } from "./detach.ts";
+import { detach, markOf, mountsIn } from "./detach.ts";
 import { mountError } from "./mount-errors.ts";
 import { type MountNamespace, openMountNamespace } from "./mount-namespace.ts";
 import { descendants, type MountEntry } from "./mountinfo.ts";
@@ -177,6 +177,5 @@ export function attachedError(tried: string, where: string): UsernsError {
 
 /** Takes an attached tree off again. */
 export function detachTree(fd: number, mountId: number, { namespace, submounts }: Attached): void {
-	if (namespace === undefined && submounts.size === 0 && detachAlone(fd, mountId)) return;
 	detach(fd, mountId, (submount) => submounts.has(markOf(submount)), namespace?.fd);
 }

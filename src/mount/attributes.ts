@@ -28,7 +28,12 @@ const FLAGS = {
 const ATIME_FIELD = 0x70;
 const ATIME = { relatime: 0x00, noatime: 0x10, strictatime: 0x20 } as const;
 /** <sys/mount.h>, MS_…. */
-const PROPAGATION = { private: 1 << 18, shared: 1 << 20, slave: 1 << 19, unbindable: 1 << 17 } as const;
+export const PROPAGATION: Record<NonNullable<AttributeOptions["propagation"]>, number> = {
+	private: 1 << 18,
+	shared: 1 << 20,
+	slave: 1 << 19,
+	unbindable: 1 << 17,
+};
 
 export const ATTRIBUTE_BOOLEANS: readonly string[] = Object.keys(FLAGS);
 export const ATTRIBUTE_OPTIONS: readonly string[] = [...ATTRIBUTE_BOOLEANS, "atime", "propagation"];

@@ -1,4 +1,5 @@
 import { UsernsError, type UsernsErrorCode } from "../errors.ts";
+import type { Descriptor } from "../native/descriptor.ts";
 import { native } from "../native/load.ts";
 import { kernelError } from "../native/steps.ts";
 import { descendants, type MountEntry, readMountinfo, readMountinfoOf } from "./mountinfo.ts";
@@ -50,15 +51,27 @@ function coveredError(where: string): UsernsError {
 }
 
 /**
- * The same for a mount that has none of its own below it, in this mount namespace, without reading the whole table. False
- * when that cannot be told (before Linux 6.8), something is mounted on it, or the kernel refuses: nothing was changed
- * then, and `detach` does it or says why not.
+ * The same for a mount that has none of its own below it, in this mount namespace, without reading the whole table, and closes
+ * its descriptor: the mount's number. 0 when that cannot be done (before Linux 6.8), something is mounted on it, or the
+ * kernel refuses: nothing was changed then, and `detach` does it or says why not.
  */
-export function detachAlone(fd: number, id: number): boolean {
-	const answer = native().detachAlone(fd);
-	if (answer <= 0) return answer === 0;
-	const mine = mountsIn(undefined, "ERR_USERNS_UNMOUNT", "").find((entry) => entry.id === id);
-	throw coveredError(mine?.mountPoint ?? `mount ${id}`);
+export function unmountAlone(descriptor: Descriptor): number {
+	const { fd } = descriptor;
+	const answer = native().unmount(fd);
+	if (answer < 0) return 0;
+	if (answer === 0) {
+		const id = mountIdOf(fd);
+		const mine = mountsIn(undefined, "ERR_USERNS_UNMOUNT", "").find((entry) => entry.id === id);
+		throw coveredError(mine?.mountPoint ?? `mount ${id}`);
+	}
+	descriptor.wasClosed();
+	return answer;
+}
+
+/** As in the first column of mountinfo, or a negative errno. */
+export function mountIdOf(fd: number): number {
+	const facts = native().mountFacts(fd);
+	return typeof facts === "number" ? facts : Number(facts[0]);
 }
 
 /** The mounts of a mount namespace, this process's own when there is none given. */

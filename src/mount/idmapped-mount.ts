@@ -2,7 +2,9 @@ import { UsernsError } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { native } from "../native/load.ts";
+import { kernelError } from "../native/steps.ts";
 import { type Attached, attachedError, attachTree, detachTree } from "./attach.ts";
+import { mountIdOf, unmountAlone } from "./detach.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
 import type { SkippedMount } from "./plan.ts";
 import { type AttachOptions, checkAttachOptions, showPlace } from "./target.ts";
@@ -10,15 +12,22 @@ import { type AttachOptions, checkAttachOptions, showPlace } from "./target.ts";
 /** What is known of a mount that was just made. */
 export interface MadeMount {
 	descriptor: Descriptor;
+	/** 0: it has not been asked for yet. */
 	mountId: number;
 	recursive: boolean;
 	/** MS_…. */
 	propagation: number;
-	/** What is shown, for messages. */
-	source: () => string;
+	/** What is shown, for messages: a place, or else words. */
+	source: string | number;
+	words: string | undefined;
 	/** The mapping's id, for errors. */
 	mapping: string;
 }
+
+/** In this mount namespace, with nothing that came along. */
+const ALONE: Attached = { namespace: undefined, submounts: new Set() };
+
+const NONE: readonly SkippedMount[] = Object.freeze([]);
 
 /**
  * For this package's own files: attaches a mount that cannot be attached yet, since nobody else has seen it. Answers what
@@ -33,7 +42,6 @@ export let attachFresh: (
 /** The part that every mount of this package has: its descriptor, and being attached and taken away. */
 export class HeldMount implements AsyncDisposable {
 	readonly #mount: MadeMount;
-	readonly #forget: () => void;
 	#target: string | number | undefined;
 	#attached: Attached | undefined;
 	/** From the call of attach() on; the promise of it, for unmount() to wait for. */
@@ -41,17 +49,25 @@ export class HeldMount implements AsyncDisposable {
 	#unmounted = false;
 
 	/** `target`: where it is attached already, in this mount namespace and with nothing below; undefined: it is not. */
-	protected constructor(mount: MadeMount, forget: () => void = () => {}, target?: string | number) {
+	protected constructor(mount: MadeMount, target: string | number | undefined) {
 		this.#mount = mount;
-		this.#forget = forget;
-		if (target === undefined) return;
 		this.#target = target;
-		this.#attached = { namespace: undefined, submounts: new Set() };
+		this.#attached = target === undefined ? undefined : ALONE;
 	}
 
 	/** The mount's number, as in the first column of /proc/PID/mountinfo. */
 	get mountId(): number {
-		return this.#mount.mountId;
+		const mount = this.#mount;
+		if (mount.mountId === 0) {
+			const id = mountIdOf(mount.descriptor.fd);
+			// With a wrong one unmount() would find nothing to take off.
+			if (id < 0) {
+				const tried = "cannot tell the number of the mount";
+				throw kernelError("ERR_USERNS_READ_MOUNTS", tried, { error: id, step: "statx" });
+			}
+			mount.mountId = id;
+		}
+		return mount.mountId;
 	}
 
 	/** The target as it was given; undefined for a mount that is detached. */
@@ -92,11 +108,13 @@ export class HeldMount implements AsyncDisposable {
 	}
 
 	#tried(target: string | number): string {
-		return triedTo(this.#mount.source(), showPlace(target), this.#mount.mapping);
+		const { source, words, mapping } = this.#mount;
+		return triedTo(words ?? showPlace(source), showPlace(target), mapping);
 	}
 
 	async #attach(target: string | number, options: AttachOptions, fresh: boolean): Promise<() => void> {
-		const { descriptor, mapping, mountId, recursive, propagation } = this.#mount;
+		const { descriptor, mapping, recursive, propagation } = this.#mount;
+		const { mountId } = this;
 		const tried = this.#tried(target);
 		const held = native().duplicate(descriptor.fd); // close() may be called while this is under way
 		if (held.error < 0) throw mountError(tried, mapping, held);
@@ -129,13 +147,23 @@ export class HeldMount implements AsyncDisposable {
 		// Again after a failure, of which the caller may have heard first and tried another target.
 		while (this.#attaching !== undefined) await this.#attaching.catch(() => {});
 		if (this.#unmounted) return;
+		const mount = this.#mount;
+		const attached = this.#attached;
+		if (attached !== undefined && attached.namespace === undefined && attached.submounts.size === 0) {
+			const id = mount.descriptor.closed ? 0 : unmountAlone(mount.descriptor);
+			if (id > 0) {
+				mount.mountId = id;
+				this.#unmounted = true;
+				return;
+			}
+		}
 		if (this.closed) {
 			const where = this.#target === undefined ? "no target" : showPlace(this.#target);
 			throw new UsernsError("ERR_USERNS_CLOSED", `the IdmappedMount at ${where} is closed`, {
 				hint: "Call unmount() instead of close(), or unmount(path) for a mount that was left in place.",
 			});
 		}
-		if (this.#attached !== undefined) detachTree(this.fd, this.mountId, this.#attached);
+		if (attached !== undefined) detachTree(this.fd, this.mountId, attached);
 		this.#unmounted = true;
 		this.close();
 	}
@@ -143,8 +171,10 @@ export class HeldMount implements AsyncDisposable {
 	/** Closes the descriptor. An attached mount stays; a detached one is gone. A second call does nothing. */
 	close(): void {
 		if (this.closed) return;
-		this.#forget();
-		this.#mount.descriptor.close();
+		const mount = this.#mount;
+		// So that it can be asked for afterwards.
+		if (mount.mountId === 0) mount.mountId = Math.max(0, mountIdOf(mount.descriptor.fd));
+		mount.descriptor.close();
 		this.#attached?.namespace?.close();
 	}
 
@@ -159,7 +189,6 @@ export let adoptMount: (
 	mount: MadeMount,
 	mapping: Mapping,
 	skipped: readonly SkippedMount[],
-	forget: () => void,
 	target: string | number | undefined,
 ) => IdmappedMount;
 
@@ -182,16 +211,14 @@ export class IdmappedMount extends HeldMount {
 		mount: MadeMount,
 		mapping: Mapping,
 		skipped: readonly SkippedMount[],
-		forget: () => void,
 		target: string | number | undefined,
 	) {
-		super(mount, forget, target);
+		super(mount, target);
 		this.mapping = mapping;
-		this.skipped = skipped;
+		this.skipped = skipped.length === 0 ? NONE : Object.freeze([...skipped]);
 	}
 
 	static {
-		adoptMount = (mount, mapping, skipped, forget, target) =>
-			new IdmappedMount(mount, mapping, Object.freeze([...skipped]), forget, target);
+		adoptMount = (mount, mapping, skipped, target) => new IdmappedMount(mount, mapping, skipped, target);
 	}
 }

@@ -1,13 +1,9 @@
 import { Mapping } from "../mapping/mapping.ts";
-import { native } from "../native/load.ts";
-import { adoptMount, attachFresh, type IdmappedMount } from "./idmapped-mount.ts";
-import { rememberMap } from "./known.ts";
-import { makeAtOnce, makeTree, type Wanted } from "./make.ts";
+import { adoptMount, attachFresh, IdmappedMount } from "./idmapped-mount.ts";
+import { makeTree, type Wanted } from "./make.ts";
 import { checkMountOptions, type MountIdmappedOptions } from "./options.ts";
-import { resolveFlags, showPlace } from "./target.ts";
-
-/** A mount without a map: every ID that there is. */
-const AS_ON_DISK = "0:0:4294967295";
+import { mountCached, mountPlain, mountWith } from "./quick.ts";
+import { resolveFlags } from "./target.ts";
 
 /**
  * Shows `source` at `target` under other owners, without a change on disk. A copy of the source's mount is mapped and
@@ -20,6 +16,10 @@ const AS_ON_DISK = "0:0:4294967295";
  * @see mount_setattr(2), "ID-mapped mounts"; open_tree(2); move_mount(2)
  */
 export async function mountIdmapped(options: MountIdmappedOptions): Promise<IdmappedMount> {
+	return mountPlain(options) ?? mountChecked(options);
+}
+
+async function mountChecked(options: MountIdmappedOptions): Promise<IdmappedMount> {
 	const { recursive, recursiveIdmap, nested, set, clear, propagation } = checkMountOptions(options);
 	const attaching = { ...options }; // what was checked, whatever the caller does to his options meanwhile
 	const { source, target, mapping, userns, handles } = options;
@@ -39,10 +39,10 @@ export async function mountIdmapped(options: MountIdmappedOptions): Promise<Idma
 		handles,
 		unmap: options.unmap ?? false,
 		skipUnsupported: options.skipUnsupported ?? false,
-		at: target !== undefined && isPlain(options) ? { place: target, resolve } : undefined,
+		plain: target !== undefined && isPlain(options),
 	};
-	const made = makeAtOnce(wanted) ?? (await makeTree(wanted));
-	const shown = made.mapping ?? Mapping.from(AS_ON_DISK);
+	const made = attachWith(wanted) ?? (await makeTree(wanted));
+	if (made instanceof IdmappedMount) return made;
 	const { descriptor, mountId } = made;
 	const mount = adoptMount(
 		{
@@ -50,19 +50,15 @@ export async function mountIdmapped(options: MountIdmappedOptions): Promise<Idma
 			mountId,
 			recursive,
 			propagation,
-			source: () => showPlace(source),
+			source,
+			words: undefined,
 			mapping: made.mapping?.id ?? "",
 		},
-		shown,
+		made.shows,
 		made.skipped,
-		rememberMap(descriptor, shown),
-		made.attached ? target : undefined,
+		undefined,
 	);
 	if (target === undefined) return mount;
-	if (made.attached) {
-		native().told(descriptor.fd);
-		return mount;
-	}
 	try {
 		const told = await attachFresh(mount, target, attaching);
 		told();
@@ -76,4 +72,13 @@ export async function mountIdmapped(options: MountIdmappedOptions): Promise<Idma
 /** One mount, at a target in this mount namespace that is found as every path is. */
 function isPlain({ recursive, targetRoot, into, replace }: MountIdmappedOptions): boolean {
 	return !recursive && targetRoot === undefined && into === undefined && !replace;
+}
+
+/** With a namespace that is there already, so that nothing has to be waited for at all. */
+function attachWith(wanted: Wanted): IdmappedMount | undefined {
+	const { source, target, resolve, mapping, userns, handles, set, clear, propagation } = wanted;
+	if (!wanted.plain || target === undefined) return undefined;
+	if (userns !== undefined) return mountWith(source, target, resolve, userns, set, clear, propagation);
+	if (mapping === undefined || handles === undefined) return undefined;
+	return mountCached(source, target, resolve, mapping, handles, set, clear, propagation);
 }

@@ -1,14 +1,16 @@
-import type { Mapping } from "../mapping/mapping.ts";
-import { cachedDescriptor, type Handles } from "../namespace/handles.ts";
-import { knownMapping, type UserNamespace } from "../namespace/user-namespace.ts";
+import { Mapping } from "../mapping/mapping.ts";
+import type { Handles } from "../namespace/handles.ts";
+import type { UserNamespace } from "../namespace/user-namespace.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { native, type Outcome, PART } from "../native/load.ts";
 import { ERRNO } from "../native/steps.ts";
 import { withCopy } from "./attach.ts";
+import type { IdmappedMount } from "./idmapped-mount.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
 import { MapNamespaces } from "./namespaces.ts";
 import type { MountAttributes } from "./options.ts";
 import { type Part, type Plan, type Planning, planTree, type SkippedMount, TreeChanged } from "./plan.ts";
+import { mountAtOnce } from "./quick.ts";
 import { type Place, sameTree, survey } from "./survey.ts";
 import { showPlace } from "./target.ts";
 
@@ -24,18 +26,21 @@ export interface Wanted extends MountAttributes {
 	handles: Handles | undefined;
 	unmap: boolean;
 	skipUnsupported: boolean;
-	/** Where to attach it at once, if nothing has to be waited for; undefined: it is wanted detached, or not that plain. */
-	at: { place: string | number; resolve: number } | undefined;
+	/** One mount at a target that is found as every path is: it can be made and attached at once. */
+	plain: boolean;
 }
 
-/** A tree, and what it shows. */
+/** A mount without a map: every ID that there is. */
+const AS_ON_DISK = "0:0:4294967295";
+
+/** A detached tree, and what it shows. */
 export interface Made {
 	descriptor: Descriptor;
 	mountId: number;
-	/** Whether it is attached at `at` already; it is detached otherwise. */
-	attached: boolean;
 	/** The map that the mount has: disk to visible. Undefined for none. */
 	mapping: Mapping | undefined;
+	/** The same, or that every ID is as it is on disk. */
+	shows: Mapping;
 	skipped: SkippedMount[];
 }
 
@@ -44,16 +49,21 @@ const ATTEMPTS = 5;
 
 /**
  * Makes a tree. Most of them take two system calls; only when the kernel refuses those is the source looked at: a mount
- * of it is ID-mapped already, or cannot be.
+ * of it is ID-mapped already, or cannot be. What is plain may come attached, and ready for the caller.
  */
-export async function makeTree(wanted: Wanted): Promise<Made> {
+export async function makeTree(wanted: Wanted & { plain: false }): Promise<Made>;
+export async function makeTree(wanted: Wanted): Promise<Made | IdmappedMount>;
+export async function makeTree(wanted: Wanted): Promise<Made | IdmappedMount> {
 	const namespaces = new MapNamespaces(wanted.handles);
 	try {
 		const asked = wanted.unmap ? undefined : await namespaces.adopt(wanted);
 		const ns = asked === undefined ? -1 : await namespaces.fd(asked);
-		const attached = asked === undefined ? undefined : attachAtOnce(wanted, ns, asked);
-		if (attached !== undefined) return attached;
 		const { source, target } = wanted;
+		if (wanted.plain && target !== undefined && asked !== undefined) {
+			const { resolve, set, clear, propagation } = wanted;
+			const mount = mountAtOnce(source, target, resolve, asked, ns, set, clear, propagation);
+			if (mount !== undefined) return mount;
+		}
 		const shown = target === undefined ? "" : showPlace(target);
 		const tried = triedTo(showPlace(source), shown, asked?.id ?? "");
 		const careful = { wanted, asked, namespaces, tried };
@@ -70,53 +80,8 @@ export async function makeTree(wanted: Wanted): Promise<Made> {
 }
 
 function made({ fd, mountId }: Outcome, mapping: Mapping | undefined, skipped: SkippedMount[]): Made {
-	const descriptor = new Descriptor(fd, "IdmappedMount");
-	return { descriptor, mountId, attached: false, mapping, skipped };
-}
-
-/**
- * The ordinary case on this thread: waking another one takes longer than the mount. Undefined for whatever refuses, be it
- * only that a look-up would have to wait for a file system: the longer way does it, or says why not.
- */
-function attachAtOnce(
-	{ source, resolve, at, ...wanted }: Wanted,
-	ns: number,
-	mapping: Mapping,
-): Made | undefined {
-	if (at === undefined) return undefined;
-	const { set, clear, propagation } = wanted;
-	const [sourceFd, sourcePath] = split(source);
-	const [targetFd, targetPath] = split(at.place);
-	const { error, fd, mountId } = native().quickMount(
-		sourceFd,
-		sourcePath,
-		resolve,
-		targetFd,
-		targetPath,
-		at.resolve,
-		ns,
-		set,
-		clear,
-		propagation,
-	);
-	if (error < 0) return undefined;
-	const descriptor = new Descriptor(fd, "IdmappedMount");
-	return { descriptor, mountId, attached: true, mapping, skipped: [] };
-}
-
-/** The same with a namespace that is there already, so that nothing has to be waited for at all. */
-export function makeAtOnce(wanted: Wanted): Made | undefined {
-	const { at, mapping, userns, handles } = wanted;
-	if (at === undefined) return undefined;
-	const known = mapping ?? (userns === undefined ? undefined : knownMapping(userns));
-	if (known === undefined || known.uidMappings.length === 0 || known.gidMappings.length === 0)
-		return undefined;
-	const ns = userns?.fd ?? (handles === undefined ? undefined : cachedDescriptor(handles, known));
-	return ns === undefined ? undefined : attachAtOnce(wanted, ns, known);
-}
-
-function split(place: string | number): [fd: number, path: string | null] {
-	return typeof place === "number" ? [place, null] : [-1, place];
+	const shows = mapping ?? Mapping.from(AS_ON_DISK);
+	return { descriptor: new Descriptor(fd, "IdmappedMount", shows), mountId, mapping, shows, skipped };
 }
 
 function withSource(

@@ -26,7 +26,7 @@ export async function mappedLayer(
 		handles,
 		unmap: false,
 		skipUnsupported: false,
-		at: undefined,
+		plain: false,
 		recursive: false,
 		recursiveIdmap: false,
 		nested: "compose",

@@ -59,7 +59,7 @@ export class OverlayMount extends HeldMount {
 	readonly mapping: Mapping;
 
 	private constructor(mount: MadeMount, mapping: Mapping) {
-		super(mount);
+		super(mount, undefined);
 		this.mapping = mapping;
 	}
 
@@ -129,7 +129,8 @@ async function adopt(
 			mountId: outcome.mountId,
 			recursive: false,
 			propagation,
-			source: () => source,
+			source: "",
+			words: source,
 			mapping: mapping.id,
 		},
 		mapping,

@@ -1,4 +1,5 @@
 import { UsernsError } from "../errors.ts";
+import type { Mapping } from "../mapping/mapping.ts";
 import { native } from "./load.ts";
 import { kernelError, shorten } from "./steps.ts";
 
@@ -6,10 +7,17 @@ interface Held {
 	/** Negative: nothing is to be closed. */
 	fd: number;
 	what: string;
+	/** What the mount that it is a descriptor of shows; null: of none now, but of one before, so that `shown` has it. */
+	shows: Mapping | null | undefined;
 }
 
+/** Those of mounts, once and for all: what is known of them is found here without their owners being kept. */
+const shown = new Set<Held>();
+
 /** Closes what was forgotten, and says so: a descriptor that waits for the garbage collector is a mistake. */
-const registry = new FinalizationRegistry<Held>(({ fd, what }) => {
+const registry = new FinalizationRegistry<Held>((held) => {
+	const { fd, what } = held;
+	shown.delete(held);
 	if (fd < 0) return; // a guard that nobody needed any more
 	native().close(fd);
 	process.emitWarning(
@@ -24,7 +32,7 @@ const registry = new FinalizationRegistry<Held>(({ fd, what }) => {
  * the guard with its entry back for the next descriptor (docs/adr/031).
  */
 class Guard {
-	readonly held: Held = { fd: -1, what: "" };
+	readonly held: Held = { fd: -1, what: "", shows: undefined };
 
 	constructor() {
 		registry.register(this, this.held);
@@ -40,11 +48,19 @@ export class Descriptor {
 	readonly #what: string;
 	#guard: Guard | undefined;
 
-	/** Takes over a descriptor that the C part made in this environment. `what` names its owner in messages. */
-	constructor(fd: number, what: string) {
+	/**
+	 * Takes over a descriptor that the C part made in this environment. `what` names its owner in messages; `shows`: the map
+	 * of the mount that it is of.
+	 */
+	constructor(fd: number, what: string, shows?: Mapping) {
 		const guard = idle.pop() ?? new Guard();
-		guard.held.fd = fd;
-		guard.held.what = what;
+		const { held } = guard;
+		held.fd = fd;
+		held.what = what;
+		if (shows !== undefined) {
+			if (held.shows === undefined) shown.add(held);
+			held.shows = shows;
+		}
 		this.#guard = guard;
 		this.#what = what;
 	}
@@ -76,12 +92,25 @@ export class Descriptor {
 
 	/** Closes it; a second call does nothing. */
 	close(): void {
+		if (this.#guard === undefined) return;
+		const { fd } = this.#guard.held;
+		this.wasClosed();
+		native().close(fd);
+	}
+
+	/** The C part has closed it. */
+	wasClosed(): void {
 		const guard = this.#guard;
 		if (guard === undefined) return;
 		this.#guard = undefined;
-		const { fd } = guard.held;
-		guard.held.fd = -1;
+		const { held } = guard;
+		held.fd = -1;
+		if (held.shows !== undefined) held.shows = null;
 		if (idle.length < MOST_IDLE) idle.push(guard);
-		native().close(fd);
 	}
+}
+
+/** The descriptors of mounts that are open, and what each shows. */
+export function* shownBy(): Generator<[fd: number, mapping: Mapping]> {
+	for (const { fd, shows } of shown) if (shows) yield [fd, shows];
 }

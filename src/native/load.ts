@@ -89,21 +89,25 @@ export interface NativeMounts {
 		later: true,
 	): Promise<Outcome>;
 	/**
-	 * Maps and attaches one mount, when nothing of it has to be waited for (native/quick-mount.h). An error names no step,
-	 * and nothing is left behind then. Should this thread be terminated before `told`, the mount is taken off.
+	 * Maps and attaches one mount, when nothing of it has to be waited for (native/quick-mount.h). A descriptor, or a negative
+	 * errno that names no step, and nothing is left behind then. Should this thread be terminated before `told`, the mount is taken off.
 	 */
 	quickMount(
-		sourceFd: number,
-		source: string | null,
-		sourceResolve: number,
-		targetFd: number,
-		target: string | null,
-		targetResolve: number,
+		source: string | number,
+		target: string | number,
+		resolve: number,
 		ns: number,
 		set: number,
 		clear: number,
 		propagation: number,
-	): Outcome;
+	): number;
+	/** The caller knows of the mount that `quickMount` answered. */
+	told(fd: number): number;
+	/**
+	 * Takes a mount of this mount namespace off that nothing is mounted on, and closes its descriptor: its mount ID, also when
+	 * it was off already. A negative errno with nothing changed; 0 when something that came in between was taken off instead.
+	 */
+	unmount(fd: number): number;
 	/** A detached overlay (native/overlay.h); `roots`: for a kernel that takes no layers on detached mounts, or empty. */
 	overlay(
 		lower: readonly number[],
@@ -136,10 +140,6 @@ export interface NativeMounts {
 	listmount(id: bigint, mountNs: bigint, last: bigint, most: number): bigint[] | number;
 	/** 0 or a negative errno. */
 	detach(fd: number): number;
-	/** The caller knows of the mount that `quickMount` answered. */
-	told(fd: number): number;
-	/** As `detach`, when nothing is mounted on it: −EBUSY otherwise; 1 when something was, at that very moment. */
-	detachAlone(fd: number): number;
 	detachIn(mountNs: number, fd: number): number;
 	pin(fd: number, path: string): Outcome;
 }

@@ -17,6 +17,7 @@ const MAP = "0:100000:65536";
 const CALL = {
 	umount2: process.arch === "arm64" ? 39 : 166,
 	setns: process.arch === "arm64" ? 268 : 308,
+	statx: process.arch === "arm64" ? 291 : 332,
 	open_tree: 428,
 	move_mount: 429,
 	fsopen: 430,
@@ -130,6 +131,26 @@ for (const errno of LONG ? ([undefined, 1, 12] as const) : ([undefined, 1] as co
 			}),
 	);
 }
+
+test("where statx is hidden unmount says that it did nothing, and the mount stays", { needs }, () =>
+	withTmpfs((place) => {
+		const [source = "", target = ""] = mkdirs(place, "source", "target");
+		const code = ask<string>(
+			`const handles = new userns.Handles();
+			handles.getSync("${MAP}").close();
+			const options = { source: "${source}", target: "${target}", mapping: "${MAP}", handles };
+			const mount = await userns.mountIdmapped(options);
+			const error = await mount.unmount().catch((reason) => reason);
+			mount.close();
+			handles.release();
+			console.log(JSON.stringify(error?.code + " " + error?.syscall));`,
+			answering(undefined, "statx"),
+		);
+		assert.equal(code, "ERR_USERNS_READ_MOUNTS statx");
+		assert.ok(mountAt(target) !== undefined);
+		sh("umount", target);
+	}),
+);
 
 test(
 	"a kernel before 6.15: nested maps say what is missing, all else works as before",

@@ -21,7 +21,7 @@ const NO_FD = 0x7fffffff;
 const NOWHERE = "/nonexistent/userns";
 const good = {
 	fd: NO_FD, fdOrNone: NO_FD, pid: 0x7fffffff, u32: 0, bytes: 512, most: 512, big: 0xffffffffffffff00n, flag: false,
-	map: "0 0 1", path: NOWHERE, pathOrNone: NOWHERE, function: () => {}, helpers: [], token: -1, mapOrNone: null, paths: [NOWHERE], numbers: [0, 0, -1], fds: [NO_FD],
+	map: "0 0 1", path: NOWHERE, pathOrNone: NOWHERE, function: () => {}, helpers: [], token: -1, mapOrNone: null, paths: [NOWHERE], numbers: [0, 0, -1], fds: [NO_FD], place: NOWHERE,
 };
 const signatures = {
 	create: "map mapOrNone flag flag helpers token", creator: "path function",
@@ -32,7 +32,7 @@ const signatures = {
 	openMount: "path", openMountNamespace: "path", openProcess: "pid", mountNamespaceOf: "fd", rootOf: "fd",
 	mountTable: "fd", mountTableOf: "fd", openIn: "fd fdOrNone path", mountNamespaceId: "fd", mountFacts: "fd",
 	statmount: "big big big bytes", listmount: "big big big most", detach: "fd", detachIn: "fd fd", pin: "fd path",
-	quickMount: "fdOrNone pathOrNone u32 fdOrNone pathOrNone u32 fd u32 u32 u32", detachAlone: "fd", told: "fd",
+	quickMount: "place place u32 fd u32 u32 u32", told: "fd", unmount: "fd",
 	suidDumpable: "",
 };
 const calls = Object.entries(signatures).map(([name, kinds]) => ({ name, kinds: kinds.split(" ").filter(Boolean) }));
@@ -73,6 +73,7 @@ const bad = {
 	paths: lists([undefined, null, 3, {}, "a\\0b", ["/"], Symbol("s")]),
 	numbers: [...lists([undefined, null, "0", {}, 1n]), [], [0], [0, 0], [0, 0, -1, 0], [-1, 0, -1], [0, 4, -1], [0, -1, -1], [0, 0, -2], [0.5, 0, -1], [NaN, 0, -1]],
 	fds: lists([undefined, null, "0", {}, 1n, -1, NaN, 1.5, 2 ** 31]),
+	place: [...notWhole, -1, 2 ** 31, ...texts.filter((each) => typeof each !== "number"), null, "/".repeat(4097), "\u20ac".repeat(1366), "/".repeat(4095) + "\u20ac"],
 };
 const descriptors = () => fs.readdirSync("/proc/self/fd").length;
 const children = () => fs.readdirSync("/proc/self/task").map((task) => fs.readFileSync("/proc/self/task/" + task + "/children", "utf8")).join("");
@@ -165,6 +166,7 @@ const others = {
 	path: paths, pathOrNone: [null, ...paths], mapOrNone: [null, "", "x", "0 0 1", "5 5 1\\n5 5 1"], function: [() => {}],
 	helpers: [[], [], ["", "", "", ""], [NOWHERE, "", "0 0 1", ""], ["", folder, "", "0 ".repeat(8000)]], token: [-1, 0, 2 ** 31 - 1], paths: [[], [""], paths, Array(2000).fill("x")],
 	numbers: [[0, 0, -1], [2 ** 53 - 1, 3, 0], [1, 1, NO_FD]], fds: [[], fds, Array(5000).fill(directory)],
+	place: [...fds, ...paths],
 };
 let seed = 7;
 const below = (end) => { seed = (seed * 1103515245 + 12345) % 2147483648; return Math.floor(seed / 65536) % end; };

@@ -1,13 +1,15 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Handles, mountIdmapped, UserNamespace } from "../../src/index.ts";
+import { pathToFileURL } from "node:url";
+import { Handles, mountIdmapped, UserNamespace, type UsernsError } from "../../src/index.ts";
 import { ask, root, sh } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
 import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
+import { SLOWER } from "../support/slower.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts"] as const;
@@ -106,6 +108,119 @@ test("it is the same mount whichever way it was made", { needs }, () =>
 	}),
 );
 
+test("its number is told whenever it is asked for, and places may be descriptors", { needs }, () =>
+	withTmpfs(async (folder) => {
+		const [source = "", target = ""] = mkdirs(folder, "source", "target");
+		using handles = new Handles();
+		handles.getSync(MAP).close();
+		const places = [openSync(source, "r"), openSync(target, "r")] as const;
+		try {
+			for (const [from, at] of [
+				[source, target],
+				[source, places[1]],
+				[places[0], target],
+				[places[0], places[1]],
+			] as const) {
+				const first = await mountIdmapped({ source: from, target: at, mapping: MAP, handles });
+				const number = mountAt(target)?.id;
+				assert.ok(number !== undefined && first.target === at);
+				await first.unmount();
+				assert.equal(mountAt(target), undefined);
+				assert.deepEqual([first.mountId, first.closed], [number, true]);
+				const second = await mountIdmapped({ source: from, target: at, mapping: MAP, handles });
+				second.close();
+				assert.equal(second.mountId, mountAt(target)?.id);
+				sh("umount", target);
+			}
+		} finally {
+			for (const fd of places) closeSync(fd);
+		}
+	}),
+);
+
+test(
+	"a request that is not right is refused in the same words with and without a cached namespace",
+	{ needs },
+	() =>
+		withTmpfs(async (folder) => {
+			const [source = "", target = ""] = mkdirs(folder, "source", "target");
+			using handles = new Handles();
+			handles.getSync(MAP).close();
+			const right = { source, target, mapping: MAP };
+			const long = `/${"€".repeat(1400)}`;
+			for (const wrong of [
+				{ source: undefined },
+				{ source: "" },
+				{ source: "a\0b" },
+				{ source: -1 },
+				{ source: 1.5 },
+				{ source: long },
+				{ target: "" },
+				{ target: null },
+				{ target: Number.NaN },
+				{ target: 2 ** 31 },
+				{ target: long },
+				{ mapping: undefined },
+				{ mapping: "0:1" },
+				{ mapping: {} },
+				{ mapping: "u:0:100000:1" },
+				{ another: 1 },
+				{ userns: {} },
+				{ source: `${folder}/none` },
+				{ target: `${folder}/none` },
+				{ source: "/proc" },
+			]) {
+				const words = [handles, undefined].map(async (cache) => {
+					const options = { ...right, ...wrong, handles: cache } as Parameters<typeof mountIdmapped>[0];
+					const error = await mountIdmapped(options).then(
+						() => assert.fail(`${JSON.stringify(wrong)} was taken`),
+						(reason: UsernsError) => reason,
+					);
+					return [error.code, error.message, error.hint];
+				});
+				const [cached, uncached] = await Promise.all(words);
+				assert.match(String(cached?.[0]), /^ERR_USERNS_/);
+				assert.deepEqual(cached, uncached);
+				assert.equal(mountAt(target), undefined);
+			}
+		}),
+);
+
+/** For a process of its own: were it the event loop that waits, nothing in it could end the test. */
+function waitingScript(options: { source: string; target: string }): string {
+	return `const { Handles, mountIdmapped } = await import(${JSON.stringify(pathToFileURL(join(root, "dist/src/index.js")))});
+		const handles = new Handles();
+		handles.getSync("${MAP}").close();
+		let settled = false;
+		const settle = () => { settled = true; };
+		mountIdmapped({ ...${JSON.stringify(options)}, mapping: "${MAP}", handles }).then(settle, settle);
+		let ticks = 0;
+		setInterval(() => { if (++ticks === 20) console.log(settled ? "settled" : "waits"); }, 10);`;
+}
+
+/** What such a process says within ten seconds; it is waited for when nothing holds it up any more. */
+async function says(
+	options: { source: string; target: string },
+	release: () => Promise<void>,
+): Promise<string> {
+	const child = spawn(process.execPath, ["--input-type=module", "-e", waitingScript(options)], {
+		stdio: ["ignore", "pipe", "inherit"],
+	});
+	const ended = once(child, "close");
+	const limit = AbortSignal.timeout(10_000 * SLOWER);
+	try {
+		const [said] = await once(child.stdout, "data", { signal: limit });
+		return String(said).trim();
+	} catch (error) {
+		if (!limit.aborted) throw error;
+		return "the event loop stands still";
+	} finally {
+		child.kill("SIGKILL");
+		await release();
+		await ended;
+	}
+}
+
 test(
 	"a file system that does not answer holds a thread of the pool, and never the event loop",
 	{
@@ -116,40 +231,27 @@ test(
 		withTmpfs(async (folder) => {
 			const [source = "", silent = ""] = mkdirs(folder, "source", "silent");
 			const tools = mkdtempSync(join(tmpdir(), "userns-silent-"));
-			sh("cc", "-O2", "-o", join(tools, "silent-fs"), join(root, "test/support/silent-fs.c"));
-			const server = spawn(join(tools, "silent-fs"), [silent, "take"], {
-				stdio: ["ignore", "pipe", "inherit"],
-			});
 			try {
-				await once(server.stdout as NonNullable<typeof server.stdout>, "data");
-				using handles = new Handles();
-				handles.getSync(MAP).close();
+				sh("cc", "-O2", "-o", join(tools, "silent-fs"), join(root, "test/support/silent-fs.c"));
 				for (const options of [
 					{ source, target: join(silent, "below") },
 					{ source: join(silent, "below"), target: source },
 				]) {
-					let settled = false;
-					const mounting = mountIdmapped({ ...options, mapping: MAP, handles });
-					const outcome = mounting.then(
-						() => "mounted",
-						(error: unknown) => error,
-					);
-					void outcome.then(() => {
-						settled = true;
+					const server = spawn(join(tools, "silent-fs"), [silent, "take"], {
+						stdio: ["ignore", "pipe", "inherit"],
 					});
-					let ticks = 0;
-					const clock = setInterval(() => ticks++, 10);
-					while (ticks < 20) await new Promise((resolve) => setTimeout(resolve, 10));
-					clearInterval(clock);
-					assert.equal(settled, false, "it waits");
+					const gone = once(server, "close");
+					await once(server.stdout, "data");
+					// The end of the connection ends the waiting.
+					const said = await says(options, async () => {
+						server.kill("SIGKILL");
+						await gone;
+						sh("umount", "-l", silent);
+					});
+					assert.equal(said, "waits");
 				}
 			} finally {
-				// The end of the connection ends the waiting.
-				const gone = once(server, "close");
-				server.kill("SIGKILL");
-				await gone;
 				rmSync(tools, { recursive: true });
-				sh("umount", "-l", silent);
 			}
 		}),
 );

@@ -123,7 +123,7 @@ test("everything that begins a process or a thread was reviewed", () => {
 test("every function that takes values from JavaScript was reviewed, and none takes them otherwise", () => {
 	const outside = nativeCalls().filter(({ file }) => file !== "values.c");
 	const takes = outside.filter(({ name }) =>
-		/^value_(integer|fd|fds|flag|text|texts|optional_text|big)$/.test(name),
+		/^value_(integer|fd|fds|flag|text|texts|path|optional_text|big)$/.test(name),
 	);
 	assert.deepEqual(
 		[...new Set(reviewed("Values from JavaScript", 2))].sort(),

@@ -38,6 +38,7 @@ __attribute__((noreturn)) static void raw_exit(int status)
 }
 
 #include "../../../native/attach.c"
+#include "../../../native/inside.c"
 
 #define NEEDED 4
 
@@ -57,9 +58,9 @@ static int is_closed(unsigned fd)
 	return 0;
 }
 
-int mount_unique_id(int fd, uint64_t *unique)
+int mount_detach(int fd)
 {
-	(void)fd, (void)unique;
+	(void)fd;
 	abort();
 }
 
@@ -67,7 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	int numbers[NEEDED] = {-1, -1, -1, -1};
 	struct attach_request request = {0};
-	struct attaching at = {.request = &request};
+	struct inside in = {.at.request = &request};
 
 	for (size_t i = 0; i < NEEDED && 5 * i + 4 < size; i++) {
 		int number;
@@ -80,9 +81,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	request.tree = numbers[0];
 	request.mount_ns = numbers[1];
 	request.target.fd = numbers[2];
-	at.passing.ends[1] = numbers[3];
+	in.passing.ends[1] = numbers[3];
 	count = 0;
-	keep_needed(&at);
+	keep_needed(&in);
 	for (int i = 0; i < NEEDED; i++) {
 		if (numbers[i] < 0) continue;
 		MUST(!is_closed((unsigned)numbers[i]));

@@ -62,9 +62,9 @@ int mount_facts(int fd, struct mount_facts *facts)
 	abort();
 }
 
-int procfs_own_fd(int fd, char *name, size_t size)
+int procfs_own_fd(int fd, char name[PROCFS_NAME])
 {
-	return snprintf(name, size, "/proc/thread-self/fd/%d", fd) < (int)size ? 0 : -ERANGE;
+	return snprintf(name, PROCFS_NAME, "/proc/thread-self/fd/%d", fd) < PROCFS_NAME ? 0 : -ERANGE;
 }
 
 void *errand_new(size_t size)
