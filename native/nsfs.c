@@ -30,16 +30,21 @@ int nsfs_of_process(int pidfd, int process)
 	return fd;
 }
 
+/* For what is known to be on nsfs: elsewhere the number of the request may mean something else. */
+static int check_kind(int fd, int kind)
+{
+	int type = ioctl(fd, USERNS_NS_GET_NSTYPE);
+
+	if (type < 0) return -errno;
+	return type == kind ? 0 : NOT_SUCH_A_NAMESPACE;
+}
+
 int nsfs_check(int fd, int kind)
 {
 	struct statfs fs;
-	int type;
 
 	if (fstatfs(fd, &fs) < 0) return -errno;
-	if (fs.f_type != USERNS_NSFS_MAGIC) return NOT_SUCH_A_NAMESPACE;
-	type = ioctl(fd, USERNS_NS_GET_NSTYPE);
-	if (type < 0) return -errno;
-	return type == kind ? 0 : NOT_SUCH_A_NAMESPACE;
+	return fs.f_type == USERNS_NSFS_MAGIC ? check_kind(fd, kind) : NOT_SUCH_A_NAMESPACE;
 }
 
 /*
@@ -99,7 +104,7 @@ void nsfs_open_path(const char *path, int kind, struct outcome *out)
 	error = fd;
 	if (fd >= 0) {
 		/* /proc may be anything: what came back must be what was looked at. */
-		error = same_file(seen, fd) ? nsfs_check(fd, kind) : -EXDEV;
+		error = same_file(seen, fd) ? check_kind(fd, kind) : -EXDEV;
 		if (error < 0) close(fd);
 		else out->fd = fd;
 	}
@@ -109,16 +114,23 @@ void nsfs_open_path(const char *path, int kind, struct outcome *out)
 
 int nsfs_read_maps(int process, struct outcome *out)
 {
-	static const char *const files[OUTCOME_MAPS] = {"uid_map", "gid_map", "setgroups"};
+	static const char *const files[] = {"uid_map", "gid_map", "setgroups"};
+	char *texts = malloc(3 * PROCFS_TEXT);
+	char *end = texts;
 
-	for (int i = 0; i < OUTCOME_MAPS; i++) {
+	if (texts == NULL) return outcome_fail(out, -ENOMEM, files[0]);
+	for (int i = 0; i < 3; i++) {
 		long length;
 
-		out->texts[i] = malloc(PROCFS_TEXT);
-		if (out->texts[i] == NULL) return outcome_fail(out, -ENOMEM, files[i]);
-		length = procfs_read(process, files[i], out->texts[i], PROCFS_TEXT);
-		if (length < 0) return outcome_fail(out, (int)length, files[i]);
+		if (i > 0) *end++ = ':';
+		length = procfs_read(process, files[i], end, PROCFS_TEXT - 1);
+		if (length < 0) {
+			free(texts);
+			return outcome_fail(out, (int)length, files[i]);
+		}
+		end += length;
 	}
+	out->texts[OUTCOME_MAPS] = texts;
 	return 0;
 }
 

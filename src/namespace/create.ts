@@ -122,7 +122,7 @@ export function createDescriptorSync(wanted: Wanted, what: string): Descriptor {
 function finish(wanted: Wanted, helpers: Helpers, outcome: Outcome, what: string): Descriptor {
 	if (outcome.error < 0) throw creationError(wanted, helpers, outcome);
 	const descriptor = new Descriptor(outcome.fd, what);
-	const different = outcome.uidMap === undefined ? undefined : differs(wanted, outcome);
+	const different = outcome.maps === undefined ? undefined : differs(wanted, outcome.maps);
 	if (different === undefined) return descriptor;
 	descriptor.close();
 	throw different;

@@ -14,9 +14,8 @@ export interface Outcome {
 	fd: number;
 	/** As in mountinfo; 0 when there is none. */
 	mountId: number;
-	uidMap?: string;
-	gidMap?: string;
-	setgroups?: string;
+	/** uid_map, gid_map and setgroups of a process, with a colon between them (native/nsfs.h). */
+	maps?: string;
 	/** What newuidmap and newgidmap said on their standard output and error; undefined when they were not called. */
 	uidSaid?: string;
 	gidSaid?: string;
@@ -136,10 +135,13 @@ export interface NativeMounts {
 export interface NativeSurface extends NativeMounts {
 	create(...args: [...CreateArguments, later: false]): Outcome;
 	create(...args: [...CreateArguments, later: true]): Promise<Outcome>;
-	readMaps(fd: number, helper: string, later: false): Outcome;
+	/** The `maps` of an outcome alone, or an outcome with an error. */
+	readMaps(fd: number, helper: string, later: false): string | Outcome;
 	readMaps(fd: number, helper: string, later: true): Promise<Outcome>;
-	openPath(path: string): Outcome;
-	openPid(pid: number): Outcome;
+	/** The new descriptor, or a negative errno. */
+	openPath(path: string): number;
+	/** The new descriptor (or a negative errno, where it could not be kept) and `maps`; or an outcome with an error. */
+	openPid(pid: number): [fd: number, maps: string] | Outcome;
 	duplicate(fd: number): Outcome;
 	/** As `duplicate`, without an object around it: the new descriptor, or a negative errno. */
 	copy(fd: number): number;
@@ -158,7 +160,7 @@ export interface NativeSurface extends NativeMounts {
 
 interface Loaded {
 	surface: NativeSurface;
-	folder: string;
+	programs: Record<"userns-join" | "userns-enter", string>;
 }
 
 let loaded: Loaded | undefined;
@@ -190,7 +192,10 @@ function load(): Loaded {
 	const file = join(folder, "userns.node");
 	try {
 		const surface = createRequire(import.meta.url)(file) as NativeSurface;
-		return { surface, folder };
+		return {
+			surface,
+			programs: { "userns-join": join(folder, "userns-join"), "userns-enter": join(folder, "userns-enter") },
+		};
 	} catch (cause) {
 		throw new UsernsError(
 			"ERR_USERNS_NATIVE_MISSING",
@@ -212,5 +217,5 @@ export function native(): NativeSurface {
 /** A static program of this package: one that joins for readMaps(), one that joins and executes another. */
 export function ownProgram(name: "userns-join" | "userns-enter"): string {
 	loaded ??= load();
-	return join(loaded.folder, name);
+	return loaded.programs[name];
 }

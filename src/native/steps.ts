@@ -17,6 +17,7 @@ const steps: Record<string, readonly [words: string, syscall: string]> = {
 	owner: ["asking for the owner", "ioctl"],
 	execute: ["executing userns-join", "execveat"],
 	socketpair: ["making a socket pair", "socketpair"],
+	traceable: ["making sure that the joining process cannot be traced", "setns"],
 	join: ["joining the namespace", "setns"],
 	newuidmap: ["running newuidmap", "execve"],
 	newgidmap: ["running newgidmap", "execve"],
