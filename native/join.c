@@ -61,36 +61,32 @@ static int refuse_traceable(struct outcome *out)
 	return procfs_suid_dumpable() == 1 ? outcome_fail(out, -EPERM, "traceable") : 0;
 }
 
-static void read_maps(const struct child *child, struct outcome *out)
+/* As nsfs_open_maps(); `process` is the joiner's folder in /proc, opened while it was on its way, or a negative errno. */
+static int open_maps(const struct child *child, int process, int maps[NSFS_MAPS], struct outcome *out)
 {
-	int process = procfs_open_process(child->pidfd, child->pid);
-
-	if (process < 0) {
-		outcome_fail(out, process, "proc");
-		return;
-	}
-	nsfs_read_maps(process, out);
-	close(process);
-}
-
-/* `process` is the joiner's folder in /proc, opened while it was on its way; or a negative errno. */
-static void read_from_outside(const struct child *child, int process, struct outcome *out)
-{
-	if (process >= 0 && nsfs_read_maps(process, out) == 0) return;
+	if (process >= 0 && nsfs_open_maps(process, maps, out) == 0) return 0;
 	/* With hidepid, /proc hides what is in the folder as soon as the process cannot be traced any more. */
 	outcome_fail(out, 0, NULL);
-	read_maps(child, out);
+	process = procfs_open_process(child->pidfd, child->pid);
+	if (process < 0) return outcome_fail(out, process, "proc");
+	nsfs_open_maps(process, maps, out);
+	close(process);
+	return out->error;
 }
 
 void join_read_maps(const struct join_request *request, struct outcome *out)
 {
+	int maps[NSFS_MAPS];
 	struct joiner joiner;
 	int process;
 
 	if (read_own(request->ns, out) || refuse_traceable(out) < 0) return;
 	if (joiner_begin(&joiner, request->helper, request->ns, out) < 0) return;
 	process = procfs_open_process(joiner.child.pidfd, joiner.child.pid);
-	if (joiner_await(&joiner, out) == 0) read_from_outside(&joiner.child, process, out);
-	joiner_end(&joiner);
+	if (joiner_await(&joiner, out) == 0) open_maps(&joiner.child, process, maps, out);
+	/* It ends, perhaps on another processor, during what follows. */
+	joiner_stop(&joiner);
+	if (out->error == 0) nsfs_take_maps(maps, out);
 	if (process >= 0) close(process);
+	joiner_end(&joiner);
 }

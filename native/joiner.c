@@ -80,11 +80,15 @@ int joiner_start(struct joiner *joiner, const char *path, int ns, struct outcome
 	return out->error;
 }
 
+void joiner_stop(struct joiner *joiner)
+{
+	child_kill(&joiner->child);
+	close(joiner->control);
+	joiner->control = -1;
+}
+
 void joiner_end(struct joiner *joiner)
 {
-	int started = joiner->child.pidfd >= 0;
-
-	if (started) child_kill(&joiner->child);
-	close(joiner->control); /* while it ends, perhaps on another processor */
-	if (started) child_reap(&joiner->child);
+	if (joiner->control >= 0) joiner_stop(joiner);
+	if (joiner->child.pidfd >= 0) child_reap(&joiner->child);
 }

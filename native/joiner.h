@@ -8,7 +8,7 @@
 struct joiner {
 	struct child child;
 	const char *path; /* of the program */
-	int control;      /* our end of the socket that it waits on */
+	int control;      /* our end of the socket that it waits on; -1: it was told to end */
 	int theirs;       /* its end, until it has been started */
 	int ns;
 	int error; /* written by the child when it cannot execute the program; we share its memory until then */
@@ -29,6 +29,10 @@ int joiner_await(struct joiner *joiner, struct outcome *out);
 /* Both, one after the other. 0, and joiner_end() is to follow; or a negative errno. */
 int joiner_start(struct joiner *joiner, const char *path, int ns, struct outcome *out);
 
+/* It is to end, and nobody waits. */
+void joiner_stop(struct joiner *joiner);
+
+/* It has ended, and nothing of it is left. */
 void joiner_end(struct joiner *joiner);
 
 #endif

@@ -112,26 +112,48 @@ void nsfs_open_path(const char *path, int kind, struct outcome *out)
 	if (error < 0) outcome_fail(out, error, "open");
 }
 
+static const char *const map_files[NSFS_MAPS] = {"uid_map", "gid_map", "setgroups"};
+
+int nsfs_open_maps(int process, int maps[NSFS_MAPS], struct outcome *out)
+{
+	for (int i = 0; i < NSFS_MAPS; i++) {
+		maps[i] = procfs_open_file(process, map_files[i]);
+		if (maps[i] >= 0) continue;
+		outcome_fail(out, maps[i], map_files[i]);
+		while (--i >= 0) close(maps[i]);
+		return out->error;
+	}
+	return 0;
+}
+
+static int take(const int maps[NSFS_MAPS], char *end, struct outcome *out)
+{
+	for (int i = 0; i < NSFS_MAPS; i++) {
+		long length = procfs_read_open(maps[i], end, PROCFS_TEXT - 1);
+
+		if (length < 0) return outcome_fail(out, (int)length, map_files[i]);
+		end += length;
+		if (i < NSFS_MAPS - 1) *end++ = ':';
+	}
+	return 0;
+}
+
+int nsfs_take_maps(const int maps[NSFS_MAPS], struct outcome *out)
+{
+	char *texts = malloc(NSFS_MAPS * PROCFS_TEXT);
+
+	if (texts == NULL) outcome_fail(out, -ENOMEM, map_files[0]);
+	else if (take(maps, texts, out) == 0) out->texts[OUTCOME_MAPS] = texts;
+	else free(texts);
+	for (int i = 0; i < NSFS_MAPS; i++) close(maps[i]);
+	return out->error;
+}
+
 int nsfs_read_maps(int process, struct outcome *out)
 {
-	static const char *const files[] = {"uid_map", "gid_map", "setgroups"};
-	char *texts = malloc(3 * PROCFS_TEXT);
-	char *end = texts;
+	int maps[NSFS_MAPS];
 
-	if (texts == NULL) return outcome_fail(out, -ENOMEM, files[0]);
-	for (int i = 0; i < 3; i++) {
-		long length;
-
-		if (i > 0) *end++ = ':';
-		length = procfs_read(process, files[i], end, PROCFS_TEXT - 1);
-		if (length < 0) {
-			free(texts);
-			return outcome_fail(out, (int)length, files[i]);
-		}
-		end += length;
-	}
-	out->texts[OUTCOME_MAPS] = texts;
-	return 0;
+	return nsfs_open_maps(process, maps, out) < 0 ? out->error : nsfs_take_maps(maps, out);
 }
 
 static void open_process_namespace(int pidfd, int pid, struct outcome *out)

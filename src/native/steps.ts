@@ -15,7 +15,7 @@ const steps: Record<string, readonly [words: string, syscall: string]> = {
 	parent: ["opening the parent namespace", "ioctl"],
 	identify: ["looking at the descriptor", "fstat"],
 	owner: ["asking for the owner", "ioctl"],
-	execute: ["executing userns-join", "execveat"],
+	execute: ["executing userns-join", "execve"],
 	socketpair: ["making a socket pair", "socketpair"],
 	traceable: ["making sure that the joining process cannot be traced", "setns"],
 	join: ["joining the namespace", "setns"],
