@@ -13,18 +13,39 @@
 #include <limits.h>
 #include <stdlib.h>
 
-static void open_user_namespace(const char *path, struct outcome *out)
-{
-	nsfs_open_path(path, CLONE_NEWUSER, out);
-}
-
-/* openPath(path) */
+/* openPath(path): the descriptor alone, or a negative errno; making an object takes longer than the system calls */
 static napi_value open_path(napi_env env, napi_callback_info info)
 {
-	return short_open(env, info, open_user_namespace);
+	napi_value arguments[1];
+	struct outcome out = {.fd = -1};
+	struct owned *owned;
+	char *path;
+
+	if (!value_arguments(env, info, 1, arguments, &owned)) return NULL;
+	path = value_text(env, arguments[0], PATH_MAX);
+	if (path == NULL) return NULL;
+	nsfs_open_path(path, CLONE_NEWUSER, &out);
+	free(path);
+	if (out.error < 0) out.fd = out.error;
+	return value_new_fd(env, owned, &out.fd);
 }
 
-/* openPid(pid) */
+/* The descriptor, or a negative errno where it could not be kept, and the texts. */
+static napi_value answer_opened(napi_env env, struct owned *owned, struct outcome *out)
+{
+	napi_value number = value_new_fd(env, owned, &out->fd);
+	napi_value texts = value_maps(env, out);
+	napi_value array;
+
+	if (number != NULL && texts != NULL && napi_create_array_with_length(env, 2, &array) == napi_ok &&
+	    napi_set_element(env, array, 0, number) == napi_ok && napi_set_element(env, array, 1, texts) == napi_ok) {
+		return array;
+	}
+	if (out->fd >= 0) owned_close(owned, out->fd);
+	return NULL;
+}
+
+/* openPid(pid): [descriptor, texts], or an outcome with an error */
 static napi_value open_pid(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[1];
@@ -35,7 +56,7 @@ static napi_value open_pid(napi_env env, napi_callback_info info)
 	if (!value_arguments(env, info, 1, arguments, &owned)) return NULL;
 	if (!value_integer(env, arguments[0], 1, INT_MAX, &pid)) return NULL;
 	nsfs_open_pid((int)pid, &out);
-	return value_outcome(env, owned, &out);
+	return out.error < 0 ? value_outcome(env, owned, &out) : answer_opened(env, owned, &out);
 }
 
 static int duplicate_fd(int fd)
@@ -52,7 +73,7 @@ static napi_value duplicate(napi_env env, napi_callback_info info)
 	return short_derive(env, info, duplicate_fd, "duplicate");
 }
 
-/* copy(fd): as duplicate, the descriptor alone or a negative errno; making an object takes longer than the system call */
+/* copy(fd): as duplicate, the descriptor alone or a negative errno: see openPath */
 static napi_value copy(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[1];

@@ -131,26 +131,26 @@ NO_STACK_PROTECTOR void child_die_with_parent(const struct child *child)
 	if (parent != child->parent && parent != 0) raw_exit(0);
 }
 
-/* A copy of the descriptor above 2, so that the three below can be replaced in any order. */
 NO_STACK_PROTECTOR static long lift(int fd)
 {
 	return raw_syscall3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
 }
 
-NO_STACK_PROTECTOR long child_keep_three(const int fds[3], int third_flags)
+NO_STACK_PROTECTOR long child_keep(const int *fds, int count)
 {
-	long lifted[3];
+	long above[3];
 	long error;
 
-	for (int i = 0; i < 3; i++) {
-		lifted[i] = lift(fds[i]);
-		if (lifted[i] < 0) return lifted[i];
+	/* Whatever is put below lands on none of those that are still to be put: a standard stream may have been closed. */
+	for (int i = 0; i < count; i++) {
+		above[i] = fds[i] < count ? lift(fds[i]) : fds[i];
+		if (above[i] < 0) return above[i];
 	}
-	for (int i = 0; i < 3; i++) {
-		error = raw_syscall3(SYS_dup3, lifted[i], i, i == 2 ? third_flags : 0);
+	for (int i = 0; i < count; i++) {
+		error = raw_syscall3(SYS_dup3, above[i], i, 0);
 		if (error < 0) return error;
 	}
-	return raw_syscall3(SYS_close_range, 3, ~0U, 0);
+	return raw_syscall3(SYS_close_range, count, ~0U, 0);
 }
 
 NO_STACK_PROTECTOR void child_take_signals(void)

@@ -37,10 +37,10 @@ int child_start_here(struct child *child, uint64_t flags, child_body *body, void
 void child_die_with_parent(const struct child *child);
 
 /*
- * For a body that executes a program, without CLONE_FILES: the three descriptors become 0, 1 and 2, the last one
- * close-on-exec when `third_flags` is O_CLOEXEC, and everything else is closed. 0 or a negative errno.
+ * For a body that executes a program, without CLONE_FILES: the descriptors, three at the most, become 0, 1 and so on, and
+ * everything else is closed. 0 or a negative errno.
  */
-long child_keep_three(const int fds[3], int third_flags);
+long child_keep(const int *fds, int count);
 
 /* For a body that executes a program: takes signals again. */
 void child_take_signals(void);

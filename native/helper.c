@@ -24,7 +24,7 @@ NO_STACK_PROTECTOR static int execute(void *argument)
 
 	/* The kernel forgets it at a set-uid program (commit_creds()); that one ends when the process it writes for is gone. */
 	child_die_with_parent(&helper->child);
-	error = child_keep_three(kept, 0);
+	error = child_keep(kept, 3);
 	if (error == 0) {
 		child_take_signals();
 		error = raw_syscall3(SYS_execve, (long)helper->program, (long)helper->arguments, (long)environment);
@@ -150,7 +150,7 @@ static int write_maps(int number, const char *const programs[2], char *const map
 		if (programs[i] != NULL) out->statuses[i] = start(&helpers[i], number, maps[i]);
 	}
 	for (int i = 0; i < 2; i++) {
-		if (helpers[i].child.pidfd >= 0) out->statuses[i] = finish(&helpers[i], &out->texts[OUTCOME_MAPS + i], end);
+		if (helpers[i].child.pidfd >= 0) out->statuses[i] = finish(&helpers[i], &out->texts[OUTCOME_SAID + i], end);
 		/* Somebody's waitpid(-1, __WALL) has its status. What it wrote counts, and is read back in any case. */
 		if (out->statuses[i] == -ECHILD) out->statuses[i] = 0;
 		if (out->statuses[i] != 0 && out->error == 0) outcome_fail(out, -EPROTO, steps[i]);

@@ -30,16 +30,21 @@ int nsfs_of_process(int pidfd, int process)
 	return fd;
 }
 
+/* For what is known to be on nsfs: elsewhere the number of the request may mean something else. */
+static int check_kind(int fd, int kind)
+{
+	int type = ioctl(fd, USERNS_NS_GET_NSTYPE);
+
+	if (type < 0) return -errno;
+	return type == kind ? 0 : NOT_SUCH_A_NAMESPACE;
+}
+
 int nsfs_check(int fd, int kind)
 {
 	struct statfs fs;
-	int type;
 
 	if (fstatfs(fd, &fs) < 0) return -errno;
-	if (fs.f_type != USERNS_NSFS_MAGIC) return NOT_SUCH_A_NAMESPACE;
-	type = ioctl(fd, USERNS_NS_GET_NSTYPE);
-	if (type < 0) return -errno;
-	return type == kind ? 0 : NOT_SUCH_A_NAMESPACE;
+	return fs.f_type == USERNS_NSFS_MAGIC ? check_kind(fd, kind) : NOT_SUCH_A_NAMESPACE;
 }
 
 /*
@@ -99,7 +104,7 @@ void nsfs_open_path(const char *path, int kind, struct outcome *out)
 	error = fd;
 	if (fd >= 0) {
 		/* /proc may be anything: what came back must be what was looked at. */
-		error = same_file(seen, fd) ? nsfs_check(fd, kind) : -EXDEV;
+		error = same_file(seen, fd) ? check_kind(fd, kind) : -EXDEV;
 		if (error < 0) close(fd);
 		else out->fd = fd;
 	}
@@ -107,19 +112,48 @@ void nsfs_open_path(const char *path, int kind, struct outcome *out)
 	if (error < 0) outcome_fail(out, error, "open");
 }
 
-int nsfs_read_maps(int process, struct outcome *out)
+static const char *const map_files[NSFS_MAPS] = {"uid_map", "gid_map", "setgroups"};
+
+int nsfs_open_maps(int process, int maps[NSFS_MAPS], struct outcome *out)
 {
-	static const char *const files[OUTCOME_MAPS] = {"uid_map", "gid_map", "setgroups"};
-
-	for (int i = 0; i < OUTCOME_MAPS; i++) {
-		long length;
-
-		out->texts[i] = malloc(PROCFS_TEXT);
-		if (out->texts[i] == NULL) return outcome_fail(out, -ENOMEM, files[i]);
-		length = procfs_read(process, files[i], out->texts[i], PROCFS_TEXT);
-		if (length < 0) return outcome_fail(out, (int)length, files[i]);
+	for (int i = 0; i < NSFS_MAPS; i++) {
+		maps[i] = procfs_open_file(process, map_files[i]);
+		if (maps[i] >= 0) continue;
+		outcome_fail(out, maps[i], map_files[i]);
+		while (--i >= 0) close(maps[i]);
+		return out->error;
 	}
 	return 0;
+}
+
+static int take(const int maps[NSFS_MAPS], char *end, struct outcome *out)
+{
+	for (int i = 0; i < NSFS_MAPS; i++) {
+		long length = procfs_read_open(maps[i], end, PROCFS_TEXT - 1);
+
+		if (length < 0) return outcome_fail(out, (int)length, map_files[i]);
+		end += length;
+		if (i < NSFS_MAPS - 1) *end++ = ':';
+	}
+	return 0;
+}
+
+int nsfs_take_maps(const int maps[NSFS_MAPS], struct outcome *out)
+{
+	char *texts = malloc(NSFS_MAPS * PROCFS_TEXT);
+
+	if (texts == NULL) outcome_fail(out, -ENOMEM, map_files[0]);
+	else if (take(maps, texts, out) == 0) out->texts[OUTCOME_MAPS] = texts;
+	else free(texts);
+	for (int i = 0; i < NSFS_MAPS; i++) close(maps[i]);
+	return out->error;
+}
+
+int nsfs_read_maps(int process, struct outcome *out)
+{
+	int maps[NSFS_MAPS];
+
+	return nsfs_open_maps(process, maps, out) < 0 ? out->error : nsfs_take_maps(maps, out);
 }
 
 static void open_process_namespace(int pidfd, int pid, struct outcome *out)

@@ -30,7 +30,22 @@ int nsfs_owner(int fd, uint32_t *uid);
 /* A descriptor of the parent namespace; EPERM when there is none that the caller may see. */
 int nsfs_parent(int fd);
 
-/* Reads uid_map, gid_map and setgroups below /proc/PID into the outcome's texts. */
+#define NSFS_MAPS 3
+
+/*
+ * Opens uid_map, gid_map and setgroups below /proc/PID. They are those of the namespace that the process is in at this
+ * moment, whatever becomes of it (proc_id_map_open() and proc_setgroups_open() in fs/proc/base.c). 0, and
+ * nsfs_take_maps() is to follow; or a negative errno.
+ */
+int nsfs_open_maps(int process, int maps[NSFS_MAPS], struct outcome *out);
+
+/*
+ * Reads and closes them: one text, with a colon between the three, since each value more that is answered to JavaScript
+ * takes as long as a system call. 0; or a negative errno, and no text.
+ */
+int nsfs_take_maps(const int maps[NSFS_MAPS], struct outcome *out);
+
+/* Both, one after the other. */
 int nsfs_read_maps(int process, struct outcome *out);
 
 #endif

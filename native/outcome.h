@@ -4,10 +4,11 @@
 
 #include <stdint.h>
 
-/* uid_map, gid_map, setgroups; what newuidmap and newgidmap said; what the kernel's log of a mount says */
-#define OUTCOME_TEXTS 6
-#define OUTCOME_MAPS 3
-#define OUTCOME_LOG 5
+/* What is read in a process's folder, see nsfs.h; what newuidmap and newgidmap said; the kernel's log of a mount */
+#define OUTCOME_TEXTS 4
+#define OUTCOME_MAPS 0
+#define OUTCOME_SAID 1
+#define OUTCOME_LOG 3
 
 struct outcome {
 	int error;        /* 0, or the negative errno of the step that failed */

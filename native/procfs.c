@@ -1,7 +1,7 @@
 #include "procfs.h"
 #include "compat.h"
+#include "procfs-own.h"
 #include <errno.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -130,66 +130,44 @@ static int is_reaped(int pidfd)
 	return syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) < 0 && errno == ESRCH;
 }
 
-/*
- * The mount that was found to be a procfs of our own pid namespace; 0: none yet. None of it can change afterwards: a
- * procfs belongs to one pid namespace, a mount to one file system, a process to one pid namespace (unshare(2) moves its
- * children only), and a unique mount number is never given again, as a device's or an inode's is.
- */
-static _Atomic uint64_t own_mount;
-
-/* The unique number of the mount whose root /proc is, or 0: before Linux 6.8, or not the root of a procfs. */
-static uint64_t unique_mount(int root)
+/* Whether the number was the process's when the folder was opened: nobody has reaped it by now. It is closed otherwise. */
+static int check_process(int process, int pidfd)
 {
-	struct statx answer;
-
-	if (statx(root, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO | USERNS_STATX_MNT_ID_UNIQUE, &answer) < 0) {
-		return 0;
-	}
-	/* A link at /proc could lead somewhere below the root of a mount that is known. */
-	if ((answer.stx_mask & USERNS_STATX_MNT_ID_UNIQUE) == 0 || answer.stx_ino != PROC_ROOT_INO) return 0;
-	return answer.stx_mnt_id;
-}
-
-/*
- * 1 when this procfs shows us under one number, our own: NSpid has one for each pid namespace from that of the procfs
- * down to ours (proc_pid_status() in fs/proc/array.c).
- */
-static int shows_own_numbers(int root)
-{
-	char text[8192];
-	const char *line;
-
-	if (procfs_read(root, "thread-self/status", text, sizeof text) < 0) return 0;
-	line = strstr(text, "\nNSpid:\t");
-	if (line == NULL) return 0;
-	line += strlen("\nNSpid:\t");
-	return line[strcspn(line, "\t\n")] == '\n';
-}
-
-static int is_own(int root)
-{
-	uint64_t mount = unique_mount(root);
-
-	if (mount == 0) return 0;
-	if (mount == atomic_load_explicit(&own_mount, memory_order_relaxed)) return 1;
-	if (check_procfs(root, 1) < 0 || !shows_own_numbers(root)) return 0;
-	atomic_store_explicit(&own_mount, mount, memory_order_relaxed);
-	return 1;
+	if (process < 0 || !is_reaped(pidfd)) return process;
+	close(process);
+	return -ESRCH;
 }
 
 /* `number` is what this procfs calls the process, or a negative errno. */
 static int open_process_below(int root, int pidfd, int number)
 {
 	char name[16] = "";
-	int process;
 
 	if (number < 0) return number;
 	append_number(name, number);
-	process = open_below(root, name, O_PATH | O_DIRECTORY | O_NOFOLLOW);
-	/* The number was still the process's when the folder was opened, if nobody has reaped it by now. */
-	if (process < 0 || !is_reaped(pidfd)) return process;
+	return check_process(open_below(root, name, O_PATH | O_DIRECTORY | O_NOFOLLOW), pidfd);
+}
+
+/*
+ * The folder on the mount that is known, in one go. No link was followed, and what was found is on that very mount, whose
+ * root has a folder with a number as its name for processes only. Negative: another way.
+ */
+static int open_known(int pidfd, int number)
+{
+	struct userns_open_how how = {
+		.flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
+		.resolve = USERNS_RESOLVE_NO_SYMLINKS,
+	};
+	char name[24] = "/proc/";
+	int process;
+
+	if (number <= 0) return -ENOENT;
+	append_number(name, number);
+	process = (int)syscall(SYS_openat2, AT_FDCWD, name, &how, sizeof how);
+	if (process < 0) return -errno;
+	if (procfs_is_known(process)) return check_process(process, pidfd);
 	close(process);
-	return -ESRCH;
+	return -EXDEV;
 }
 
 int procfs_number(int pidfd)
@@ -204,45 +182,16 @@ int procfs_number(int pidfd)
 	return number;
 }
 
-/*
- * The same in one look-up, where /proc is the mount that is known: no link was followed, and what was found lies on that
- * very mount, whose root has a folder with a number as its name for processes only. −1: in the longer way.
- */
-static int open_at_once(int pidfd, int number)
-{
-	struct userns_open_how how = {
-		.flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-		.resolve = USERNS_RESOLVE_NO_SYMLINKS,
-	};
-	uint64_t known = atomic_load_explicit(&own_mount, memory_order_relaxed);
-	char name[24] = "/proc/";
-	struct statx answer;
-	int process;
-
-	if (known == 0) return -1;
-	append_number(name, number);
-	process = (int)syscall(SYS_openat2, AT_FDCWD, name, &how, sizeof how);
-	if (process < 0) return -1;
-	if (statx(process, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, USERNS_STATX_MNT_ID_UNIQUE, &answer) == 0 &&
-	    answer.stx_mnt_id == known && !is_reaped(pidfd)) {
-		return process;
-	}
-	close(process);
-	return -1;
-}
-
 static int open_in_proc(int pidfd, int number)
 {
-	int process = number > 0 ? open_at_once(pidfd, number) : -1;
-	int root;
+	int root = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int process;
 
-	if (process >= 0) return process;
-	root = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0) return -errno;
-	if (number > 0 && is_own(root)) process = open_process_below(root, pidfd, number);
-	else {
-		process = check_procfs(root, 1);
-		if (process == 0) process = open_process_below(root, pidfd, number_in(root, pidfd));
+	process = check_procfs(root, 1);
+	if (process == 0) {
+		if (number <= 0 || !procfs_is_own(root)) number = number_in(root, pidfd);
+		process = open_process_below(root, pidfd, number);
 	}
 	close(root);
 	return process;
@@ -250,9 +199,10 @@ static int open_in_proc(int pidfd, int number)
 
 int procfs_open_process(int pidfd, int number)
 {
-	int process = open_in_proc(pidfd, number);
+	int process = open_known(pidfd, number);
 	int root;
 
+	if (process < 0) process = open_in_proc(pidfd, number);
 	if (process >= 0 || process == -EMFILE || process == -ENFILE || process == -ENOMEM) return process;
 	root = make_private_procfs();
 	if (root < 0) return process; /* why /proc itself was no use says more */
@@ -288,13 +238,11 @@ int procfs_write(int process, const char *file, const char *text, size_t length)
 	return error;
 }
 
-long procfs_read(int process, const char *file, char *text, size_t size)
+long procfs_read_open(int fd, char *text, size_t size)
 {
-	int fd = open_below(process, file, O_RDONLY);
 	size_t length = 0;
 	long error = 0;
 
-	if (fd < 0) return fd;
 	for (;;) {
 		ssize_t got = read(fd, text + length, size - 1 - length);
 		if (got < 0 && errno == EINTR) continue;
@@ -306,9 +254,19 @@ long procfs_read(int process, const char *file, char *text, size_t size)
 			break;
 		}
 	}
-	close(fd);
 	text[length] = '\0';
 	return error < 0 ? error : (long)length;
+}
+
+long procfs_read(int process, const char *file, char *text, size_t size)
+{
+	int fd = open_below(process, file, O_RDONLY);
+	long length;
+
+	if (fd < 0) return fd;
+	length = procfs_read_open(fd, text, size);
+	close(fd);
+	return length;
 }
 
 int procfs_open_file(int process, const char *file)

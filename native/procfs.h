@@ -36,6 +36,9 @@ int procfs_write(int process, const char *file, const char *text, size_t length)
 /* Reads a whole small file and ends it with a NUL. Its length, or a negative errno; EFBIG when it does not fit. */
 long procfs_read(int process, const char *file, char *text, size_t size);
 
+/* The same of a file that procfs_open_file() has opened. */
+long procfs_read_open(int fd, char *text, size_t size);
+
 /* Opens a file of a process that procfs_open_process() found, to read it. A descriptor or a negative errno. */
 int procfs_open_file(int process, const char *file);
 

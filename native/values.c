@@ -254,9 +254,9 @@ static int fill(napi_env env, napi_value object, const struct outcome *out)
 {
 	return set_number(env, object, "error", out->error) && set_text(env, object, "step", out->step) &&
 	       set_number(env, object, "fd", out->fd) && set_number(env, object, "mountId", (double)out->mount_id) &&
-	       set_text(env, object, "uidMap", out->texts[0]) && set_text(env, object, "gidMap", out->texts[1]) &&
-	       set_text(env, object, "setgroups", out->texts[2]) && set_text(env, object, "uidSaid", out->texts[3]) &&
-	       set_text(env, object, "gidSaid", out->texts[4]) &&
+	       set_text(env, object, "maps", out->texts[OUTCOME_MAPS]) &&
+	       set_text(env, object, "uidSaid", out->texts[OUTCOME_SAID]) &&
+	       set_text(env, object, "gidSaid", out->texts[OUTCOME_SAID + 1]) &&
 	       set_text(env, object, "log", out->texts[OUTCOME_LOG]) && set_status(env, object, "uidStatus", out->statuses[0]) &&
 	       set_status(env, object, "gidStatus", out->statuses[1]);
 }
@@ -315,4 +315,14 @@ napi_value value_outcome(napi_env env, struct owned *owned, struct outcome *out)
 	}
 	for (int i = 0; i < OUTCOME_TEXTS; i++) free(out->texts[i]);
 	return object;
+}
+
+napi_value value_maps(napi_env env, struct outcome *out)
+{
+	char *maps = out->texts[OUTCOME_MAPS];
+	napi_value text;
+	napi_status status = napi_create_string_latin1(env, maps, NAPI_AUTO_LENGTH, &text);
+
+	free(maps);
+	return status == napi_ok ? text : NULL;
 }

@@ -60,4 +60,7 @@ napi_value value_new_fd(napi_env env, struct owned *owned, int *fd);
  */
 napi_value value_outcome(napi_env env, struct owned *owned, struct outcome *out);
 
+/* Instead of the outcome, the text of nsfs_read_maps() alone, which is freed. NULL when no string could be made. */
+napi_value value_maps(napi_env env, struct outcome *out);
+
 #endif

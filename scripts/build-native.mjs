@@ -145,6 +145,10 @@ export function compileInto(folder, compiler, flavour) {
 			"-fno-pie",
 			"-nostdlib",
 			"-Wl,-z,noexecstack,--build-id=none",
+			// One part to be mapped instead of three, at each execve and exit.
+			"-Wl,-z,noseparate-code",
+			// One part to be mapped instead of three: a twentieth of the time of an execve and an exit.
+			"-Wl,-z,noseparate-code",
 			...PROGRAMS[basename(program)],
 			"-o",
 			`${program}.new`,

@@ -107,6 +107,7 @@ export function checkBounds(extent: Readonly<IdMap>, place: string | (() => stri
  * overlap in either column, which the kernel answers with EINVAL (`mappings_overlap`).
  */
 export function canonical(kind: IdKind, extents: readonly IdMap[]): Extents {
+	if (extents.length < 2) return merge(extents);
 	const sorted = sortedByContainer(extents);
 	refuseContainerOverlap(kind, sorted);
 	refuseHostOverlap(kind, sortedByHost(sorted));

@@ -113,7 +113,8 @@ export class Mapping {
 	 * shows empty files and gives an empty mapping, which no namespace can be asked for with.
 	 */
 	static fromProc(uidMap: string, gidMap: string): Mapping {
-		return new Mapping(parseProcText("uid", uidMap), parseProcText("gid", gidMap));
+		const uid = parseProcText("uid", uidMap);
+		return new Mapping(uid, gidMap === uidMap ? uid : parseProcText("gid", gidMap));
 	}
 
 	static #checked(maps: { uid: readonly IdMap[]; gid: readonly IdMap[] }): Mapping {

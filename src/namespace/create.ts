@@ -160,7 +160,7 @@ function finish(wanted: Wanted, helpers: Helpers, answer: Answer, what: string):
 	if (typeof answer === "number") return new Descriptor(answer, what);
 	if (answer.error < 0) throw creationError(wanted, helpers, answer);
 	const descriptor = new Descriptor(answer.fd, what);
-	const different = answer.uidMap === undefined ? undefined : differs(wanted, answer);
+	const different = answer.maps === undefined ? undefined : differs(wanted, answer.maps);
 	if (different === undefined) return descriptor;
 	descriptor.close();
 	throw different;

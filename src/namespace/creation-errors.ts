@@ -16,8 +16,8 @@ export function isCountLimit(outcome: Outcome): boolean {
 }
 
 /** A map that another program wrote is the one that was asked for, or an error: never silently less. */
-export function differs({ mapping, setgroups }: Wanted, outcome: Outcome): UsernsError | undefined {
-	const got = parseMaps(outcome);
+export function differs({ mapping, setgroups }: Wanted, maps: string): UsernsError | undefined {
+	const got = parseMaps(maps);
 	const tried = `cannot create a user namespace with the mapping ${shorten(mapping.id)}`;
 	const details = { mapping: mapping.id, step: "reading the mapping back" };
 	if (!got.mapping.equals(mapping)) {

@@ -2,6 +2,7 @@ import { UsernsError } from "../errors.ts";
 import { Mapping } from "../mapping/mapping.ts";
 import type { Outcome } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
+import { traceableError } from "./settings.ts";
 
 /** What is known of a namespace without asking the kernel again. Both are fixed once gid_map is written. */
 export interface Known {
@@ -9,11 +10,16 @@ export interface Known {
 	setgroups: "deny" | "allow";
 }
 
-/** An ID that the caller's namespace does not have is printed as 4294967295, which no mapping can hold. */
-export function parseMaps({ uidMap = "", gidMap = "", setgroups = "" }: Outcome): Known {
+/**
+ * Of the three files as the C part answers them: with a colon between them. An ID that the caller's namespace does not
+ * have is printed as 4294967295, which no mapping can hold.
+ */
+export function parseMaps(maps: string): Known {
+	const first = maps.indexOf(":");
+	const second = maps.indexOf(":", first + 1);
 	let mapping: Mapping;
 	try {
-		mapping = Mapping.fromProc(uidMap, gidMap);
+		mapping = Mapping.fromProc(maps.slice(0, first), maps.slice(first + 1, second));
 	} catch (cause) {
 		throw new UsernsError(
 			"ERR_USERNS_READ_MAPPING",
@@ -21,7 +27,7 @@ export function parseMaps({ uidMap = "", gidMap = "", setgroups = "" }: Outcome)
 			{ hint: "Read it from one of its ancestors.", cause },
 		);
 	}
-	return { mapping, setgroups: setgroups.startsWith("allow") ? "allow" : "deny" };
+	return { mapping, setgroups: maps.startsWith("allow", second + 1) ? "allow" : "deny" };
 }
 
 /** A kind that is empty may still be written by whoever makes the namespace. */
@@ -30,16 +36,16 @@ export function isComplete(mapping: Mapping): boolean {
 }
 
 /** What opening by a pid found. What cannot be told now is told when it is asked for. */
-export function knownFrom(outcome: Outcome): Known | undefined {
+export function knownFrom(maps: string): Known | undefined {
 	try {
-		const read = parseMaps(outcome);
+		const read = parseMaps(maps);
 		return isComplete(read.mapping) ? read : undefined;
 	} catch {
 		return undefined;
 	}
 }
 
-export function openError(tried: string, outcome: Outcome): UsernsError {
+export function openError(tried: string, outcome: Pick<Outcome, "error" | "step">): UsernsError {
 	if (outcome.error === ERRNO.EMEDIUMTYPE) {
 		return new UsernsError("ERR_USERNS_NOT_A_USER_NAMESPACE", `${tried}: it is something else`, {
 			hint: "Name a file such as /proc/PID/ns/user, or one that a user namespace is mounted on.",
@@ -58,9 +64,10 @@ const openHints: Record<number, string> = {
 	[ERRNO.EINVAL]: "That number is a thread, not a process: give the pid of its process.",
 };
 
-export const READING = "cannot read the mapping of the user namespace";
+const READING = "cannot read the mapping of the user namespace";
 
 export function readError(outcome: Outcome): UsernsError {
+	if (outcome.step === "traceable") return traceableError("ERR_USERNS_READ_MAPPING", READING);
 	return kernelError("ERR_USERNS_READ_MAPPING", READING, outcome, {
 		hint:
 			outcome.step === "join" || outcome.step === "execute" ? joinHints[outcome.error] : procHint(outcome),

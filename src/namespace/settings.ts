@@ -56,15 +56,19 @@ export function limitHint(): string {
 
 const DUMPABLE = "/proc/sys/fs/suid_dumpable";
 
+/** Of a machine on which a process of ours cannot join without being traced: see refuse_traceable() in native/join.c. */
+export function traceableError(code: UsernsErrorCode, tried: string): UsernsError {
+	return new UsernsError(code, `${tried}: on this machine whoever lives in it could trace who joins it`, {
+		step: "making sure that the joining process cannot be traced",
+		hint: `${DUMPABLE} says 1, which proc_sys_fs(5) calls insecure: let root write 0 or 2 to it.`,
+	});
+}
+
 /**
  * Before a process of ours joins a namespace. It is not dumpable, so that nobody inside can trace it, but each change
  * of its IDs makes it what this setting says (commit_creds() in kernel/cred.c): with 1, measured, an attacker inside
  * gets hold of it while it still has IDs of the host's. Only a few machines for debugging have that.
  */
 export function refuseTraceable(code: UsernsErrorCode, tried: string): void {
-	if (native().suidDumpable() !== 1) return;
-	throw new UsernsError(code, `${tried}: on this machine whoever lives in it could trace who joins it`, {
-		step: "making sure that the joining process cannot be traced",
-		hint: `${DUMPABLE} says 1, which proc_sys_fs(5) calls insecure: let root write 0 or 2 to it.`,
-	});
+	if (native().suidDumpable() === 1) throw traceableError(code, tried);
 }

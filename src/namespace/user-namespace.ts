@@ -9,8 +9,7 @@ import { createDescriptorSync, startDescriptor } from "./create.ts";
 import { execInside, type NamespaceExecOptions, type NamespaceSpawnOptions, spawnInside } from "./enter.ts";
 import { checkArguments, EXEC_OPTIONS, SPAWN_OPTIONS } from "./inside.ts";
 import { type CreateOptions, checkCreate, checkSignal } from "./options.ts";
-import { isComplete, type Known, knownFrom, openError, parseMaps, READING, readError } from "./reading.ts";
-import { refuseTraceable } from "./settings.ts";
+import { isComplete, type Known, knownFrom, openError, parseMaps, readError } from "./reading.ts";
 
 const WHAT = "UserNamespace";
 
@@ -84,18 +83,22 @@ export class UserNamespace implements Disposable {
 				`UserNamespace.open: a pid must be a whole number from 1 to 2147483647, not ${show(pid)}`,
 			);
 		}
-		const outcome = native().openPid(pid);
-		if (outcome.error < 0) throw openError(`cannot open the user namespace of process ${pid}`, outcome);
-		return new UserNamespace(new Descriptor(outcome.fd, WHAT), knownFrom(outcome));
+		const answer = native().openPid(pid);
+		if (Array.isArray(answer) && answer[0] >= 0) {
+			return new UserNamespace(new Descriptor(answer[0], WHAT), knownFrom(answer[1]));
+		}
+		const failed = Array.isArray(answer) ? { error: answer[0], step: "own" } : answer;
+		throw openError(`cannot open the user namespace of process ${pid}`, failed);
 	}
 
 	static #openPath(path: string): UserNamespace {
 		if (path === "" || path.includes("\0")) {
 			throw invalidArgument(`UserNamespace.open: a path must be a text without NUL, not ${show(path)}`);
 		}
-		const outcome = native().openPath(path);
-		if (outcome.error < 0) throw openError(`cannot open the user namespace at ${show(path)}`, outcome);
-		return new UserNamespace(new Descriptor(outcome.fd, WHAT), undefined);
+		const fd = native().openPath(path);
+		if (fd < 0)
+			throw openError(`cannot open the user namespace at ${show(path)}`, { error: fd, step: "open" });
+		return new UserNamespace(new Descriptor(fd, WHAT), undefined);
 	}
 
 	/** The descriptor's number: close-on-exec, owned by this object. Throws `ERR_USERNS_CLOSED` after `close()`. */
@@ -217,9 +220,9 @@ export class UserNamespace implements Disposable {
 
 	/** True when this process lives in it. setns(2) refuses to join that. */
 	#isOwn(): boolean {
-		const outcome = native().openPath("/proc/self/ns/user");
-		if (outcome.error < 0) return false;
-		const own = new UserNamespace(new Descriptor(outcome.fd, WHAT), undefined);
+		const fd = native().openPath("/proc/self/ns/user");
+		if (fd < 0) return false;
+		const own = new UserNamespace(new Descriptor(fd, WHAT), undefined);
 		try {
 			return this.equals(own);
 		} finally {
@@ -254,12 +257,12 @@ export class UserNamespace implements Disposable {
 	async #read(): Promise<Known> {
 		const fd = this.fd;
 		if (this.#known !== undefined) return this.#known;
-		refuseTraceable("ERR_USERNS_READ_MAPPING", READING);
 		// The work in the thread pool needs a descriptor that nobody closes meanwhile: its number may be another's then.
 		const held = native().duplicate(fd);
 		if (held.error < 0) throw readError(held);
 		try {
-			return this.#learn(await native().readMaps(held.fd, ownProgram("userns-join"), true));
+			const outcome = await native().readMaps(held.fd, ownProgram("userns-join"), true);
+			return this.#learn(outcome.maps ?? outcome);
 		} finally {
 			native().close(held.fd);
 		}
@@ -268,13 +271,12 @@ export class UserNamespace implements Disposable {
 	#readSync(): Known {
 		const fd = this.fd;
 		if (this.#known !== undefined) return this.#known;
-		refuseTraceable("ERR_USERNS_READ_MAPPING", READING);
 		return this.#learn(native().readMaps(fd, ownProgram("userns-join"), false));
 	}
 
-	#learn(outcome: Outcome): Known {
-		if (outcome.error < 0) throw readError(outcome);
-		const read = parseMaps(outcome);
+	#learn(answer: string | Outcome): Known {
+		if (typeof answer !== "string") throw readError(answer);
+		const read = parseMaps(answer);
 		if (isComplete(read.mapping)) this.#known = read;
 		return read;
 	}

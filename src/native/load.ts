@@ -14,9 +14,8 @@ export interface Outcome {
 	fd: number;
 	/** As in mountinfo; 0 when there is none. */
 	mountId: number;
-	uidMap?: string;
-	gidMap?: string;
-	setgroups?: string;
+	/** uid_map, gid_map and setgroups of a process, with a colon between them (native/nsfs.h). */
+	maps?: string;
 	/** What newuidmap and newgidmap said on their standard output and error; undefined when they were not called. */
 	uidSaid?: string;
 	gidSaid?: string;
@@ -148,10 +147,13 @@ export interface NativeMounts {
 export interface NativeSurface extends NativeMounts {
 	/** `program`: the path of userns-join. */
 	creator(program: string, settle: (token: number, answer: Answer) => void): Create;
-	readMaps(fd: number, helper: string, later: false): Outcome;
+	/** The `maps` of an outcome alone, or an outcome with an error. */
+	readMaps(fd: number, helper: string, later: false): string | Outcome;
 	readMaps(fd: number, helper: string, later: true): Promise<Outcome>;
-	openPath(path: string): Outcome;
-	openPid(pid: number): Outcome;
+	/** The new descriptor, or a negative errno. */
+	openPath(path: string): number;
+	/** The new descriptor (or a negative errno, where it could not be kept) and `maps`; or an outcome with an error. */
+	openPid(pid: number): [fd: number, maps: string] | Outcome;
 	duplicate(fd: number): Outcome;
 	/** As `duplicate`, without an object around it: the new descriptor, or a negative errno. */
 	copy(fd: number): number;

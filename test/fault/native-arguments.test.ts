@@ -188,8 +188,9 @@ for (const { name, kinds } of calls) {
 			if (!Number.isInteger(answer.error) || answer.error > 0 || answer.error < -4095) wrong.push(name + ": error " + answer.error);
 			if (answer.error < 0 && answer.fd !== -1) wrong.push(name + ": an error and the descriptor " + answer.fd);
 			if (answer.fd >= 0 && native.close(answer.fd) !== 0) wrong.push(name + ": a descriptor that is not owned");
-		} else if ((name === "copy" || name === "create") && answer >= 0) native.close(answer);
+		} else if (["copy", "create", "openPath"].includes(name) && answer >= 0) native.close(answer);
 		else if (name === "create" && answer === undefined) started++;
+		else if (name === "openPid" && native.close(answer[0]) !== 0) wrong.push(name + ": a descriptor that is not owned");
 		else if (typeof answer === "number" && (!Number.isInteger(answer) || answer < -4095 || answer > 2 ** 32)) wrong.push(name + ": " + answer);
 	}
 }

@@ -35,6 +35,8 @@ static long fuzz_syscall(long number, ...)
 #define syscall fuzz_syscall
 #include "../../../native/procfs.c"
 
+#include "../../../native/procfs-own.c"
+
 static void check_read(const uint8_t *data, size_t size)
 {
 	size_t room = 2 + size % 97;

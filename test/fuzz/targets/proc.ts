@@ -6,11 +6,6 @@ import { isComplete, knownFrom, parseMaps } from "../../../src/namespace/reading
 import { about, attempt, must, skeleton, type Target, toText } from "../engine/target.ts";
 import { checkMapping } from "./mapping.ts";
 
-/** An outcome of the C part with these texts. */
-function outcome(uidMap: string, gidMap: string, setgroups: string): Parameters<typeof parseMaps>[0] {
-	return { error: 0, fd: -1, mountId: 0, uidStatus: 0, gidStatus: 0, uidMap, gidMap, setgroups };
-}
-
 /** As the kernel would see it: the pieces are the extents, none crosses a border of the own ones. */
 function checkCut({ uidMappings: asked }: Mapping, own: readonly IdMap[]): string {
 	const cut = attempt(["ERR_USERNS_UNMAPPED_ID"], () => cutAtOwn("uid", asked, own));
@@ -39,9 +34,10 @@ export const procMaps: Target = {
 		"0 4294967295 1\n=0 0 1\n=deny\n",
 	],
 	run(bytes) {
-		const [uidMap = "", gidMap = "", setgroups = ""] = toText(bytes).split("=");
+		const texts = toText(bytes).replaceAll(":", ";").split("=");
+		const [uidMap = "", gidMap = "", setgroups = ""] = texts;
 		const own = attempt(["ERR_USERNS_INVALID_MAPPING"], () => parseProcLines("gid", gidMap));
-		const answer = outcome(uidMap, gidMap, setgroups);
+		const answer = `${uidMap}:${gidMap}:${setgroups}`; // as nsfs_read_maps() in native/nsfs.c makes it
 		const read = attempt(["ERR_USERNS_READ_MAPPING"], () => parseMaps(answer));
 		const known = knownFrom(answer);
 		if ("error" in read) {
