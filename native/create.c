@@ -6,6 +6,7 @@
 #include "processor.h"
 #include "procfs.h"
 #include "raw.h"
+#include "several.h"
 #include "shelter.h"
 #include <errno.h>
 #include <stdatomic.h>
@@ -151,22 +152,42 @@ static void create_one(const struct create_request *request, struct outcome *out
 	create(&child, &request, &out, 1);
 }
 
+static int create_together(const struct create_request *const *requests, struct outcome *const *outs, int count)
+{
+	struct child *children;
+	int made;
+
+	if (count == 1 || !several_begin()) return 0;
+	children = malloc((size_t)count * sizeof *children);
+	made = children != NULL;
+	if (made) create(children, requests, outs, count);
+	free(children);
+	several_end();
+	return made;
+}
+
 /* Processes, descriptors or memory, of which several at once take more. */
 static int is_shortage(int error)
 {
 	return error == -EAGAIN || error == -EMFILE || error == -ENFILE || error == -ENOMEM;
 }
 
+static void create_alone(const struct create_request *request, struct outcome *out)
+{
+	for (int i = 0; i < OUTCOME_TEXTS; i++) free(out->texts[i]); /* what a program said that failed */
+	*out = (struct outcome){.fd = -1};
+	alone_begin();
+	create_one(request, out);
+	alone_end();
+}
+
 void create_namespaces(const struct create_request *const *requests, struct outcome *const *outs, int count)
 {
-	struct child *children = count > 1 ? malloc((size_t)count * sizeof *children) : NULL;
+	unsigned before = several_ended();
+	int together = create_together(requests, outs, count);
 
-	if (children != NULL) create(children, requests, outs, count);
 	for (int i = 0; i < count; i++) {
-		if (children != NULL && !is_shortage(outs[i]->error)) continue;
-		outs[i]->error = 0;
-		outs[i]->step = NULL;
-		create_one(requests[i], outs[i]);
+		if (!together) create_one(requests[i], outs[i]);
+		if (is_shortage(outs[i]->error) && several_since(before)) create_alone(requests[i], outs[i]);
 	}
-	free(children);
 }
