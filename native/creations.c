@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* As many as libuv has threads, unless it was told otherwise: more would only keep others from the pool. */
 #define MOST_WORKS 4
@@ -19,6 +20,7 @@ struct creations {
 	struct creation **end;
 	int works;      /* that are under way and count */
 	int references; /* the environment, and each work that is under way */
+	int deaf;       /* JavaScript hears of nothing any more: the environment ends */
 };
 
 struct work {
@@ -34,6 +36,14 @@ void creation_free(struct creation *creation)
 	free(creation->maps[1]);
 	value_free_texts(creation->helpers);
 	free(creation);
+}
+
+/* Nobody hears of it. */
+static void forget(struct creation *creation)
+{
+	if (creation->out.fd >= 0) close(creation->out.fd);
+	for (int i = 0; i < OUTCOME_TEXTS; i++) free(creation->out.texts[i]);
+	creation_free(creation);
 }
 
 struct creations *creations_new(napi_env env, struct owned *owned, char *program, napi_value settle,
@@ -86,13 +96,20 @@ static void put(struct creations *creations, struct creation *creation)
 	pthread_mutex_unlock(&creations->lock);
 }
 
+static void forget_waiting(struct creations *creations)
+{
+	struct creation *creation;
+
+	while ((creation = take(creations)) != NULL) forget(creation);
+}
+
 void creations_end(struct creations *creations)
 {
 	while (creations != NULL) {
 		struct creations *next = creations->next;
-		struct creation *creation;
 
-		while ((creation = take(creations)) != NULL) creation_free(creation);
+		creations->deaf = 1; /* and its reference to settle() is gone */
+		forget_waiting(creations);
 		let_go(creations);
 		creations = next;
 	}
@@ -138,7 +155,7 @@ static void execute(napi_env env, void *data)
 
 		creation = make_some(work->creations, creation, &count);
 		made += count;
-		if (made >= MOST_IN_A_WORK) break;
+		if (made >= MOST_IN_A_WORK || !work->counts) break;
 		creation->next = take(work->creations);
 		creation = creation->next;
 	}
@@ -157,34 +174,67 @@ napi_value creations_answer(struct creations *creations, napi_env env, struct cr
 	struct outcome *out = &creation->out;
 
 	/* An object with its properties takes longer than three of the system calls. */
-	if (is_plain(out)) return value_new_fd(env, creations->owned, &out->fd);
+	if (is_plain(out)) {
+		napi_value number = value_new_fd(env, creations->owned, &out->fd);
+
+		if (out->fd >= 0) return number;
+		outcome_fail(out, out->fd, "own");
+		out->fd = -1;
+	}
 	return value_outcome(env, creations->owned, out);
 }
 
-/* JavaScript hears of one. While a worker is being terminated nobody does, and the environment's end closes it. */
-static void tell(struct creations *creations, napi_env env, struct creation *creation)
+static int call_settle(struct creations *creations, napi_env env, const napi_value *arguments)
 {
 	napi_value settle = NULL;
 	napi_value nobody = NULL;
-	napi_value arguments[2] = {value_number(env, creation->token), creations_answer(creations, env, creation)};
 
+	if (arguments[0] == NULL || arguments[1] == NULL) return 1;
+	if (napi_get_reference_value(env, creations->settle, &settle) != napi_ok || settle == NULL) return 0;
+	if (napi_get_undefined(env, &nobody) != napi_ok) return 0;
+	return napi_call_function(env, nobody, settle, 2, arguments, NULL) == napi_ok;
+}
+
+/*
+ * JavaScript hears of one. What settle() throws is kept until the others have heard of theirs, which nothing could be
+ * called for otherwise. While a worker is being terminated nobody hears: thousands may be waiting then, and are neither
+ * made nor held open until the environment ends.
+ */
+static void tell(struct creations *creations, napi_env env, struct creation *creation, napi_value *thrown)
+{
+	napi_value arguments[2];
+	bool pending = false;
+	int fd;
+
+	if (creations->deaf) {
+		forget(creation);
+		return;
+	}
+	arguments[0] = value_number(env, creation->token);
+	arguments[1] = creations_answer(creations, env, creation);
+	fd = creation->out.fd;
 	creation_free(creation);
-	if (arguments[0] == NULL || arguments[1] == NULL) return;
-	if (napi_get_reference_value(env, creations->settle, &settle) != napi_ok || settle == NULL) return;
-	if (napi_get_undefined(env, &nobody) == napi_ok) napi_call_function(env, nobody, settle, 2, arguments, NULL);
+	if (call_settle(creations, env, arguments)) return;
+	if (napi_is_exception_pending(env, &pending) == napi_ok && pending) {
+		napi_get_and_clear_last_exception(env, thrown);
+		return;
+	}
+	creations->deaf = 1;
+	owned_close(creations->owned, fd);
 }
 
 static int start_work(struct creations *creations, napi_env env, struct creation *creation);
 
 /* For what was put while every work was busy, and which none of them took any more. */
-static void start_waiting(struct creations *creations, napi_env env)
+static void start_waiting(struct creations *creations, napi_env env, napi_value *thrown)
 {
 	struct creation *creation;
 
+	if (creations->deaf) forget_waiting(creations);
 	while (creations->works < MOST_WORKS && (creation = take(creations)) != NULL) {
 		if (start_work(creations, env, creation)) continue;
 		outcome_fail(&creation->out, -ECANCELED, "cancelled");
-		tell(creations, env, creation);
+		tell(creations, env, creation, thrown);
 	}
 }
 
@@ -194,19 +244,21 @@ static void complete(napi_env env, napi_status status, void *data)
 	struct work *work = data;
 	struct creations *creations = work->creations;
 	struct creation *creation = work->first;
+	napi_value thrown = NULL;
 
 	if (status == napi_cancelled) outcome_fail(&creation->out, -ECANCELED, "cancelled");
 	while (creation != NULL) {
 		struct creation *next = creation->next;
 
-		tell(creations, env, creation);
+		tell(creations, env, creation, &thrown);
 		creation = next;
 	}
 	creations->works -= work->counts;
-	start_waiting(creations, env);
+	start_waiting(creations, env, &thrown);
 	napi_delete_async_work(env, work->work);
 	free(work);
 	let_go(creations);
+	if (thrown != NULL) napi_throw(env, thrown); /* an uncaught exception */
 }
 
 static int start_work(struct creations *creations, napi_env env, struct creation *creation)

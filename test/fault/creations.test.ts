@@ -1,0 +1,82 @@
+import assert from "node:assert/strict";
+import { ask } from "../support/child.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root"] as const;
+
+const COUNT = `import fs from "node:fs";
+	const descriptors = () => fs.readdirSync("/proc/self/fd").length;`;
+
+test("of many that were made together each is told of, whatever the one who is told throws", {
+	needs,
+}, () => {
+	const answer = ask<{ tokens: number; uncaught: string[]; refused: number; left: number }>(
+		`${COUNT}
+		import { createRequire } from "node:module";
+		const addon = createRequire(USERNS)(new URL("../../build/linux-" + process.arch + "/userns.node", USERNS).pathname);
+		const uncaught = []; process.on("uncaughtException", (error) => uncaught.push(error.message));
+		const told = [];
+		const create = addon.creator("/nonexistent", (token, answer) => {
+			told.push([token, answer]);
+			if (token % 3 === 0) throw new Error("thrown on purpose");
+		});
+		const before = descriptors();
+		// Some are refused: an answer that is an object is made by other calls than a number.
+		for (let i = 0; i < 64; i++) create(i % 5 ? "0 " + i + " 1" : "nonsense", null, false, true, [], i);
+		for (let i = 0; i < 500 && told.length < 64; i++) await new Promise((r) => setTimeout(r, 10));
+		let refused = 0;
+		for (const [, answer] of told) if (typeof answer === "number") addon.close(answer); else refused++;
+		console.log(JSON.stringify({ tokens: new Set(told.map(([token]) => token)).size, uncaught, refused, left: descriptors() - before }));`,
+	);
+	assert.equal(answer.tokens, 64);
+	assert.equal(answer.refused, 13);
+	assert.equal(answer.left, 0);
+	assert.deepEqual([...new Set(answer.uncaught)], ["thrown on purpose"]);
+});
+
+test("a worker that is terminated while thousands wait: they are not made, and none is held open meanwhile", {
+	needs,
+}, () => {
+	const { most, left } = ask<{ most: number; left: number }>(
+		`${COUNT}
+		import { Worker } from "node:worker_threads";
+		import { once } from "node:events";
+		await once(new Worker("", { eval: true }), "exit"); // the first one opens something for good
+		const before = descriptors();
+		const worker = new Worker(\`import { parentPort, workerData } from "node:worker_threads";
+			const userns = await import(workerData);
+			for (let i = 0; i < 3000; i++) userns.UserNamespace.create("0:" + (i + 1) + ":1").catch(() => {});
+			parentPort.postMessage("begun");
+			for (;;); // nothing is told of before the end\`, { eval: true, workerData: String(USERNS) });
+		await once(worker, "message");
+		let most = 0, ended = false;
+		const look = () => { most = Math.max(most, descriptors() - before); if (!ended) setImmediate(look); };
+		look();
+		await worker.terminate();
+		ended = true;
+		console.log(JSON.stringify({ most, left: descriptors() - before }));`,
+	);
+	// Four works with sixteen each at most, their processes, and what Node has for a worker.
+	assert.ok(most < 300, `${most} descriptors`);
+	assert.equal(left, 0);
+});
+
+test("with no more descriptors than one after the other takes, all of many at once are made", {
+	needs: [...needs, "tool:prlimit"],
+}, () => {
+	// The results are kept, and each of four threads has three descriptors open besides: as many as there may be.
+	const refused = ask<string[]>(
+		`${COUNT}
+		import { execFileSync } from "node:child_process";
+		const many = async () => {
+			const made = await Promise.allSettled(Array.from({ length: 64 }, (_, i) => userns.UserNamespace.create("0:" + (i + 1) + ":1")));
+			for (const { value } of made) value?.close();
+			return made.flatMap(({ reason }) => reason === undefined ? [] : [String(reason)]);
+		};
+		const refused = await many();
+		execFileSync("prlimit", ["--pid", String(process.pid), "--nofile=" + (descriptors() + 64 + 4 * 3)]);
+		for (let i = 0; i < 40; i++) refused.push(...await many());
+		console.log(JSON.stringify(refused));`,
+	);
+	assert.deepEqual(refused, []);
+});
