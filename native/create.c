@@ -120,7 +120,9 @@ static void create_sharing(struct child *children, const struct create_request *
 		child_kill(&children[i]);
 	}
 	processor_unbind(&processor);
-	for (int i = 0; i < count; i++) child_end(&children[i]);
+	for (int i = 0; i < count; i++) {
+		if (children[i].pidfd >= 0) child_reap(&children[i]); /* see child_end() */
+	}
 	atomic_fetch_sub(&busy, 1);
 }
 

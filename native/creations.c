@@ -184,41 +184,48 @@ napi_value creations_answer(struct creations *creations, napi_env env, struct cr
 	return value_outcome(env, creations->owned, out);
 }
 
-static int call_settle(struct creations *creations, napi_env env, const napi_value *arguments)
+/* Nothing could be called with an exception pending: it is kept until the others have heard of theirs. */
+static int keep_thrown(napi_env env, napi_value *thrown)
+{
+	bool pending = false;
+
+	if (napi_is_exception_pending(env, &pending) != napi_ok || !pending) return 0;
+	napi_get_and_clear_last_exception(env, thrown);
+	return 1;
+}
+
+/* An answer that could not be made is undefined. */
+static int call_settle(struct creations *creations, napi_env env, double token, napi_value answer)
 {
 	napi_value settle = NULL;
-	napi_value nobody = NULL;
+	napi_value undefined = NULL;
+	napi_value arguments[2] = {value_number(env, token), answer};
 
-	if (arguments[0] == NULL || arguments[1] == NULL) return 1;
 	if (napi_get_reference_value(env, creations->settle, &settle) != napi_ok || settle == NULL) return 0;
-	if (napi_get_undefined(env, &nobody) != napi_ok) return 0;
-	return napi_call_function(env, nobody, settle, 2, arguments, NULL) == napi_ok;
+	if (napi_get_undefined(env, &undefined) != napi_ok || arguments[0] == NULL) return 0;
+	if (answer == NULL) arguments[1] = undefined;
+	return napi_call_function(env, undefined, settle, 2, arguments, NULL) == napi_ok;
 }
 
 /*
- * JavaScript hears of one. What settle() throws is kept until the others have heard of theirs, which nothing could be
- * called for otherwise. While a worker is being terminated nobody hears: thousands may be waiting then, and are neither
- * made nor held open until the environment ends.
+ * JavaScript hears of one. While a worker is being terminated it hears of nothing: thousands may be waiting then, and are
+ * neither made nor held open until the environment ends.
  */
 static void tell(struct creations *creations, napi_env env, struct creation *creation, napi_value *thrown)
 {
-	napi_value arguments[2];
-	bool pending = false;
+	double token = creation->token;
+	napi_value answer;
 	int fd;
 
 	if (creations->deaf) {
 		forget(creation);
 		return;
 	}
-	arguments[0] = value_number(env, creation->token);
-	arguments[1] = creations_answer(creations, env, creation);
+	answer = creations_answer(creations, env, creation);
 	fd = creation->out.fd;
 	creation_free(creation);
-	if (call_settle(creations, env, arguments)) return;
-	if (napi_is_exception_pending(env, &pending) == napi_ok && pending) {
-		napi_get_and_clear_last_exception(env, thrown);
-		return;
-	}
+	keep_thrown(env, thrown); /* by a setter that somebody gave to all objects */
+	if (call_settle(creations, env, token, answer) || keep_thrown(env, thrown)) return;
 	creations->deaf = 1;
 	owned_close(creations->owned, fd);
 }

@@ -34,6 +34,23 @@ test("of many that were made together each is told of, whatever the one who is t
 	assert.deepEqual([...new Set(answer.uncaught)], ["thrown on purpose"]);
 });
 
+test("an answer that cannot be made fails its own creation and no other", { needs }, () => {
+	const { failed, made, uncaught } = ask<{ failed: string[]; made: number; uncaught: string[] }>(
+		`const uncaught = []; process.on("uncaughtException", (error) => uncaught.push(error.message));
+		(await userns.UserNamespace.create("0:1:1")).close();
+		Object.defineProperty(Object.prototype, "mountId", { set() { throw new Error("set on purpose"); } });
+		const all = await Promise.allSettled(Array.from({ length: 20 }, (_, i) =>
+			userns.UserNamespace.create(i % 5 ? "0:" + i + ":1" : "0:0:1", { setgroups: i % 5 ? "deny" : "allow", method: i % 5 ? "auto" : "newuidmap" })));
+		for (const { value } of all) value?.close();
+		console.log(JSON.stringify({ failed: all.flatMap(({ reason }, i) => reason === undefined ? [] : [i % 5 + " " + reason.name]),
+			made: all.filter(({ value }) => value !== undefined).length, uncaught }));`,
+		{ env: { PATH: "/nonexistent" } },
+	);
+	assert.equal(made, 16);
+	assert.deepEqual(failed, Array(4).fill("0 TypeError"));
+	assert.deepEqual([...new Set(uncaught)], ["set on purpose"]);
+});
+
 test("a worker that is terminated while thousands wait: they are not made, and none is held open meanwhile", {
 	needs,
 }, () => {
