@@ -126,8 +126,8 @@ static int is_quick(const struct creation *creation)
 	return creation->request.programs[0] == NULL && creation->request.programs[1] == NULL;
 }
 
-/* Makes that one and what waits, as many as go at once. Answers the last of them, and their number. */
-static struct creation *make_some(struct creations *creations, struct creation *creation, int *count)
+/* Makes that one and what waits, up to `most` and what goes at once. Answers the last of them, and their number. */
+static struct creation *make_some(struct creations *creations, struct creation *creation, int most, int *count)
 {
 	const struct create_request *requests[CREATE_MOST];
 	struct outcome *outs[CREATE_MOST];
@@ -135,7 +135,9 @@ static struct creation *make_some(struct creations *creations, struct creation *
 	for (*count = 0;;) {
 		requests[*count] = &creation->request;
 		outs[*count] = &creation->out;
-		if (++*count == CREATE_MOST || !is_quick(creation) || (creation->next = take(creations)) == NULL) break;
+		if (++*count == CREATE_MOST || *count == most || !is_quick(creation)) break;
+		creation->next = take(creations);
+		if (creation->next == NULL) break;
 		creation = creation->next;
 	}
 	create_namespaces(requests, outs, *count);
@@ -153,7 +155,7 @@ static void execute(napi_env env, void *data)
 	while (creation != NULL) {
 		int count;
 
-		creation = make_some(work->creations, creation, &count);
+		creation = make_some(work->creations, creation, MOST_IN_A_WORK - made, &count);
 		made += count;
 		if (made >= MOST_IN_A_WORK || !work->counts) break;
 		creation->next = take(work->creations);

@@ -34,6 +34,26 @@ test("of many that were made together each is told of, whatever the one who is t
 	assert.deepEqual([...new Set(answer.uncaught)], ["thrown on purpose"]);
 });
 
+test("of sixteen at most is told in one go, whatever comes meanwhile", { needs }, () => {
+	const { most, told } = ask<{ most: number; told: number }>(
+		`const { createRequire } = await import("node:module");
+		const addon = createRequire(USERNS)(new URL("../../build/linux-" + process.arch + "/userns.node", USERNS).pathname);
+		let most = 0, now = 0, told = 0, begun = 0;
+		const create = addon.creator("/nonexistent", (token, answer) => {
+			if (now++ === 0) queueMicrotask(() => { most = Math.max(most, now); now = 0; });
+			told++;
+			addon.close(answer);
+			// Few are put at a time, so that the works find other numbers of them than eight.
+			if (begun < 4000) for (let i = 0; i < 1 + begun % 3; i++) create("0 1 1", null, false, true, [], begun++);
+		});
+		for (let i = 0; i < 40; i++) create("0 1 1", null, false, true, [], begun++);
+		while (told < begun) await new Promise((r) => setTimeout(r, 2));
+		console.log(JSON.stringify({ most, told }));`,
+	);
+	assert.ok(told >= 4000);
+	assert.ok(most > 8 && most <= 16, `${most} in one go`);
+});
+
 test("an answer that cannot be made fails its own creation and no other", { needs }, () => {
 	const { failed, made, uncaught } = ask<{ failed: string[]; made: number; uncaught: string[] }>(
 		`const uncaught = []; process.on("uncaughtException", (error) => uncaught.push(error.message));
