@@ -168,15 +168,17 @@ static int create_together(const struct create_request *const *requests, struct 
 	return made;
 }
 
-/* Processes, descriptors or memory, of which several at once take more. */
-static int is_shortage(int error)
+/* Of processes, descriptors or memory, of which several at once take more. A program that ran has cut its words up. */
+static int ran_short(const struct outcome *out)
 {
-	return error == -EAGAIN || error == -EMFILE || error == -ENFILE || error == -ENOMEM;
+	for (int i = 0; i < OUTCOME_TEXTS; i++) {
+		if (out->texts[i] != NULL) return 0;
+	}
+	return out->error == -EAGAIN || out->error == -EMFILE || out->error == -ENFILE || out->error == -ENOMEM;
 }
 
 static void create_alone(const struct create_request *request, struct outcome *out)
 {
-	for (int i = 0; i < OUTCOME_TEXTS; i++) free(out->texts[i]); /* what a program said that failed */
 	*out = (struct outcome){.fd = -1};
 	alone_begin();
 	create_one(request, out);
@@ -190,6 +192,6 @@ void create_namespaces(const struct create_request *const *requests, struct outc
 
 	for (int i = 0; i < count; i++) {
 		if (!together) create_one(requests[i], outs[i]);
-		if (is_shortage(outs[i]->error) && several_since(before)) create_alone(requests[i], outs[i]);
+		if (ran_short(outs[i]) && several_since(before)) create_alone(requests[i], outs[i]);
 	}
 }
