@@ -177,7 +177,8 @@ int child_reap(struct child *child)
 	/* Mostly it has ended by now: it shares our processor, and we gave that back. */
 	int error = wait_for(USERNS_P_PIDFD, (id_t)child->pidfd, &info, child->bound ? WNOHANG : 0);
 
-	if (error == 0 && info.si_pid == 0) {
+	/* Not ended; or it cannot be told in this way, and then it may not have. */
+	if (child->bound && error != -ECHILD && info.si_pid == 0) {
 		let_go(child);
 		error = wait_for(USERNS_P_PIDFD, (id_t)child->pidfd, &info, 0);
 	}

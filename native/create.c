@@ -6,6 +6,7 @@
 #include "processor.h"
 #include "procfs.h"
 #include "raw.h"
+#include "several.h"
 #include "shelter.h"
 #include <errno.h>
 #include <stdatomic.h>
@@ -119,7 +120,9 @@ static void create_sharing(struct child *children, const struct create_request *
 		child_kill(&children[i]);
 	}
 	processor_unbind(&processor);
-	for (int i = 0; i < count; i++) child_end(&children[i]);
+	for (int i = 0; i < count; i++) {
+		if (children[i].pidfd >= 0) child_reap(&children[i]); /* see child_end() */
+	}
 	atomic_fetch_sub(&busy, 1);
 }
 
@@ -151,22 +154,44 @@ static void create_one(const struct create_request *request, struct outcome *out
 	create(&child, &request, &out, 1);
 }
 
-/* Processes, descriptors or memory, of which several at once take more. */
-static int is_shortage(int error)
+static int create_together(const struct create_request *const *requests, struct outcome *const *outs, int count)
 {
-	return error == -EAGAIN || error == -EMFILE || error == -ENFILE || error == -ENOMEM;
+	struct child *children;
+	int made;
+
+	if (count == 1 || !several_begin()) return 0;
+	children = malloc((size_t)count * sizeof *children);
+	made = children != NULL;
+	if (made) create(children, requests, outs, count);
+	free(children);
+	several_end();
+	return made;
+}
+
+/* Of processes, descriptors or memory, of which several at once take more. A program that ran has cut its words up. */
+static int ran_short(const struct outcome *out)
+{
+	for (int i = 0; i < OUTCOME_TEXTS; i++) {
+		if (out->texts[i] != NULL) return 0;
+	}
+	return out->error == -EAGAIN || out->error == -EMFILE || out->error == -ENFILE || out->error == -ENOMEM;
+}
+
+static void create_alone(const struct create_request *request, struct outcome *out)
+{
+	*out = (struct outcome){.fd = -1};
+	alone_begin();
+	create_one(request, out);
+	alone_end();
 }
 
 void create_namespaces(const struct create_request *const *requests, struct outcome *const *outs, int count)
 {
-	struct child *children = count > 1 ? malloc((size_t)count * sizeof *children) : NULL;
+	unsigned before = several_ended();
+	int together = create_together(requests, outs, count);
 
-	if (children != NULL) create(children, requests, outs, count);
 	for (int i = 0; i < count; i++) {
-		if (children != NULL && !is_shortage(outs[i]->error)) continue;
-		outs[i]->error = 0;
-		outs[i]->step = NULL;
-		create_one(requests[i], outs[i]);
+		if (!together) create_one(requests[i], outs[i]);
+		if (ran_short(outs[i]) && several_since(before)) create_alone(requests[i], outs[i]);
 	}
-	free(children);
 }

@@ -19,8 +19,8 @@ struct create_request {
 
 /*
  * Makes them, each for itself: what one of them is refused is its own outcome. Several at once take less time than one
- * after the other. Where a program wrote a map, the outcome's texts say what the namespace has now: whether that is what
- * was asked for is for the caller to see.
+ * after the other; one that runs short of something then is made once more, alone. Where a program wrote a map, the
+ * outcome's texts say what the namespace has now: whether that is what was asked for is for the caller to see.
  */
 void create_namespaces(const struct create_request *const *requests, struct outcome *const *outs, int count);
 

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 /* As many as libuv has threads, unless it was told otherwise: more would only keep others from the pool. */
 #define MOST_WORKS 4
@@ -19,6 +20,7 @@ struct creations {
 	struct creation **end;
 	int works;      /* that are under way and count */
 	int references; /* the environment, and each work that is under way */
+	int deaf;       /* JavaScript hears of nothing any more: the environment ends */
 };
 
 struct work {
@@ -34,6 +36,14 @@ void creation_free(struct creation *creation)
 	free(creation->maps[1]);
 	value_free_texts(creation->helpers);
 	free(creation);
+}
+
+/* Nobody hears of it. */
+static void forget(struct creation *creation)
+{
+	if (creation->out.fd >= 0) close(creation->out.fd);
+	for (int i = 0; i < OUTCOME_TEXTS; i++) free(creation->out.texts[i]);
+	creation_free(creation);
 }
 
 struct creations *creations_new(napi_env env, struct owned *owned, char *program, napi_value settle,
@@ -86,13 +96,20 @@ static void put(struct creations *creations, struct creation *creation)
 	pthread_mutex_unlock(&creations->lock);
 }
 
+static void forget_waiting(struct creations *creations)
+{
+	struct creation *creation;
+
+	while ((creation = take(creations)) != NULL) forget(creation);
+}
+
 void creations_end(struct creations *creations)
 {
 	while (creations != NULL) {
 		struct creations *next = creations->next;
-		struct creation *creation;
 
-		while ((creation = take(creations)) != NULL) creation_free(creation);
+		creations->deaf = 1; /* and its reference to settle() is gone */
+		forget_waiting(creations);
 		let_go(creations);
 		creations = next;
 	}
@@ -109,8 +126,8 @@ static int is_quick(const struct creation *creation)
 	return creation->request.programs[0] == NULL && creation->request.programs[1] == NULL;
 }
 
-/* Makes that one and what waits, as many as go at once. Answers the last of them, and their number. */
-static struct creation *make_some(struct creations *creations, struct creation *creation, int *count)
+/* Makes that one and what waits, up to `most` and what goes at once. Answers the last of them, and their number. */
+static struct creation *make_some(struct creations *creations, struct creation *creation, int most, int *count)
 {
 	const struct create_request *requests[CREATE_MOST];
 	struct outcome *outs[CREATE_MOST];
@@ -118,7 +135,9 @@ static struct creation *make_some(struct creations *creations, struct creation *
 	for (*count = 0;;) {
 		requests[*count] = &creation->request;
 		outs[*count] = &creation->out;
-		if (++*count == CREATE_MOST || !is_quick(creation) || (creation->next = take(creations)) == NULL) break;
+		if (++*count == CREATE_MOST || *count == most || !is_quick(creation)) break;
+		creation->next = take(creations);
+		if (creation->next == NULL) break;
 		creation = creation->next;
 	}
 	create_namespaces(requests, outs, *count);
@@ -136,9 +155,9 @@ static void execute(napi_env env, void *data)
 	while (creation != NULL) {
 		int count;
 
-		creation = make_some(work->creations, creation, &count);
+		creation = make_some(work->creations, creation, MOST_IN_A_WORK - made, &count);
 		made += count;
-		if (made >= MOST_IN_A_WORK) break;
+		if (made >= MOST_IN_A_WORK || !work->counts) break;
 		creation->next = take(work->creations);
 		creation = creation->next;
 	}
@@ -157,34 +176,74 @@ napi_value creations_answer(struct creations *creations, napi_env env, struct cr
 	struct outcome *out = &creation->out;
 
 	/* An object with its properties takes longer than three of the system calls. */
-	if (is_plain(out)) return value_new_fd(env, creations->owned, &out->fd);
+	if (is_plain(out)) {
+		napi_value number = value_new_fd(env, creations->owned, &out->fd);
+
+		if (out->fd >= 0) return number;
+		outcome_fail(out, out->fd, "own");
+		out->fd = -1;
+	}
 	return value_outcome(env, creations->owned, out);
 }
 
-/* JavaScript hears of one. While a worker is being terminated nobody does, and the environment's end closes it. */
-static void tell(struct creations *creations, napi_env env, struct creation *creation)
+/* Nothing could be called with an exception pending: it is kept until the others have heard of theirs. */
+static int keep_thrown(napi_env env, napi_value *thrown)
+{
+	bool pending = false;
+
+	if (napi_is_exception_pending(env, &pending) != napi_ok || !pending) return 0;
+	napi_get_and_clear_last_exception(env, thrown);
+	return 1;
+}
+
+/* An answer that could not be made is undefined. */
+static int call_settle(struct creations *creations, napi_env env, double token, napi_value answer)
 {
 	napi_value settle = NULL;
-	napi_value nobody = NULL;
-	napi_value arguments[2] = {value_number(env, creation->token), creations_answer(creations, env, creation)};
+	napi_value undefined = NULL;
+	napi_value arguments[2] = {value_number(env, token), answer};
 
+	if (napi_get_reference_value(env, creations->settle, &settle) != napi_ok || settle == NULL) return 0;
+	if (napi_get_undefined(env, &undefined) != napi_ok || arguments[0] == NULL) return 0;
+	if (answer == NULL) arguments[1] = undefined;
+	return napi_call_function(env, undefined, settle, 2, arguments, NULL) == napi_ok;
+}
+
+/*
+ * JavaScript hears of one. While a worker is being terminated it hears of nothing: thousands may be waiting then, and are
+ * neither made nor held open until the environment ends.
+ */
+static void tell(struct creations *creations, napi_env env, struct creation *creation, napi_value *thrown)
+{
+	double token = creation->token;
+	napi_value answer;
+	int fd;
+
+	if (creations->deaf) {
+		forget(creation);
+		return;
+	}
+	answer = creations_answer(creations, env, creation);
+	fd = creation->out.fd;
 	creation_free(creation);
-	if (arguments[0] == NULL || arguments[1] == NULL) return;
-	if (napi_get_reference_value(env, creations->settle, &settle) != napi_ok || settle == NULL) return;
-	if (napi_get_undefined(env, &nobody) == napi_ok) napi_call_function(env, nobody, settle, 2, arguments, NULL);
+	keep_thrown(env, thrown); /* by a setter that somebody gave to all objects */
+	if (call_settle(creations, env, token, answer) || keep_thrown(env, thrown)) return;
+	creations->deaf = 1;
+	owned_close(creations->owned, fd);
 }
 
 static int start_work(struct creations *creations, napi_env env, struct creation *creation);
 
 /* For what was put while every work was busy, and which none of them took any more. */
-static void start_waiting(struct creations *creations, napi_env env)
+static void start_waiting(struct creations *creations, napi_env env, napi_value *thrown)
 {
 	struct creation *creation;
 
+	if (creations->deaf) forget_waiting(creations);
 	while (creations->works < MOST_WORKS && (creation = take(creations)) != NULL) {
 		if (start_work(creations, env, creation)) continue;
 		outcome_fail(&creation->out, -ECANCELED, "cancelled");
-		tell(creations, env, creation);
+		tell(creations, env, creation, thrown);
 	}
 }
 
@@ -194,19 +253,21 @@ static void complete(napi_env env, napi_status status, void *data)
 	struct work *work = data;
 	struct creations *creations = work->creations;
 	struct creation *creation = work->first;
+	napi_value thrown = NULL;
 
 	if (status == napi_cancelled) outcome_fail(&creation->out, -ECANCELED, "cancelled");
 	while (creation != NULL) {
 		struct creation *next = creation->next;
 
-		tell(creations, env, creation);
+		tell(creations, env, creation, &thrown);
 		creation = next;
 	}
 	creations->works -= work->counts;
-	start_waiting(creations, env);
+	start_waiting(creations, env, &thrown);
 	napi_delete_async_work(env, work->work);
 	free(work);
 	let_go(creations);
+	if (thrown != NULL) napi_throw(env, thrown); /* an uncaught exception */
 }
 
 static int start_work(struct creations *creations, napi_env env, struct creation *creation)

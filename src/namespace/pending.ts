@@ -3,27 +3,31 @@ import { abortError } from "./abort.ts";
 interface Waiter<T> {
 	resolve(value: T): void;
 	reject(error: unknown): void;
+	/** It was aborted and waits no longer. Taking it out of the list would take longer the more there are. */
+	over: boolean;
 }
 
 /** Something under way, and who waits for it. */
 export class Pending<T> {
 	readonly #waiters: Waiter<T>[] = [];
+	#over = 0;
 	/** False: what comes is handed out, but not kept. */
 	keep = true;
 
 	/** Whether anybody waits still. */
 	get wanted(): boolean {
-		return this.#waiters.length > 0;
+		return this.#waiters.length > this.#over;
 	}
 
 	/** The two are those of a promise; when the signal aborts, it is rejected at once and waits no longer. */
 	add(resolve: (value: T) => void, reject: (error: unknown) => void, signal: AbortSignal | undefined): void {
 		if (signal === undefined) {
-			this.#waiters.push({ resolve, reject });
+			this.#waiters.push({ resolve, reject, over: false });
 			return;
 		}
 		const onAbort = () => {
-			this.#waiters.splice(this.#waiters.indexOf(waiter), 1);
+			waiter.over = true;
+			this.#over++;
 			reject(abortError(signal));
 		};
 		const waiter: Waiter<T> = {
@@ -35,6 +39,7 @@ export class Pending<T> {
 				signal.removeEventListener("abort", onAbort);
 				reject(error);
 			},
+			over: false,
 		};
 		signal.addEventListener("abort", onAbort, { once: true });
 		this.#waiters.push(waiter);
@@ -43,6 +48,7 @@ export class Pending<T> {
 	/** Each gets one of its own. */
 	resolve(make: () => T): void {
 		for (const waiter of this.#waiters) {
+			if (waiter.over) continue;
 			try {
 				waiter.resolve(make());
 			} catch (error) {
@@ -52,6 +58,6 @@ export class Pending<T> {
 	}
 
 	reject(error: unknown): void {
-		for (const waiter of this.#waiters) waiter.reject(error);
+		for (const waiter of this.#waiters) if (!waiter.over) waiter.reject(error);
 	}
 }

@@ -100,3 +100,25 @@ test("what is spawned after a creation runs where it would have", { needs }, asy
 	);
 	assert.equal(child, before);
 });
+
+test("the child of a thread that was bound may run elsewhere where waitid knows no pidfd too", {
+	needs: [...needs, "tool:strace"],
+}, (t) => {
+	if (traced([]).calls === 0) return t.skip("nothing is bound here");
+	const lines = ask<string[]>(
+		`import { spawn } from "node:child_process";
+		import { once } from "node:events";
+		userns.UserNamespace.createSync("0:1:1").close();
+		const tracer = spawn("strace", ["-e", "trace=waitid,poll", "-e", "inject=waitid:error=EINVAL:when=1..2", "-p", String(process.pid)], { stdio: ["ignore", "ignore", "pipe"] });
+		let text = "";
+		tracer.stderr.on("data", (chunk) => { text += chunk; });
+		while (!text.includes("attached")) await once(tracer.stderr, "data");
+		userns.UserNamespace.createSync("0:1:1").close();
+		tracer.kill("SIGINT");
+		await once(tracer, "close");
+		console.log(JSON.stringify(text.split("\\n")));`,
+	);
+	const calls = lines.flatMap((line) => /^(poll|waitid\(P_PID\b|waitid)/.exec(line)?.[1] ?? []);
+	// It was waited for with a limit, behind which it is let go, before it was waited for without one.
+	assert.deepEqual(calls, ["waitid", "poll", "waitid", "waitid(P_PID"]);
+});

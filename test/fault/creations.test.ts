@@ -1,0 +1,119 @@
+import assert from "node:assert/strict";
+import { ask } from "../support/child.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root"] as const;
+
+const COUNT = `import fs from "node:fs";
+	const descriptors = () => fs.readdirSync("/proc/self/fd").length;`;
+
+test("of many that were made together each is told of, whatever the one who is told throws", {
+	needs,
+}, () => {
+	const answer = ask<{ tokens: number; uncaught: string[]; refused: number; left: number }>(
+		`${COUNT}
+		import { createRequire } from "node:module";
+		const addon = createRequire(USERNS)(new URL("../../build/linux-" + process.arch + "/userns.node", USERNS).pathname);
+		const uncaught = []; process.on("uncaughtException", (error) => uncaught.push(error.message));
+		const told = [];
+		const create = addon.creator("/nonexistent", (token, answer) => {
+			told.push([token, answer]);
+			if (token % 3 === 0) throw new Error("thrown on purpose");
+		});
+		const before = descriptors();
+		// Some are refused: an answer that is an object is made by other calls than a number.
+		for (let i = 0; i < 64; i++) create(i % 5 ? "0 " + i + " 1" : "nonsense", null, false, true, [], i);
+		for (let i = 0; i < 500 && told.length < 64; i++) await new Promise((r) => setTimeout(r, 10));
+		let refused = 0;
+		for (const [, answer] of told) if (typeof answer === "number") addon.close(answer); else refused++;
+		console.log(JSON.stringify({ tokens: new Set(told.map(([token]) => token)).size, uncaught, refused, left: descriptors() - before }));`,
+	);
+	assert.equal(answer.tokens, 64);
+	assert.equal(answer.refused, 13);
+	assert.equal(answer.left, 0);
+	assert.deepEqual([...new Set(answer.uncaught)], ["thrown on purpose"]);
+});
+
+test("of sixteen at most is told in one go, whatever comes meanwhile", { needs }, () => {
+	const { most, told } = ask<{ most: number; told: number }>(
+		`const { createRequire } = await import("node:module");
+		const addon = createRequire(USERNS)(new URL("../../build/linux-" + process.arch + "/userns.node", USERNS).pathname);
+		let most = 0, now = 0, told = 0, begun = 0;
+		const create = addon.creator("/nonexistent", (token, answer) => {
+			if (now++ === 0) queueMicrotask(() => { most = Math.max(most, now); now = 0; });
+			told++;
+			addon.close(answer);
+			// Few are put at a time, so that the works find other numbers of them than eight.
+			if (begun < 4000) for (let i = 0; i < 1 + begun % 3; i++) create("0 1 1", null, false, true, [], begun++);
+		});
+		for (let i = 0; i < 40; i++) create("0 1 1", null, false, true, [], begun++);
+		while (told < begun) await new Promise((r) => setTimeout(r, 2));
+		console.log(JSON.stringify({ most, told }));`,
+	);
+	assert.ok(told >= 4000);
+	assert.ok(most > 8 && most <= 16, `${most} in one go`);
+});
+
+test("an answer that cannot be made fails its own creation and no other", { needs }, () => {
+	const { failed, made, uncaught } = ask<{ failed: string[]; made: number; uncaught: string[] }>(
+		`const uncaught = []; process.on("uncaughtException", (error) => uncaught.push(error.message));
+		(await userns.UserNamespace.create("0:1:1")).close();
+		Object.defineProperty(Object.prototype, "mountId", { set() { throw new Error("set on purpose"); } });
+		const all = await Promise.allSettled(Array.from({ length: 20 }, (_, i) =>
+			userns.UserNamespace.create(i % 5 ? "0:" + i + ":1" : "0:0:1", { setgroups: i % 5 ? "deny" : "allow", method: i % 5 ? "auto" : "newuidmap" })));
+		for (const { value } of all) value?.close();
+		console.log(JSON.stringify({ failed: all.flatMap(({ reason }, i) => reason === undefined ? [] : [i % 5 + " " + reason.name]),
+			made: all.filter(({ value }) => value !== undefined).length, uncaught }));`,
+		{ env: { PATH: "/nonexistent" } },
+	);
+	assert.equal(made, 16);
+	assert.deepEqual(failed, Array(4).fill("0 TypeError"));
+	assert.deepEqual([...new Set(uncaught)], ["set on purpose"]);
+});
+
+test("a worker that is terminated while thousands wait: they are not made, and none is held open meanwhile", {
+	needs,
+}, () => {
+	const { most, left } = ask<{ most: number; left: number }>(
+		`${COUNT}
+		import { Worker } from "node:worker_threads";
+		import { once } from "node:events";
+		await once(new Worker("", { eval: true }), "exit"); // the first one opens something for good
+		const before = descriptors();
+		const worker = new Worker(\`import { parentPort, workerData } from "node:worker_threads";
+			const userns = await import(workerData);
+			for (let i = 0; i < 3000; i++) userns.UserNamespace.create("0:" + (i + 1) + ":1").catch(() => {});
+			parentPort.postMessage("begun");
+			for (;;); // nothing is told of before the end\`, { eval: true, workerData: String(USERNS) });
+		await once(worker, "message");
+		let most = 0, ended = false;
+		const look = () => { most = Math.max(most, descriptors() - before); if (!ended) setImmediate(look); };
+		look();
+		await worker.terminate();
+		ended = true;
+		console.log(JSON.stringify({ most, left: descriptors() - before }));`,
+	);
+	// Four works with sixteen each at most, their processes, and what Node has for a worker.
+	assert.ok(most < 300, `${most} descriptors`);
+	assert.equal(left, 0);
+});
+
+test("with no more descriptors than one after the other takes, all of many at once are made", {
+	needs: [...needs, "tool:prlimit"],
+}, () => {
+	// The results are kept, and each of four threads has three descriptors open besides: as many as there may be.
+	const refused = ask<string[]>(
+		`${COUNT}
+		import { execFileSync } from "node:child_process";
+		const many = async () => {
+			const made = await Promise.allSettled(Array.from({ length: 64 }, (_, i) => userns.UserNamespace.create("0:" + (i + 1) + ":1")));
+			for (const { value } of made) value?.close();
+			return made.flatMap(({ reason }) => reason === undefined ? [] : [String(reason)]);
+		};
+		const refused = await many();
+		execFileSync("prlimit", ["--pid", String(process.pid), "--nofile=" + (descriptors() + 64 + 4 * 3)]);
+		for (let i = 0; i < 40; i++) refused.push(...await many());
+		console.log(JSON.stringify(refused));`,
+	);
+	assert.deepEqual(refused, []);
+});
