@@ -1,4 +1,5 @@
 /* The surface that src/native/ calls: checks the arguments, calls one function, answers an outcome. */
+#include "answers.h"
 #include "compat.h"
 #include "create-calls.h"
 #include "environment.h"
@@ -27,14 +28,14 @@ static napi_value open_path(napi_env env, napi_callback_info info)
 	nsfs_open_path(path, CLONE_NEWUSER, &out);
 	free(path);
 	if (out.error < 0) out.fd = out.error;
-	return value_new_fd(env, owned, &out.fd);
+	return answer_fd(env, owned, &out.fd);
 }
 
 /* The descriptor, or a negative errno where it could not be kept, and the texts. */
 static napi_value answer_opened(napi_env env, struct owned *owned, struct outcome *out)
 {
-	napi_value number = value_new_fd(env, owned, &out->fd);
-	napi_value texts = value_maps(env, out);
+	napi_value number = answer_fd(env, owned, &out->fd);
+	napi_value texts = answer_maps(env, out);
 	napi_value array;
 
 	if (number != NULL && texts != NULL && napi_create_array_with_length(env, 2, &array) == napi_ok &&
@@ -56,12 +57,12 @@ static napi_value open_pid(napi_env env, napi_callback_info info)
 	if (!value_arguments(env, info, 1, arguments, &owned)) return NULL;
 	if (!value_integer(env, arguments[0], 1, INT_MAX, &pid)) return NULL;
 	nsfs_open_pid((int)pid, &out);
-	return out.error < 0 ? value_outcome(env, owned, &out) : answer_opened(env, owned, &out);
+	return out.error < 0 ? answer_outcome(env, owned, &out) : answer_opened(env, owned, &out);
 }
 
 static int duplicate_fd(int fd)
 {
-	/* Never in the place of a standard stream that this process has closed: see value_outcome(). */
+	/* Never in the place of a standard stream that this process has closed: see answer_outcome(). */
 	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
 	return copy < 0 ? -errno : copy;
@@ -82,7 +83,7 @@ static napi_value copy(napi_env env, napi_callback_info info)
 
 	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
 	fd = duplicate_fd(fd);
-	return value_new_fd(env, owned, &fd);
+	return answer_fd(env, owned, &fd);
 }
 
 /* parent(fd) */
@@ -99,7 +100,7 @@ static napi_value close_(napi_env env, napi_callback_info info)
 	int fd;
 
 	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
-	return value_number(env, owned_close(owned, fd));
+	return answer_number(env, owned_close(owned, fd));
 }
 
 /* identify(fd): [st_dev, st_ino, NS_GET_ID or 0] as bigints, or a negative errno */
@@ -114,18 +115,18 @@ static napi_value identify(napi_env env, napi_callback_info info)
 
 	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
 	error = nsfs_identify(fd, &identity);
-	if (error < 0) return value_number(env, error);
+	if (error < 0) return answer_number(env, error);
 	numbers[0] = identity.device;
 	numbers[1] = identity.inode;
 	numbers[2] = identity.id;
-	return value_bigs(env, numbers, 3);
+	return answer_bigs(env, numbers, 3);
 }
 
 /* suidDumpable(): the number, or a negative errno */
 static napi_value suid_dumpable(napi_env env, napi_callback_info info)
 {
 	(void)info;
-	return value_number(env, procfs_suid_dumpable());
+	return answer_number(env, procfs_suid_dumpable());
 }
 
 /* ownerUid(fd): the uid, or a negative errno */
@@ -139,7 +140,7 @@ static napi_value owner_uid(napi_env env, napi_callback_info info)
 
 	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
 	error = nsfs_owner(fd, &uid);
-	return value_number(env, error < 0 ? error : (double)uid);
+	return answer_number(env, error < 0 ? error : (double)uid);
 }
 
 /* MAX_ARG_STRLEN: 32 pages, of 4096 bytes or more; execve(2) itself says E2BIG for the rest. */
@@ -160,7 +161,7 @@ static napi_value execute(napi_env env, napi_callback_info info)
 	program = value_text(env, arguments[0], PATH_MAX);
 	if (program != NULL) argv = value_texts(env, arguments[1], ARGUMENT_BYTES);
 	if (argv != NULL) environment = value_texts(env, arguments[2], ARGUMENT_BYTES);
-	if (environment != NULL) result = value_number(env, execute_program(program, argv, environment, fd));
+	if (environment != NULL) result = answer_number(env, execute_program(program, argv, environment, fd));
 	value_free_texts(environment);
 	value_free_texts(argv);
 	free(program);

@@ -1,4 +1,5 @@
 #include "creations.h"
+#include "answers.h"
 #include "values.h"
 #include <errno.h>
 #include <pthread.h>
@@ -177,13 +178,13 @@ napi_value creations_answer(struct creations *creations, napi_env env, struct cr
 
 	/* An object with its properties takes longer than three of the system calls. */
 	if (is_plain(out)) {
-		napi_value number = value_new_fd(env, creations->owned, &out->fd);
+		napi_value number = answer_fd(env, creations->owned, &out->fd);
 
 		if (out->fd >= 0) return number;
 		outcome_fail(out, out->fd, "own");
 		out->fd = -1;
 	}
-	return value_outcome(env, creations->owned, out);
+	return answer_outcome(env, creations->owned, out);
 }
 
 /* Nothing could be called with an exception pending: it is kept until the others have heard of theirs. */
@@ -201,7 +202,7 @@ static int call_settle(struct creations *creations, napi_env env, double token, 
 {
 	napi_value settle = NULL;
 	napi_value undefined = NULL;
-	napi_value arguments[2] = {value_number(env, token), answer};
+	napi_value arguments[2] = {answer_number(env, token), answer};
 
 	if (napi_get_reference_value(env, creations->settle, &settle) != napi_ok || settle == NULL) return 0;
 	if (napi_get_undefined(env, &undefined) != napi_ok || arguments[0] == NULL) return 0;

@@ -1,4 +1,5 @@
 #include "job.h"
+#include "answers.h"
 #include "values.h"
 #include <stdlib.h>
 
@@ -37,7 +38,7 @@ static void execute(napi_env env, void *data)
 
 /*
  * Back on the environment's thread. While a worker is being terminated Node still waits for the work, but lets nobody make
- * values any more: value_outcome() closes the descriptor then, and an attached mount would stay all the same. From here on
+ * values any more: answer_outcome() closes the descriptor then, and an attached mount would stay all the same. From here on
  * it is the environment's end that would take it off (owned_attached()).
  */
 static void complete(napi_env env, napi_status status, void *data)
@@ -48,7 +49,7 @@ static void complete(napi_env env, napi_status status, void *data)
 
 	if (status == napi_cancelled) outcome_fail(&job->out, -125 /* ECANCELED */, "cancelled");
 	done = job->out.error == 0;
-	result = value_outcome(env, job->owned, &job->out);
+	result = answer_outcome(env, job->owned, &job->out);
 	if (job->undo != NULL && done && (result == NULL || job->out.error < 0)) job->undo(job);
 	if (job->answered != NULL && job->out.fd >= 0) job->answered(job);
 	if (result == NULL) napi_get_undefined(env, &result);
@@ -81,7 +82,7 @@ napi_value job_start(napi_env env, struct job *job, int later)
 
 	if (later) return start_later(env, job);
 	job->run(job);
-	result = value_outcome(env, job->owned, &job->out);
+	result = answer_outcome(env, job->owned, &job->out);
 	job_free(job);
 	return result;
 }

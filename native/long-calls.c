@@ -1,4 +1,5 @@
 #include "long-calls.h"
+#include "answers.h"
 #include "compat.h"
 #include "job.h"
 #include "values.h"
@@ -15,7 +16,7 @@ static napi_value read_now(napi_env env, struct job *job)
 	napi_value answer;
 
 	run_join(job);
-	answer = job->out.error < 0 ? value_outcome(env, job->owned, &job->out) : value_maps(env, &job->out);
+	answer = job->out.error < 0 ? answer_outcome(env, job->owned, &job->out) : answer_maps(env, &job->out);
 	job_free(job);
 	return answer;
 }

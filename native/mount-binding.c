@@ -1,4 +1,5 @@
 #include "mount-binding.h"
+#include "answers.h"
 #include "detach.h"
 #include "inside.h"
 #include "mount-facts.h"
@@ -42,7 +43,7 @@ static napi_value open_process(napi_env env, napi_callback_info info)
 	fd = (int)syscall(SYS_pidfd_open, (int)pid, 0);
 	if (fd < 0) outcome_fail(&out, -errno, "pidfd");
 	else out.fd = fd;
-	return value_outcome(env, owned, &out);
+	return answer_outcome(env, owned, &out);
 }
 
 /* mountNamespaceOf(pidfd) */
@@ -88,7 +89,7 @@ static napi_value open_in(napi_env env, napi_callback_info info)
 	free(path);
 	if (fd < 0) outcome_fail(&out, fd, "target");
 	else out.fd = fd;
-	return value_outcome(env, owned, &out);
+	return answer_outcome(env, owned, &out);
 }
 
 /* mountNamespaceId(fd): a bigint, or a negative errno */
@@ -103,7 +104,7 @@ static napi_value namespace_id(napi_env env, napi_callback_info info)
 
 	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
 	error = mount_namespace_id(fd, &id);
-	if (error < 0) return value_number(env, error);
+	if (error < 0) return answer_number(env, error);
 	return napi_create_bigint_uint64(env, id, &number) == napi_ok ? number : NULL;
 }
 
@@ -119,11 +120,11 @@ static napi_value facts_of(napi_env env, napi_callback_info info)
 
 	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
 	error = mount_facts(fd, &facts);
-	if (error < 0) return value_number(env, error);
+	if (error < 0) return answer_number(env, error);
 	numbers[0] = facts.id;
 	numbers[1] = facts.unique;
 	numbers[2] = (uint64_t)facts.root;
-	return value_bigs(env, numbers, 3);
+	return answer_bigs(env, numbers, 3);
 }
 
 /* statmount(unique ID, mount namespace ID or 0, mask, bytes): what the kernel wrote, or a negative errno */
@@ -144,7 +145,7 @@ static napi_value statmount_(napi_env env, napi_callback_info info)
 	if (!value_integer(env, arguments[3], 0, MOST_BYTES, &size)) return NULL;
 	if (napi_create_arraybuffer(env, (size_t)size, &data, &buffer) != napi_ok) return NULL;
 	error = call_statmount(numbers[0], numbers[1], numbers[2], data, (size_t)size);
-	return error < 0 ? value_number(env, error) : buffer;
+	return error < 0 ? answer_number(env, error) : buffer;
 }
 
 /* listmount(unique ID, mount namespace ID or 0, last ID, most): an array of bigints, or a negative errno */
@@ -164,9 +165,9 @@ static napi_value listmount_(napi_env env, napi_callback_info info)
 	}
 	if (!value_integer(env, arguments[3], 1, MOST_IDS, &most)) return NULL;
 	ids = calloc((size_t)most, sizeof *ids);
-	if (ids == NULL) return value_number(env, -ENOMEM);
+	if (ids == NULL) return answer_number(env, -ENOMEM);
 	count = call_listmount(numbers[0], numbers[1], numbers[2], ids, (size_t)most);
-	array = count < 0 ? value_number(env, (double)count) : value_bigs(env, ids, (uint32_t)count);
+	array = count < 0 ? answer_number(env, (double)count) : answer_bigs(env, ids, (uint32_t)count);
 	free(ids);
 	return array;
 }
@@ -195,7 +196,7 @@ static napi_value detach_in(napi_env env, napi_callback_info info)
 	    !value_fd(env, arguments[1], &fd)) {
 		return NULL;
 	}
-	return value_number(env, mount_detach_in(ns, fd));
+	return answer_number(env, mount_detach_in(ns, fd));
 }
 
 /* pin(fd, path) */
@@ -212,7 +213,7 @@ static napi_value pin(napi_env env, napi_callback_info info)
 	if (path == NULL) return NULL;
 	namespace_pin(fd, path, &out);
 	free(path);
-	return value_outcome(env, owned, &out);
+	return answer_outcome(env, owned, &out);
 }
 
 int mount_export(napi_env env, napi_value exports, struct owned *owned)

@@ -1,4 +1,5 @@
 #include "quick-binding.h"
+#include "answers.h"
 #include "detach.h"
 #include "mount-facts.h"
 #include "quick-mount.h"
@@ -47,12 +48,12 @@ napi_value quick_mount(napi_env env, napi_callback_info info)
 	request.propagation = (uint64_t)numbers[3];
 	tree = quick_copy(&request);
 	/* The answer is made first: once the mount is attached nothing can fail that would leave it without an owner. */
-	answer = value_new_fd(env, owned, &tree);
+	answer = answer_fd(env, owned, &tree);
 	if (answer == NULL || tree < 0) return answer;
 	error = quick_attach(&request, tree);
 	if (error < 0) {
 		owned_close(owned, tree);
-		return value_number(env, error);
+		return answer_number(env, error);
 	}
 	owned_attached(owned, tree, -1);
 	return answer;

@@ -1,4 +1,5 @@
 #include "short-calls.h"
+#include "answers.h"
 #include "values.h"
 #include <limits.h>
 #include <stdlib.h>
@@ -15,7 +16,7 @@ napi_value short_open(napi_env env, napi_callback_info info, void (*opener)(cons
 	if (path == NULL) return NULL;
 	opener(path, &out);
 	free(path);
-	return value_outcome(env, owned, &out);
+	return answer_outcome(env, owned, &out);
 }
 
 napi_value short_derive(napi_env env, napi_callback_info info, int (*make)(int fd), const char *step)
@@ -29,7 +30,7 @@ napi_value short_derive(napi_env env, napi_callback_info info, int (*make)(int f
 	fd = make(fd);
 	if (fd < 0) outcome_fail(&out, fd, step);
 	else out.fd = fd;
-	return value_outcome(env, owned, &out);
+	return answer_outcome(env, owned, &out);
 }
 
 napi_value short_number(napi_env env, napi_callback_info info, double (*work)(struct owned *owned, int fd))
@@ -39,7 +40,7 @@ napi_value short_number(napi_env env, napi_callback_info info, double (*work)(st
 	int fd;
 
 	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
-	return value_number(env, work(owned, fd));
+	return answer_number(env, work(owned, fd));
 }
 
 int short_export(napi_env env, napi_value exports, const struct function *functions, size_t count, void *data)

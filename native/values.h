@@ -1,8 +1,7 @@
-/* JavaScript values in and out: every argument checked before it is narrowed, every outcome an object. */
+/* JavaScript values that come in: every argument checked before it is narrowed. */
 #ifndef USERNS_VALUES_H
 #define USERNS_VALUES_H
 
-#include "outcome.h"
 #include "owned.h"
 #include <node_api.h>
 
@@ -37,30 +36,10 @@ int value_fds(napi_env env, napi_value value, int **fds, uint32_t *count);
 
 int value_big(napi_env env, napi_value value, uint64_t *number);
 
-/* An array of bigints. */
-napi_value value_bigs(napi_env env, const uint64_t *numbers, uint32_t count);
-
 /* Gets the arguments, and what the function was exported with. NULL with an exception pending for fewer than `count`. */
 void *value_arguments_for(napi_env env, napi_callback_info info, size_t count, napi_value *arguments);
 
 /* The same for a function that was exported with the descriptors of its environment. */
 int value_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *arguments, struct owned **owned);
-
-napi_value value_number(napi_env env, double number);
-
-/*
- * A new descriptor as a number, and from now on the environment's; or a negative errno, which may also be what came of
- * taking it over: `fd` has it then. NULL when no number could be made; nothing is left open then either.
- */
-napi_value value_new_fd(napi_env env, struct owned *owned, int *fd);
-
-/*
- * The outcome as an object, and its descriptor as one that the environment owns. Frees the texts. NULL when no object
- * could be made; nothing is left open then.
- */
-napi_value value_outcome(napi_env env, struct owned *owned, struct outcome *out);
-
-/* Instead of the outcome, the text of nsfs_read_maps() alone, which is freed. NULL when no string could be made. */
-napi_value value_maps(napi_env env, struct outcome *out);
 
 #endif
