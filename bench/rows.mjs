@@ -185,8 +185,8 @@ function memoryRow(mebibytes, { quick, ours, peer }) {
 	return {
 		...row,
 		subjects: {
-			"userns, empty": { ...ours("first", 500, 0), rounds: 3 },
-			userns: { ...ours("first", 500, mebibytes), rounds: 3 },
+			"userns, empty": ours("first", 1000, 0),
+			userns: ours("first", 1000, mebibytes),
 			"fork, empty": peer("creation", "fork", 100, 0),
 			fork: { ...peer("creation", "fork", 10, mebibytes), rounds: 1 },
 		},
