@@ -7,7 +7,7 @@
 #include "long-calls.h"
 #include "mount-binding.h"
 #include "nsfs.h"
-#include "procfs.h"
+#include "procfs-file.h"
 #include "short-calls.h"
 #include "values.h"
 #include <errno.h>

@@ -4,6 +4,7 @@
 #include "joiner.h"
 #include "nsfs.h"
 #include "processor.h"
+#include "procfs-file.h"
 #include "procfs.h"
 #include "raw.h"
 #include "several.h"

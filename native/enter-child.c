@@ -5,18 +5,6 @@
 
 #define WNOHANG_WUNTRACED 3
 
-void set_handler(int signal, long handler)
-{
-	unsigned long action[4] = {(unsigned long)handler, 0, 0, 0};
-
-	raw_syscall5(SYS_rt_sigaction, signal, (long)action, 0, 8, 0);
-}
-
-void set_mask(unsigned long mask)
-{
-	raw_syscall5(SYS_rt_sigprocmask, SIG_SETMASK, (long)&mask, 0, 8, 0);
-}
-
 static long start_child(const struct plan *plan)
 {
 	long pid = raw_syscall5(SYS_clone, SIGCHLD, 0, 0, 0, 0);

@@ -38,14 +38,16 @@ void tell_usage(void);
 /* Tells which step failed, and ends with the status that env(1) and chroot(1) have for it. */
 __attribute__((noreturn)) void fail(const struct plan *plan, const char *step, long error);
 
-/* enter-main.c: the program, with the IDs inside. */
-__attribute__((noreturn)) void execute(const struct plan *plan);
-
-/* enter-child.c */
+/* enter-program.c */
 
 void set_handler(int signal, long handler);
 
 void set_mask(unsigned long mask);
+
+/* The program, with the IDs inside. */
+__attribute__((noreturn)) void execute(const struct plan *plan);
+
+/* enter-child.c */
 
 /* For a new pid or time namespace: the program is a child of this process, which stands for it outside. */
 __attribute__((noreturn)) void run_child(const struct plan *plan);

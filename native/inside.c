@@ -13,6 +13,15 @@ struct inside {
 	struct passing passing;
 };
 
+/* In the child the working directory does it, which no /proc of a container can lie about. */
+NO_STACK_PROTECTOR static int take_off(int fd)
+{
+	long error = raw_syscall3(SYS_fchdir, fd, 0, 0);
+
+	if (error == 0) error = raw_syscall3(SYS_umount2, (long)".", MNT_DETACH, 0);
+	return (int)error;
+}
+
 static struct inside *new_inside(const struct attach_request *request)
 {
 	struct inside *in = errand_new(sizeof *in);
@@ -20,6 +29,7 @@ static struct inside *new_inside(const struct attach_request *request)
 	if (in == NULL) return NULL;
 	in->at.request = request;
 	in->at.inside = 1;
+	in->at.take_off = take_off;
 	in->passing.ends[0] = in->passing.ends[1] = -1;
 	return in;
 }
@@ -67,14 +77,6 @@ NO_STACK_PROTECTOR static void keep_needed(struct inside *in)
 		from = next + 1;
 	}
 	raw_syscall3(SYS_close_range, from, ~0U, 0);
-}
-
-/* In the child the working directory does it, which no /proc of a container can lie about. */
-NO_STACK_PROTECTOR long inside_take_off(int fd)
-{
-	long error = raw_syscall3(SYS_fchdir, fd, 0, 0);
-
-	return error < 0 ? error : raw_syscall3(SYS_umount2, (long)".", MNT_DETACH, 0);
 }
 
 NO_STACK_PROTECTOR static int attach_inside(void *argument)
@@ -144,7 +146,7 @@ NO_STACK_PROTECTOR static int detach_inside(void *argument)
 
 	keep_needed(in);
 	join(in, in->at.request->mount_ns);
-	error = inside_take_off(in->at.request->tree);
+	error = take_off(in->at.request->tree);
 	if (error < 0) attach_fail(&in->at, error, "umount");
 	else in->at.error = 0;
 	raw_exit(0);

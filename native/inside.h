@@ -6,16 +6,13 @@
 #ifndef USERNS_INSIDE_H
 #define USERNS_INSIDE_H
 
-#include "attach.h"
+#include "attach-steps.h"
 
 /* mount_attach() in `mount_ns`. */
 void inside_attach(const struct attach_request *request, struct outcome *out);
 
 /* As mount_detach() in the mount namespace that it is in, by a child that asks no /proc; −1: one's own. */
 int mount_detach_in(int mount_ns, int fd);
-
-/* For a child: takes the mount off whose root the descriptor is. 0 or a negative errno. */
-long inside_take_off(int fd);
 
 /* Opens the mountinfo of a mount namespace, as seen from its root. A descriptor or a negative errno. */
 int mount_table_of(int mount_ns);

@@ -2,6 +2,7 @@
 #include "compat.h"
 #include "joiner.h"
 #include "nsfs.h"
+#include "procfs-file.h"
 #include "procfs.h"
 #include <errno.h>
 #include <stdatomic.h>

@@ -1,6 +1,7 @@
 #include "mount-facts.h"
 #include "compat.h"
 #include "nsfs.h"
+#include "procfs-file.h"
 #include "procfs.h"
 #include <errno.h>
 #include <sys/stat.h>

@@ -1,5 +1,6 @@
 #include "nsfs.h"
 #include "compat.h"
+#include "procfs-file.h"
 #include "procfs.h"
 #include <errno.h>
 #include <stdlib.h>

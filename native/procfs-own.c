@@ -1,6 +1,6 @@
 #include "procfs-own.h"
 #include "compat.h"
-#include "procfs.h"
+#include "procfs-file.h"
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -1,50 +1,12 @@
 #include "procfs.h"
 #include "compat.h"
+#include "procfs-file.h"
 #include "procfs-own.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
-
-/* The inode number of a procfs root: PROC_ROOT_INO in include/linux/proc_fs.h. */
-#define PROC_ROOT_INO 1
-
-/* A file that only looks like /proc takes our maps and tells lies: runc's CVE-2019-19921, CVE-2025-52881 and others. */
-static int check_procfs(int fd, int root)
-{
-	struct statfs fs;
-	struct stat st;
-
-	if (fstatfs(fd, &fs) < 0) return -errno;
-	if (fs.f_type != USERNS_PROC_SUPER_MAGIC) return -EXDEV;
-	if (!root) return 0;
-	if (fstat(fd, &st) < 0) return -errno;
-	return st.st_ino == PROC_ROOT_INO ? 0 : -EXDEV;
-}
-
-/* Opens a name below a procfs without crossing a mount: something may lie on top of a file in /proc. */
-static int open_below(int directory, const char *name, int flags)
-{
-	struct userns_open_how how = {
-		.flags = (uint64_t)(unsigned)flags | O_CLOEXEC,
-		.resolve = USERNS_RESOLVE_NO_XDEV | USERNS_RESOLVE_NO_MAGICLINKS | USERNS_RESOLVE_BENEATH,
-	};
-	int fd = (int)syscall(SYS_openat2, directory, name, &how, sizeof how);
-	int error;
-
-	if (fd >= 0) return fd;
-	if (errno != ENOSYS) return -errno;
-	fd = openat(directory, name, flags | O_CLOEXEC); /* before Linux 5.6, or a seccomp filter */
-	if (fd < 0) return -errno;
-	error = check_procfs(fd, 0);
-	if (error < 0) {
-		close(fd);
-		return error;
-	}
-	return fd;
-}
 
 /* Decimal digits of a number that is not negative, at the end of a text that has room for them. */
 static void append_number(char *text, int number)
@@ -67,7 +29,7 @@ int procfs_open(void)
 	int error;
 
 	if (fd < 0) return -errno;
-	error = check_procfs(fd, 1);
+	error = procfs_check(fd, 1);
 	if (error < 0) {
 		close(fd);
 		return error;
@@ -81,7 +43,7 @@ int procfs_open_self(void)
 	int self = root;
 
 	if (root >= 0) {
-		self = open_below(root, "thread-self", O_PATH | O_DIRECTORY);
+		self = procfs_open_below(root, "thread-self", O_PATH | O_DIRECTORY);
 		close(root);
 	}
 	return self;
@@ -145,7 +107,7 @@ static int open_process_below(int root, int pidfd, int number)
 
 	if (number < 0) return number;
 	append_number(name, number);
-	return check_process(open_below(root, name, O_PATH | O_DIRECTORY | O_NOFOLLOW), pidfd);
+	return check_process(procfs_open_below(root, name, O_PATH | O_DIRECTORY | O_NOFOLLOW), pidfd);
 }
 
 /*
@@ -188,7 +150,7 @@ static int open_in_proc(int pidfd, int number)
 	int process;
 
 	if (root < 0) return -errno;
-	process = check_procfs(root, 1);
+	process = procfs_check(root, 1);
 	if (process == 0) {
 		if (number <= 0 || !procfs_is_own(root)) number = number_in(root, pidfd);
 		process = open_process_below(root, pidfd, number);
@@ -220,72 +182,4 @@ int procfs_own_fd(int fd, char name[PROCFS_NAME])
 	strcpy(name, "/proc/thread-self/fd/");
 	append_number(name, fd);
 	return 0;
-}
-
-int procfs_write(int process, const char *file, const char *text, size_t length)
-{
-	int fd = open_below(process, file, O_WRONLY);
-	ssize_t written;
-	int error = 0;
-
-	if (fd < 0) return fd;
-	/* One write for all: a map can be written once only, and a second write would begin a new one. */
-	do written = write(fd, text, length);
-	while (written < 0 && errno == EINTR);
-	if (written < 0) error = -errno;
-	else if ((size_t)written != length) error = -EIO;
-	close(fd);
-	return error;
-}
-
-long procfs_read_open(int fd, char *text, size_t size)
-{
-	size_t length = 0;
-	long error = 0;
-
-	for (;;) {
-		ssize_t got = read(fd, text + length, size - 1 - length);
-		if (got < 0 && errno == EINTR) continue;
-		if (got < 0) error = -errno;
-		if (got <= 0) break;
-		length += (size_t)got;
-		if (length == size - 1) {
-			error = -EFBIG;
-			break;
-		}
-	}
-	text[length] = '\0';
-	return error < 0 ? error : (long)length;
-}
-
-long procfs_read(int process, const char *file, char *text, size_t size)
-{
-	int fd = open_below(process, file, O_RDONLY);
-	long length;
-
-	if (fd < 0) return fd;
-	length = procfs_read_open(fd, text, size);
-	close(fd);
-	return length;
-}
-
-int procfs_open_file(int process, const char *file)
-{
-	return open_below(process, file, O_RDONLY);
-}
-
-int procfs_suid_dumpable(void)
-{
-	char text[4] = "";
-	int fd = open("/proc/sys/fs/suid_dumpable", O_RDONLY | O_CLOEXEC);
-	ssize_t length;
-	int error;
-
-	if (fd < 0) return -errno;
-	do length = read(fd, text, 1);
-	while (length < 0 && errno == EINTR);
-	error = length < 0 ? -errno : 0;
-	close(fd);
-	if (error < 0) return error;
-	return length == 1 && text[0] >= '0' && text[0] <= '9' ? text[0] - '0' : -EINVAL;
 }

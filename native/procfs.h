@@ -1,11 +1,6 @@
-/* /proc/PID of a process that is held by a pidfd, and the files in it. */
+/* /proc, and the folder in it of a process that is held by a pidfd. */
 #ifndef USERNS_PROCFS_H
 #define USERNS_PROCFS_H
-
-#include <stddef.h>
-
-/* An id map as the kernel prints it: at most 340 lines of 33 bytes (seq_printf "%10u %10u %10u\n"). */
-#define PROCFS_TEXT 12288
 
 /*
  * Opens /proc/PID of the process behind the pidfd, as an O_PATH descriptor, or answers a negative errno. `number` is
@@ -29,20 +24,5 @@ int procfs_open_self(void);
 
 /* The name of a descriptor of ours in /proc, for a call that takes nothing but names. 0 or a negative errno. */
 int procfs_own_fd(int fd, char name[PROCFS_NAME]);
-
-/* Writes the whole text at once. 0 or a negative errno; EIO when the kernel took only a part. */
-int procfs_write(int process, const char *file, const char *text, size_t length);
-
-/* Reads a whole small file and ends it with a NUL. Its length, or a negative errno; EFBIG when it does not fit. */
-long procfs_read(int process, const char *file, char *text, size_t size);
-
-/* The same of a file that procfs_open_file() has opened. */
-long procfs_read_open(int fd, char *text, size_t size);
-
-/* Opens a file of a process that procfs_open_process() found, to read it. A descriptor or a negative errno. */
-int procfs_open_file(int process, const char *file);
-
-/* What /proc/sys/fs/suid_dumpable says, or a negative errno. */
-int procfs_suid_dumpable(void);
 
 #endif

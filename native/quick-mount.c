@@ -1,5 +1,6 @@
 #include "quick-mount.h"
-#include "attach.h"
+#include "attach-steps.h"
+#include "detach.h"
 #include <unistd.h>
 
 /* A mount or a rename anywhere at that very moment is EAGAIN too; twice in a row it hardly ever is. */
@@ -51,7 +52,7 @@ int quick_attach(const struct quick_request *request, int tree)
 		.propagation = request->propagation,
 		.mount_ns = -1,
 	};
-	struct attaching at = {.request = &there};
+	struct attaching at = {.request = &there, .take_off = mount_detach};
 
 	if (there.target.fd < 0) return there.target.fd;
 	attach_steps(&at);

@@ -1,9 +1,10 @@
 import { Mapping } from "../mapping/mapping.ts";
 import { adoptMount, attachFresh, IdmappedMount } from "./idmapped-mount.ts";
-import { makeTree, type Wanted } from "./make.ts";
+import { makeTree } from "./make.ts";
 import { checkMountOptions, type MountIdmappedOptions } from "./options.ts";
 import { mountCached, mountPlain, mountWith } from "./quick.ts";
 import { resolveFlags } from "./target.ts";
+import type { Wanted } from "./wanted.ts";
 
 /**
  * Shows `source` at `target` under other owners, without a change on disk. A copy of the source's mount is mapped and

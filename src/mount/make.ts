@@ -1,6 +1,4 @@
 import { Mapping } from "../mapping/mapping.ts";
-import type { Handles } from "../namespace/handles.ts";
-import type { UserNamespace } from "../namespace/user-namespace.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { native, type Outcome, PART } from "../native/load.ts";
 import { ERRNO } from "../native/steps.ts";
@@ -8,27 +6,11 @@ import { withCopy } from "./attach.ts";
 import type { IdmappedMount } from "./idmapped-mount.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
 import { MapNamespaces } from "./namespaces.ts";
-import type { MountAttributes } from "./options.ts";
 import { type Part, type Plan, type Planning, planTree, type SkippedMount, TreeChanged } from "./plan.ts";
 import { mountAtOnce } from "./quick.ts";
 import { type Place, sameTree, survey } from "./survey.ts";
 import { showPlace } from "./target.ts";
-
-/** What is to be made. */
-export interface Wanted extends MountAttributes {
-	source: string | number;
-	/** RESOLVE_… for the source's path. */
-	resolve: number;
-	/** Where it will be attached, for messages; undefined: nowhere yet. */
-	target: string | number | undefined;
-	mapping: Mapping | undefined;
-	userns: UserNamespace | undefined;
-	handles: Handles | undefined;
-	unmap: boolean;
-	skipUnsupported: boolean;
-	/** One mount at a target that is found as every path is: it can be made and attached at once. */
-	plain: boolean;
-}
+import type { Wanted } from "./wanted.ts";
 
 /** A mount without a map: every ID that there is. */
 const AS_ON_DISK = "0:0:4294967295";

@@ -4,12 +4,12 @@ import { ownMapsAll } from "../namespace/own-extents.ts";
 import { native, type Outcome, PART } from "../native/load.ts";
 import { ERRNO, shorten } from "../native/steps.ts";
 import { rememberedMap } from "./known.ts";
-import type { Wanted } from "./make.ts";
 import { mountError } from "./mount-errors.ts";
 import type { MapNamespaces } from "./namespaces.ts";
 import { mappingAt, NOT_ON_THIS_KERNEL } from "./statmount.ts";
 import type { Place } from "./survey.ts";
 import { RESOLVE } from "./target.ts";
+import type { Wanted } from "./wanted.ts";
 
 /** A mount below the source that came along without a map, since its file system cannot be mapped. */
 export interface SkippedMount {

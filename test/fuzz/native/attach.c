@@ -37,7 +37,7 @@ __attribute__((noreturn)) static void raw_exit(int status)
 	abort();
 }
 
-#include "../../../native/attach.c"
+#include "../../../native/attach-steps.c"
 #include "../../../native/inside.c"
 
 #define NEEDED 4
@@ -56,12 +56,6 @@ static int is_closed(unsigned fd)
 		if (fd >= closed[i].first && fd <= closed[i].last) return 1;
 	}
 	return 0;
-}
-
-int mount_detach(int fd)
-{
-	(void)fd;
-	abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

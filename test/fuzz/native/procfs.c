@@ -33,6 +33,7 @@ static long fuzz_syscall(long number, ...)
 #define read fuzz_read
 #define close fuzz_close
 #define syscall fuzz_syscall
+#include "../../../native/procfs-file.c"
 #include "../../../native/procfs.c"
 
 #include "../../../native/procfs-own.c"
