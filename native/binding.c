@@ -17,13 +17,10 @@
 /* openPath(path): the descriptor alone, or a negative errno; making an object takes longer than the system calls */
 static napi_value open_path(napi_env env, napi_callback_info info)
 {
-	napi_value arguments[1];
 	struct outcome out = {.fd = -1};
 	struct owned *owned;
-	char *path;
+	char *path = short_path(env, info, &owned);
 
-	if (!value_arguments(env, info, 1, arguments, &owned)) return NULL;
-	path = value_text(env, arguments[0], PATH_MAX);
 	if (path == NULL) return NULL;
 	nsfs_open_path(path, CLONE_NEWUSER, &out);
 	free(path);

@@ -4,15 +4,20 @@
 #include <limits.h>
 #include <stdlib.h>
 
-napi_value short_open(napi_env env, napi_callback_info info, void (*opener)(const char *path, struct outcome *out))
+char *short_path(napi_env env, napi_callback_info info, struct owned **owned)
 {
 	napi_value arguments[1];
+
+	if (!value_arguments(env, info, 1, arguments, owned)) return NULL;
+	return value_text(env, arguments[0], PATH_MAX);
+}
+
+napi_value short_open(napi_env env, napi_callback_info info, void (*opener)(const char *path, struct outcome *out))
+{
 	struct outcome out = {.fd = -1};
 	struct owned *owned;
-	char *path;
+	char *path = short_path(env, info, &owned);
 
-	if (!value_arguments(env, info, 1, arguments, &owned)) return NULL;
-	path = value_text(env, arguments[0], PATH_MAX);
 	if (path == NULL) return NULL;
 	opener(path, &out);
 	free(path);

@@ -11,6 +11,9 @@ struct function {
 	napi_callback call;
 };
 
+/* The one argument, a path, malloc'ed. NULL with an exception pending. */
+char *short_path(napi_env env, napi_callback_info info, struct owned **owned);
+
 /* For a function that opens something by its path. */
 napi_value short_open(napi_env env, napi_callback_info info, void (*opener)(const char *path, struct outcome *out));
 

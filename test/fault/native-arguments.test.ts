@@ -174,6 +174,14 @@ const wrong = [];
 const before = descriptors();
 let count = 0;
 let started = 0;
+// At once, before another call is made: one of the numbers that are of no use may be the one that comes.
+const settled = async (number) => {
+	while (later.length < number) await new Promise((resolve) => setImmediate(resolve));
+	const [token, answer] = later[number - 1];
+	if (token !== 0 && token !== 2 ** 31 - 1) wrong.push("the token " + token);
+	const { error, fd } = typeof answer === "number" ? { error: 0, fd: answer } : answer;
+	if (fd >= 0 ? native.close(fd) !== 0 : error >= 0) wrong.push("later: " + JSON.stringify(answer));
+};
 for (const { name, kinds } of calls) {
 	for (let i = 0; i < ROUNDS; i++) {
 		const args = kinds.map((kind, at) => at === kinds.length - 1 && kind === "flag" ? below(2) === 0 : others[kind][below(others[kind].length)]);
@@ -189,16 +197,10 @@ for (const { name, kinds } of calls) {
 			if (answer.error < 0 && answer.fd !== -1) wrong.push(name + ": an error and the descriptor " + answer.fd);
 			if (answer.fd >= 0 && native.close(answer.fd) !== 0) wrong.push(name + ": a descriptor that is not owned");
 		} else if (["copy", "create", "openPath"].includes(name) && answer >= 0) native.close(answer);
-		else if (name === "create" && answer === undefined) started++;
+		else if (name === "create" && answer === undefined) await settled(++started);
 		else if (name === "openPid" && native.close(answer[0]) !== 0) wrong.push(name + ": a descriptor that is not owned");
 		else if (typeof answer === "number" && (!Number.isInteger(answer) || answer < -4095 || answer > 2 ** 32)) wrong.push(name + ": " + answer);
 	}
-}
-while (later.length < started) await new Promise((resolve) => setTimeout(resolve, 5));
-for (const [token, answer] of later) {
-	if (token !== 0 && token !== 2 ** 31 - 1) wrong.push("the token " + token);
-	const { error, fd } = typeof answer === "number" ? { error: 0, fd: answer } : answer;
-	if (fd >= 0 ? native.close(fd) !== 0 : error >= 0) wrong.push("later: " + JSON.stringify(answer));
 }
 if (started === 0) wrong.push("nothing was created later");
 const leaked = descriptors() - before;
