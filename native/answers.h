@@ -23,6 +23,9 @@ napi_value answer_fd(napi_env env, struct owned *owned, int *fd);
  */
 napi_value answer_outcome(napi_env env, struct owned *owned, struct outcome *out);
 
+/* The descriptor alone as a number, where there is nothing else to tell; otherwise as answer_outcome(). */
+napi_value answer_brief(napi_env env, struct owned *owned, struct outcome *out);
+
 /* Instead of the outcome, the text of nsfs_read_maps() alone, which is freed. NULL when no string could be made. */
 napi_value answer_maps(napi_env env, struct outcome *out);
 

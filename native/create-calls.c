@@ -1,4 +1,5 @@
 #include "create-calls.h"
+#include "answers.h"
 #include "compat.h"
 #include "creations.h"
 #include "environment.h"
@@ -59,7 +60,7 @@ static napi_value create_now(struct creations *creations, napi_env env, struct c
 	napi_value answer;
 
 	create_namespaces(&request, &out, 1);
-	answer = creations_answer(creations, env, creation);
+	answer = answer_brief(env, creations_owned(creations), out);
 	creation_free(creation);
 	return answer;
 }

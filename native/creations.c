@@ -121,6 +121,11 @@ const char *creations_program(const struct creations *creations)
 	return creations->program;
 }
 
+struct owned *creations_owned(const struct creations *creations)
+{
+	return creations->owned;
+}
+
 /* What calls programs takes long: nobody is to wait for it, and it keeps nobody from starting. */
 static int is_quick(const struct creation *creation)
 {
@@ -164,29 +169,6 @@ static void execute(napi_env env, void *data)
 	}
 }
 
-static int is_plain(const struct outcome *out)
-{
-	for (int i = 0; i < OUTCOME_TEXTS; i++) {
-		if (out->texts[i] != NULL) return 0;
-	}
-	return out->error == 0 && out->fd > 2 && out->statuses[0] == 0 && out->statuses[1] == 0;
-}
-
-napi_value creations_answer(struct creations *creations, napi_env env, struct creation *creation)
-{
-	struct outcome *out = &creation->out;
-
-	/* An object with its properties takes longer than three of the system calls. */
-	if (is_plain(out)) {
-		napi_value number = answer_fd(env, creations->owned, &out->fd);
-
-		if (out->fd >= 0) return number;
-		outcome_fail(out, out->fd, "own");
-		out->fd = -1;
-	}
-	return answer_outcome(env, creations->owned, out);
-}
-
 /* Nothing could be called with an exception pending: it is kept until the others have heard of theirs. */
 static int keep_thrown(napi_env env, napi_value *thrown)
 {
@@ -224,7 +206,7 @@ static void tell(struct creations *creations, napi_env env, struct creation *cre
 		forget(creation);
 		return;
 	}
-	answer = creations_answer(creations, env, creation);
+	answer = answer_brief(env, creations->owned, &creation->out);
 	fd = creation->out.fd;
 	creation_free(creation);
 	keep_thrown(env, thrown); /* by a setter that somebody gave to all objects */

@@ -32,11 +32,11 @@ void creations_end(struct creations *creations);
 
 const char *creations_program(const struct creations *creations);
 
+/* The descriptors of the environment. */
+struct owned *creations_owned(const struct creations *creations);
+
 /* In the thread pool, which takes it over. False when nothing could be started. */
 int creations_start(struct creations *creations, napi_env env, struct creation *creation);
-
-/* A descriptor as a number, or an object where there is more to tell. NULL when none could be made: see answer_outcome(). */
-napi_value creations_answer(struct creations *creations, napi_env env, struct creation *creation);
 
 void creation_free(struct creation *creation);
 

@@ -54,19 +54,10 @@ int nsfs_check(int fd, int kind)
  */
 static int reopen(int path_fd)
 {
-	char name[40] = "/proc/thread-self/fd/";
-	char digits[12];
-	size_t length = strlen(name);
-	int count = 0;
-	int number = path_fd;
+	char name[PROCFS_NAME];
 	int fd;
 
-	do {
-		digits[count++] = (char)('0' + number % 10);
-		number /= 10;
-	} while (number > 0);
-	while (count > 0) name[length++] = digits[--count];
-	name[length] = '\0';
+	procfs_fd_name(path_fd, name);
 	fd = open(name, O_RDONLY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }

@@ -173,13 +173,18 @@ int procfs_open_process(int pidfd, int number)
 	return process;
 }
 
+void procfs_fd_name(int fd, char name[PROCFS_NAME])
+{
+	strcpy(name, "/proc/thread-self/fd/");
+	append_number(name, fd);
+}
+
 int procfs_own_fd(int fd, char name[PROCFS_NAME])
 {
 	struct statfs fs;
 
 	if (statfs("/proc/thread-self", &fs) < 0) return -errno;
 	if (fs.f_type != USERNS_PROC_SUPER_MAGIC) return -EXDEV;
-	strcpy(name, "/proc/thread-self/fd/");
-	append_number(name, fd);
+	procfs_fd_name(fd, name);
 	return 0;
 }

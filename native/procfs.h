@@ -22,7 +22,10 @@ int procfs_open_self(void);
 /* Room for the name of a descriptor. */
 #define PROCFS_NAME 64
 
-/* The name of a descriptor of ours in /proc, for a call that takes nothing but names. 0 or a negative errno. */
+/* The name of a descriptor of ours in /proc, whatever is mounted there. */
+void procfs_fd_name(int fd, char name[PROCFS_NAME]);
+
+/* The same for a call that takes nothing but names, where /proc is a procfs. 0 or a negative errno. */
 int procfs_own_fd(int fd, char name[PROCFS_NAME]);
 
 #endif
