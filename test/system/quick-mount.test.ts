@@ -5,6 +5,7 @@ import { closeSync, mkdtempSync, openSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { Worker } from "node:worker_threads";
 import { Handles, mountIdmapped, UserNamespace, type UsernsError } from "../../src/index.ts";
 import { ask, root, sh } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
@@ -254,4 +255,36 @@ test(
 				rmSync(tools, { recursive: true });
 			}
 		}),
+);
+
+test("a mount that its maker has heard of stays when his worker ends without a word", { needs }, () =>
+	withTmpfs(async (folder) => {
+		mkdirs(folder, "source", "quick", "long");
+		const [quick, long] = [join(folder, "quick"), join(folder, "long")];
+		const worker = new Worker(
+			`const { workerData } = require("node:worker_threads");
+			import(workerData.index).then(async ({ Handles, mountIdmapped }) => {
+				const { source, mapping, quick, long } = workerData;
+				const handles = new Handles();
+				handles.getSync(mapping).close();
+				await mountIdmapped({ source, target: quick, mapping, handles });
+				await mountIdmapped({ source, target: long, mapping, handles, recursive: true });
+				process.exit();
+			});`,
+			{
+				eval: true,
+				workerData: {
+					index: pathToFileURL(join(root, "dist/src/index.js")).href,
+					source: join(folder, "source"),
+					mapping: MAP,
+					quick,
+					long,
+				},
+			},
+		);
+		await once(worker, "exit");
+		// The control: of a worker that is terminated before it hears of it, lifecycle/death.test.ts sees none.
+		assert.deepEqual([mountAt(quick) !== undefined, mountAt(long) !== undefined], [true, true]);
+		for (const place of [quick, long]) sh("umount", place);
+	}),
 );
