@@ -151,6 +151,20 @@ test('"direct" is refused where it cannot do it, and "newuidmap" is used even fo
 	assert.ok(answer.made);
 });
 
+test("two callers at once who want it made in two ways: each gets what comes of his own", { needs }, () => {
+	const seen = askOrdinary<{ both: string[]; size: number }>(
+		`const handles = new userns.Handles();
+		const map = userns.Mapping.rootless();
+		const ways = ["direct", "newuidmap"].map((method) => handles.get(map, { method }));
+		const both = await Promise.allSettled(ways);
+		for (const { value } of both) value?.close();
+		const { size } = handles;
+		handles.release();
+		console.log(JSON.stringify({ both: both.map(({ status }) => status), size }));`,
+	);
+	assert.deepEqual(seen, { both: ["rejected", "fulfilled"], size: 1 });
+});
+
 test("50 at once and 20 in turn, through the helpers, leave no process and no descriptor", { needs }, () => {
 	const answer = askOrdinary<{ inodes: number; ids: string[]; children: string; descriptors: number }>(
 		`import fs from "node:fs";
