@@ -74,9 +74,14 @@ export function rowsFor({ quick, peers, stage }) {
 			subjects: {
 				userns: ours("firstAsync", n(3000, 100)),
 				floor: peer("creation", "plain", n(3000, 100), 0),
+				"floor, on another thread": peer("creation", "handed", n(3000, 100), 0),
 				"an empty work in the thread pool": ours("emptyWork", n(3000, 100)),
 			},
-			ratios: [{ of: "userns", to: "floor", most: 1.4 }],
+			ratios: [
+				{ of: "userns", to: "floor", most: 1.4 },
+				{ of: "floor, on another thread", to: "floor" },
+				{ of: "userns", to: "floor, on another thread" },
+			],
 			values: [{ of: "userns", value: "loopHeld", unit: "µs", most: 30 }],
 		},
 		...[1, 100, 340].map((count) => ({
@@ -188,8 +193,9 @@ function memoryRow(mebibytes, { many, quick, ours, peer }) {
 	return {
 		...row,
 		subjects: {
-			"userns, empty": ours("first", 1000, 0),
-			userns: ours("first", 1000, mebibytes),
+			// As many as V8 needs to compile what runs, which takes it longer behind the collections that the memory sets off.
+			"userns, empty": ours("first", 3000, 0),
+			userns: ours("first", 3000, mebibytes),
 			"fork, empty": { ...peer("creation", "fork", 100, 0), rounds: 5 },
 			fork: { ...peer("creation", "fork", 10, mebibytes), rounds: 1 },
 		},
@@ -229,7 +235,8 @@ function mountRows({ many, n, peers, peer, stage, quick }) {
 			},
 			subjects: {
 				userns: ours("mount", n(2000, 50), source, target),
-				"the system calls in C": peer("mounts", "idmapped", source, target, pid, n(200, 20)),
+				"the system calls in C": peer("mounts", "idmapped", source, target, pid, n(2000, 50), 0),
+				"the same, 10 µs apart": peer("mounts", "idmapped", source, target, pid, n(2000, 50), 10),
 				"mount --bind and umount": ours("bind", n(20, 3), source, target),
 				[`chown -R of ${stage.ownedFiles.toLocaleString("en")} files`]: {
 					...ours("program", 1, "chown", "-R", "100000:100000", owned),
@@ -239,6 +246,7 @@ function mountRows({ many, n, peers, peer, stage, quick }) {
 			},
 			ratios: [
 				{ of: "userns", to: "the system calls in C", most: 1.25 },
+				{ of: "userns", to: "the same, 10 µs apart" },
 				{ of: "mount --bind and umount", to: "userns" },
 				{ of: `chown -R of ${stage.ownedFiles.toLocaleString("en")} files`, to: "userns" },
 			],

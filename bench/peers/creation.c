@@ -1,12 +1,15 @@
 /*
  * What a user namespace with maps costs at the least: no check, no error told, nothing but the calls without which there
- * is none. `creation plain|bound|fork|steps ROUNDS MEBIBYTES`, `creation many COUNT THREADS`.
+ * is none. `creation plain|bound|handed|fork|steps ROUNDS MEBIBYTES`, `creation many COUNT THREADS`.
  */
 #include "measure.h"
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -127,6 +130,57 @@ static void create_by_fork(void)
 	create(CLONE_PIDFD | CLONE_NEWUSER, 0, NULL);
 }
 
+/*
+ * Handed to another thread, and heard of by epoll_wait(2): what an event loop has to do that does not wait itself. The
+ * other thread is there already and sleeps, as one of a pool does.
+ */
+static struct {
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	int wanted;
+	int told; /* an eventfd */
+	int loop; /* an epoll, which has that one */
+} other = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+
+__attribute__((noreturn)) static void *create_for_others(void *argument)
+{
+	const uint64_t one = 1;
+
+	(void)argument;
+	for (;;) {
+		pthread_mutex_lock(&other.lock);
+		while (!other.wanted) pthread_cond_wait(&other.wake, &other.lock);
+		other.wanted = 0;
+		pthread_mutex_unlock(&other.lock);
+		create_bound();
+		if (write(other.told, &one, sizeof one) < 0) die("eventfd");
+	}
+}
+
+static void create_handed(void)
+{
+	struct epoll_event event;
+	uint64_t count;
+
+	pthread_mutex_lock(&other.lock);
+	other.wanted = 1;
+	pthread_cond_signal(&other.wake);
+	pthread_mutex_unlock(&other.lock);
+	if (epoll_wait(other.loop, &event, 1, -1) != 1 || read(other.told, &count, sizeof count) < 0) die("epoll");
+}
+
+static void start_other(void)
+{
+	struct epoll_event event = {.events = EPOLLIN};
+	pthread_t thread;
+
+	other.told = eventfd(0, EFD_CLOEXEC);
+	other.loop = epoll_create1(EPOLL_CLOEXEC);
+	if (other.told < 0 || other.loop < 0) die("epoll");
+	if (epoll_ctl(other.loop, EPOLL_CTL_ADD, other.told, &event) < 0) die("epoll_ctl");
+	if (pthread_create(&thread, NULL, create_for_others, NULL) != 0) die("pthread_create");
+}
+
 static int share;
 
 static void *create_share(void *argument)
@@ -191,7 +245,10 @@ int main(int count, char **words)
 	}
 	if (strcmp(words[1], "plain") == 0) measure(create_plain, rounds, 1);
 	else if (strcmp(words[1], "bound") == 0) measure(create_bound, rounds, 1);
-	else if (strcmp(words[1], "fork") == 0) measure(create_by_fork, rounds, 1);
+	else if (strcmp(words[1], "handed") == 0) {
+		start_other();
+		measure(create_handed, rounds, 1);
+	} else if (strcmp(words[1], "fork") == 0) measure(create_by_fork, rounds, 1);
 	else if (strcmp(words[1], "steps") == 0) print_steps(rounds);
 	else return 2;
 	return 0;

@@ -31,6 +31,9 @@ static inline int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+/* Microseconds that an action has spent on something that does not count. */
+static double not_counted;
+
 /* Calls `action` `batch` times for one time, `rounds` times, after a few that do not count; prints the quantiles. */
 static inline void measure(void (*action)(void), int rounds, int batch)
 {
@@ -42,8 +45,9 @@ static inline void measure(void (*action)(void), int rounds, int batch)
 	for (int i = 0; i < rounds; i++) {
 		double start = now();
 
+		not_counted = 0;
 		for (int j = 0; j < batch; j++) action();
-		times[i] = (now() - start) / batch;
+		times[i] = (now() - start - not_counted) / batch;
 		sum += times[i];
 	}
 	qsort(times, (size_t)rounds, sizeof *times, compare);

@@ -1,5 +1,7 @@
 /*
- * `mounts idmapped SOURCE TARGET PID ROUNDS`: an ID-mapped mount and its end, with the namespace of that process;
+ * `mounts idmapped SOURCE TARGET PID ROUNDS PAUSE`: an ID-mapped mount and its end, with the namespace of that process;
+ * before either comes a pause of so many microseconds, which does not count: who does nothing else finds the thread of RCU
+ * that umount2 waits for still awake;
  * `mounts read FOLDER COUNT ROUNDS`: opens, reads and closes the files 0 … COUNT-1 in a folder.
  */
 #include "measure.h"
@@ -25,18 +27,32 @@ static const char *source;
 static const char *target;
 static int number;
 static int ns;
+static double pause_time;
+
+/* With the processor busy, as with something else to do. */
+static void rest(void)
+{
+	double start = now();
+
+	if (pause_time == 0) return;
+	while (now() - start < pause_time) continue;
+	not_counted += now() - start;
+}
 
 static void mount_and_unmount(void)
 {
 	struct {
 		uint64_t set, clear, propagation, userns_fd;
 	} attributes = {IDMAP, 0, PRIVATE, (uint64_t)ns};
-	int tree = (int)syscall(SYS_open_tree, AT_FDCWD, source, TREE_CLONE | O_CLOEXEC);
+	int tree;
 
+	rest();
+	tree = (int)syscall(SYS_open_tree, AT_FDCWD, source, TREE_CLONE | O_CLOEXEC);
 	if (tree < 0) die("open_tree");
 	if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0) die("mount_setattr");
 	if (syscall(SYS_move_mount, tree, "", AT_FDCWD, target, FROM_EMPTY_PATH) < 0) die("move_mount");
 	close(tree);
+	rest();
 	if (umount2(target, MNT_DETACH) < 0) die("umount2");
 }
 
@@ -66,11 +82,12 @@ int main(int count, char **words)
 		measure(read_all, atoi(words[4]), 1);
 		return 0;
 	}
-	if (strcmp(words[1], "idmapped") != 0 || count != 6) return 2;
+	if (strcmp(words[1], "idmapped") != 0 || count != 7) return 2;
 	target = words[3];
 	snprintf(path, sizeof path, "/proc/%s/ns/user", words[4]);
 	ns = open(path, O_RDONLY | O_CLOEXEC);
 	if (ns < 0) die(path);
+	pause_time = atof(words[6]);
 	measure(mount_and_unmount, atoi(words[5]), 1);
 	return 0;
 }
