@@ -6,28 +6,27 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* As many as libuv has threads, unless it was told otherwise: more would only keep others from the pool. */
-#define MOST_WORKS 4
-/* A work tells of what it made when it has made so many: the first of them waits for the last. */
-#define MOST_IN_A_WORK (2 * CREATE_MOST)
+/* A thread tells of what it made when it has made so many: the first of them waits for the last. */
+#define MOST_IN_ONE_GO (2 * CREATE_MOST)
 
 struct creations {
 	struct creations *next; /* of the same environment */
 	struct owned *owned;
 	char *program;
 	napi_ref settle;
-	pthread_mutex_t lock; /* for what waits, which the works' threads take from */
+	struct crew *crew;    /* NULL: not made yet, or it cannot be */
+	int underway;         /* with the crew */
+	pthread_mutex_t lock; /* for what waits, which the crew's threads take from */
 	struct creation *waiting;
 	struct creation **end;
-	int works;      /* that are under way and count */
-	int references; /* the environment, and each work that is under way */
+	int references; /* the environment, and each work that is under way in the thread pool */
 	int deaf;       /* JavaScript hears of nothing any more: the environment ends */
 };
 
+/* In libuv's pool: what calls programs, and what no thread of ours could be started for. */
 struct work {
 	struct creations *creations;
-	struct creation *first; /* in the order in which they were made */
-	int counts;             /* 1: among the MOST_WORKS */
+	struct creation *creation;
 	napi_async_work work;
 };
 
@@ -71,6 +70,7 @@ static void let_go(struct creations *creations)
 {
 	if (--creations->references > 0) return;
 	owned_release(creations->owned);
+	crew_free(creations->crew);
 	pthread_mutex_destroy(&creations->lock);
 	free(creations->program);
 	free(creations);
@@ -97,11 +97,14 @@ static void put(struct creations *creations, struct creation *creation)
 	pthread_mutex_unlock(&creations->lock);
 }
 
-static void forget_waiting(struct creations *creations)
+/* Answers how many. */
+static int forget_waiting(struct creations *creations)
 {
 	struct creation *creation;
+	int count = 0;
 
-	while ((creation = take(creations)) != NULL) forget(creation);
+	for (; (creation = take(creations)) != NULL; count++) forget(creation);
+	return count;
 }
 
 void creations_end(struct creations *creations)
@@ -132,8 +135,8 @@ static int is_quick(const struct creation *creation)
 	return creation->request.programs[0] == NULL && creation->request.programs[1] == NULL;
 }
 
-/* Makes that one and what waits, up to `most` and what goes at once. Answers the last of them, and their number. */
-static struct creation *make_some(struct creations *creations, struct creation *creation, int most, int *count)
+/* Makes that one and what waits. Answers the last of them, and their number. */
+static struct creation *make_some(struct creations *creations, struct creation *creation, int *count)
 {
 	const struct create_request *requests[CREATE_MOST];
 	struct outcome *outs[CREATE_MOST];
@@ -141,7 +144,7 @@ static struct creation *make_some(struct creations *creations, struct creation *
 	for (*count = 0;;) {
 		requests[*count] = &creation->request;
 		outs[*count] = &creation->out;
-		if (++*count == CREATE_MOST || *count == most || !is_quick(creation)) break;
+		if (++*count == CREATE_MOST) break;
 		creation->next = take(creations);
 		if (creation->next == NULL) break;
 		creation = creation->next;
@@ -150,22 +153,35 @@ static struct creation *make_some(struct creations *creations, struct creation *
 	return creation;
 }
 
-/* On a thread of the pool: no JavaScript in it. */
-static void execute(napi_env env, void *data)
+/* On a thread of the crew: what waits, in the order in which it was made. */
+static struct crew_load *make_waiting(void *context)
 {
-	struct work *work = data;
-	struct creation *creation = work->first;
+	struct creations *creations = context;
+	struct creation *first = take(creations);
+	struct creation *creation = first;
 	int made = 0;
 
-	(void)env;
 	while (creation != NULL) {
 		int count;
 
-		creation = make_some(work->creations, creation, MOST_IN_A_WORK - made, &count);
+		creation = make_some(creations, creation, &count);
 		made += count;
-		if (made >= MOST_IN_A_WORK || !work->counts) break;
-		creation->next = take(work->creations);
+		if (made > MOST_IN_ONE_GO - CREATE_MOST) break;
+		creation->next = take(creations);
 		creation = creation->next;
+	}
+	return first == NULL ? NULL : &first->load;
+}
+
+static void drop_made(struct crew_load *made)
+{
+	struct creation *creation = (struct creation *)made;
+
+	while (creation != NULL) {
+		struct creation *next = creation->next;
+
+		forget(creation);
+		creation = next;
 	}
 }
 
@@ -215,55 +231,76 @@ static void tell(struct creations *creations, napi_env env, struct creation *cre
 	owned_close(creations->owned, fd);
 }
 
-static int start_work(struct creations *creations, napi_env env, struct creation *creation);
-
-/* For what was put while every work was busy, and which none of them took any more. */
-static void start_waiting(struct creations *creations, napi_env env, napi_value *thrown)
+/* Back on the environment's thread. */
+static void tell_made(napi_env env, void *context, struct crew_load *made)
 {
-	struct creation *creation;
+	struct creations *creations = context;
+	struct creation *creation = (struct creation *)made;
+	napi_value thrown = NULL;
 
-	if (creations->deaf) forget_waiting(creations);
-	while (creations->works < MOST_WORKS && (creation = take(creations)) != NULL) {
-		if (start_work(creations, env, creation)) continue;
-		outcome_fail(&creation->out, -ECANCELED, "cancelled");
-		tell(creations, env, creation, thrown);
+	while (creation != NULL) {
+		struct creation *next = creation->next;
+
+		creations->underway--;
+		tell(creations, env, creation, &thrown);
+		creation = next;
 	}
+	if (creations->deaf) creations->underway -= forget_waiting(creations);
+	if (creations->underway == 0) crew_release(creations->crew, env);
+	if (thrown != NULL) napi_fatal_exception(env, thrown); /* an uncaught one: napi_throw() would only warn of it here */
 }
 
-/* Back on the environment's thread. */
+/* False: there is no thread that makes it, and it was not taken over. */
+static int start_with_crew(struct creations *creations, napi_env env, struct creation *creation)
+{
+	static const struct crew_work work = {.work = make_waiting, .tell = tell_made, .drop = drop_made};
+
+	if (creations->crew == NULL) creations->crew = crew_new(env, &work, creations);
+	if (creations->crew == NULL) return 0;
+	put(creations, creation);
+	if (!crew_call(creations->crew)) {
+		take(creations); /* that one: nobody has left another */
+		return 0;
+	}
+	if (creations->underway++ == 0) crew_hold(creations->crew, env);
+	return 1;
+}
+
+/* On a thread of the pool: no JavaScript in it. */
+static void execute(napi_env env, void *data)
+{
+	struct work *work = data;
+	const struct create_request *request = &work->creation->request;
+	struct outcome *out = &work->creation->out;
+
+	(void)env;
+	create_namespaces(&request, &out, 1);
+}
+
 static void complete(napi_env env, napi_status status, void *data)
 {
 	struct work *work = data;
 	struct creations *creations = work->creations;
-	struct creation *creation = work->first;
 	napi_value thrown = NULL;
 
-	if (status == napi_cancelled) outcome_fail(&creation->out, -ECANCELED, "cancelled");
-	while (creation != NULL) {
-		struct creation *next = creation->next;
-
-		tell(creations, env, creation, &thrown);
-		creation = next;
-	}
-	creations->works -= work->counts;
-	start_waiting(creations, env, &thrown);
+	if (status == napi_cancelled) outcome_fail(&work->creation->out, -ECANCELED, "cancelled");
+	tell(creations, env, work->creation, &thrown);
 	napi_delete_async_work(env, work->work);
 	free(work);
 	let_go(creations);
 	if (thrown != NULL) napi_throw(env, thrown); /* an uncaught exception */
 }
 
-static int start_work(struct creations *creations, napi_env env, struct creation *creation)
+static int start_in_pool(struct creations *creations, napi_env env, struct creation *creation)
 {
 	struct work *work = calloc(1, sizeof *work);
 	napi_value name;
 
 	if (work == NULL) return 0;
-	*work = (struct work){.creations = creations, .first = creation, .counts = is_quick(creation)};
+	*work = (struct work){.creations = creations, .creation = creation};
 	if (napi_create_string_utf8(env, "userns", NAPI_AUTO_LENGTH, &name) == napi_ok &&
 	    napi_create_async_work(env, NULL, name, execute, complete, work, &work->work) == napi_ok) {
 		if (napi_queue_async_work(env, work->work) == napi_ok) {
-			creations->works += work->counts;
 			creations->references++;
 			return 1;
 		}
@@ -275,9 +312,6 @@ static int start_work(struct creations *creations, napi_env env, struct creation
 
 int creations_start(struct creations *creations, napi_env env, struct creation *creation)
 {
-	if (creations->works >= MOST_WORKS && is_quick(creation)) {
-		put(creations, creation);
-		return 1;
-	}
-	return start_work(creations, env, creation);
+	if (is_quick(creation) && start_with_crew(creations, env, creation)) return 1;
+	return start_in_pool(creations, env, creation);
 }

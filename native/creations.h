@@ -1,15 +1,17 @@
 /*
- * The creations of one copy of this package in one JavaScript environment: on the calling thread, or in the thread pool.
- * There a few works take one creation after the other, so that many at once cost the event loop one wake-up for several.
+ * The creations of one copy of this package in one JavaScript environment: on the calling thread, or on threads of their
+ * own. Those take one creation after the other, so that many at once cost the event loop one wake-up for several.
  */
 #ifndef USERNS_CREATIONS_H
 #define USERNS_CREATIONS_H
 
 #include "create.h"
+#include "crew.h"
 #include "owned.h"
 #include <node_api.h>
 
 struct creation {
+	struct crew_load load; /* the first member: of the first of some that were made in one go */
 	struct create_request request;
 	struct outcome out;
 	char *maps[2];  /* malloc'ed; the second is NULL where both kinds have the same */
@@ -35,7 +37,7 @@ const char *creations_program(const struct creations *creations);
 /* The descriptors of the environment. */
 struct owned *creations_owned(const struct creations *creations);
 
-/* In the thread pool, which takes it over. False when nothing could be started. */
+/* On another thread, which takes it over. False when nothing could be started. */
 int creations_start(struct creations *creations, napi_env env, struct creation *creation);
 
 void creation_free(struct creation *creation);

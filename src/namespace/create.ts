@@ -109,7 +109,7 @@ export interface Waiting {
 }
 
 /**
- * Makes a namespace in the thread pool; the event loop only waits, and hears of it later. The answer owns its descriptor;
+ * Makes a namespace on another thread; the event loop only waits, and hears of it later. The answer owns its descriptor;
  * `what` names the owner in messages. Throws when it cannot even be begun.
  */
 export function startDescriptor(wanted: Wanted, what: string, waiting: Waiting): void {

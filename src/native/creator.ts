@@ -24,7 +24,7 @@ export function createNow({ uidMap, gidMap, allow, direct, helpers }: Creation):
 	return creator()(uidMap, gidMap, allow, direct, helpers, -1) as Answer;
 }
 
-/** Creates in the thread pool; `settled` is called later, once, and must not throw. */
+/** Creates on another thread; `settled` is called later, once, and must not throw. */
 export function createLater({ uidMap, gidMap, allow, direct, helpers }: Creation, settled: Settled): void {
 	const token = free.pop() ?? waiting.length;
 	waiting[token] = settled;

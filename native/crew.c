@@ -1,0 +1,191 @@
+#include "crew.h"
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+
+/* As many as libuv has, unless it was told otherwise: more do not make it faster where processors are few. */
+#define MOST_THREADS 4
+/* Who is told of nothing for a while, since other things keep his thread, is not to find thousands of things done. */
+#define MOST_UNTOLD (2 * MOST_THREADS)
+/* Of a thread that calls the kernel and little else; a child's stack is in it too (child.h). */
+#define STACK (256 * 1024)
+
+struct crew {
+	const struct crew_work *work;
+	void *context;
+	napi_threadsafe_function teller;
+	pthread_mutex_t lock; /* for what follows */
+	pthread_cond_t wake;
+	pthread_t threads[MOST_THREADS];
+	int count;  /* of those that were started */
+	int idle;   /* of those that wait, or were woken and do not know it yet */
+	int calls;  /* that no thread has answered yet */
+	int untold; /* what is done, and on its way */
+	int ending; /* the threads are to end, or have ended */
+};
+
+static void count_told(struct crew *crew)
+{
+	pthread_mutex_lock(&crew->lock);
+	crew->untold--;
+	if (crew->calls > 0) pthread_cond_signal(&crew->wake);
+	pthread_mutex_unlock(&crew->lock);
+}
+
+/* On the environment's thread; without an environment, and perhaps without the crew, when that has ended. */
+static void receive(napi_env env, napi_value function, void *context, void *data)
+{
+	struct crew_load *done = data;
+	struct crew *crew = context;
+
+	(void)function;
+	if (env == NULL) {
+		done->work->drop(done);
+		return;
+	}
+	count_told(crew);
+	done->work->tell(env, crew->context, done);
+}
+
+/* Refused at the end of the environment only. */
+static void deliver(struct crew *crew, struct crew_load *done)
+{
+	done->work = crew->work;
+	if (napi_call_threadsafe_function(crew->teller, done, napi_tsfn_nonblocking) != napi_ok) done->work->drop(done);
+}
+
+/* With the lock. */
+static int may_work(const struct crew *crew)
+{
+	return crew->calls > 0 && crew->untold < MOST_UNTOLD;
+}
+
+/* With the lock. */
+static int await_call(struct crew *crew)
+{
+	crew->idle++;
+	while (!may_work(crew) && !crew->ending) pthread_cond_wait(&crew->wake, &crew->lock);
+	crew->idle--;
+	return !crew->ending;
+}
+
+/*
+ * With the lock, which is let go meanwhile. A call is answered when there is nothing to do any more: whoever puts something
+ * calls afterwards, so nothing is left behind.
+ */
+static void work(struct crew *crew)
+{
+	struct crew_load *done;
+
+	crew->calls--;
+	crew->untold++;
+	pthread_mutex_unlock(&crew->lock);
+	done = crew->work->work(crew->context);
+	if (done != NULL) deliver(crew, done);
+	pthread_mutex_lock(&crew->lock);
+	if (done == NULL) crew->untold--;
+	else if (crew->calls < MOST_THREADS) crew->calls++; /* there may be more */
+}
+
+static void *run(void *argument)
+{
+	struct crew *crew = argument;
+
+	prctl(PR_SET_NAME, "userns");
+	pthread_mutex_lock(&crew->lock);
+	while (await_call(crew)) work(crew);
+	pthread_mutex_unlock(&crew->lock);
+	return NULL;
+}
+
+/* With the lock. */
+static void start_thread(struct crew *crew)
+{
+	pthread_attr_t attributes;
+	sigset_t before;
+	sigset_t all;
+
+	if (pthread_attr_init(&attributes) != 0) return;
+	pthread_attr_setstacksize(&attributes, STACK);
+	/* For the thread, which takes it over: no signal of the program's is handled here. libc keeps its own two unblocked. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (pthread_create(&crew->threads[crew->count], &attributes, run, crew) == 0) crew->count++;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attributes);
+}
+
+int crew_call(struct crew *crew)
+{
+	int count;
+
+	pthread_mutex_lock(&crew->lock);
+	if (crew->calls < MOST_THREADS) crew->calls++;
+	if (crew->idle >= crew->calls) pthread_cond_signal(&crew->wake);
+	else if (crew->count < MOST_THREADS) start_thread(crew);
+	count = crew->count;
+	pthread_mutex_unlock(&crew->lock);
+	return count > 0;
+}
+
+/* The environment's cleanup hooks run the last one first: the teller's own comes behind this one, and no thread calls it then. */
+static void end(void *data)
+{
+	struct crew *crew = data;
+
+	pthread_mutex_lock(&crew->lock);
+	crew->ending = 1;
+	pthread_cond_broadcast(&crew->wake);
+	pthread_mutex_unlock(&crew->lock);
+	for (int i = 0; i < crew->count; i++) pthread_join(crew->threads[i], NULL);
+	crew->count = 0;
+}
+
+static int make_teller(struct crew *crew, napi_env env)
+{
+	napi_value name;
+
+	if (napi_create_string_utf8(env, "userns", NAPI_AUTO_LENGTH, &name) != napi_ok) return 0;
+	if (napi_create_threadsafe_function(env, NULL, NULL, name, 0, 1, NULL, NULL, crew, receive, &crew->teller) != napi_ok) {
+		return 0;
+	}
+	if (napi_unref_threadsafe_function(env, crew->teller) == napi_ok &&
+	    napi_add_env_cleanup_hook(env, end, crew) == napi_ok) {
+		return 1;
+	}
+	napi_release_threadsafe_function(crew->teller, napi_tsfn_abort);
+	return 0;
+}
+
+struct crew *crew_new(napi_env env, const struct crew_work *work_, void *context)
+{
+	struct crew *crew = calloc(1, sizeof *crew);
+
+	if (crew == NULL) return NULL;
+	crew->work = work_;
+	crew->context = context;
+	pthread_mutex_init(&crew->lock, NULL);
+	pthread_cond_init(&crew->wake, NULL);
+	if (make_teller(crew, env)) return crew;
+	crew_free(crew);
+	return NULL;
+}
+
+void crew_hold(struct crew *crew, napi_env env)
+{
+	napi_ref_threadsafe_function(env, crew->teller);
+}
+
+void crew_release(struct crew *crew, napi_env env)
+{
+	napi_unref_threadsafe_function(env, crew->teller);
+}
+
+void crew_free(struct crew *crew)
+{
+	if (crew == NULL) return;
+	pthread_cond_destroy(&crew->wake);
+	pthread_mutex_destroy(&crew->lock);
+	free(crew);
+}

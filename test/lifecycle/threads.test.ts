@@ -1,0 +1,111 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ask, root, sh } from "../support/child.ts";
+import { OTHER_UID } from "../support/needs.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root"] as const;
+
+/** The threads of this package in a process: those that creations have of their own. */
+const OWN = `import fs from "node:fs";
+	const own = () => fs.readdirSync("/proc/self/task").filter((tid) => {
+		try { return fs.readFileSync("/proc/self/task/" + tid + "/comm", "utf8") === "userns\\n"; } catch { return false; }
+	});
+	const MANY = Array.from({ length: 200 }, (_, i) => "0:" + (i + 1) + ":1");
+	const makeMany = async () => {
+		for (const made of await Promise.all(MANY.map((mapping) => userns.UserNamespace.create(mapping)))) made.close();
+	};`;
+
+test("a creation does not wait behind what others have in libuv's pool", { needs }, () => {
+	const order = ask<string[]>(
+		`import { pbkdf2 } from "node:crypto";
+		const order = [];
+		const slow = new Promise((resolve) => pbkdf2("a", "b", 300_000, 64, "sha512", () => { order.push("pool"); resolve(); }));
+		const handles = new userns.Handles();
+		const made = handles.get("0:100000:65536").then((ns) => { order.push("namespace"); ns.close(); });
+		await Promise.all([slow, made]);
+		handles.release();
+		console.log(JSON.stringify(order));`,
+		{ env: { UV_THREADPOOL_SIZE: "1" } },
+	);
+	assert.deepEqual(order, ["namespace", "pool"]);
+});
+
+test("there are four threads at most, only when something was to be made later, and no signal is handled on them", {
+	needs,
+}, () => {
+	const { before, sync, many, blocked } = ask<{
+		before: number;
+		sync: number;
+		many: number;
+		blocked: string[];
+	}>(
+		`${OWN}
+		const before = own().length;
+		userns.UserNamespace.createSync("0:1:1").close();
+		const sync = own().length;
+		for (let i = 0; i < 10; i++) await makeMany();
+		const blocked = own().map((tid) => /^SigBlk:\\s*(\\S+)/m.exec(fs.readFileSync("/proc/self/task/" + tid + "/status", "utf8"))[1]);
+		console.log(JSON.stringify({ before, sync, many: own().length, blocked }));`,
+	);
+	assert.deepEqual([before, sync], [0, 0]);
+	assert.ok(many >= 1 && many <= 4, `${many} threads`);
+	// All 64 but SIGKILL and SIGSTOP, which nobody blocks, and the first real-time signals, which libc keeps for itself.
+	const not = (1n << 8n) | (1n << 18n) | (0x7n << 31n);
+	for (const mask of blocked) assert.equal(BigInt(`0x${mask}`) | not, 0xffffffffffffffffn);
+});
+
+test("a process ends by itself with its threads idle, and a worker takes his with him", { needs }, () => {
+	const left = ask<{ worker: number; during: number; main: number; both: number }>(
+		`${OWN}
+		import { Worker } from "node:worker_threads";
+		import { once } from "node:events";
+		const START = \`import { parentPort, workerData } from "node:worker_threads";
+			const userns = await import(workerData);
+			for (let i = 0; i < 50; i++) (await userns.UserNamespace.create("0:1:1")).close();
+			for (let i = 0; i < 2000; i++) userns.UserNamespace.create("0:" + (i + 1) + ":1").then((ns) => ns.close(), () => {});
+			parentPort.postMessage("begun");\`;
+		const start = () => new Worker(START, { eval: true, workerData: String(USERNS) });
+		let worker = start();
+		await once(worker, "message");
+		const during = own().length;
+		await worker.terminate();
+		const first = own().length;
+		await makeMany();
+		const main = own().length;
+		worker = start();
+		await once(worker, "message");
+		await once(worker, "exit");
+		console.log(JSON.stringify({ during, worker: first, main, both: own().length - main }));`,
+	);
+	assert.ok(left.during >= 1, "the worker had threads");
+	assert.equal(left.worker, 0);
+	assert.ok(left.main >= 1);
+	assert.equal(left.both, 0);
+});
+
+test("they follow setuid(2): what is made later is the new user's", { needs }, () => {
+	const { before, after } = ask<{ before: number; after: number }>(
+		`const owner = async (mapping) => { const ns = await userns.UserNamespace.create(mapping); const uid = ns.ownerUid(); ns.close(); return uid; };
+		const before = await owner("0:100000:10");
+		process.setgroups([]); process.setgid(${OTHER_UID}); process.setuid(${OTHER_UID});
+		console.log(JSON.stringify({ before, after: await owner("0:${OTHER_UID}:1") }));`,
+	);
+	assert.deepEqual([before, after], [0, OTHER_UID]);
+});
+
+test("where no thread can be started, libuv's pool makes them", { needs: [...needs, "tool:cc"] }, () => {
+	const folder = mkdtempSync(join(tmpdir(), "userns-no-thread-"));
+	try {
+		const library = join(folder, "no-thread.so");
+		sh("cc", "-O2", "-shared", "-fPIC", "-o", library, join(root, "test/support/no-thread.c"), "-ldl");
+		const script = `${OWN} await makeMany(); await makeMany(); console.log(JSON.stringify(own().length));`;
+		const env = { LD_PRELOAD: library };
+		assert.ok(ask<number>(script, { env }) >= 1, "the library itself keeps none from starting");
+		assert.equal(ask<number>(script, { env: { ...env, NO_THREAD: String(256 * 1024) } }), 0);
+	} finally {
+		rmSync(folder, { recursive: true });
+	}
+});
