@@ -42,7 +42,7 @@ export function rowsFor({ quick, peers, stage }) {
 			what: "first getSync of a mapping",
 			why: {
 				"userns / floor":
-					"JavaScript, cold behind each creation, takes 10 to 15 µs, and the checks around /proc, the shelter and the processor 5 to 10; where the other processor is awake, the floor's child starts and dies there meanwhile",
+					"JavaScript, cold behind each creation, takes 6 to 15 µs, and the checks around /proc, the shelter and the processor 5 to 10; where the other processor is awake, the floor's child starts and dies there meanwhile",
 			},
 			subjects: {
 				userns: ours("first", n(3000, 100), 0),
@@ -68,7 +68,7 @@ export function rowsFor({ quick, peers, stage }) {
 			what: "first get of a mapping (async)",
 			why: {
 				"userns / floor":
-					"a thread of the pool and then the event loop have to be woken: an empty work takes a third of the floor already",
+					"a thread and then the event loop have to be woken, each on a processor that sleeps, as the floor has to be on another thread; the rest is JavaScript, cold behind that",
 				µs: "includes what the loop itself does in a turn",
 			},
 			subjects: {
@@ -231,7 +231,7 @@ function mountRows({ many, n, peers, peer, stage, quick }) {
 			what: "mountIdmapped and unmount",
 			why: {
 				"userns / the system calls in C":
-					"ten calls beside the five in C: both places are opened first, so that no file system is waited for and none is looked up again; the propagation; what the mount is and what lies on it, before and after; and umount2 waits longer for a processor that sleeps where the loop in C, which does nothing else, finds it awake",
+					"umount2 waits for a thread of RCU, which the loop in C finds awake where it does nothing else; and ten calls beside the five in C: both places are opened first, so that no file system is waited for and none is looked up again; the propagation; what the mount is and what lies on it, before and after",
 			},
 			subjects: {
 				userns: ours("mount", n(2000, 50), source, target),
