@@ -74,7 +74,7 @@ static int await_call(struct crew *crew)
  * With the lock, which is let go meanwhile. A call is answered when there is nothing to do any more: whoever puts something
  * calls afterwards, so nothing is left behind.
  */
-static void work(struct crew *crew)
+static void answer_call(struct crew *crew)
 {
 	struct crew_load *done;
 
@@ -94,7 +94,7 @@ static void *run(void *argument)
 
 	prctl(PR_SET_NAME, "userns");
 	pthread_mutex_lock(&crew->lock);
-	while (await_call(crew)) work(crew);
+	while (await_call(crew)) answer_call(crew);
 	pthread_mutex_unlock(&crew->lock);
 	return NULL;
 }
@@ -158,12 +158,12 @@ static int make_teller(struct crew *crew, napi_env env)
 	return 0;
 }
 
-struct crew *crew_new(napi_env env, const struct crew_work *work_, void *context)
+struct crew *crew_new(napi_env env, const struct crew_work *work, void *context)
 {
 	struct crew *crew = calloc(1, sizeof *crew);
 
 	if (crew == NULL) return NULL;
-	crew->work = work_;
+	crew->work = work;
 	crew->context = context;
 	pthread_mutex_init(&crew->lock, NULL);
 	pthread_cond_init(&crew->wake, NULL);
