@@ -1,26 +1,18 @@
 #include "creations.h"
 #include "answers.h"
-#include "values.h"
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
-#include <unistd.h>
-
-/* A thread tells of what it made when it has made so many: the first of them waits for the last. */
-#define MOST_IN_ONE_GO (2 * CREATE_MOST)
 
 struct creations {
 	struct creations *next; /* of the same environment */
 	struct owned *owned;
 	char *program;
 	napi_ref settle;
-	struct crew *crew;    /* NULL: not made yet, or it cannot be */
-	int underway;         /* with the crew */
-	pthread_mutex_t lock; /* for what waits, which the crew's threads take from */
-	struct creation *waiting;
-	struct creation **end;
-	int references; /* the environment, and each work that is under way in the thread pool */
-	int deaf;       /* JavaScript hears of nothing any more: the environment ends */
+	struct crew *crew;            /* NULL: not made yet, or it cannot be */
+	struct creation_list waiting; /* for the crew */
+	int underway;                 /* with the crew, or waiting for it */
+	int references;               /* the environment, and each work that is under way in the thread pool */
+	int deaf;                     /* JavaScript hears of nothing any more: the environment ends */
 };
 
 /* In libuv's pool: what calls programs, and what no thread of ours could be started for. */
@@ -29,22 +21,6 @@ struct work {
 	struct creation *creation;
 	napi_async_work work;
 };
-
-void creation_free(struct creation *creation)
-{
-	free(creation->maps[0]);
-	free(creation->maps[1]);
-	value_free_texts(creation->helpers);
-	free(creation);
-}
-
-/* Nobody hears of it. */
-static void forget(struct creation *creation)
-{
-	if (creation->out.fd >= 0) close(creation->out.fd);
-	for (int i = 0; i < OUTCOME_TEXTS; i++) free(creation->out.texts[i]);
-	creation_free(creation);
-}
 
 struct creations *creations_new(napi_env env, struct owned *owned, char *program, napi_value settle,
 				struct creations *next)
@@ -56,11 +32,10 @@ struct creations *creations_new(napi_env env, struct owned *owned, char *program
 		free(creations);
 		return NULL;
 	}
-	pthread_mutex_init(&creations->lock, NULL);
+	creation_list_init(&creations->waiting);
 	creations->owned = owned;
 	creations->program = program;
 	creations->next = next;
-	creations->end = &creations->waiting;
 	creations->references = 1;
 	owned_hold(owned);
 	return creations;
@@ -71,40 +46,9 @@ static void let_go(struct creations *creations)
 	if (--creations->references > 0) return;
 	owned_release(creations->owned);
 	crew_free(creations->crew);
-	pthread_mutex_destroy(&creations->lock);
+	creation_list_destroy(&creations->waiting);
 	free(creations->program);
 	free(creations);
-}
-
-static struct creation *take(struct creations *creations)
-{
-	struct creation *creation;
-
-	pthread_mutex_lock(&creations->lock);
-	creation = creations->waiting;
-	if (creation != NULL) creations->waiting = creation->next;
-	if (creations->waiting == NULL) creations->end = &creations->waiting;
-	pthread_mutex_unlock(&creations->lock);
-	if (creation != NULL) creation->next = NULL;
-	return creation;
-}
-
-static void put(struct creations *creations, struct creation *creation)
-{
-	pthread_mutex_lock(&creations->lock);
-	*creations->end = creation;
-	creations->end = &creation->next;
-	pthread_mutex_unlock(&creations->lock);
-}
-
-/* Answers how many. */
-static int forget_waiting(struct creations *creations)
-{
-	struct creation *creation;
-	int count = 0;
-
-	for (; (creation = take(creations)) != NULL; count++) forget(creation);
-	return count;
 }
 
 void creations_end(struct creations *creations)
@@ -113,7 +57,7 @@ void creations_end(struct creations *creations)
 		struct creations *next = creations->next;
 
 		creations->deaf = 1; /* and its reference to settle() is gone */
-		forget_waiting(creations);
+		creation_list_forget(&creations->waiting);
 		let_go(creations);
 		creations = next;
 	}
@@ -135,41 +79,12 @@ static int is_quick(const struct creation *creation)
 	return creation->request.programs[0] == NULL && creation->request.programs[1] == NULL;
 }
 
-/* Makes that one and what waits. Answers the last of them, and their number. */
-static struct creation *make_some(struct creations *creations, struct creation *creation, int *count)
-{
-	const struct create_request *requests[CREATE_MOST];
-	struct outcome *outs[CREATE_MOST];
-
-	for (*count = 0;;) {
-		requests[*count] = &creation->request;
-		outs[*count] = &creation->out;
-		if (++*count == CREATE_MOST) break;
-		creation->next = take(creations);
-		if (creation->next == NULL) break;
-		creation = creation->next;
-	}
-	create_namespaces(requests, outs, *count);
-	return creation;
-}
-
-/* On a thread of the crew: what waits, in the order in which it was made. */
+/* On a thread of the crew. */
 static struct crew_load *make_waiting(void *context)
 {
 	struct creations *creations = context;
-	struct creation *first = take(creations);
-	struct creation *creation = first;
-	int made = 0;
+	struct creation *first = creation_list_make(&creations->waiting);
 
-	while (creation != NULL) {
-		int count;
-
-		creation = make_some(creations, creation, &count);
-		made += count;
-		if (made > MOST_IN_ONE_GO - CREATE_MOST) break;
-		creation->next = take(creations);
-		creation = creation->next;
-	}
 	return first == NULL ? NULL : &first->load;
 }
 
@@ -180,7 +95,7 @@ static void drop_made(struct crew_load *made)
 	while (creation != NULL) {
 		struct creation *next = creation->next;
 
-		forget(creation);
+		creation_forget(creation);
 		creation = next;
 	}
 }
@@ -219,7 +134,7 @@ static void tell(struct creations *creations, napi_env env, struct creation *cre
 	int fd;
 
 	if (creations->deaf) {
-		forget(creation);
+		creation_forget(creation);
 		return;
 	}
 	answer = answer_brief(env, creations->owned, &creation->out);
@@ -245,7 +160,7 @@ static void tell_made(napi_env env, void *context, struct crew_load *made)
 		tell(creations, env, creation, &thrown);
 		creation = next;
 	}
-	if (creations->deaf) creations->underway -= forget_waiting(creations);
+	if (creations->deaf) creations->underway -= creation_list_forget(&creations->waiting);
 	if (creations->underway == 0) crew_release(creations->crew, env);
 	if (thrown != NULL) napi_fatal_exception(env, thrown); /* an uncaught one: napi_throw() would only warn of it here */
 }
@@ -257,9 +172,9 @@ static int start_with_crew(struct creations *creations, napi_env env, struct cre
 
 	if (creations->crew == NULL) creations->crew = crew_new(env, &work, creations);
 	if (creations->crew == NULL) return 0;
-	put(creations, creation);
+	creation_list_put(&creations->waiting, creation);
 	if (!crew_call(creations->crew)) {
-		take(creations); /* that one: nobody has left another */
+		creation_list_take(&creations->waiting); /* that one: nobody has left another */
 		return 0;
 	}
 	if (creations->underway++ == 0) crew_hold(creations->crew, env);

@@ -5,20 +5,9 @@
 #ifndef USERNS_CREATIONS_H
 #define USERNS_CREATIONS_H
 
-#include "create.h"
-#include "crew.h"
+#include "creation.h"
 #include "owned.h"
 #include <node_api.h>
-
-struct creation {
-	struct crew_load load; /* the first member: of the first of some that were made in one go */
-	struct create_request request;
-	struct outcome out;
-	char *maps[2];  /* malloc'ed; the second is NULL where both kinds have the same */
-	char **helpers; /* malloc'ed: both programs, an empty text for one that is not to be called, and the words for each; or nothing */
-	double token;   /* by which the caller knows it again */
-	struct creation *next;
-};
 
 struct creations;
 
@@ -39,7 +28,5 @@ struct owned *creations_owned(const struct creations *creations);
 
 /* On another thread, which takes it over. False when nothing could be started. */
 int creations_start(struct creations *creations, napi_env env, struct creation *creation);
-
-void creation_free(struct creation *creation);
 
 #endif
