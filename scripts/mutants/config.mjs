@@ -17,6 +17,7 @@ export const TESTS = [
 	"rootless",
 	"oci",
 	"syntax",
+	"kernel-lines",
 	"mapping",
 	"algebra",
 ];

@@ -62,10 +62,10 @@ export function parseProcLines(kind: IdKind, text: string): IdMap[] {
 }
 
 /**
- * A text that is right and has nothing but blanks between its numbers, as the kernel's own; undefined for any other. In
- * one go and without a regular expression, which takes as long as a dozen system calls where it is not hot.
+ * A text that is right and has nothing but blanks between its numbers and nothing behind the last, as the kernel's own;
+ * undefined for any other. In one go and without a regular expression, which takes as long as a dozen system calls where it is not hot.
  */
-function parseKernelLines(text: string): IdMap[] | undefined {
+export function parseKernelLines(text: string): IdMap[] | undefined {
 	const extents: IdMap[] = [];
 	let containerID = 0;
 	let hostID = 0;
