@@ -109,3 +109,40 @@ test("where no thread can be started, libuv's pool makes them", { needs: [...nee
 		rmSync(folder, { recursive: true });
 	}
 });
+
+test("copies of this package in one environment share the threads, and each hears of its own", {
+	needs,
+}, () => {
+	const { wrong, threads } = ask<{ wrong: number; threads: number }>(
+		`${OWN}
+		import { createRequire } from "node:module";
+		const addon = createRequire(USERNS)(new URL("../../build/linux-" + process.arch + "/userns.node", USERNS).pathname);
+		let wrong = 0;
+		const copy = (first) => new Promise((resolve) => {
+			let told = 0;
+			const create = addon.creator("/nonexistent", (token, answer) => {
+				if (token < first || token >= first + 20) wrong++;
+				addon.close(answer);
+				if (++told === 20) resolve();
+			});
+			for (let i = 0; i < 20; i++) create("0 1 1", null, false, true, [], first + i);
+		});
+		await Promise.all(Array.from({ length: 20 }, (_, i) => copy(i * 20)));
+		console.log(JSON.stringify({ wrong, threads: own().length }));`,
+	);
+	assert.equal(wrong, 0);
+	assert.ok(threads >= 1 && threads <= 4, `${threads} threads`);
+});
+
+test("who was busy while more was made than he may find hears of all of it", { needs }, () => {
+	const made = ask<number>(
+		`let made = 0;
+		const all = Array.from({ length: 400 }, (_, i) => userns.UserNamespace.create("0:" + (i + 1) + ":1").then((ns) => { ns.close(); made++; }));
+		const until = performance.now() + 1000;
+		while (performance.now() < until);
+		await Promise.race([Promise.all(all), new Promise((resolve) => setTimeout(resolve, 10_000))]);
+		console.log(JSON.stringify(made));
+		process.exit();`,
+	);
+	assert.equal(made, 400);
+});
