@@ -86,6 +86,29 @@ test("a process ends by itself with its threads idle, and a worker takes his wit
 	assert.equal(left.both, 0);
 });
 
+test("process.exit() in the middle leaves no process behind", { needs: [...needs, "tool:unshare"] }, () => {
+	const script = `const userns = await import(process.argv[1]);
+		let told = 0;
+		for (let i = 0; i < 300; i++) {
+			userns.UserNamespace.create("0:" + (i + 1) + ":1").then((ns) => { ns.close(); if (++told === 20) process.exit(); });
+		}`;
+	// The first process of a pid namespace gets whatever was left behind, and this one reaps only what it waits for.
+	const first = `import { spawnSync } from "node:child_process";
+		import fs from "node:fs";
+		let left = 0;
+		for (let i = 0; i < 10; i++) {
+			const { status } = spawnSync(process.execPath, ["--input-type=module", "-e", ${JSON.stringify(script)}, process.argv[1]]);
+			if (status !== 0) left = "status " + status;
+			for (const task of fs.readdirSync("/proc/self/task")) {
+				left += fs.readFileSync("/proc/self/task/" + task + "/children", "utf8").split(" ").length - 1;
+			}
+		}
+		console.log(left);`;
+	const url = new URL("../../src/index.js", import.meta.url).href;
+	const node = [process.execPath, "--input-type=module", "-e", first, url];
+	assert.equal(sh("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", ...node).trim(), "0");
+});
+
 test("they follow setuid(2): what is made later is the new user's", { needs }, () => {
 	const { before, after } = ask<{ before: number; after: number }>(
 		`const owner = async (mapping) => { const ns = await userns.UserNamespace.create(mapping); const uid = ns.ownerUid(); ns.close(); return uid; };
