@@ -169,3 +169,25 @@ test("who was busy while more was made than he may find hears of all of it", { n
 	);
 	assert.equal(made, 400);
 });
+
+test("what an AsyncLocalStorage has for the first caller is not kept", { needs }, () => {
+	const kept = ask<boolean[]>(
+		`import { AsyncLocalStorage } from "node:async_hooks";
+		import { setTimeout as sleep } from "node:timers/promises";
+		import { setFlagsFromString } from "node:v8";
+		import { runInNewContext } from "node:vm";
+		setFlagsFromString("--expose-gc");
+		const gc = runInNewContext("gc");
+		const storage = new AsyncLocalStorage();
+		const stores = [];
+		function request() {
+			const store = {};
+			stores.push(new WeakRef(store));
+			storage.run(store, () => setTimeout(async () => (await userns.UserNamespace.create("0:1:1")).close(), 1));
+		}
+		for (let i = 0; i < 3; i++) { request(); await sleep(50); }
+		for (let i = 0; i < 5; i++) { await sleep(20); gc(); }
+		console.log(JSON.stringify(stores.map((store) => store.deref() !== undefined)));`,
+	);
+	assert.deepEqual(kept, [false, false, false]);
+});
