@@ -119,6 +119,20 @@ test("they follow setuid(2): what is made later is the new user's", { needs }, (
 	assert.deepEqual([before, after], [0, OTHER_UID]);
 });
 
+test("setuid(2) in the middle: what may not be killed any more ends all the same", { needs }, () => {
+	for (let i = 0; i < 20; i++) {
+		const told = ask<number>(
+			`(await userns.UserNamespace.create("0:1:1")).close();
+			const all = Array.from({ length: 200 }, (_, i) => userns.UserNamespace.create("0:" + (i + 1) + ":1").then((ns) => ns.close(), () => {}));
+			const until = performance.now() + 1 + Math.random() * 6;
+			while (performance.now() < until);
+			process.setgid(${OTHER_UID}); process.setuid(${OTHER_UID});
+			console.log(JSON.stringify((await Promise.all(all)).length));`,
+		);
+		assert.equal(told, 200);
+	}
+});
+
 test("where no thread can be started, libuv's pool makes them", { needs: [...needs, "tool:cc"] }, () => {
 	const folder = mkdtempSync(join(tmpdir(), "userns-no-thread-"));
 	try {
