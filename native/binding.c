@@ -172,6 +172,7 @@ static void end_environment(napi_env env, void *data, void *hint)
 	(void)env;
 	(void)hint;
 	creations_end(environment->creations);
+	workshop_end(environment->workshop);
 	owned_end(environment->owned);
 	free(environment);
 }
@@ -182,7 +183,10 @@ static struct environment *new_environment(void)
 
 	if (environment == NULL) return NULL;
 	environment->owned = owned_new();
-	if (environment->owned != NULL) return environment;
+	environment->workshop = workshop_new();
+	if (environment->owned != NULL && environment->workshop != NULL) return environment;
+	if (environment->owned != NULL) owned_end(environment->owned);
+	if (environment->workshop != NULL) workshop_end(environment->workshop);
 	free(environment);
 	return NULL;
 }

@@ -113,7 +113,8 @@ napi_value create_creator(napi_env env, napi_callback_info info)
 	}
 	program = value_text(env, arguments[0], PATH_MAX);
 	if (program == NULL) return NULL;
-	creations = creations_new(env, environment->owned, program, arguments[1], environment->creations);
+	creations = creations_new(env, environment->workshop, environment->owned, program, arguments[1],
+				  environment->creations);
 	if (creations == NULL) {
 		free(program);
 		napi_throw_error(env, NULL, "userns native: out of memory");

@@ -10,6 +10,7 @@
 #include "several.h"
 #include "shelter.h"
 #include <errno.h>
+#include <linux/futex.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,15 @@
 /* The creation process: it has the namespace and nothing to do. Raw system calls only: it shares our memory. */
 NO_STACK_PROTECTOR __attribute__((noreturn)) static int wait_to_be_killed(void *argument)
 {
-	child_die_with_parent(argument);
+	struct child *child = argument;
+
+	child_die_with_parent(child);
+	while (__atomic_load_n(&child->over, __ATOMIC_SEQ_CST) == 0) {
+		long error = raw_syscall5(SYS_futex, (long)&child->over, FUTEX_WAIT_PRIVATE, 0, 0, 0);
+
+		if (error < 0 && error != -EAGAIN && error != -EINTR) break; /* a filter */
+	}
+	if (__atomic_load_n(&child->over, __ATOMIC_SEQ_CST) != 0) raw_exit(0);
 	for (;;) raw_syscall5(SYS_ppoll, 0, 0, 0, 0, 0);
 }
 

@@ -6,6 +6,8 @@
 #include "crew.h"
 #include <pthread.h>
 
+struct creations;
+
 struct creation {
 	struct crew_load load; /* the first member: of the first of some that were made in one go */
 	struct create_request request;
@@ -13,6 +15,7 @@ struct creation {
 	char *maps[2];  /* malloc'ed; the second is NULL where both kinds have the same */
 	char **helpers; /* malloc'ed: both programs, an empty text for one that is not to be called, and the words for each; or nothing */
 	double token;   /* by which the caller knows it again */
+	struct creations *creations; /* whose it is; set for the crew */
 	struct creation *next;
 };
 

@@ -3,16 +3,20 @@
 #include <errno.h>
 #include <stdlib.h>
 
-struct creations {
-	struct creations *next; /* of the same environment */
-	struct owned *owned;
-	char *program;
-	napi_ref settle;
+struct workshop {
 	struct crew *crew;            /* NULL: not made yet, or it cannot be */
 	struct creation_list waiting; /* for the crew */
 	int underway;                 /* with the crew, or waiting for it */
-	int references;               /* the environment, and each work that is under way in the thread pool */
-	int deaf;                     /* JavaScript hears of nothing any more: the environment ends */
+};
+
+struct creations {
+	struct creations *next; /* of the same environment */
+	struct workshop *workshop;
+	struct owned *owned;
+	char *program;
+	napi_ref settle;
+	int references; /* the environment, and each work that is under way in the thread pool */
+	int deaf;       /* JavaScript hears of nothing any more: the environment ends */
 };
 
 /* In libuv's pool: what calls programs, and what no thread of ours could be started for. */
@@ -22,8 +26,24 @@ struct work {
 	napi_async_work work;
 };
 
-struct creations *creations_new(napi_env env, struct owned *owned, char *program, napi_value settle,
-				struct creations *next)
+struct workshop *workshop_new(void)
+{
+	struct workshop *workshop = calloc(1, sizeof *workshop);
+
+	if (workshop != NULL) creation_list_init(&workshop->waiting);
+	return workshop;
+}
+
+void workshop_end(struct workshop *workshop)
+{
+	creation_list_forget(&workshop->waiting);
+	crew_free(workshop->crew);
+	creation_list_destroy(&workshop->waiting);
+	free(workshop);
+}
+
+struct creations *creations_new(napi_env env, struct workshop *workshop, struct owned *owned, char *program,
+				napi_value settle, struct creations *next)
 {
 	struct creations *creations = calloc(1, sizeof *creations);
 
@@ -32,7 +52,7 @@ struct creations *creations_new(napi_env env, struct owned *owned, char *program
 		free(creations);
 		return NULL;
 	}
-	creation_list_init(&creations->waiting);
+	creations->workshop = workshop;
 	creations->owned = owned;
 	creations->program = program;
 	creations->next = next;
@@ -45,8 +65,6 @@ static void let_go(struct creations *creations)
 {
 	if (--creations->references > 0) return;
 	owned_release(creations->owned);
-	crew_free(creations->crew);
-	creation_list_destroy(&creations->waiting);
 	free(creations->program);
 	free(creations);
 }
@@ -57,7 +75,6 @@ void creations_end(struct creations *creations)
 		struct creations *next = creations->next;
 
 		creations->deaf = 1; /* and its reference to settle() is gone */
-		creation_list_forget(&creations->waiting);
 		let_go(creations);
 		creations = next;
 	}
@@ -82,8 +99,8 @@ static int is_quick(const struct creation *creation)
 /* On a thread of the crew. */
 static struct crew_load *make_waiting(void *context)
 {
-	struct creations *creations = context;
-	struct creation *first = creation_list_make(&creations->waiting);
+	struct workshop *workshop = context;
+	struct creation *first = creation_list_make(&workshop->waiting);
 
 	return first == NULL ? NULL : &first->load;
 }
@@ -149,19 +166,23 @@ static void tell(struct creations *creations, napi_env env, struct creation *cre
 /* Back on the environment's thread. */
 static void tell_made(napi_env env, void *context, struct crew_load *made)
 {
-	struct creations *creations = context;
+	struct workshop *workshop = context;
 	struct creation *creation = (struct creation *)made;
 	napi_value thrown = NULL;
+	int deaf = 0;
 
 	while (creation != NULL) {
 		struct creation *next = creation->next;
+		struct creations *creations = creation->creations;
 
-		creations->underway--;
+		workshop->underway--;
 		tell(creations, env, creation, &thrown);
+		deaf |= creations->deaf;
 		creation = next;
 	}
-	if (creations->deaf) creations->underway -= creation_list_forget(&creations->waiting);
-	if (creations->underway == 0) crew_release(creations->crew, env);
+	/* What waits may be another copy's: the environment ends for all of them. */
+	if (deaf) workshop->underway -= creation_list_forget(&workshop->waiting);
+	if (workshop->underway == 0) crew_release(workshop->crew, env);
 	if (thrown != NULL) napi_fatal_exception(env, thrown); /* an uncaught one: napi_throw() would only warn of it here */
 }
 
@@ -169,15 +190,17 @@ static void tell_made(napi_env env, void *context, struct crew_load *made)
 static int start_with_crew(struct creations *creations, napi_env env, struct creation *creation)
 {
 	static const struct crew_work work = {.work = make_waiting, .tell = tell_made, .drop = drop_made};
+	struct workshop *workshop = creations->workshop;
 
-	if (creations->crew == NULL) creations->crew = crew_new(env, &work, creations);
-	if (creations->crew == NULL) return 0;
-	creation_list_put(&creations->waiting, creation);
-	if (!crew_call(creations->crew)) {
-		creation_list_take(&creations->waiting); /* that one: nobody has left another */
+	if (workshop->crew == NULL) workshop->crew = crew_new(env, &work, workshop);
+	if (workshop->crew == NULL) return 0;
+	creation->creations = creations;
+	creation_list_put(&workshop->waiting, creation);
+	if (!crew_call(workshop->crew)) {
+		creation_list_take(&workshop->waiting); /* that one: nobody has left another */
 		return 0;
 	}
-	if (creations->underway++ == 0) crew_hold(creations->crew, env);
+	if (workshop->underway++ == 0) crew_hold(workshop->crew, env);
 	return 1;
 }
 

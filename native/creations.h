@@ -10,15 +10,25 @@
 #include <node_api.h>
 
 struct creations;
+struct workshop;
+
+/*
+ * The threads of one environment and what waits for them: one for all copies, of which a program that loads its modules
+ * anew for each test has hundreds. NULL: out of memory.
+ */
+struct workshop *workshop_new(void);
+
+/* The environment ends; behind creations_end(). Whatever waits is forgotten. */
+void workshop_end(struct workshop *workshop);
 
 /*
  * `program`: the path of userns-join, for where a creation must share nothing with us; taken over. `settle`: a function,
  * called with a token and an answer. `next`: others of the environment. NULL: out of memory, and nothing is taken over.
  */
-struct creations *creations_new(napi_env env, struct owned *owned, char *program, napi_value settle,
-				struct creations *next);
+struct creations *creations_new(napi_env env, struct workshop *workshop, struct owned *owned, char *program,
+				napi_value settle, struct creations *next);
 
-/* The environment ends, for this one and the others. Whatever waits is forgotten; what runs keeps what it needs. */
+/* The environment ends, for this one and the others. What runs in the pool keeps what it needs. */
 void creations_end(struct creations *creations);
 
 const char *creations_program(const struct creations *creations);

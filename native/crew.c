@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/types.h>
+#include <unistd.h>
 
 /* As many as libuv has, unless it was told otherwise: more do not make it faster where processors are few. */
 #define MOST_THREADS 4
@@ -12,6 +14,7 @@
 #define STACK (256 * 1024)
 
 struct crew {
+	struct crew *next; /* of all in this process that have not ended */
 	const struct crew_work *work;
 	void *context;
 	napi_threadsafe_function teller;
@@ -129,17 +132,62 @@ int crew_call(struct crew *crew)
 	return count > 0;
 }
 
-/* The environment's cleanup hooks run the last one first: the teller's own comes behind this one, and no thread calls it then. */
-static void end(void *data)
-{
-	struct crew *crew = data;
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct crew *all;
+static pid_t here; /* the process that has the threads; a fork(2) of it has none to be waited for */
 
+static void end_threads(struct crew *crew)
+{
 	pthread_mutex_lock(&crew->lock);
 	crew->ending = 1;
 	pthread_cond_broadcast(&crew->wake);
 	pthread_mutex_unlock(&crew->lock);
 	for (int i = 0; i < crew->count; i++) pthread_join(crew->threads[i], NULL);
 	crew->count = 0;
+}
+
+/*
+ * process.exit() runs no cleanup hooks, but exit(3). A thread that died in the middle of its work would leave processes that
+ * nobody reaps, with a namespace each, and call what is being torn down. The environments of workers have ended by then.
+ */
+static void end_all(void)
+{
+	if (getpid() != here) return;
+	pthread_mutex_lock(&all_lock);
+	for (struct crew *crew = all; crew != NULL; crew = crew->next) end_threads(crew);
+	pthread_mutex_unlock(&all_lock);
+}
+
+/* Called as soon as there is one: of what atexit(3) was told, the last comes first, before the destructors of Node's own. */
+static void enlist(struct crew *crew)
+{
+	static int told;
+
+	pthread_mutex_lock(&all_lock);
+	here = getpid();
+	if (!told) told = atexit(end_all) == 0;
+	crew->next = all;
+	all = crew;
+	pthread_mutex_unlock(&all_lock);
+}
+
+static void strike_off(struct crew *crew)
+{
+	struct crew **place = &all;
+
+	pthread_mutex_lock(&all_lock);
+	while (*place != NULL && *place != crew) place = &(*place)->next;
+	if (*place != NULL) *place = crew->next;
+	pthread_mutex_unlock(&all_lock);
+}
+
+/* The environment's cleanup hooks run the last one first: the teller's own comes behind this one, and no thread calls it then. */
+static void end(void *data)
+{
+	struct crew *crew = data;
+
+	strike_off(crew);
+	end_threads(crew);
 }
 
 static int make_teller(struct crew *crew, napi_env env)
@@ -167,7 +215,10 @@ struct crew *crew_new(napi_env env, const struct crew_work *work, void *context)
 	crew->context = context;
 	pthread_mutex_init(&crew->lock, NULL);
 	pthread_cond_init(&crew->wake, NULL);
-	if (make_teller(crew, env)) return crew;
+	if (make_teller(crew, env)) {
+		enlist(crew);
+		return crew;
+	}
 	crew_free(crew);
 	return NULL;
 }

@@ -7,6 +7,7 @@
 
 struct environment {
 	struct owned *owned;
+	struct workshop *workshop;
 	struct creations *creations; /* of each copy of this package that is loaded in it, or NULL */
 };
 

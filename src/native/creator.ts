@@ -1,3 +1,4 @@
+import { AsyncResource } from "node:async_hooks";
 import { type Answer, type Create, type Creation, native, ownProgram } from "./load.ts";
 
 type Settled = (answer: Answer) => void;
@@ -6,6 +7,11 @@ type Settled = (answer: Answer) => void;
 const waiting: (Settled | undefined)[] = [];
 const free: number[] = [];
 let create: Create | undefined;
+/**
+ * The first creation makes what the event loop hears of all later ones by (native/crew.c), and Node keeps the async context
+ * in which it was made: whatever an AsyncLocalStorage had for that one caller would be held until the end.
+ */
+let outside: AsyncResource | undefined = new AsyncResource("userns");
 
 function settle(token: number, answer: Answer): void {
 	const settled = waiting[token];
@@ -29,7 +35,10 @@ export function createLater({ uidMap, gidMap, allow, direct, helpers }: Creation
 	const token = free.pop() ?? waiting.length;
 	waiting[token] = settled;
 	try {
-		creator()(uidMap, gidMap, allow, direct, helpers, token);
+		const begin = () => creator()(uidMap, gidMap, allow, direct, helpers, token);
+		if (outside === undefined) begin();
+		else outside.runInAsyncScope(begin);
+		outside = undefined;
 	} catch (error) {
 		waiting[token] = undefined;
 		free.push(token);

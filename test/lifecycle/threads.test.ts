@@ -86,6 +86,29 @@ test("a process ends by itself with its threads idle, and a worker takes his wit
 	assert.equal(left.both, 0);
 });
 
+test("process.exit() in the middle leaves no process behind", { needs: [...needs, "tool:unshare"] }, () => {
+	const script = `const userns = await import(process.argv[1]);
+		let told = 0;
+		for (let i = 0; i < 300; i++) {
+			userns.UserNamespace.create("0:" + (i + 1) + ":1").then((ns) => { ns.close(); if (++told === 20) process.exit(); });
+		}`;
+	// The first process of a pid namespace gets whatever was left behind, and this one reaps only what it waits for.
+	const first = `import { spawnSync } from "node:child_process";
+		import fs from "node:fs";
+		let left = 0;
+		for (let i = 0; i < 10; i++) {
+			const { status } = spawnSync(process.execPath, ["--input-type=module", "-e", ${JSON.stringify(script)}, process.argv[1]]);
+			if (status !== 0) left = "status " + status;
+			for (const task of fs.readdirSync("/proc/self/task")) {
+				left += fs.readFileSync("/proc/self/task/" + task + "/children", "utf8").split(" ").length - 1;
+			}
+		}
+		console.log(left);`;
+	const url = new URL("../../src/index.js", import.meta.url).href;
+	const node = [process.execPath, "--input-type=module", "-e", first, url];
+	assert.equal(sh("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", ...node).trim(), "0");
+});
+
 test("they follow setuid(2): what is made later is the new user's", { needs }, () => {
 	const { before, after } = ask<{ before: number; after: number }>(
 		`const owner = async (mapping) => { const ns = await userns.UserNamespace.create(mapping); const uid = ns.ownerUid(); ns.close(); return uid; };
@@ -94,6 +117,20 @@ test("they follow setuid(2): what is made later is the new user's", { needs }, (
 		console.log(JSON.stringify({ before, after: await owner("0:${OTHER_UID}:1") }));`,
 	);
 	assert.deepEqual([before, after], [0, OTHER_UID]);
+});
+
+test("setuid(2) in the middle: what may not be killed any more ends all the same", { needs }, () => {
+	for (let i = 0; i < 20; i++) {
+		const told = ask<number>(
+			`(await userns.UserNamespace.create("0:1:1")).close();
+			const all = Array.from({ length: 200 }, (_, i) => userns.UserNamespace.create("0:" + (i + 1) + ":1").then((ns) => ns.close(), () => {}));
+			const until = performance.now() + 1 + Math.random() * 6;
+			while (performance.now() < until);
+			process.setgid(${OTHER_UID}); process.setuid(${OTHER_UID});
+			console.log(JSON.stringify((await Promise.all(all)).length));`,
+		);
+		assert.equal(told, 200);
+	}
 });
 
 test("where no thread can be started, libuv's pool makes them", { needs: [...needs, "tool:cc"] }, () => {
@@ -108,4 +145,63 @@ test("where no thread can be started, libuv's pool makes them", { needs: [...nee
 	} finally {
 		rmSync(folder, { recursive: true });
 	}
+});
+
+test("copies of this package in one environment share the threads, and each hears of its own", {
+	needs,
+}, () => {
+	const { wrong, threads } = ask<{ wrong: number; threads: number }>(
+		`${OWN}
+		import { createRequire } from "node:module";
+		const addon = createRequire(USERNS)(new URL("../../build/linux-" + process.arch + "/userns.node", USERNS).pathname);
+		let wrong = 0;
+		const copy = (first) => new Promise((resolve) => {
+			let told = 0;
+			const create = addon.creator("/nonexistent", (token, answer) => {
+				if (token < first || token >= first + 20) wrong++;
+				addon.close(answer);
+				if (++told === 20) resolve();
+			});
+			for (let i = 0; i < 20; i++) create("0 1 1", null, false, true, [], first + i);
+		});
+		await Promise.all(Array.from({ length: 20 }, (_, i) => copy(i * 20)));
+		console.log(JSON.stringify({ wrong, threads: own().length }));`,
+	);
+	assert.equal(wrong, 0);
+	assert.ok(threads >= 1 && threads <= 4, `${threads} threads`);
+});
+
+test("who was busy while more was made than he may find hears of all of it", { needs }, () => {
+	const made = ask<number>(
+		`let made = 0;
+		const all = Array.from({ length: 400 }, (_, i) => userns.UserNamespace.create("0:" + (i + 1) + ":1").then((ns) => { ns.close(); made++; }));
+		const until = performance.now() + 1000;
+		while (performance.now() < until);
+		await Promise.race([Promise.all(all), new Promise((resolve) => setTimeout(resolve, 10_000))]);
+		console.log(JSON.stringify(made));
+		process.exit();`,
+	);
+	assert.equal(made, 400);
+});
+
+test("what an AsyncLocalStorage has for the first caller is not kept", { needs }, () => {
+	const kept = ask<boolean[]>(
+		`import { AsyncLocalStorage } from "node:async_hooks";
+		import { setTimeout as sleep } from "node:timers/promises";
+		import { setFlagsFromString } from "node:v8";
+		import { runInNewContext } from "node:vm";
+		setFlagsFromString("--expose-gc");
+		const gc = runInNewContext("gc");
+		const storage = new AsyncLocalStorage();
+		const stores = [];
+		function request() {
+			const store = {};
+			stores.push(new WeakRef(store));
+			storage.run(store, () => setTimeout(async () => (await userns.UserNamespace.create("0:1:1")).close(), 1));
+		}
+		for (let i = 0; i < 3; i++) { request(); await sleep(50); }
+		for (let i = 0; i < 5; i++) { await sleep(20); gc(); }
+		console.log(JSON.stringify(stores.map((store) => store.deref() !== undefined)));`,
+	);
+	assert.deepEqual(kept, [false, false, false]);
 });
