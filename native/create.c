@@ -9,6 +9,7 @@
 #include "raw.h"
 #include "several.h"
 #include "shelter.h"
+#include "signals.h"
 #include <errno.h>
 #include <linux/futex.h>
 #include <stdatomic.h>
@@ -106,24 +107,38 @@ static void start(struct child *child, struct outcome *out, const struct process
 /* How many are in create_sharing(), on whatever thread. */
 static atomic_int busy;
 
+static int calls_programs(const struct create_request *request)
+{
+	return request->programs[0] != NULL || request->programs[1] != NULL;
+}
+
 /*
  * Who is alone stays bound until his child is killed, which then mostly never runs before it dies. Others would be in
  * each other's way on one processor while another one has nothing to do; and a program may take long.
  */
 static int may_stay_bound(const struct create_request *request, int count, int others)
 {
-	return count == 1 && others == 0 && request->programs[0] == NULL && request->programs[1] == NULL;
+	return count == 1 && others == 0 && !calls_programs(request);
 }
 
+/*
+ * From the start to the end every signal is blocked, libc's own too, by which setuid(2) on another thread changes the IDs of
+ * this one: it waits until the children have ended. They keep the IDs that they began with, and could be killed by us no
+ * more, nor by the kernel when we die (PR_SET_PDEATHSIG asks for permission as well). Beside a program, which may take long,
+ * they are left unblocked; see child_kill() for what then may come.
+ */
 static void create_sharing(struct child *children, const struct create_request *const *requests,
 			   struct outcome *const *outs, int count)
 {
 	int others = atomic_fetch_add(&busy, 1);
 	struct processor processor;
+	kernel_sigset before;
 
+	signals_block(&before);
 	processor_bind(&processor);
 	for (int i = 0; i < count; i++) start(&children[i], outs[i], &processor);
 	if (!may_stay_bound(requests[0], count, others)) processor_unbind(&processor);
+	if (calls_programs(requests[0])) signals_set(&before, NULL);
 	for (int i = 0; i < count; i++) {
 		if (children[i].pidfd < 0) continue;
 		fill(requests[i], &children[i], outs[i]);
@@ -133,6 +148,7 @@ static void create_sharing(struct child *children, const struct create_request *
 	for (int i = 0; i < count; i++) {
 		if (children[i].pidfd >= 0) child_reap(&children[i]); /* see child_end() */
 	}
+	signals_set(&before, NULL);
 	atomic_fetch_sub(&busy, 1);
 }
 

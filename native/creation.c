@@ -90,11 +90,9 @@ struct creation *creation_list_make(struct creation_list *list)
 	return first;
 }
 
-int creation_list_forget(struct creation_list *list)
+void creation_list_forget(struct creation_list *list)
 {
 	struct creation *creation;
-	int count = 0;
 
-	for (; (creation = creation_list_take(list)) != NULL; count++) creation_forget(creation);
-	return count;
+	while ((creation = creation_list_take(list)) != NULL) creation_forget(creation);
 }

@@ -42,7 +42,7 @@ struct creation *creation_list_take(struct creation_list *list);
 /* Takes and makes what waits, up to sixteen, in the order in which they came. Answers the first of them, or NULL. */
 struct creation *creation_list_make(struct creation_list *list);
 
-/* Takes and forgets what waits. Answers how many. */
-int creation_list_forget(struct creation_list *list);
+/* Takes and forgets what waits. */
+void creation_list_forget(struct creation_list *list);
 
 #endif

@@ -169,19 +169,14 @@ static void tell_made(napi_env env, void *context, struct crew_load *made)
 	struct workshop *workshop = context;
 	struct creation *creation = (struct creation *)made;
 	napi_value thrown = NULL;
-	int deaf = 0;
 
 	while (creation != NULL) {
 		struct creation *next = creation->next;
-		struct creations *creations = creation->creations;
 
 		workshop->underway--;
-		tell(creations, env, creation, &thrown);
-		deaf |= creations->deaf;
+		tell(creation->creations, env, creation, &thrown);
 		creation = next;
 	}
-	/* What waits may be another copy's: the environment ends for all of them. */
-	if (deaf) workshop->underway -= creation_list_forget(&workshop->waiting);
 	if (workshop->underway == 0) crew_release(workshop->crew, env);
 	if (thrown != NULL) napi_fatal_exception(env, thrown); /* an uncaught one: napi_throw() would only warn of it here */
 }

@@ -71,8 +71,6 @@ static int bind_here(struct processor *processor)
 
 void processor_bind(struct processor *processor)
 {
-	signals_block(&processor->signals);
-	processor->signals_blocked = 1;
 	processor->bound = bind_here(processor);
 }
 
@@ -87,11 +85,8 @@ static int is_as_bound(const struct processor *processor)
 
 void processor_unbind(struct processor *processor)
 {
-	if (processor->signals_blocked == 0) return;
 	if (processor->bound && is_as_bound(processor)) processor_free(0);
 	processor->bound = 0;
-	processor->signals_blocked = 0;
-	signals_set(&processor->signals, NULL);
 }
 
 void processor_free(pid_t thread)

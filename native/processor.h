@@ -2,7 +2,6 @@
 #ifndef USERNS_PROCESSOR_H
 #define USERNS_PROCESSOR_H
 
-#include "signals.h"
 #include <sched.h>
 #include <sys/types.h>
 
@@ -10,12 +9,10 @@
 struct processor {
 	int bound; /* there is something to undo */
 	cpu_set_t only; /* what the thread was bound to */
-	int signals_blocked;
-	kernel_sigset signals; /* what was blocked before */
 };
 
 /*
- * Blocks every signal, so that nothing else runs on the thread, and binds it to the processor that it runs on, where
+ * Binds the thread, all of whose signals are blocked so that nothing else runs on it, to the processor that it runs on, where
  * that can be undone without a trace. processor_unbind() is to follow on every path out; a second one does nothing.
  */
 void processor_bind(struct processor *processor);
