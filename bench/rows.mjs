@@ -212,7 +212,7 @@ function heldRow(wanted, ours) {
 			processes > 1
 				? `by ${processes} processes, since RLIMIT_NOFILE does not allow one as many here`
 				: undefined,
-		subjects: { userns: { argv: [...prefix, argv[0], "--expose-gc", ...argv.slice(1)], rounds: 1 } },
+		subjects: { userns: { argv: [...prefix, argv[0], "--expose-gc", ...argv.slice(1)], rounds: 3 } },
 		values: [
 			{ of: "userns", value: "lastToFirst", unit: "× the time of the first fifth, for the last", most: 1.25 },
 			{ of: "userns", value: "bytes", unit: "bytes of JavaScript each", most: 400 },
