@@ -21,11 +21,12 @@ struct crew {
 	pthread_mutex_t lock; /* for what follows */
 	pthread_cond_t wake;
 	pthread_t threads[MOST_THREADS];
-	int count;  /* of those that were started */
-	int idle;   /* of those that wait, or were woken and do not know it yet */
-	int calls;  /* that no thread has answered yet */
-	int untold; /* what is done, and on its way */
-	int ending; /* the threads are to end, or have ended */
+	int count;   /* of those that were started */
+	int idle;    /* of those that wait, or were woken and do not know it yet */
+	int looking; /* of those that were through with something and look for more */
+	int calls;   /* that no thread has answered yet */
+	int untold;  /* what is done, and on its way */
+	int ending;  /* the threads are to end, or have ended */
 };
 
 static void count_told(struct crew *crew)
@@ -79,16 +80,30 @@ static int await_call(struct crew *crew)
  */
 static void answer_call(struct crew *crew)
 {
-	struct crew_load *done;
+	int looks = 0; /* counted in crew->looking */
 
 	crew->calls--;
-	crew->untold++;
-	pthread_mutex_unlock(&crew->lock);
-	done = crew->work->work(crew->context);
-	if (done != NULL) deliver(crew, done);
-	pthread_mutex_lock(&crew->lock);
-	if (done == NULL) crew->untold--;
-	else if (crew->calls < MOST_THREADS) crew->calls++; /* there may be more */
+	do {
+		struct crew_load *done;
+
+		crew->untold++;
+		pthread_mutex_unlock(&crew->lock);
+		done = crew->work->work(crew->context);
+		pthread_mutex_lock(&crew->lock);
+		crew->looking -= looks;
+		if (done == NULL) {
+			crew->untold--;
+			return;
+		}
+		if (looks && crew->calls > 0) crew->calls--; /* that was for this, or this thread looks for it next */
+		/* From the moment at which somebody hears of it. */
+		crew->looking += looks = 1;
+		pthread_mutex_unlock(&crew->lock);
+		deliver(crew, done);
+		pthread_mutex_lock(&crew->lock);
+	} while (!crew->ending && crew->untold < MOST_UNTOLD);
+	crew->looking--;
+	if (crew->calls < MOST_THREADS) crew->calls++; /* there may be more */
 }
 
 static void *run(void *argument)
@@ -126,7 +141,7 @@ int crew_call(struct crew *crew)
 	pthread_mutex_lock(&crew->lock);
 	if (crew->calls < MOST_THREADS) crew->calls++;
 	if (crew->idle >= crew->calls) pthread_cond_signal(&crew->wake);
-	else if (crew->count < MOST_THREADS) start_thread(crew);
+	else if (crew->calls > crew->idle + crew->looking && crew->count < MOST_THREADS) start_thread(crew);
 	count = crew->count;
 	pthread_mutex_unlock(&crew->lock);
 	return count > 0;
