@@ -19,6 +19,9 @@ struct errand {
 /* Zeroed memory of that size, which begins with a struct errand; NULL when there is none. */
 void *errand_new(size_t size);
 
+/* For a body, first of all: see child_die_with_parent() and child_die_after(). */
+void errand_begin(const struct errand *errand);
+
 /*
  * Starts the child and waits for its end. 0; ETIMEDOUT when it had to be killed; another negative errno when it could not
  * be started.
