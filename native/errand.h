@@ -12,7 +12,11 @@
 /* The first member of what a child works on, which is allocated here: it must not go before the child does. */
 struct errand {
 	struct child child;
-	int held; /* killed, and still in the kernel: it never comes back to our code, only its end is to come */
+	/*
+	 * Killed, by us or by its timer, and still in the kernel: it never comes back to our code, only its end is to come. What
+	 * it works on may be freed.
+	 */
+	int held;
 	struct errand *next;
 };
 

@@ -173,20 +173,31 @@ test("setuid(2) beside newuidmap: the creation ends all the same, and the proces
 				return !/^State:\\s*Z/m.test(fs.readFileSync("/proc/" + name + "/status", "utf8"));
 			}).length);`;
 		const url = new URL("../../src/index.js", import.meta.url).href;
-		const node = ["env", `PATH=${folder}:${process.env.PATH}`, process.execPath, "--input-type=module", "-e", first, url];
+		const node = [
+			"env",
+			`PATH=${folder}:${process.env.PATH}`,
+			process.execPath,
+			"--input-type=module",
+			"-e",
+			first,
+			url,
+		];
 		assert.equal(sh("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", ...node).trim(), "0");
 	} finally {
 		rmSync(folder, { recursive: true });
 	}
 });
 
-test("setuid(2) in the middle of an attach: of what is refused nothing stays attached", {
-	needs: [...needs, "mounts"],
-}, () =>
-	withTmpfs((folder) => {
-		const [source = ""] = mkdirs(folder, "source");
-		const { refused, wrong } = ask<{ refused: number; wrong: string[] }>(
-			`import fs from "node:fs";
+test(
+	"setuid(2) in the middle of an attach: of what is refused nothing stays attached",
+	{
+		needs: [...needs, "mounts"],
+	},
+	() =>
+		withTmpfs((folder) => {
+			const [source = ""] = mkdirs(folder, "source");
+			const { refused, wrong } = ask<{ refused: number; wrong: string[] }>(
+				`import fs from "node:fs";
 			const [source, folder] = ${JSON.stringify([source, folder])};
 			const busy = (ms) => { const until = performance.now() + ms; while (performance.now() < until); };
 			let refused = 0;
@@ -208,10 +219,11 @@ test("setuid(2) in the middle of an attach: of what is refused nothing stays att
 				mount.close();
 			}
 			console.log(JSON.stringify({ refused, wrong }));`,
-		);
-		assert.deepEqual(wrong, []);
-		assert.ok(refused > 0, "none was met in the middle");
-	}));
+			);
+			assert.deepEqual(wrong, []);
+			assert.ok(refused > 0, "none was met in the middle");
+		}),
+);
 
 test("where no thread can be started, libuv's pool makes them", { needs: [...needs, "tool:cc"] }, () => {
 	const folder = mkdtempSync(join(tmpdir(), "userns-no-thread-"));
