@@ -1,4 +1,5 @@
 #include "attach-steps.h"
+#include "signals.h"
 #include <sys/mount.h>
 #include <sys/stat.h>
 
@@ -82,9 +83,16 @@ NO_STACK_PROTECTOR int attach_steps(struct attaching *at)
 {
 	const struct place *place = &at->request->target;
 	int target = place_open(place);
+	kernel_sigset before;
 
 	if (target < 0) return attach_fail(at, target, "target");
+	/*
+	 * libc's own too, by which setuid(2) on another thread changes the IDs of this one: a mount that is attached already
+	 * could then neither be finished nor taken off. A child keeps its IDs.
+	 */
+	if (!at->inside) signals_block(&before);
 	put_on(at, target);
+	if (!at->inside) signals_set(&before, NULL);
 	/* A child's table is its own and ends with it. */
 	if (!at->inside) place_close(place, target);
 	return at->error;

@@ -7,6 +7,7 @@
 #include <linux/prctl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -131,6 +132,18 @@ NO_STACK_PROTECTOR void child_die_with_parent(const struct child *child)
 	/* The parent may have died before that. 0: it is in a pid namespace that the child does not see. */
 	parent = raw_syscall3(SYS_getppid, 0, 0, 0);
 	if (parent != child->parent && parent != 0) raw_exit(0);
+}
+
+/* SIGALRM does it: of the signals that the kernel sends by itself it is the one that execve(2) keeps the time of. */
+NO_STACK_PROTECTOR void child_die_after(int milliseconds)
+{
+	const long action[4] = {(long)SIG_DFL}; /* what a caller ignores a child would ignore too */
+	const long time[4] = {0, 0, milliseconds / 1000, milliseconds % 1000 * 1000L};
+	const kernel_sigset alarm = (kernel_sigset)1 << (SIGALRM - 1);
+
+	raw_syscall5(SYS_rt_sigaction, SIGALRM, (long)action, 0, sizeof alarm, 0);
+	raw_syscall5(SYS_rt_sigprocmask, SIG_UNBLOCK, (long)&alarm, 0, sizeof alarm, 0);
+	raw_syscall3(SYS_setitimer, ITIMER_REAL, (long)time, 0);
 }
 
 NO_STACK_PROTECTOR static long lift(int fd)

@@ -38,6 +38,12 @@ int child_start_here(struct child *child, uint64_t flags, child_body *body, void
 void child_die_with_parent(const struct child *child);
 
 /*
+ * For a body that others may hold up: the kernel ends it when that time is over, execve(2) or not. Who has become somebody
+ * else by setuid(2) meanwhile may not kill it, and nor would it be killed when he ends.
+ */
+void child_die_after(int milliseconds);
+
+/*
  * For a body that executes a program, without CLONE_FILES: the descriptors, three at the most, become 0, 1 and so on, and
  * everything else is closed. 0 or a negative errno.
  */

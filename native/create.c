@@ -121,24 +121,17 @@ static int may_stay_bound(const struct create_request *request, int count, int o
 	return count == 1 && others == 0 && !calls_programs(request);
 }
 
-/*
- * From the start to the end every signal is blocked, libc's own too, by which setuid(2) on another thread changes the IDs of
- * this one: it waits until the children have ended. They keep the IDs that they began with, and could be killed by us no
- * more, nor by the kernel when we die (PR_SET_PDEATHSIG asks for permission as well). Beside a program, which may take long,
- * they are left unblocked; see child_kill() for what then may come.
- */
+/* With every signal blocked; `unblocked` is what is set while programs run, which may take long. */
 static void create_sharing(struct child *children, const struct create_request *const *requests,
-			   struct outcome *const *outs, int count)
+			   struct outcome *const *outs, int count, const kernel_sigset *unblocked)
 {
 	int others = atomic_fetch_add(&busy, 1);
 	struct processor processor;
-	kernel_sigset before;
 
-	signals_block(&before);
 	processor_bind(&processor);
 	for (int i = 0; i < count; i++) start(&children[i], outs[i], &processor);
 	if (!may_stay_bound(requests[0], count, others)) processor_unbind(&processor);
-	if (calls_programs(requests[0])) signals_set(&before, NULL);
+	if (calls_programs(requests[0])) signals_set(unblocked, NULL);
 	for (int i = 0; i < count; i++) {
 		if (children[i].pidfd < 0) continue;
 		fill(requests[i], &children[i], outs[i]);
@@ -148,7 +141,6 @@ static void create_sharing(struct child *children, const struct create_request *
 	for (int i = 0; i < count; i++) {
 		if (children[i].pidfd >= 0) child_reap(&children[i]); /* see child_end() */
 	}
-	signals_set(&before, NULL);
 	atomic_fetch_sub(&busy, 1);
 }
 
@@ -162,15 +154,35 @@ static void create_apart(const struct create_request *request, struct outcome *o
 	joiner_end(&joiner);
 }
 
-static void create(struct child *children, const struct create_request *const *requests, struct outcome *const *outs,
-		   int count)
+/* A program may take long, in which setuid(2) is not to wait: what is beside it then must not hide the process. */
+static enum shelter shelter_for(const struct create_request *request)
 {
 	enum shelter shelter = shelter_kind();
 
-	if (shelter == SHELTER_HIDDEN && shelter_hide() < 0) shelter = SHELTER_APART;
-	if (shelter != SHELTER_APART) create_sharing(children, requests, outs, count);
-	else for (int i = 0; i < count; i++) create_apart(requests[i], outs[i]);
+	if (shelter == SHELTER_HIDDEN && (calls_programs(request) || shelter_hide() < 0)) return SHELTER_APART;
+	return shelter;
+}
+
+/*
+ * From the look at who we are to the end every signal is blocked, libc's own too, by which setuid(2) on another thread
+ * changes the IDs of this one: it waits. Else the children, which keep the IDs that they began with, could be killed by us no
+ * more, nor by the kernel when we die (PR_SET_PDEATHSIG asks for permission as well); and shelter_show() would make the
+ * process dumpable again that the kernel has made otherwise for its new IDs. So setuid(2), whose own thread is the last to
+ * change, finds that done.
+ */
+static void create(struct child *children, const struct create_request *const *requests, struct outcome *const *outs,
+		   int count)
+{
+	kernel_sigset before;
+	enum shelter shelter;
+
+	signals_block(&before);
+	shelter = shelter_for(requests[0]);
+	if (shelter != SHELTER_APART) create_sharing(children, requests, outs, count, &before);
 	if (shelter == SHELTER_HIDDEN) shelter_show();
+	signals_set(&before, NULL);
+	if (shelter != SHELTER_APART) return;
+	for (int i = 0; i < count; i++) create_apart(requests[i], outs[i]);
 }
 
 static void create_one(const struct create_request *request, struct outcome *out)

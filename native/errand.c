@@ -1,5 +1,6 @@
 #include "errand.h"
 #include "compat.h"
+#include "raw.h"
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -52,6 +53,12 @@ static void reap_held(void)
 		free(errand);
 	}
 	pthread_mutex_unlock(&lock);
+}
+
+NO_STACK_PROTECTOR void errand_begin(const struct errand *errand)
+{
+	child_die_with_parent(&errand->child);
+	child_die_after(PATIENCE_MS);
 }
 
 int errand_run(struct errand *errand, child_body *body, void *argument)

@@ -12,12 +12,19 @@
 /* The first member of what a child works on, which is allocated here: it must not go before the child does. */
 struct errand {
 	struct child child;
-	int held; /* killed, and still in the kernel: it never comes back to our code, only its end is to come */
+	/*
+	 * Killed, by us or by its timer, and still in the kernel: it never comes back to our code, only its end is to come. What
+	 * it works on may be freed.
+	 */
+	int held;
 	struct errand *next;
 };
 
 /* Zeroed memory of that size, which begins with a struct errand; NULL when there is none. */
 void *errand_new(size_t size);
+
+/* For a body, first of all: see child_die_with_parent() and child_die_after(). */
+void errand_begin(const struct errand *errand);
 
 /*
  * Starts the child and waits for its end. 0; ETIMEDOUT when it had to be killed; another negative errno when it could not

@@ -24,6 +24,7 @@ NO_STACK_PROTECTOR static int execute(void *argument)
 
 	/* The kernel forgets it at a set-uid program (commit_creds()); that one ends when the process it writes for is gone. */
 	child_die_with_parent(&helper->child);
+	child_die_after(PATIENCE_MS);
 	error = child_keep(kept, 3);
 	if (error == 0) {
 		child_take_signals();
@@ -126,7 +127,7 @@ static int finish(struct helper *helper, char **text, long end)
 	*text = said;
 	close(helper->listening);
 	if (error == 0) return child_reap(&helper->child);
-	child_end(&helper->child); /* its real uid is ours, so that we may */
+	child_end(&helper->child); /* its real uid is ours, so that we may; else it ends by itself about now */
 	return error;
 }
 

@@ -38,7 +38,7 @@ NO_STACK_PROTECTOR static void join(struct inside *in, int mount_ns)
 {
 	long error;
 
-	child_die_with_parent(&in->errand.child);
+	errand_begin(&in->errand);
 	if (mount_ns < 0) return;
 	/*
 	 * Without CLONE_FS the root and the working directory are the child's own, and now the namespace's root: a place

@@ -13,6 +13,31 @@
 #define CONTROL 0
 #define NAMESPACE 1
 #define SIGKILL_NUMBER 9
+#define MONOTONIC 1
+
+/* Longer than anybody waits for this process: joiner.c for a word, helper.c for a program. */
+#define JOINED_S 11
+#define NEW_S 40
+
+/*
+ * Who lives in the namespace may stop this process, which then sees no end of the socket; and who started it may not kill it
+ * any more when setuid(2) has made him somebody else. SIGKILL of the kernel's own ends it all the same, and needs no leave.
+ */
+static void end_after(long seconds)
+{
+	/* struct sigevent and struct itimerspec */
+	static const struct {
+		long value;
+		int signal;
+		int notify; /* 0: SIGEV_SIGNAL */
+		long rest[6];
+	} event = {.signal = SIGKILL_NUMBER};
+	const long time[4] = {0, 0, seconds, 0};
+	int timer;
+
+	if (raw_syscall3(SYS_timer_create, MONOTONIC, (long)&event, (long)&timer) < 0) return;
+	raw_syscall5(SYS_timer_settime, timer, 0, (long)time, 0, 0);
+}
 
 static int enter(int new)
 {
@@ -23,6 +48,7 @@ static int enter(int new)
 	long error = new ? 0 : raw_syscall3(SYS_prctl, PR_SET_DUMPABLE, 0, 0);
 
 	if (error < 0) return (int)error;
+	end_after(new ? NEW_S : JOINED_S);
 	error = new ? raw_syscall3(SYS_unshare, CLONE_NEWUSER, 0, 0) : raw_syscall3(SYS_setns, NAMESPACE, CLONE_NEWUSER, 0);
 	if (error < 0) return (int)error;
 	/* commit_creds() forgets the death signal when the capabilities change; the end of the socket is the other lock. */

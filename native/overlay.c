@@ -106,7 +106,7 @@ NO_STACK_PROTECTOR static int create_body(void *argument)
 {
 	struct creating *creating = argument;
 
-	child_die_with_parent(&creating->errand.child);
+	errand_begin(&creating->errand);
 	creating->error = (int)attach_and_create(creating);
 	raw_exit(0);
 }

@@ -8,12 +8,12 @@
 
 typedef uint64_t kernel_sigset;
 
-static inline void signals_set(const kernel_sigset *new, kernel_sigset *old)
+NO_STACK_PROTECTOR static inline void signals_set(const kernel_sigset *new, kernel_sigset *old)
 {
 	raw_syscall5(SYS_rt_sigprocmask, SIG_SETMASK, (long)new, (long)old, sizeof(kernel_sigset), 0);
 }
 
-static inline void signals_block(kernel_sigset *before)
+NO_STACK_PROTECTOR static inline void signals_block(kernel_sigset *before)
 {
 	const kernel_sigset all = ~(kernel_sigset)0;
 

@@ -1,14 +1,24 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, copyFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+	chmodSync,
+	copyFileSync,
+	cpSync,
+	mkdtempSync,
+	readdirSync,
+	readFileSync,
+	rmSync,
+	writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { mountIdmapped, unmount } from "../../src/index.ts";
-import { root, sh } from "../support/child.ts";
+import { mountIdmapped, UserNamespace, unmount } from "../../src/index.ts";
+import { ask, packageForAll, root, sh } from "../support/child.ts";
 import { type Container, startContainer } from "../support/container.ts";
 import { failure } from "../support/errors.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
+import { OTHER_UID } from "../support/needs.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts", "tool:cc", "tool:unshare", "tool:nsenter", "fs:fuse"] as const;
@@ -109,6 +119,69 @@ if (process.env.USERNS_LONG === "1") {
 			await end(server);
 		}),
 	);
+
+	test(
+		"nor is it after setuid(2), when nobody of ours may kill the child any more",
+		{
+			needs,
+		},
+		() =>
+			withSilent(["late"], async (container, server, volume) => {
+				const table = () => readFileSync(`/proc/${container.pid}/mountinfo`, "utf8");
+				const before = table();
+				const options = { source: volume, mapping: "0:1:1", into: container.pid, target: "/real/below" };
+				const said = ask<string>(
+					`const said = userns.mountIdmapped(${JSON.stringify(options)}).then(() => "attached", (error) => error.errnoCode);
+				await new Promise((next) => setTimeout(next, 500));
+				process.setuid(${OTHER_UID});
+				const words = await said;
+				await new Promise((next) => setTimeout(next, 6000)); // until the file system has answered
+				console.log(JSON.stringify(words));`,
+				);
+				assert.equal(said, "ETIMEDOUT");
+				assert.equal(table(), before);
+				await end(server);
+			}),
+	);
+
+	test("a joiner that those inside have stopped ends after setuid(2) as well", {
+		needs,
+	}, async () => {
+		const folder = mkdtempSync(join(tmpdir(), "userns-stopped-"));
+		const namespace = await UserNamespace.create("0:100000:10");
+		const inside = namespace.spawn("sleep", ["1000"]);
+		try {
+			const copy = join(folder, "package");
+			cpSync(packageForAll(), copy, { recursive: true });
+			// One that stops as soon as it has joined, as root of the namespace can have it do.
+			const source = readFileSync(join(root, "native/join-main.c"), "utf8");
+			const joined = "raw_syscall3(SYS_prctl, PR_SET_PDEATHSIG";
+			assert.ok(source.includes(joined));
+			const stop = "raw_syscall3(SYS_kill, raw_syscall3(SYS_getpid, 0, 0, 0), 19, 0);";
+			writeFileSync(join(folder, "join.c"), source.replace(joined, `${stop}\n\t${joined}`));
+			const joiner = join(copy, "build", `linux-${process.arch}`, "userns-join");
+			const flags = ["-D_GNU_SOURCE", "-O2", "-nostdlib", "-static", "-fno-stack-protector", "-fno-builtin"];
+			sh("cc", ...flags, "-I", join(root, "native"), "-o", joiner, join(folder, "join.c"));
+			const { settled, children } = ask<{ settled: string; children: string }>(
+				`import fs from "node:fs";
+				const other = await import(${JSON.stringify(join(copy, "dist/src/index.js"))});
+				const ns = other.UserNamespace.open("/proc/${inside.pid}/ns/user");
+				const said = ns.mapping().then(() => "read", (error) => error.errnoCode);
+				await new Promise((next) => setTimeout(next, 500));
+				process.setuid(${OTHER_UID});
+				const settled = await Promise.race([said, new Promise((next) => setTimeout(next, 20_000, "nothing"))]);
+				const children = fs.readdirSync("/proc/self/task").map((tid) => fs.readFileSync("/proc/self/task/" + tid + "/children", "utf8")).join("");
+				console.log(JSON.stringify({ settled, children }));
+				process.reallyExit(0); // which waits for no thread`,
+			);
+			assert.equal(settled, "ETIMEDOUT");
+			assert.equal(children, "");
+		} finally {
+			inside.kill("SIGKILL");
+			namespace.close();
+			rmSync(folder, { recursive: true });
+		}
+	});
 
 	test(
 		"a mount of which was said that it is not attached is not attached later either",
