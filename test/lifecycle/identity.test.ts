@@ -1,0 +1,132 @@
+import assert from "node:assert/strict";
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ask, sh } from "../support/child.ts";
+import { mkdirs, withTmpfs } from "../support/mounts.ts";
+import { OTHER_UID } from "../support/needs.ts";
+import { test } from "../support/test.ts";
+
+/*
+ * A process that becomes somebody else by setuid(2) while something is under way on other threads. libc changes those by a
+ * signal, wherever they are: what they have begun as one user they would end as another.
+ */
+
+const needs = ["linux", "root"] as const;
+
+test("what is made after setuid(2) is the new user's, on threads that were there before", { needs }, () => {
+	const { before, after } = ask<{ before: number; after: number }>(
+		`const owner = async (mapping) => { const ns = await userns.UserNamespace.create(mapping); const uid = ns.ownerUid(); ns.close(); return uid; };
+		const before = await owner("0:100000:10");
+		process.setgroups([]); process.setgid(${OTHER_UID}); process.setuid(${OTHER_UID});
+		console.log(JSON.stringify({ before, after: await owner("0:${OTHER_UID}:1") }));`,
+	);
+	assert.deepEqual([before, after], [0, OTHER_UID]);
+});
+
+test("setuid(2) in the middle of creations: what may not be killed any more ends all the same", {
+	needs,
+}, () => {
+	for (let i = 0; i < 10; i++) {
+		const told = ask<number>(
+			`(await userns.UserNamespace.create("0:1:1")).close();
+			const all = Array.from({ length: 200 }, (_, i) => userns.UserNamespace.create("0:" + (i + 1) + ":1").then((ns) => ns.close(), () => {}));
+			const until = performance.now() + 1 + Math.random() * 6;
+			while (performance.now() < until);
+			process.setgid(${OTHER_UID}); process.setuid(${OTHER_UID});
+			console.log(JSON.stringify((await Promise.all(all)).length));`,
+		);
+		assert.equal(told, 200);
+	}
+});
+
+test("setuid(2) beside newuidmap: the creation ends all the same, and the process is what setuid(2) makes it", {
+	needs: [...needs, "tool:newuidmap", "tool:unshare"],
+}, () => {
+	const folder = mkdtempSync(join(tmpdir(), "userns-slow-helper-"));
+	try {
+		chmodSync(folder, 0o755);
+		for (const name of ["newuidmap", "newgidmap"]) {
+			writeFileSync(join(folder, name), "#!/bin/sh\nsleep 0.5\n", { mode: 0o755 });
+		}
+		const { settled, children, owner } = ask<{ settled: string; children: string; owner: number }>(
+			`import fs from "node:fs";
+			const made = userns.UserNamespace.create("0:1:1", { method: "newuidmap" });
+			await new Promise((next) => setTimeout(next, 200));
+			process.setgid(${OTHER_UID}); process.setuid(${OTHER_UID});
+			const settled = await made.then((ns) => { ns.close(); return "made"; }, (error) => error.code);
+			const children = fs.readdirSync("/proc/self/task").map((tid) => fs.readFileSync("/proc/self/task/" + tid + "/children", "utf8")).join("");
+			console.log(JSON.stringify({ settled, children, owner: fs.statSync("/proc/self/status").uid }));`,
+			{ env: { PATH: `${folder}:${process.env.PATH}` } },
+		);
+		// The namespace has no map, since these programs wrote none; what counts is that somebody hears of it.
+		assert.match(settled, /^ERR_USERNS_/);
+		assert.equal(children, "");
+		// As the kernel has made it: what is dumpable belongs to the new user, whose other processes may trace it then.
+		assert.equal(owner, 0);
+		const script = `const userns = await import(process.argv[1]);
+			userns.UserNamespace.create("0:1:1", { method: "newuidmap" }).catch(() => {});
+			await new Promise((next) => setTimeout(next, 200));
+			process.setgid(${OTHER_UID}); process.setuid(${OTHER_UID});
+			process.kill(process.pid, "SIGKILL");`;
+		// The programs end after a while by themselves; process 1 reaps what is left to it here, and counts what does not end.
+		const first = `import { spawnSync } from "node:child_process";
+			import fs from "node:fs";
+			spawnSync(process.execPath, ["--input-type=module", "-e", ${JSON.stringify(script)}, process.argv[1]]);
+			await new Promise((next) => setTimeout(next, 1000));
+			console.log(fs.readdirSync("/proc").filter((name) => {
+				if (!/^[0-9]+$/.test(name) || name === "1") return false;
+				return !/^State:\\s*Z/m.test(fs.readFileSync("/proc/" + name + "/status", "utf8"));
+			}).length);`;
+		const url = new URL("../../src/index.js", import.meta.url).href;
+		const node = [
+			"env",
+			`PATH=${folder}:${process.env.PATH}`,
+			process.execPath,
+			"--input-type=module",
+			"-e",
+			first,
+			url,
+		];
+		assert.equal(sh("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", ...node).trim(), "0");
+	} finally {
+		rmSync(folder, { recursive: true });
+	}
+});
+
+test(
+	"setuid(2) in the middle of an attach: of what is refused nothing stays attached",
+	{
+		needs: [...needs, "mounts"],
+	},
+	() =>
+		withTmpfs((folder) => {
+			const [source = ""] = mkdirs(folder, "source");
+			const { refused, wrong } = ask<{ refused: number; wrong: string[] }>(
+				`import fs from "node:fs";
+			const [source, folder] = ${JSON.stringify([source, folder])};
+			const busy = (ms) => { const until = performance.now() + ms; while (performance.now() < until); };
+			let refused = 0;
+			const wrong = [];
+			for (let i = 0; i < 600; i++) {
+				const target = folder + "/target-" + i;
+				fs.mkdirSync(target);
+				const mount = await userns.mountIdmapped({ source, mapping: "0:1:1" });
+				const said = mount.attach(target).then(() => "", (error) => error.message);
+				busy(Math.random() * 0.12);
+				process.seteuid(${OTHER_UID});
+				busy(0.05);
+				process.seteuid(0);
+				const words = await said;
+				if (words !== "") {
+					refused++;
+					if (fs.readFileSync("/proc/self/mountinfo", "utf8").includes(target + " ")) wrong.push(words);
+				} else await mount.unmount();
+				mount.close();
+			}
+			console.log(JSON.stringify({ refused, wrong }));`,
+			);
+			assert.deepEqual(wrong, []);
+			assert.ok(refused > 0, "none was met in the middle");
+		}),
+);
