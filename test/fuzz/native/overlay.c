@@ -85,9 +85,9 @@ void errand_free(struct errand *errand)
 	abort();
 }
 
-void child_die_with_parent(const struct child *child)
+void errand_begin(const struct errand *errand)
 {
-	(void)child;
+	(void)errand;
 	abort();
 }
 
