@@ -126,12 +126,11 @@ static void create_sharing(struct child *children, const struct create_request *
 			   struct outcome *const *outs, int count, const kernel_sigset *unblocked)
 {
 	int others = atomic_fetch_add(&busy, 1);
-	int alone = may_stay_bound(requests[0], count, others);
 	struct processor processor;
 
 	processor_bind(&processor);
 	for (int i = 0; i < count; i++) start(&children[i], outs[i], &processor);
-	if (!alone) processor_unbind(&processor);
+	if (!may_stay_bound(requests[0], count, others)) processor_unbind(&processor);
 	if (calls_programs(requests[0])) signals_set(unblocked, NULL);
 	for (int i = 0; i < count; i++) {
 		if (children[i].pidfd < 0) continue;
@@ -139,7 +138,6 @@ static void create_sharing(struct child *children, const struct create_request *
 		child_kill(&children[i]);
 	}
 	processor_unbind(&processor);
-	if (alone && outs[0]->fd >= 0 && requests[0]->soon != NULL) requests[0]->soon(requests[0]->whom);
 	for (int i = 0; i < count; i++) {
 		if (children[i].pidfd >= 0) child_reap(&children[i]); /* see child_end() */
 	}

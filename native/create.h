@@ -12,12 +12,6 @@ struct create_request {
 	const char *programs[2]; /* the paths of newuidmap and newgidmap; NULL: they are not to be called */
 	char *arguments[2];      /* the maps as they are given to them; changed on the way */
 	const char *apart;       /* the path of userns-join, for where the creation process must share nothing with us */
-	/*
-	 * NULL, or called with `whom` by the thread that creates when all is done but that the process, which was killed, is
-	 * reaped; only where nobody else creates. What was made stays as it is from then on, and is for nobody before the end.
-	 */
-	void (*soon)(void *whom);
-	void *whom;
 };
 
 /* So many creation processes at most are there at once for one call. */

@@ -54,10 +54,9 @@ struct creation *creation_list_take(struct creation_list *list)
 	return creation;
 }
 
-/* Makes that one and what waits, together. `alone`: nobody was made before it. Answers the last of them, and their number. */
-static struct creation *make_some(struct creation_list *list, struct creation *first, int alone, int *count)
+/* Makes that one and what waits, together. Answers the last of them, and their number. */
+static struct creation *make_some(struct creation_list *list, struct creation *creation, int *count)
 {
-	struct creation *creation = first;
 	const struct create_request *requests[CREATE_MOST];
 	struct outcome *outs[CREATE_MOST];
 
@@ -68,10 +67,7 @@ static struct creation *make_some(struct creation_list *list, struct creation *f
 		creation->next = creation_list_take(list);
 		if (creation->next == NULL) break;
 		creation = creation->next;
-		creation->request.soon = NULL;
 	}
-	/* One of several may be made once more by itself, but is told of with the others. */
-	if (!alone || *count > 1) first->request.soon = NULL;
 	create_namespaces(requests, outs, *count);
 	return creation;
 }
@@ -85,10 +81,9 @@ struct creation *creation_list_make(struct creation_list *list)
 	while (creation != NULL) {
 		int count;
 
-		creation = make_some(list, creation, made == 0, &count);
+		creation = make_some(list, creation, &count);
 		made += count;
-		/* Who hears of it soon takes it as it is then. */
-		if (first->load.soon || made > MOST_IN_ONE_GO - CREATE_MOST) break;
+		if (made > MOST_IN_ONE_GO - CREATE_MOST) break;
 		creation->next = creation_list_take(list);
 		creation = creation->next;
 	}

@@ -105,13 +105,6 @@ static struct crew_load *make_waiting(void *context)
 	return first == NULL ? NULL : &first->load;
 }
 
-static void tell_soon(void *whom)
-{
-	struct creation *creation = whom;
-
-	crew_tell_soon(creation->creations->workshop->crew, &creation->load);
-}
-
 static void drop_made(struct crew_load *made)
 {
 	struct creation *creation = (struct creation *)made;
@@ -197,12 +190,9 @@ static int start_with_crew(struct creations *creations, napi_env env, struct cre
 	if (workshop->crew == NULL) workshop->crew = crew_new(env, &work, workshop);
 	if (workshop->crew == NULL) return 0;
 	creation->creations = creations;
-	creation->request.soon = tell_soon;
-	creation->request.whom = creation;
 	creation_list_put(&workshop->waiting, creation);
 	if (!crew_call(workshop->crew)) {
 		creation_list_take(&workshop->waiting); /* that one: nobody has left another */
-		creation->request.soon = NULL;
 		return 0;
 	}
 	if (workshop->underway++ == 0) crew_hold(workshop->crew, env);

@@ -1,12 +1,8 @@
 #include "crew.h"
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdatomic.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <time.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -14,8 +10,6 @@
 #define MOST_THREADS 4
 /* Who is told of nothing for a while, since other things keep his thread, is not to find thousands of things done. */
 #define MOST_UNTOLD (2 * MOST_THREADS)
-/* So long at the most somebody who was woken early waits: what is left to do takes half of it. */
-#define WAIT_NS 20000
 /* Of a thread that calls the kernel and little else; a child's stack is in it too (child.h). */
 #define STACK (256 * 1024)
 
@@ -43,30 +37,6 @@ static void count_told(struct crew *crew)
 	pthread_mutex_unlock(&crew->lock);
 }
 
-/* What was told of soon. */
-enum { UNDER_WAY, DONE, LEFT };
-
-static int64_t nanoseconds(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * (int64_t)1000000000 + time.tv_nsec;
-}
-
-/*
- * Whoever was woken early waits, but not long: false, and he is woken once more. Yielding, since it may be his processor that
- * the other thread needs.
- */
-static int is_done(struct crew_load *done)
-{
-	const int64_t until = nanoseconds() + WAIT_NS;
-	int at = UNDER_WAY;
-
-	while (atomic_load(&done->at) == UNDER_WAY && nanoseconds() < until) sched_yield();
-	return !atomic_compare_exchange_strong(&done->at, &at, LEFT);
-}
-
 /* On the environment's thread; without an environment, and perhaps without the crew, when that has ended. */
 static void receive(napi_env env, napi_value function, void *context, void *data)
 {
@@ -78,25 +48,14 @@ static void receive(napi_env env, napi_value function, void *context, void *data
 		done->work->drop(done);
 		return;
 	}
-	if (done->soon && !is_done(done)) return;
 	count_told(crew);
 	done->work->tell(env, crew->context, done);
-}
-
-void crew_tell_soon(struct crew *crew, struct crew_load *done)
-{
-	done->work = crew->work;
-	atomic_store(&done->at, UNDER_WAY);
-	done->soon = 1;
-	if (napi_call_threadsafe_function(crew->teller, done, napi_tsfn_nonblocking) != napi_ok) done->soon = 0;
 }
 
 /* Refused at the end of the environment only. */
 static void deliver(struct crew *crew, struct crew_load *done)
 {
 	done->work = crew->work;
-	/* Who was woken early and is not gone has it from here on. */
-	if (done->soon && atomic_exchange(&done->at, DONE) != LEFT) return;
 	if (napi_call_threadsafe_function(crew->teller, done, napi_tsfn_nonblocking) != napi_ok) done->work->drop(done);
 }
 

@@ -10,11 +10,9 @@
 struct crew;
 struct crew_work;
 
-/* What was done: the first member of whatever it is, zero before. */
+/* What was done: the first member of whatever it is. */
 struct crew_load {
 	const struct crew_work *work;
-	int soon;       /* crew_tell_soon() was called for it */
-	_Atomic int at; /* how far it is then, see crew.c */
 };
 
 /* What a crew does, with the context that it was made with. */
@@ -35,12 +33,6 @@ struct crew *crew_new(napi_env env, const struct crew_work *work, void *context)
 
 /* There is something to do, from now on. False when there is no thread, nor can one be started: nobody does it then. */
 int crew_call(struct crew *crew);
-
-/*
- * By work(), some 20 microseconds before it answers that: the environment's thread is woken now, since that takes it as long.
- * Nothing is told of it before work() has answered.
- */
-void crew_tell_soon(struct crew *crew, struct crew_load *done);
 
 /* While something is under way, the event loop does not end. On the environment's thread. */
 void crew_hold(struct crew *crew, napi_env env);

@@ -116,38 +116,6 @@ test("process.exit() in the middle leaves no process behind", { needs: [...needs
 	assert.equal(sh("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", ...node).trim(), "0");
 });
 
-test("who is woken for a creation and finds it not through yet is woken once more", {
-	needs: [...needs, "tool:strace"],
-}, () => {
-	const folder = mkdtempSync(join(tmpdir(), "userns-strace-"));
-	try {
-		// Reaping takes 5 ms each time, where it is waited for 20 µs.
-		const slowly = [
-			"-f",
-			"-qq",
-			"-o",
-			join(folder, "trace"),
-			"-e",
-			"trace=waitid",
-			"-e",
-			"inject=waitid:delay_enter=5000",
-		];
-		const { made, turns } = ask<{ made: number; turns: number }>(
-			`let made = 0, turns = 0, over = false;
-			const turn = () => { turns++; if (!over) setImmediate(turn); };
-			turn();
-			for (let i = 0; i < 20; i++) { (await userns.UserNamespace.create("0:1:1")).close(); made++; }
-			over = true;
-			console.log(JSON.stringify({ made, turns }));`,
-			{ prefix: ["strace", ...slowly] },
-		);
-		assert.equal(made, 20);
-		assert.ok(turns > 40, `the event loop turned ${turns} times meanwhile`);
-	} finally {
-		rmSync(folder, { recursive: true });
-	}
-});
-
 test("where no thread can be started, libuv's pool makes them", { needs: [...needs, "tool:cc"] }, () => {
 	const folder = mkdtempSync(join(tmpdir(), "userns-no-thread-"));
 	try {
