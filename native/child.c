@@ -3,7 +3,6 @@
 #include "raw.h"
 #include "signals.h"
 #include <errno.h>
-#include <linux/futex.h>
 #include <linux/prctl.h>
 #include <poll.h>
 #include <signal.h>
@@ -89,7 +88,6 @@ static int start(struct child *child, uint64_t flags, child_body *body, void *ar
 	child->pid = -1;
 	child->pidfd = -1;
 	child->bound = 0;
-	child->over = 0;
 	child->parent = getpid();
 	result = clone3_call(&arguments, body, argument);
 	/* ENOSYS: before 5.3, or a seccomp filter (Docker's answers so); EINVAL: no CLONE_CLEAR_SIGHAND before 5.5. */
@@ -206,17 +204,14 @@ int child_reap(struct child *child)
 	return info.si_code == CLD_EXITED ? info.si_status : 256 + info.si_status;
 }
 
-void child_kill(struct child *child)
+void child_kill(const struct child *child)
 {
 	struct pollfd poller = {.fd = child->pidfd, .events = POLLIN};
 
 	if (child->pidfd < 0) return;
 	if (syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0) >= 0 || errno == ESRCH) return;
 	/* A filter hides the call. The pid is the child's for as long as it has not ended, whoever reaps it then. */
-	if (poll(&poller, 1, 0) != 0 || kill(child->pid, SIGKILL) == 0) return;
-	/* setuid(2) on another thread has made us somebody who may not: a child that shares our memory is asked to end. */
-	__atomic_store_n(&child->over, 1, __ATOMIC_SEQ_CST);
-	syscall(SYS_futex, &child->over, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+	if (poll(&poller, 1, 0) == 0) kill(child->pid, SIGKILL);
 }
 
 void child_end(struct child *child)

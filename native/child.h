@@ -11,7 +11,6 @@ struct child {
 	pid_t pid;    /* in our pid namespace */
 	int pidfd;    /* CLOEXEC; -1 when there is no child */
 	pid_t parent; /* our own pid, for the child to see whether we still live */
-	int over;     /* futex: it is to end, where it may not be killed: see child_kill() */
 	int bound;    /* it may run on one processor only: see child_start_here() */
 	/* The child's stack. It makes a handful of raw system calls and takes no signal, so this is plenty. */
 	_Alignas(16) char stack[8192];
@@ -56,7 +55,7 @@ void child_take_signals(void);
 int child_reap(struct child *child);
 
 /* Kills the child, if there is one, without a wait. */
-void child_kill(struct child *child);
+void child_kill(const struct child *child);
 
 /* Kills and reaps the child and closes the pidfd; does nothing when there is none. */
 void child_end(struct child *child);

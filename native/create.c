@@ -11,7 +11,6 @@
 #include "shelter.h"
 #include "signals.h"
 #include <errno.h>
-#include <linux/futex.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,15 +19,7 @@
 /* The creation process: it has the namespace and nothing to do. Raw system calls only: it shares our memory. */
 NO_STACK_PROTECTOR __attribute__((noreturn)) static int wait_to_be_killed(void *argument)
 {
-	struct child *child = argument;
-
-	child_die_with_parent(child);
-	while (__atomic_load_n(&child->over, __ATOMIC_SEQ_CST) == 0) {
-		long error = raw_syscall5(SYS_futex, (long)&child->over, FUTEX_WAIT_PRIVATE, 0, 0, 0);
-
-		if (error < 0 && error != -EAGAIN && error != -EINTR) break; /* a filter */
-	}
-	if (__atomic_load_n(&child->over, __ATOMIC_SEQ_CST) != 0) raw_exit(0);
+	child_die_with_parent(argument);
 	for (;;) raw_syscall5(SYS_ppoll, 0, 0, 0, 0, 0);
 }
 
@@ -107,21 +98,19 @@ static void start(struct child *child, struct outcome *out, const struct process
 /* How many are in create_sharing(), on whatever thread. */
 static atomic_int busy;
 
-static int calls_programs(const struct create_request *request)
-{
-	return request->programs[0] != NULL || request->programs[1] != NULL;
-}
-
 /*
  * Who is alone stays bound until his child is killed, which then mostly never runs before it dies. Others would be in
  * each other's way on one processor while another one has nothing to do; and a program may take long.
  */
 static int may_stay_bound(const struct create_request *request, int count, int others)
 {
-	return count == 1 && others == 0 && !calls_programs(request);
+	return count == 1 && others == 0 && !create_calls_programs(request);
 }
 
-/* With every signal blocked; `unblocked` is what is set while programs run, which may take long. */
+/*
+ * With every signal blocked; `unblocked` is what is set while programs run, which may take long. They run beside a child that
+ * shares our memory only where we have no other IDs to become (SHELTER_NONE).
+ */
 static void create_sharing(struct child *children, const struct create_request *const *requests,
 			   struct outcome *const *outs, int count, const kernel_sigset *unblocked)
 {
@@ -131,7 +120,7 @@ static void create_sharing(struct child *children, const struct create_request *
 	processor_bind(&processor);
 	for (int i = 0; i < count; i++) start(&children[i], outs[i], &processor);
 	if (!may_stay_bound(requests[0], count, others)) processor_unbind(&processor);
-	if (calls_programs(requests[0])) signals_set(unblocked, NULL);
+	if (create_calls_programs(requests[0])) signals_set(unblocked, NULL);
 	for (int i = 0; i < count; i++) {
 		if (children[i].pidfd < 0) continue;
 		fill(requests[i], &children[i], outs[i]);
@@ -159,7 +148,7 @@ static enum shelter shelter_for(const struct create_request *request)
 {
 	enum shelter shelter = shelter_kind();
 
-	if (shelter == SHELTER_HIDDEN && (calls_programs(request) || shelter_hide() < 0)) return SHELTER_APART;
+	if (shelter == SHELTER_HIDDEN && (create_calls_programs(request) || shelter_hide() < 0)) return SHELTER_APART;
 	return shelter;
 }
 

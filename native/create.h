@@ -3,6 +3,7 @@
 #define USERNS_CREATE_H
 
 #include "outcome.h"
+#include <stddef.h>
 
 struct create_request {
 	const char *uid_map; /* the text to write; empty: the kind stays unmapped */
@@ -13,6 +14,12 @@ struct create_request {
 	char *arguments[2];      /* the maps as they are given to them; changed on the way */
 	const char *apart;       /* the path of userns-join, for where the creation process must share nothing with us */
 };
+
+/* What calls programs may take long. */
+static inline int create_calls_programs(const struct create_request *request)
+{
+	return request->programs[0] != NULL || request->programs[1] != NULL;
+}
 
 /* So many creation processes at most are there at once for one call. */
 #define CREATE_MOST 8

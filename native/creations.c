@@ -90,12 +90,6 @@ struct owned *creations_owned(const struct creations *creations)
 	return creations->owned;
 }
 
-/* What calls programs takes long: nobody is to wait for it, and it keeps nobody from starting. */
-static int is_quick(const struct creation *creation)
-{
-	return creation->request.programs[0] == NULL && creation->request.programs[1] == NULL;
-}
-
 /* On a thread of the crew. */
 static struct crew_load *make_waiting(void *context)
 {
@@ -245,6 +239,7 @@ static int start_in_pool(struct creations *creations, napi_env env, struct creat
 
 int creations_start(struct creations *creations, napi_env env, struct creation *creation)
 {
-	if (is_quick(creation) && start_with_crew(creations, env, creation)) return 1;
+	/* What calls programs is to keep nobody else waiting. */
+	if (!create_calls_programs(&creation->request) && start_with_crew(creations, env, creation)) return 1;
 	return start_in_pool(creations, env, creation);
 }

@@ -80,7 +80,7 @@ static int await_call(struct crew *crew)
  */
 static void answer_call(struct crew *crew)
 {
-	int looks = 0; /* counted in crew->looking */
+	int looks = 0; /* 1: counted in crew->looking */
 
 	crew->calls--;
 	do {
@@ -97,7 +97,8 @@ static void answer_call(struct crew *crew)
 		}
 		if (looks && crew->calls > 0) crew->calls--; /* that was for this, or this thread looks for it next */
 		/* From the moment at which somebody hears of it. */
-		crew->looking += looks = 1;
+		looks = 1;
+		crew->looking++;
 		pthread_mutex_unlock(&crew->lock);
 		deliver(crew, done);
 		pthread_mutex_lock(&crew->lock);

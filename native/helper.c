@@ -12,6 +12,8 @@
 #define SAID_BYTES 4096
 /* It may have to ask a directory service for the user's ranges. */
 #define PATIENCE_MS 30000
+/* It ends by itself so much later: who waits says first that it hangs, and not which signal it was. */
+#define MARGIN_MS 500
 
 /* Runs in our memory until the program is executed. */
 NO_STACK_PROTECTOR static int execute(void *argument)
@@ -24,7 +26,7 @@ NO_STACK_PROTECTOR static int execute(void *argument)
 
 	/* The kernel forgets it at a set-uid program (commit_creds()); that one ends when the process it writes for is gone. */
 	child_die_with_parent(&helper->child);
-	child_die_after(PATIENCE_MS);
+	child_die_after(PATIENCE_MS + MARGIN_MS);
 	error = child_keep(kept, 3);
 	if (error == 0) {
 		child_take_signals();
@@ -127,7 +129,7 @@ static int finish(struct helper *helper, char **text, long end)
 	*text = said;
 	close(helper->listening);
 	if (error == 0) return child_reap(&helper->child);
-	child_end(&helper->child); /* its real uid is ours, so that we may; else it ends by itself about now */
+	child_end(&helper->child); /* its real uid is ours, so that we may; else it ends by itself soon */
 	return error;
 }
 

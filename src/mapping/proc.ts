@@ -63,7 +63,8 @@ export function parseProcLines(kind: IdKind, text: string): IdMap[] {
 
 /**
  * A text that is right and has nothing but blanks between its numbers and nothing behind the last, as the kernel's own;
- * undefined for any other. In one go and without a regular expression, which takes as long as a dozen system calls where it is not hot.
+ * undefined for any other. In one go and without a regular expression, which takes as long as a dozen system calls where
+ * it is not hot.
  */
 export function parseKernelLines(text: string): IdMap[] | undefined {
 	const extents: IdMap[] = [];
