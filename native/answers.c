@@ -51,6 +51,7 @@ static int fill(napi_env env, napi_value object, const struct outcome *out)
 {
 	return set_number(env, object, "error", out->error) && set_text(env, object, "step", out->step) &&
 	       set_number(env, object, "fd", out->fd) && set_number(env, object, "mountId", (double)out->mount_id) &&
+	       set_number(env, object, "uniqueId", (double)out->unique) &&
 	       set_text(env, object, "maps", out->texts[OUTCOME_MAPS]) &&
 	       set_text(env, object, "uidSaid", out->texts[OUTCOME_SAID]) &&
 	       set_text(env, object, "gidSaid", out->texts[OUTCOME_SAID + 1]) &&

@@ -1,12 +1,6 @@
 #include "attach-steps.h"
-#include "signals.h"
 #include <sys/mount.h>
 #include <sys/stat.h>
-
-/*
- * The steps are raw system calls, since they are made in two ways: on a thread of ours, and in a child that shares our
- * memory and has joined another mount namespace (inside.c).
- */
 
 NO_STACK_PROTECTOR int attach_fail(struct attaching *at, long error, const char *step)
 {
@@ -19,11 +13,68 @@ NO_STACK_PROTECTOR static long make_propagate(const struct attach_request *reque
 {
 	struct userns_mount_attr attributes;
 
+	if (request->propagation == 0) return 0;
 	attributes.attr_set = 0;
 	attributes.attr_clr = 0;
 	attributes.propagation = request->propagation;
 	attributes.userns_fd = 0;
 	return call_mount_setattr(request->tree, request->recursive, &attributes);
+}
+
+/* "thread-self/fd/N", below a procfs. */
+NO_STACK_PROTECTOR static void name_descriptor(int fd, char name[32])
+{
+	static const char folder[] = "thread-self/fd/";
+	char digits[12];
+	int count = 0;
+	int length = 0;
+
+	while (folder[length] != '\0') {
+		name[length] = folder[length];
+		length++;
+	}
+	do {
+		digits[count++] = (char)('0' + fd % 10);
+		fd /= 10;
+	} while (fd > 0);
+	while (count > 0) name[length++] = digits[--count];
+	name[length] = '\0';
+}
+
+/* A descriptor that other code in the process has closed can be another mount's by now. 0 is not compared. */
+NO_STACK_PROTECTOR static long check_identity(int fd, uint64_t unique)
+{
+	struct statx answer;
+	long error;
+
+	if (unique == 0) return 0;
+	error = raw_syscall5(SYS_statx, fd, (long)"", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, USERNS_STATX_MNT_ID_UNIQUE,
+			     (long)&answer);
+	if (error < 0) return error;
+	if ((answer.stx_mask & USERNS_STATX_MNT_ID_UNIQUE) == 0) return 0; /* before Linux 6.8 */
+	return answer.stx_mnt_id == unique ? 0 : -ESTALE;
+}
+
+/*
+ * mount(2) and umount2(2) take a name. That of the descriptor in our own procfs leads to files as well as to directories, and
+ * needs no permission on a directory. Where there is no usable /proc, "." leads to a directory.
+ */
+NO_STACK_PROTECTOR long unmount_steps(int procfs, int fd, uint64_t unique)
+{
+	char name[32] = ".";
+	long error = check_identity(fd, unique);
+
+	if (error < 0) return error;
+	error = raw_syscall3(SYS_fchdir, procfs >= 0 ? procfs : fd, 0, 0);
+	if (error < 0) return error;
+	if (procfs >= 0) name_descriptor(fd, name);
+	/*
+	 * The unmount of a child propagates to the peers of its parent (propagate_umount() in fs/pnode.c): below a mount that
+	 * is a peer of the source it would unmount the source's own submounts. The mount itself still goes wherever the peers of
+	 * its parent received it. What cannot be made private must not be unmounted.
+	 */
+	error = raw_syscall5(SYS_mount, 0, (long)name, 0, MS_REC | MS_PRIVATE, 0);
+	return error < 0 ? error : raw_syscall3(SYS_umount2, (long)name, MNT_DETACH, 0);
 }
 
 /* 1 when something is mounted at that very place, 0 when not, or a negative errno. */
@@ -51,7 +102,7 @@ NO_STACK_PROTECTOR static int exchange(struct attaching *at, int target)
 	error = call_move_mount(request->tree, target, USERNS_MOVE_MOUNT_BENEATH);
 	if (error < 0) return attach_fail(at, error, "beneath");
 	/* Before it is made private: as a peer of what others received, it takes the old mount off there too. */
-	error = at->take_off(target);
+	error = unmount_steps(at->procfs, target, 0);
 	if (error < 0) return attach_fail(at, error, "umount old");
 	error = make_propagate(request);
 	if (error < 0) return attach_fail(at, error, "propagation beneath");
@@ -59,7 +110,7 @@ NO_STACK_PROTECTOR static int exchange(struct attaching *at, int target)
 	return 0;
 }
 
-/* From the attach on the mount is to be seen; every failure takes it off again. */
+/* From the attach on the mount is to be seen; every failure unmounts it again, or says that it could not. */
 NO_STACK_PROTECTOR static int put_on(struct attaching *at, int target)
 {
 	const struct attach_request *request = at->request;
@@ -72,8 +123,9 @@ NO_STACK_PROTECTOR static int put_on(struct attaching *at, int target)
 	/* Under a shared parent attaching makes a mount shared (attach_recursive_mnt in fs/namespace.c). */
 	error = make_propagate(request);
 	if (error < 0) {
-		at->take_off(request->tree);
-		return attach_fail(at, error, "propagation");
+		long undone = unmount_steps(at->procfs, request->tree, request->unique);
+
+		return attach_fail(at, error, undone < 0 ? "propagation left" : "propagation");
 	}
 	at->error = 0;
 	return 0;
@@ -81,19 +133,13 @@ NO_STACK_PROTECTOR static int put_on(struct attaching *at, int target)
 
 NO_STACK_PROTECTOR int attach_steps(struct attaching *at)
 {
-	const struct place *place = &at->request->target;
-	int target = place_open(place);
-	kernel_sigset before;
+	const struct attach_request *request = at->request;
+	long error = check_identity(request->tree, request->unique); /* move_mount(2) would move another program's mount */
+	int target;
 
+	if (error < 0) return attach_fail(at, error, "identity");
+	target = place_open(&request->target);
+	/* It is closed with the child's table. */
 	if (target < 0) return attach_fail(at, target, "target");
-	/*
-	 * libc's own too, by which setuid(2) on another thread changes the IDs of this one: a mount that is attached already
-	 * could then neither be finished nor taken off. A child keeps its IDs.
-	 */
-	if (!at->inside) signals_block(&before);
-	put_on(at, target);
-	if (!at->inside) signals_set(&before, NULL);
-	/* A child's table is its own and ends with it. */
-	if (!at->inside) place_close(place, target);
-	return at->error;
+	return put_on(at, target);
 }

@@ -1,30 +1,42 @@
-/* How a mount is attached, step by step, by the thread or the child that is in its mount namespace. */
+/*
+ * How a mount is attached and unmounted, step by step: raw system calls, made in a child that has a table of descriptors, a
+ * root and a working directory of its own (inside.c).
+ */
 #ifndef USERNS_ATTACH_STEPS_H
 #define USERNS_ATTACH_STEPS_H
 
 #include "outcome.h"
 #include "place.h"
 
+struct waiter;
+
 struct attach_request {
-	int tree; /* a detached mount */
+	int tree;        /* a detached mount */
+	uint64_t unique; /* its unique mount ID: what is unmounted again after a failure; 0 before Linux 6.8 */
 	struct place target;
 	int replace; /* take the place of what is mounted at the target */
 	int recursive;
-	uint64_t propagation;
-	int mount_ns; /* the mount namespace to attach it in, or −1 for one's own */
+	uint64_t propagation; /* MS_…; 0: as it is */
+	int mount_ns;         /* the mount namespace to attach it in, or −1 for one's own */
+	struct waiter *waiter; /* the pool thread that waits, or NULL */
 };
 
 struct attaching {
 	const struct attach_request *request;
-	int inside; /* in a child that has a root and a working directory of its own */
-	/* Takes the mount off whose root the descriptor is: 0 or a negative errno. In a child: raw system calls only. */
-	int (*take_off)(int fd);
+	int procfs; /* our own procfs, opened before the child joins a mount namespace; negative where /proc is not usable */
 	int error;
 	const char *step;
 };
 
 /* 0 or a negative errno, which is noted with its step. */
 int attach_steps(struct attaching *at);
+
+/*
+ * Unmounts the mount whose root the descriptor is, with all that is mounted below it. `unique` is its unique mount ID: with
+ * another one nothing is done (ESTALE), because the number of the descriptor was closed and used again. 0 is not compared.
+ * 0 or a negative errno, which is not noted.
+ */
+long unmount_steps(int procfs, int fd, uint64_t unique);
 
 /* For one line at a failing step. */
 int attach_fail(struct attaching *at, long error, const char *step);

@@ -4,6 +4,7 @@
 #include "create-calls.h"
 #include "environment.h"
 #include "execute.h"
+#include "job.h"
 #include "long-calls.h"
 #include "mount-binding.h"
 #include "nsfs.h"
@@ -172,22 +173,22 @@ static void end_environment(napi_env env, void *data, void *hint)
 	(void)env;
 	(void)hint;
 	creations_end(environment->creations);
-	workshop_end(environment->workshop);
-	owned_end(environment->owned);
+	if (environment->workshop != NULL) workshop_end(environment->workshop);
+	if (environment->jobs != NULL) jobs_end(environment->jobs);
+	if (environment->owned != NULL) owned_end(environment->owned);
 	free(environment);
 }
 
-static struct environment *new_environment(void)
+static struct environment *new_environment(napi_env env)
 {
 	struct environment *environment = calloc(1, sizeof *environment);
 
 	if (environment == NULL) return NULL;
 	environment->owned = owned_new();
 	environment->workshop = workshop_new();
-	if (environment->owned != NULL && environment->workshop != NULL) return environment;
-	if (environment->owned != NULL) owned_end(environment->owned);
-	if (environment->workshop != NULL) workshop_end(environment->workshop);
-	free(environment);
+	environment->jobs = jobs_new(env);
+	if (environment->owned != NULL && environment->workshop != NULL && environment->jobs != NULL) return environment;
+	end_environment(env, environment, NULL);
 	return NULL;
 }
 
@@ -199,7 +200,7 @@ NAPI_MODULE_INIT()
 		{"ownerUid", owner_uid},      {"execute", execute},    {"suidDumpable", suid_dumpable},
 	};
 	const struct function creator = {"creator", create_creator};
-	struct environment *environment = new_environment();
+	struct environment *environment = new_environment(env);
 
 	if (environment == NULL) return NULL;
 	/* The end of the environment closes what it owns: a worker may be terminated at any moment. */

@@ -8,21 +8,25 @@
 
 /* As many as libuv has, unless it was told otherwise: more do not make it faster where processors are few. */
 #define MOST_THREADS 4
+/* With those that wait long for a file system of others: one directory that is held must not stop what has nothing to do with it. */
+#define ALL_THREADS 64
 /* Who is told of nothing for a while, since other things keep his thread, is not to find thousands of things done. */
 #define MOST_UNTOLD (2 * MOST_THREADS)
 /* Of a thread that calls the kernel and little else; a child's stack is in it too (child.h). */
 #define STACK (256 * 1024)
 
 struct crew {
+	struct waiter waiter; /* the first member */
 	struct crew *next; /* of all in this process that have not ended */
 	const struct crew_work *work;
 	void *context;
 	napi_threadsafe_function teller;
 	pthread_mutex_t lock; /* for what follows */
 	pthread_cond_t wake;
-	pthread_t threads[MOST_THREADS];
+	pthread_t threads[ALL_THREADS];
 	int count;   /* of those that were started */
 	int idle;    /* of those that wait, or were woken and do not know it yet */
+	int waiting; /* of those that are in a long wait: others may work in their place */
 	int looking; /* of those that were through with something and look for more */
 	int calls;   /* that no thread has answered yet */
 	int untold;  /* what is done, and on its way */
@@ -62,7 +66,13 @@ static void deliver(struct crew *crew, struct crew_load *done)
 /* With the lock. */
 static int may_work(const struct crew *crew)
 {
-	return crew->calls > 0 && crew->untold < MOST_UNTOLD;
+	return crew->calls > 0 && crew->untold < MOST_UNTOLD + crew->waiting;
+}
+
+/* With the lock. */
+static int may_start(const struct crew *crew)
+{
+	return crew->count < MOST_THREADS + crew->waiting && crew->count < ALL_THREADS;
 }
 
 /* With the lock. */
@@ -102,7 +112,7 @@ static void answer_call(struct crew *crew)
 		pthread_mutex_unlock(&crew->lock);
 		deliver(crew, done);
 		pthread_mutex_lock(&crew->lock);
-	} while (!crew->ending && crew->untold < MOST_UNTOLD);
+	} while (!crew->ending && crew->untold < MOST_UNTOLD + crew->waiting);
 	crew->looking--;
 	if (crew->calls < MOST_THREADS) crew->calls++; /* there may be more */
 }
@@ -142,10 +152,28 @@ int crew_call(struct crew *crew)
 	pthread_mutex_lock(&crew->lock);
 	if (crew->calls < MOST_THREADS) crew->calls++;
 	if (crew->idle >= crew->calls) pthread_cond_signal(&crew->wake);
-	else if (crew->calls > crew->idle + crew->looking && crew->count < MOST_THREADS) start_thread(crew);
+	else if (crew->calls > crew->idle + crew->looking && may_start(crew)) start_thread(crew);
 	count = crew->count;
 	pthread_mutex_unlock(&crew->lock);
 	return count > 0;
+}
+
+static void change_waiting(struct waiter *waiter, int change)
+{
+	struct crew *crew = (struct crew *)waiter;
+
+	pthread_mutex_lock(&crew->lock);
+	crew->waiting += change;
+	if (change > 0 && crew->calls > 0 && !crew->ending) {
+		if (crew->idle > 0) pthread_cond_signal(&crew->wake);
+		else if (may_start(crew)) start_thread(crew);
+	}
+	pthread_mutex_unlock(&crew->lock);
+}
+
+struct waiter *crew_waiter(struct crew *crew)
+{
+	return &crew->waiter;
 }
 
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -156,6 +184,7 @@ static void end_threads(struct crew *crew)
 {
 	pthread_mutex_lock(&crew->lock);
 	crew->ending = 1;
+	atomic_store(&crew->waiter.ending, 1);
 	pthread_cond_broadcast(&crew->wake);
 	pthread_mutex_unlock(&crew->lock);
 	for (int i = 0; i < crew->count; i++) pthread_join(crew->threads[i], NULL);
@@ -227,6 +256,7 @@ struct crew *crew_new(napi_env env, const struct crew_work *work, void *context)
 	struct crew *crew = calloc(1, sizeof *crew);
 
 	if (crew == NULL) return NULL;
+	crew->waiter.long_wait = change_waiting;
 	crew->work = work;
 	crew->context = context;
 	pthread_mutex_init(&crew->lock, NULL);

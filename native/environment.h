@@ -5,8 +5,11 @@
 #include "creations.h"
 #include "owned.h"
 
+struct jobs;
+
 struct environment {
 	struct owned *owned;
+	struct jobs *jobs;
 	struct workshop *workshop;
 	struct creations *creations; /* of each copy of this package that is loaded in it, or NULL */
 };

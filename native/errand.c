@@ -12,15 +12,19 @@
 /* How long a child may take, and how long one that was killed. */
 #define PATIENCE_MS 10000
 #define DEATH_MS 1000
+/* A wait that is longer is a long one; and how soon an ending waiter gives up. */
+#define LONG_MS 50
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct errand *held;
 
-void *errand_new(size_t size)
+void *errand_new(size_t size, struct waiter *waiter)
 {
 	struct errand *errand = calloc(1, size);
 
-	if (errand != NULL) errand->child.pidfd = -1;
+	if (errand == NULL) return NULL;
+	errand->child.pidfd = -1;
+	errand->waiter = waiter;
 	return errand;
 }
 
@@ -55,11 +59,45 @@ static void reap_held(void)
 	pthread_mutex_unlock(&lock);
 }
 
-NO_STACK_PROTECTOR void errand_begin(const struct errand *errand)
+NO_STACK_PROTECTOR static void keep_needed(const int *needed, int count)
 {
+	long from = 0; /* one more than the largest descriptor has no place in an int */
+
+	for (int round = 0; round < count; round++) {
+		long next = -1;
+
+		for (int i = 0; i < count; i++) {
+			if (needed[i] >= from && (next < 0 || needed[i] < next)) next = needed[i];
+		}
+		if (next < 0) break;
+		if (next > from) raw_syscall3(SYS_close_range, from, next - 1, 0);
+		from = next + 1;
+	}
+	raw_syscall3(SYS_close_range, from, ~0U, 0);
+}
+
+NO_STACK_PROTECTOR void errand_begin(const struct errand *errand, const int *needed, int count)
+{
+	keep_needed(needed, count);
 	child_die_with_parent(&errand->child);
 	/* Behind our own time, so that mostly we are who ends it; before it is given up as held. */
 	child_die_after(PATIENCE_MS + DEATH_MS / 2);
+}
+
+/* 0, or why the child must be killed. In slices, so that the end of the waiter is seen. */
+static int await_end(const struct errand *errand)
+{
+	struct waiter *waiter = errand->waiter;
+	int error = -ETIMEDOUT;
+
+	if (has_ended(&errand->child, LONG_MS)) return 0;
+	if (waiter != NULL) waiter->long_wait(waiter, 1);
+	for (int waited = LONG_MS; error == -ETIMEDOUT && waited < PATIENCE_MS; waited += LONG_MS) {
+		if (waiter != NULL && atomic_load(&waiter->ending)) error = -ECANCELED;
+		else if (has_ended(&errand->child, LONG_MS)) error = 0;
+	}
+	if (waiter != NULL) waiter->long_wait(waiter, -1);
+	return error;
 }
 
 int errand_run(struct errand *errand, child_body *body, void *argument)
@@ -67,12 +105,12 @@ int errand_run(struct errand *errand, child_body *body, void *argument)
 	int error;
 
 	reap_held();
-	error = child_start(&errand->child, CLONE_VM | CLONE_FILES, body, argument);
+	error = child_start(&errand->child, CLONE_VM, body, argument);
 	if (error < 0) return error;
-	if (!has_ended(&errand->child, PATIENCE_MS)) {
-		error = -ETIMEDOUT;
+	error = await_end(errand);
+	if (error < 0) {
 		child_kill(&errand->child);
-		errand->held = !has_ended(&errand->child, DEATH_MS);
+		errand->held = !has_ended(&errand->child, error == -ECANCELED ? LONG_MS : DEATH_MS);
 	}
 	if (!errand->held) child_end(&errand->child);
 	return error;

@@ -3,6 +3,7 @@
 #include "passing.h"
 #include "procfs.h"
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* What a child works on; it has a root and a working directory of its own. */
@@ -13,32 +14,32 @@ struct inside {
 	struct passing passing;
 };
 
-/* In the child the working directory does it, which no /proc of a container can lie about. */
-NO_STACK_PROTECTOR static int take_off(int fd)
-{
-	long error = raw_syscall3(SYS_fchdir, fd, 0, 0);
-
-	if (error == 0) error = raw_syscall3(SYS_umount2, (long)".", MNT_DETACH, 0);
-	return (int)error;
-}
-
 static struct inside *new_inside(const struct attach_request *request)
 {
-	struct inside *in = errand_new(sizeof *in);
+	struct inside *in = errand_new(sizeof *in, request->waiter);
 
 	if (in == NULL) return NULL;
 	in->at.request = request;
-	in->at.inside = 1;
-	in->at.take_off = take_off;
+	in->at.procfs = -1;
 	in->passing.ends[0] = in->passing.ends[1] = -1;
 	return in;
 }
 
-NO_STACK_PROTECTOR static void join(struct inside *in, int mount_ns)
+static void free_inside(struct inside *in)
 {
+	if (in->at.procfs >= 0) close(in->at.procfs);
+	errand_free(&in->errand);
+}
+
+/* For a body, first of all. */
+NO_STACK_PROTECTOR static void begin(struct inside *in)
+{
+	const struct attach_request *request = in->at.request;
+	const int mount_ns = request->mount_ns;
+	int needed[] = {request->tree, mount_ns, request->target.fd, in->at.procfs, in->passing.ends[1]};
 	long error;
 
-	errand_begin(&in->errand);
+	errand_begin(&in->errand, needed, sizeof needed / sizeof needed[0]);
 	if (mount_ns < 0) return;
 	/*
 	 * Without CLONE_FS the root and the working directory are the child's own, and now the namespace's root: a place
@@ -50,71 +51,64 @@ NO_STACK_PROTECTOR static void join(struct inside *in, int mount_ns)
 	raw_exit(1);
 }
 
-/*
- * The table of descriptors becomes the child's own, with no more in it than it needs: held up by a file system of the
- * container it would keep our pipes and sockets open beyond our own end, and what it opens after all would stay with us.
- */
-NO_STACK_PROTECTOR static void keep_needed(struct inside *in)
+/* Runs a body in a child, until its end. */
+static int run(struct inside *in, child_body *body)
 {
-	const struct attach_request *request = in->at.request;
-	int needed[] = {request->tree, request->mount_ns, request->target.fd, in->passing.ends[1]};
-	const int count = sizeof needed / sizeof needed[0];
-	long error = raw_syscall3(SYS_unshare, CLONE_FILES, 0, 0);
-	long from = 0; /* one more than the largest descriptor has no place in an int */
+	int error;
 
-	if (error < 0) {
-		attach_fail(&in->at, error, "inside");
-		raw_exit(1);
-	}
-	for (int round = 0; round < count; round++) {
-		long next = -1;
-
-		for (int i = 0; i < count; i++) {
-			if (needed[i] >= from && (next < 0 || needed[i] < next)) next = needed[i];
-		}
-		if (next < 0) break;
-		if (next > from) raw_syscall3(SYS_close_range, from, next - 1, 0);
-		from = next + 1;
-	}
-	raw_syscall3(SYS_close_range, from, ~0U, 0);
+	attach_fail(&in->at, -EINTR, "inside killed"); /* for as long as the body has said nothing else */
+	error = errand_run(&in->errand, body, in);
+	if (error == -ETIMEDOUT || error == -ECANCELED) return attach_fail(&in->at, error, "inside");
+	if (error < 0) return attach_fail(&in->at, error, "clone");
+	return in->at.error;
 }
 
 NO_STACK_PROTECTOR static int attach_inside(void *argument)
 {
 	struct inside *in = argument;
 
-	keep_needed(in);
-	join(in, in->at.request->mount_ns);
+	begin(in);
 	attach_steps(&in->at);
 	raw_exit(0);
 }
 
-/* Runs a body in a child, until its end. */
-static int run(struct inside *in, child_body *body)
+/* A new tmpfs that is attached nowhere and that nothing but its descriptor leads to. */
+static int make_tmpfs(void)
 {
-	int error;
+	int context = call_fsopen("tmpfs");
+	int fd;
 
-	attach_fail(&in->at, -ETIMEDOUT, "inside"); /* for as long as the body has said nothing else */
-	error = errand_run(&in->errand, body, in);
-	if (error < 0 && error != -ETIMEDOUT) return attach_fail(&in->at, error, "clone");
-	return in->at.error;
+	if (context < 0) return context;
+	fd = call_fsconfig(context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+	if (fd == 0) fd = call_fsmount(context, 0);
+	close(context);
+	return fd;
 }
 
-/* Makes a detached tree one that can be attached nowhere, which takes Linux 6.15. 0 or a negative errno. */
+/*
+ * Makes a detached tree one that can be attached nowhere: it goes on a detached mount, whose directory nobody else can hold a
+ * lock of, and is gone with that. It takes Linux 6.15. 0 or a negative errno; EINVAL too when the tree is attached by now.
+ */
 static int use_up(int tree)
 {
-	int around = call_open_tree(tree, "", USERNS_OPEN_TREE_CLONE);
-	int error;
+	struct statx answer;
+	int around = make_tmpfs();
+	int target = around;
+	int error = around;
 
-	if (around < 0) return around;
-	error = call_move_mount(tree, around, 0);
+	if (around < 0) return error;
+	if (statx(tree, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &answer) == 0 && !S_ISDIR(answer.stx_mode)) {
+		target = openat(around, "file", O_RDONLY | O_CREAT | O_CLOEXEC, 0400);
+	}
+	error = target < 0 ? -errno : call_move_mount(tree, target, 0);
+	if (target >= 0 && target != around) close(target);
 	close(around);
 	return error;
 }
 
 /*
  * After the child was killed. It may have attached the mount in its last moment. And one that is held in move_mount(2), where
- * it waits for the lock of a directory that a file system of the container keeps, would attach it yet.
+ * it waits for the lock of a directory, would attach it yet.
  */
 static void take_back(struct inside *in)
 {
@@ -122,21 +116,27 @@ static void take_back(struct inside *in)
 	int sure = in->errand.held ? use_up(request->tree) : -EINVAL;
 
 	if (sure >= 0) return;
-	sure = mount_detach_in(request->mount_ns, request->tree);
-	if (sure < 0 && in->errand.held) attach_fail(&in->at, -ETIMEDOUT, "inside held");
+	sure = mount_detach(request->mount_ns, request->tree, request->unique, request->waiter);
+	if (sure >= 0) return;
+	/* EINVAL: it is attached nowhere in that mount namespace (can_umount() in fs/namespace.c). */
+	if (in->errand.held) attach_fail(&in->at, in->at.error, "inside held");
+	else if (sure != -EINVAL) attach_fail(&in->at, in->at.error, "inside left");
 }
 
-void inside_attach(const struct attach_request *request, struct outcome *out)
+void mount_attach(const struct attach_request *request, struct outcome *out)
 {
 	struct inside *in = new_inside(request);
+	int error;
 
 	if (in == NULL) {
 		outcome_fail(out, -ENOMEM, "clone");
 		return;
 	}
-	if (run(in, attach_inside) == -ETIMEDOUT) take_back(in);
+	in->at.procfs = procfs_open();
+	error = run(in, attach_inside);
+	if (error == -ETIMEDOUT || error == -ECANCELED || error == -EINTR) take_back(in);
 	if (in->at.error < 0) outcome_fail(out, in->at.error, in->at.step);
-	errand_free(&in->errand);
+	free_inside(in);
 }
 
 NO_STACK_PROTECTOR static int detach_inside(void *argument)
@@ -144,23 +144,29 @@ NO_STACK_PROTECTOR static int detach_inside(void *argument)
 	struct inside *in = argument;
 	long error;
 
-	keep_needed(in);
-	join(in, in->at.request->mount_ns);
-	error = take_off(in->at.request->tree);
+	begin(in);
+	error = unmount_steps(in->at.procfs, in->at.request->tree, in->at.request->unique);
 	if (error < 0) attach_fail(&in->at, error, "umount");
 	else in->at.error = 0;
 	raw_exit(0);
 }
 
-int mount_detach_in(int mount_ns, int fd)
+int mount_detach(int mount_ns, int fd, uint64_t unique, struct waiter *waiter)
 {
-	struct attach_request request = {.tree = fd, .target = {.fd = -1}, .mount_ns = mount_ns};
+	struct attach_request request = {
+		.tree = fd,
+		.unique = unique,
+		.target = {.fd = -1},
+		.mount_ns = mount_ns,
+		.waiter = waiter,
+	};
 	struct inside *in = new_inside(&request);
 	int error;
 
 	if (in == NULL) return -ENOMEM;
+	in->at.procfs = procfs_open();
 	error = run(in, detach_inside);
-	errand_free(&in->errand);
+	free_inside(in);
 	return error;
 }
 
@@ -170,30 +176,32 @@ NO_STACK_PROTECTOR static int open_inside(void *argument)
 	const struct place *place = &in->at.request->target;
 	long fd;
 
-	/* In its own table: a file system that answers after the child was killed would put a descriptor into ours. */
-	keep_needed(in);
-	join(in, in->at.request->mount_ns);
-	if (place->resolve != 0) fd = place_open(place);
-	else fd = raw_syscall5(SYS_openat, place->fd, (long)place->path, O_RDONLY | O_CLOEXEC, 0, 0);
+	begin(in);
+	if (in->at.procfs >= 0) {
+		fd = raw_syscall5(SYS_openat, in->at.procfs, (long)"thread-self/mountinfo", O_RDONLY | O_CLOEXEC, 0, 0);
+	} else {
+		fd = place_open(place);
+	}
 	if (fd >= 0) fd = passing_send(&in->passing, (int)fd);
 	if (fd < 0) attach_fail(&in->at, fd, "target");
 	else in->at.error = 0;
 	raw_exit(0);
 }
 
-/* Opens a place in a child that is in the mount namespace. A descriptor or a negative errno. */
-static int open_in(int mount_ns, const struct place *place)
+/* Opens a place in a child that is in the mount namespace; with a procfs, the namespace's mountinfo. */
+static int open_in(int mount_ns, const struct place *place, int procfs, struct waiter *waiter)
 {
-	struct attach_request request = {.tree = -1, .target = *place, .mount_ns = mount_ns};
+	struct attach_request request = {.tree = -1, .target = *place, .mount_ns = mount_ns, .waiter = waiter};
 	struct inside *in = new_inside(&request);
 	int answer;
 
 	if (in == NULL) return -ENOMEM;
+	in->at.procfs = procfs;
 	answer = passing_open(&in->passing);
 	if (answer == 0) answer = run(in, open_inside);
 	if (answer == 0) answer = passing_receive(&in->passing);
 	passing_close(&in->passing);
-	errand_free(&in->errand);
+	free_inside(in);
 	return answer;
 }
 
@@ -205,17 +213,41 @@ int mount_open_in(int mount_ns, int root, const char *path)
 		.resolve = USERNS_RESOLVE_IN_ROOT | USERNS_RESOLVE_NO_MAGICLINKS,
 	};
 
-	return open_in(mount_ns, &place);
+	return open_in(mount_ns, &place, -1, NULL);
 }
 
 /* Our own procfs is opened before: the container's may show anything. Its mountinfo is that of who opens it. */
 int mount_table_of(int mount_ns)
 {
-	struct place place = {.fd = procfs_open(), .path = "thread-self/mountinfo"};
+	const struct place nowhere = {.fd = -1};
+	int procfs = procfs_open();
+
+	return procfs < 0 ? procfs : open_in(mount_ns, &nowhere, procfs, NULL);
+}
+
+/* A mount or a rename anywhere at that very moment is EAGAIN too; twice in a row it hardly ever is. */
+#define CACHED_TRIES 2
+
+static int open_cached(const struct place *place)
+{
+	struct userns_open_how how = {
+		.flags = O_PATH | O_CLOEXEC,
+		.resolve = place->resolve | USERNS_RESOLVE_CACHED,
+	};
+	long fd = -EAGAIN;
+
+	for (int i = 0; i < CACHED_TRIES && fd == -EAGAIN; i++) {
+		fd = raw_syscall5(SYS_openat2, place->fd < 0 ? AT_FDCWD : place->fd, (long)place->path, (long)&how, sizeof how, 0);
+	}
+	return (int)fd;
+}
+
+int mount_open_place(const struct place *place, struct waiter *waiter)
+{
 	int fd;
 
-	if (place.fd < 0) return place.fd;
-	fd = open_in(mount_ns, &place);
-	close(place.fd);
-	return fd;
+	if (place->path == NULL) return place->fd;
+	fd = open_cached(place);
+	/* EINVAL: before Linux 5.12; ENOSYS: before 5.6, or a filter. */
+	return fd == -EAGAIN || fd == -EINVAL || fd == -ENOSYS ? open_in(-1, place, -1, waiter) : fd;
 }

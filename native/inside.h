@@ -1,18 +1,25 @@
 /*
- * What a child of ours does in another mount namespace. It keeps our own user namespace, so those who live in the other one
- * cannot trace it, and has a descriptor table of its own. A path in a container may lead through a file system that is
- * served from inside it and never answers: the wait for the child is bounded (errand.h).
+ * What is done to mounts in a child of ours, in this or another mount namespace. Attaching takes the lock of the target's
+ * directory, which anyone who may read that directory can hold (getdents64(2) into memory that a FUSE server fills), and a
+ * path may lead through a file system that never answers. No signal ends such a wait, so it is never a thread of ours that
+ * waits: a child can be left behind (errand.h). It keeps our own user namespace, so those who live in the other one cannot
+ * trace it, and has a descriptor table of its own.
  */
 #ifndef USERNS_INSIDE_H
 #define USERNS_INSIDE_H
 
 #include "attach-steps.h"
 
-/* mount_attach() in `mount_ns`. */
-void inside_attach(const struct attach_request *request, struct outcome *out);
+/*
+ * Attaches a mount, or exchanges it for what is at the target. Nothing is attached when it fails, but for these steps: when a
+ * mount that it takes the place of cannot be unmounted it lies beneath that one ("umount old"); when the propagation cannot be
+ * set again afterwards it is in that one's place ("propagation beneath"); "propagation left" and "inside left": it could not be
+ * unmounted again; "inside held": before Linux 6.15 it may be attached later.
+ */
+void mount_attach(const struct attach_request *request, struct outcome *out);
 
-/* As mount_detach() in the mount namespace that it is in, by a child that asks no /proc; −1: one's own. */
-int mount_detach_in(int mount_ns, int fd);
+/* unmount_steps() in a mount namespace, or in one's own for −1; ETIMEDOUT when a file system does not answer. */
+int mount_detach(int mount_ns, int fd, uint64_t unique, struct waiter *waiter);
 
 /* Opens the mountinfo of a mount namespace, as seen from its root. A descriptor or a negative errno. */
 int mount_table_of(int mount_ns);
@@ -22,5 +29,11 @@ int mount_table_of(int mount_ns);
  * descriptor or a negative errno; ETIMEDOUT when a file system on the way does not answer.
  */
 int mount_open_in(int mount_ns, int root, const char *path);
+
+/*
+ * place_open(), for a place that no thread of ours may wait for: at once where every name is in the cache of directory
+ * entries (RESOLVE_CACHED, Linux 5.12), in a child otherwise.
+ */
+int mount_open_place(const struct place *place, struct waiter *waiter);
 
 #endif

@@ -1,7 +1,19 @@
 #include "job.h"
 #include "answers.h"
+#include "environment.h"
 #include "values.h"
+#include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+struct jobs {
+	struct crew *crew;
+	int underway; /* on the environment's thread only */
+	pthread_mutex_t lock;
+	struct job *first; /* those that wait */
+	struct job **end;
+};
 
 struct job *job_new(napi_env env, struct owned *owned, void (*run)(struct job *job))
 {
@@ -28,52 +40,113 @@ void job_free(struct job *job)
 	free(job);
 }
 
-static void execute(napi_env env, void *data)
+static struct job *take(struct jobs *jobs)
 {
-	struct job *job = data;
+	struct job *job;
 
-	(void)env;
+	pthread_mutex_lock(&jobs->lock);
+	job = jobs->first;
+	if (job != NULL) jobs->first = job->next;
+	if (jobs->first == NULL) jobs->end = &jobs->first;
+	pthread_mutex_unlock(&jobs->lock);
+	return job;
+}
+
+static void put(struct jobs *jobs, struct job *job)
+{
+	pthread_mutex_lock(&jobs->lock);
+	*jobs->end = job;
+	jobs->end = &job->next;
+	pthread_mutex_unlock(&jobs->lock);
+}
+
+/* On a thread of the pool. */
+static struct crew_load *run_next(void *context)
+{
+	struct jobs *jobs = context;
+	struct job *job = take(jobs);
+
+	if (job == NULL) return NULL;
+	job->waiter = crew_waiter(jobs->crew);
 	job->run(job);
+	return &job->load;
+}
+
+/* JavaScript cannot learn of it: the environment ends. */
+static void drop(struct crew_load *load)
+{
+	struct job *job = (struct job *)load;
+
+	if (job->undo != NULL && job->out.error == 0) job->undo(job);
+	if (job->out.fd >= 0) close(job->out.fd);
+	for (int i = 0; i < OUTCOME_TEXTS; i++) free(job->out.texts[i]);
+	job_free(job);
 }
 
 /*
- * Back on the environment's thread. While a worker is being terminated Node still waits for the work, but lets nobody make
- * values any more: answer_outcome() closes the descriptor then, and an attached mount would stay all the same. From here on
- * it is the environment's end that would take it off (owned_attached()).
+ * Back on the environment's thread. While a worker is being terminated no values can be made: answer_outcome() closes the
+ * descriptor then, and an attached mount would stay all the same. From here on it is the environment's end that would unmount
+ * it (owned_attached()).
  */
-static void complete(napi_env env, napi_status status, void *data)
+static void settle(napi_env env, void *context, struct crew_load *load)
 {
-	struct job *job = data;
-	napi_value result;
-	int done;
+	struct jobs *jobs = context;
+	struct job *job = (struct job *)load;
+	int done = job->out.error == 0;
+	napi_value result = answer_outcome(env, job->owned, &job->out);
 
-	if (status == napi_cancelled) outcome_fail(&job->out, -125 /* ECANCELED */, "cancelled");
-	done = job->out.error == 0;
-	result = answer_outcome(env, job->owned, &job->out);
 	if (job->undo != NULL && done && (result == NULL || job->out.error < 0)) job->undo(job);
 	if (job->answered != NULL && job->out.fd >= 0) job->answered(job);
 	if (result == NULL) napi_get_undefined(env, &result);
 	if (result != NULL) napi_resolve_deferred(env, job->deferred, result);
-	napi_delete_async_work(env, job->work);
 	job_free(job);
+	if (--jobs->underway == 0) crew_release(jobs->crew, env);
+}
+
+struct jobs *jobs_new(napi_env env)
+{
+	static const struct crew_work work = {.work = run_next, .tell = settle, .drop = drop};
+	struct jobs *jobs = calloc(1, sizeof *jobs);
+
+	if (jobs == NULL) return NULL;
+	pthread_mutex_init(&jobs->lock, NULL);
+	jobs->end = &jobs->first;
+	jobs->crew = crew_new(env, &work, jobs);
+	if (jobs->crew != NULL) return jobs;
+	jobs_end(jobs);
+	return NULL;
+}
+
+void jobs_end(struct jobs *jobs)
+{
+	struct job *job;
+
+	while ((job = take(jobs)) != NULL) job_free(job);
+	crew_free(jobs->crew);
+	pthread_mutex_destroy(&jobs->lock);
+	free(jobs);
 }
 
 static napi_value start_later(napi_env env, struct job *job)
 {
+	struct environment *environment;
+	struct jobs *jobs;
 	napi_value promise;
-	napi_value name;
 
-	if (napi_create_string_utf8(env, "userns", NAPI_AUTO_LENGTH, &name) == napi_ok &&
-	    napi_create_async_work(env, NULL, name, execute, complete, job, &job->work) == napi_ok) {
-		if (napi_create_promise(env, &job->deferred, &promise) == napi_ok &&
-		    napi_queue_async_work(env, job->work) == napi_ok) {
-			return promise;
-		}
-		napi_delete_async_work(env, job->work);
+	if (napi_get_instance_data(env, (void **)&environment) != napi_ok ||
+	    napi_create_promise(env, &job->deferred, &promise) != napi_ok) {
+		job_free(job);
+		napi_throw_error(env, NULL, "userns native: no promise can be made");
+		return NULL;
 	}
-	job_free(job);
-	napi_throw_error(env, NULL, "userns native: no asynchronous work can be started");
-	return NULL;
+	jobs = environment->jobs;
+	if (jobs->underway++ == 0) crew_hold(jobs->crew, env);
+	put(jobs, job);
+	if (crew_call(jobs->crew)) return promise;
+	take(jobs); /* that one: without a thread nothing else waits */
+	outcome_fail(&job->out, -EAGAIN, "thread");
+	settle(env, jobs, &job->load);
+	return promise;
 }
 
 napi_value job_start(napi_env env, struct job *job, int later)

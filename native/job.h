@@ -1,26 +1,47 @@
-/* An operation that may take long: on the calling thread, or in the thread pool with a promise. */
+/* An operation that may take long: on the calling thread, or on a thread of this package's own with a promise. */
 #ifndef USERNS_JOB_H
 #define USERNS_JOB_H
 
-#include "attach.h"
+#include "attach-steps.h"
+#include "crew.h"
 #include "join.h"
 #include "overlay.h"
 #include "owned.h"
 #include "tree.h"
 #include <node_api.h>
 
-#define JOB_TEXTS 1
+#define JOB_TEXTS 2
+
+struct jobs;
+
+struct mount_request {
+	struct tree_request tree;
+	struct part part;
+	struct attach_request attach;
+};
+
+struct detach_request {
+	int fd;
+	uint64_t unique;
+	int mount_ns; /* −1: this process's own */
+	int alone;    /* mount_detach_alone() */
+};
 
 struct job {
+	struct crew_load load; /* the first member */
+	struct job *next;
 	void (*run)(struct job *job); /* on any thread: no JavaScript in it */
 	/* Takes back what outlives its descriptor, when nobody can be told of it any more; or NULL. */
 	void (*undo)(struct job *job);
 	void (*answered)(struct job *job); /* when the answer is made, and its descriptor the environment's; or NULL */
+	struct waiter *waiter;             /* the pool thread that it runs on; NULL: the calling thread */
 	struct outcome out;
 	union {
 		struct join_request join;
 		struct tree_request tree;
 		struct attach_request attach;
+		struct mount_request mount;
+		struct detach_request detach;
 		struct overlay_request overlay;
 		struct place place;
 	} request;
@@ -29,9 +50,15 @@ struct job {
 	void *block;            /* anything else that it points to, or NULL */
 	void *roots;            /* likewise */
 	struct owned *owned;
+	struct jobs *jobs;
 	napi_deferred deferred;
-	napi_async_work work;
 };
+
+/* What waits for the threads of one environment. NULL when it cannot be. */
+struct jobs *jobs_new(napi_env env);
+
+/* When the environment ends, after its threads have ended. */
+void jobs_end(struct jobs *jobs);
 
 struct job *job_new(napi_env env, struct owned *owned, void (*run)(struct job *job));
 

@@ -1,11 +1,9 @@
 #include "mount-binding.h"
 #include "answers.h"
-#include "detach.h"
 #include "inside.h"
 #include "mount-facts.h"
 #include "mount-long-calls.h"
 #include "pin.h"
-#include "quick-binding.h"
 #include "short-calls.h"
 #include "values.h"
 #include <errno.h>
@@ -172,31 +170,27 @@ static napi_value listmount_(napi_env env, napi_callback_info info)
 	return array;
 }
 
-static double take_off(struct owned *owned, int fd)
+static double acknowledge(struct owned *owned, int fd)
 {
-	(void)owned;
-	return mount_detach(fd);
+	owned_told(owned, fd);
+	return 0;
 }
 
-/* detach(fd): 0 or a negative errno */
-static napi_value detach(napi_env env, napi_callback_info info)
+/* told(fd): JavaScript has the mount of this descriptor from now on, see owned_attached(); 0 */
+static napi_value told(napi_env env, napi_callback_info info)
 {
-	return short_number(env, info, take_off);
+	return short_number(env, info, acknowledge);
 }
 
-/* detachIn(mountNs, fd): 0 or a negative errno */
-static napi_value detach_in(napi_env env, napi_callback_info info)
+static double forget(struct owned *owned, int fd)
 {
-	napi_value arguments[2];
-	struct owned *owned;
-	int ns;
-	int fd;
+	return owned_forget(owned, fd);
+}
 
-	if (!value_arguments(env, info, 2, arguments, &owned) || !value_fd(env, arguments[0], &ns) ||
-	    !value_fd(env, arguments[1], &fd)) {
-		return NULL;
-	}
-	return answer_number(env, mount_detach_in(ns, fd));
+/* disown(fd): 0 or EBADF for a descriptor that this environment does not own */
+static napi_value disown(napi_env env, napi_callback_info info)
+{
+	return short_number(env, info, forget);
 }
 
 /* pin(fd, path) */
@@ -222,9 +216,10 @@ int mount_export(napi_env env, napi_value exports, struct owned *owned)
 		{"openPlace", long_open_place},
 		{"tree", long_tree},
 		{"attach", long_attach},
-		{"quickMount", quick_mount},
-		{"told", quick_told},
-		{"unmount", quick_unmount},
+		{"mount", long_mount},
+		{"told", told},
+		{"disown", disown},
+		{"detach", long_detach},
 		{"overlay", long_overlay},
 		{"openMount", open_mount},
 		{"openMountNamespace", open_mount_namespace},
@@ -238,8 +233,6 @@ int mount_export(napi_env env, napi_value exports, struct owned *owned)
 		{"mountFacts", facts_of},
 		{"statmount", statmount_},
 		{"listmount", listmount_},
-		{"detach", detach},
-		{"detachIn", detach_in},
 		{"pin", pin},
 	};
 

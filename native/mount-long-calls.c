@@ -12,6 +12,8 @@
 
 /* The fields of a part in the flat list of numbers. */
 #define PART_NUMBERS 3
+/* Number.MAX_SAFE_INTEGER */
+#define MOST_WHOLE 9007199254740991.0
 
 /* A place out of three arguments: a descriptor or −1, a path or null, RESOLVE_…. */
 static int value_place(napi_env env, const napi_value *arguments, struct place *place, char **path)
@@ -39,7 +41,7 @@ static napi_value give_up(struct job *job)
 static void run_open_place(struct job *job)
 {
 	struct mount_facts facts;
-	int fd = place_open(&job->request.place);
+	int fd = mount_open_place(&job->request.place, job->waiter);
 	int error;
 
 	if (fd < 0) {
@@ -53,6 +55,7 @@ static void run_open_place(struct job *job)
 		return;
 	}
 	job->out.mount_id = facts.id;
+	job->out.unique = facts.unique;
 	job->out.fd = fd;
 }
 
@@ -77,13 +80,14 @@ napi_value long_open_place(napi_env env, napi_callback_info info)
 
 static void run_tree(struct job *job)
 {
+	job->request.tree.waiter = job->waiter;
 	tree_make(&job->request.tree, &job->out);
 }
 
 static int value_part(napi_env env, napi_value numbers, uint32_t index, struct part *part)
 {
 	static const double least[PART_NUMBERS] = {0, PART_KEEP, -1};
-	static const double most[PART_NUMBERS] = {9007199254740991.0, PART_CLEAR, INT_MAX};
+	static const double most[PART_NUMBERS] = {MOST_WHOLE, PART_CLEAR, INT_MAX};
 	double fields[PART_NUMBERS];
 
 	for (uint32_t i = 0; i < PART_NUMBERS; i++) {
@@ -167,9 +171,10 @@ napi_value long_tree(napi_env env, napi_callback_info info)
 /* The answer is a descriptor of the mount: until it is closed the caller has not heard. */
 static void run_attach(struct job *job)
 {
-	const struct attach_request *request = &job->request.attach;
+	struct attach_request *request = &job->request.attach;
 	int copy = fcntl(request->tree, F_DUPFD_CLOEXEC, 3);
 
+	request->waiter = job->waiter;
 	if (copy < 0) {
 		outcome_fail(&job->out, -errno, "duplicate");
 		return;
@@ -181,39 +186,45 @@ static void run_attach(struct job *job)
 
 static void note_attached(struct job *job)
 {
-	owned_attached(job->owned, job->out.fd, job->request.attach.mount_ns);
+	const struct attach_request *request = &job->request.attach;
+
+	owned_attached(job->owned, job->out.fd, request->unique, request->mount_ns);
 }
 
 static void undo_attach(struct job *job)
 {
 	const struct attach_request *request = &job->request.attach;
 
-	if (request->mount_ns < 0) mount_detach(request->tree);
-	else mount_detach_in(request->mount_ns, request->tree);
+	owned_undo_mount(request->mount_ns, request->tree, request->unique, NULL);
 }
 
-/* attach(tree, targetFd or −1, target or null, resolve, replace, recursive, propagation, mountNs or −1, later) */
+/*
+ * attach(tree, uniqueId, targetFd or −1, target or null, resolve, replace, recursive, propagation, mountNs or −1, later)
+ */
 napi_value long_attach(napi_env env, napi_callback_info info)
 {
-	napi_value arguments[9];
+	napi_value arguments[10];
 	struct attach_request *request;
 	struct owned *owned;
 	struct job *job;
 	double propagation;
 	double mount_ns;
+	double unique;
 	int later;
 
-	if (!value_arguments(env, info, 9, arguments, &owned) || !value_flag(env, arguments[8], &later)) return NULL;
+	if (!value_arguments(env, info, 10, arguments, &owned) || !value_flag(env, arguments[9], &later)) return NULL;
 	job = job_new(env, owned, run_attach);
 	if (job == NULL) return NULL;
 	request = &job->request.attach;
 	if (!value_fd(env, arguments[0], &request->tree) ||
-	    !value_place(env, arguments + 1, &request->target, &job->texts[0]) ||
-	    !value_flag(env, arguments[4], &request->replace) || !value_flag(env, arguments[5], &request->recursive) ||
-	    !value_integer(env, arguments[6], 0, UINT32_MAX, &propagation) ||
-	    !value_integer(env, arguments[7], -1, INT_MAX, &mount_ns)) {
+	    !value_integer(env, arguments[1], 0, MOST_WHOLE, &unique) ||
+	    !value_place(env, arguments + 2, &request->target, &job->texts[0]) ||
+	    !value_flag(env, arguments[5], &request->replace) || !value_flag(env, arguments[6], &request->recursive) ||
+	    !value_integer(env, arguments[7], 0, UINT32_MAX, &propagation) ||
+	    !value_integer(env, arguments[8], -1, INT_MAX, &mount_ns)) {
 		return give_up(job);
 	}
+	request->unique = (uint64_t)unique;
 	request->propagation = (uint64_t)propagation;
 	request->mount_ns = (int)mount_ns;
 	/* A mount that takes the place of another stays in any case: without both the target would be bare. */
@@ -224,8 +235,110 @@ napi_value long_attach(napi_env env, napi_callback_info info)
 	return job_start(env, job, later);
 }
 
+/* One mount, mapped and attached: one wait for a thread instead of two. */
+static void run_mount(struct job *job)
+{
+	struct mount_request *request = &job->request.mount;
+	struct outcome attached = {.fd = -1};
+
+	request->tree.waiter = request->attach.waiter = job->waiter;
+	tree_make(&request->tree, &job->out);
+	if (job->out.error < 0) return;
+	request->attach.tree = job->out.fd;
+	request->attach.unique = job->out.unique;
+	mount_attach(&request->attach, &attached);
+	if (attached.error == 0) return;
+	close(job->out.fd);
+	job->out.fd = -1;
+	outcome_fail(&job->out, attached.error, attached.step);
+}
+
+static void note_mounted(struct job *job)
+{
+	owned_attached(job->owned, job->out.fd, job->out.unique, -1);
+}
+
+static void undo_mount(struct job *job)
+{
+	owned_undo_mount(-1, job->out.fd, job->out.unique, NULL);
+}
+
+/* mount(sourceFd or −1, source or null, resolve, targetFd or −1, target or null, resolve, ns, set, clear, propagation, later) */
+napi_value long_mount(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[11];
+	struct mount_request *request;
+	struct owned *owned;
+	struct job *job;
+	double numbers[3];
+	int later;
+
+	if (!value_arguments(env, info, 11, arguments, &owned) || !value_flag(env, arguments[10], &later)) return NULL;
+	job = job_new(env, owned, run_mount);
+	if (job == NULL) return NULL;
+	request = &job->request.mount;
+	if (!value_place(env, arguments, &request->tree.source, &job->texts[0]) ||
+	    !value_place(env, arguments + 3, &request->attach.target, &job->texts[1]) ||
+	    !value_fd(env, arguments[6], &request->part.ns)) {
+		return give_up(job);
+	}
+	for (int i = 0; i < 3; i++) {
+		if (!value_integer(env, arguments[7 + i], 0, UINT32_MAX, &numbers[i])) return give_up(job);
+	}
+	request->part.path = "";
+	request->part.mode = PART_MAP;
+	request->tree.parts = &request->part;
+	request->tree.count = 1;
+	request->tree.attr_set = (uint64_t)numbers[0];
+	request->tree.attr_clr = (uint64_t)numbers[1];
+	request->tree.propagation = request->attach.propagation = (uint64_t)numbers[2];
+	request->attach.mount_ns = -1;
+	job->undo = undo_mount;
+	job->answered = note_mounted;
+	return job_start(env, job, later);
+}
+
+static void run_detach(struct job *job)
+{
+	const struct detach_request *request = &job->request.detach;
+	int error;
+
+	if (request->alone) error = mount_detach_alone(request->fd, request->unique, job->waiter);
+	else error = mount_detach(request->mount_ns, request->fd, request->unique, job->waiter);
+	if (error < 0) outcome_fail(&job->out, error, "umount");
+	else job->out.mount_id = (uint64_t)error;
+}
+
+/*
+ * detach(fd, uniqueId, mountNs or −1, alone, later): `mountId` is 1 when, alone, something that was mounted on it at that very
+ * moment was unmounted instead
+ */
+napi_value long_detach(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[5];
+	struct detach_request *request;
+	struct owned *owned;
+	struct job *job;
+	double mount_ns;
+	double unique;
+	int later;
+
+	if (!value_arguments(env, info, 5, arguments, &owned) || !value_flag(env, arguments[4], &later)) return NULL;
+	job = job_new(env, owned, run_detach);
+	if (job == NULL) return NULL;
+	request = &job->request.detach;
+	if (!value_fd(env, arguments[0], &request->fd) || !value_integer(env, arguments[1], 0, MOST_WHOLE, &unique) ||
+	    !value_integer(env, arguments[2], -1, INT_MAX, &mount_ns) || !value_flag(env, arguments[3], &request->alone)) {
+		return give_up(job);
+	}
+	request->unique = (uint64_t)unique;
+	request->mount_ns = (int)mount_ns;
+	return job_start(env, job, later);
+}
+
 static void run_overlay(struct job *job)
 {
+	job->request.overlay.waiter = job->waiter;
 	overlay_make(&job->request.overlay, &job->out);
 }
 

@@ -79,51 +79,69 @@ static int set_lower(int context, const struct overlay_request *request)
 struct creating {
 	struct errand errand;
 	const struct overlay_request *request;
-	int context;
+	int context; /* −1 to look at `tree` */
+	int tree;
 	int error;
 	const char *step;
+	struct statfs fs;
+	int needed[]; /* the descriptors that the child keeps */
 };
 
 /* Where the roots cover each other does not matter: a path from the root directory starts below all of them. */
-NO_STACK_PROTECTOR static long attach_and_create(struct creating *creating)
+NO_STACK_PROTECTOR static long attach_roots(const struct overlay_request *request)
 {
-	const struct overlay_request *request = creating->request;
 	long error = raw_syscall3(SYS_unshare, CLONE_NEWNS, 0, 0);
 
-	creating->step = "overlay layers";
 	/* Else they would appear at the peers of a shared root in other namespaces. */
 	if (error >= 0) error = raw_syscall5(SYS_mount, 0, (long)"/", 0, MS_REC | MS_PRIVATE, 0);
 	for (size_t i = 0; error >= 0 && i < request->root_count; i++) {
 		error = raw_syscall5(SYS_move_mount, request->roots[i], (long)"", AT_FDCWD, (long)"/",
 				     USERNS_MOVE_MOUNT_F_EMPTY_PATH);
 	}
-	if (error < 0) return error;
-	creating->step = "overlay create";
-	return call_fsconfig(creating->context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+	return error;
 }
 
 NO_STACK_PROTECTOR static int create_body(void *argument)
 {
 	struct creating *creating = argument;
+	const struct overlay_request *request = creating->request;
+	long error = 0;
 
-	errand_begin(&creating->errand);
-	creating->error = (int)attach_and_create(creating);
+	errand_begin(&creating->errand, creating->needed, (int)request->root_count + 1);
+	creating->step = "overlay layers";
+	if (creating->context < 0) error = raw_syscall3(SYS_fstatfs, creating->tree, (long)&creating->fs, 0);
+	else {
+		if (request->roots != NULL) error = attach_roots(request);
+		if (error >= 0) {
+			creating->step = "overlay create";
+			error = call_fsconfig(creating->context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+		}
+	}
+	creating->error = (int)error;
 	raw_exit(0);
 }
 
-static int create_inside(int context, const struct overlay_request *request, struct outcome *out)
+/* In a child: makes the overlay of the context, or, for −1, reads the flags of the one that the tree is of. */
+static int run_apart(int context, int tree, const struct overlay_request *request, struct outcome *out, long *flags)
 {
-	struct creating *creating = errand_new(sizeof *creating);
+	size_t size = sizeof(struct creating) + (request->root_count + 1) * sizeof(int);
+	struct creating *creating = errand_new(size, request->waiter);
 	int error;
 
 	if (creating == NULL) return outcome_fail(out, -ENOMEM, "overlay layers");
-	creating->step = "overlay layers";
 	creating->request = request;
 	creating->context = context;
-	creating->error = -ETIMEDOUT;
+	creating->tree = tree;
+	creating->needed[0] = context < 0 ? tree : context;
+	for (size_t i = 0; i < request->root_count; i++) creating->needed[i + 1] = request->roots[i];
+	creating->step = "inside killed";
+	creating->error = -EINTR;
 	error = errand_run(&creating->errand, create_body, creating);
-	if (error >= 0) error = creating->error;
+	if (error == -ETIMEDOUT || error == -ECANCELED) creating->step = "overlay silent";
+	else if (error < 0) creating->step = "clone";
+	else error = creating->error;
 	if (error < 0) outcome_fail(out, error, creating->step);
+	*flags = (long)creating->fs.f_flags;
 	errand_free(&creating->errand);
 	return error;
 }
@@ -139,19 +157,17 @@ static int configure(int context, const struct overlay_request *request, struct 
 		error = set_layer(context, "workdir", request->work);
 		if (error < 0) return outcome_fail(out, error, "overlay work");
 	}
-	if (request->roots != NULL) return create_inside(context, request, out);
-	error = call_fsconfig(context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
-	return error < 0 ? outcome_fail(out, error, "overlay create") : 0;
+	return run_apart(context, -1, request, out, &(long){0});
 }
 
 /* An overlay that cannot prepare its work directory says so in the kernel's log only, and is read-only. */
-static int check_writable(const struct overlay_request *request, int tree)
+static int check_writable(const struct overlay_request *request, int tree, struct outcome *out)
 {
-	struct statfs fs;
+	long flags = 0;
+	int error = request->upper < 0 ? 0 : run_apart(-1, tree, request, out, &flags);
 
-	if (request->upper < 0) return 0;
-	if (fstatfs(tree, &fs) < 0) return -errno;
-	return (fs.f_flags & ST_RDONLY) != 0 ? -EROFS : 0;
+	if (error < 0) return error;
+	return (flags & ST_RDONLY) != 0 ? outcome_fail(out, -EROFS, "overlay writable") : 0;
 }
 
 static int make(int context, const struct overlay_request *request, struct outcome *out)
@@ -164,9 +180,8 @@ static int make(int context, const struct overlay_request *request, struct outco
 	/* The attributes afterwards: read-only ones would hide what the check looks for. */
 	tree = call_fsmount(context, 0);
 	if (tree < 0) return outcome_fail(out, tree, "fsmount");
-	error = check_writable(request, tree);
-	if (error < 0) outcome_fail(out, error, "overlay writable");
-	else {
+	error = check_writable(request, tree, out);
+	if (error == 0) {
 		struct userns_mount_attr attributes = {.attr_set = request->attr_set, .attr_clr = request->attr_clr};
 
 		error = (request->attr_set | request->attr_clr) == 0 ? 0 : call_mount_setattr(tree, 0, &attributes);
@@ -181,6 +196,7 @@ static int make(int context, const struct overlay_request *request, struct outco
 		return error;
 	}
 	out->mount_id = facts.id;
+	out->unique = facts.unique;
 	out->fd = tree;
 	return 0;
 }

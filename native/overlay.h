@@ -5,6 +5,8 @@
 #include "outcome.h"
 #include <stddef.h>
 
+struct waiter;
+
 struct overlay_request {
 	const int *lower; /* the topmost first */
 	size_t count;
@@ -14,10 +16,12 @@ struct overlay_request {
 	size_t root_count;
 	uint64_t attr_set; /* MOUNT_ATTR_… */
 	uint64_t attr_clr;
+	struct waiter *waiter; /* the pool thread that waits, or NULL */
 };
 
 /*
- * A detached mount of a new overlay, which holds its layers itself: their descriptors may be closed.
+ * A detached mount of a new overlay, which holds its layers itself: their descriptors may be closed. A child makes it and
+ * looks at it, because a layer's file system may never answer.
  *
  * Before Linux 6.15 a layer must be in the mount namespace of whoever makes the overlay (clone_private_mount() in
  * fs/namespace.c). With `roots` that is a child with a mount namespace of its own, in which it attaches them: they are seen

@@ -1,7 +1,7 @@
 #include "owned.h"
-#include "detach.h"
 #include "inside.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -44,7 +44,7 @@ int owned_add(struct owned *owned, int fd)
 	return 0;
 }
 
-int owned_close(struct owned *owned, int fd)
+int owned_forget(struct owned *owned, int fd)
 {
 	size_t word = (size_t)fd / BITS;
 	uint64_t bit = (uint64_t)1 << ((unsigned)fd % BITS); /* a shift by a negative number would be undefined */
@@ -52,17 +52,24 @@ int owned_close(struct owned *owned, int fd)
 	if (fd < 0 || word >= owned->words || (owned->bits[word] & bit) == 0) return -EBADF;
 	owned->bits[word] &= ~bit;
 	owned_told(owned, fd);
-	close(fd); /* Linux has let go of the number whatever it answers, so there is nothing to try again */
 	return 0;
 }
 
-void owned_attached(struct owned *owned, int fd, int mount_ns)
+int owned_close(struct owned *owned, int fd)
+{
+	int error = owned_forget(owned, fd);
+
+	if (error == 0) close(fd); /* Linux has let go of the number whatever it answers, so there is nothing to try again */
+	return error;
+}
+
+void owned_attached(struct owned *owned, int fd, uint64_t unique, int mount_ns)
 {
 	struct untold *untold = owned->spare != NULL ? owned->spare : malloc(sizeof *untold);
 
 	owned->spare = NULL;
 	if (untold == NULL) return; /* then it is as sure as it was without */
-	*untold = (struct untold){.fd = fd, .mount_ns = mount_ns, .next = owned->untold};
+	*untold = (struct untold){.fd = fd, .unique = unique, .mount_ns = mount_ns, .next = owned->untold};
 	owned->untold = untold;
 }
 
@@ -83,13 +90,21 @@ void owned_told(struct owned *owned, int fd)
 	}
 }
 
+/* EINVAL: it is not attached in that mount namespace any more; ESTALE: other code has closed the descriptor. */
+void owned_undo_mount(int mount_ns, int fd, uint64_t unique, struct waiter *waiter)
+{
+	int error = mount_detach(mount_ns, fd, unique, waiter);
+
+	if (error == 0 || error == -EINVAL) return;
+	dprintf(STDERR_FILENO, "userns: a mount of an ended thread could not be unmounted and stays (errno %d)\n", -error);
+}
+
 static void take_off_untold(struct owned *owned)
 {
 	while (owned->untold != NULL) {
 		struct untold *untold = owned->untold;
 
-		if (untold->mount_ns < 0) mount_detach(untold->fd);
-		else mount_detach_in(untold->mount_ns, untold->fd);
+		owned_undo_mount(untold->mount_ns, untold->fd, untold->unique, NULL);
 		owned->untold = untold->next;
 		free(untold);
 	}

@@ -6,12 +6,14 @@
 #ifndef USERNS_OWNED_H
 #define USERNS_OWNED_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* An attached mount of which the caller has not heard yet. */
 struct untold {
 	int fd;
+	uint64_t unique; /* its unique mount ID; 0 before Linux 6.8 */
 	int mount_ns; /* the mount namespace that it is in, a descriptor of this environment's; −1: this process's own */
 	struct untold *next;
 };
@@ -22,7 +24,7 @@ struct owned {
 	size_t words;
 	struct untold *untold;
 	struct untold *spare; /* for the next one, or NULL */
-	int references; /* the environment and every job of it that is under way */
+	atomic_int references; /* the environment and every job of it that is under way */
 	int ended;      /* the environment is gone; what comes now is closed at once */
 };
 
@@ -31,6 +33,9 @@ struct owned *owned_new(void);
 /* 0, or ENOMEM or EBADF; the descriptor is closed then. */
 int owned_add(struct owned *owned, int fd);
 
+/* Other code has closed it: its number may be another file's. 0 or EBADF when it is not ours. */
+int owned_forget(struct owned *owned, int fd);
+
 /* Closes it. 0 or EBADF when it is not ours. */
 int owned_close(struct owned *owned, int fd);
 
@@ -38,8 +43,13 @@ int owned_close(struct owned *owned, int fd);
  * The descriptor is that of a mount which was just attached: should the environment end now, on its way from our answer
  * to the caller's own code, the mount is taken off, since nobody knows of it. Until owned_told(), or owned_close().
  */
-void owned_attached(struct owned *owned, int fd, int mount_ns);
+void owned_attached(struct owned *owned, int fd, uint64_t unique, int mount_ns);
 void owned_told(struct owned *owned, int fd);
+
+struct waiter;
+
+/* Unmounts what JavaScript cannot learn of any more. A failure cannot reach JavaScript either: it is a line on standard error. */
+void owned_undo_mount(int mount_ns, int fd, uint64_t unique, struct waiter *waiter);
 
 /* The environment ends: closes them all and lets go. */
 void owned_end(struct owned *owned);

@@ -1,5 +1,5 @@
 #include "pin.h"
-#include "attach.h"
+#include "inside.h"
 #include "mount-calls.h"
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
 #include "tree.h"
+#include "inside.h"
 #include "mount-facts.h"
 #include <unistd.h>
 
@@ -72,7 +73,8 @@ static int check_id(int fd, const struct part *part)
 
 static int copy_below(const struct tree_request *request, const struct part *part, int source, struct outcome *out)
 {
-	int fd = call_openat2(source, part->path, O_PATH | O_NOFOLLOW, BELOW);
+	const struct place place = {.fd = source, .path = part->path, .resolve = BELOW};
+	int fd = mount_open_place(&place, request->waiter);
 	int error;
 	int tree = -1;
 
@@ -98,15 +100,19 @@ static int copy_part(const struct tree_request *request, const struct part *part
 }
 
 /* Puts a copy where it belongs in a tree that is still detached, which Linux does since 6.15. */
-static int put(int tree, const struct part *part, int submount, struct outcome *out)
+static int put(const struct tree_request *request, int tree, const struct part *part, int submount, struct outcome *out)
 {
-	int target = call_openat2(tree, part->path, O_PATH | O_NOFOLLOW, BELOW);
-	int error;
+	const struct attach_request attach = {
+		.tree = submount,
+		.target = {.fd = tree, .path = part->path, .resolve = BELOW},
+		.mount_ns = -1,
+		.waiter = request->waiter,
+	};
+	struct outcome put = {.fd = -1};
 
-	if (target < 0) return outcome_fail(out, target, "assemble");
-	error = call_move_mount(submount, target, 0);
-	close(target);
-	return error < 0 ? outcome_fail(out, error, "assemble") : 0;
+	mount_attach(&attach, &put);
+	if (put.error == 0) return 0;
+	return outcome_fail(out, put.error, put.error == -ETIMEDOUT || put.error == -ECANCELED ? put.step : "assemble");
 }
 
 static int assemble(const struct tree_request *request, int source, struct outcome *out)
@@ -115,7 +121,7 @@ static int assemble(const struct tree_request *request, int source, struct outco
 
 	for (size_t i = 1; tree >= 0 && i < request->count; i++) {
 		int submount = copy_part(request, &request->parts[i], source, out);
-		int error = submount < 0 ? submount : put(tree, &request->parts[i], submount, out);
+		int error = submount < 0 ? submount : put(request, tree, &request->parts[i], submount, out);
 
 		if (submount >= 0) close(submount);
 		if (error >= 0) continue;
@@ -127,20 +133,15 @@ static int assemble(const struct tree_request *request, int source, struct outco
 
 static int make(const struct tree_request *request, struct outcome *out)
 {
-	const struct place *source = &request->source;
-	const struct part *first = &request->parts[0];
-	int tree;
+	struct place source = request->source;
 	int fd;
+	int tree;
 
-	/* The ordinary case, a path that is looked up once, needs no descriptor of the source. */
-	if (source->path != NULL && source->resolve == 0 && request->count == 1 && first->path[0] == '\0' &&
-	    first->mount_id == 0) {
-		return copy(request, first, 1, AT_FDCWD, source->path, out);
-	}
-	fd = place_open(source);
+	source.automount = 1;
+	fd = mount_open_place(&source, request->waiter);
 	if (fd < 0) return outcome_fail(out, fd, "source");
 	tree = assemble(request, fd, out);
-	place_close(source, fd);
+	place_close(&source, fd);
 	return tree;
 }
 
@@ -158,5 +159,6 @@ void tree_make(const struct tree_request *request, struct outcome *out)
 		return;
 	}
 	out->mount_id = facts.id;
+	out->unique = facts.unique;
 	out->fd = tree;
 }

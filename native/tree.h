@@ -5,6 +5,8 @@
 #include "outcome.h"
 #include "place.h"
 
+struct waiter;
+
 /* What becomes of the map of one mount. src/native/load.ts has the same numbers. */
 enum part_mode {
 	PART_KEEP,  /* stays as the source's is */
@@ -30,6 +32,7 @@ struct tree_request {
 	uint64_t attr_set;   /* MOUNT_ATTR_… without MOUNT_ATTR_IDMAP */
 	uint64_t attr_clr;
 	uint64_t propagation; /* MS_PRIVATE, MS_SHARED, MS_SLAVE or MS_UNBINDABLE */
+	struct waiter *waiter; /* the pool thread that waits, or NULL */
 };
 
 /*

@@ -90,23 +90,6 @@ char *value_text(napi_env env, napi_value value, size_t most)
 	return NULL;
 }
 
-int value_path(napi_env env, napi_value value, char path[VALUE_PATH])
-{
-	size_t length;
-
-	if (napi_get_value_string_utf8(env, value, path, VALUE_PATH, &length) != napi_ok) {
-		napi_throw_type_error(env, NULL, "userns native: a string was expected");
-		return 0;
-	}
-	if (length > PATH_MAX) {
-		napi_throw_range_error(env, NULL, "userns native: the string is too long");
-		return 0;
-	}
-	if (strlen(path) == length) return 1;
-	napi_throw_type_error(env, NULL, "userns native: a string without NUL was expected");
-	return 0;
-}
-
 int value_optional_text(napi_env env, napi_value value, size_t most, char **text)
 {
 	napi_valuetype type;

@@ -17,13 +17,7 @@ int value_flag(napi_env env, napi_value value, int *flag);
 /* A malloc'ed copy of a string without NUL in it, of at most `most` bytes. NULL with an exception pending. */
 char *value_text(napi_env env, napi_value value, size_t most);
 
-/* Room for a path: the kernel takes PATH_MAX bytes, and with some more it is seen when there would have been another character. */
-#define VALUE_PATH (4096 + 5)
-
-/* The same, of a path, into such room. False with an exception pending. */
-int value_path(napi_env env, napi_value value, char path[VALUE_PATH]);
-
-/* The same, malloc'ed, or NULL for null. False with an exception pending. */
+/* The same, or NULL for null. False with an exception pending. */
 int value_optional_text(napi_env env, napi_value value, size_t most, char **text);
 
 /* A malloc'ed vector of such strings that ends with NULL, from an array. NULL with an exception pending. */

@@ -2,7 +2,7 @@ import { UsernsError } from "../errors.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { native, type Outcome } from "../native/load.ts";
 import { ERRNO } from "../native/steps.ts";
-import { detach, markOf, mountsIn } from "./detach.ts";
+import { detachAsync, markOf, mountsIn } from "./detach.ts";
 import { mountError } from "./mount-errors.ts";
 import { type MountNamespace, openMountNamespace } from "./mount-namespace.ts";
 import { descendants, type MountEntry } from "./mountinfo.ts";
@@ -12,6 +12,8 @@ import { type AttachOptions, RESOLVE, resolveFlags, showPlace } from "./target.t
 export interface Tree {
 	fd: number;
 	mountId: number;
+	/** 0 before Linux 6.8. */
+	uniqueId: number;
 	recursive: boolean;
 	/** MS_…, as the C part takes it. */
 	propagation: number;
@@ -52,7 +54,7 @@ export async function attachTree(
 		const outcome = await attach(tree, target, options, inside, tried);
 		if (outcome.error < 0) throw mountError(tried, tree.mapping, outcome);
 		untold = outcome.fd;
-		const submounts = findSubmounts(tree, inside, options.replace ?? false, tried);
+		const submounts = await findSubmounts(tree, inside, options.replace ?? false, tried);
 		inside?.root?.close();
 		return { namespace: inside?.descriptor, submounts, untold };
 	} catch (error) {
@@ -73,6 +75,7 @@ async function attach(
 	const call = (fd: number, path: string | null, resolve: number) =>
 		native().attach(
 			tree.fd,
+			tree.uniqueId,
 			fd,
 			path,
 			resolve,
@@ -118,12 +121,12 @@ export async function withCopy(
 	}
 }
 
-function findSubmounts(
+async function findSubmounts(
 	tree: Tree,
 	inside: MountNamespace | undefined,
 	replace: boolean,
 	tried: string,
-): ReadonlySet<string> {
+): Promise<ReadonlySet<string>> {
 	if (!tree.recursive && !replace) return new Set();
 	const namespace = inside?.descriptor.fd;
 	let entries: MountEntry[];
@@ -131,9 +134,9 @@ function findSubmounts(
 		entries = mountsIn(namespace, "ERR_USERNS_MOUNT", tried);
 	} catch (error) {
 		if (!tree.recursive) return new Set(); // the old one is gone already, and there was only something to check
-		// A mount that was reported as failed must not be there.
-		if (namespace === undefined) native().detach(tree.fd);
-		else native().detachIn(namespace, tree.fd);
+		// A mount that is reported as failed must not be there.
+		const undone = await native().detach(tree.fd, tree.uniqueId, namespace ?? -1, false, true);
+		if (undone.error < 0) throw mountError(tried, tree.mapping, { ...undone, step: "left" });
 		throw error;
 	}
 	if (replace) refuseCovered(entries, tree.mountId, tried);
@@ -175,7 +178,11 @@ export function attachedError(tried: string, where: string): UsernsError {
 	);
 }
 
-/** Takes an attached tree off again. */
-export function detachTree(fd: number, mountId: number, { namespace, submounts }: Attached): void {
-	detach(fd, mountId, (submount) => submounts.has(markOf(submount)), namespace?.fd);
+/** Unmounts an attached tree. */
+export function detachTree(
+	mount: Pick<Tree, "fd" | "mountId" | "uniqueId">,
+	{ namespace, submounts }: Attached,
+): Promise<void> {
+	const { fd, mountId, uniqueId } = mount;
+	return detachAsync(fd, mountId, (submount) => submounts.has(markOf(submount)), namespace?.fd, uniqueId);
 }

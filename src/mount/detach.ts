@@ -1,7 +1,6 @@
 import { UsernsError, type UsernsErrorCode } from "../errors.ts";
-import type { Descriptor } from "../native/descriptor.ts";
-import { native } from "../native/load.ts";
-import { kernelError } from "../native/steps.ts";
+import { native, type Outcome } from "../native/load.ts";
+import { ERRNO, kernelError } from "../native/steps.ts";
 import { descendants, type MountEntry, readMountinfo, readMountinfoOf } from "./mountinfo.ts";
 
 /** What tells a submount from another one that came to the same place and got the same number. */
@@ -10,68 +9,93 @@ export function markOf(entry: MountEntry): string {
 }
 
 /**
- * Takes one mount off: the one whose root the descriptor is and whose number is `id`. The descriptor keeps the
- * mount, so its number cannot be another's. Does nothing when it is not in this mount namespace any more. Refuses
- * when something else was mounted on it or below it since: umount2(2) takes the topmost, and MNT_DETACH the whole
- * tree. `own` says of a submount that it belongs to the mount; `mountNs` is the mount namespace that it is in, when
- * it is in another.
+ * Unmounts one mount: the one whose root the descriptor is and whose mount ID is `id`. The descriptor keeps the mount, so
+ * its mount ID cannot be another's. Does nothing when the mount is not in this mount namespace any more. Refuses when
+ * something else was mounted on it or below it since, because umount2(2) unmounts the topmost mount, and MNT_DETACH the whole
+ * tree. `own` says of a submount that it belongs to the mount; `mountNs` is the mount namespace that it is in, when it is in
+ * another; `uniqueId` is its unique mount ID, 0 where it is not known.
  */
 export function detach(
 	fd: number,
 	id: number,
 	own: (submount: MountEntry) => boolean,
 	mountNs: number | undefined = undefined,
+	uniqueId = 0,
 ): void {
-	const entries = mountsIn(mountNs, "ERR_USERNS_UNMOUNT", `cannot unmount mount ${id}`);
-	const mine = entries.find((entry) => entry.id === id);
+	const mine = findMount(id, own, mountNs);
 	if (mine === undefined) return;
-	const others = descendants(entries, id).filter((entry) => !own(entry));
-	if (others.length > 0) {
-		const places = others.slice(0, 3).map((entry) => `${entry.fsType} at ${entry.mountPoint}`);
-		throw new UsernsError(
-			"ERR_USERNS_UNMOUNT",
-			`cannot unmount ${mine.mountPoint}: something else was mounted on it: ${places.join(", ")}${others.length > 3 ? ", …" : ""}`,
-			{ hint: "Unmount that first; nothing was changed.", step: "looking for other mounts" },
-		);
-	}
-	const error = mountNs === undefined ? native().detach(fd) : native().detachIn(mountNs, fd);
-	if (error < 0) {
-		throw kernelError("ERR_USERNS_UNMOUNT", `cannot unmount ${mine.mountPoint}`, { error, step: "umount" });
-	}
-	// Between the look and the call somebody may have mounted on top; then that one went, and this must be said.
-	if (isAttached(id, mountNs)) throw coveredError(mine.mountPoint);
+	check(native().detach(fd, uniqueId, mountNs ?? -1, false, false), fd, mine, mountNs);
 }
 
-function coveredError(where: string): UsernsError {
+/** The same while the event loop goes on. */
+export async function detachAsync(
+	fd: number,
+	id: number,
+	own: (submount: MountEntry) => boolean,
+	mountNs: number | undefined = undefined,
+	uniqueId = 0,
+): Promise<void> {
+	const mine = findMount(id, own, mountNs);
+	if (mine === undefined) return;
+	check(await native().detach(fd, uniqueId, mountNs ?? -1, false, true), fd, mine, mountNs);
+}
+
+/** The mount's line, or undefined when it is not there. Throws when something else is mounted on it. */
+function findMount(
+	id: number,
+	own: (submount: MountEntry) => boolean,
+	mountNs: number | undefined,
+): MountEntry | undefined {
+	const entries = mountsIn(mountNs, "ERR_USERNS_UNMOUNT", `cannot unmount mount ${id}`);
+	const mine = entries.find((entry) => entry.id === id);
+	if (mine === undefined) return undefined;
+	const others = descendants(entries, id).filter((entry) => !own(entry));
+	if (others.length === 0) return mine;
+	const places = others.slice(0, 3).map((entry) => `${entry.fsType} at ${entry.mountPoint}`);
+	throw new UsernsError(
+		"ERR_USERNS_UNMOUNT",
+		`cannot unmount ${mine.mountPoint}: something else was mounted on it: ${places.join(", ")}${others.length > 3 ? ", …" : ""}`,
+		{ hint: "Unmount that first; nothing was changed.", step: "looking for other mounts" },
+	);
+}
+
+function check(outcome: Outcome, fd: number, mine: MountEntry, mountNs: number | undefined): void {
+	if (outcome.error < 0) throw detachError(outcome, fd, mine.mountPoint);
+	// Between the look and the call something may have been mounted on top; then that was unmounted, which is an error.
+	if (isAttached(mine.id, mountNs)) throw coveredError(mine.mountPoint);
+}
+
+/** Whether other code in this process has closed the descriptor; its number may be another file's by now. */
+export function isForeign(error: number): boolean {
+	return error === ERRNO.ESTALE || error === ERRNO.EBADF;
+}
+
+export function detachError(
+	outcome: Pick<Outcome, "error" | "step">,
+	fd: number,
+	where: string,
+): UsernsError {
+	const tried = `cannot unmount ${where}`;
+	if (isForeign(outcome.error)) {
+		return kernelError("ERR_USERNS_UNMOUNT", tried, outcome, {
+			hint: `Other code in this process closed descriptor ${fd}, which belongs to this package; the mount stays until unmount(path).`,
+		});
+	}
+	return kernelError("ERR_USERNS_UNMOUNT", tried, outcome, { hint: hints[outcome.error] });
+}
+
+const hints: Record<number, string> = {
+	[ERRNO.EINVAL]: "The mount is locked, or is not in this mount namespace.",
+	[ERRNO.ETIMEDOUT]:
+		"A file system did not answer within ten seconds. The mount may be gone by now: look with findmnt(8).",
+};
+
+export function coveredError(where: string): UsernsError {
 	return new UsernsError(
 		"ERR_USERNS_UNMOUNT",
 		`cannot unmount ${where}: something was mounted on it at that very moment and was unmounted instead`,
 		{ hint: "Let one program at a time mount at that place." },
 	);
-}
-
-/**
- * The same for a mount that has none of its own below it, in this mount namespace, without reading the whole table, and closes
- * its descriptor: the mount's number. 0 when that cannot be done (before Linux 6.8), something is mounted on it, or the
- * kernel refuses: nothing was changed then, and `detach` does it or says why not.
- */
-export function unmountAlone(descriptor: Descriptor): number {
-	const { fd } = descriptor;
-	const answer = native().unmount(fd);
-	if (answer < 0) return 0;
-	if (answer === 0) {
-		const id = mountIdOf(fd);
-		const mine = mountsIn(undefined, "ERR_USERNS_UNMOUNT", "").find((entry) => entry.id === id);
-		throw coveredError(mine?.mountPoint ?? `mount ${id}`);
-	}
-	descriptor.wasClosed();
-	return answer;
-}
-
-/** As in the first column of mountinfo, or a negative errno. */
-export function mountIdOf(fd: number): number {
-	const facts = native().mountFacts(fd);
-	return typeof facts === "number" ? facts : Number(facts[0]);
 }
 
 /** The mounts of a mount namespace, this process's own when there is none given. */

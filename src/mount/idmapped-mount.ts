@@ -1,10 +1,9 @@
 import { UsernsError } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import type { Descriptor } from "../native/descriptor.ts";
-import { native } from "../native/load.ts";
-import { kernelError } from "../native/steps.ts";
+import { native, type Outcome } from "../native/load.ts";
 import { type Attached, attachedError, attachTree, detachTree } from "./attach.ts";
-import { mountIdOf, unmountAlone } from "./detach.ts";
+import { coveredError, detachError, isForeign } from "./detach.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
 import type { SkippedMount } from "./plan.ts";
 import { type AttachOptions, checkAttachOptions, showPlace } from "./target.ts";
@@ -12,8 +11,9 @@ import { type AttachOptions, checkAttachOptions, showPlace } from "./target.ts";
 /** What is known of a mount that was just made. */
 export interface MadeMount {
 	descriptor: Descriptor;
-	/** 0: it has not been asked for yet. */
 	mountId: number;
+	/** What tells the mount from one that another program made: it is not given again. 0 before Linux 6.8. */
+	uniqueId: number;
 	recursive: boolean;
 	/** MS_…. */
 	propagation: number;
@@ -46,6 +46,7 @@ export class HeldMount implements AsyncDisposable {
 	#attached: Attached | undefined;
 	/** From the call of attach() on; the promise of it, for unmount() to wait for. */
 	#attaching: Promise<unknown> | undefined;
+	#unmounting: Promise<void> | undefined;
 	#unmounted = false;
 
 	/** `target`: where it is attached already, in this mount namespace and with nothing below; undefined: it is not. */
@@ -57,17 +58,7 @@ export class HeldMount implements AsyncDisposable {
 
 	/** The mount's number, as in the first column of /proc/PID/mountinfo. */
 	get mountId(): number {
-		const mount = this.#mount;
-		if (mount.mountId === 0) {
-			const id = mountIdOf(mount.descriptor.fd);
-			// With a wrong one unmount() would find nothing to take off.
-			if (id < 0) {
-				const tried = "cannot tell the number of the mount";
-				throw kernelError("ERR_USERNS_READ_MOUNTS", tried, { error: id, step: "statx" });
-			}
-			mount.mountId = id;
-		}
-		return mount.mountId;
+		return this.#mount.mountId;
 	}
 
 	/** The target as it was given; undefined for a mount that is detached. */
@@ -113,13 +104,12 @@ export class HeldMount implements AsyncDisposable {
 	}
 
 	async #attach(target: string | number, options: AttachOptions, fresh: boolean): Promise<() => void> {
-		const { descriptor, mapping, recursive, propagation } = this.#mount;
-		const { mountId } = this;
+		const { descriptor, mountId, uniqueId, mapping, recursive, propagation } = this.#mount;
 		const tried = this.#tried(target);
 		const held = native().duplicate(descriptor.fd); // close() may be called while this is under way
 		if (held.error < 0) throw mountError(tried, mapping, held);
 		const attaching = attachTree(
-			{ fd: held.fd, mountId, recursive, propagation, mapping, fresh },
+			{ fd: held.fd, mountId, uniqueId, recursive, propagation, mapping, fresh },
 			target,
 			options,
 			tried,
@@ -138,43 +128,72 @@ export class HeldMount implements AsyncDisposable {
 	}
 
 	/**
-	 * Takes the mount away, in the mount namespace that it is in, and closes the descriptor. Files that are open on it
-	 * stay usable until they are closed. Never unmounts anything else: when something was mounted on it since, it throws
-	 * `ERR_USERNS_UNMOUNT` and changes nothing; when the mount is gone already, or was never attached, there is nothing to
-	 * do. A second call does nothing; after `close()` it throws `ERR_USERNS_CLOSED`.
+	 * Unmounts the mount, in the mount namespace that it is in, and closes the descriptor. Files that are open on it stay
+	 * usable until they are closed. Never unmounts anything else: when something was mounted on it since, it throws
+	 * `ERR_USERNS_UNMOUNT` and changes nothing; so it does when other code in this process has closed the descriptor. When the
+	 * mount is gone already, or was never attached, there is nothing to do. A second call does nothing; after `close()` it
+	 * throws `ERR_USERNS_CLOSED`.
 	 */
-	async unmount(): Promise<void> {
+	unmount(): Promise<void> {
+		this.#unmounting ??= this.#unmount().finally(() => {
+			this.#unmounting = undefined;
+		});
+		return this.#unmounting;
+	}
+
+	async #unmount(): Promise<void> {
 		// Again after a failure, of which the caller may have heard first and tried another target.
 		while (this.#attaching !== undefined) await this.#attaching.catch(() => {});
 		if (this.#unmounted) return;
-		const mount = this.#mount;
-		const attached = this.#attached;
-		if (attached !== undefined && attached.namespace === undefined && attached.submounts.size === 0) {
-			const id = mount.descriptor.closed ? 0 : unmountAlone(mount.descriptor);
-			if (id > 0) {
-				mount.mountId = id;
-				this.#unmounted = true;
-				return;
-			}
-		}
 		if (this.closed) {
-			const where = this.#target === undefined ? "no target" : showPlace(this.#target);
-			throw new UsernsError("ERR_USERNS_CLOSED", `the IdmappedMount at ${where} is closed`, {
+			throw new UsernsError("ERR_USERNS_CLOSED", `the IdmappedMount at ${this.#where()} is closed`, {
 				hint: "Call unmount() instead of close(), or unmount(path) for a mount that was left in place.",
 			});
 		}
-		if (attached !== undefined) detachTree(this.fd, this.mountId, attached);
+		if (this.#attached !== undefined) await this.#detach(this.#attached);
 		this.#unmounted = true;
 		this.close();
+	}
+
+	#where(): string {
+		return this.#target === undefined ? "no target" : showPlace(this.#target);
+	}
+
+	/** With duplicates, because close() may be called while this is under way. */
+	async #detach(attached: Attached): Promise<void> {
+		const { descriptor, mountId, uniqueId } = this.#mount;
+		const fd = native().copy(descriptor.fd);
+		const namespace = attached.namespace?.dup();
+		try {
+			if (fd < 0) this.#refuse({ error: fd, step: "duplicate" });
+			if (namespace === undefined && attached.submounts.size === 0) {
+				const alone = await native().detach(fd, uniqueId, -1, true, true);
+				if (isForeign(alone.error)) this.#refuse(alone);
+				if (alone.mountId !== 0) throw coveredError(this.#where());
+				if (alone.error === 0) return;
+			}
+			await detachTree({ fd, mountId, uniqueId }, { ...attached, namespace });
+		} finally {
+			namespace?.close();
+			if (fd >= 0) native().close(fd);
+		}
+	}
+
+	/** The number of a descriptor that other code has closed is not closed again, because it may be another file's. */
+	#refuse(outcome: Pick<Outcome, "error" | "step">): never {
+		const { descriptor } = this.#mount;
+		const { fd } = descriptor;
+		if (isForeign(outcome.error) && !descriptor.closed) {
+			descriptor.wasClosed();
+			native().disown(fd);
+		}
+		throw detachError(outcome, fd, this.#where());
 	}
 
 	/** Closes the descriptor. An attached mount stays; a detached one is gone. A second call does nothing. */
 	close(): void {
 		if (this.closed) return;
-		const mount = this.#mount;
-		// So that it can be asked for afterwards.
-		if (mount.mountId === 0) mount.mountId = Math.max(0, mountIdOf(mount.descriptor.fd));
-		mount.descriptor.close();
+		this.#mount.descriptor.close();
 		this.#attached?.namespace?.close();
 	}
 

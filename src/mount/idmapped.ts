@@ -2,7 +2,6 @@ import { Mapping } from "../mapping/mapping.ts";
 import { adoptMount, attachFresh, IdmappedMount } from "./idmapped-mount.ts";
 import { makeTree } from "./make.ts";
 import { checkMountOptions, type MountIdmappedOptions } from "./options.ts";
-import { mountCached, mountPlain, mountWith } from "./quick.ts";
 import { resolveFlags } from "./target.ts";
 import type { Wanted } from "./wanted.ts";
 
@@ -17,10 +16,6 @@ import type { Wanted } from "./wanted.ts";
  * @see mount_setattr(2), "ID-mapped mounts"; open_tree(2); move_mount(2)
  */
 export async function mountIdmapped(options: MountIdmappedOptions): Promise<IdmappedMount> {
-	return mountPlain(options) ?? mountChecked(options);
-}
-
-async function mountChecked(options: MountIdmappedOptions): Promise<IdmappedMount> {
 	const { recursive, recursiveIdmap, nested, set, clear, propagation } = checkMountOptions(options);
 	const attaching = { ...options }; // what was checked, whatever the caller does to his options meanwhile
 	const { source, target, mapping, userns, handles } = options;
@@ -42,13 +37,14 @@ async function mountChecked(options: MountIdmappedOptions): Promise<IdmappedMoun
 		skipUnsupported: options.skipUnsupported ?? false,
 		plain: target !== undefined && isPlain(options),
 	};
-	const made = attachWith(wanted) ?? (await makeTree(wanted));
+	const made = await makeTree(wanted);
 	if (made instanceof IdmappedMount) return made;
-	const { descriptor, mountId } = made;
+	const { descriptor, mountId, uniqueId } = made;
 	const mount = adoptMount(
 		{
 			descriptor,
 			mountId,
+			uniqueId,
 			recursive,
 			propagation,
 			source,
@@ -73,13 +69,4 @@ async function mountChecked(options: MountIdmappedOptions): Promise<IdmappedMoun
 /** One mount, at a target in this mount namespace that is found as every path is. */
 function isPlain({ recursive, targetRoot, into, replace }: MountIdmappedOptions): boolean {
 	return !recursive && targetRoot === undefined && into === undefined && !replace;
-}
-
-/** With a namespace that is there already, so that nothing has to be waited for at all. */
-function attachWith(wanted: Wanted): IdmappedMount | undefined {
-	const { source, target, resolve, mapping, userns, handles, set, clear, propagation } = wanted;
-	if (!wanted.plain || target === undefined) return undefined;
-	if (userns !== undefined) return mountWith(source, target, resolve, userns, set, clear, propagation);
-	if (mapping === undefined || handles === undefined) return undefined;
-	return mountCached(source, target, resolve, mapping, handles, set, clear, propagation);
 }

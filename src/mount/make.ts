@@ -1,13 +1,14 @@
+import { UsernsError } from "../errors.ts";
 import { Mapping } from "../mapping/mapping.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { native, type Outcome, PART } from "../native/load.ts";
 import { ERRNO } from "../native/steps.ts";
 import { withCopy } from "./attach.ts";
-import type { IdmappedMount } from "./idmapped-mount.ts";
+import { PROPAGATION } from "./attributes.ts";
+import { adoptMount, type IdmappedMount } from "./idmapped-mount.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
 import { MapNamespaces } from "./namespaces.ts";
 import { type Part, type Plan, type Planning, planTree, type SkippedMount, TreeChanged } from "./plan.ts";
-import { mountAtOnce } from "./quick.ts";
 import { type Place, sameTree, survey } from "./survey.ts";
 import { showPlace } from "./target.ts";
 import type { Wanted } from "./wanted.ts";
@@ -19,6 +20,8 @@ const AS_ON_DISK = "0:0:4294967295";
 export interface Made {
 	descriptor: Descriptor;
 	mountId: number;
+	/** 0 before Linux 6.8. */
+	uniqueId: number;
 	/** The map that the mount has: disk to visible. Undefined for none. */
 	mapping: Mapping | undefined;
 	/** The same, or that every ID is as it is on disk. */
@@ -41,18 +44,16 @@ export async function makeTree(wanted: Wanted): Promise<Made | IdmappedMount> {
 		const asked = wanted.unmap ? undefined : await namespaces.adopt(wanted);
 		const ns = asked === undefined ? -1 : await namespaces.fd(asked);
 		const { source, target } = wanted;
-		if (wanted.plain && target !== undefined && asked !== undefined) {
-			const { resolve, set, clear, propagation } = wanted;
-			const mount = mountAtOnce(source, target, resolve, asked, ns, set, clear, propagation);
-			if (mount !== undefined) return mount;
-		}
 		const shown = target === undefined ? "" : showPlace(target);
 		const tried = triedTo(showPlace(source), shown, asked?.id ?? "");
 		const careful = { wanted, asked, namespaces, tried };
 		if (asked === undefined) return await makeCarefully(careful, undefined);
 		const part: Part = { path: "", mountId: 0, mode: PART.map, ns };
-		const outcome = await withSource(wanted, (fd, path) => build(wanted, fd, path, [part]));
-		if (outcome.error >= 0) return made(outcome, asked, []);
+		const plain = wanted.plain && target !== undefined;
+		const outcome = plain
+			? await mountAtOnce(wanted, target, ns)
+			: await withPlace(source, "open_tree", (fd, path) => build(wanted, fd, path, [part]));
+		if (outcome.error >= 0) return plain ? adopt(outcome, wanted, asked) : made(outcome, asked, []);
 		const refused = outcome.error === ERRNO.EPERM || outcome.error === ERRNO.EINVAL;
 		if (outcome.step !== "mount_setattr" || !refused) throw mountError(tried, asked.id, outcome);
 		return await makeCarefully(careful, outcome);
@@ -61,18 +62,48 @@ export async function makeTree(wanted: Wanted): Promise<Made | IdmappedMount> {
 	}
 }
 
-function made({ fd, mountId }: Outcome, mapping: Mapping | undefined, skipped: SkippedMount[]): Made {
-	const shows = mapping ?? Mapping.from(AS_ON_DISK);
-	return { descriptor: new Descriptor(fd, "IdmappedMount", shows), mountId, mapping, shows, skipped };
+/** One mount, mapped and attached by one thread: waiting for another takes as long as the mount. */
+function mountAtOnce(wanted: Wanted, target: string | number, ns: number): Promise<Outcome> {
+	const { source, resolve, set, clear, propagation } = wanted;
+	const flags = (path: string | null) => (path === null ? 0 : resolve);
+	return withPlace(source, "open_tree", (sourceFd, from) =>
+		withPlace(target, "target", (targetFd, to) =>
+			native().mount(sourceFd, from, flags(from), targetFd, to, flags(to), ns, set, clear, propagation, true),
+		),
+	);
 }
 
-function withSource(
-	{ source }: Wanted,
+function adopt({ fd, mountId, uniqueId }: Outcome, wanted: Wanted, mapping: Mapping): IdmappedMount {
+	const { source, target, propagation } = wanted;
+	const descriptor = new Descriptor(fd, "IdmappedMount", mapping);
+	const known = { descriptor, mountId, uniqueId, source, propagation, mapping: mapping.id };
+	const mount = adoptMount({ ...known, recursive: false, words: undefined }, mapping, [], target);
+	native().told(fd);
+	return mount;
+}
+
+function made(
+	{ fd, mountId, uniqueId }: Outcome,
+	mapping: Mapping | undefined,
+	skipped: SkippedMount[],
+): Made {
+	const shows = mapping ?? Mapping.from(AS_ON_DISK);
+	return {
+		descriptor: new Descriptor(fd, "IdmappedMount", shows),
+		mountId,
+		uniqueId,
+		mapping,
+		shows,
+		skipped,
+	};
+}
+
+function withPlace(
+	place: string | number,
+	step: string,
 	work: (fd: number, path: string | null) => Promise<Outcome>,
 ): Promise<Outcome> {
-	return typeof source === "string"
-		? work(-1, source)
-		: withCopy(source, (fd) => work(fd, null), "open_tree");
+	return typeof place === "string" ? work(-1, place) : withCopy(place, (fd) => work(fd, null), step);
 }
 
 /** One call of the C part: a copy of each part, put together. */
@@ -136,11 +167,28 @@ async function attemptTree(
 	if (!plan.special && refusal !== undefined && !wanted.recursive) {
 		throw mountError(tried, mapping, refusal, places[0]);
 	}
+	if (plan.parts.length > 1 && wanted.propagation === PROPAGATION.shared) throw sharedError(tried, mapping);
 	const outcome = await buildPlan(wanted, source, plan);
 	if (outcome.step === "submount") return outcome.error;
 	if (outcome.error < 0) throw mountError(tried, mapping, outcome, places[0]);
 	const result = made(outcome, plan.mapping, plan.skipped);
 	return isSame(places, source, wanted.recursive, tried, result) ? result : ERRNO.EAGAIN;
+}
+
+/**
+ * Each mount of the tree would be a peer of its source's mount while the next one is mounted on it, so that the source's own
+ * mount table would receive an ID-mapped copy of each submount (propagate_mnt() in fs/pnode.c).
+ */
+function sharedError(tried: string, mapping: string): UsernsError {
+	return new UsernsError(
+		"ERR_USERNS_MOUNT",
+		`${tried}: the mounts of this tree need different maps, and such a tree cannot be a peer of its source`,
+		{
+			hint: 'Set propagation to "slave" or "private", or mount each submount by a call of its own.',
+			mapping,
+			step: "putting the tree together",
+		},
+	);
 }
 
 /** Whether the tree still is what was copied of it; drops the copy when it is not. */

@@ -108,11 +108,30 @@ const hints: Record<string, Record<number, string>> = {
 	},
 	inside: {
 		[ERRNO.ETIMEDOUT]:
-			"A file system on the way to the target did not answer within ten seconds: it may be served by the container itself. Nothing is attached; make another mount before the next try.",
+			"A file system on the way to the target did not answer within ten seconds, or another process holds the lock of the target's directory, by getdents64(2) into memory that a FUSE server fills. Nothing is attached, now or later; use a target that other users cannot read.",
+		[ERRNO.ECANCELED]: "The thread was terminated. Nothing is attached, now or later.",
 	},
 	"inside held": {
 		[ERRNO.ETIMEDOUT]:
-			"A file system of the container did not answer within ten seconds, and has the kernel wait with the last step: when it answers the mount may be attached after all. Only Linux 6.15 and later can prevent that.",
+			"A file system did not answer within ten seconds, or another process holds the lock of the target's directory. The kernel still waits with the last step: the mount may be attached later. Only Linux 6.15 and later can prevent that.",
+	},
+	"inside killed": {
+		[ERRNO.EINTR]:
+			"The process that works in the mount namespace was killed, for example for want of memory.",
+	},
+	"inside left": {
+		[ERRNO.ETIMEDOUT]: "The mount may be attached: look with findmnt(8), and unmount it.",
+		[ERRNO.EINTR]: "The mount may be attached: look with findmnt(8), and unmount it.",
+	},
+	identity: {
+		[ERRNO.ESTALE]:
+			"Other code in this process closed the mount's descriptor, which belongs to this package. Nothing was attached.",
+	},
+	thread: {
+		[ERRNO.EAGAIN]: "A limit on processes and threads is reached: RLIMIT_NPROC, or pids.max of the cgroup.",
+	},
+	"overlay silent": {
+		[ERRNO.ETIMEDOUT]: "The file system of a layer did not answer within ten seconds.",
 	},
 	setns: {
 		[ERRNO.EPERM]:

@@ -127,6 +127,7 @@ async function adopt(
 		{
 			descriptor,
 			mountId: outcome.mountId,
+			uniqueId: outcome.uniqueId,
 			recursive: false,
 			propagation,
 			source: "",

@@ -98,7 +98,7 @@ export class Descriptor {
 		native().close(fd);
 	}
 
-	/** The C part has closed it. */
+	/** It is closed, by the C part or by other code. */
 	wasClosed(): void {
 		const guard = this.#guard;
 		if (guard === undefined) return;

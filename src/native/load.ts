@@ -1,3 +1,4 @@
+import { AsyncResource } from "node:async_hooks";
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -14,6 +15,8 @@ export interface Outcome {
 	fd: number;
 	/** As in mountinfo; 0 when there is none. */
 	mountId: number;
+	/** The unique mount ID, which is not given again; 0 when there is none, and before Linux 6.8. */
+	uniqueId: number;
 	/** uid_map, gid_map and setgroups of a process, with a colon between them (native/nsfs.h). */
 	maps?: string;
 	/** What newuidmap and newgidmap said on their standard output and error; undefined when they were not called. */
@@ -56,7 +59,7 @@ export const PART = { keep: 0, map: 1, remap: 2, clear: 3 } as const;
 
 /** The part of the surface that is about mounts (native/mount-binding.c). */
 export interface NativeMounts {
-	/** Opens a path, from `fd` on unless that is −1, with RESOLVE_…: an O_PATH descriptor and its mount's number. */
+	/** Opens a path, from `fd` on unless that is −1, with RESOLVE_…: an O_PATH descriptor and its mount's IDs. */
 	openPlace(fd: number, path: string, resolve: number, later: true): Promise<Outcome>;
 	/** A detached tree (native/tree.h). Three numbers for each part: mount ID or 0, PART, namespace or −1. */
 	tree(
@@ -73,11 +76,12 @@ export interface NativeMounts {
 		later: true,
 	): Promise<Outcome>;
 	/**
-	 * Attaches it (native/attach.h); `mountNs` −1: here. Answers a descriptor of the mount: should this thread be terminated
-	 * before that is closed, the mount is taken off, since nobody heard of it.
+	 * Attaches it (native/inside.h); `mountNs` −1: here. Answers a descriptor of the mount: if this thread is terminated before
+	 * that is closed, the mount is unmounted, because JavaScript has not received it.
 	 */
 	attach(
 		tree: number,
+		uniqueId: number,
 		targetFd: number,
 		target: string | null,
 		resolve: number,
@@ -87,26 +91,31 @@ export interface NativeMounts {
 		mountNs: number,
 		later: true,
 	): Promise<Outcome>;
-	/**
-	 * Maps and attaches one mount, when nothing of it has to be waited for (native/quick-mount.h). A descriptor, or a negative
-	 * errno that names no step, and nothing is left behind then. Should this thread be terminated before `told`, the mount is taken off.
-	 */
-	quickMount(
-		source: string | number,
-		target: string | number,
-		resolve: number,
+	/** Maps one mount and attaches it here: `tree` and `attach` in one. If this thread is terminated before `told`, it is unmounted. */
+	mount(
+		sourceFd: number,
+		source: string | null,
+		sourceResolve: number,
+		targetFd: number,
+		target: string | null,
+		targetResolve: number,
 		ns: number,
 		set: number,
 		clear: number,
 		propagation: number,
-	): number;
-	/** The caller knows of the mount that `quickMount` answered. */
+		later: true,
+	): Promise<Outcome>;
+	/** JavaScript has the mount that `mount` answered. */
 	told(fd: number): number;
 	/**
-	 * Takes a mount of this mount namespace off that nothing is mounted on, and closes its descriptor: its mount ID, also when
-	 * it was off already. A negative errno with nothing changed; 0 when something that came in between was taken off instead.
+	 * Unmounts what is mounted, recursively; `mountNs` −1: here. ESTALE when the descriptor is not of the mount with that unique
+	 * ID (0: any). `alone`: EBUSY when something is mounted on it, and no error when it is not attached any more; `mountId` is 1
+	 * when something that was mounted on it at that very moment was unmounted instead.
 	 */
-	unmount(fd: number): number;
+	detach(fd: number, uniqueId: number, mountNs: number, alone: boolean, later: true): Promise<Outcome>;
+	detach(fd: number, uniqueId: number, mountNs: number, alone: boolean, later: false): Outcome;
+	/** Forgets a descriptor of this environment without closing it, because other code has closed it: 0 or −EBADF. */
+	disown(fd: number): number;
 	/** A detached overlay (native/overlay.h); `roots`: for a kernel that takes no layers on detached mounts, or empty. */
 	overlay(
 		lower: readonly number[],
@@ -137,9 +146,6 @@ export interface NativeMounts {
 	/** What the kernel wrote, as it is, or a negative errno. */
 	statmount(id: bigint, mountNs: bigint, mask: bigint, bytes: number): ArrayBuffer | number;
 	listmount(id: bigint, mountNs: bigint, last: bigint, most: number): bigint[] | number;
-	/** 0 or a negative errno. */
-	detach(fd: number): number;
-	detachIn(mountNs: number, fd: number): number;
 	pin(fd: number, path: string): Outcome;
 }
 
@@ -177,6 +183,11 @@ interface Loaded {
 }
 
 let loaded: Loaded | undefined;
+/**
+ * The add-on makes, when it is loaded, what the event loop hears of its threads by, and Node keeps the async context of that
+ * moment: what an AsyncLocalStorage holds for the first caller would be held until the end.
+ */
+const outside = new AsyncResource("userns");
 
 /**
  * The folder of the compiled files: in the package's root, wherever this module was compiled to. Node's own module
@@ -204,7 +215,7 @@ function load(): Loaded {
 	const folder = findFolder();
 	const file = join(folder, "userns.node");
 	try {
-		const surface = createRequire(import.meta.url)(file) as NativeSurface;
+		const surface = outside.runInAsyncScope(() => createRequire(import.meta.url)(file)) as NativeSurface;
 		const programs = {
 			"userns-join": join(folder, "userns-join"),
 			"userns-enter": join(folder, "userns-enter"),

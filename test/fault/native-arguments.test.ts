@@ -20,19 +20,19 @@ const native = { ...addon, create: addon.creator("/nonexistent/userns", (token, 
 const NO_FD = 0x7fffffff;
 const NOWHERE = "/nonexistent/userns";
 const good = {
-	fd: NO_FD, fdOrNone: NO_FD, pid: 0x7fffffff, u32: 0, bytes: 512, most: 512, big: 0xffffffffffffff00n, flag: false,
-	map: "0 0 1", path: NOWHERE, pathOrNone: NOWHERE, function: () => {}, helpers: [], token: -1, mapOrNone: null, paths: [NOWHERE], numbers: [0, 0, -1], fds: [NO_FD], place: NOWHERE,
+	fd: NO_FD, fdOrNone: NO_FD, pid: 0x7fffffff, u32: 0, whole: 0, bytes: 512, most: 512, big: 0xffffffffffffff00n, flag: false,
+	map: "0 0 1", path: NOWHERE, pathOrNone: NOWHERE, function: () => {}, helpers: [], token: -1, mapOrNone: null, paths: [NOWHERE], numbers: [0, 0, -1], fds: [NO_FD],
 };
 const signatures = {
 	create: "map mapOrNone flag flag helpers token", creator: "path function",
 	readMaps: "fd path flag", openPath: "path", openPid: "pid", duplicate: "fd", copy: "fd", parent: "fd", close: "fd",
 	identify: "fd", ownerUid: "fd", execute: "path paths paths fd", openPlace: "fdOrNone path u32 flag",
 	tree: "fdOrNone pathOrNone u32 paths numbers flag flag u32 u32 u32 flag",
-	attach: "fd fdOrNone pathOrNone u32 flag flag u32 fdOrNone flag", overlay: "fds fdOrNone fdOrNone u32 u32 fds flag",
+	attach: "fd whole fdOrNone pathOrNone u32 flag flag u32 fdOrNone flag", overlay: "fds fdOrNone fdOrNone u32 u32 fds flag",
 	openMount: "path", openMountNamespace: "path", openProcess: "pid", mountNamespaceOf: "fd", rootOf: "fd",
 	mountTable: "fd", mountTableOf: "fd", openIn: "fd fdOrNone path", mountNamespaceId: "fd", mountFacts: "fd",
-	statmount: "big big big bytes", listmount: "big big big most", detach: "fd", detachIn: "fd fd", pin: "fd path",
-	quickMount: "place place u32 fd u32 u32 u32", told: "fd", unmount: "fd",
+	statmount: "big big big bytes", listmount: "big big big most", detach: "fd whole fdOrNone flag flag", pin: "fd path",
+	mount: "fdOrNone pathOrNone u32 fdOrNone pathOrNone u32 fd u32 u32 u32 flag", told: "fd", disown: "fd",
 	suidDumpable: "",
 };
 const calls = Object.entries(signatures).map(([name, kinds]) => ({ name, kinds: kinds.split(" ").filter(Boolean) }));
@@ -58,6 +58,7 @@ const bad = {
 	fd: [...notNumbers, ...notWhole, -1, 2 ** 31],
 	fdOrNone: [...notNumbers, ...notWhole, 2 ** 31],
 	pid: [...notNumbers, ...notWhole, -1, 0, -0, 2 ** 31],
+	whole: [...notNumbers, ...notWhole.filter((each) => each !== 2 ** 32), -1],
 	u32: [...notNumbers, ...notWhole, -1],
 	bytes: [...notNumbers, ...notWhole, -1, 2 ** 24 + 1, 2 ** 31],
 	most: [...notNumbers, ...notWhole, -1, 0, 65537, 2 ** 31],
@@ -73,7 +74,6 @@ const bad = {
 	paths: lists([undefined, null, 3, {}, "a\\0b", ["/"], Symbol("s")]),
 	numbers: [...lists([undefined, null, "0", {}, 1n]), [], [0], [0, 0], [0, 0, -1, 0], [-1, 0, -1], [0, 4, -1], [0, -1, -1], [0, 0, -2], [0.5, 0, -1], [NaN, 0, -1]],
 	fds: lists([undefined, null, "0", {}, 1n, -1, NaN, 1.5, 2 ** 31]),
-	place: [...notWhole, -1, 2 ** 31, ...texts.filter((each) => typeof each !== "number"), null, "/".repeat(4097), "\u20ac".repeat(1366), "/".repeat(4095) + "\u20ac"],
 };
 const descriptors = () => fs.readdirSync("/proc/self/fd").length;
 const children = () => fs.readdirSync("/proc/self/task").map((task) => fs.readFileSync("/proc/self/task/" + task + "/children", "utf8")).join("");
@@ -161,12 +161,11 @@ fs.closeSync(closed);
 const fds = [NO_FD, closed, directory, file, 1023, 65536];
 const paths = [NOWHERE, "", ".", "/proc/self/status", folder, "x".repeat(4096), "\\ud800", "%s%n", "/proc/self/fd/" + file, "a/../".repeat(800)];
 const others = {
-	fd: fds, fdOrNone: [-1, ...fds], pid: [1, 2 ** 31 - 1, process.pid], u32: [0, 1, 0x10, 0xffffffff], bytes: [0, -0, 1, 511, 2 ** 24],
+	fd: fds, fdOrNone: [-1, ...fds], pid: [1, 2 ** 31 - 1, process.pid], whole: [0, 1, 2 ** 53 - 1], u32: [0, 1, 0x10, 0xffffffff], bytes: [0, -0, 1, 511, 2 ** 24],
 	most: [1, 65536], big: [0n, 1n, 2n ** 63n, 2n ** 64n - 1n], flag: [false], map: ["", "x", "0 0 4294967296", "0 0 0", "5 5 1\\n5 5 1", "deny", "\\n".repeat(4095)],
 	path: paths, pathOrNone: [null, ...paths], mapOrNone: [null, "", "x", "0 0 1", "5 5 1\\n5 5 1"], function: [() => {}],
 	helpers: [[], [], ["", "", "", ""], [NOWHERE, "", "0 0 1", ""], ["", folder, "", "0 ".repeat(8000)]], token: [-1, 0, 2 ** 31 - 1], paths: [[], [""], paths, Array(2000).fill("x")],
 	numbers: [[0, 0, -1], [2 ** 53 - 1, 3, 0], [1, 1, NO_FD]], fds: [[], fds, Array(5000).fill(directory)],
-	place: [...fds, ...paths],
 };
 let seed = 7;
 const below = (end) => { seed = (seed * 1103515245 + 12345) % 2147483648; return Math.floor(seed / 65536) % end; };

@@ -43,7 +43,7 @@ test("a detached mount is attached once; a second time is an error and nothing m
 		ask(
 			`import { createRequire } from "node:module";
 			const addon = createRequire("/")(${JSON.stringify(new URL("../../../build/linux-x64/userns.node", import.meta.url).pathname.replace("linux-x64", `linux-${process.arch}`))});
-			const out = await addon.attach(3, -1, ${JSON.stringify(first)}, 0, false, false, ${1 << 18}, -1, true);
+			const out = await addon.attach(3, 0, -1, ${JSON.stringify(first)}, 0, false, false, ${1 << 18}, -1, true);
 			addon.close(out.fd); // heard of
 			console.log(JSON.stringify(out.error));`,
 			{ stdio: ["ignore", "pipe", "pipe", given.fd] },

@@ -25,7 +25,7 @@ test("every failure names its step and leaves nothing attached", { needs }, () =
 			[
 				{ source: join(folder, "none"), target, mapping: MAP },
 				"ERR_USERNS_MOUNT",
-				/copying the source's mount: ENOENT/,
+				/opening the source: ENOENT/,
 			],
 			[
 				{ source: "/proc", target, mapping: MAP },

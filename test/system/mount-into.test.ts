@@ -184,7 +184,7 @@ test(
 					`import { createRequire } from "node:module";
 				const addon = createRequire("/")(${JSON.stringify(addon)});
 				const ns = addon.openMountNamespace("/proc/${container.pid}/ns/mnt");
-				const out = await addon.attach(3, -1, "/data", 18, false, false, ${1 << 18}, ns.fd, true);
+				const out = await addon.attach(3, 0, -1, "/data", 18, false, false, ${1 << 18}, ns.fd, true);
 				addon.close(out.fd); // heard of
 				console.log(JSON.stringify(out.error));`,
 					{ stdio: ["ignore", "pipe", "pipe", given.fd] },

@@ -141,7 +141,7 @@ test(
 			const base = { lower: [one, two], upper, work, target, mapping: MAP };
 			const [elsewhere = ""] = mkdirs("/dev/shm", `userns-test-${process.pid}`);
 			const cases: [Partial<OverlayOptions>, string, RegExp][] = [
-				[{ lower: [one, join(folder, "none")] }, "ERR_USERNS_MOUNT", /copying the source's mount: ENOENT/],
+				[{ lower: [one, join(folder, "none")] }, "ERR_USERNS_MOUNT", /opening the source: ENOENT/],
 				[{ lower: [one, "/proc"] }, "ERR_USERNS_MOUNT", /for the proc at \/proc: setting the map/],
 				[{ upper: join(folder, "none") }, "ERR_USERNS_MOUNT", /none.*adding the upper layer: ENOENT/],
 				[{ work: join(upper, "none") }, "ERR_USERNS_MOUNT", /none.*adding the work directory: ENOENT/],
