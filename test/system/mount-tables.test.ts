@@ -48,7 +48,16 @@ function makeSource(top: string, kind: Kind): string {
 async function startPeer(of: number | "self"): Promise<ChildProcess> {
 	const enter = of === "self" ? [] : ["nsenter", `--target=${of}`, "--mount"];
 	const script = "echo ready; exec sleep 1000";
-	const [program = "", ...args] = [...enter, "unshare", "--mount", "--propagation", "unchanged", "sh", "-c", script];
+	const [program = "", ...args] = [
+		...enter,
+		"unshare",
+		"--mount",
+		"--propagation",
+		"unchanged",
+		"sh",
+		"-c",
+		script,
+	];
 	const child = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
 	await once(child.stdout as NonNullable<typeof child.stdout>, "data");
 	return child;
@@ -107,7 +116,11 @@ function simple(name: string, options: Partial<MountIdmappedOptions>): Call {
 const PROPAGATION = ["private", "shared", "slave", "unbindable"] as const;
 
 /** What is unmounted by its path, after the object is closed, recursively. */
-function byPath(name: string, options: Partial<MountIdmappedOptions>, between: (stage: Stage) => () => void): Call {
+function byPath(
+	name: string,
+	options: Partial<MountIdmappedOptions>,
+	between: (stage: Stage) => () => void,
+): Call {
 	return {
 		name,
 		copies: true,
@@ -140,19 +153,27 @@ const CALLS: Call[] = [
 			return seen(await mountIdmapped({ ...fromOci(entry, { container: MAP }), ...into }), isMounted);
 		},
 	},
-	byPath("unmount(path, recursive) after another program's rbind of the source", {}, ({ source, target, there, into }) => {
-		if ("into" in into) return () => {};
-		mkdirs(target, "db");
-		there("mount", "--rbind", source, join(target, "db"));
-		return () => {};
-	}),
-	byPath("unmount(path, recursive) of a shared one after a mount below the source", { propagation: "shared" }, ({ source }) => {
-		const [later = ""] = mkdirs(source, "later");
-		sh("mount", "-t", "tmpfs", "later", later);
-		return () => {
-			sh("umount", later); // fails when it is not there any more
-		};
-	}),
+	byPath(
+		"unmount(path, recursive) after another program's rbind of the source",
+		{},
+		({ source, target, there, into }) => {
+			if ("into" in into) return () => {};
+			mkdirs(target, "db");
+			there("mount", "--rbind", source, join(target, "db"));
+			return () => {};
+		},
+	),
+	byPath(
+		"unmount(path, recursive) of a shared one after a mount below the source",
+		{ propagation: "shared" },
+		({ source }) => {
+			const [later = ""] = mkdirs(source, "later");
+			sh("mount", "-t", "tmpfs", "later", later);
+			return () => {
+				sh("umount", later); // fails when it is not there any more
+			};
+		},
+	),
 	{
 		name: "attach, and unmount",
 		copies: true,
@@ -256,13 +277,17 @@ const CALLS: Call[] = [
 
 async function runAll(stage: Stage, kind: Kind, concerned: Record<string, number | "self">): Promise<void> {
 	const tables = () =>
-		Object.entries(concerned).map(([who, pid]) => [who, readFileSync(`/proc/${pid}/mountinfo`, "utf8")] as const);
+		Object.entries(concerned).map(
+			([who, pid]) => [who, readFileSync(`/proc/${pid}/mountinfo`, "utf8")] as const,
+		);
 	const where = "into" in stage.into ? stage.into.into : "self";
 	const isMounted = () =>
 		readFileSync(`/proc/${where}/mountinfo`, "utf8")
 			.split("\n")
 			.some((line) => line.split(" ")[4] === stage.target);
-	const peerKeeps = (call: Call) => call.peersDiffer || (/recursive|rbind|attach|mount by mount/.test(call.name) && process.env.PEERS !== "1");
+	const peerKeeps = (call: Call) =>
+		call.peersDiffer ||
+		(/recursive|rbind|attach|mount by mount/.test(call.name) && process.env.PEERS !== "1");
 	for (const call of CALLS) {
 		const before = tables();
 		if (kind === "unbindable" && call.copies) {
@@ -323,7 +348,8 @@ function into(kind: Kind, parent: string, mapping: string | undefined): Promise<
 		try {
 			const { pid } = container;
 			const user = mapping === undefined ? [] : ["--user", "--setuid=0", "--setgid=0"];
-			const there = (...command: string[]) => sh("nsenter", `--target=${pid}`, "--mount", ...user, ...command);
+			const there = (...command: string[]) =>
+				sh("nsenter", `--target=${pid}`, "--mount", ...user, ...command);
 			there("touch", "/data-file");
 			there("mount", `--make-${parent}`, "/");
 			await withPeer(pid, async (peer) => {
@@ -340,8 +366,13 @@ for (const kind of ["shared", "slave", "private", "unbindable"] as const) {
 	for (const parent of ["shared", "private"] as const) {
 		const what = `the mount tables are the same after every call: a ${kind} source`;
 		test(`${what}, here under a ${parent} parent`, { needs }, () => here(kind, parent));
-		test(`${what}, into a container under a ${parent} parent`, { needs }, () => into(kind, parent, undefined));
-		test(`${what}, into a container with a user namespace of its own, under a ${parent} parent`, { needs }, () =>
-			into(kind, parent, MAP));
+		test(`${what}, into a container under a ${parent} parent`, { needs }, () =>
+			into(kind, parent, undefined),
+		);
+		test(
+			`${what}, into a container with a user namespace of its own, under a ${parent} parent`,
+			{ needs },
+			() => into(kind, parent, MAP),
+		);
 	}
 }
