@@ -1,6 +1,7 @@
 #include "shelter.h"
 #include "compat.h"
 #include "process-state.h"
+#include "sysctl.h"
 #include <errno.h>
 #include <linux/capability.h>
 #include <stdint.h>
@@ -37,16 +38,12 @@ static int has(uint64_t set, int capability)
 	return (set >> capability & 1) != 0;
 }
 
-/* Whether Yama keeps people from the processes of their own uid. */
+/* Whether Yama keeps people from the processes of their own uid. What cannot be read may say so. */
 static int is_yama_there(void)
 {
-	char scope = '0';
-	int fd = open("/proc/sys/kernel/yama/ptrace_scope", O_RDONLY | O_CLOEXEC);
+	int scope = sysctl_digit("/proc/sys/kernel/yama/ptrace_scope");
 
-	if (fd < 0) return errno != ENOENT;
-	if (read(fd, &scope, 1) < 0) scope = '1';
-	close(fd);
-	return scope != '0';
+	return scope != 0 && scope != -ENOENT;
 }
 
 enum shelter shelter_kind(void)

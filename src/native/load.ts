@@ -162,7 +162,7 @@ export interface NativeSurface extends NativeMounts {
 	close(fd: number): number;
 	/** [st_dev, st_ino, NS_GET_ID or 0], or a negative errno. */
 	identify(fd: number): [bigint, bigint, bigint] | number;
-	/** What /proc/sys/fs/suid_dumpable says, or a negative errno. */
+	/** What fs.suid_dumpable is, or a negative errno: EXDEV where /proc/sys is hidden (native/sysctl.h). */
 	suidDumpable(): number;
 	/** The uid, or a negative errno. */
 	ownerUid(fd: number): number;

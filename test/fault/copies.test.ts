@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
-import { ask, packageForAll, root, sh } from "../support/child.ts";
+import { ask, root, sh } from "../support/child.ts";
+import { EXECUTING, withCopy, withLame } from "../support/copies.ts";
 import { OTHER_UID } from "../support/needs.ts";
 import { test } from "../support/test.ts";
 import { withThief } from "../support/thief.ts";
@@ -20,25 +20,6 @@ const CREATIONS = process.env.USERNS_LONG === "1" ? 60_000 : 6000;
 const DUMPABLE = OTHER_UID;
 const prefix = ["setpriv", `--regid=${DUMPABLE}`, "--clear-groups"];
 const GROUP = `const group = () => fs.statSync("/proc/self/mem").gid;`;
-const PROGRAMS = join("build", `linux-${process.arch}`);
-
-/** Copies of what was built, beside that of `ask`: their files are other files, so that each is loaded for itself. */
-async function withCopies(
-	names: readonly string[],
-	work: (urls: string[], folders: string[]) => void | Promise<void>,
-): Promise<void> {
-	const folder = mkdtempSync(join(tmpdir(), "userns-copies-"));
-	try {
-		const folders = names.map((name) => join(folder, name));
-		for (const each of folders) cpSync(packageForAll(), each, { recursive: true });
-		await work(
-			folders.map((each) => pathToFileURL(join(each, "dist/src/index.js")).href),
-			folders,
-		);
-	} finally {
-		rmSync(folder, { recursive: true });
-	}
-}
 
 interface Robbed {
 	seen: number;
@@ -109,7 +90,7 @@ for (const [where, inWorker] of [
 		},
 		() =>
 			withThief((thief) =>
-				withCopies(["second"], ([second = ""]) => {
+				withCopy((second) => {
 					const { seen, read, loaded, groups } = rob(thief, second, inWorker);
 					assert.equal(loaded, 2, "there are two copies");
 					assert.ok(seen > CREATIONS / 100, `the thief saw ${seen} creation processes`);
@@ -145,16 +126,6 @@ function createApart(without: string, before: string, env: Record<string, string
 		{ prefix, env },
 	);
 }
-
-/** Without userns-join a creation process with a memory of its own cannot be had, so that its failure shows which kind it was. */
-async function withLame(work: (url: string) => void | Promise<void>): Promise<void> {
-	await withCopies(["lame"], ([url = ""], [folder = ""]) => {
-		rmSync(join(folder, PROGRAMS, "userns-join"));
-		return work(url);
-	});
-}
-
-const EXECUTING = "executing userns-join";
 
 test(
 	"a process that another's code has made not dumpable is left so, and its memory is not shared",
