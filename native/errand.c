@@ -1,6 +1,7 @@
 #include "errand.h"
 #include "compat.h"
 #include "raw.h"
+#include "time-limits.h"
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -8,10 +9,6 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-/* How long a child may take, and how long one that was killed. */
-#define PATIENCE_MS 10000
-#define DEATH_MS 1000
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct errand *held;
@@ -59,7 +56,7 @@ NO_STACK_PROTECTOR void errand_begin(const struct errand *errand)
 {
 	child_die_with_parent(&errand->child);
 	/* Behind our own time, so that mostly we are who ends it; before it is given up as held. */
-	child_die_after(PATIENCE_MS + DEATH_MS / 2);
+	child_die_after(ERRAND_TIMER_MS);
 }
 
 int errand_run(struct errand *errand, child_body *body, void *argument)
@@ -69,10 +66,10 @@ int errand_run(struct errand *errand, child_body *body, void *argument)
 	reap_held();
 	error = child_start(&errand->child, CLONE_VM | CLONE_FILES, body, argument);
 	if (error < 0) return error;
-	if (!has_ended(&errand->child, PATIENCE_MS)) {
+	if (!has_ended(&errand->child, ERRAND_WAIT_MS)) {
 		error = -ETIMEDOUT;
 		child_kill(&errand->child);
-		errand->held = !has_ended(&errand->child, DEATH_MS);
+		errand->held = !has_ended(&errand->child, ERRAND_DEATH_MS);
 	}
 	if (!errand->held) child_end(&errand->child);
 	return error;
