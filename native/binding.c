@@ -8,8 +8,8 @@
 #include "long-calls.h"
 #include "mount-binding.h"
 #include "nsfs.h"
-#include "procfs-file.h"
 #include "short-calls.h"
+#include "sysctl.h"
 #include "values.h"
 #include <errno.h>
 #include <limits.h>
@@ -124,7 +124,7 @@ static napi_value identify(napi_env env, napi_callback_info info)
 static napi_value suid_dumpable(napi_env env, napi_callback_info info)
 {
 	(void)info;
-	return answer_number(env, procfs_suid_dumpable());
+	return answer_number(env, sysctl_suid_dumpable());
 }
 
 /* ownerUid(fd): the uid, or a negative errno */

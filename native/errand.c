@@ -1,17 +1,16 @@
 #include "errand.h"
 #include "compat.h"
 #include "raw.h"
+#include "time-limits.h"
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-/* How long a child may take, and how long one that was killed. */
-#define PATIENCE_MS 10000
-#define DEATH_MS 1000
 /* A wait that is longer is a long one; and how soon an ending waiter gives up. */
 #define LONG_MS 50
 
@@ -81,18 +80,27 @@ NO_STACK_PROTECTOR void errand_begin(const struct errand *errand, const int *nee
 	keep_needed(needed, count);
 	child_die_with_parent(&errand->child);
 	/* Behind our own time, so that mostly we are who ends it; before it is given up as held. */
-	child_die_after(PATIENCE_MS + DEATH_MS / 2);
+	child_die_after(ERRAND_TIMER_MS);
+}
+
+static long now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* 0, or why the child must be killed. In slices, so that the end of the waiter is seen. */
 static int await_end(const struct errand *errand)
 {
+	const long end = now_ms() + ERRAND_WAIT_MS;
 	struct waiter *waiter = errand->waiter;
 	int error = -ETIMEDOUT;
 
 	if (has_ended(&errand->child, LONG_MS)) return 0;
 	if (waiter != NULL) waiter->long_wait(waiter, 1);
-	for (int waited = LONG_MS; error == -ETIMEDOUT && waited < PATIENCE_MS; waited += LONG_MS) {
+	while (error == -ETIMEDOUT && now_ms() < end) {
 		if (waiter != NULL && atomic_load(&waiter->ending)) error = -ECANCELED;
 		else if (has_ended(&errand->child, LONG_MS)) error = 0;
 	}
@@ -110,7 +118,7 @@ int errand_run(struct errand *errand, child_body *body, void *argument)
 	error = await_end(errand);
 	if (error < 0) {
 		child_kill(&errand->child);
-		errand->held = !has_ended(&errand->child, error == -ECANCELED ? LONG_MS : DEATH_MS);
+		errand->held = !has_ended(&errand->child, error == -ECANCELED ? LONG_MS : ERRAND_DEATH_MS);
 	}
 	if (!errand->held) child_end(&errand->child);
 	return error;

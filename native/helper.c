@@ -1,6 +1,7 @@
 #include "helper.h"
 #include "procfs.h"
 #include "raw.h"
+#include "time-limits.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -10,10 +11,6 @@
 #include <unistd.h>
 
 #define SAID_BYTES 4096
-/* It may have to ask a directory service for the user's ranges. */
-#define PATIENCE_MS 30000
-/* It ends by itself so much later: who waits says first that it hangs, and not which signal it was. */
-#define MARGIN_MS 500
 
 /* Runs in our memory until the program is executed. */
 NO_STACK_PROTECTOR static int execute(void *argument)
@@ -26,7 +23,7 @@ NO_STACK_PROTECTOR static int execute(void *argument)
 
 	/* The kernel forgets it at a set-uid program (commit_creds()); that one ends when the process it writes for is gone. */
 	child_die_with_parent(&helper->child);
-	child_die_after(PATIENCE_MS + MARGIN_MS);
+	child_die_after(HELPER_TIMER_MS);
 	error = child_keep(kept, 3);
 	if (error == 0) {
 		child_take_signals();
@@ -138,7 +135,7 @@ static int write_maps(int number, const char *const programs[2], char *const map
 	static const char *const steps[2] = {"newuidmap", "newgidmap"};
 	struct helper *helpers = calloc(2, sizeof *helpers);
 	int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	long end = now_ms() + PATIENCE_MS; /* of both: they run at once */
+	long end = now_ms() + HELPER_WAIT_MS; /* of both: they run at once */
 
 	if (helpers == NULL || input < 0) {
 		outcome_fail(out, input < 0 ? -errno : -ENOMEM, steps[0]);

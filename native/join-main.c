@@ -9,34 +9,31 @@
  */
 #include "raw.h"
 #include <linux/prctl.h>
+#include <sys/socket.h>
 
 #define CONTROL 0
 #define NAMESPACE 1
 #define SIGKILL_NUMBER 9
-#define MONOTONIC 1
-
-/* Longer than anybody waits for this process: joiner.c for a word, helper.c for a program. */
-#define JOINED_S 11
-#define NEW_S 40
+#define EAGAIN_NUMBER 11
+#define EPIPE_NUMBER 32
 
 /*
- * Who lives in the namespace may stop this process, which then sees no end of the socket; and who started it may not kill it
- * any more when setuid(2) has made him somebody else. SIGKILL of the kernel's own ends it all the same, and needs no leave.
+ * From here on the kernel kills this process when the parent closes its end of the socket or ends itself. The end of the
+ * conversation alone does not do it, because a process inside may stop this one, which then reads nothing; and the parent
+ * cannot always send SIGKILL, because setuid(2) may have given it another uid. A POSIX timer would do it too, but
+ * timer_create(2) counts against RLIMIT_SIGPENDING, which may be 0. A SIGKILL takes none of that (__send_signal_locked()).
  */
-static void end_after(long seconds)
+static long end_with_parent(void)
 {
-	/* struct sigevent and struct itimerspec */
-	static const struct {
-		long value;
-		int signal;
-		int notify; /* 0: SIGEV_SIGNAL */
-		long rest[6];
-	} event = {.signal = SIGKILL_NUMBER};
-	const long time[4] = {0, 0, seconds, 0};
-	int timer;
+	char end;
+	long error = raw_syscall3(SYS_fcntl, CONTROL, F_SETOWN, raw_syscall3(SYS_getpid, 0, 0, 0));
 
-	if (raw_syscall3(SYS_timer_create, MONOTONIC, (long)&event, (long)&timer) < 0) return;
-	raw_syscall5(SYS_timer_settime, timer, 0, (long)time, 0, 0);
+	if (error == 0) error = raw_syscall3(SYS_fcntl, CONTROL, F_SETSIG, SIGKILL_NUMBER);
+	if (error == 0) error = raw_syscall3(SYS_fcntl, CONTROL, F_SETFL, O_ASYNC);
+	if (error < 0) return error;
+	/* What the parent did before that caused no signal. */
+	error = raw_syscall5(SYS_recvfrom, CONTROL, (long)&end, 1, MSG_PEEK | MSG_DONTWAIT, 0);
+	return error == -EAGAIN_NUMBER ? 0 : -EPIPE_NUMBER;
 }
 
 static int enter(int new)
@@ -47,11 +44,11 @@ static int enter(int new)
 	 */
 	long error = new ? 0 : raw_syscall3(SYS_prctl, PR_SET_DUMPABLE, 0, 0);
 
+	if (error == 0) error = end_with_parent();
 	if (error < 0) return (int)error;
-	end_after(new ? NEW_S : JOINED_S);
 	error = new ? raw_syscall3(SYS_unshare, CLONE_NEWUSER, 0, 0) : raw_syscall3(SYS_setns, NAMESPACE, CLONE_NEWUSER, 0);
 	if (error < 0) return (int)error;
-	/* commit_creds() forgets the death signal when the capabilities change; the end of the socket is the other lock. */
+	/* commit_creds() forgets the death signal when the capabilities change; end_with_parent() is the other lock. */
 	raw_syscall3(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL_NUMBER, 0);
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include "nsfs.h"
 #include "procfs-file.h"
 #include "procfs.h"
+#include "sysctl.h"
 #include <errno.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
@@ -59,7 +60,10 @@ static int read_own(int ns, struct outcome *out)
  */
 static int refuse_traceable(struct outcome *out)
 {
-	return procfs_suid_dumpable() == 1 ? outcome_fail(out, -EPERM, "traceable") : 0;
+	int setting = sysctl_suid_dumpable();
+
+	if (setting < 0) return outcome_fail(out, setting, "suid_dumpable");
+	return setting == 1 ? outcome_fail(out, -EPERM, "traceable") : 0;
 }
 
 /* As nsfs_open_maps(); `process` is the joiner's folder in /proc, opened while it was on its way, or a negative errno. */

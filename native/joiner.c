@@ -1,12 +1,10 @@
 #include "joiner.h"
 #include "raw.h"
+#include "time-limits.h"
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
-
-/* Joining takes microseconds; a machine that needs ten seconds for it has other troubles. */
-#define PATIENCE_S 10
 
 /* Runs in our memory until the program is executed, and joins nothing before. */
 NO_STACK_PROTECTOR static int execute(void *argument)
@@ -55,7 +53,7 @@ int joiner_begin(struct joiner *joiner, const char *path, int ns, struct outcome
 /* What the joiner says: 0, a negative errno, or ETIMEDOUT or EPIPE when it says nothing. */
 static int read_status(int control)
 {
-	const struct timeval patience = {.tv_sec = PATIENCE_S};
+	const struct timeval patience = {.tv_sec = JOINER_ANSWER_MS / 1000};
 	int status = 0;
 	ssize_t got;
 

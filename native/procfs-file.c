@@ -92,19 +92,3 @@ int procfs_open_file(int process, const char *file)
 {
 	return procfs_open_below(process, file, O_RDONLY);
 }
-
-int procfs_suid_dumpable(void)
-{
-	char text[4] = "";
-	int fd = open("/proc/sys/fs/suid_dumpable", O_RDONLY | O_CLOEXEC);
-	ssize_t length;
-	int error;
-
-	if (fd < 0) return -errno;
-	do length = read(fd, text, 1);
-	while (length < 0 && errno == EINTR);
-	error = length < 0 ? -errno : 0;
-	close(fd);
-	if (error < 0) return error;
-	return length == 1 && text[0] >= '0' && text[0] <= '9' ? text[0] - '0' : -EINVAL;
-}

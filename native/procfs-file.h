@@ -28,7 +28,4 @@ long procfs_read_open(int fd, char *text, size_t size);
 /* Opens a file of a process that procfs_open_process() found, to read it. A descriptor or a negative errno. */
 int procfs_open_file(int process, const char *file);
 
-/* What /proc/sys/fs/suid_dumpable says, or a negative errno. */
-int procfs_suid_dumpable(void);
-
 #endif

@@ -49,8 +49,7 @@ int procfs_open_self(void)
 	return self;
 }
 
-/* A procfs of our own pid namespace that nobody else sees and that is gone with its descriptor. */
-static int make_private_procfs(void)
+int procfs_make_private(void)
 {
 	int context = (int)syscall(SYS_fsopen, "proc", USERNS_FSOPEN_CLOEXEC);
 	int fd;
@@ -166,7 +165,7 @@ int procfs_open_process(int pidfd, int number)
 
 	if (process < 0) process = open_in_proc(pidfd, number);
 	if (process >= 0 || process == -EMFILE || process == -ENFILE || process == -ENOMEM) return process;
-	root = make_private_procfs();
+	root = procfs_make_private();
 	if (root < 0) return process; /* why /proc itself was no use says more */
 	process = open_process_below(root, pidfd, number_in(root, pidfd));
 	close(root);

@@ -1,18 +1,14 @@
 #include "shelter.h"
 #include "compat.h"
+#include "process-state.h"
+#include "sysctl.h"
 #include <errno.h>
 #include <linux/capability.h>
-#include <pthread.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 #define DUMPABLE 1
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static int hiding;
-static int before; /* what the process was when the first one hid */
-static int owed;   /* it could not be made so again: the next one does it */
 
 struct capabilities {
 	uint64_t effective;
@@ -42,16 +38,12 @@ static int has(uint64_t set, int capability)
 	return (set >> capability & 1) != 0;
 }
 
-/* Whether Yama keeps people from the processes of their own uid. */
+/* Whether Yama keeps people from the processes of their own uid. What cannot be read may say so. */
 static int is_yama_there(void)
 {
-	char scope = '0';
-	int fd = open("/proc/sys/kernel/yama/ptrace_scope", O_RDONLY | O_CLOEXEC);
+	int scope = sysctl_digit("/proc/sys/kernel/yama/ptrace_scope");
 
-	if (fd < 0) return errno != ENOENT;
-	if (read(fd, &scope, 1) < 0) scope = '1';
-	close(fd);
-	return scope != '0';
+	return scope != 0 && scope != -ENOENT;
 }
 
 enum shelter shelter_kind(void)
@@ -66,23 +58,33 @@ enum shelter shelter_kind(void)
 	return SHELTER_APART;
 }
 
+static int hide(const struct process_state *state)
+{
+	int dumpable = prctl(PR_GET_DUMPABLE);
+
+	if (dumpable == DUMPABLE) return prctl(PR_SET_DUMPABLE, 0) < 0 ? -errno : 0;
+	/* Another program's code made it so, or a copy of this package that does not know of the state: it may take that back. */
+	return state->hiding > 0 || state->owed ? 0 : -EBUSY;
+}
+
 int shelter_hide(void)
 {
-	int error = 0;
+	struct process_state *state = process_state();
+	int error;
 
-	pthread_mutex_lock(&lock);
-	if (hiding == 0) {
-		before = owed ? DUMPABLE : prctl(PR_GET_DUMPABLE);
-		if (before < 0 || (before == DUMPABLE && prctl(PR_SET_DUMPABLE, 0) < 0)) error = -errno;
-	}
-	if (error == 0) hiding++;
-	pthread_mutex_unlock(&lock);
+	if (state == NULL) return -EBUSY;
+	pthread_mutex_lock(&state->lock.mutex);
+	error = hide(state);
+	if (error == 0) state->hiding++;
+	pthread_mutex_unlock(&state->lock.mutex);
 	return error;
 }
 
 void shelter_show(void)
 {
-	pthread_mutex_lock(&lock);
-	if (--hiding == 0 && before == DUMPABLE) owed = prctl(PR_SET_DUMPABLE, DUMPABLE) < 0;
-	pthread_mutex_unlock(&lock);
+	struct process_state *state = process_state();
+
+	pthread_mutex_lock(&state->lock.mutex);
+	if (--state->hiding == 0) state->owed = prctl(PR_SET_DUMPABLE, DUMPABLE) < 0;
+	pthread_mutex_unlock(&state->lock.mutex);
 }

@@ -16,8 +16,10 @@ enum shelter {
 enum shelter shelter_kind(void);
 
 /*
- * The process as a whole is not dumpable until as many shelter_show() as there were shelter_hide(). Only one who has
- * CAP_SYS_PTRACE in the user namespace of the program can look into it then. 0 or a negative errno.
+ * The process as a whole is not dumpable until as many shelter_show() as there were shelter_hide(), in all copies of this
+ * package. Only one who has CAP_SYS_PTRACE in the user namespace of the program can look into it then. 0 or a negative errno,
+ * after which the caller uses SHELTER_APART: the copies cannot share their count, or the process was already not dumpable and
+ * none of them has made it so.
  */
 int shelter_hide(void);
 

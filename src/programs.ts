@@ -7,6 +7,11 @@ export const LOOKUP_MS = 10_000;
 /** Where execvp(3) looks when there is no PATH. */
 const DEFAULT_PATH = "/usr/bin:/bin";
 
+export interface Found {
+	found: string;
+	executable: boolean;
+}
+
 /**
  * The file that a program's name leads to, as execvp(3) finds it: a name with a slash as it is, another in the folders
  * of PATH. `found` is the first file of that name, with `executable` false when the caller may not execute any. What is
@@ -16,16 +21,32 @@ export function findProgram(
 	name: string,
 	{ PATH = DEFAULT_PATH }: NodeJS.ProcessEnv = process.env,
 	folder = ".",
-): { found: string; executable: boolean } | undefined {
+): Found | undefined {
 	const places = name.includes("/")
 		? [name]
 		: String(PATH)
 				.split(":")
 				.map((place) => join(place, name));
+	return firstIn(places.flatMap((place) => absolute(folder, place) ?? []));
+}
+
+/**
+ * A program that this package calls for itself, such as newuidmap. It is looked for in the absolute directories of PATH only: an
+ * empty or relative entry means the working directory, where a user with less privilege than the caller may have put a program.
+ */
+export function findOwnProgram(name: string): Found | undefined {
+	const { PATH = DEFAULT_PATH } = process.env;
+	return firstIn(
+		PATH.split(":")
+			.filter(isAbsolute)
+			.map((place) => join(place, name)),
+	);
+}
+
+function firstIn(places: readonly string[]): Found | undefined {
 	let barred: string | undefined;
-	for (const each of places) {
-		const place = absolute(folder, each);
-		if (place === undefined || !isFile(place)) continue;
+	for (const place of places) {
+		if (!isFile(place)) continue;
 		try {
 			accessSync(place, constants.X_OK);
 			return { found: place, executable: true };

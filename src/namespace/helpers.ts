@@ -1,4 +1,5 @@
 import { readFileSync, statSync } from "node:fs";
+import { isAbsolute } from "node:path";
 import { describeErrno, UsernsError, type UsernsErrorDetails } from "../errors.ts";
 import { type IdKind, type IdMap, showRange } from "../mapping/extent.ts";
 import type { Mapping } from "../mapping/mapping.ts";
@@ -6,7 +7,7 @@ import { procText } from "../mapping/proc.ts";
 import type { SubidRange } from "../mapping/rootless.ts";
 import type { Outcome } from "../native/load.ts";
 import { ERRNO, shorten } from "../native/steps.ts";
-import { findProgram } from "../programs.ts";
+import { findOwnProgram } from "../programs.ts";
 import { SUBID_FILES, subordinateRanges } from "../subid/ranges.ts";
 import { nameOf, noSubids } from "../subid/rootless.ts";
 import { callingUser, findUser } from "../subid/users.ts";
@@ -17,10 +18,10 @@ export type Helpers = Record<IdKind, string | null>;
 export const NO_HELPERS: Helpers = { uid: null, gid: null };
 const NAMES = { uid: "newuidmap", gid: "newgidmap" } as const;
 
-/** The helpers that a mapping can need, from PATH. */
+/** The helpers that a mapping can need, from the absolute directories of PATH. */
 export function findHelpers(mapping: Mapping): Helpers {
 	const find = (kind: IdKind, extents: readonly unknown[]) =>
-		extents.length === 0 ? null : (findProgram(NAMES[kind])?.found ?? null);
+		extents.length === 0 ? null : (findOwnProgram(NAMES[kind])?.found ?? null);
 	return { uid: find("uid", mapping.uidMappings), gid: find("gid", mapping.gidMappings) };
 }
 
@@ -54,9 +55,15 @@ export function helperMissing(kind: IdKind, mapping: Mapping): UsernsError {
 		{
 			mapping: mapping.id,
 			step: `finding ${name}`,
-			hint: `Install ${name} (Debian and Ubuntu: apt-get install uidmap; Fedora: dnf install shadow-utils; Alpine: apk add shadow-uidmap), or map one's own ${kind} alone.`,
+			hint: `Install ${name} (Debian and Ubuntu: apt-get install uidmap; Fedora: dnf install shadow-utils; Alpine: apk add shadow-uidmap), or map one's own ${kind} alone.${relativeHint()}`,
 		},
 	);
+}
+
+/** The sentence that is true where PATH has an entry that is not searched. */
+function relativeHint(): string {
+	const relative = (process.env.PATH ?? "/").split(":").some((entry) => !isAbsolute(entry));
+	return relative ? " Relative and empty entries of PATH are not searched." : "";
 }
 
 /** For an outcome in which a helper was called and did not do its work. */

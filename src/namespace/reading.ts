@@ -2,7 +2,7 @@ import { UsernsError } from "../errors.ts";
 import { Mapping } from "../mapping/mapping.ts";
 import type { Outcome } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
-import { traceableError } from "./settings.ts";
+import { traceableError, unknownDumpableError } from "./settings.ts";
 
 /** What is known of a namespace without asking the kernel again. Both are fixed once gid_map is written. */
 export interface Known {
@@ -68,6 +68,9 @@ const READING = "cannot read the mapping of the user namespace";
 
 export function readError(outcome: Outcome): UsernsError {
 	if (outcome.step === "traceable") return traceableError("ERR_USERNS_READ_MAPPING", READING);
+	if (outcome.step === "suid_dumpable") {
+		return unknownDumpableError("ERR_USERNS_READ_MAPPING", READING, outcome.error);
+	}
 	return kernelError("ERR_USERNS_READ_MAPPING", READING, outcome, {
 		hint:
 			outcome.step === "join" || outcome.step === "execute" ? joinHints[outcome.error] : procHint(outcome),

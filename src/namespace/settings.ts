@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { UsernsError, type UsernsErrorCode } from "../errors.ts";
 import { native } from "../native/load.ts";
-import { ERRNO } from "../native/steps.ts";
+import { ERRNO, kernelError } from "../native/steps.ts";
 
 /** The settings of a machine that keep ordinary users from making user namespaces, and which answers they cause. */
 const settings: { file: string; forbids: string; steps: readonly string[]; hint: string }[] = [
@@ -64,11 +64,26 @@ export function traceableError(code: UsernsErrorCode, tried: string): UsernsErro
 	});
 }
 
+/** For a setting that cannot be read: it may be 1. EXDEV is what native/sysctl.h says of a hidden /proc/sys. */
+export function unknownDumpableError(code: UsernsErrorCode, tried: string, error: number): UsernsError {
+	if (error !== ERRNO.EXDEV) return kernelError(code, tried, { error, step: "suid_dumpable" });
+	return new UsernsError(
+		code,
+		`${tried}: ${DUMPABLE} is hidden, and if it says 1, a process inside could trace the one that joins`,
+		{
+			step: "reading fs.suid_dumpable",
+			hint: "Let this process see /proc/sys: set ProcSubset=all in its systemd unit, mount /proc without subset=pid, or take away what is mounted over /proc/sys.",
+		},
+	);
+}
+
 /**
  * Before a process of ours joins a namespace. It is not dumpable, so that nobody inside can trace it, but each change
  * of its IDs makes it what this setting says (commit_creds() in kernel/cred.c): with 1, measured, an attacker inside
  * gets hold of it while it still has IDs of the host's. Only a few machines for debugging have that.
  */
 export function refuseTraceable(code: UsernsErrorCode, tried: string): void {
-	if (native().suidDumpable() === 1) throw traceableError(code, tried);
+	const setting = native().suidDumpable();
+	if (setting < 0) throw unknownDumpableError(code, tried, setting);
+	if (setting === 1) throw traceableError(code, tried);
 }

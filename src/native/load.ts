@@ -168,7 +168,7 @@ export interface NativeSurface extends NativeMounts {
 	close(fd: number): number;
 	/** [st_dev, st_ino, NS_GET_ID or 0], or a negative errno. */
 	identify(fd: number): [bigint, bigint, bigint] | number;
-	/** What /proc/sys/fs/suid_dumpable says, or a negative errno. */
+	/** What fs.suid_dumpable is, or a negative errno: EXDEV where /proc/sys is hidden (native/sysctl.h). */
 	suidDumpable(): number;
 	/** The uid, or a negative errno. */
 	ownerUid(fd: number): number;
@@ -191,17 +191,25 @@ const outside = new AsyncResource("userns");
 
 /**
  * The folder of the compiled files: in the package's root, wherever this module was compiled to. Node's own module
- * resolution is not asked, since this must work from a bundle of the package's files too.
+ * resolution is not asked, since this must work from a bundle of the package's files too. It is always an absolute path: a
+ * relative one would be looked for in node_modules, or in the working directory, which may be another user's.
  */
 function findFolder(): string {
-	const name = join("build", `linux-${process.arch}`);
-	let folder = dirname(fileURLToPath(import.meta.url));
+	const file = fileURLToPath(import.meta.url);
+	let folder = dirname(file);
 	for (;;) {
-		if (existsSync(join(folder, "package.json"))) return join(folder, name);
+		if (existsSync(join(folder, "package.json"))) return join(folder, "build", `linux-${process.arch}`);
 		const above = dirname(folder);
-		if (above === folder) return name;
+		if (above === folder) break;
 		folder = above;
 	}
+	throw new UsernsError(
+		"ERR_USERNS_NATIVE_MISSING",
+		`the compiled part of the package is not found: no directory above ${file} has a package.json`,
+		{
+			hint: "Leave the package out of the bundle (mark userns as external), or put the bundle below the directory with the package's package.json and build.",
+		},
+	);
 }
 
 function load(): Loaded {

@@ -18,6 +18,7 @@ const steps: Record<string, readonly [words: string, syscall: string]> = {
 	execute: ["executing userns-join", "execve"],
 	socketpair: ["making a socket pair", "socketpair"],
 	traceable: ["making sure that the joining process cannot be traced", "setns"],
+	suid_dumpable: ["reading fs.suid_dumpable", "open"],
 	join: ["joining the namespace", "setns"],
 	newuidmap: ["running newuidmap", "execve"],
 	newgidmap: ["running newgidmap", "execve"],

@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { type IdKind, MAX_ID } from "../mapping/extent.ts";
 import { disjoint, type SubidRange } from "../mapping/rootless.ts";
-import { findProgram, LOOKUP_MS } from "../programs.ts";
+import { findOwnProgram, LOOKUP_MS } from "../programs.ts";
 import type { Account } from "./users.ts";
 
 /** Where the ranges of a kind are written down. */
@@ -27,7 +27,7 @@ export function subordinateRanges(kind: IdKind, user: Account): SubidRange[] {
 function askGetsubids(kind: IdKind, { name }: Account): SubidRange[] {
 	// It has no "--" before the name.
 	if (name === undefined || name.startsWith("-")) return [];
-	const program = findProgram("getsubids");
+	const program = findOwnProgram("getsubids");
 	if (!program?.executable) return [];
 	const { status, stdout } = spawnSync(program.found, kind === "gid" ? ["-g", name] : [name], {
 		encoding: "utf8",

@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { invalidArgument, show, UsernsError } from "../errors.ts";
-import { findProgram, LOOKUP_MS } from "../programs.ts";
+import { findOwnProgram, LOOKUP_MS } from "../programs.ts";
 
 /** Who a user is. The name is missing where only the number is known. */
 export interface Account {
@@ -77,7 +77,7 @@ function findEntry(key: string, by: "string" | "number" | string = "number"): Ac
 		const entry = inFile(matches);
 		if (entry !== undefined) return entry;
 	}
-	const getent = findProgram("getent");
+	const getent = findOwnProgram("getent");
 	if (getent?.executable) {
 		const answer = spawnSync(getent.found, ["passwd", "--", key], { encoding: "utf8", timeout: LOOKUP_MS });
 		// A name of digits is taken for a number by getent, hence the second look.

@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { ask, root, sh } from "../support/child.ts";
+import { readFileSync } from "node:fs";
+import { ask } from "../support/child.ts";
 import { OTHER_UID } from "../support/needs.ts";
 import { test } from "../support/test.ts";
+import { withThief } from "../support/thief.ts";
 
 /*
  * Whoever has the uid that a user namespace belongs to has every capability over it. So the creation process can be traced by
@@ -43,18 +42,6 @@ const YAMA = [
 	"sh",
 ];
 const UNDER_YAMA: Caller = { ...ORDINARY, prefix: [...YAMA, ...ORDINARY.prefix] };
-
-async function withThief(work: (thief: string) => void | Promise<void>): Promise<void> {
-	const folder = mkdtempSync(join(tmpdir(), "userns-thief-"));
-	const thief = join(folder, "thief");
-	chmodSync(folder, 0o755);
-	try {
-		sh("cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", thief, join(root, "test/support/thief.c"));
-		await work(thief);
-	} finally {
-		rmSync(folder, { recursive: true });
-	}
-}
 
 interface Robbed {
 	/** How often he saw a child of the caller's. */

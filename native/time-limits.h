@@ -1,0 +1,24 @@
+/*
+ * How long this package waits for its processes, and after which time the kernel ends one by its own timer (child_die_after()).
+ * A timer comes later than the wait that it belongs to: the one that waits then reports the timeout, and not a signal.
+ */
+#ifndef USERNS_TIME_LIMITS_H
+#define USERNS_TIME_LIMITS_H
+
+/* userns-join joins in microseconds. It has no timer: it ends with the socket to its parent (join-main.c). */
+#define JOINER_ANSWER_MS 10000
+
+/* newuidmap and newgidmap may have to ask a directory service for the user's ranges. Both run at once. */
+#define HELPER_WAIT_MS 30000
+#define HELPER_TIMER_MS 30500
+
+/* A child that meets a file system of others, and how long it may take to end once it was killed (errand.c). */
+#define ERRAND_WAIT_MS 10000
+#define ERRAND_TIMER_MS 10500
+#define ERRAND_DEATH_MS 1000
+
+_Static_assert(HELPER_TIMER_MS > HELPER_WAIT_MS, "the timeout of a program is reported before its timer ends it");
+_Static_assert(ERRAND_TIMER_MS > ERRAND_WAIT_MS, "the timeout of a child is reported before its timer ends it");
+_Static_assert(ERRAND_TIMER_MS < ERRAND_WAIT_MS + ERRAND_DEATH_MS, "the timer ends a child before it is given up");
+
+#endif

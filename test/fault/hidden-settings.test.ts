@@ -1,0 +1,117 @@
+import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { ask, packageForAll } from "../support/child.ts";
+import { EXECUTING, withLame } from "../support/copies.ts";
+import { OTHER_UID } from "../support/needs.ts";
+import { test } from "../support/test.ts";
+
+/*
+ * /proc/sys can be hidden: ProcSubset=pid of systemd.exec(5), which is subset=pid of proc(5), or a mount over it. What fs.suid_dumpable
+ * and Yama say is unknown then. It does not count as off.
+ */
+
+const needs = ["linux", "root", "mounts", "tool:unshare", "tool:setpriv"] as const;
+const EXDEV = -18;
+
+function hidden(by: string, ...who: string[]): string[] {
+	return ["unshare", "--mount", "--propagation", "private", "sh", "-c", `${by} && exec "$@"`, "sh", ...who];
+}
+
+const SUBSET = "mount -t proc -o subset=pid proc /proc";
+const COVERED = "mount -t tmpfs cover /proc/sys";
+const UNPRIVILEGED = ["setpriv", "--bounding-set=-sys_admin"];
+
+interface Joined {
+	setting: number;
+	mapping: string;
+	spawned: string;
+	hints: string[];
+}
+
+/** Asks for a mapping that a process must join for, and runs a program inside. */
+function joins(prefix: string[]): Joined {
+	const addon = join(packageForAll(), "build", `linux-${process.arch}`, "userns.node");
+	return ask(
+		`import { createRequire } from "node:module";
+		import { once } from "node:events";
+		const ns = await userns.UserNamespace.create("0:100000:10");
+		const bare = userns.UserNamespace.open("/proc/self/fd/" + ns.fd);
+		const hints = [];
+		const mapping = await bare.mapping().then((read) => read.id, (error) => { hints.push(error.hint); return error.code; });
+		let spawned;
+		try { spawned = "ended with " + (await once(ns.spawn("true", { stdio: "ignore" }), "close"))[0]; }
+		catch (error) { hints.push(error.hint); spawned = error.code; }
+		bare.close();
+		ns.close();
+		const setting = createRequire("/")(${JSON.stringify(addon)}).suidDumpable();
+		console.log(JSON.stringify({ setting, mapping, spawned, hints }));`,
+		{ prefix },
+	);
+}
+
+for (const by of [SUBSET, COVERED, "mount -t tmpfs cover /proc/sys/fs"]) {
+	test(`fs.suid_dumpable hidden by "${by}": without CAP_SYS_ADMIN no process of ours joins`, {
+		needs,
+	}, () => {
+		const { setting, mapping, spawned, hints } = joins(hidden(by, ...UNPRIVILEGED));
+		assert.deepEqual([setting, mapping, spawned], [EXDEV, "ERR_USERNS_READ_MAPPING", "ERR_USERNS_SPAWN"]);
+		assert.equal(hints.length, 2);
+		for (const hint of hints) assert.match(hint, /see \/proc\/sys: .*ProcSubset=all/);
+	});
+
+	test(`fs.suid_dumpable hidden by "${by}": with CAP_SYS_ADMIN it is read from a procfs of our own`, {
+		needs,
+	}, () => {
+		const real = Number(readFileSync("/proc/sys/fs/suid_dumpable", "utf8"));
+		const { setting, mapping, spawned } = joins(hidden(by));
+		assert.equal(setting, real);
+		const may = real !== 1;
+		assert.equal(mapping, may ? "0:100000:10" : "ERR_USERNS_READ_MAPPING");
+		assert.equal(spawned, may ? "ended with 0" : "ERR_USERNS_SPAWN");
+	});
+}
+
+for (const [what, by] of [
+	["an empty file", "mount --bind /dev/null /proc/sys/fs/suid_dumpable"],
+	[
+		"a file that says 0",
+		"mount -t tmpfs x /mnt && echo 0 > /mnt/zero && mount --bind /mnt/zero /proc/sys/fs/suid_dumpable",
+	],
+] as const) {
+	test(`${what} of another file system over fs.suid_dumpable says nothing about the kernel`, {
+		needs,
+	}, () => {
+		const { setting, mapping, spawned } = joins(hidden(by));
+		assert.deepEqual([setting, mapping, spawned], [EXDEV, "ERR_USERNS_READ_MAPPING", "ERR_USERNS_SPAWN"]);
+	});
+}
+
+test("a read-only /proc/sys, as containers have it, is read as any other", { needs }, () => {
+	const by = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys";
+	const { setting, mapping } = joins(hidden(by, ...UNPRIVILEGED));
+	assert.equal(setting, Number(readFileSync("/proc/sys/fs/suid_dumpable", "utf8")));
+	assert.equal(mapping, setting === 1 ? "ERR_USERNS_READ_MAPPING" : "0:100000:10");
+});
+
+/** Where Yama may keep processes of one uid from each other, the creation process must not share the caller's memory. */
+function create(url: string, prefix: string[]): string {
+	const user = ["setpriv", `--reuid=${OTHER_UID}`, `--regid=${OTHER_UID}`, "--clear-groups"];
+	return ask(
+		`const lame = await import(${JSON.stringify(url)});
+		const made = lame.UserNamespace.create("0:${OTHER_UID}:1").then((ns) => { ns.close(); return "made"; });
+		console.log(JSON.stringify(await made.catch((error) => error.step)));`,
+		{ prefix: [...prefix, ...user] },
+	);
+}
+
+test("where it cannot be read whether Yama is on, an ordinary user's memory is not shared", { needs }, () =>
+	withLame((url) => {
+		const YAMA = "/proc/sys/kernel/yama/ptrace_scope";
+		const on = existsSync(YAMA) && readFileSync(YAMA, "utf8").trim() !== "0";
+		assert.equal(create(url, hidden("true")), on ? EXECUTING : "made", "by what the kernel says");
+		for (const by of [SUBSET, COVERED, "mount -t tmpfs cover /proc/sys/kernel"]) {
+			assert.equal(create(url, hidden(by)), EXECUTING, by);
+		}
+	}),
+);

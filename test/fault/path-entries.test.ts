@@ -1,0 +1,113 @@
+import assert from "node:assert/strict";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { ask, packageForAll, root, sh } from "../support/child.ts";
+import { test } from "../support/test.ts";
+
+/*
+ * The working directory can belong to a user with less privilege than the caller. Nothing that this package calls or loads for
+ * itself comes from there, whatever PATH says.
+ */
+
+const needs = ["linux", "root", "mounts", "tool:unshare"] as const;
+const PROGRAMS = ["newuidmap", "newgidmap", "getsubids", "getent"];
+
+function withFolder<T>(work: (folder: string) => T): T {
+	const folder = mkdtempSync(join(tmpdir(), "userns-path-"));
+	try {
+		return work(folder);
+	} finally {
+		rmSync(folder, { recursive: true });
+	}
+}
+
+/** Programs of these names that leave a file behind when they are executed. */
+function plant(folder: string, ran: string): void {
+	for (const name of PROGRAMS) {
+		writeFileSync(join(folder, name), `#!/bin/sh\n: > "${ran}/${name}"\nexit 1\n`, { mode: 0o755 });
+	}
+}
+
+/** Calls everything that looks a program up, in a directory with such programs, and answers which of them ran. */
+function executed(
+	folder: string,
+	path: string,
+	env: Record<string, string> = {},
+): { ran: string[]; hint: string } {
+	const ran = join(folder, "ran");
+	mkdirSync(ran, { recursive: true });
+	for (const place of [folder, join(folder, "bin")]) {
+		mkdirSync(place, { recursive: true });
+		plant(place, ran);
+	}
+	// Both kinds of user database have a source that only a program can ask.
+	writeFileSync(join(folder, "nsswitch"), "passwd: files sss\nsubid: sss\n");
+	const { hint } = ask<{ hint: string }>(
+		`process.chdir(${JSON.stringify(folder)});
+		process.env.PATH = ${JSON.stringify(path)};
+		const made = userns.UserNamespace.create("0:1:1", { method: "newuidmap" });
+		const hint = await made.then((ns) => { ns.close(); return "made"; }, (error) => error.hint);
+		for (const user of ["root", "nobody-of-that-name"]) try { userns.Mapping.rootless({ user }); } catch {}
+		console.log(JSON.stringify({ hint }));`,
+		{
+			env,
+			prefix: [
+				...["unshare", "--mount", "--propagation", "private", "sh", "-c"],
+				`mount --bind ${join(folder, "nsswitch")} /etc/nsswitch.conf && exec "$@"`,
+				"sh",
+			],
+		},
+	);
+	return { ran: readdirSync(ran).sort(), hint };
+}
+
+for (const [what, path] of [
+	["an empty entry at the beginning", ":/nonexistent"],
+	["an empty entry at the end", "/nonexistent:"],
+	["nothing", ""],
+	["a dot", "."],
+	["a relative directory", "/nonexistent:bin"],
+	["a relative directory with dots", "./bin:../bin"],
+]) {
+	test(`PATH with ${what}: no program of the working directory is executed`, { needs }, () =>
+		withFolder((folder) => {
+			const { ran, hint } = executed(folder, path ?? "");
+			assert.deepEqual(ran, []);
+			assert.match(hint, /^Install newuidmap .* Relative and empty entries of PATH are not searched\.$/);
+		}),
+	);
+}
+
+test("the same programs are executed from an absolute directory", { needs }, () =>
+	withFolder((folder) => {
+		assert.deepEqual(executed(folder, join(folder, "bin")).ran, [...PROGRAMS].sort());
+	}),
+);
+
+/** A bundle of the package in a directory without a package.json on the way up, as an application may have it. */
+test("a bundle that has no package.json above it loads nothing, and says so", { needs: ["linux"] }, () =>
+	withFolder((folder) => {
+		const outfile = join(folder, "bundle.mjs");
+		const entry = join(packageForAll(), "dist/src/index.js");
+		const options = ["--bundle", "--format=esm", "--platform=node", "--log-level=warning"];
+		sh(join(root, "node_modules/.bin/esbuild"), entry, ...options, `--outfile=${outfile}`);
+		// Where a relative path would be looked for: in node_modules, and in the working directory.
+		const name = join("build", `linux-${process.arch}`);
+		const places = [join(folder, "node_modules", name), join(folder, name)];
+		for (const place of places) {
+			mkdirSync(place, { recursive: true });
+			writeFileSync(join(place, "userns.node"), "planted");
+		}
+		const error = ask<Record<string, string>>(
+			`process.chdir(${JSON.stringify(folder)});
+			const bundled = await import(${JSON.stringify(outfile)});
+			let error; try { bundled.UserNamespace.createSync("0:0:1"); } catch (e) { error = { ...e, message: e.message, cause: String(e.cause) }; }
+			console.log(JSON.stringify(error));`,
+		);
+		assert.equal(error.code, "ERR_USERNS_NATIVE_MISSING");
+		assert.match(error.message ?? "", /no directory above .*bundle\.mjs has a package\.json/);
+		assert.equal(error.cause, "undefined", "nothing was loaded");
+		assert.match(error.hint ?? "", /external/);
+	}),
+);

@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { root } from "../support/child.ts";
+import { nativeCalls } from "../support/native-source.ts";
+import { test } from "../support/test.ts";
+
+/*
+ * native/time-limits.h has every time limit of a process. A timer that comes before the wait that it belongs to would turn a timeout
+ * into a signal, so the header asserts the order.
+ */
+
+const header = readFileSync(join(root, "native/time-limits.h"), "utf8");
+const limits = new Map(
+	[...header.matchAll(/^#define (\w+_MS) (\d+)$/gm)].map(([, name = "", value]) => [name, Number(value)]),
+);
+
+function compiles(text: string): boolean {
+	const flags = ["-std=gnu11", "-x", "c", "-fsyntax-only", "-"];
+	const { error, status } = spawnSync("cc", flags, { input: text, stdio: ["pipe", "ignore", "ignore"] });
+	if (error) throw error;
+	return status === 0;
+}
+
+test("the header refuses time limits in another order", { needs: ["linux", "tool:cc"] }, () => {
+	assert.ok(compiles(header));
+	const wrong: [name: string, value: number][] = [
+		["HELPER_TIMER_MS", limits.get("HELPER_WAIT_MS") ?? 0],
+		["ERRAND_TIMER_MS", limits.get("ERRAND_WAIT_MS") ?? 0],
+		["ERRAND_TIMER_MS", (limits.get("ERRAND_WAIT_MS") ?? 0) + (limits.get("ERRAND_DEATH_MS") ?? 0)],
+	];
+	for (const [name, value] of wrong) {
+		const changed = header.replace(new RegExp(`^(#define ${name}) \\d+$`, "m"), `$1 ${value}`);
+		assert.notEqual(changed, header);
+		assert.equal(compiles(changed), false, `${name} ${value}`);
+	}
+});
+
+test("every timer and every long wait of the C part is one of the header's", () => {
+	const timers = nativeCalls().filter(({ name, inside }) => name === "child_die_after" && inside !== name);
+	assert.ok(timers.length >= 2);
+	for (const { file, args } of timers) assert.match(args, /^[A-Z]+_TIMER_MS$/, file);
+	const files = readdirSync(join(root, "native")).filter((file) => /\.[ch]$/.test(file));
+	const seconds = files.flatMap((file) => {
+		const text = readFileSync(join(root, "native", file), "utf8");
+		const found = file === "time-limits.h" ? [] : text.matchAll(/^#define (\w+_(?:M?S)) (\d+)$/gm);
+		// Below 100 ms nothing else depends on how long it is.
+		return [...found].filter(
+			([, name = "", value]) => Number(value) * (name.endsWith("_MS") ? 1 : 1000) >= 100,
+		);
+	});
+	assert.deepEqual(seconds, []);
+	assert.equal(
+		nativeCalls().filter(({ name }) => /^(timer_create|timer_settime|alarm)$/.test(name)).length,
+		0,
+	);
+});
+
+test("messages and documents state the limits of the header", () => {
+	const helpers = readFileSync(join(root, "src/namespace/helpers.ts"), "utf8");
+	assert.ok(helpers.includes(`did not end within ${(limits.get("HELPER_WAIT_MS") ?? 0) / 1000} seconds`));
+	const security = readFileSync(join(root, "docs/security.md"), "utf8");
+	assert.match(
+		security,
+		new RegExp(`hangs is ended after ${(limits.get("HELPER_WAIT_MS") ?? 0) / 1000} seconds`),
+	);
+});
