@@ -81,14 +81,16 @@ export class UsernsError extends Error {
 	readonly mapping: string | undefined;
 
 	constructor(code: UsernsErrorCode, message: string, details: UsernsErrorDetails = {}) {
-		super(printable(message), details.cause === undefined ? undefined : { cause: details.cause });
+		// Only own properties count, as for all options (options.ts).
+		const own: UsernsErrorDetails = Object.assign(Object.create(null), details);
+		super(printable(message), own.cause === undefined ? undefined : { cause: own.cause });
 		this.code = code;
-		this.hint = details.hint && printable(details.hint);
-		this.errno = details.errno;
-		this.errnoCode = details.errno === undefined ? undefined : errnoName(details.errno);
-		this.syscall = details.syscall;
-		this.step = details.step;
-		this.mapping = details.mapping;
+		this.hint = own.hint && printable(own.hint);
+		this.errno = own.errno;
+		this.errnoCode = own.errno === undefined ? undefined : errnoName(own.errno);
+		this.syscall = own.syscall;
+		this.step = own.step;
+		this.mapping = own.mapping;
 	}
 
 	/** The error as plain data, for `--json` and for logs. */
@@ -161,20 +163,4 @@ export function show(value: unknown): string {
 			text = Object.is(value, -0) ? "-0" : String(value);
 	}
 	return text.length > 70 ? `${text.slice(0, 66)}…` : text;
-}
-
-/** Throws unless `options` is undefined or an object with no key but those in `known`. */
-export function checkOptions(what: string, options: unknown, known: readonly string[]): void {
-	if (options === undefined) return;
-	if (typeof options !== "object" || options === null || Array.isArray(options)) {
-		throw invalidArgument(`${what}: the options must be an object, not ${show(options)}`);
-	}
-	for (const key of Object.keys(options)) {
-		if (!known.includes(key)) {
-			throw invalidArgument(
-				`${what}: there is no option ${show(key)}`,
-				`The options are: ${known.join(", ")}.`,
-			);
-		}
-	}
 }

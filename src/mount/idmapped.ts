@@ -1,7 +1,7 @@
 import { Mapping } from "../mapping/mapping.ts";
 import { adoptMount, attachFresh, IdmappedMount } from "./idmapped-mount.ts";
 import { makeTree } from "./make.ts";
-import { checkMountOptions, type MountIdmappedOptions } from "./options.ts";
+import { checkMountOptions, copyMountOptions, type MountIdmappedOptions } from "./options.ts";
 import { mountCached, mountPlain, mountWith } from "./quick.ts";
 import { resolveFlags } from "./target.ts";
 import type { Wanted } from "./wanted.ts";
@@ -17,12 +17,12 @@ import type { Wanted } from "./wanted.ts";
  * @see mount_setattr(2), "ID-mapped mounts"; open_tree(2); move_mount(2)
  */
 export async function mountIdmapped(options: MountIdmappedOptions): Promise<IdmappedMount> {
-	return mountPlain(options) ?? mountChecked(options);
+	const copy = copyMountOptions(options);
+	return mountPlain(copy) ?? mountChecked(copy);
 }
 
 async function mountChecked(options: MountIdmappedOptions): Promise<IdmappedMount> {
 	const { recursive, recursiveIdmap, nested, set, clear, propagation } = checkMountOptions(options);
-	const attaching = { ...options }; // what was checked, whatever the caller does to his options meanwhile
 	const { source, target, mapping, userns, handles } = options;
 	const resolve = resolveFlags("mountIdmapped", options.resolve);
 	const wanted: Wanted = {
@@ -61,7 +61,7 @@ async function mountChecked(options: MountIdmappedOptions): Promise<IdmappedMoun
 	);
 	if (target === undefined) return mount;
 	try {
-		const told = await attachFresh(mount, target, attaching);
+		const told = await attachFresh(mount, target, options);
 		told();
 		return mount;
 	} catch (error) {
