@@ -25,7 +25,7 @@ export const explanations = {
 	ERR_USERNS_MOUNT: "the kernel did not make or attach the mount",
 	ERR_USERNS_ATTACHED: "the mount is attached already, and would be moved",
 	ERR_USERNS_READ_MOUNTS: "the mounts of a mount namespace, or the map of one, could not be read",
-	ERR_USERNS_MOUNT_NAMESPACE: "the mount namespace could not be opened",
+	ERR_USERNS_MOUNT_NAMESPACE: "the mount namespace could not be opened, or is that of this process",
 	ERR_USERNS_UNMOUNT: "the mount could not be taken away",
 	ERR_USERNS_PIN: "the user namespace could not be kept at a path",
 	ERR_USERNS_NO_PROGRAM: "the program to run is not there or may not be executed",

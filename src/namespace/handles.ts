@@ -2,13 +2,7 @@ import type { Mapping, MappingInput } from "../mapping/mapping.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { abortError } from "./abort.ts";
 import { createDescriptorSync, startDescriptor } from "./create.ts";
-import {
-	type CreateLaterOptions,
-	type CreateOptions,
-	checkCreate,
-	checkCreateLater,
-	type Wanted,
-} from "./options.ts";
+import { type CreateOptions, checkCreate, checkCreateLater, type Wanted } from "./options.ts";
 import { Pending } from "./pending.ts";
 import type { Known } from "./reading.ts";
 import { adoptNamespace, type UserNamespace } from "./user-namespace.ts";
@@ -49,7 +43,10 @@ export class Handles implements Disposable {
 	 * failure is not cached: the next call tries again. When the signal aborts, the promise rejects with an AbortError.
 	 * Rejects as `UserNamespace.create` does.
 	 */
-	get(mapping: MappingInput, options?: CreateLaterOptions): Promise<UserNamespace> {
+	get(
+		mapping: MappingInput,
+		options?: CreateOptions & { signal?: AbortSignal | undefined },
+	): Promise<UserNamespace> {
 		// One promise, and whatever is thrown rejects it: an async function around it would make two more.
 		return new Promise((resolve, reject) => {
 			const [wanted, signal] = checkCreateLater("Handles.get", mapping, options);

@@ -53,11 +53,7 @@ function checkSignal(what: string, signal: unknown): AbortSignal | undefined {
 const OPTIONS = ["setgroups", "method"] as const;
 const OPTIONS_LATER = [...OPTIONS, "signal"] as const;
 
-/** {@link CreateOptions}, and a signal where a promise is answered. */
-export interface CreateLaterOptions extends CreateOptions {
-	/** When it aborts, the promise rejects with an AbortError. */
-	signal?: AbortSignal | undefined;
-}
+type LaterOptions = CreateOptions & { signal?: AbortSignal | undefined };
 
 /** Checks mapping and options of every call that creates on the calling thread. */
 export function checkCreate(what: string, mapping: MappingInput, options: CreateOptions | undefined): Wanted {
@@ -68,9 +64,9 @@ export function checkCreate(what: string, mapping: MappingInput, options: Create
 export function checkCreateLater(
 	what: string,
 	mapping: MappingInput,
-	options: CreateLaterOptions | undefined,
+	options: LaterOptions | undefined,
 ): [wanted: Wanted, signal: AbortSignal | undefined] {
-	const copy = copyOptions<CreateLaterOptions>(what, options, OPTIONS_LATER);
+	const copy = copyOptions<LaterOptions>(what, options, OPTIONS_LATER);
 	return [checked(what, mapping, copy), checkSignal(what, copy.signal)];
 }
 

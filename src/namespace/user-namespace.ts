@@ -8,7 +8,7 @@ import { abortable, abortError } from "./abort.ts";
 import { createDescriptorSync, startDescriptor } from "./create.ts";
 import { execInside, type NamespaceExecOptions, type NamespaceSpawnOptions, spawnInside } from "./enter.ts";
 import { checkArguments, EXEC_OPTIONS, SPAWN_OPTIONS } from "./inside.ts";
-import { type CreateLaterOptions, type CreateOptions, checkCreate, checkCreateLater } from "./options.ts";
+import { type CreateOptions, checkCreate, checkCreateLater } from "./options.ts";
 import { isComplete, type Known, knownFrom, openError, parseMaps, readError } from "./reading.ts";
 
 const WHAT = "UserNamespace";
@@ -46,7 +46,10 @@ export class UserNamespace implements Disposable {
 	 * AbortError when the signal aborts; what was under way then ends by itself, newuidmap after 30 seconds at the latest,
 	 * and nothing is left of it.
 	 */
-	static async create(mapping: MappingInput, options?: CreateLaterOptions): Promise<UserNamespace> {
+	static async create(
+		mapping: MappingInput,
+		options?: CreateOptions & { signal?: AbortSignal | undefined },
+	): Promise<UserNamespace> {
 		const [wanted, signal] = checkCreateLater("UserNamespace.create", mapping, options);
 		if (signal?.aborted) throw abortError(signal);
 		const made = new Promise<Descriptor>((resolve, reject) =>
