@@ -42,6 +42,11 @@ class OwnCommand extends Command {
 	override opts<T extends Record<string, unknown>>(): T {
 		return Object.assign(Object.create(null), super.opts<T>());
 	}
+
+	/** Commander asks this for an option that is required. */
+	override getOptionValue(key: string): unknown {
+		return this.opts()[key];
+	}
 }
 
 async function main(args: readonly string[]): Promise<void> {
