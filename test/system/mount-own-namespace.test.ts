@@ -68,6 +68,35 @@ test(
 );
 
 test(
+	"into, targetRoot and resolve that are undefined are refused by every function, and nothing is mounted",
+	{
+		needs,
+	},
+	() =>
+		withTmpfs(async (folder) => {
+			const [source = "", second = "", target = ""] = mkdirs(folder, "source", "second", "target");
+			const held = await mountIdmapped({ source, mapping: MAP });
+			const before = mountsOf("self");
+			for (const name of ["into", "targetRoot", "resolve"]) {
+				const given = { [name]: undefined };
+				const refused = failure(
+					"ERR_USERNS_INVALID_ARGUMENT",
+					new RegExp(`: ${name} is present, but undefined`),
+				);
+				await assert.rejects(mountIdmapped({ source, target, mapping: MAP, ...given }), refused);
+				await assert.rejects(held.attach(target, given), refused);
+				await assert.rejects(overlay({ lower: [source, second], target, mapping: MAP, ...given }), refused);
+				assert.equal(mountsOf("self"), before, name);
+			}
+			held.close();
+			const mounted = await mountIdmapped({ source, target, mapping: MAP });
+			const refused = failure("ERR_USERNS_INVALID_ARGUMENT", /unmount: into is present, but undefined/);
+			assert.throws(() => unmount(target, { into: undefined } as object), refused);
+			await mounted.unmount();
+		}),
+);
+
+test(
 	"into a child that was just spawned with unshare: the mount is the child's or an error, and never here",
 	{
 		needs,
