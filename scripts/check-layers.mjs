@@ -5,12 +5,13 @@ import { root } from "./setup.mjs";
 
 const MAY_IMPORT = {
 	"errors.ts": [],
-	"programs.ts": [],
-	mapping: ["errors.ts"],
+	"options.ts": ["errors.ts"],
+	"programs.ts": ["options.ts"],
+	mapping: ["errors.ts", "options.ts"],
 	native: ["errors.ts", "mapping"],
-	subid: ["errors.ts", "programs.ts", "mapping", "native"],
-	namespace: ["errors.ts", "programs.ts", "mapping", "native", "subid"],
-	mount: ["errors.ts", "mapping", "native", "namespace"],
+	subid: ["errors.ts", "options.ts", "programs.ts", "mapping", "native"],
+	namespace: ["errors.ts", "options.ts", "programs.ts", "mapping", "native", "subid"],
+	mount: ["errors.ts", "options.ts", "mapping", "native", "namespace"],
 	inspect: ["errors.ts", "mapping", "native", "namespace", "mount", "subid"],
 	"index.ts": ["errors.ts", "mapping", "native", "namespace", "mount", "subid", "inspect"],
 	cli: ["index.ts"],

@@ -25,7 +25,7 @@ export const explanations = {
 	ERR_USERNS_MOUNT: "the kernel did not make or attach the mount",
 	ERR_USERNS_ATTACHED: "the mount is attached already, and would be moved",
 	ERR_USERNS_READ_MOUNTS: "the mounts of a mount namespace, or the map of one, could not be read",
-	ERR_USERNS_MOUNT_NAMESPACE: "the mount namespace could not be opened",
+	ERR_USERNS_MOUNT_NAMESPACE: "the mount namespace could not be opened, or is that of this process",
 	ERR_USERNS_UNMOUNT: "the mount could not be taken away",
 	ERR_USERNS_PIN: "the user namespace could not be kept at a path",
 	ERR_USERNS_NO_PROGRAM: "the program to run is not there or may not be executed",
@@ -81,14 +81,16 @@ export class UsernsError extends Error {
 	readonly mapping: string | undefined;
 
 	constructor(code: UsernsErrorCode, message: string, details: UsernsErrorDetails = {}) {
-		super(printable(message), details.cause === undefined ? undefined : { cause: details.cause });
+		// Only own properties count, as for all options (options.ts).
+		const own: UsernsErrorDetails = Object.assign(Object.create(null), details);
+		super(printable(message), own.cause === undefined ? undefined : { cause: own.cause });
 		this.code = code;
-		this.hint = details.hint && printable(details.hint);
-		this.errno = details.errno;
-		this.errnoCode = details.errno === undefined ? undefined : errnoName(details.errno);
-		this.syscall = details.syscall;
-		this.step = details.step;
-		this.mapping = details.mapping;
+		this.hint = own.hint && printable(own.hint);
+		this.errno = own.errno;
+		this.errnoCode = own.errno === undefined ? undefined : errnoName(own.errno);
+		this.syscall = own.syscall;
+		this.step = own.step;
+		this.mapping = own.mapping;
 	}
 
 	/** The error as plain data, for `--json` and for logs. */
@@ -161,20 +163,4 @@ export function show(value: unknown): string {
 			text = Object.is(value, -0) ? "-0" : String(value);
 	}
 	return text.length > 70 ? `${text.slice(0, 66)}…` : text;
-}
-
-/** Throws unless `options` is undefined or an object with no key but those in `known`. */
-export function checkOptions(what: string, options: unknown, known: readonly string[]): void {
-	if (options === undefined) return;
-	if (typeof options !== "object" || options === null || Array.isArray(options)) {
-		throw invalidArgument(`${what}: the options must be an object, not ${show(options)}`);
-	}
-	for (const key of Object.keys(options)) {
-		if (!known.includes(key)) {
-			throw invalidArgument(
-				`${what}: there is no option ${show(key)}`,
-				`The options are: ${known.join(", ")}.`,
-			);
-		}
-	}
 }

@@ -1,8 +1,26 @@
+import {
+	type SpawnSyncOptionsWithStringEncoding,
+	type SpawnSyncReturns,
+	spawnSync,
+} from "node:child_process";
 import { accessSync, constants, statSync } from "node:fs";
 import { isAbsolute, join, resolve } from "node:path";
+import { ownCopy } from "./options.ts";
 
 /** How long a program that asks a directory service may take; the caller waits for it. */
-export const LOOKUP_MS = 10_000;
+const LOOKUP_MS = 10_000;
+
+/** Runs such a program; of what it writes only the standard output counts. */
+export function lookUp(program: string, args: readonly string[]): SpawnSyncReturns<string> {
+	// Copies without a prototype: child_process reads inherited options and variables.
+	const options: SpawnSyncOptionsWithStringEncoding = {
+		encoding: "utf8",
+		stdio: ["ignore", "pipe", "ignore"],
+		timeout: LOOKUP_MS,
+		env: ownCopy(process.env),
+	};
+	return spawnSync(program, args, ownCopy(options));
+}
 
 /** Where execvp(3) looks when there is no PATH. */
 const DEFAULT_PATH = "/usr/bin:/bin";
@@ -19,7 +37,7 @@ export interface Found {
  */
 export function findProgram(
 	name: string,
-	{ PATH = DEFAULT_PATH }: NodeJS.ProcessEnv = process.env,
+	{ PATH = DEFAULT_PATH }: NodeJS.ProcessEnv = ownCopy(process.env),
 	folder = ".",
 ): Found | undefined {
 	const places = name.includes("/")

@@ -33,8 +33,24 @@ function version(): string {
 
 let loaded: CommandModule | undefined;
 
+/** The options of a command have no prototype, as those of the library (src/options.ts). */
+class OwnCommand extends Command {
+	override createCommand(name?: string): Command {
+		return new OwnCommand(name);
+	}
+
+	override opts<T extends Record<string, unknown>>(): T {
+		return Object.assign(Object.create(null), super.opts<T>());
+	}
+
+	/** Commander asks this for an option that is required. */
+	override getOptionValue(key: string): unknown {
+		return this.opts()[key];
+	}
+}
+
 async function main(args: readonly string[]): Promise<void> {
-	const program = new Command("userns")
+	const program = new OwnCommand("userns")
 		.description("Linux user namespaces and ID-mapped mounts: other owners, nothing chowned.")
 		.version(version(), "-V, --version", "print the version")
 		.helpOption("-h, --help", "print this help")

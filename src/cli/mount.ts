@@ -62,8 +62,7 @@ function word(flags: string, description: string, choices: readonly string[]): O
 
 async function mount(command: Command, source: string, target: string, given: Options): Promise<void> {
 	const { map, readOnly = false, mapRootOnly, into, json, ...options } = given;
-	if (map === undefined && !options.unmap)
-		command.error("error: required option '--map <map>' not specified");
+	if (map === undefined && !given.unmap) command.error("error: required option '--map <map>' not specified");
 	const mounted = await mountIdmapped({
 		...options,
 		source,
@@ -75,7 +74,7 @@ async function mount(command: Command, source: string, target: string, given: Op
 	});
 	const { mountId, mapping, skipped } = mounted;
 	mounted.close();
-	const { recursive = false, skipUnsupported } = options;
+	const { recursive = false, skipUnsupported } = given;
 	const result = {
 		source,
 		target,
@@ -88,7 +87,7 @@ async function mount(command: Command, source: string, target: string, given: Op
 	print(json, result, () =>
 		[
 			`${source} is mounted on ${target}${into === undefined ? "" : ` in ${into}`}`,
-			...(options.unmap ? ["without a map"] : mappingLines(mapping, "on disk", "visible")),
+			...(given.unmap ? ["without a map"] : mappingLines(mapping, "on disk", "visible")),
 			...skipped.map(({ mountPoint, fsType, reason }) => `not mapped: ${fsType} at ${mountPoint}: ${reason}`),
 		].join("\n"),
 	);

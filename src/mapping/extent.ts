@@ -1,4 +1,5 @@
 import { invalidMapping, show, type UsernsError } from "../errors.ts";
+import { ownValue } from "../options.ts";
 
 /**
  * One extent of an ID map, spelled as the OCI runtime-spec spells it. In a user namespace `containerID` is the
@@ -43,11 +44,10 @@ export function checkExtent(input: unknown, where: string): IdMap {
 			"Write an extent as {containerID: 0, hostID: 100000, size: 65536}.",
 		);
 	}
-	const { containerID, hostID, size } = input as Record<string, unknown>;
 	const extent: IdMap = {
-		containerID: checkNumber(containerID, "containerID", where),
-		hostID: checkNumber(hostID, "hostID", where),
-		size: checkNumber(size, "size", where),
+		containerID: checkNumber(ownValue(input, "containerID"), "containerID", where),
+		hostID: checkNumber(ownValue(input, "hostID"), "hostID", where),
+		size: checkNumber(ownValue(input, "size"), "size", where),
 	};
 	checkBounds(extent, where);
 	return extent;

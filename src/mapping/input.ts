@@ -1,4 +1,5 @@
 import { invalidMapping, show } from "../errors.ts";
+import { ownMap } from "../options.ts";
 import { checkExtent, type Extents, type IdKind, type IdMap, NO_EXTENTS } from "./extent.ts";
 
 /** Fresh extents that a caller may change. */
@@ -15,6 +16,5 @@ export function checkList(kind: IdKind, list: unknown): readonly IdMap[] {
 			"Write it as [{containerID: 0, hostID: 100000, size: 65536}].",
 		);
 	}
-	// Array.from visits holes too, which map() would pass over unchecked.
-	return Array.from(list, (extent, index) => checkExtent(extent, `${kind}Mappings[${index}]`));
+	return ownMap(list, (extent, index) => checkExtent(extent, `${kind}Mappings[${index}]`));
 }

@@ -1,4 +1,5 @@
-import { checkOptions, invalidArgument, invalidMapping, show, UsernsError } from "../errors.ts";
+import { invalidArgument, invalidMapping, show, UsernsError } from "../errors.ts";
+import { copyOptions, ownMap, ownValue } from "../options.ts";
 import * as algebra from "./algebra.ts";
 import {
 	canonical,
@@ -75,8 +76,8 @@ export class Mapping {
 			);
 		}
 		return Mapping.#checked({
-			uid: checkList("uid", input.uidMappings),
-			gid: checkList("gid", input.gidMappings),
+			uid: checkList("uid", ownValue(input, "uidMappings")),
+			gid: checkList("gid", ownValue(input, "gidMappings")),
 		});
 	}
 
@@ -87,8 +88,9 @@ export class Mapping {
 	 * column, and nothing else.
 	 */
 	static parse(text: string | readonly string[], syntax?: MappingSyntax, context?: MappingContext): Mapping {
-		const texts = typeof text === "string" ? [text] : text;
-		if (!Array.isArray(texts) || texts.length === 0 || !texts.every((each) => typeof each === "string")) {
+		const list = Array.isArray(text) ? text : [text];
+		const texts = ownMap(list, (each) => (typeof each === "string" ? each : undefined));
+		if (texts.length === 0 || !texts.every((each) => each !== undefined)) {
 			throw invalidArgument(`a mapping text must be a string or an array of them, not ${show(text)}`);
 		}
 		const resolved = resolveContext(context);
@@ -153,17 +155,21 @@ export class Mapping {
 	}
 
 	/** Every ID as itself: all of them, or `size` from `from` on. */
-	static identity(range: { from?: number; size?: number } = {}): Mapping {
-		checkOptions("Mapping.identity", range, ["from", "size"]);
-		const from = range.from ?? 0;
-		return Mapping.shift({ from, to: from, size: range.size ?? MAX_ID - from + 1 });
+	static identity(range?: { from?: number | undefined; size?: number | undefined }): Mapping {
+		const known = ["from", "size"];
+		const { from = 0, size = MAX_ID - from + 1 } = copyOptions<typeof range & object>(
+			"Mapping.identity",
+			range,
+			known,
+		);
+		return Mapping.shift({ from, to: from, size });
 	}
 
 	/** `size` IDs from `from` on (inside, or on disk) as those from `to` on (outside, or visible), for both kinds. */
 	static shift(range: { from: number; to: number; size: number }): Mapping {
-		checkOptions("Mapping.shift", range, ["from", "to", "size"]);
+		const { from, to, size } = copyOptions<typeof range>("Mapping.shift", range, ["from", "to", "size"]);
 		const extent = checkExtent(
-			{ containerID: range?.from, hostID: range?.to, size: range?.size },
+			{ containerID: from, hostID: to, size },
 			"Mapping.shift {from, to, size} as an extent",
 		);
 		const extents = canonical("uid", [extent]);
@@ -177,9 +183,9 @@ export class Mapping {
 	 * function here that looks something up. Throws `ERR_USERNS_UNKNOWN_USER` or `ERR_USERNS_NO_SUBIDS`.
 	 * @see subuid(5), newuidmap(1)
 	 */
-	static rootless(options: RootlessOptions = {}): Mapping {
-		checkOptions("Mapping.rootless", options, ["user", "keepId"]);
-		const { user, keepId = false } = options;
+	static rootless(options?: RootlessOptions): Mapping {
+		const known = ["user", "keepId"];
+		const { user, keepId = false } = copyOptions<RootlessOptions>("Mapping.rootless", options, known);
 		if (typeof keepId !== "boolean") {
 			throw invalidArgument(`Mapping.rootless: keepId must be a boolean, not ${show(keepId)}`);
 		}
@@ -310,16 +316,19 @@ function translate(extents: Extents, id: number): number | undefined {
 	return extent === undefined ? undefined : extent.hostID + (id - extent.containerID);
 }
 
-function resolveContext(context: MappingContext | undefined): ResolvedContext {
-	checkOptions("the context of a mapping text", context, ["parent", "rootless", "container", "user"]);
-	const resolved: ResolvedContext = { user: context?.user };
-	if (context?.parent !== undefined) {
-		const { uidMappings: uid, gidMappings: gid } = Mapping.from(context.parent);
-		resolved.parent = { uid, gid, rootless: context.rootless ?? false };
-	}
-	if (context?.container !== undefined) {
-		const { uidMappings: uid, gidMappings: gid } = Mapping.from(context.container);
-		resolved.container = { uid, gid };
-	}
-	return resolved;
+const CONTEXT = "the context of a mapping text";
+
+/** Each key is there, so that none is read through a prototype. */
+function resolveContext(given: MappingContext | undefined): ResolvedContext {
+	const known = ["parent", "rootless", "container", "user"];
+	const { parent, rootless = false, container, user } = copyOptions<MappingContext>(CONTEXT, given, known);
+	const maps = (input: MappingInput) => {
+		const { uidMappings: uid, gidMappings: gid } = Mapping.from(input);
+		return { uid, gid };
+	};
+	return {
+		parent: parent === undefined ? undefined : { ...maps(parent), rootless },
+		container: container === undefined ? undefined : maps(container),
+		user: user === undefined ? undefined : copyOptions<SubidUser>(`${CONTEXT}: user`, user, ["name", "uid"]),
+	};
 }

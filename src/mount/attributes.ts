@@ -2,17 +2,17 @@ import { invalidArgument, show } from "../errors.ts";
 
 /** What mount_setattr(2) can do beside the map. A boolean that is left out or false leaves the mount as the source's is. */
 export interface AttributeOptions {
-	readonly?: boolean;
-	nosuid?: boolean;
-	nodev?: boolean;
-	noexec?: boolean;
+	readonly?: boolean | undefined;
+	nosuid?: boolean | undefined;
+	nodev?: boolean | undefined;
+	noexec?: boolean | undefined;
 	/** Symbolic links on the mount are not followed. Linux 5.14. */
-	nosymfollow?: boolean;
-	nodiratime?: boolean;
+	nosymfollow?: boolean | undefined;
+	nodiratime?: boolean | undefined;
 	/** When reading a file changes its access time; left out: as the source's mount does. */
-	atime?: "relatime" | "noatime" | "strictatime";
+	atime?: "relatime" | "noatime" | "strictatime" | undefined;
 	/** How mounts on this mount spread (default `"private"`). See mount_namespaces(7). */
-	propagation?: "private" | "shared" | "slave" | "unbindable";
+	propagation?: "private" | "shared" | "slave" | "unbindable" | undefined;
 }
 
 /** <linux/mount.h>, MOUNT_ATTR_…; see mount_setattr(2). */

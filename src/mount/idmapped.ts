@@ -1,7 +1,7 @@
 import { Mapping } from "../mapping/mapping.ts";
 import { adoptMount, attachFresh, IdmappedMount } from "./idmapped-mount.ts";
 import { makeTree } from "./make.ts";
-import { checkMountOptions, type MountIdmappedOptions } from "./options.ts";
+import { checkMountOptions, copyMountOptions, type MountIdmappedOptions } from "./options.ts";
 import { resolveFlags } from "./target.ts";
 import type { Wanted } from "./wanted.ts";
 
@@ -15,9 +15,9 @@ import type { Wanted } from "./wanted.ts";
  * mounts that are its peers receive the new mount; what is mounted on it afterwards stays here.
  * @see mount_setattr(2), "ID-mapped mounts"; open_tree(2); move_mount(2)
  */
-export async function mountIdmapped(options: MountIdmappedOptions): Promise<IdmappedMount> {
+export async function mountIdmapped(given: MountIdmappedOptions): Promise<IdmappedMount> {
+	const options = copyMountOptions(given);
 	const { recursive, recursiveIdmap, nested, set, clear, propagation } = checkMountOptions(options);
-	const attaching = { ...options }; // what was checked, whatever the caller does to his options meanwhile
 	const { source, target, mapping, userns, handles } = options;
 	const resolve = resolveFlags("mountIdmapped", options.resolve);
 	const wanted: Wanted = {
@@ -57,7 +57,7 @@ export async function mountIdmapped(options: MountIdmappedOptions): Promise<Idma
 	);
 	if (target === undefined) return mount;
 	try {
-		const told = await attachFresh(mount, target, attaching);
+		const told = await attachFresh(mount, target, options);
 		told();
 		return mount;
 	} catch (error) {

@@ -10,37 +10,90 @@ export interface MountNamespace {
 	root: Descriptor | undefined;
 }
 
-/** Opens the mount namespace of a process, or the one that a path leads to. */
+/** Opens the mount namespace of a process, or the one that a path leads to. This process's own is an error. */
 export function openMountNamespace(into: number | string): MountNamespace {
 	if (typeof into === "number") return openOfProcess(into);
 	const opened = native().openMountNamespace(into);
 	if (opened.error < 0) throw namespaceError(into, opened);
-	return { descriptor: new Descriptor(opened.fd, "mount namespace"), root: undefined };
+	const descriptor = new Descriptor(opened.fd, "mount namespace");
+	try {
+		refuseOwn(into, opened.fd);
+		return { descriptor, root: undefined };
+	} catch (error) {
+		descriptor.close();
+		throw error;
+	}
 }
 
 /** The pidfd holds the process: both belong to it, whatever becomes of its number. */
 function openOfProcess(pid: number): MountNamespace {
 	const process = native().openProcess(pid);
 	if (process.error < 0) throw namespaceError(pid, process);
+	let descriptor: Descriptor | undefined;
 	try {
+		const opened = native().mountNamespaceOf(process.fd);
+		if (opened.error < 0) throw namespaceError(pid, opened);
+		descriptor = new Descriptor(opened.fd, "mount namespace");
+		refuseOwn(pid, opened.fd);
+		// Asked last: until the process has a mount namespace of its own, its root directory is the host's.
 		const root = native().rootOf(process.fd);
 		if (root.error < 0) throw namespaceError(pid, root);
-		const opened = native().mountNamespaceOf(process.fd);
-		if (opened.error < 0) {
-			native().close(root.fd);
-			throw namespaceError(pid, opened);
-		}
-		return {
-			descriptor: new Descriptor(opened.fd, "mount namespace"),
-			root: new Descriptor(root.fd, "root directory"),
-		};
+		return { descriptor, root: new Descriptor(root.fd, "root directory") };
+	} catch (error) {
+		descriptor?.close();
+		throw error;
 	} finally {
 		native().close(process.fd);
 	}
 }
 
-function namespaceError(into: number | string, outcome: Outcome): UsernsError {
-	const tried = `cannot open the mount namespace ${typeof into === "number" ? `of process ${into}` : `at ${JSON.stringify(into)}`}`;
+/**
+ * A child that was just started with unshare: ["mount"] is still in this process's mount namespace, and a mount would
+ * land on the host. The descriptors are compared, not paths: while both are open, no other namespace has their numbers.
+ */
+function refuseOwn(into: number | string, fd: number): void {
+	const own = openOwn();
+	try {
+		if (inodeOf(into, own) !== inodeOf(into, fd)) return;
+	} finally {
+		native().close(own);
+	}
+	throw new UsernsError(
+		"ERR_USERNS_MOUNT_NAMESPACE",
+		`${triedToOpen(into)}: it is the mount namespace of this process`,
+		{
+			hint: 'Leave into out to work in this namespace. A child that unshares "mount" is still in it when spawn returns: wait until its program has written its first output.',
+			step: "comparing the mount namespaces",
+		},
+	);
+}
+
+/** By a pidfd: /proc may belong to another pid namespace. */
+function openOwn(): number {
+	const self = native().openProcess(process.pid);
+	if (self.error < 0) throw namespaceError(process.pid, self);
+	try {
+		const opened = native().mountNamespaceOf(self.fd);
+		if (opened.error < 0) throw namespaceError(process.pid, opened);
+		return opened.fd;
+	} finally {
+		native().close(self.fd);
+	}
+}
+
+/** All namespaces are files of one file system. */
+function inodeOf(into: number | string, fd: number): bigint {
+	const identity = native().identify(fd);
+	if (typeof identity === "number") throw namespaceError(into, { error: identity, step: "identify" });
+	return identity[1];
+}
+
+function triedToOpen(into: number | string): string {
+	return `cannot open the mount namespace ${typeof into === "number" ? `of process ${into}` : `at ${JSON.stringify(into)}`}`;
+}
+
+function namespaceError(into: number | string, outcome: Pick<Outcome, "error" | "step">): UsernsError {
+	const tried = triedToOpen(into);
 	if (outcome.error === ERRNO.EMEDIUMTYPE) {
 		return new UsernsError("ERR_USERNS_MOUNT_NAMESPACE", `${tried}: it is something else`, {
 			hint: "Name a file such as /proc/PID/ns/mnt, or a pid.",

@@ -1,7 +1,8 @@
-import { checkOptions, invalidArgument, show } from "../errors.ts";
+import { invalidArgument, show } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import { native } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
+import { copyOptions } from "../options.ts";
 import { checkBooleans } from "./attributes.ts";
 import { type MountEntry, parseMountinfo, readMountinfo, readTable } from "./mountinfo.ts";
 import { listMounts, mappingOf, NOT_ON_THIS_KERNEL, statMount } from "./statmount.ts";
@@ -29,9 +30,9 @@ export interface MountInfo {
 
 export interface MountsOptions {
 	/** Only the ID-mapped ones (default false). */
-	idmapped?: boolean;
+	idmapped?: boolean | undefined;
 	/** The process whose mount namespace is meant (default: this one). */
-	pid?: number;
+	pid?: number | undefined;
 }
 
 /**
@@ -40,9 +41,9 @@ export interface MountsOptions {
  * mounts are told without their maps. Throws `ERR_USERNS_READ_MOUNTS`.
  */
 export function mounts(options?: MountsOptions): MountInfo[] {
-	checkOptions("mounts", options, ["idmapped", "pid"]);
-	checkBooleans("mounts", options ?? {}, ["idmapped"]);
-	const { pid, idmapped = false } = options ?? {};
+	const copy = copyOptions<MountsOptions>("mounts", options, ["idmapped", "pid"]);
+	checkBooleans("mounts", copy, ["idmapped"]);
+	const { pid, idmapped = false } = copy;
 	if (pid !== undefined && (!Number.isInteger(pid) || pid < 1 || pid > 0x7fffffff)) {
 		throw invalidArgument(`mounts: a pid must be a whole number from 1 to 2147483647, not ${show(pid)}`);
 	}

@@ -1,22 +1,23 @@
-import { checkOptions, invalidArgument, show } from "../errors.ts";
+import { invalidArgument, show } from "../errors.ts";
 import { Mapping, type MappingInput } from "../mapping/mapping.ts";
+import { copyOptions, ownCopy, ownMap } from "../options.ts";
 import type { AttributeOptions } from "./attributes.ts";
 import type { MountIdmappedOptions } from "./options.ts";
 import { checkPath } from "./target.ts";
 
 /** A mount as the OCI runtime-spec writes it (config.md, "Mounts"); what else an entry has is none of ours. */
 export interface OciMount {
-	source?: string;
+	source?: string | undefined;
 	destination: string;
-	type?: string;
-	options?: readonly string[];
-	uidMappings?: readonly { containerID: number; hostID: number; size: number }[];
-	gidMappings?: readonly { containerID: number; hostID: number; size: number }[];
+	type?: string | undefined;
+	options?: readonly string[] | undefined;
+	uidMappings?: readonly { containerID: number; hostID: number; size: number }[] | undefined;
+	gidMappings?: readonly { containerID: number; hostID: number; size: number }[] | undefined;
 }
 
 export interface FromOciOptions {
 	/** The mapping of the container's user namespace, for `idmap` and `ridmap` in an entry without mappings of its own. */
-	container?: MappingInput;
+	container?: MappingInput | undefined;
 }
 
 /** What a word of `options` sets. Those that take something away again come with the default, and later words win. */
@@ -78,23 +79,24 @@ const DECIDING = new Set(["idmap", "atime"]);
  * Throws `ERR_USERNS_INVALID_ARGUMENT`, naming the option, for what it does not know.
  */
 export function fromOci(mount: OciMount, options?: FromOciOptions): MountIdmappedOptions {
-	checkOptions("fromOci", options, ["container"]);
+	const { container } = copyOptions<FromOciOptions>("fromOci", options, ["container"]);
 	if (typeof mount !== "object" || mount === null || Array.isArray(mount)) {
 		throw invalidArgument(`fromOci: the mount must be an object, not ${show(mount)}`);
 	}
-	const { source, destination } = mount;
+	const entry = ownCopy(mount);
+	const { source, destination } = entry;
 	checkPath("fromOci: the destination", destination);
 	if (!destination.startsWith("/")) {
 		throw invalidArgument(`fromOci: the destination must be an absolute path, not ${show(destination)}`);
 	}
 	checkPath("fromOci: the source", source);
-	const words = wordsOf(mount);
-	const wanted: Record<string, unknown> = {};
+	const words = wordsOf(entry);
+	const wanted: Record<string, unknown> = Object.create(null);
 	let idmap: Effect["idmap"];
 	let atime: Effect["atime"];
-	let bind = mount.type === "bind";
+	let bind = entry.type === "bind";
 	for (const word of words) {
-		const effect = Object.hasOwn(EFFECTS, word) ? (EFFECTS[word] as Effect) : unknownOption(word);
+		const effect = ownCopy(Object.hasOwn(EFFECTS, word) ? (EFFECTS[word] as Effect) : unknownOption(word));
 		bind ||= word === "bind" || word === "rbind";
 		idmap = effect.idmap ?? idmap;
 		atime = effect.atime ?? atime;
@@ -102,12 +104,12 @@ export function fromOci(mount: OciMount, options?: FromOciOptions): MountIdmappe
 	}
 	if (!bind) {
 		throw invalidArgument(
-			`fromOci: the mount at ${show(destination)} is no bind mount, but one of type ${show(mount.type)}`,
+			`fromOci: the mount at ${show(destination)} is no bind mount, but one of type ${show(entry.type)}`,
 			"An ID-mapped mount shows what is there already: its options have bind or rbind.",
 		);
 	}
 	const recursive = wanted.recursive === true;
-	const mapping = mappingFor(mount, idmap, options?.container);
+	const mapping = mappingFor(entry, idmap, container);
 	for (const [key, value] of Object.entries(wanted)) if (value === false) delete wanted[key];
 	return {
 		source,
@@ -120,12 +122,12 @@ export function fromOci(mount: OciMount, options?: FromOciOptions): MountIdmappe
 }
 
 function wordsOf({ options = [], destination }: OciMount): readonly string[] {
-	if (!Array.isArray(options) || options.some((word: unknown) => typeof word !== "string")) {
-		throw invalidArgument(
-			`fromOci: the options of the mount at ${show(destination)} must be a list of texts`,
-		);
-	}
-	return options;
+	const wrong = `fromOci: the options of the mount at ${show(destination)} must be a list of texts`;
+	if (!Array.isArray(options)) throw invalidArgument(wrong);
+	return ownMap(options, (word) => {
+		if (typeof word !== "string") throw invalidArgument(wrong);
+		return word;
+	});
 }
 
 function unknownOption(word: string): never {

@@ -1,7 +1,8 @@
-import { checkOptions, invalidArgument, show } from "../errors.ts";
+import { invalidArgument, show } from "../errors.ts";
 import type { MappingInput } from "../mapping/mapping.ts";
 import { Handles } from "../namespace/handles.ts";
 import { UserNamespace } from "../namespace/user-namespace.ts";
+import { copyOptions } from "../options.ts";
 import {
 	ATTRIBUTE_OPTIONS,
 	type AttributeOptions,
@@ -17,27 +18,27 @@ export interface MountIdmappedOptions extends AttributeOptions, AttachOptions {
 	/** What to show: a path, or a descriptor of a file or directory (O_PATH does), which stays the caller's. */
 	source: string | number;
 	/** Where to attach it: a directory, or a file for a file; a path or a descriptor. Left out: the mount stays detached. */
-	target?: string | number;
+	target?: string | number | undefined;
 	/** `containerID` is the ID on disk, `hostID` the ID visible through the mount. Both kinds; or give `userns`. */
-	mapping?: MappingInput;
+	mapping?: MappingInput | undefined;
 	/** A namespace that has the map, instead of `mapping`. It stays the caller's, and may be closed afterwards. */
-	userns?: UserNamespace;
+	userns?: UserNamespace | undefined;
 	/** The cache to take the namespace from; without it a namespace is made for this mount. */
-	handles?: Handles;
+	handles?: Handles | undefined;
 	/** Take the mounts below the source along (default false). */
-	recursive?: boolean;
+	recursive?: boolean | undefined;
 	/** Map those too (default: as `recursive`). When one of them refuses, nothing is mounted. */
-	recursiveIdmap?: boolean;
+	recursiveIdmap?: boolean | undefined;
 	/** Mounts below the source whose file system cannot be mapped come along as they are, and are told in `skipped`. */
-	skipUnsupported?: boolean;
+	skipUnsupported?: boolean | undefined;
 	/**
 	 * What to do with a mount that is ID-mapped already. `"compose"`, unless said otherwise: what is visible through it
 	 * as an ID is visible as what `mapping` says of that ID, as if mounts were stacked. `"replace"`: its map counts no
 	 * more, `containerID` is the ID on disk. `"refuse"`: an error. The first two need Linux 6.15.
 	 */
-	nested?: "compose" | "replace" | "refuse";
+	nested?: "compose" | "replace" | "refuse" | undefined;
 	/** No map at all: the files as they are on disk, through a source that is ID-mapped. Instead of `mapping`. Linux 6.15. */
-	unmap?: boolean;
+	unmap?: boolean | undefined;
 }
 
 const BOOLEANS = ["recursive", "recursiveIdmap", "skipUnsupported", "unmap"];
@@ -48,6 +49,12 @@ const KNOWN = [
 ];
 const WHAT = "mountIdmapped";
 
+/** The options without a prototype, each of them read once. */
+export function copyMountOptions(given: unknown): MountIdmappedOptions {
+	if (given === undefined) throw invalidArgument(`${WHAT}: the options are missing`);
+	return copyOptions<MountIdmappedOptions>(WHAT, given, KNOWN);
+}
+
 /** The part of the options that the C part takes as numbers, and what is decided by default. */
 export interface MountAttributes extends Attributes {
 	recursive: boolean;
@@ -55,10 +62,8 @@ export interface MountAttributes extends Attributes {
 	nested: "compose" | "replace" | "refuse";
 }
 
-/** Checks every option; nothing was asked of the kernel yet. */
+/** Checks every option of a copy; nothing was asked of the kernel yet. */
 export function checkMountOptions(options: MountIdmappedOptions): MountAttributes {
-	if (options === undefined) throw invalidArgument(`${WHAT}: the options are missing`);
-	checkOptions(WHAT, options, KNOWN);
 	checkPlace(`${WHAT}: the source`, options.source);
 	checkTarget(WHAT, options.target, options);
 	checkBooleans(WHAT, options, BOOLEANS);

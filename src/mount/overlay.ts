@@ -1,9 +1,10 @@
-import { checkOptions, invalidArgument, show } from "../errors.ts";
+import { invalidArgument, show } from "../errors.ts";
 import { Mapping, type MappingInput } from "../mapping/mapping.ts";
 import { Handles } from "../namespace/handles.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { native, type Outcome } from "../native/load.ts";
 import { ERRNO } from "../native/steps.ts";
+import { copyOptions, ownMap } from "../options.ts";
 import {
 	ATTRIBUTE_OPTIONS,
 	type AttributeOptions,
@@ -28,20 +29,20 @@ export interface OverlayOptions extends AttributeOptions, AttachOptions {
 	/** The layers that are only read, the topmost first. */
 	lower: string | number | readonly (string | number)[];
 	/** The layer that takes what is written, and a work directory for it on the same mount. Left out: nothing is written. */
-	upper?: string | number;
-	work?: string | number;
+	upper?: string | number | undefined;
+	work?: string | number | undefined;
 	/** Where to attach it, a directory. Left out: the overlay stays detached, as a descriptor. */
-	target?: string | number;
+	target?: string | number | undefined;
 	/** What the lower layers are mapped with: `containerID` is the ID on disk, `hostID` the visible one. */
 	mapping: MappingInput;
 	/** The cache to take the namespace from. */
-	handles?: Handles;
+	handles?: Handles | undefined;
 	/**
 	 * Map the upper layer too (default false): then what is copied up and what is new has on disk the IDs that the lower
 	 * layers have, `containerID`. Otherwise it has the visible ones, `hostID`. The caller's own IDs must be visible in the
 	 * mapping then, since the work directory is made in his name.
 	 */
-	mapUpper?: boolean;
+	mapUpper?: boolean | undefined;
 }
 
 const WHAT = "overlay";
@@ -75,8 +76,7 @@ export class OverlayMount extends HeldMount {
  * @see mount_setattr(2), fsconfig(2)
  */
 export async function overlay(given: OverlayOptions): Promise<OverlayMount> {
-	const { layers, attributes, mapping } = checkOverlayOptions(given);
-	const options = { ...given }; // what was checked, whatever the caller does to his options meanwhile
+	const { options, layers, attributes, mapping } = checkOverlayOptions(given);
 	const { target } = options;
 	const source = `an overlay of ${layers.map(showPlace).join(", ")}`;
 	const tried = triedTo(source, target === undefined ? "" : showPlace(target), mapping.id);
@@ -149,16 +149,21 @@ async function adopt(
 }
 
 /** Checks every option; nothing was asked of the kernel yet. */
-export function checkOverlayOptions(options: OverlayOptions): {
+export function checkOverlayOptions(given: OverlayOptions): {
+	/** The copy. */
+	options: OverlayOptions;
 	layers: readonly (string | number)[];
 	attributes: Attributes;
 	mapping: Mapping;
 } {
-	if (options === undefined) throw invalidArgument(`${WHAT}: the options are missing`);
-	checkOptions(WHAT, options, KNOWN);
-	const layers = Array.isArray(options.lower) ? [...options.lower] : [options.lower];
+	if (given === undefined) throw invalidArgument(`${WHAT}: the options are missing`);
+	const options = copyOptions<OverlayOptions>(WHAT, given, KNOWN);
+	const { lower } = options;
+	const layers = ownMap(Array.isArray(lower) ? lower : [lower], (layer) => {
+		checkPlace(`${WHAT}: a lower layer`, layer);
+		return layer;
+	});
 	if (layers.length === 0) throw invalidArgument(`${WHAT}: there is no lower layer`);
-	for (const layer of layers) checkPlace(`${WHAT}: a lower layer`, layer);
 	checkBooleans(WHAT, options, ["mapUpper"]);
 	if (layers.length === 1 && options.upper === undefined && options.work === undefined) {
 		throw invalidArgument(
@@ -183,7 +188,7 @@ export function checkOverlayOptions(options: OverlayOptions): {
 	if (options.mapping === undefined) throw invalidArgument(`${WHAT}: the mapping is missing`);
 	const mapping = Mapping.from(options.mapping);
 	if (options.mapUpper) checkOwnIds(mapping);
-	return { layers, attributes: checkAttributes(WHAT, options), mapping };
+	return { options, layers, attributes: checkAttributes(WHAT, options), mapping };
 }
 
 /** The kernel makes the work directory as the caller, and falls back to a read-only overlay without a word. */

@@ -1,9 +1,10 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, unlinkSync } from "node:fs";
 import { basename, dirname } from "node:path";
-import { checkOptions, invalidArgument, show, UsernsError } from "../errors.ts";
+import { invalidArgument, show, UsernsError } from "../errors.ts";
 import { UserNamespace } from "../namespace/user-namespace.ts";
 import { native } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
+import { copyOptions } from "../options.ts";
 import { checkBooleans } from "./attributes.ts";
 import { detach } from "./detach.ts";
 import { openMountNamespace } from "./mount-namespace.ts";
@@ -38,7 +39,7 @@ const pinHints: Record<number, string> = {
 /** How {@link unmount} works. */
 export interface UnmountOptions {
 	/** Also what is mounted on it or below it (default false). */
-	recursive?: boolean;
+	recursive?: boolean | undefined;
 	/** The mount namespace that the path is in: a pid, or a path such as /proc/PID/ns/mnt. As `into` of a mount. */
 	into?: number | string;
 }
@@ -56,11 +57,12 @@ export interface Unmounted {
  */
 export function unmount(path: string, options?: UnmountOptions): Unmounted {
 	checkPath("unmount: the path", path);
-	checkOptions("unmount", options, ["recursive", "into"]);
-	checkBooleans("unmount", options ?? {}, ["recursive"]);
-	if (options?.into !== undefined) {
-		checkTarget("unmount", path, { into: options.into });
-		return unmountInside(path, options.into, options.recursive ?? false);
+	const copy = copyOptions<UnmountOptions>("unmount", options, ["recursive", "into"]);
+	checkBooleans("unmount", copy, ["recursive"]);
+	const { recursive = false, into } = copy;
+	if (into !== undefined) {
+		checkTarget("unmount", path, copy);
+		return unmountInside(path, into, recursive);
 	}
 	const opened = native().openMount(path);
 	if (opened.error < 0) throw openError(path, opened.error, opened.step);
@@ -70,7 +72,7 @@ export function unmount(path: string, options?: UnmountOptions): Unmounted {
 			path,
 			entries.find(({ id }) => id === opened.mountId),
 		);
-		const take = () => detach(opened.fd, opened.mountId, () => options?.recursive ?? false);
+		const take = () => detach(opened.fd, opened.mountId, () => recursive);
 		if (kind === "user namespace") withFileOf(path, opened.fd, take);
 		else take();
 		return { path, kind };

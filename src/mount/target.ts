@@ -1,4 +1,5 @@
-import { checkOptions, invalidArgument, show } from "../errors.ts";
+import { invalidArgument, show } from "../errors.ts";
+import { copyOptions } from "../options.ts";
 import { checkBooleans, pick } from "./attributes.ts";
 
 /** Where a mount goes, beside the target itself, and how the way there is found. */
@@ -15,10 +16,11 @@ export interface AttachOptions {
 	 * one, then the old one is unmounted, with all that is mounted on it. Where nothing is mounted it is simply attached.
 	 * Linux 6.5.
 	 */
-	replace?: boolean;
+	replace?: boolean | undefined;
 	/**
 	 * The mount namespace to attach it in: that of a process (its pid), with the target found under the root directory of
-	 * that process; or a path such as /proc/PID/ns/mnt, with the target found under the root of that namespace.
+	 * that process; or a path such as /proc/PID/ns/mnt, with the target found under the root of that namespace. This
+	 * process's own mount namespace is an error (`ERR_USERNS_MOUNT_NAMESPACE`), and so is undefined.
 	 */
 	into?: number | string;
 }
@@ -96,11 +98,10 @@ function checkInto(what: string, into: unknown): void {
 	}
 }
 
-/** The options of attach(), checked: a copy, since the caller may change his own while the work is under way. */
+/** The options of attach(), checked and copied. */
 export function checkAttachOptions(what: string, target: unknown, options: unknown): AttachOptions {
-	checkOptions(what, options, ATTACH_OPTIONS);
+	const copy = copyOptions<AttachOptions>(what, options, ATTACH_OPTIONS);
 	if (target === undefined) throw invalidArgument(`${what}: the target is missing`);
-	const copy: AttachOptions = { ...(options as AttachOptions | undefined) };
 	checkTarget(what, target, copy);
 	return copy;
 }

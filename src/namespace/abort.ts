@@ -1,3 +1,5 @@
+import { ownCopy } from "../options.ts";
+
 /** What an aborted call rejects with, shaped as Node's own: name "AbortError", code "ABORT_ERR", the reason as cause. */
 export function abortError(signal: AbortSignal): Error {
 	const error = new Error("The operation was aborted", { cause: signal.reason });
@@ -20,7 +22,7 @@ export function abortable<T>(
 			over = true;
 			reject(abortError(signal));
 		};
-		signal.addEventListener("abort", onAbort, { once: true });
+		signal.addEventListener("abort", onAbort, ownCopy({ once: true }));
 		promise.then(
 			(value) => {
 				signal.removeEventListener("abort", onAbort);

@@ -6,6 +6,7 @@ import { isMainThread } from "node:worker_threads";
 import { UsernsError } from "../errors.ts";
 import { native, ownProgram } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
+import { ownCopy, ownMap } from "../options.ts";
 import { findProgram } from "../programs.ts";
 import { type EnterOptions, type Inside, inside, type Target } from "./inside.ts";
 import { refuseTraceable, restriction } from "./settings.ts";
@@ -120,7 +121,10 @@ function plan(
 
 /** As child_process.spawn normalises them: at least the three standard ones. */
 function stdioList(stdio: StdioOptions | undefined): Exclude<StdioOptions, string> {
-	if (Array.isArray(stdio)) return [...stdio, ...Array(Math.max(0, 3 - stdio.length)).fill("pipe")];
+	if (Array.isArray(stdio)) {
+		const list = ownMap(stdio, (each) => each as (typeof stdio)[number]);
+		return [...list, ...Array(Math.max(0, 3 - list.length)).fill("pipe")];
+	}
 	const word = (stdio as "pipe" | undefined) ?? "pipe";
 	return [word, word, word];
 }
@@ -141,18 +145,19 @@ export function spawnInside(
 	args: readonly string[],
 	options: NamespaceSpawnOptions,
 ): ChildProcess {
-	const { uid, gid, groups, unshare, shell, argv0, stdio, ...rest } = options;
+	const { uid, gid, groups, unshare, shell, argv0, stdio, ...others } = options;
+	// Those that child_process reads: what is left of a destructuring has a prototype again.
+	const rest = ownCopy(others);
+	rest.env ??= ownCopy(process.env);
 	const who = inside("UserNamespace.spawn", options, target);
 	const wanted = shellCommand(command, args, options);
-	const program = locate(wanted, rest.env ?? process.env, pathOf(rest.cwd));
+	const program = locate(wanted, rest.env, pathOf(rest.cwd));
 	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", failed(command));
 	const list = stdioList(stdio);
 	const first = list.length;
-	const child = start(command, plan(first, first, first + 1, target, who, program, wanted.argv), {
-		...rest,
-		argv0: "userns-enter",
-		stdio: [...list, target.fd, "pipe"],
-	});
+	const own: SpawnOptions = { argv0: "userns-enter", stdio: [...list, target.fd, "pipe"] };
+	const words = plan(first, first, first + 1, target, who, program, wanted.argv);
+	const child = start(command, words, Object.assign(rest, own));
 	// The program is what the caller started: our two descriptors and our program are nobody's concern.
 	Object.assign(child, { spawnfile: wanted.file, spawnargs: wanted.argv });
 	const control = child.stdio?.[(first + 1) as 3] as Readable | undefined;
@@ -242,7 +247,7 @@ export function execInside(
 			hint: "Call exec on the main thread, or use spawn.",
 		});
 	}
-	const env = options.env ?? process.env;
+	const env = options.env ?? ownCopy(process.env);
 	const pairs = Object.entries(env).flatMap(([name, value]) =>
 		value === undefined ? [] : [`${name}=${value}`],
 	);

@@ -2,7 +2,7 @@ import type { Mapping, MappingInput } from "../mapping/mapping.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { abortError } from "./abort.ts";
 import { createDescriptorSync, startDescriptor } from "./create.ts";
-import { type CreateOptions, checkCreate, checkSignal, type Wanted } from "./options.ts";
+import { type CreateOptions, checkCreate, checkCreateLater, type Wanted } from "./options.ts";
 import { Pending } from "./pending.ts";
 import type { Known } from "./reading.ts";
 import { adoptNamespace, type UserNamespace } from "./user-namespace.ts";
@@ -43,11 +43,13 @@ export class Handles implements Disposable {
 	 * failure is not cached: the next call tries again. When the signal aborts, the promise rejects with an AbortError.
 	 * Rejects as `UserNamespace.create` does.
 	 */
-	get(mapping: MappingInput, options?: CreateOptions & { signal?: AbortSignal }): Promise<UserNamespace> {
+	get(
+		mapping: MappingInput,
+		options?: CreateOptions & { signal?: AbortSignal | undefined },
+	): Promise<UserNamespace> {
 		// One promise, and whatever is thrown rejects it: an async function around it would make two more.
 		return new Promise((resolve, reject) => {
-			const wanted = checkCreate("Handles.get", mapping, options, true);
-			const signal = checkSignal("Handles.get", options?.signal);
+			const [wanted, signal] = checkCreateLater("Handles.get", mapping, options);
 			if (signal?.aborted) throw abortError(signal);
 			const entry = this.#cached.get(keyOf(wanted));
 			if (entry !== undefined) resolve(handOut(entry));
@@ -57,7 +59,7 @@ export class Handles implements Disposable {
 
 	/** As `get`, on the calling thread. */
 	getSync(mapping: MappingInput, options?: CreateOptions): UserNamespace {
-		const wanted = checkCreate("Handles.getSync", mapping, options, false);
+		const wanted = checkCreate("Handles.getSync", mapping, options);
 		const key = keyOf(wanted);
 		let entry = this.#cached.get(key);
 		if (entry === undefined) {

@@ -1,5 +1,6 @@
-import { checkOptions, invalidArgument, show, UsernsError } from "../errors.ts";
+import { invalidArgument, show, UsernsError } from "../errors.ts";
 import { type Extents, type IdKind, showRange } from "../mapping/extent.ts";
+import { copyOptions, ownCopy, ownMap } from "../options.ts";
 import type { Known } from "./reading.ts";
 
 /** The kinds of namespaces that can be made beside a user namespace, by their flags for unshare(2). */
@@ -70,31 +71,33 @@ export interface Inside {
 	unshare: number;
 }
 
-/** Checks the words of the call; what it means inside is for `inside`. */
-export function checkArguments(
+/** Checks and copies the words of the call; what it means inside is for `inside`. */
+export function checkArguments<T extends { env?: NodeJS.ProcessEnv | undefined }>(
 	what: string,
 	command: unknown,
 	args: unknown,
 	options: unknown,
 	known: readonly string[],
-): void {
-	checkOptions(what, options, known);
+): { args: string[]; options: T } {
+	const copy = copyOptions<T>(what, options, known);
 	if (typeof command !== "string" || command === "" || command.includes("\0")) {
 		throw invalidArgument(`${what}: the command must be a text without NUL, not ${show(command)}`);
 	}
 	if (!Array.isArray(args))
 		throw invalidArgument(`${what}: the arguments must be an array, not ${show(args)}`);
-	args.forEach((arg: unknown, index) => {
-		if (typeof arg !== "string" || arg.includes("\0")) {
-			throw invalidArgument(`${what}: argument ${index + 1} must be a text without NUL, not ${show(arg)}`);
-		}
+	const list = ownMap(args, (arg, index) => {
+		if (typeof arg === "string" && !arg.includes("\0")) return arg;
+		throw invalidArgument(`${what}: argument ${index + 1} must be a text without NUL, not ${show(arg)}`);
 	});
+	// child_process takes the variables of an environment's prototype too.
+	if (typeof copy.env === "object" && copy.env !== null) copy.env = ownCopy(copy.env);
 	for (const [name, { is, words }] of Object.entries(FORMS)) {
-		const value = (options as Record<string, unknown> | undefined)?.[name];
+		const value = (copy as Record<string, unknown>)[name];
 		// As child_process has it, null counts as left out.
 		if (value === undefined || value === null || is(value)) continue;
 		throw invalidArgument(`${what}: ${name} must be ${words}, not ${show(value)}`);
 	}
+	return { args: list, options: copy };
 }
 
 const isText = (value: unknown) => typeof value === "string" && !value.includes("\0");
@@ -132,7 +135,7 @@ function flagsOf(what: string, kinds: unknown): number {
 		throw invalidArgument(`${what}: unshare must be an array of kinds, not ${show(kinds)}`);
 	}
 	let flags = 0;
-	for (const kind of kinds as unknown[]) {
+	ownMap(kinds, (kind) => {
 		if (typeof kind !== "string" || !Object.hasOwn(FLAGS, kind)) {
 			throw invalidArgument(
 				`${what}: there is no kind of namespace ${show(kind)} to unshare`,
@@ -140,7 +143,7 @@ function flagsOf(what: string, kinds: unknown): number {
 			);
 		}
 		flags |= FLAGS[kind as NamespaceKind];
-	}
+	});
 	return flags;
 }
 
@@ -187,7 +190,7 @@ function pickGroups(what: string, groups: unknown, { known, own }: Target): read
 			`${what}: groups must be an array of at most ${MOST_GROUPS} gids, not ${show(groups)}`,
 		);
 	}
-	const list = Array.from(groups as unknown[], (gid, index) => checkId(what, `groups[${index}]`, gid));
+	const list = ownMap(groups, (gid, index) => checkId(what, `groups[${index}]`, gid));
 	if (setgroups === "deny") {
 		throw invalidArgument(
 			`${what}: groups cannot be set, for the user namespace denies setgroups`,

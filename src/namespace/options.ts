@@ -1,6 +1,7 @@
-import { checkOptions, invalidArgument, show } from "../errors.ts";
+import { invalidArgument, show } from "../errors.ts";
 import type { Extents } from "../mapping/extent.ts";
 import { Mapping, type MappingInput } from "../mapping/mapping.ts";
+import { copyOptions } from "../options.ts";
 
 /** How a namespace is made, and what makes namespaces differ beside their mapping. */
 export interface CreateOptions {
@@ -8,13 +9,13 @@ export interface CreateOptions {
 	 * Whether programs inside may call setgroups(2). `"deny"` unless said otherwise: dropping a group must not become
 	 * a way around a file that the group may *not* read (CVE-2014-8989). It cannot be changed afterwards.
 	 */
-	setgroups?: "deny" | "allow";
+	setgroups?: "deny" | "allow" | undefined;
 	/**
 	 * Who writes the maps: `"direct"`, this process, which takes CAP_SETUID and CAP_SETGID, or a mapping of the own IDs
 	 * alone; `"newuidmap"`, the set-uid programs newuidmap and newgidmap; `"auto"`, unless said otherwise, this process
 	 * where the kernel lets it, and the programs where it does not.
 	 */
-	method?: CreateMethod;
+	method?: CreateMethod | undefined;
 }
 
 export type CreateMethod = "auto" | "direct" | "newuidmap";
@@ -42,7 +43,7 @@ function checkMethod(what: string, value: unknown): CreateMethod {
 	return value;
 }
 
-export function checkSignal(what: string, signal: unknown): AbortSignal | undefined {
+function checkSignal(what: string, signal: unknown): AbortSignal | undefined {
 	if (signal === undefined) return undefined;
 	if (!(signal instanceof AbortSignal))
 		throw invalidArgument(`${what}: signal must be an AbortSignal, not ${show(signal)}`);
@@ -52,17 +53,27 @@ export function checkSignal(what: string, signal: unknown): AbortSignal | undefi
 const OPTIONS = ["setgroups", "method"] as const;
 const OPTIONS_LATER = [...OPTIONS, "signal"] as const;
 
-/** Checks mapping and options of every call that creates; a `signal` only where a promise is answered. */
-export function checkCreate(
+type LaterOptions = CreateOptions & { signal?: AbortSignal | undefined };
+
+/** Checks mapping and options of every call that creates on the calling thread. */
+export function checkCreate(what: string, mapping: MappingInput, options: CreateOptions | undefined): Wanted {
+	return checked(what, mapping, copyOptions(what, options, OPTIONS));
+}
+
+/** The same for a call that answers a promise, with its signal. */
+export function checkCreateLater(
 	what: string,
 	mapping: MappingInput,
-	options: (CreateOptions & { signal?: AbortSignal }) | undefined,
-	later: boolean,
-): Wanted {
-	checkOptions(what, options, later ? OPTIONS_LATER : OPTIONS);
+	options: LaterOptions | undefined,
+): [wanted: Wanted, signal: AbortSignal | undefined] {
+	const copy = copyOptions<LaterOptions>(what, options, OPTIONS_LATER);
+	return [checked(what, mapping, copy), checkSignal(what, copy.signal)];
+}
+
+function checked(what: string, mapping: MappingInput, { setgroups, method }: CreateOptions): Wanted {
 	return {
-		setgroups: checkSetgroups(what, options?.setgroups),
-		method: checkMethod(what, options?.method),
+		setgroups: checkSetgroups(what, setgroups),
+		method: checkMethod(what, method),
 		mapping: Mapping.from(mapping),
 	};
 }

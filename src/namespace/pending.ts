@@ -1,3 +1,4 @@
+import { ownCopy } from "../options.ts";
 import { abortError } from "./abort.ts";
 
 interface Waiter<T> {
@@ -41,7 +42,7 @@ export class Pending<T> {
 			},
 			over: false,
 		};
-		signal.addEventListener("abort", onAbort, { once: true });
+		signal.addEventListener("abort", onAbort, ownCopy({ once: true }));
 		this.#waiters.push(waiter);
 	}
 

@@ -8,7 +8,7 @@ import { abortable, abortError } from "./abort.ts";
 import { createDescriptorSync, startDescriptor } from "./create.ts";
 import { execInside, type NamespaceExecOptions, type NamespaceSpawnOptions, spawnInside } from "./enter.ts";
 import { checkArguments, EXEC_OPTIONS, SPAWN_OPTIONS } from "./inside.ts";
-import { type CreateOptions, checkCreate, checkSignal } from "./options.ts";
+import { type CreateOptions, checkCreate, checkCreateLater } from "./options.ts";
 import { isComplete, type Known, knownFrom, openError, parseMaps, readError } from "./reading.ts";
 
 const WHAT = "UserNamespace";
@@ -48,10 +48,9 @@ export class UserNamespace implements Disposable {
 	 */
 	static async create(
 		mapping: MappingInput,
-		options?: CreateOptions & { signal?: AbortSignal },
+		options?: CreateOptions & { signal?: AbortSignal | undefined },
 	): Promise<UserNamespace> {
-		const wanted = checkCreate("UserNamespace.create", mapping, options, true);
-		const signal = checkSignal("UserNamespace.create", options?.signal);
+		const [wanted, signal] = checkCreateLater("UserNamespace.create", mapping, options);
 		if (signal?.aborted) throw abortError(signal);
 		const made = new Promise<Descriptor>((resolve, reject) =>
 			startDescriptor(wanted, WHAT, { resolve, reject }),
@@ -62,7 +61,7 @@ export class UserNamespace implements Disposable {
 
 	/** As `create`, on the calling thread. */
 	static createSync(mapping: MappingInput, options?: CreateOptions): UserNamespace {
-		const wanted = checkCreate("UserNamespace.createSync", mapping, options, false);
+		const wanted = checkCreate("UserNamespace.createSync", mapping, options);
 		return new UserNamespace(createDescriptorSync(wanted, WHAT), wanted);
 	}
 
@@ -192,12 +191,19 @@ export class UserNamespace implements Disposable {
 	spawn(
 		command: string,
 		args: readonly string[] | NamespaceSpawnOptions = [],
-		options: NamespaceSpawnOptions = {},
+		options?: NamespaceSpawnOptions,
 	): ChildProcess {
 		const fd = this.fd;
-		const [list, given] = Array.isArray(args) ? [args, options] : [[], args as NamespaceSpawnOptions];
-		checkArguments("UserNamespace.spawn", command, list, given, SPAWN_OPTIONS);
-		return spawnInside({ fd, known: this.#readSync(), own: this.#isOwn() }, command, list, given);
+		const [list, given] = Array.isArray(args) ? [args, options] : [[], args];
+		const checked = checkArguments<NamespaceSpawnOptions>(
+			"UserNamespace.spawn",
+			command,
+			list,
+			given,
+			SPAWN_OPTIONS,
+		);
+		const target = { fd, known: this.#readSync(), own: this.#isOwn() };
+		return spawnInside(target, command, checked.args, checked.options);
 	}
 
 	/**
@@ -206,13 +212,20 @@ export class UserNamespace implements Disposable {
 	 * only. Throws as `spawn` does; what the kernel refuses afterwards is told on standard error, with exit status 125
 	 * (126 and 127: the program cannot be executed).
 	 */
-	exec(command: string, args: readonly string[] = [], options: NamespaceExecOptions = {}): never {
+	exec(command: string, args: readonly string[] = [], options?: NamespaceExecOptions): never {
 		const fd = this.fd;
-		checkArguments("UserNamespace.exec", command, args, options, EXEC_OPTIONS);
+		const checked = checkArguments<NamespaceExecOptions>(
+			"UserNamespace.exec",
+			command,
+			args,
+			options,
+			EXEC_OPTIONS,
+		);
 		// A duplicate, since it is to be inherited.
 		const held = this.#descriptor.dup();
 		try {
-			execInside({ fd, known: this.#readSync(), own: this.#isOwn() }, command, args, options, held.fd);
+			const target = { fd, known: this.#readSync(), own: this.#isOwn() };
+			execInside(target, command, checked.args, checked.options, held.fd);
 		} finally {
 			held.close();
 		}
@@ -262,7 +275,7 @@ export class UserNamespace implements Disposable {
 		if (held.error < 0) throw readError(held);
 		try {
 			const outcome = await native().readMaps(held.fd, ownProgram("userns-join"), true);
-			return this.#learn(outcome.maps ?? outcome);
+			return this.#learn(outcome.error < 0 ? outcome : (outcome.maps as string));
 		} finally {
 			native().close(held.fd);
 		}

@@ -1,8 +1,7 @@
-import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { type IdKind, MAX_ID } from "../mapping/extent.ts";
 import { disjoint, type SubidRange } from "../mapping/rootless.ts";
-import { findOwnProgram, LOOKUP_MS } from "../programs.ts";
+import { findOwnProgram, lookUp } from "../programs.ts";
 import type { Account } from "./users.ts";
 
 /** Where the ranges of a kind are written down. */
@@ -29,11 +28,7 @@ function askGetsubids(kind: IdKind, { name }: Account): SubidRange[] {
 	if (name === undefined || name.startsWith("-")) return [];
 	const program = findOwnProgram("getsubids");
 	if (!program?.executable) return [];
-	const { status, stdout } = spawnSync(program.found, kind === "gid" ? ["-g", name] : [name], {
-		encoding: "utf8",
-		stdio: ["ignore", "pipe", "ignore"],
-		timeout: LOOKUP_MS,
-	});
+	const { status, stdout } = lookUp(program.found, kind === "gid" ? ["-g", name] : [name]);
 	return status === 0 ? parseGetsubids(stdout) : [];
 }
 

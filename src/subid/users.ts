@@ -1,8 +1,7 @@
-import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { invalidArgument, show, UsernsError } from "../errors.ts";
-import { findOwnProgram, LOOKUP_MS } from "../programs.ts";
+import { findOwnProgram, lookUp } from "../programs.ts";
 
 /** Who a user is. The name is missing where only the number is known. */
 export interface Account {
@@ -79,7 +78,7 @@ function findEntry(key: string, by: "string" | "number" | string = "number"): Ac
 	}
 	const getent = findOwnProgram("getent");
 	if (getent?.executable) {
-		const answer = spawnSync(getent.found, ["passwd", "--", key], { encoding: "utf8", timeout: LOOKUP_MS });
+		const answer = lookUp(getent.found, ["passwd", "--", key]);
 		// A name of digits is taken for a number by getent, hence the second look.
 		const entry = answer.status === 0 ? parseEntries(answer.stdout).find(matches) : undefined;
 		if (entry !== undefined) return entry;

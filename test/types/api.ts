@@ -2,12 +2,14 @@
 // marked, and a mark that is wrong fails the build.
 import type { ChildProcess } from "node:child_process";
 import {
+	type AttributeOptions,
 	fromOci,
 	Handles,
 	type HeldMount,
 	type IdmappedMount,
 	Mapping,
 	type MappingInput,
+	type MountIdmappedOptions,
 	mountIdmapped,
 	mounts,
 	OverlayMount,
@@ -51,6 +53,41 @@ export async function compiles(): Promise<void> {
 	const hint: string | undefined = (await supports("/")).hint;
 	const entry = { destination: "/data", source: "/srv", type: "bind", options: ["idmap"] };
 	await mountIdmapped({ ...fromOci(entry, { container: mapping }), targetRoot: 3, nested: "refuse" });
+	// Undefined is the same as left out, wherever leaving it out is harmless (exactOptionalPropertyTypes).
+	const u = undefined;
+	const signal: AbortSignal | undefined = u;
+	await new Handles().get(input, { setgroups: u, method: u, signal });
+	UserNamespace.createSync(input, { setgroups: u, method: u });
+	namespace.spawn("id", [], { uid: u, gid: u, groups: u, unshare: u, env: u, cwd: u, stdio: u, shell: u });
+	namespace.exec("id", [], { uid: u, gid: u, groups: u, unshare: u, env: u, argv0: u });
+	const attributes: AttributeOptions = {
+		...{
+			readonly: u,
+			nosuid: u,
+			nodev: u,
+			noexec: u,
+			nosymfollow: u,
+			nodiratime: u,
+			atime: u,
+			propagation: u,
+		},
+	};
+	const options: MountIdmappedOptions = {
+		...{ source: "/", target: u, mapping: u, userns: u, handles: u, recursive: u, recursiveIdmap: u },
+		...{ skipUnsupported: u, nested: u, unmap: u, replace: u, ...attributes },
+	};
+	await mountIdmapped(options);
+	await overlay({
+		...{ lower: "/a", upper: u, work: u, target: u, mapping: input, handles: u, mapUpper: u, replace: u },
+		...attributes,
+	});
+	await mount.attach("/mnt", { replace: u });
+	unmount("/mnt", { recursive: u });
+	mounts({ idmapped: u, pid: u });
+	fromOci({ ...entry, source: u, type: u, options: u, uidMappings: u, gidMappings: u }, { container: u });
+	Mapping.identity({ from: u, size: u });
+	Mapping.rootless({ user: u, keepId: u });
+	Mapping.parse("0:1:1", u, { parent: u, rootless: u, container: u, user: { name: u, uid: u } });
 	void [child, short, mapping.id, handles, id, disposable, kind, code, layered, known, hint];
 }
 
@@ -77,6 +114,14 @@ export async function mustNotCompile(namespace: UserNamespace, mapping: Mapping)
 	await mountIdmapped({ mapping });
 	// @ts-expect-error the words for nested maps are three
 	await mountIdmapped({ source: "/", mapping, nested: "stack" });
+	// @ts-expect-error the pid of a child that failed to start is undefined, which must not mean the host
+	await mountIdmapped({ source: "/", target: "/mnt", mapping, into: namespace.spawn("id").pid });
+	// @ts-expect-error likewise
+	unmount("/mnt", { into: undefined });
+	// @ts-expect-error nor must a root directory that is not known
+	await overlay({ lower: "/a", upper: "/u", work: "/w", mapping, target: "/mnt", targetRoot: undefined });
+	// @ts-expect-error nor a word that decides whether links are followed
+	await mountIdmapped({ source: "/", target: "/mnt", mapping, resolve: undefined });
 	// @ts-expect-error a mount is made by mountIdmapped() or overlay()
 	new OverlayMount({}, mapping);
 	// @ts-expect-error the descriptor belongs to the namespace

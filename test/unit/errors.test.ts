@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import {
-	checkOptions,
 	describeErrno,
 	errnoName,
 	explanations,
@@ -107,27 +106,4 @@ test("show: any value in a few characters", () => {
 	];
 	for (const [value, text] of cases) assert.equal(show(value), text);
 	assert.equal(show(Object.create(null)), "an object"); // which has no toString
-});
-
-test("checkOptions: an object or nothing, and no name that means nothing", () => {
-	const known = ["one", "two"];
-	checkOptions("f", undefined, known);
-	checkOptions("f", {}, known);
-	checkOptions("f", { two: 2, one: undefined }, known);
-	for (const [options, shown] of [
-		[null, "null"],
-		[[], "an array"],
-		["one", '"one"'],
-		[() => 1, "a function"],
-	] as const) {
-		assert.throws(() => checkOptions("f", options, known), {
-			code: "ERR_USERNS_INVALID_ARGUMENT",
-			message: `f: the options must be an object, not ${shown}`,
-		});
-	}
-	assert.throws(() => checkOptions("f", { one: 1, three: 3 }, known), {
-		code: "ERR_USERNS_INVALID_ARGUMENT",
-		message: 'f: there is no option "three"',
-		hint: "The options are: one, two.",
-	});
 });

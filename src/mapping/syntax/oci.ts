@@ -1,4 +1,5 @@
 import { invalidMapping } from "../../errors.ts";
+import { ownMap, ownValue } from "../../options.ts";
 import { checkExtent, type Extents } from "../extent.ts";
 import type { ParsedMaps } from "./scanner.ts";
 
@@ -16,15 +17,15 @@ export function parseOci(text: string): ParsedMaps {
 	if (typeof value !== "object" || value === null || Array.isArray(value)) {
 		throw invalidMapping("oci text: expected an object with uidMappings and gidMappings", HINT);
 	}
-	const { uidMappings, gidMappings } = value as Record<string, unknown>;
-	return { uid: readList("uidMappings", uidMappings), gid: readList("gidMappings", gidMappings) };
+	const read = (name: string) => readList(name, ownValue(value, name));
+	return { uid: read("uidMappings"), gid: read("gidMappings") };
 }
 
 function readList(name: string, list: unknown): ParsedMaps["uid"] {
 	if (!Array.isArray(list) || list.length === 0) {
 		throw invalidMapping(`oci text: ${name} must be an array of extents, and there must be both kinds`, HINT);
 	}
-	return list.map((extent: unknown, index) => checkExtent(extent, `oci text: ${name}[${index}]`));
+	return ownMap(list, (extent, index) => checkExtent(extent, `oci text: ${name}[${index}]`));
 }
 
 export function printOci(uid: Extents, gid: Extents): string {

@@ -12,9 +12,9 @@ import { parseSubid, printSubid, type SubidUser } from "./subid.ts";
 
 /** What a text can refer to beside itself, resolved for the grammars. */
 export interface ResolvedContext {
-	parent?: PodmanParent;
-	container?: ContainerMaps;
-	user?: SubidUser | undefined;
+	parent: PodmanParent | undefined;
+	container: ContainerMaps | undefined;
+	user: SubidUser | undefined;
 }
 
 interface Syntax {

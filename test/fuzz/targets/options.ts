@@ -1,10 +1,10 @@
 import { describeErrno, show } from "../../../src/errors.ts";
 import { fromOci, Mapping, type OciMount } from "../../../src/index.ts";
-import { checkMountOptions } from "../../../src/mount/options.ts";
+import { checkMountOptions, copyMountOptions } from "../../../src/mount/options.ts";
 import { checkOverlayOptions } from "../../../src/mount/overlay.ts";
 import { checkAttachOptions } from "../../../src/mount/target.ts";
 import { checkArguments, EXEC_OPTIONS, inside, SPAWN_OPTIONS } from "../../../src/namespace/inside.ts";
-import { checkCreate } from "../../../src/namespace/options.ts";
+import { checkCreateLater } from "../../../src/namespace/options.ts";
 import { attempt, must, skeleton, type Target } from "../engine/target.ts";
 import { checkAll, checkMapping } from "./mapping.ts";
 import { toValue } from "./value.ts";
@@ -15,13 +15,13 @@ const known = { mapping: Mapping.from("0:100000:65536"), setgroups: "allow" as c
 /** Whatever the types of TypeScript say, JavaScript passes anything. */
 const calls: readonly ((value: never) => unknown)[] = [
 	(value) => checkAll(Mapping.from(value)),
-	(value) => checkMountOptions(value),
+	(value) => checkMountOptions(copyMountOptions(value)),
 	(value) => checkOverlayOptions(value),
 	(value) => fromOci(value as OciMount),
 	(value) => fromOci({ source: "/a", destination: "/b", options: ["rbind", "ridmap"] }, value),
 	(value) => checkAttachOptions("attach", "/target", value),
 	(value) => checkAttachOptions("attach", value, undefined),
-	(value) => checkCreate("create", "0:0:1", value, true),
+	(value) => checkCreateLater("create", "0:0:1", value),
 	(value) => checkArguments("spawn", "sh", value, undefined, SPAWN_OPTIONS),
 	(value) => checkArguments("exec", value, [], undefined, EXEC_OPTIONS),
 	(value) => checkArguments("spawn", "sh", [], value, SPAWN_OPTIONS),

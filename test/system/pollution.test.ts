@@ -1,0 +1,381 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
+import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import {
+	fromOci,
+	Handles,
+	Mapping,
+	type MappingContext,
+	mountIdmapped,
+	mounts,
+	type NamespaceSpawnOptions,
+	overlay,
+	UserNamespace,
+	unmount,
+} from "../../src/index.ts";
+import { root, runScript, sh } from "../support/child.ts";
+import { mkdirs, unescapeOctal, withTmpfs } from "../support/mounts.ts";
+import { optionsOf, outcome, outcomeWith, readersOf } from "../support/pollution.ts";
+import { test } from "../support/test.ts";
+
+// The attacker adds a property to Object.prototype. Whatever it is called and whatever its value is: every public
+// function must do exactly what it does without it, and must not even look at it.
+
+const needs = ["linux", "root", "mounts", "tool:unshare"] as const;
+const MAP = "0:100000:65536";
+
+/** One function: how an unknown option is refused, and calls of which each leaves options out. */
+interface Subject {
+	refuse: (options: never) => unknown;
+	calls: readonly (() => unknown)[];
+}
+
+/** What the attacker can name. The processes and mounts are his. */
+interface World {
+	folder: string;
+	source: string;
+	target: string;
+	elsewhere: string;
+	container: ChildProcess;
+	namespace: UserNamespace;
+	other: UserNamespace;
+	handles: Handles;
+}
+
+async function withWorld(body: (world: World) => Promise<void>): Promise<void> {
+	await withTmpfs(async (folder) => {
+		const [source = "", target = "", elsewhere = ""] = mkdirs(folder, "source", "target", "elsewhere");
+		mkdirs(folder, "second", "upper", "work");
+		const script = ["--mount", "--propagation", "private", "sh", "-c", "echo ready; exec sleep 1000"];
+		const container = spawn("unshare", script, { stdio: ["ignore", "pipe", "inherit"] });
+		await once(container.stdout as NonNullable<typeof container.stdout>, "data");
+		const namespace = UserNamespace.createSync(MAP, { setgroups: "allow" });
+		const other = UserNamespace.createSync("0:300000:65536");
+		const handles = new Handles();
+		try {
+			await body({ folder, source, target, elsewhere, container, namespace, other, handles });
+		} finally {
+			handles.release();
+			namespace.close();
+			other.close();
+			const closed = once(container, "close");
+			container.kill("SIGKILL");
+			await closed;
+		}
+	});
+}
+
+/** The mounts below the folder in a process's mountinfo, without the numbers that differ from call to call. */
+function mountsBelow(pid: number | "self", folder: string): string[] {
+	return readFileSync(`/proc/${pid}/mountinfo`, "utf8")
+		.split("\n")
+		.map((line) => line.split(" ").slice(3))
+		.filter(([, point = ""]) => unescapeOctal(point).startsWith(`${folder}/`))
+		.map((fields) => fields.join(" "));
+}
+
+/** What a valid and hostile value of each option is; a value of a wrong type is tried with all of them. */
+function hostile({ elsewhere, container, other, handles }: World): Record<string, unknown> {
+	const flags =
+		"readonly nosuid nodev noexec nosymfollow nodiratime recursive recursiveIdmap skipUnsupported unmap replace mapUpper idmapped keepId rootless detached windowsHide windowsVerbatimArguments";
+	return {
+		...Object.fromEntries(flags.split(" ").map((name) => [name, true])),
+		...{ source: elsewhere, target: elsewhere, mapping: "0:500000:65536", userns: other, handles },
+		...{ nested: "refuse", atime: "noatime", propagation: "shared", targetRoot: elsewhere },
+		...{ resolve: "no-symlinks", into: container.pid, lower: elsewhere, upper: elsewhere, work: elsewhere },
+		...{ setgroups: "allow", method: "newuidmap", signal: AbortSignal.abort(), pid: container.pid },
+		...{ uid: 7, gid: 7, groups: [7], unshare: ["net"], env: { PATH: "/usr/bin:/bin", EVIL: "1" } },
+		...{
+			argv0: "evil",
+			cwd: elsewhere,
+			stdio: "ignore",
+			shell: "/bin/echo",
+			timeout: 1,
+			killSignal: "SIGKILL",
+		},
+		...{ serialization: "advanced", from: 9, to: 9, size: 9, user: "daemon", container: "0:1:1" },
+		...{ parent: "0:7:9", name: "daemon" },
+	};
+}
+
+async function walk(world: World, subjects: Record<string, Subject>): Promise<void> {
+	const values = hostile(world);
+	for (const [subject, { refuse, calls }] of Object.entries(subjects)) {
+		const names = await optionsOf(refuse);
+		assert.ok(names.length > 0);
+		for (const [index, call] of calls.entries()) {
+			const expected = await outcome(call);
+			// A call that is not the same twice would show nothing.
+			assert.equal(await outcome(call), expected, `${subject} ${index}`);
+			for (const name of names) {
+				const words = `${subject} ${index}: ${name}`;
+				assert.ok(Object.hasOwn(values, name), `there is no hostile value for ${words}`);
+				assert.deepEqual(await readersOf(name, call), [], words);
+				for (const value of [values[name], 5n]) {
+					// Node's own streams read an inherited signal; that is not this package's to prevent.
+					if (name === "signal" && subject === "spawn") continue;
+					assert.equal(await outcomeWith(name, value, call), expected, `${words} = ${String(value)}`);
+				}
+			}
+		}
+	}
+}
+
+test("Object.prototype: mappings are what they were", { needs }, () =>
+	withWorld((world) =>
+		walk(world, {
+			identity: {
+				refuse: (options) => Mapping.identity(options),
+				calls: [
+					() => Mapping.identity().id,
+					() => Mapping.identity({}).id,
+					() => Mapping.identity({ size: 5 }).id,
+				],
+			},
+			shift: {
+				refuse: (options) => Mapping.shift(options),
+				calls: [
+					() => Mapping.shift({ from: 0, to: 5, size: 5 }).id,
+					() => Mapping.shift({ from: 0, to: 5 } as never).id,
+					() => Mapping.shift({} as never).id,
+				],
+			},
+			rootless: {
+				refuse: (options) => Mapping.rootless(options),
+				calls: [() => Mapping.rootless().id, () => Mapping.rootless({ user: 0 }).id],
+			},
+			context: {
+				refuse: (options) => Mapping.parse("0:1:1", "podman", options),
+				calls: [undefined, {}].flatMap((context: MappingContext | undefined) => [
+					() => Mapping.parse("+0:@1:1", "podman", context).id,
+					() => Mapping.parse("idmap", "podman-idmap", context).id,
+					() => Mapping.parse("root:5:5", "subid", context).id,
+					() => Mapping.parse("root:5:5", "subid", { ...context, user: {} }).id,
+					() => Mapping.from("0:5:5").toString("subid", context),
+				]),
+			},
+			user: {
+				refuse: (user) => Mapping.parse("root:5:5", "subid", { user }),
+				calls: [() => Mapping.parse("root:5:5", "subid", { user: { uid: 0 } }).id],
+			},
+			fromOci: {
+				refuse: (options) => fromOci({ source: "/a", destination: "/b", options: ["bind"] }, options),
+				calls: [undefined, {}].map(
+					(options) => () =>
+						fromOci({ source: "/a", destination: "/b", options: ["rbind", "ridmap"] }, options),
+				),
+			},
+		}),
+	),
+);
+
+test("Object.prototype: namespaces are what they were", { needs, timeout: 120_000 }, () =>
+	withWorld(async (world) => {
+		const facts = async (namespace: UserNamespace) => {
+			try {
+				return [(await namespace.mapping()).id, await namespace.setgroups()];
+			} finally {
+				namespace.close();
+			}
+		};
+		const handles = new Handles();
+		const options = [undefined, {}];
+		await walk(world, {
+			create: {
+				refuse: (given) => UserNamespace.create(MAP, given),
+				calls: options.map((given) => async () => facts(await UserNamespace.create(MAP, given))),
+			},
+			createSync: {
+				refuse: (given) => UserNamespace.createSync(MAP, given),
+				calls: options.map((given) => () => facts(UserNamespace.createSync(MAP, given))),
+			},
+			get: {
+				refuse: (given) => handles.get(MAP, given),
+				calls: [
+					...options.map((given) => async () => facts(await handles.get(MAP, given))),
+					async () => {
+						using own = new Handles();
+						return facts(await own.get(MAP, { signal: new AbortController().signal }));
+					},
+				],
+			},
+			getSync: {
+				refuse: (given) => handles.getSync(MAP, given),
+				calls: options.map((given) => () => facts(handles.getSync(MAP, given))),
+			},
+		});
+		handles.release();
+	}),
+);
+
+/** The standard error is a hole. */
+const HOLE: StdioOptions = ["ignore", "pipe"];
+HOLE.length = 3;
+
+/** Everything that the options of spawn can change, as the program itself sees it. */
+const SEEN =
+	"id -u; id -g; id -G; pwd; readlink /proc/self/ns/net; env | sort; tr '\\0' ' ' < /proc/$$/cmdline";
+
+test("Object.prototype: programs inside are what they were", { needs, timeout: 240_000 }, () =>
+	withWorld(async (world) => {
+		const { namespace } = world;
+		const run = (options?: NamespaceSpawnOptions) =>
+			new Promise<unknown>((resolve, reject) => {
+				const child = namespace.spawn("sh", ["-c", SEEN], options);
+				let seen = "";
+				child.stdout?.on("data", (more) => {
+					seen += more;
+				});
+				child.on("error", reject);
+				child.on("close", (status, signal) =>
+					resolve([seen, status, signal, child.spawnargs, child.spawnfile]),
+				);
+			});
+		await walk(world, {
+			spawn: {
+				refuse: (options) => namespace.spawn("true", [], options),
+				calls: [() => run(), () => run({}), () => run({ env: { PATH: "/usr/bin:/bin" }, stdio: HOLE })],
+			},
+		});
+		const expected = await outcome(() => run());
+		// A variable of the environment that everything inherits is none of the program's.
+		assert.equal(await outcomeWith("LD_PRELOAD", "/evil.so", () => run()), expected);
+		assert.equal(await outcomeWith("0", "evil", () => run()), expected);
+	}),
+);
+
+test("Object.prototype: exec is what it was", { needs, timeout: 120_000 }, async () => {
+	const names = await optionsOf((options) => {
+		const namespace = UserNamespace.createSync(MAP);
+		try {
+			namespace.exec("true", [], options);
+		} finally {
+			namespace.close();
+		}
+	});
+	await withWorld(async (world) => {
+		const values = hostile(world);
+		const run = (pollute: string) => {
+			const { status, stdout, stderr } = runScript(
+				`const namespace = userns.UserNamespace.createSync("${MAP}", { setgroups: "allow" });
+				${pollute}
+				namespace.exec("sh", ["-c", ${JSON.stringify(SEEN)}]);`,
+			);
+			return [status, stdout.replaceAll(/net:\[\d+\]/g, "net"), stderr];
+		};
+		const expected = run("");
+		assert.equal(expected[0], 0);
+		for (const name of [...names, "LD_PRELOAD", "PATH"]) {
+			for (const value of [values[name] ?? "/evil", 5]) {
+				const pollute = `Object.prototype[${JSON.stringify(name)}] = ${JSON.stringify(value)};`;
+				assert.deepEqual(run(pollute), expected, pollute);
+			}
+		}
+	});
+});
+
+test(
+	"Object.prototype: mounts are what they were, here and in the attacker's mount namespace",
+	{
+		needs,
+		timeout: 240_000,
+	},
+	() =>
+		withWorld(async (world) => {
+			const { folder, source, target, container, namespace } = world;
+			const seen = () => [mountsBelow("self", folder), mountsBelow(container.pid as number, folder)];
+			/** What the mount was, and that nothing of it stays. */
+			const taken = async (mount: { unmount(): Promise<void>; mapping: Mapping; target: unknown }) => {
+				const there = [mount.mapping.id, mount.target, ...seen()];
+				await mount.unmount();
+				return [there, seen()];
+			};
+			const base = { source, mapping: MAP };
+			const layers = { lower: [join(folder, "second"), source], mapping: MAP };
+			await walk(world, {
+				mountIdmapped: {
+					refuse: (options) => mountIdmapped(options),
+					calls: [
+						async () => taken(await mountIdmapped({ ...base, target })),
+						async () => taken(await mountIdmapped({ source, target, userns: namespace })),
+						async () => taken(await mountIdmapped({ ...base, target, readonly: true })),
+						async () => taken(await mountIdmapped({ ...base, target, recursive: true })),
+						async () => {
+							const mount = await mountIdmapped(base);
+							await mount.attach(target);
+							return taken(mount);
+						},
+						() => mountIdmapped({} as never),
+					],
+				},
+				attach: {
+					refuse: async (options) => {
+						const mount = await mountIdmapped(base);
+						try {
+							await mount.attach(target, options);
+						} finally {
+							mount.close();
+						}
+					},
+					calls: [undefined, {}].map((options) => async () => {
+						const mount = await mountIdmapped(base);
+						await mount.attach(target, options);
+						return taken(mount);
+					}),
+				},
+				overlay: {
+					refuse: (options) => overlay(options),
+					calls: [
+						async () => taken(await overlay({ ...layers, target })),
+						async () => {
+							const mount = await overlay(layers);
+							await mount.attach(target);
+							return taken(mount);
+						},
+					],
+				},
+				unmount: {
+					refuse: (options) => unmount(target, options),
+					calls: [undefined, {}].map((options) => async () => {
+						const mount = await mountIdmapped({ ...base, target });
+						sh("mount", "-t", "tmpfs", "covers", target);
+						// Without recursive it must refuse.
+						const first = await outcome(() => unmount(target, options));
+						sh("umount", target);
+						mount.close();
+						return [first.replaceAll(/\d+/g, "N"), await outcome(() => unmount(target, options)), seen()];
+					}),
+				},
+				mounts: {
+					refuse: (options) => mounts(options),
+					calls: [undefined, {}].map((options) => async () => {
+						const mount = await mountIdmapped({ ...base, target });
+						const found = mounts(options).map(({ mountPoint, fsType, mapping }) => [
+							mountPoint,
+							fsType,
+							mapping?.id,
+						]);
+						await mount.unmount();
+						return found;
+					}),
+				},
+			});
+		}),
+);
+
+/** Each file that takes options, so that a new function is added to the tests above. */
+const TAKE_OPTIONS = [
+	...["mapping/mapping.ts", "mount/mounts.ts", "mount/oci.ts", "mount/options.ts", "mount/overlay.ts"],
+	...["mount/places.ts", "mount/target.ts", "namespace/inside.ts", "namespace/options.ts", "options.ts"],
+];
+
+test("the tests above know every file that takes options", () => {
+	const source = join(root, "src");
+	const found = readdirSync(source, { recursive: true, encoding: "utf8" })
+		.filter((file) => file.endsWith(".ts"))
+		.filter((file) => /\bcopyOptions\b[<(]/.test(readFileSync(join(source, file), "utf8")))
+		.sort();
+	assert.deepEqual(found, TAKE_OPTIONS);
+});

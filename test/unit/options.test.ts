@@ -1,0 +1,120 @@
+import assert from "node:assert/strict";
+import { UsernsError } from "../../src/errors.ts";
+import { copyOptions, ownCopy, ownMap, ownValue } from "../../src/options.ts";
+import { test } from "../support/test.ts";
+
+const known = ["one", "two", "into", "targetRoot", "resolve"];
+const copy = (options: unknown) => copyOptions<Record<string, unknown>>("f", options, known);
+
+test("copyOptions: an object or nothing, and no name that means nothing", () => {
+	assert.deepEqual(Object.keys(copy(undefined)), []);
+	assert.deepEqual(Object.keys(copy({})), []);
+	assert.deepEqual(Object.entries(copy({ two: 2, one: undefined })), [
+		["two", 2],
+		["one", undefined],
+	]);
+	for (const [options, shown] of [
+		[null, "null"],
+		[[], "an array"],
+		["one", '"one"'],
+		[() => 1, "a function"],
+	] as const) {
+		assert.throws(() => copy(options), {
+			code: "ERR_USERNS_INVALID_ARGUMENT",
+			message: `f: the options must be an object, not ${shown}`,
+		});
+	}
+	assert.throws(() => copy({ one: 1, three: 3 }), {
+		code: "ERR_USERNS_INVALID_ARGUMENT",
+		message: 'f: there is no option "three"',
+		hint: "The options are: one, two, into, targetRoot, resolve.",
+	});
+});
+
+test("copyOptions: the copy has no prototype, and is never the caller's object", () => {
+	const given = { one: 1 };
+	for (const options of [undefined, given, Object.create(null)]) {
+		assert.equal(Object.getPrototypeOf(copy(options)), null);
+		assert.notEqual(copy(options), options);
+	}
+	const kept = copy(given);
+	given.one = 2;
+	assert.equal(kept.one, 1);
+	// The copy of nothing is shared by all calls, so that none of them may change it.
+	assert.throws(() => Object.assign(copy(undefined), { one: 1 }), TypeError);
+});
+
+test("copyOptions: only own properties count, and each is read once", () => {
+	assert.deepEqual(Object.keys(copy(Object.create({ one: 1, three: 3 }))), []);
+	let reads = 0;
+	const options = {
+		get one() {
+			reads++;
+			return reads;
+		},
+	};
+	const { one } = copy(options);
+	assert.equal(one, 1);
+	assert.equal(reads, 1);
+});
+
+test("copyOptions: __proto__ and constructor are unknown options, and parsed JSON cannot set a prototype", () => {
+	for (const name of ["__proto__", "constructor", "toString", "hasOwnProperty"]) {
+		assert.throws(() => copy(JSON.parse(`{"${name}": {"one": 1}}`)), {
+			code: "ERR_USERNS_INVALID_ARGUMENT",
+			message: `f: there is no option "${name}"`,
+		});
+	}
+	assert.equal(({} as { one?: number }).one, undefined);
+});
+
+test("copyOptions: into, targetRoot and resolve are an error when they are present and undefined", () => {
+	for (const name of ["into", "targetRoot", "resolve"]) {
+		assert.throws(
+			() => copy({ [name]: undefined }),
+			(error) => {
+				assert.ok(error instanceof UsernsError);
+				assert.equal(error.code, "ERR_USERNS_INVALID_ARGUMENT");
+				assert.equal(error.message, `f: ${name} is present, but undefined`);
+				assert.match(error.hint ?? "", new RegExp(`^Leave ${name} out to `));
+				return true;
+			},
+		);
+		assert.equal(copy({ [name]: "x" })[name], "x");
+		// An inherited undefined is no more than any other inherited value.
+		assert.deepEqual(Object.keys(copy(Object.create({ [name]: undefined }))), []);
+	}
+});
+
+test("ownValue, ownCopy and ownMap read nothing through a prototype", () => {
+	const object = Object.create({ inherited: 1 }, { hidden: { value: 2 } });
+	object.own = 3;
+	assert.equal(ownValue(object, "inherited"), undefined);
+	assert.equal(ownValue(object, "toString"), undefined);
+	assert.equal(ownValue(object, "own"), 3);
+	assert.deepEqual(Object.entries(ownCopy(object)), [["own", 3]]);
+	assert.equal(Object.getPrototypeOf(ownCopy(object)), null);
+	const list: unknown[] = ["a"];
+	list[2] = "c";
+	Object.setPrototypeOf(list, { 1: "inherited", 3: "inherited" });
+	assert.deepEqual(
+		ownMap(list, (value, index) => [index, value]),
+		[
+			[0, "a"],
+			[1, undefined],
+			[2, "c"],
+		],
+	);
+	let reads = 0;
+	const counting = new Proxy([5], {
+		get(target, key) {
+			if (key === "0") reads++;
+			return Reflect.get(target, key);
+		},
+	});
+	assert.deepEqual(
+		ownMap(counting, (value) => value),
+		[5],
+	);
+	assert.equal(reads, 1);
+});
