@@ -19,7 +19,7 @@ const sandbox = [
 
 const root = process.getuid?.() === 0;
 const namespace = root
-	? await UserNamespace.create("0:100000:65536", { setgroups: "allow" })
+	? await UserNamespace.create("0:2100000000:65536", { setgroups: "allow" })
 	: await UserNamespace.create(Mapping.rootless());
 try {
 	// Descriptor 3 of bwrap is the fourth of stdio.

@@ -14,10 +14,10 @@ import { Mapping, mountIdmapped, UserNamespace } from "userns";
 const [runtime = "", rootfs = "", folder = "", ...command] = process.argv.slice(2);
 if (folder === "") throw new Error("usage: oci-container.js crun|runc ROOTFS FOLDER [COMMAND [ARG…]]");
 
-const mapping = Mapping.from("0:100000:65536");
+const mapping = Mapping.from("0:2100000000:65536");
 const { uid, gid } = statSync(folder);
-// The folder's owner on disk is visible as 100000, the container's root.
-const ownerAsRoot = `u:${uid}:100000:1,g:${gid}:100000:1`;
+// The folder's owner on disk is visible as 2100000000, the container's root.
+const ownerAsRoot = `u:${uid}:2100000000:1,g:${gid}:2100000000:1`;
 
 function config(userns: string, volume: string): object {
 	const capabilities = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_SETUID", "CAP_SETGID"];

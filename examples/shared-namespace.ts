@@ -12,7 +12,7 @@ import { Handles, Mapping, mountIdmapped, type UserNamespace } from "userns";
 
 const [runtime = "", rootfs = ""] = process.argv.slice(2);
 if (rootfs === "") throw new Error("usage: shared-namespace.js crun|runc ROOTFS");
-const mapping = Mapping.from("0:100000:65536");
+const mapping = Mapping.from("0:2100000000:65536");
 
 /** A bundle that runs a shell script, with `shared` at /shared. */
 function config(namespace: UserNamespace, shared: string, script: string): object {
@@ -51,7 +51,7 @@ const folder = mkdtempSync(join(tmpdir(), "shared-"));
 chmodSync(folder, 0o755); // the containers' root must be able to reach their bundles
 const shared = join(folder, "shared");
 mkdirSync(shared);
-chownSync(shared, 100000, 100000);
+chownSync(shared, 2100000000, 2100000000);
 
 const handles = new Handles();
 const undo: (() => unknown)[] = [() => rmSync(folder, { recursive: true })];

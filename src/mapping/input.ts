@@ -12,7 +12,7 @@ export function checkList(kind: IdKind, list: unknown): readonly IdMap[] {
 	if (!Array.isArray(list)) {
 		throw invalidMapping(
 			`${kind}Mappings must be an array of extents, not ${show(list)}`,
-			"Write it as [{containerID: 0, hostID: 100000, size: 65536}].",
+			"Write it as [{containerID: 0, hostID: 2100000000, size: 65536}].",
 		);
 	}
 	// Array.from visits holes too, which map() would pass over unchecked.

@@ -51,7 +51,7 @@ const asUser = (folder: string) => apart({ user: makeUser(folder) });
 const LOOK = ["sh", "-c", "id -u; cat /proc/self/uid_map"];
 
 testExample("spawn", "runs a command as root of a namespace, and passes its exit status on", [], (_, run) => {
-	assert.deepEqual(says(run(...LOOK)), ["0", "0 100000 65536"]);
+	assert.deepEqual(says(run(...LOOK)), ["0", "0 2100000000 65536"]);
 	assert.equal(run("sh", "-c", "exit 7").status, 7);
 });
 
@@ -77,7 +77,7 @@ testExample("rootless", "says what to do for a user without subordinate IDs", ["
 });
 
 testExample("bwrap-sandbox", "as root: another's root in a sandbox", ["tool:bwrap"], (_, run) => {
-	assert.deepEqual(says(run(...LOOK)), ["0", "0 100000 65536"]);
+	assert.deepEqual(says(run(...LOOK)), ["0", "0 2100000000 65536"]);
 	assert.equal(run("sh", "-c", "exit 7").status, 7);
 });
 
@@ -99,7 +99,7 @@ for (const runtime of RUNTIMES) {
 		chownSync(data, 1000, 2000);
 		const command = "stat -c %u:%g /bin/busybox /data; cat /proc/self/uid_map; echo new > /data/new";
 		const said = says(run(runtime, rootfs, data, "/bin/sh", "-c", command));
-		assert.deepEqual(said, ["0:0", "0:0", "0 100000 65536"]);
+		assert.deepEqual(said, ["0:0", "0:0", "0 2100000000 65536"]);
 		assert.equal(owner(join(data, "new")), "1000:2000");
 		assert.equal(readFileSync(join(data, "new"), "utf8"), "new\n");
 		assert.equal(owner(join(rootfs, "bin/busybox")), "0:0");
