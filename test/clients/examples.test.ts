@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { chownSync, cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chownSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { apart, type Ended, makeUser, runToEnd, USER } from "../support/apart.ts";
-import { packageForAll, root } from "../support/child.ts";
+import { apart, type Ended, makeUser, USER } from "../support/apart.ts";
+import { root } from "../support/child.ts";
+import { runExample } from "../support/examples.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import type { Need } from "../support/needs.ts";
 import { makeRootfs, type Runtime } from "../support/oci.ts";
@@ -11,13 +12,6 @@ import { test } from "../support/test.ts";
 
 const needs: readonly Need[] = ["linux", "root", "mounts"];
 const RUNTIMES: readonly Runtime[] = ["crun", "runc"];
-
-/** The compiled examples in the package that every user can read: there "userns" is the package itself. */
-function example(prefix: readonly string[], name: string, ...args: string[]): Ended {
-	const folder = join(packageForAll(), "dist/examples");
-	cpSync(join(root, "dist/examples"), folder, { recursive: true });
-	return runToEnd([...prefix, process.execPath, join(folder, `${name}.js`), ...args]);
-}
 
 function says({ status, stdout, stderr }: Ended): string[] {
 	assert.equal(status, 0, stderr);
@@ -41,7 +35,7 @@ function testExample(
 			const [temporary = ""] = mkdirs(folder, "temporary");
 			chownSync(temporary, USER.uid, USER.uid);
 			const environment = [...prefix(folder), "env", `TMPDIR=${temporary}`];
-			body(folder, (...args) => example(environment, name, ...args));
+			body(folder, (...args) => runExample(environment, name, ...args));
 			assert.deepEqual(readdirSync(temporary), []);
 		}),
 	);
@@ -71,7 +65,7 @@ testExample(
 testExample("rootless", "says what to do for a user without subordinate IDs", ["user"], (folder, _) => {
 	const copies = makeUser(folder);
 	for (const file of ["subuid", "subgid"]) writeFileSync(join(copies, file), "");
-	const { status, stderr } = example(apart({ user: copies }), "rootless");
+	const { status, stderr } = runExample(apart({ user: copies }), "rootless");
 	assert.equal(status, 1);
 	assert.match(stderr, /has no subordinate uids in \/etc\/subuid\nLet root add a line/);
 });
