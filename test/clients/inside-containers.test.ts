@@ -2,12 +2,13 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { chmodSync, chownSync, copyFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { Mapping, mountIdmapped } from "../../src/index.ts";
 import { apart, runToEnd, USER } from "../support/apart.ts";
 import { sh } from "../support/child.ts";
 import { exampleCommand } from "../support/examples.ts";
 import { assertRefused, attackProgram, results } from "../support/inside.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
-import { makeRootfs, type Runtime } from "../support/oci.ts";
+import { Container, makeRootfs, type Runtime } from "../support/oci.ts";
 import { test } from "../support/test.ts";
 
 /* Attacks from inside of a container on its host: see inside-bwrap.test.ts. */
@@ -142,6 +143,26 @@ for (const runtime of ["crun", "runc"] as Runtime[]) {
 				assertRefused(stdout, ["type=0", "type=tty"]);
 				assert.match(stdout, /^typed 0$/m);
 			}),
+	);
+
+	test(`${runtime} refuses a volume that is a detached mount by its descriptor`, { needs: required }, () =>
+		withTmpfs(async (folder) => {
+			const { data } = makeWorld(folder);
+			const mount = await mountIdmapped({ source: data, mapping: "1000:2100000000:1" });
+			const container = new Container(runtime, folder, {
+				script: "ls /data",
+				mappings: Mapping.from("0:2100000000:65536").toJSON(),
+				volume: `/proc/${process.pid}/fd/${mount.fd}`,
+			});
+			try {
+				const { status, stdout, stderr } = container.run();
+				assert.notEqual(status, 0, stdout);
+				assert.match(stderr, /invalid argument|permission denied/i);
+			} finally {
+				assert.deepEqual(await container.remove(), []);
+				mount.close();
+			}
+		}),
 	);
 
 	test(
