@@ -107,7 +107,10 @@ export interface NativeMounts {
 	 * it was off already. A negative errno with nothing changed; 0 when something that came in between was taken off instead.
 	 */
 	unmount(fd: number): number;
-	/** A detached overlay (native/overlay.h); `roots`: for a kernel that takes no layers on detached mounts, or empty. */
+	/**
+	 * A detached overlay (native/overlay.h); `roots`: for a kernel that takes no layers on detached mounts, or empty. `ask`:
+	 * nothing is made, and EBUSY says that a lower layer is another overlay's upper layer or work directory.
+	 */
 	overlay(
 		lower: readonly number[],
 		upper: number,
@@ -115,6 +118,7 @@ export interface NativeMounts {
 		set: number,
 		clear: number,
 		roots: readonly number[],
+		ask: boolean,
 		later: true,
 	): Promise<Outcome>;
 	/** The mount whose root the path leads to: a descriptor of it and its number. */
