@@ -2,7 +2,7 @@ import { UsernsError } from "../errors.ts";
 import { ownMapsAll } from "../namespace/own-extents.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { native } from "../native/load.ts";
-import { ERRNO } from "../native/steps.ts";
+import { ERRNO, kernelError } from "../native/steps.ts";
 import type { HeldMount } from "./idmapped-mount.ts";
 import { overlayLayers } from "./mountinfo.ts";
 import { showPlace } from "./target.ts";
@@ -74,7 +74,7 @@ export async function refuseInUse(
 	roots: readonly number[],
 	tried: string,
 ): Promise<void> {
-	const either = await isInUse([layers.upper.fd, layers.work.fd], roots);
+	const either = await isInUse([layers.upper.fd, layers.work.fd], roots, tried);
 	if (either === false) return;
 	for (const [name, { fd }] of entries(layers)) {
 		const user = await nameOfUser(fd);
@@ -89,10 +89,18 @@ export async function refuseInUse(
  * What the kernel says. Undefined where it cannot be asked: in a user namespace it goes on without the index that the
  * question needs, and before Linux 6.15 the layers must be in a mount namespace (`roots`).
  */
-async function isInUse(fds: readonly number[], roots: readonly number[]): Promise<boolean | undefined> {
+async function isInUse(
+	fds: readonly number[],
+	roots: readonly number[],
+	tried: string,
+): Promise<boolean | undefined> {
 	if (!ownMapsAll()) return undefined;
 	const { error } = await native().overlay(fds, -1, -1, 0, 0, roots, true, true);
 	if (error === ERRNO.EBUSY) return true;
+	// A shortage that may be over for the overlay itself must not let the question go unanswered.
+	if (error === ERRNO.EMFILE || error === ERRNO.ENFILE || error === ERRNO.ENOMEM) {
+		throw kernelError("ERR_USERNS_MOUNT", tried, { error, step: "overlay in use" });
+	}
 	return error === 0 ? false : undefined;
 }
 
