@@ -4,22 +4,29 @@
 //
 // As an ordinary user, bwrap joins by the descriptor: it needs its caller's own ID in the namespace, and has it there.
 // As root, whose ID had better not be in it, bwrap is started inside.
+//
+// The command sees the machine's files and the environment of its caller, and can read what its caller can read. It cannot
+// write them, because it has no capability: with CAP_SYS_ADMIN it could remount / writable and unmount /tmp.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { Mapping, UserNamespace } from "userns";
 
 const command = process.argv.length > 2 ? process.argv.slice(2) : ["id"];
 
-/** The machine's files, read-only; /tmp, /proc and /dev of its own; no network; nothing outlives us. */
 const sandbox = [
-	...["--ro-bind", "/", "/", "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev"],
+	// A read-only mount does not prevent connect(2): an empty /run hides the sockets of the machine's services.
+	...["--ro-bind", "/", "/", "--tmpfs", "/run", "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev"],
+	// Root of the namespace would keep its capabilities otherwise. An ordinary user's command has none anyway.
+	...["--cap-drop", "ALL"],
+	// Without a session of its own the command could type into our terminal (TIOCSTI, CVE-2017-5226).
+	"--new-session",
 	...["--unshare-pid", "--unshare-net", "--unshare-ipc", "--die-with-parent", "--"],
 	...command,
 ];
 
 const root = process.getuid?.() === 0;
 const namespace = root
-	? await UserNamespace.create("0:100000:65536", { setgroups: "allow" })
+	? await UserNamespace.create("0:2100000000:65536", { setgroups: "allow" })
 	: await UserNamespace.create(Mapping.rootless());
 try {
 	// Descriptor 3 of bwrap is the fourth of stdio.

@@ -3,10 +3,20 @@
 //   sudo node oci-container.js crun|runc ROOTFS FOLDER [COMMAND [ARG…]]
 //
 // ROOTFS is a root file system, for instance a folder with bin/busybox in it. Both it and FOLDER are shown to the
-// container under other owners by ID-mapped mounts; on disk nothing is chowned.
+// container under other owners by ID-mapped mounts; on disk nothing is chowned. Keep both below a directory that only root
+// may enter: on disk, a set-uid program that the container's root makes there belongs to root, or to FOLDER's owner.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+	chmodSync,
+	chownSync,
+	mkdirSync,
+	mkdtempSync,
+	rmdirSync,
+	rmSync,
+	statSync,
+	writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Mapping, mountIdmapped, UserNamespace } from "userns";
@@ -14,10 +24,12 @@ import { Mapping, mountIdmapped, UserNamespace } from "userns";
 const [runtime = "", rootfs = "", folder = "", ...command] = process.argv.slice(2);
 if (folder === "") throw new Error("usage: oci-container.js crun|runc ROOTFS FOLDER [COMMAND [ARG…]]");
 
-const mapping = Mapping.from("0:100000:65536");
+const mapping = Mapping.from("0:2100000000:65536");
+// A device file or a set-uid program in the folders has no effect there.
+const attributes = { nodev: true, nosuid: true };
 const { uid, gid } = statSync(folder);
-// The folder's owner on disk is visible as 100000, the container's root.
-const ownerAsRoot = `u:${uid}:100000:1,g:${gid}:100000:1`;
+// The folder's owner on disk is visible as 2100000000, the container's root.
+const ownerAsRoot = `u:${uid}:2100000000:1,g:${gid}:2100000000:1`;
 
 function config(userns: string, volume: string): object {
 	const capabilities = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_SETUID", "CAP_SETGID"];
@@ -48,18 +60,23 @@ function config(userns: string, volume: string): object {
 	};
 }
 
-// The container's root must be able to reach the bundle: mkdtemp makes a folder of the host's root alone.
+// The container's root must be able to reach the bundle, and no other user: its mounts show programs under other owners.
 const bundle = mkdtempSync(join(tmpdir(), "bundle-"));
-chmodSync(bundle, 0o755);
+chownSync(bundle, 0, 2100000000);
+chmodSync(bundle, 0o710);
 const [root, volume] = [join(bundle, "rootfs"), join(bundle, "volume")];
 for (const place of [root, volume]) mkdirSync(place);
 const name = `example-${process.pid}`;
 
 const namespace = await UserNamespace.create(mapping);
 try {
-	const mounts = [await mountIdmapped({ source: resolve(rootfs), target: root, userns: namespace })];
+	const mounts = [
+		await mountIdmapped({ source: resolve(rootfs), target: root, userns: namespace, ...attributes }),
+	];
 	try {
-		mounts.push(await mountIdmapped({ source: resolve(folder), target: volume, mapping: ownerAsRoot }));
+		mounts.push(
+			await mountIdmapped({ source: resolve(folder), target: volume, mapping: ownerAsRoot, ...attributes }),
+		);
 		// The runtime opens the namespace by the descriptor of the process that holds it: this one.
 		const userns = `/proc/${process.pid}/fd/${namespace.fd}`;
 		writeFileSync(join(bundle, "config.json"), JSON.stringify(config(userns, volume)));

@@ -2,7 +2,8 @@
 //
 //   sudo node shared-namespace.js crun|runc ROOTFS
 //
-// ROOTFS is a root file system, for instance a folder with bin/busybox and bin/sh in it.
+// ROOTFS is a root file system, for instance a folder with bin/busybox and bin/sh in it. Keep it below a directory that only
+// root may enter: on disk, a set-uid program that a container's root makes there belongs to root.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
@@ -12,7 +13,9 @@ import { Handles, Mapping, mountIdmapped, type UserNamespace } from "userns";
 
 const [runtime = "", rootfs = ""] = process.argv.slice(2);
 if (rootfs === "") throw new Error("usage: shared-namespace.js crun|runc ROOTFS");
-const mapping = Mapping.from("0:100000:65536");
+const mapping = Mapping.from("0:2100000000:65536");
+// A device file or a set-uid program in the folders has no effect there.
+const attributes = { nodev: true, nosuid: true };
 
 /** A bundle that runs a shell script, with `shared` at /shared. */
 function config(namespace: UserNamespace, shared: string, script: string): object {
@@ -26,6 +29,7 @@ function config(namespace: UserNamespace, shared: string, script: string): objec
 			cwd: "/",
 			env: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"],
 			capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities },
+			noNewPrivileges: true,
 		},
 		mounts: [
 			{ destination: "/proc", type: "proc", source: "proc" },
@@ -48,10 +52,12 @@ const scripts = {
 };
 
 const folder = mkdtempSync(join(tmpdir(), "shared-"));
-chmodSync(folder, 0o755); // the containers' root must be able to reach their bundles
+// The containers' root must be able to reach their bundles, and no other user.
+chownSync(folder, 0, 2100000000);
+chmodSync(folder, 0o710);
 const shared = join(folder, "shared");
 mkdirSync(shared);
-chownSync(shared, 100000, 100000);
+chownSync(shared, 2100000000, 2100000000);
 
 const handles = new Handles();
 const undo: (() => unknown)[] = [() => rmSync(folder, { recursive: true })];
@@ -65,7 +71,12 @@ try {
 		// Whoever asks for the same mapping gets a descriptor of his own of the same namespace.
 		const namespace = await handles.get(mapping);
 		undo.push(() => namespace.close());
-		const mount = await mountIdmapped({ source: resolve(rootfs), target: root, userns: namespace });
+		const mount = await mountIdmapped({
+			source: resolve(rootfs),
+			target: root,
+			userns: namespace,
+			...attributes,
+		});
 		undo.push(() => mount.unmount());
 		writeFileSync(join(bundle, "config.json"), JSON.stringify(config(namespace, shared, script)));
 		undo.push(() => spawnSync(runtime, ["delete", "--force", id], { stdio: "ignore" }));

@@ -342,10 +342,10 @@ static void run_overlay(struct job *job)
 	overlay_make(&job->request.overlay, &job->out);
 }
 
-/* overlay(lower descriptors, upper or −1, work or −1, set, clear, root descriptors, later) */
+/* overlay(lower descriptors, upper or −1, work or −1, set, clear, root descriptors, ask, later) */
 napi_value long_overlay(napi_env env, napi_callback_info info)
 {
-	napi_value arguments[7];
+	napi_value arguments[8];
 	struct overlay_request *request;
 	struct owned *owned;
 	struct job *job;
@@ -358,8 +358,12 @@ napi_value long_overlay(napi_env env, napi_callback_info info)
 	int *lower;
 	int *roots;
 	int later;
+	int ask;
 
-	if (!value_arguments(env, info, 7, arguments, &owned) || !value_flag(env, arguments[6], &later)) return NULL;
+	if (!value_arguments(env, info, 8, arguments, &owned) || !value_flag(env, arguments[6], &ask) ||
+	    !value_flag(env, arguments[7], &later)) {
+		return NULL;
+	}
 	job = job_new(env, owned, run_overlay);
 	if (job == NULL) return NULL;
 	request = &job->request.overlay;
@@ -378,6 +382,7 @@ napi_value long_overlay(napi_env env, napi_callback_info info)
 		.count = count,
 		.upper = (int)upper,
 		.work = (int)work,
+		.ask = ask,
 		.attr_set = (uint64_t)set,
 		.attr_clr = (uint64_t)clear,
 		.roots = root_count == 0 ? NULL : roots,

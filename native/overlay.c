@@ -3,10 +3,12 @@
 #include "mount-calls.h"
 #include "mount-facts.h"
 #include "procfs.h"
+#include <fcntl.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -201,6 +203,77 @@ static int make(int context, const struct overlay_request *request, struct outco
 	return 0;
 }
 
+/* A detached tmpfs of our own with a directory for an upper layer and one for its work. */
+struct scratch {
+	int tree;
+	int upper;
+	int work;
+};
+
+static int scratch_directory(int tree, const char *name)
+{
+	int fd;
+
+	if (mkdirat(tree, name, 0700) < 0) return -errno;
+	fd = openat(tree, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+static int scratch_make(struct scratch *scratch)
+{
+	int context = call_fsopen("tmpfs");
+
+	if (context < 0) return context;
+	scratch->tree = call_fsconfig(context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+	if (scratch->tree == 0) scratch->tree = call_fsmount(context, 0);
+	close(context);
+	if (scratch->tree < 0) return scratch->tree;
+	scratch->upper = scratch_directory(scratch->tree, "upper");
+	if (scratch->upper < 0) return scratch->upper;
+	scratch->work = scratch_directory(scratch->tree, "work");
+	return scratch->work < 0 ? scratch->work : 0;
+}
+
+static int configure_question(int context, const struct overlay_request *request, const struct scratch *scratch,
+			      struct outcome *out)
+{
+	struct overlay_request question = *request;
+	int error = call_fsconfig(context, USERNS_FSCONFIG_SET_STRING, "index", "on", 0);
+	int *roots = NULL;
+
+	if (error < 0) return outcome_fail(out, error, "overlay in use");
+	question.upper = scratch->upper;
+	question.work = scratch->work;
+	if (request->roots != NULL) {
+		roots = calloc(request->root_count + 1, sizeof *roots);
+		if (roots == NULL) return outcome_fail(out, -ENOMEM, "overlay in use");
+		memcpy(roots, request->roots, request->root_count * sizeof *roots);
+		roots[question.root_count++] = scratch->tree;
+		question.roots = roots;
+	}
+	error = configure(context, &question, out);
+	free(roots);
+	return error;
+}
+
+/*
+ * With index=on the kernel refuses a layer that is, or lies in, another overlay's upper layer or work directory
+ * (ovl_check_layer() and ovl_report_in_use() in fs/overlayfs/super.c). Asked of a lower layer it changes nothing there,
+ * since all that is written goes to the scratch tmpfs, and the kernel logs nothing where the layer is free.
+ */
+static int ask_in_use(int context, const struct overlay_request *request, struct outcome *out)
+{
+	struct scratch scratch = {.tree = -1, .upper = -1, .work = -1};
+	int error = scratch_make(&scratch);
+
+	if (error < 0) outcome_fail(out, error, "overlay in use");
+	else error = configure_question(context, request, &scratch, out);
+	if (scratch.work >= 0) close(scratch.work);
+	if (scratch.upper >= 0) close(scratch.upper);
+	if (scratch.tree >= 0) close(scratch.tree);
+	return error;
+}
+
 void overlay_make(const struct overlay_request *request, struct outcome *out)
 {
 	int context = call_fsopen("overlay");
@@ -209,6 +282,6 @@ void overlay_make(const struct overlay_request *request, struct outcome *out)
 		outcome_fail(out, context, "fsopen");
 		return;
 	}
-	if (make(context, request, out) < 0) out->texts[OUTCOME_LOG] = read_log(context);
+	if ((request->ask ? ask_in_use(context, request, out) : make(context, request, out)) < 0) out->texts[OUTCOME_LOG] = read_log(context);
 	close(context);
 }

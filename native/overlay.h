@@ -14,6 +14,7 @@ struct overlay_request {
 	int work;
 	const int *roots; /* the detached mounts that the layers are on, for a kernel that takes none such; or NULL */
 	size_t root_count;
+	int ask; /* make nothing; fail with EBUSY where a lower layer is another overlay's upper layer or work directory */
 	uint64_t attr_set; /* MOUNT_ATTR_… */
 	uint64_t attr_clr;
 	struct waiter *waiter; /* the pool thread that waits, or NULL */

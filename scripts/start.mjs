@@ -16,7 +16,7 @@ import { join } from "node:path";
 import { build } from "./build.mjs";
 import { root, run } from "./setup.mjs";
 
-const MAP = "0:100000:65536";
+const MAP = "0:2100000000:65536";
 const INSIDE = "--in-mount-namespace";
 
 /** Rows as columns of equal width. */
@@ -108,11 +108,11 @@ async function withRoot(userns) {
 	try {
 		await showCheckout(userns, folder);
 		await showWrite(userns, folder);
-		await showHandles(userns, "0:100000:1000,5000:200000:10", "5000:200000:10,0:100000:1000");
+		await showHandles(userns, "0:2100000000:1000,5000:2100100000:10", "5000:2100100000:10,0:2100000000:1000");
 		const work = join(folder, "work");
 		mkdirSync(work);
 		for (const place of [folder, work]) chmodSync(place, place === work ? 0o777 : 0o711);
-		await showPrograms(userns, "0:100000:65536", work, [0, 33]);
+		await showPrograms(userns, "0:2100000000:65536", work, [0, 33]);
 	} finally {
 		// Only empty targets are left in it: had an unmount failed, its files would be somebody's.
 		if (!readFileSync("/proc/self/mountinfo", "utf8").includes(` ${folder}/`))

@@ -52,8 +52,8 @@ export const MAP_HELP = `
 MAP is [u:|g:|b:]containerID:hostID:size[,…]: u: for user IDs, g: for group IDs,
 b: or nothing for both. In a namespace, containerID is the ID inside and hostID
 the ID outside; for a mount, containerID is the ID on disk and hostID the ID
-visible through the mount. 0:100000:65536 shows what root owns on disk as owned
-by 100000.`;
+visible through the mount. 0:2100000000:65536 shows what root owns on disk as
+owned by 2100000000.`;
 
 /** The two columns of a mapping under headings that fit the use, both kinds as one where they are the same. */
 export function mappingLines(mapping: Mapping, first: string, second: string): string[] {

@@ -23,7 +23,7 @@ export const MAX_ID = 4294967294;
 
 export const NO_EXTENTS: Extents = Object.freeze([]);
 
-/** `0:100000:65536`, for messages. */
+/** `0:2100000000:65536`, for messages. */
 export function showExtent(extent: Readonly<IdMap>): string {
 	return `${extent.containerID}:${extent.hostID}:${extent.size}`;
 }
@@ -41,7 +41,7 @@ export function checkExtent(input: unknown, where: string): IdMap {
 	if (typeof input !== "object" || input === null) {
 		throw invalidMapping(
 			`${where} must be an object {containerID, hostID, size}, not ${show(input)}`,
-			"Write an extent as {containerID: 0, hostID: 100000, size: 65536}.",
+			"Write an extent as {containerID: 0, hostID: 2100000000, size: 65536}.",
 		);
 	}
 	const extent: IdMap = {

@@ -13,7 +13,7 @@ export function checkList(kind: IdKind, list: unknown): readonly IdMap[] {
 	if (!Array.isArray(list)) {
 		throw invalidMapping(
 			`${kind}Mappings must be an array of extents, not ${show(list)}`,
-			"Write it as [{containerID: 0, hostID: 100000, size: 65536}].",
+			"Write it as [{containerID: 0, hostID: 2100000000, size: 65536}].",
 		);
 	}
 	return ownMap(list, (extent, index) => checkExtent(extent, `${kind}Mappings[${index}]`));

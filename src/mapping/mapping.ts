@@ -72,7 +72,7 @@ export class Mapping {
 		if (typeof input !== "object" || input === null || Array.isArray(input)) {
 			throw invalidMapping(
 				`a mapping must be a Mapping, an object {uidMappings, gidMappings} or a text, not ${show(input)}`,
-				'For example "0:100000:65536".',
+				'For example "0:2100000000:65536".',
 			);
 		}
 		return Mapping.#checked({
@@ -125,7 +125,7 @@ export class Mapping {
 		if (uid.length === 0 && gid.length === 0) {
 			throw invalidMapping(
 				"the mapping maps nothing: neither uidMappings nor gidMappings has an extent",
-				"Give at least one extent, such as 0:100000:65536.",
+				"Give at least one extent, such as 0:2100000000:65536.",
 			);
 		}
 		checkLimits("uid", uid);

@@ -80,6 +80,29 @@ function unescapeOctal(text: string): string {
 	);
 }
 
+/**
+ * Where each overlay of this mount namespace is, and the upper layer and work directory as its mount options name them. The
+ * kernel writes a comma within such a path as three octal digits (`seq_show_option` in fs/seq_file.h).
+ */
+export function overlayLayers(
+	text: string = readTable(
+		"/proc/self/mountinfo",
+		"/proc/self/mountinfo",
+		"ERR_USERNS_MOUNT",
+		"cannot name the overlay",
+	),
+): { mountPoint: string; paths: string[] }[] {
+	return text.split("\n").flatMap((line) => {
+		const [, fields = "", options] = /^(.*) - overlay \S* (.*)$/.exec(line) ?? [];
+		if (options === undefined) return [];
+		const paths = options
+			.split(",")
+			.flatMap((option) => /^(?:upper|work)dir=(.*)$/.exec(option)?.[1] ?? [])
+			.map(unescapeOctal);
+		return paths.length === 0 ? [] : [{ mountPoint: unescapeOctal(fields.split(" ")[4] ?? ""), paths }];
+	});
+}
+
 /** The mounts on each mount, by its number, in the order of the table. */
 export function childrenOf(entries: readonly MountEntry[]): Map<number, MountEntry[]> {
 	const children = new Map<number, MountEntry[]>();

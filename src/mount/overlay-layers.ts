@@ -44,6 +44,11 @@ export interface Upper {
 	resolve: number;
 	/** On a detached mount of their own, as the lower ones are. */
 	apart: boolean;
+	/**
+	 * Looks at both before anything is made of them, and throws where they cannot be taken. `roots`: detached mounts that
+	 * they are on, for this look alone, since the kernel attaches them in a mount namespace that ends with it.
+	 */
+	check: (upper: Descriptor, work: Descriptor, roots: readonly number[]) => Promise<void>;
 }
 
 /** The upper layer and the work directory as descriptors; what has to be closed goes to `held`. */
@@ -56,6 +61,7 @@ export async function upperLayer(
 ): Promise<{ upper: Descriptor; work: Descriptor; root?: Descriptor }> {
 	const upper = await hold(options.upper, options.resolve, "overlay upper", tried, held);
 	const work = await hold(options.work, options.resolve, "overlay work", tried, held);
+	if (!options.apart) await options.check(upper, work, []);
 	if (!options.mapped && !options.apart) return { upper, work };
 	// Both must be on one mount, so it is what holds both that is copied.
 	const [upperPath, workPath] = [pathOf(upper.fd, tried), pathOf(work.fd, tried)];
@@ -71,11 +77,7 @@ export async function upperLayer(
 			},
 		);
 	}
-	const root = options.mapped
-		? await mappedLayer(around.fd, mapping, handles)
-		: await plainCopy(around.fd, tried);
-	held.push(root);
-	const inside = async (path: string, original: Descriptor, step: string) => {
+	const inside = async (root: Descriptor, path: string, original: Descriptor, step: string) => {
 		const outcome = await native().openPlace(
 			root.fd,
 			path.slice(folder === "/" ? 1 : folder.length + 1),
@@ -93,11 +95,21 @@ export async function upperLayer(
 		}
 		return found;
 	};
-	return {
-		upper: await inside(upperPath, upper, "overlay upper"),
-		work: await inside(workPath, work, "overlay work"),
-		root,
+	const both = async (root: Descriptor) => {
+		held.push(root);
+		return {
+			upper: await inside(root, upperPath, upper, "overlay upper"),
+			work: await inside(root, workPath, work, "overlay work"),
+			root,
+		};
 	};
+	if (options.apart) {
+		const asked = await both(await plainCopy(around.fd, tried));
+		await options.check(asked.upper, asked.work, [asked.root.fd]);
+	}
+	return both(
+		options.mapped ? await mappedLayer(around.fd, mapping, handles) : await plainCopy(around.fd, tried),
+	);
 }
 
 /** A detached copy of the mount that the descriptor is on, from that directory on, as it is. */

@@ -14,7 +14,8 @@ import {
 } from "./attributes.ts";
 import { attachFresh, HeldMount, type MadeMount } from "./idmapped-mount.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
-import { mappedLayer, upperLayer } from "./overlay-layers.ts";
+import { Claim, refuseInUse } from "./overlay-in-use.ts";
+import { mappedLayer, type Upper, upperLayer } from "./overlay-layers.ts";
 import {
 	ATTACH_OPTIONS,
 	type AttachOptions,
@@ -28,7 +29,10 @@ import {
 export interface OverlayOptions extends AttributeOptions, AttachOptions {
 	/** The layers that are only read, the topmost first. */
 	lower: string | number | readonly (string | number)[];
-	/** The layer that takes what is written, and a work directory for it on the same mount. Left out: nothing is written. */
+	/**
+	 * The layer that takes what is written, and a work directory for it on the same mount. Left out: nothing is written. Those
+	 * of another overlay are refused (EBUSY).
+	 */
 	upper?: string | number | undefined;
 	work?: string | number | undefined;
 	/** Where to attach it, a directory. Left out: the overlay stays detached, as a descriptor. */
@@ -82,16 +86,25 @@ export async function overlay(given: OverlayOptions): Promise<OverlayMount> {
 	const tried = triedTo(source, target === undefined ? "" : showPlace(target), mapping.id);
 	const handles = options.handles ?? new Handles();
 	const held: Descriptor[] = [];
+	let claim: Claim | undefined;
 	try {
 		for (const layer of layers) held.push(await mappedLayer(layer, mapping, handles));
 		const lower = held.slice(0, layers.length).map(({ fd }) => fd);
 		const { upper, work, mapUpper: mapped = false } = options;
+		const check: Upper["check"] = async (upperLayer, workLayer, roots) => {
+			const both = {
+				upper: { given: upper as string | number, fd: upperLayer.fd },
+				work: { given: work as string | number, fd: workLayer.fd },
+			};
+			claim ??= new Claim(both, tried);
+			await refuseInUse(both, roots, tried);
+		};
 		const make = async (apart: boolean) => {
 			const resolve = resolveFlags(WHAT, options.resolve);
 			const writable =
 				upper === undefined || work === undefined
 					? undefined
-					: await upperLayer({ upper, work, mapped, resolve, apart }, mapping, handles, tried, held);
+					: await upperLayer({ upper, work, mapped, resolve, apart, check }, mapping, handles, tried, held);
 			const roots = apart ? [...lower, ...(writable?.root === undefined ? [] : [writable.root.fd])] : [];
 			return native().overlay(
 				lower,
@@ -100,6 +113,7 @@ export async function overlay(given: OverlayOptions): Promise<OverlayMount> {
 				attributes.set,
 				attributes.clear,
 				roots,
+				false,
 				true,
 			);
 		};
@@ -108,8 +122,11 @@ export async function overlay(given: OverlayOptions): Promise<OverlayMount> {
 		const detached = outcome.step === "overlay create" && outcome.error === ERRNO.EINVAL;
 		if (detached) outcome = await make(true);
 		if (outcome.error < 0) throw mountError(tried, mapping.id, outcome);
-		return await adopt(options, outcome, attributes, mapping, source);
+		const mount = await adopt(options, outcome, attributes, mapping, source);
+		claim?.keep(mount);
+		return mount;
 	} finally {
+		claim?.release();
 		for (const descriptor of held) descriptor.close();
 		if (options.handles === undefined) handles.release();
 	}

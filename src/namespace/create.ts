@@ -5,6 +5,7 @@ import { checkLimits, procText } from "../mapping/proc.ts";
 import { createLater, createNow } from "../native/creator.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import type { Answer, Creation } from "../native/load.ts";
+import { freeMapping } from "../subid/free.ts";
 import { creationError, differs, isCountLimit, isMapRefused } from "./creation-errors.ts";
 import { findHelpers, type Helpers, helperText, NO_HELPERS } from "./helpers.ts";
 import { isOneOwn, type Wanted } from "./options.ts";
@@ -18,7 +19,7 @@ function prepare({ mapping, setgroups }: Wanted, direct: boolean, helpers: Helpe
 	const gid = cutAtOwn("gid", gidMappings);
 	if (uid.length === 0 && gid.length === 0) {
 		throw new UsernsError("ERR_USERNS_INVALID_MAPPING", "an empty mapping makes no user namespace", {
-			hint: "Give at least one extent, such as 0:100000:65536.",
+			hint: `Give at least one extent, such as ${freeMapping()}.`,
 		});
 	}
 	// Cutting makes more lines, which may be more than the kernel takes.

@@ -116,7 +116,10 @@ export interface NativeMounts {
 	detach(fd: number, uniqueId: number, mountNs: number, alone: boolean, later: false): Outcome;
 	/** Forgets a descriptor of this environment without closing it, because other code has closed it: 0 or −EBADF. */
 	disown(fd: number): number;
-	/** A detached overlay (native/overlay.h); `roots`: for a kernel that takes no layers on detached mounts, or empty. */
+	/**
+	 * A detached overlay (native/overlay.h); `roots`: for a kernel that takes no layers on detached mounts, or empty. `ask`:
+	 * nothing is made, and EBUSY says that a lower layer is another overlay's upper layer or work directory.
+	 */
 	overlay(
 		lower: readonly number[],
 		upper: number,
@@ -124,6 +127,7 @@ export interface NativeMounts {
 		set: number,
 		clear: number,
 		roots: readonly number[],
+		ask: boolean,
 		later: true,
 	): Promise<Outcome>;
 	/** The mount whose root the path leads to: a descriptor of it and its number. */

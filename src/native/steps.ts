@@ -76,6 +76,7 @@ const steps: Record<string, readonly [words: string, syscall: string]> = {
 	"overlay layers": ["attaching the layers in a mount namespace of a child", "move_mount"],
 	"overlay create": ["making the overlay", "fsconfig"],
 	"overlay silent": ["making the overlay", "fsconfig"],
+	"overlay in use": ["looking whether the layers are in use", "fsconfig"],
 	"overlay writable": ["looking whether the overlay can be written", "fstatfs"],
 	fsmount: ["making a mount of the overlay", "fsmount"],
 	statmount: ["asking about a mount", "statmount"],

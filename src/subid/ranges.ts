@@ -62,10 +62,19 @@ function namesOthers(text: string): boolean {
 }
 
 function readRanges(kind: IdKind, user: Account): SubidRange[] {
+	return parseSubidFile(readFile(kind), user);
+}
+
+/** The ranges that the file gives to any user. */
+export function grantedRanges(kind: IdKind): SubidRange[] {
+	return parseLines(readFile(kind), () => true);
+}
+
+function readFile(kind: IdKind): string {
 	try {
-		return parseSubidFile(readFileSync(SUBID_FILES[kind], "utf8"), user);
+		return readFileSync(SUBID_FILES[kind], "utf8");
 	} catch {
-		return [];
+		return "";
 	}
 }
 
@@ -74,12 +83,14 @@ function readRanges(kind: IdKind, user: Account): SubidRange[] {
  * colon is nothing to it, and a carriage return or blank at the end makes it pass over the line.
  */
 export function parseSubidFile(text: string, { name, uid }: Pick<Account, "name" | "uid">): SubidRange[] {
+	// Both are by the uid: subgid(5) names users, not groups.
+	return parseLines(text, (owner) => owner === name || owner === String(uid));
+}
+
+function parseLines(text: string, isWanted: (owner: string) => boolean): SubidRange[] {
 	return text.split("\n").flatMap((line) => {
-		const [owner, first = "", size = ""] = line.split(":");
-		// Both are by the uid: subgid(5) names users, not groups.
-		return owner !== "" && (owner === name || owner === String(uid))
-			? range(fileNumber(first), fileNumber(size))
-			: [];
+		const [owner = "", first = "", size = ""] = line.split(":");
+		return owner !== "" && isWanted(owner) ? range(fileNumber(first), fileNumber(size)) : [];
 	});
 }
 

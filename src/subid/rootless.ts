@@ -2,6 +2,7 @@ import { accessSync, constants } from "node:fs";
 import { UsernsError } from "../errors.ts";
 import type { IdKind } from "../mapping/extent.ts";
 import { type Delegation, setFindDelegation } from "../mapping/rootless.ts";
+import { freeForUser } from "./free.ts";
 import { SUBID_FILES, subordinateRanges } from "./ranges.ts";
 import { type Account, findUser } from "./users.ts";
 
@@ -32,7 +33,7 @@ export function noSubids(kind: IdKind, user: Account): UsernsError {
 		);
 	}
 	return new UsernsError("ERR_USERNS_NO_SUBIDS", `the user ${name} has no subordinate ${kind}s in ${file}`, {
-		hint: `Let root add a line such as "${name}:100000:65536" to ${file}, with IDs that nobody else has there (usermod --add-sub${kind}s does that).`,
+		hint: `Let root add a line such as "${name}:${freeForUser(kind)}:65536" to ${file}, with IDs that nobody else has there (usermod --add-sub${kind}s does that).`,
 	});
 }
 

@@ -157,11 +157,11 @@ test("the main job shows owners, one namespace for two spellings, and leaves not
 	);
 	assert.equal(stderr, "");
 	assert.equal(status, 0);
-	assert.match(stdout, /package\.json +0:0 +100000:100000/);
+	assert.match(stdout, /package\.json +0:0 +2100000000:2100000000/);
 	assert.match(stdout, /note\.txt +1000:1000 +0:0/);
 	assert.match(stdout, /the same namespace: yes/);
 	assert.match(stdout, /processes left behind: none/);
-	assert.match(stdout, /uid 0 +0 +100000:100000\n +uid 33 +33 +100033:100033/);
+	assert.match(stdout, /uid 0 +0 +2100000000:2100000000\n +uid 33 +33 +2100000033:2100000033/);
 	for (const line of stdout.split("\n")) assert.ok(line.length <= 80, line);
 });
 

@@ -1,8 +1,18 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { chownSync } from "node:fs";
+import {
+	chmodSync,
+	chownSync,
+	existsSync,
+	readFileSync,
+	readlinkSync,
+	rmSync,
+	statSync,
+	writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
-import { type MappingInput, UserNamespace } from "../../src/index.ts";
+import { type MappingInput, mountIdmapped, UserNamespace } from "../../src/index.ts";
 import { apart, type Ended, emptied, makeUser, runToEnd, USER } from "../support/apart.ts";
 import { ask } from "../support/child.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
@@ -180,3 +190,124 @@ test("without root and without a name: bwrap --userns 3 with the user's own IDs 
 	assert.deepEqual(words(stdout), ["0", `0 ${uid} 1`, `0 ${gid} 1`, `user:[${inode}]`, "0:0"]);
 	assert.deepEqual(await emptied(inode), []);
 });
+
+/** A folder with a file of uid 1000, in a mount namespace whose root directory may be written for a moment. */
+async function withVolume(
+	body: (folder: string, source: string, target: string) => Promise<void>,
+): Promise<void> {
+	await withTmpfs(async (folder) => {
+		const [source = "", target = ""] = mkdirs(folder, "source", "target");
+		writeFileSync(join(source, "file"), "of the volume\n");
+		for (const path of [source, join(source, "file")]) chownSync(path, 1000, 1000);
+		await body(folder, source, target);
+	});
+}
+
+/** A sandbox with only the programs and /data of the machine's, as root, with `fd` as descriptor 3. */
+function withData(bind: readonly string[], script: string, fd?: number): Ended {
+	const programs = ["usr", "bin", "sbin", "lib", "lib64"].filter((name) => existsSync(`/${name}`));
+	const view = programs.flatMap((name) => ["--ro-bind", `/${name}`, `/${name}`]);
+	const command = ["bwrap", ...view, "--proc", "/proc", "--dev", "/dev", ...bind, "sh", "-c", script];
+	return runToEnd([...apart({}), ...command], fd);
+}
+
+test(
+	"a detached mount as /proc/self/fd/3: bwrap --bind binds the host's root, writable, as docs/clients.md warns",
+	{
+		needs,
+	},
+	() =>
+		withVolume(async (folder, source) => {
+			const mount = await mountIdmapped({ source, mapping: "1000:0:1" });
+			try {
+				assert.equal(readlinkSync(`/proc/self/fd/${mount.fd}`), "/");
+				const left = join(folder, "left");
+				// What the sandbox writes below /data is at the same place on the host.
+				const script = `ls /data; echo here > /data${left}`;
+				const { status, stdout, stderr } = withData(["--bind", "/proc/self/fd/3", "/data"], script, mount.fd);
+				assert.equal(status, 0, stderr);
+				assert.ok(!words(stdout).includes("file"));
+				assert.ok(words(stdout).includes("etc"));
+				assert.equal(readFileSync(left, "utf8"), "here\n");
+				rmSync(left);
+				// The kernel refuses it to those that do not resolve it.
+				const byFd = withData(["--bind-fd", "3", "/data"], "ls /data", mount.fd);
+				assert.notEqual(byFd.status, 0);
+				assert.match(byFd.stderr, /Invalid argument|Unknown option --bind-fd/);
+			} finally {
+				mount.close();
+			}
+		}),
+);
+
+test(
+	"a detached mount as /proc/self/fd/3: mount --bind binds the host's root too",
+	{ needs: ["linux", "root", "mounts"] },
+	() =>
+		withVolume(async (_, source, target) => {
+			const mount = await mountIdmapped({ source, mapping: "1000:0:1" });
+			try {
+				const script = 'mount --bind /proc/self/fd/3 "$0" && ls "$0"';
+				const { stdout, stderr } = runToEnd([...apart({}), "sh", "-c", script, target], mount.fd);
+				assert.ok(words(stdout).includes("etc"), stderr);
+			} finally {
+				mount.close();
+			}
+		}),
+);
+
+test(
+	"an attached mount by its path: bwrap --bind binds it and nothing else, and no descriptor leads out",
+	{ needs },
+	() =>
+		withVolume(async (folder, source, target) => {
+			const mount = await mountIdmapped({ source, target, mapping: "1000:2100000000:1" });
+			const ns = await UserNamespace.create("0:2100000000:65536", { setgroups: "allow" });
+			chownSync(folder, 0, 2_100_000_000);
+			chmodSync(folder, 0o710);
+			try {
+				const view = ["--ro-bind", "/", "/", "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev"];
+				const script =
+					"ls -A /tmp/data; stat -c %u:%g /tmp/data/file; echo new > /tmp/data/new; ls /proc/self/fd | wc -l";
+				const child = ns.spawn(
+					"bwrap",
+					[...view, "--cap-drop", "ALL", "--unshare-pid", "--bind", target, "/tmp/data", "sh", "-c", script],
+					{ stdio: ["ignore", "pipe", "inherit"], timeout: 20_000 * SLOWER },
+				);
+				let said = "";
+				child.stdout?.on("data", (chunk) => {
+					said += chunk;
+				});
+				const [status] = await once(child, "close");
+				assert.equal(status, 0);
+				// Three streams, and the folder that ls reads.
+				assert.deepEqual(words(said), ["file", "0:0", "4"]);
+				assert.equal(statSync(join(source, "new")).uid, 1000);
+				const others = spawnSync("ls", [target], { uid: OTHER_UID, gid: OTHER_UID, encoding: "utf8" });
+				assert.match(others.stderr, /Permission denied/);
+			} finally {
+				ns.close();
+				await mount.unmount();
+			}
+		}),
+);
+
+test(
+	"the descriptor of an attached mount leads out of the sandbox by .., as docs/clients.md warns",
+	{ needs },
+	() =>
+		withVolume(async (folder, source, target) => {
+			const mount = await mountIdmapped({ source, target, mapping: "1000:0:1" });
+			writeFileSync(join(folder, "outside"), "");
+			try {
+				const script = "ls /data; ls /proc/self/fd/3/.. || true";
+				const bound = withData(["--bind", "/proc/self/fd/3", "/data"], script, mount.fd);
+				assert.deepEqual(words(bound.stdout), ["file", "outside", "source", "target"], bound.stderr);
+				const byFd = withData(["--bind-fd", "3", "/data"], script, mount.fd);
+				if (/Unknown option --bind-fd/.test(byFd.stderr)) return; // before bubblewrap 0.10
+				assert.deepEqual(words(byFd.stdout), ["file"], byFd.stderr);
+			} finally {
+				await mount.unmount();
+			}
+		}),
+);

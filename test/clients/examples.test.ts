@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { chownSync, cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { chownSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { apart, type Ended, makeUser, runToEnd, USER } from "../support/apart.ts";
-import { packageForAll, root } from "../support/child.ts";
+import { apart, type Ended, makeUser, USER } from "../support/apart.ts";
+import { root } from "../support/child.ts";
+import { runExample } from "../support/examples.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import type { Need } from "../support/needs.ts";
 import { makeRootfs, type Runtime } from "../support/oci.ts";
@@ -11,13 +12,6 @@ import { test } from "../support/test.ts";
 
 const needs: readonly Need[] = ["linux", "root", "mounts"];
 const RUNTIMES: readonly Runtime[] = ["crun", "runc"];
-
-/** The compiled examples in the package that every user can read: there "userns" is the package itself. */
-function example(prefix: readonly string[], name: string, ...args: string[]): Ended {
-	const folder = join(packageForAll(), "dist/examples");
-	cpSync(join(root, "dist/examples"), folder, { recursive: true });
-	return runToEnd([...prefix, process.execPath, join(folder, `${name}.js`), ...args]);
-}
 
 function says({ status, stdout, stderr }: Ended): string[] {
 	assert.equal(status, 0, stderr);
@@ -41,7 +35,7 @@ function testExample(
 			const [temporary = ""] = mkdirs(folder, "temporary");
 			chownSync(temporary, USER.uid, USER.uid);
 			const environment = [...prefix(folder), "env", `TMPDIR=${temporary}`];
-			body(folder, (...args) => example(environment, name, ...args));
+			body(folder, (...args) => runExample(environment, name, ...args));
 			assert.deepEqual(readdirSync(temporary), []);
 		}),
 	);
@@ -51,7 +45,7 @@ const asUser = (folder: string) => apart({ user: makeUser(folder) });
 const LOOK = ["sh", "-c", "id -u; cat /proc/self/uid_map"];
 
 testExample("spawn", "runs a command as root of a namespace, and passes its exit status on", [], (_, run) => {
-	assert.deepEqual(says(run(...LOOK)), ["0", "0 100000 65536"]);
+	assert.deepEqual(says(run(...LOOK)), ["0", "0 2100000000 65536"]);
 	assert.equal(run("sh", "-c", "exit 7").status, 7);
 });
 
@@ -71,13 +65,13 @@ testExample(
 testExample("rootless", "says what to do for a user without subordinate IDs", ["user"], (folder, _) => {
 	const copies = makeUser(folder);
 	for (const file of ["subuid", "subgid"]) writeFileSync(join(copies, file), "");
-	const { status, stderr } = example(apart({ user: copies }), "rootless");
+	const { status, stderr } = runExample(apart({ user: copies }), "rootless");
 	assert.equal(status, 1);
 	assert.match(stderr, /has no subordinate uids in \/etc\/subuid\nLet root add a line/);
 });
 
 testExample("bwrap-sandbox", "as root: another's root in a sandbox", ["tool:bwrap"], (_, run) => {
-	assert.deepEqual(says(run(...LOOK)), ["0", "0 100000 65536"]);
+	assert.deepEqual(says(run(...LOOK)), ["0", "0 2100000000 65536"]);
 	assert.equal(run("sh", "-c", "exit 7").status, 7);
 });
 
@@ -99,7 +93,7 @@ for (const runtime of RUNTIMES) {
 		chownSync(data, 1000, 2000);
 		const command = "stat -c %u:%g /bin/busybox /data; cat /proc/self/uid_map; echo new > /data/new";
 		const said = says(run(runtime, rootfs, data, "/bin/sh", "-c", command));
-		assert.deepEqual(said, ["0:0", "0:0", "0 100000 65536"]);
+		assert.deepEqual(said, ["0:0", "0:0", "0 2100000000 65536"]);
 		assert.equal(owner(join(data, "new")), "1000:2000");
 		assert.equal(readFileSync(join(data, "new"), "utf8"), "new\n");
 		assert.equal(owner(join(rootfs, "bin/busybox")), "0:0");

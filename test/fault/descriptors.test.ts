@@ -69,6 +69,7 @@ test(
 	() =>
 		withTmpfs(async (folder) => {
 			const [source = "", target = "", lower = ""] = mkdirs(folder, "source", "target", "lower");
+			const [upper = "", work = ""] = mkdirs(folder, "upper", "work");
 			const [below = ""] = mkdirs(source, "below");
 			const { mountIdmapped } = await import("../../src/index.ts");
 			const inner = await mountIdmapped({ source: lower, target: below, mapping: "0:5:1" });
@@ -85,6 +86,10 @@ test(
 				[
 					"overlay",
 					`userns.overlay({ lower: ["${lower}", "${target}"], target: "${target}", mapping: "0:1:1", handles })`,
+				],
+				[
+					"overlay with an upper layer",
+					`userns.overlay({ lower: "${lower}", upper: "${upper}", work: "${work}", target: "${target}", mapping: "0:1:1", handles })`,
 				],
 				[
 					"container",

@@ -28,7 +28,7 @@ const signatures = {
 	readMaps: "fd path flag", openPath: "path", openPid: "pid", duplicate: "fd", copy: "fd", parent: "fd", close: "fd",
 	identify: "fd", ownerUid: "fd", execute: "path paths paths fd", openPlace: "fdOrNone path u32 flag",
 	tree: "fdOrNone pathOrNone u32 paths numbers flag flag u32 u32 u32 flag",
-	attach: "fd whole fdOrNone pathOrNone u32 flag flag u32 fdOrNone flag", overlay: "fds fdOrNone fdOrNone u32 u32 fds flag",
+	attach: "fd whole fdOrNone pathOrNone u32 flag flag u32 fdOrNone flag", overlay: "fds fdOrNone fdOrNone u32 u32 fds flag flag",
 	openMount: "path", openMountNamespace: "path", openProcess: "pid", mountNamespaceOf: "fd", rootOf: "fd",
 	mountTable: "fd", mountTableOf: "fd", openIn: "fd fdOrNone path", mountNamespaceId: "fd", mountFacts: "fd",
 	statmount: "big big big bytes", listmount: "big big big most", detach: "fd whole fdOrNone flag flag", pin: "fd path",

@@ -121,3 +121,31 @@ test("a user who is not there, and what is no user at all", { needs }, () => {
 	assert.equal(rootless(BOTH, '{ keepId: "yes" }').code, "ERR_USERNS_INVALID_ARGUMENT");
 	assert.equal(rootless(BOTH, "{ keepid: true }").code, "ERR_USERNS_INVALID_ARGUMENT");
 });
+
+test("the hint proposes the first range that the file gives to nobody, and works when it is followed", {
+	needs,
+}, () => {
+	const granted = ["other:100000:65536", "third:231072:65536", "fourth:165536:100"];
+	const { code, hint = "" } = rootless({ subuid: granted, subgid: LINES });
+	assert.equal(code, "ERR_USERNS_NO_SUBIDS");
+	const line = /"(userns-tester:\d+:65536)" to \/etc\/subuid/.exec(hint)?.[1] ?? assert.fail(hint);
+	assert.equal(line, "userns-tester:296608:65536");
+	const followed = rootless({ subuid: [...granted, line], subgid: ["userns-tester:200000:65536"] });
+	assert.equal(followed.id, "u:0:OWN:1,u:1:296608:65536,g:0:OWN:1,g:1:200000:65536");
+	const first = rootless({ subuid: [], subgid: LINES }).hint ?? "";
+	assert.match(first, /"userns-tester:100000:65536"/);
+	const limited = 'echo "SUB_UID_MIN 400000" > /etc/login.defs';
+	assert.match(rootless({ subuid: granted, before: limited }).hint ?? "", /"userns-tester:400000:65536"/);
+});
+
+test("for root, the hint proposes a mapping of IDs that neither file gives to a user", { needs }, () => {
+	const hint = (setup: UserSetup) =>
+		askAs<string>(
+			freshUser({ ...setup, asRoot: true }),
+			`try { userns.UserNamespace.createSync(userns.Mapping.fromProc("", "")); }
+			catch (e) { console.log(JSON.stringify(e.hint)); }`,
+		);
+	assert.match(hint({ subuid: LINES, subgid: LINES }), /such as 0:2100000000:65536\.$/);
+	const granted = { subuid: ["a:2100000000:1"], subgid: ["b:2100000001:70000"] };
+	assert.match(hint(granted), /such as 0:2100070001:65536\.$/);
+});

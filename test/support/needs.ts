@@ -33,6 +33,12 @@ const checks: Record<string, () => string | undefined> = {
 		const { status } = spawnSync("cc", flags, { input: "int main(void) { return 0; }", stdio: "pipe" });
 		return status === 0 ? undefined : "cc has no AddressSanitizer";
 	},
+	/** A compiler with a static C library. */
+	static: () => {
+		const flags = ["-static", "-x", "c", "-", "-o", "/dev/null"];
+		const { status } = spawnSync("cc", flags, { input: "int main(void) { return 0; }", stdio: "pipe" });
+		return status === 0 ? undefined : "cc has no static C library";
+	},
 	loop: () => (existsSync("/dev/loop-control") ? undefined : "no loop devices"),
 };
 
@@ -49,6 +55,7 @@ export type Need =
 	| "loop"
 	| "busybox"
 	| "sanitizers"
+	| "static"
 	| `tool:${string}`
 	| `fs:${string}`
 	| `linux:${string}`;

@@ -19,7 +19,7 @@ const examples = [...text.matchAll(/^## (.*)$|^```ts\n([\s\S]*?)^```$/gm)].reduc
 async function withWorld(body: (pid: number) => void): Promise<void> {
 	await withTmpfs(async (folder) => {
 		for (const place of ["/srv", "/mnt"]) sh("mount", "-t", "tmpfs", "docs", place);
-		const container = await startContainer(folder, "pivot", "0:100000:65536");
+		const container = await startContainer(folder, "pivot", "0:2100000000:65536");
 		try {
 			const [data = "", proc = ""] = mkdirs("/srv", "data", "tree/proc");
 			mkdirs("/srv", "image/top", "image/base/etc", "box/upper", "box/work");

@@ -19,9 +19,9 @@ const extent = (containerID: unknown, hostID: unknown, size: unknown) =>
 const NUMBERS =
 	"An extent has a first ID inside, a first ID outside and a size of at least 1, all whole numbers; the last ID is 4294967294.";
 const WHOLE = "Give every extent containerID, hostID and size as whole numbers.";
-const EXTENT = "Write an extent as {containerID: 0, hostID: 100000, size: 65536}.";
+const EXTENT = "Write an extent as {containerID: 0, hostID: 2100000000, size: 65536}.";
 const ONCE = "Give every ID at most once in each column.";
-const LEAST = "Give at least one extent, such as 0:100000:65536.";
+const LEAST = "Give at least one extent, such as 0:2100000000:65536.";
 const LAST = "The largest ID that can be mapped is 4294967294.";
 const NOTHING = "Nothing was done: correct that and call again.";
 
@@ -30,13 +30,13 @@ test("a mapping that the kernel would refuse, or quietly change", () =>
 		[
 			from(null),
 			"a mapping must be a Mapping, an object {uidMappings, gidMappings} or a text, not null",
-			'For example "0:100000:65536".',
+			'For example "0:2100000000:65536".',
 		],
 		[from({}), "the mapping maps nothing: neither uidMappings nor gidMappings has an extent", LEAST],
 		[
 			from({ gidMappings: "0:1:1" }),
 			'gidMappings must be an array of extents, not "0:1:1"',
-			"Write it as [{containerID: 0, hostID: 100000, size: 65536}].",
+			"Write it as [{containerID: 0, hostID: 2100000000, size: 65536}].",
 		],
 		[uids(null), "uidMappings[0] must be an object {containerID, hostID, size}, not null", EXTENT],
 		[gids(extent(0, 1, 1), 5), "gidMappings[1] must be an object {containerID, hostID, size}, not 5", EXTENT],
@@ -197,7 +197,7 @@ test("what the methods refuse", () => {
 /** What every error of a syntax says to do, unless it has something better to say. */
 const HINTS: Record<MappingSyntax, string> = {
 	colon:
-		'Write "containerID:hostID:size", with "u:" or "g:" before it for one kind only, and "," between extents: 0:100000:65536.',
+		'Write "containerID:hostID:size", with "u:" or "g:" before it for one kind only, and "," between extents: 0:2100000000:65536.',
 	proc: NUMBERS,
 	"x-mount.idmap":
 		'Write extents as "disk:visible:size", with "u:" or "g:" before it for one kind, separated by spaces.',
@@ -210,7 +210,7 @@ const HINTS: Record<MappingSyntax, string> = {
 		'Write "idmap=uids=disk-visible-length#…;gids=…", or "idmap" alone for the container\'s own mapping.',
 	incus:
 		'Write lines "both HOST[-END] CONTAINER[-END]", the host first; uid or gid instead of both for one kind.',
-	oci: 'Write {"uidMappings": [{"containerID": 0, "hostID": 100000, "size": 65536}], "gidMappings": […]}.',
+	oci: 'Write {"uidMappings": [{"containerID": 0, "hostID": 2100000000, "size": 65536}], "gidMappings": […]}.',
 	subid: 'Write lines "user:first:count", the user by name or number; see subuid(5).',
 };
 

@@ -2,7 +2,7 @@ import { type Extents, sameExtents, showExtent } from "../extent.ts";
 import { addExtent, BOTH, KINDS_OF_LETTER, noMaps, type ParsedMaps, Scanner, scanTriple } from "./scanner.ts";
 
 const HINT =
-	'Write "containerID:hostID:size", with "u:" or "g:" before it for one kind only, and "," between extents: 0:100000:65536.';
+	'Write "containerID:hostID:size", with "u:" or "g:" before it for one kind only, and "," between extents: 0:2100000000:65536.';
 
 const LETTERS = ["u:", "g:", "b:"] as const;
 

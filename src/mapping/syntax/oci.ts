@@ -4,7 +4,7 @@ import { checkExtent, type Extents } from "../extent.ts";
 import type { ParsedMaps } from "./scanner.ts";
 
 const HINT =
-	'Write {"uidMappings": [{"containerID": 0, "hostID": 100000, "size": 65536}], "gidMappings": […]}.';
+	'Write {"uidMappings": [{"containerID": 0, "hostID": 2100000000, "size": 65536}], "gidMappings": […]}.';
 
 /** The JSON of the OCI runtime-spec. It wants both kinds or none (config.md, "uidMappings"). */
 export function parseOci(text: string): ParsedMaps {

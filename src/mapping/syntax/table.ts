@@ -93,7 +93,7 @@ export const syntaxes = {
 	},
 	subid: {
 		form: "lines user:first:count",
-		recognised: false, // "1000:100000:65536" is a mapping in other grammars, with another meaning
+		recognised: false, // "1000:2100000000:65536" is a mapping in other grammars, with another meaning
 		parse: (texts, { user }) => parseSubid(texts.join("\n"), user),
 		print: (uid, gid, { user }) => printSubid(uid, gid, user),
 	},

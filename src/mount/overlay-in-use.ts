@@ -1,0 +1,176 @@
+import { UsernsError } from "../errors.ts";
+import { ownMapsAll } from "../namespace/own-extents.ts";
+import { Descriptor } from "../native/descriptor.ts";
+import { native } from "../native/load.ts";
+import { ERRNO, kernelError } from "../native/steps.ts";
+import type { HeldMount } from "./idmapped-mount.ts";
+import { overlayLayers } from "./mountinfo.ts";
+import { showPlace } from "./target.ts";
+
+/** The upper layer and the work directory, as they were given and as descriptors. */
+export interface WrittenLayers {
+	upper: { given: string | number; fd: number };
+	work: { given: string | number; fd: number };
+}
+
+/** The overlays of this process by the device and inode of what they write to. The kernel names a detached one nowhere. */
+const users = new Map<string, WeakRef<HeldMount>>();
+/** The same of overlays that are not there yet. */
+const making = new Set<string>();
+const collected = new FinalizationRegistry<readonly string[]>((keys) => {
+	for (const key of keys) if (users.get(key)?.deref() === undefined) users.delete(key);
+});
+
+/** Undefined for a descriptor of which the kernel says nothing. */
+function keyOf(fd: number): string | undefined {
+	const identity = native().identify(fd);
+	return typeof identity === "number" ? undefined : identity.join(":");
+}
+
+/** The layers of an overlay that is being made: a second call for the same ones fails, whatever the kernel would say. */
+export class Claim {
+	readonly #keys: readonly string[];
+
+	/** Throws where another call of this process has one of the layers. */
+	constructor(layers: WrittenLayers, tried: string) {
+		const named = entries(layers).map(([name, { fd }]) => ({ name, key: keyOf(fd) }));
+		for (const { name, key } of named) {
+			if (key !== undefined && making.has(key)) {
+				const user = "an overlay that this process makes at the same time";
+				throw inUse(tried, layerWords(name, layers), user);
+			}
+		}
+		this.#keys = named.flatMap(({ key }) => (key === undefined ? [] : [key]));
+		for (const key of this.#keys) making.add(key);
+	}
+
+	/** The overlay is there, and can be named from now on. */
+	keep(mount: HeldMount): void {
+		for (const key of this.#keys) users.set(key, new WeakRef(mount));
+		collected.register(mount, this.#keys);
+	}
+
+	release(): void {
+		for (const key of this.#keys) making.delete(key);
+	}
+}
+
+const WORDS = { upper: "the upper layer", work: "the work directory" } as const;
+
+function entries(layers: WrittenLayers): [keyof WrittenLayers, WrittenLayers["upper"]][] {
+	return [
+		["upper", layers.upper],
+		["work", layers.work],
+	];
+}
+
+/**
+ * Throws where one of the layers is, or lies in, the upper layer or work directory of another overlay. The kernel alone would
+ * accept it, and log that the behaviour is undefined. Between this look and the mount another process can take the layer.
+ * `roots`: detached mounts that the layers are on, which the question uses up.
+ */
+export async function refuseInUse(
+	layers: WrittenLayers,
+	roots: readonly number[],
+	tried: string,
+): Promise<void> {
+	const either = await isInUse([layers.upper.fd, layers.work.fd], roots, tried);
+	if (either === false) return;
+	for (const [name, { fd }] of entries(layers)) {
+		const user = await nameOfUser(fd);
+		if (user !== undefined) throw inUse(tried, layerWords(name, layers), user);
+	}
+	if (either) {
+		throw inUse(tried, `${layerWords("upper", layers)} or ${layerWords("work", layers)}`, undefined);
+	}
+}
+
+/**
+ * What the kernel says. Undefined where it cannot be asked: in a user namespace it goes on without the index that the
+ * question needs, and before Linux 6.15 the layers must be in a mount namespace (`roots`).
+ */
+async function isInUse(
+	fds: readonly number[],
+	roots: readonly number[],
+	tried: string,
+): Promise<boolean | undefined> {
+	if (!ownMapsAll()) return undefined;
+	const { error } = await native().overlay(fds, -1, -1, 0, 0, roots, true, true);
+	if (error === ERRNO.EBUSY) return true;
+	// A shortage that may be over for the overlay itself must not let the question go unanswered.
+	if (error === ERRNO.EMFILE || error === ERRNO.ENFILE || error === ERRNO.ENOMEM) {
+		throw kernelError("ERR_USERNS_MOUNT", tried, { error, step: "overlay in use" });
+	}
+	return error === 0 ? false : undefined;
+}
+
+function layerWords(name: keyof WrittenLayers, layers: WrittenLayers): string {
+	return `${WORDS[name]} ${showPlace(layers[name].given)}`;
+}
+
+function inUse(tried: string, layer: string, user: string | undefined): UsernsError {
+	const by =
+		user ?? "another overlay, which is detached, or in another mount namespace, or not named by the kernel";
+	return new UsernsError("ERR_USERNS_MOUNT", `${tried}: ${layer} is in use by ${by}`, {
+		hint:
+			user === undefined
+				? "Look for it with grep -l overlay /proc/*/mountinfo, and unmount it; or take another upper layer and work directory."
+				: "Unmount that overlay first, or take another upper layer and work directory.",
+		errno: ERRNO.EBUSY,
+		syscall: "fsconfig",
+		step: "looking whether the layers are in use",
+	});
+}
+
+/** The overlay that has the layer, or a directory that it lies in, in words. */
+async function nameOfUser(fd: number): Promise<string | undefined> {
+	const keys = await ancestors(fd);
+	for (const key of keys) {
+		const mount = users.get(key)?.deref();
+		if (mount === undefined || mount.closed) continue;
+		if (mount.target === undefined) return "a detached overlay of this process";
+		return `the overlay of this process at ${showPlace(mount.target)}`;
+	}
+	for (const { mountPoint, paths } of overlayLayers()) {
+		for (const path of paths) {
+			// Another process's relative path, or its /proc/self, would be looked up in this one.
+			if (!path.startsWith("/") || path.startsWith("/proc/")) continue;
+			// An option of mount(2) keeps its backslashes (ovl_unescape() in fs/overlayfs); a descriptor's path has none.
+			for (const each of new Set([path, path.replaceAll(/\\(.)/g, "$1")])) {
+				const key = await keyAt(-1, each);
+				if (key !== undefined && keys.has(key)) return `the overlay at ${showPlace(mountPoint)}`;
+			}
+		}
+	}
+	return undefined;
+}
+
+/** The layer itself and every directory above it. */
+async function ancestors(fd: number): Promise<Set<string>> {
+	const keys = new Set<string>();
+	const held: Descriptor[] = [];
+	try {
+		for (let at = fd; ; ) {
+			const key = keyOf(at);
+			if (key === undefined || keys.has(key)) return keys;
+			keys.add(key);
+			const above = await native().openPlace(at, "..", 0, true);
+			if (above.error < 0) return keys;
+			const descriptor = new Descriptor(above.fd, "layer");
+			held.push(descriptor);
+			at = descriptor.fd;
+		}
+	} finally {
+		for (const descriptor of held) descriptor.close();
+	}
+}
+
+async function keyAt(directory: number, path: string): Promise<string | undefined> {
+	const outcome = await native().openPlace(directory, path, 0, true);
+	if (outcome.error < 0) return undefined;
+	try {
+		return keyOf(outcome.fd);
+	} finally {
+		native().close(outcome.fd);
+	}
+}

@@ -1,0 +1,48 @@
+import { readFileSync } from "node:fs";
+import { type IdKind, MAX_ID } from "../mapping/extent.ts";
+import type { SubidRange } from "../mapping/rootless.ts";
+import { grantedRanges } from "./ranges.ts";
+
+const SIZE = 65536;
+/** Where the documents' examples for root begin, and why: see docs/mapping.md. */
+const FOR_ROOT = 2_100_000_000;
+/** SUB_UID_MIN and SUB_GID_MIN of useradd(8) where login.defs(5) has none. */
+const FOR_USERS = 100_000;
+
+/** The first ID from `from` on at which `size` IDs lie in none of the ranges. Undefined where there is no room. */
+export function firstFree(ranges: readonly SubidRange[], from: number, size: number): number | undefined {
+	let free = from;
+	for (const { first, size: taken } of [...ranges].sort((a, b) => a.first - b.first)) {
+		if (first >= free + size) break;
+		free = Math.max(free, first + taken);
+	}
+	return free + size - 1 <= MAX_ID ? free : undefined;
+}
+
+/** SUB_UID_MIN or SUB_GID_MIN in the text of login.defs(5). */
+export function minimumIn(text: string, kind: IdKind): number {
+	const found = new RegExp(`^[ \\t]*SUB_${kind.toUpperCase()}_MIN[ \\t]+(\\d{1,10})[ \\t]*$`, "m").exec(
+		text,
+	)?.[1];
+	return found === undefined ? FOR_USERS : Number(found);
+}
+
+function loginDefs(): string {
+	try {
+		return readFileSync("/etc/login.defs", "utf8");
+	} catch {
+		return "";
+	}
+}
+
+/** For a hint: the first ID of a range that a user could get, as useradd(8) chooses it. */
+export function freeForUser(kind: IdKind): number {
+	const from = minimumIn(loginDefs(), kind);
+	return firstFree(grantedRanges(kind), from, SIZE) ?? from;
+}
+
+/** For a hint: a mapping of host IDs that neither /etc/subuid nor /etc/subgid gives to a user. */
+export function freeMapping(): string {
+	const ranges = [...grantedRanges("uid"), ...grantedRanges("gid")];
+	return `0:${firstFree(ranges, FOR_ROOT, SIZE) ?? FOR_ROOT}:${SIZE}`;
+}

@@ -1,0 +1,201 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { apart, type Ended, makeUser, runToEnd } from "../support/apart.ts";
+import { packageForAll } from "../support/child.ts";
+import { exampleCommand, runExample } from "../support/examples.ts";
+import { assertRefused, attackProgram, results } from "../support/inside.ts";
+import { withTmpfs } from "../support/mounts.ts";
+import type { Need } from "../support/needs.ts";
+import { words } from "../support/oci-tests.ts";
+import { test } from "../support/test.ts";
+
+/*
+ * Every example and recipe of the documents is attacked from inside once, as root and as an ordinary user. What the
+ * kernel must refuse is written down before the call; where a recipe leaves a defence out on purpose, the same attack
+ * shows that it works.
+ */
+const needs = ["linux", "root", "mounts", "static"] as const;
+const bwrap = [...needs, "tool:bwrap"] as const;
+const user = [...bwrap, "user", "tool:newuidmap"] as const;
+const asUser = (folder: string) => apart({ user: makeUser(folder) });
+const asRoot = () => apart({});
+const WHO: [string, readonly Need[], (folder: string) => string[]][] = [
+	["root", bwrap, asRoot],
+	["an ordinary user", user, asUser],
+];
+
+/** On the machine's own /proc: what only the host's root may write. */
+const PROC = ["write=/proc/sys/kernel/printk", "write=/proc/sys/kernel/core_pattern"];
+
+/** Against a sandbox that shows the machine's files read-only and hides /run and /tmp, in which `folder` lies. */
+const inSandboxOf = (folder: string) => [
+	...["remount=/", "umount=/tmp", "umount=/run", `uncover=${folder}/secret`, "chroot=/tmp"],
+	...["nested-remount=/", "nested-umount=/tmp", "nested-umount=/run", `nested-uncover=${folder}/secret`],
+	...["create=/attacked", "create=/var/tmp/attacked", "connect=/run/userns-test/socket", "setns=3"],
+	...["mknod=/tmp/device", "nested-mknod=/tmp/device", ...PROC],
+];
+
+/** Puts a file in /tmp and a service's socket in /run, in a mount namespace of the test's own. */
+async function withSecrets(
+	prefix: (folder: string) => string[],
+	body: (before: string[], folder: string) => void | Promise<void>,
+): Promise<void> {
+	await withTmpfs(async (folder) => {
+		const server = createServer().listen(join(folder, "socket"));
+		await once(server, "listening");
+		chmodSync(join(folder, "socket"), 0o777);
+		writeFileSync(join(folder, "secret"), "");
+		const script =
+			'mount -t tmpfs run /run && mkdir /run/userns-test && mount --bind "$0" /run/userns-test && exec "$@"';
+		const hide = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, folder];
+		try {
+			await body([...hide, ...prefix(folder)], folder);
+		} finally {
+			server.close();
+			await once(server, "close");
+		}
+	});
+}
+
+for (const [who, required, prefix] of WHO) {
+	test(
+		`examples/bwrap-sandbox.ts as ${who}: what is read-only stays so, what is hidden stays hidden`,
+		{ needs: required },
+		() =>
+			withSecrets(prefix, (before, folder) => {
+				const attacks = inSandboxOf(folder);
+				const { status, stdout, stderr } = runExample(before, "bwrap-sandbox", attackProgram(), ...attacks);
+				assert.equal(status, 0, stderr);
+				assertRefused(stdout, attacks);
+			}),
+	);
+
+	test(
+		`examples/bwrap-sandbox.ts as ${who}: neither the command nor process 1 has a capability`,
+		{ needs: required },
+		() =>
+			withTmpfs((folder) => {
+				const look = ["sh", "-c", "cat /proc/self/status /proc/1/status; ls /proc | grep -cx '[0-9]*'"];
+				const { status, stdout, stderr } = runExample(prefix(folder), "bwrap-sandbox", ...look);
+				assert.equal(status, 0, stderr);
+				const capabilities = [...stdout.matchAll(/^Cap(?:Prm|Eff|Amb|Inh):\t(.*)$/gm)].map(([, set]) => set);
+				assert.deepEqual(capabilities, Array(8).fill("0000000000000000"));
+				assert.equal([...stdout.matchAll(/^NoNewPrivs:\t1$/gm)].length, 2);
+				// Processes outside are not seen: bwrap's own process 1, the shell, ls and grep.
+				assert.ok(Number(words(stdout).at(-1)) <= 4, stdout);
+			}),
+	);
+
+	test(
+		`examples/bwrap-sandbox.ts as ${who}: the command cannot type into the terminal`,
+		{ needs: required },
+		() =>
+			withTmpfs((folder) => {
+				const attack = [attackProgram(), "type=0", "type=tty"];
+				const run = (...command: string[]) =>
+					runToEnd([attackProgram(), "pty", ...prefix(folder), ...command]);
+				const { stdout } = run(...exampleCommand("bwrap-sandbox", ...attack));
+				assertRefused(stdout, ["type=0", "type=tty"]);
+				assert.match(stdout, /^typed 0$/m);
+			}),
+	);
+}
+
+/** The example's sandbox, as root, with other options in place of its defences. */
+async function inSandbox(
+	before: readonly string[],
+	options: readonly string[],
+	...command: string[]
+): Promise<Ended> {
+	const script = `
+		const ns = await userns.UserNamespace.create("0:2100000000:65536", { setgroups: "allow" });
+		const child = ns.spawn("bwrap", ${JSON.stringify([...options, "--", ...command])}, { stdio: "inherit" });
+		child.on("exit", (status) => { ns.close(); process.exitCode = status ?? 1; });`;
+	const index = JSON.stringify(`file://${join(packageForAll(), "dist/src/index.js")}`);
+	const module = `const userns = await import(${index});${script}`;
+	return runToEnd([...before, process.execPath, "--input-type=module", "-e", module]);
+}
+
+const VIEW = [
+	"--ro-bind",
+	"/",
+	"/",
+	"--tmpfs",
+	"/run",
+	"--tmpfs",
+	"/tmp",
+	"--proc",
+	"/proc",
+	"--dev",
+	"/dev",
+];
+const APART = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--die-with-parent"];
+
+test(
+	"bwrap started by root inside, as docs/clients.md warns: with its capabilities the command undoes the sandbox",
+	{
+		needs: bwrap,
+	},
+	() =>
+		withSecrets(asRoot, async (before, folder) => {
+			const secret = `write=${folder}/secret`;
+			const attacks = ["remount=/", "umount=/tmp", secret, "umount=/run"];
+			const { stdout, stderr } = await inSandbox(before, [...VIEW, ...APART], attackProgram(), ...attacks);
+			const expected = { "remount=/": "ok", "umount=/tmp": "ok", "umount=/run": "ok" };
+			const found = results(stdout);
+			for (const [attack, result] of Object.entries(expected))
+				assert.equal(found.get(attack), result, stderr);
+			// The file belongs to the host's root, so it is found and not written.
+			assert.equal(found.get(secret), "EACCES");
+		}),
+);
+
+test(
+	"bwrap started by root inside, as docs/clients.md has it: every capability but CAP_SYS_ADMIN undoes nothing",
+	{
+		needs: bwrap,
+	},
+	() =>
+		withSecrets(asRoot, async (before, folder) => {
+			const attacks = inSandboxOf(folder);
+			const options = [...VIEW, ...APART, "--cap-add", "ALL", "--cap-drop", "CAP_SYS_ADMIN"];
+			const { status, stdout, stderr } = await inSandbox(before, options, attackProgram(), ...attacks);
+			assert.equal(status, 0, stderr);
+			assertRefused(stdout, attacks);
+			const look = ["sh", "-c", "grep CapPrm /proc/self/status /proc/1/status"];
+			const seen = await inSandbox(before, options, ...look);
+			const all = (1n << BigInt(Number(readFileSync("/proc/sys/kernel/cap_last_cap", "utf8")) + 1)) - 1n;
+			const expected = (all & ~(1n << 21n)).toString(16).padStart(16, "0");
+			assert.deepEqual(words(seen.stdout), [
+				`/proc/self/status:CapPrm:\t${expected}`,
+				"/proc/1/status:CapPrm:\t0000000000000000",
+			]);
+		}),
+);
+
+test(
+	"bwrap without --tmpfs /run and without --new-session: a socket is reached, and the terminal is typed into",
+	{
+		needs: bwrap,
+	},
+	() =>
+		withSecrets(asRoot, async (before) => {
+			const view = ["--ro-bind", "/", "/", "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev"];
+			const drop = ["--cap-drop", "ALL"];
+			const connect = "connect=/run/userns-test/socket";
+			const socket = await inSandbox(before, [...view, ...APART, ...drop], attackProgram(), connect);
+			assert.equal(results(socket.stdout).get(connect), "ok", socket.stderr);
+			const legacy = spawnSync("cat", ["/proc/sys/dev/tty/legacy_tiocsti"], { encoding: "utf8" });
+			if (legacy.stdout.trim() === "0") return; // this kernel refuses TIOCSTI to everybody without CAP_SYS_ADMIN
+			const typing = await inSandbox(
+				[attackProgram(), "pty", ...before],
+				[...view, ...APART, ...drop],
+				...[attackProgram(), "type=0"],
+			);
+			assert.match(typing.stdout, /^typed 2$/m);
+		}),
+);

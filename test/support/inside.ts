@@ -1,0 +1,37 @@
+import assert from "node:assert/strict";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { root, sh } from "./child.ts";
+
+let program: string | undefined;
+
+/**
+ * The program of inside.c, which every user can run. It is static, for root file systems without a C library, and lies
+ * outside of /tmp, which a sandbox hides.
+ */
+export function attackProgram(): string {
+	if (program !== undefined) return program;
+	const folder = mkdtempSync("/var/tmp/userns-inside-");
+	process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+	chmodSync(folder, 0o755);
+	const flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-static"];
+	sh("cc", ...flags, "-o", join(folder, "inside"), join(root, "test/support/inside.c"));
+	program = join(folder, "inside");
+	return program;
+}
+
+/** What the program printed: the result of each attack by its words, "ok" or an errno. */
+export function results(stdout: string): Map<string, string> {
+	const lines = stdout.split("\n").filter((line) => /^[a-z-]+=\S* (ok|E[A-Z0-9]+)$/.test(line));
+	return new Map(lines.map((line) => line.split(" ") as [string, string]));
+}
+
+/** Asserts that every attack was tried, and that the kernel refused all of them. */
+export function assertRefused(stdout: string, attacks: readonly string[]): void {
+	const found = results(stdout);
+	assert.deepEqual([...found.keys()], [...attacks], stdout);
+	assert.deepEqual(
+		[...found].filter(([, result]) => result === "ok"),
+		[],
+	);
+}
