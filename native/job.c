@@ -2,6 +2,7 @@
 #include "answers.h"
 #include "values.h"
 #include <stdlib.h>
+#include <unistd.h>
 
 struct job *job_new(napi_env env, struct owned *owned, void (*run)(struct job *job))
 {
@@ -13,6 +14,7 @@ struct job *job_new(napi_env env, struct owned *owned, void (*run)(struct job *j
 	}
 	job->run = run;
 	job->out.fd = -1;
+	job->fd = -1;
 	job->owned = owned;
 	owned_hold(owned);
 	return job;
@@ -24,6 +26,7 @@ void job_free(struct job *job)
 	value_free_texts(job->list);
 	free(job->block);
 	free(job->roots);
+	if (job->fd >= 0) close(job->fd);
 	owned_release(job->owned);
 	free(job);
 }

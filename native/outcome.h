@@ -2,6 +2,7 @@
 #ifndef USERNS_OUTCOME_H
 #define USERNS_OUTCOME_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* What is read in a process's folder, see nsfs.h; what newuidmap and newgidmap said; the kernel's log of a mount */
@@ -16,6 +17,8 @@ struct outcome {
 	int fd;           /* a new CLOEXEC descriptor that the receiver owns, or -1 */
 	uint64_t mount_id; /* as in mountinfo; 0 when there is none */
 	char *texts[OUTCOME_TEXTS]; /* malloc'ed; NULL when there is none */
+	void *bytes; /* malloc'ed, `length` of them; NULL when there are none */
+	size_t length;
 	int statuses[2]; /* of newuidmap and newgidmap: 0 when it did its work or was not called; see helper.h */
 };
 

@@ -1,8 +1,9 @@
-import { UsernsError, type UsernsErrorCode } from "../errors.ts";
+import { UsernsError } from "../errors.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { native } from "../native/load.ts";
 import { kernelError } from "../native/steps.ts";
-import { descendants, type MountEntry, readMountinfo, readMountinfoOf } from "./mountinfo.ts";
+import { findMount, mountsBelow } from "./find-mount.ts";
+import type { MountEntry } from "./mountinfo.ts";
 
 /** What tells a submount from another one that came to the same place and got the same number. */
 export function markOf(entry: MountEntry): string {
@@ -22,10 +23,10 @@ export function detach(
 	own: (submount: MountEntry) => boolean,
 	mountNs: number | undefined = undefined,
 ): void {
-	const entries = mountsIn(mountNs, "ERR_USERNS_UNMOUNT", `cannot unmount mount ${id}`);
-	const mine = entries.find((entry) => entry.id === id);
+	const tried = `cannot unmount mount ${id}`;
+	const mine = findMount(fd, mountNs, "ERR_USERNS_UNMOUNT", tried);
 	if (mine === undefined) return;
-	const others = descendants(entries, id).filter((entry) => !own(entry));
+	const others = mountsBelow(fd, mountNs, "ERR_USERNS_UNMOUNT", tried).filter((entry) => !own(entry));
 	if (others.length > 0) {
 		const places = others.slice(0, 3).map((entry) => `${entry.fsType} at ${entry.mountPoint}`);
 		throw new UsernsError(
@@ -39,7 +40,7 @@ export function detach(
 		throw kernelError("ERR_USERNS_UNMOUNT", `cannot unmount ${mine.mountPoint}`, { error, step: "umount" });
 	}
 	// Between the look and the call somebody may have mounted on top; then that one went, and this must be said.
-	if (isAttached(id, mountNs)) throw coveredError(mine.mountPoint);
+	if (isAttached(fd, mountNs)) throw coveredError(mine.mountPoint);
 }
 
 function coveredError(where: string): UsernsError {
@@ -60,9 +61,8 @@ export function unmountAlone(descriptor: Descriptor): number {
 	const answer = native().unmount(fd);
 	if (answer < 0) return 0;
 	if (answer === 0) {
-		const id = mountIdOf(fd);
-		const mine = mountsIn(undefined, "ERR_USERNS_UNMOUNT", "").find((entry) => entry.id === id);
-		throw coveredError(mine?.mountPoint ?? `mount ${id}`);
+		const mine = findMount(fd, undefined, "ERR_USERNS_UNMOUNT", "");
+		throw coveredError(mine?.mountPoint ?? `mount ${mountIdOf(fd)}`);
 	}
 	descriptor.wasClosed();
 	return answer;
@@ -74,15 +74,10 @@ export function mountIdOf(fd: number): number {
 	return typeof facts === "number" ? facts : Number(facts[0]);
 }
 
-/** The mounts of a mount namespace, this process's own when there is none given. */
-export function mountsIn(mountNs: number | undefined, code: UsernsErrorCode, tried: string): MountEntry[] {
-	return mountNs === undefined ? readMountinfo(code, tried) : readMountinfoOf(mountNs, code, tried);
-}
-
 /** False too when it cannot be told: the kernel has said that it unmounted. */
-function isAttached(id: number, mountNs: number | undefined): boolean {
+function isAttached(fd: number, mountNs: number | undefined): boolean {
 	try {
-		return mountsIn(mountNs, "ERR_USERNS_UNMOUNT", "").some((entry) => entry.id === id);
+		return findMount(fd, mountNs, "ERR_USERNS_UNMOUNT", "") !== undefined;
 	} catch {
 		return false;
 	}
