@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 napi_value answer_number(napi_env env, double number)
@@ -41,6 +42,17 @@ static int set_number(napi_env env, napi_value object, const char *name, double 
 	return value != NULL && napi_set_named_property(env, object, name, value) == napi_ok;
 }
 
+static int set_bytes(napi_env env, napi_value object, const char *name, const void *bytes, size_t length)
+{
+	napi_value buffer;
+	void *data;
+
+	if (bytes == NULL) return 1;
+	if (napi_create_arraybuffer(env, length, &data, &buffer) != napi_ok) return 0;
+	memcpy(data, bytes, length);
+	return napi_set_named_property(env, object, name, buffer) == napi_ok;
+}
+
 /* Rarely there is something to tell, and each property of each answer takes its time. */
 static int set_status(napi_env env, napi_value object, const char *name, int status)
 {
@@ -55,8 +67,9 @@ static int fill(napi_env env, napi_value object, const struct outcome *out)
 	       set_text(env, object, "maps", out->texts[OUTCOME_MAPS]) &&
 	       set_text(env, object, "uidSaid", out->texts[OUTCOME_SAID]) &&
 	       set_text(env, object, "gidSaid", out->texts[OUTCOME_SAID + 1]) &&
-	       set_text(env, object, "log", out->texts[OUTCOME_LOG]) && set_status(env, object, "uidStatus", out->statuses[0]) &&
-	       set_status(env, object, "gidStatus", out->statuses[1]);
+	       set_text(env, object, "log", out->texts[OUTCOME_LOG]) &&
+	       set_bytes(env, object, "bytes", out->bytes, out->length) &&
+	       set_status(env, object, "uidStatus", out->statuses[0]) && set_status(env, object, "gidStatus", out->statuses[1]);
 }
 
 /*
@@ -112,6 +125,7 @@ napi_value answer_outcome(napi_env env, struct owned *owned, struct outcome *out
 		out->fd = -1;
 	}
 	for (int i = 0; i < OUTCOME_TEXTS; i++) free(out->texts[i]);
+	free(out->bytes);
 	return object;
 }
 

@@ -25,6 +25,7 @@ struct job *job_new(napi_env env, struct owned *owned, void (*run)(struct job *j
 	}
 	job->run = run;
 	job->out.fd = -1;
+	job->fd = -1;
 	job->owned = owned;
 	owned_hold(owned);
 	return job;
@@ -36,6 +37,7 @@ void job_free(struct job *job)
 	value_free_texts(job->list);
 	free(job->block);
 	free(job->roots);
+	if (job->fd >= 0) close(job->fd);
 	owned_release(job->owned);
 	free(job);
 }
@@ -80,6 +82,7 @@ static void drop(struct crew_load *load)
 	if (job->undo != NULL && job->out.error == 0) job->undo(job);
 	if (job->out.fd >= 0) close(job->out.fd);
 	for (int i = 0; i < OUTCOME_TEXTS; i++) free(job->out.texts[i]);
+	free(job->out.bytes);
 	job_free(job);
 }
 

@@ -44,11 +44,13 @@ struct job {
 		struct detach_request detach;
 		struct overlay_request overlay;
 		struct place place;
+		size_t piece; /* bytes to read from `fd` */
 	} request;
 	char *texts[JOB_TEXTS]; /* malloc'ed strings that the request points to */
 	char **list;            /* a vector of more of them, or NULL */
 	void *block;            /* anything else that it points to, or NULL */
 	void *roots;            /* likewise */
+	int fd;                 /* a descriptor of its own that is closed with it, or -1 */
 	struct owned *owned;
 	struct jobs *jobs;
 	napi_deferred deferred;

@@ -4,6 +4,7 @@
 #include "mount-facts.h"
 #include "mount-long-calls.h"
 #include "pin.h"
+#include "read-piece.h"
 #include "short-calls.h"
 #include "values.h"
 #include <errno.h>
@@ -228,6 +229,7 @@ int mount_export(napi_env env, napi_value exports, struct owned *owned)
 		{"rootOf", root_of},
 		{"mountTable", table_of},
 		{"mountTableOf", table_of_process},
+		{"readPiece", read_piece},
 		{"openIn", open_in},
 		{"mountNamespaceId", namespace_id},
 		{"mountFacts", facts_of},

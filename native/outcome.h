@@ -2,6 +2,7 @@
 #ifndef USERNS_OUTCOME_H
 #define USERNS_OUTCOME_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 /* What is read in a process's folder, see nsfs.h; what newuidmap and newgidmap said; the kernel's log of a mount */
@@ -17,6 +18,8 @@ struct outcome {
 	uint64_t mount_id; /* as in mountinfo; 0 when there is none */
 	uint64_t unique;   /* the unique mount ID, which is not given again; 0 when there is none, and before Linux 6.8 */
 	char *texts[OUTCOME_TEXTS]; /* malloc'ed; NULL when there is none */
+	void *bytes; /* malloc'ed, `length` of them; NULL when there are none */
+	size_t length;
 	int statuses[2]; /* of newuidmap and newgidmap: 0 when it did its work or was not called; see helper.h */
 };
 

@@ -43,7 +43,7 @@ export type UsernsErrorCode = keyof typeof explanations;
  */
 function printable(text: string): string {
 	return text.replaceAll(
-		/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
+		/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu,
 		(character) => `\\u{${(character.codePointAt(0) as number).toString(16)}}`,
 	);
 }
@@ -138,6 +138,22 @@ export function invalidMapping(
 	hint = "An extent has a first ID inside, a first ID outside and a size of at least 1, all whole numbers; the last ID is 4294967294.",
 ): UsernsError {
 	return new UsernsError("ERR_USERNS_INVALID_MAPPING", message, { hint });
+}
+
+/** <linux/limits.h>, with the NUL at the end. */
+export const PATH_MAX = 4096;
+
+/** Throws unless the value is a path that the kernel takes. */
+export function checkPath(what: string, value: unknown): asserts value is string {
+	if (typeof value !== "string" || value === "" || value.includes("\0")) {
+		throw invalidArgument(`${what} must be a path without NUL, not ${show(value)}`);
+	}
+	if (Buffer.byteLength(value) >= PATH_MAX) {
+		throw invalidArgument(
+			`${what} has ${Buffer.byteLength(value)} bytes, and the kernel takes paths of ${PATH_MAX - 1} at most`,
+			"Open a directory on the way and start from there: /proc/self/fd/N/….",
+		);
+	}
 }
 
 /** A short text for any value in a message: never throws, never long. */

@@ -16,7 +16,7 @@ export { mappingSyntaxes } from "./mapping/syntax/forms.ts";
 export type { AttributeOptions } from "./mount/attributes.ts";
 export { mountIdmapped } from "./mount/idmapped.ts";
 export { type HeldMount, IdmappedMount } from "./mount/idmapped-mount.ts";
-export { type MountInfo, type MountsOptions, mounts } from "./mount/mounts.ts";
+export { type MountInfo, type MountsOptions, mounts, mountsAsync } from "./mount/mounts.ts";
 export { type FromOciOptions, fromOci, type OciMount } from "./mount/oci.ts";
 export type { MountIdmappedOptions } from "./mount/options.ts";
 export { OverlayMount, type OverlayOptions, overlay } from "./mount/overlay.ts";

@@ -25,8 +25,11 @@ async function create({ map, at, setgroups, json }: Options): Promise<void> {
 		pin(namespace, at);
 		const mapping = await namespace.mapping();
 		const { inode } = namespace;
-		print(json, { path: at, inode, setgroups: setgroups ?? "deny", mapping }, () =>
-			[`user namespace ${inode} is kept at ${at}`, ...mappingLines(mapping, "inside", "outside")].join("\n"),
+		await print(
+			json,
+			{ path: at, inode, setgroups: setgroups ?? "deny", mapping },
+			() => [`user namespace ${inode} is kept at ${at}`, ...mappingLines(mapping, "inside", "outside")],
+			`the user namespace ${inode} is pinned at ${at}`,
 		);
 	} finally {
 		namespace.close();

@@ -66,7 +66,7 @@ async function exec(program: string, args: string[], options: Options): Promise<
 	try {
 		await start(program, args, options);
 	} catch (error) {
-		printFailure(error, options.json ?? false);
+		await printFailure(error, options.json ?? false);
 		process.exitCode = statusOf(error);
 	}
 }

@@ -1,7 +1,16 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
-import { FAILED, isWrongUsage, printFailure, WRONG_USAGE } from "./output.ts";
+import {
+	FAILED,
+	isWrongUsage,
+	outputStatus,
+	printable,
+	printErrors,
+	printFailure,
+	printText,
+	WRONG_USAGE,
+} from "./output.ts";
 
 /** A command's file: imported only when its command is called, so that each starts as fast as it can. */
 export interface CommandModule {
@@ -48,6 +57,8 @@ class OwnCommand extends Command {
 		return this.opts()[key];
 	}
 }
+/** What the library that reads the arguments says, such as a help page: written at the end, when errors can be told. */
+const said = { out: "", errors: "" };
 
 async function main(args: readonly string[]): Promise<void> {
 	const program = new OwnCommand("userns")
@@ -59,10 +70,20 @@ async function main(args: readonly string[]): Promise<void> {
 		.showHelpAfterError(false)
 		.exitOverride()
 		.configureOutput({
+			writeOut: (text) => {
+				said.out += text;
+			},
+			writeErr: (text) => {
+				said.errors += text;
+			},
 			outputError: (text, write) => {
-				write(
-					`${text.replace(/^error: /, "userns: ").replace("\n(", " (")}hint: See "userns --help" or "userns COMMAND --help".\n`,
+				const line = printable(
+					text
+						.trimEnd()
+						.replace(/^error: /, "userns: ")
+						.replace("\n(", " ("),
 				);
+				write(`${line}\nhint: See "userns --help" or "userns COMMAND --help".\n`);
 			},
 		});
 	const called = args.find((arg) => !arg.startsWith("-"));
@@ -83,17 +104,29 @@ async function main(args: readonly string[]): Promise<void> {
 	await program.parseAsync(args, { from: "user" });
 }
 
+/** The exit status of a command that ended with an error. */
+async function statusOf(error: unknown, args: readonly string[]): Promise<number> {
+	if (error instanceof CommanderError) {
+		return error.exitCode === 0 ? 0 : (loaded?.usageStatus ?? WRONG_USAGE);
+	}
+	const status = await outputStatus(error);
+	if (status !== undefined) return status;
+	await printFailure(error, args.includes("--json"));
+	return isWrongUsage(error) ? WRONG_USAGE : FAILED;
+}
+
 /** Not awaited at the top of the module: what is bundled for the command has no such thing. */
 async function start(args: readonly string[]): Promise<void> {
 	try {
 		await main(args);
 	} catch (error) {
-		if (error instanceof CommanderError) {
-			process.exitCode = error.exitCode === 0 ? 0 : (loaded?.usageStatus ?? WRONG_USAGE);
-		} else {
-			printFailure(error, args.includes("--json"));
-			process.exitCode = isWrongUsage(error) ? WRONG_USAGE : FAILED;
-		}
+		process.exitCode = await statusOf(error, args);
+	}
+	await printErrors(said.errors);
+	try {
+		await printText(said.out);
+	} catch (error) {
+		process.exitCode = await statusOf(error, args);
 	}
 }
 

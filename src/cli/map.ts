@@ -84,8 +84,8 @@ function parseId(value: string): number {
 	throw new InvalidArgumentError("An ID is a whole number from 0 to 4294967295.");
 }
 
-function printMapping(json: boolean | undefined, mapping: Mapping): void {
-	print(json, { text: mapping.toString(), mapping }, () => mapping.toString());
+function printMapping(json: boolean | undefined, mapping: Mapping): Promise<void> {
+	return print(json, { text: mapping.toString(), mapping }, () => [mapping.toString()]);
 }
 
 export function define(command: Command): void {
@@ -106,7 +106,7 @@ function defineConvert(command: Command): void {
 		.action((text: string, options: TextOptions & { to?: MappingSyntax }) => {
 			const mapping = readMapping(text, options);
 			const written = mapping.toString(options.to ?? "colon", contextOf(options));
-			print(options.json, { text: written, mapping }, () => written);
+			return print(options.json, { text: written, mapping }, () => written.split("\n"));
 		});
 }
 
@@ -146,12 +146,10 @@ function defineTranslate(command: Command): void {
 			const used = reverse ? mapping.invert() : mapping;
 			const result = uid === undefined ? used.gidToHost(gid as number) : used.uidToHost(uid);
 			const kind = uid === undefined ? "gid" : "uid";
-			print(
-				options.json,
-				{ kind, id: uid ?? gid, reverse, result: result ?? null },
-				() => `${result ?? "not mapped"}`,
-			);
 			if (result === undefined) process.exitCode = FAILED;
+			return print(options.json, { kind, id: uid ?? gid, reverse, result: result ?? null }, () => [
+				`${result ?? "not mapped"}`,
+			]);
 		});
 }
 
@@ -159,8 +157,10 @@ function defineCheck(command: Command): void {
 	subcommand(command, "check", "say whether the kernel would take a mapping", ["text"]).action(
 		(text: string, options: TextOptions) => {
 			const mapping = readMapping(text, options).fit();
-			print(options.json, { valid: true, text: mapping.toString(), size: mapping.size, mapping }, () =>
-				["valid", ...mappingLines(mapping, "inside", "outside")].join("\n"),
+			return print(
+				options.json,
+				{ valid: true, text: mapping.toString(), size: mapping.size, mapping },
+				() => ["valid", ...mappingLines(mapping, "inside", "outside")],
 			);
 		},
 	);
@@ -171,17 +171,14 @@ function defineDraw(command: Command): void {
 		.option("--svg <file>", "write an SVG file instead; - for standard output")
 		.action((text: string, options: TextOptions & { svg?: string }) => {
 			const mapping = readMapping(text, options);
-			if (options.svg === undefined) {
-				print(options.json, { drawing: drawText(mapping), mapping }, () => drawText(mapping));
-				return;
+			const { svg, json } = options;
+			if (svg === undefined) {
+				const drawing = drawText(mapping);
+				return print(json, { drawing, mapping }, () => drawing.split("\n"));
 			}
-			writeSvg(options.svg, drawSvg(mapping));
-			if (options.svg !== "-")
-				print(options.json, { svg: options.svg, mapping }, () => `written to ${options.svg}`);
+			if (svg === "-") return print(false, undefined, () => drawSvg(mapping).trimEnd().split("\n"));
+			writeFileSync(svg, drawSvg(mapping));
+			const done = `the drawing is written to ${svg}`;
+			return print(json, { svg, mapping }, () => [`written to ${svg}`], done);
 		});
-}
-
-function writeSvg(file: string, svg: string): void {
-	if (file === "-") process.stdout.write(svg);
-	else writeFileSync(file, svg);
 }

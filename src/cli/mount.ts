@@ -84,11 +84,15 @@ async function mount(command: Command, source: string, target: string, given: Op
 		mapping,
 		...(skipUnsupported && { skipped }),
 	};
-	print(json, result, () =>
-		[
-			`${source} is mounted on ${target}${into === undefined ? "" : ` in ${into}`}`,
+	const done = `${source} is mounted on ${target}${into === undefined ? "" : ` in ${into}`}`;
+	await print(
+		json,
+		result,
+		() => [
+			done,
 			...(given.unmap ? ["without a map"] : mappingLines(mapping, "on disk", "visible")),
 			...skipped.map(({ mountPoint, fsType, reason }) => `not mapped: ${fsType} at ${mountPoint}: ${reason}`),
-		].join("\n"),
+		],
+		done,
 	);
 }

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { type MountInfo, mounts } from "../index.ts";
+import { type MountInfo, mountsAsync } from "../index.ts";
 import { mappingRows, print, table } from "./output.ts";
 import { wholeNumber } from "./target.ts";
 
@@ -24,24 +24,24 @@ told by Linux 6.15 and later; before that it says "map unknown on this kernel".`
 		.action(list);
 }
 
-function list({ all = false, pid, json }: Options): void {
-	const found = mounts({
+async function list({ all = false, pid, json }: Options): Promise<void> {
+	const found = await mountsAsync({
 		idmapped: !all,
 		...(pid !== undefined && { pid }),
 	});
-	print(json, found, () => (found.length === 0 ? "" : table([HEAD, ...found.flatMap(rows)])));
+	await print(json, found, () => (found.length === 0 ? [] : table([HEAD, ...found.flatMap(rows)])));
 }
 
 const HEAD = ["mount point", "type", "kind", "on disk", "visible", "IDs"];
 
 function rows({ mountPoint, fsType, idmapped, mapping, unknown = "" }: MountInfo): string[][] {
-	const place = [shown(mountPoint), fsType];
+	const place = [cell(mountPoint), cell(fsType)];
 	if (!idmapped) return [[...place, "-"]];
 	if (mapping === undefined) return [[...place, unknown]];
 	return mappingRows(mapping).map((row, i) => [...(i === 0 ? place : ["", ""]), ...row]);
 }
 
-/** What would break the table, as mountinfo writes it. */
-function shown(path: string): string {
-	return path.replace(/[\0-\x20\\\x7f]/g, (sign) => `\\${sign.charCodeAt(0).toString(8).padStart(3, "0")}`);
+/** A blank would look like the end of the cell: as mountinfo writes it. The table takes care of all else. */
+function cell(name: string): string {
+	return name.replace(/[ \\]/g, (sign) => `\\${sign.charCodeAt(0).toString(8).padStart(3, "0")}`);
 }

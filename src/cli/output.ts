@@ -1,8 +1,14 @@
+import { writeSync } from "node:fs";
+import { setTimeout as sleep } from "node:timers/promises";
 import { type IdMap, type Mapping, UsernsError } from "../index.ts";
 
 /** Exit statuses of the command: 0 done, 1 failed, 2 wrong usage. */
 export const FAILED = 1;
 export const WRONG_USAGE = 2;
+/** 128 and SIGPIPE, as the shell tells of a program that the signal ended; Node ignores the signal. */
+const BROKEN_PIPE = 141;
+
+const [OUTPUT, ERRORS] = [1, 2];
 
 /** True when the words of the call were wrong, so that nothing was tried. */
 export function isWrongUsage(error: unknown): boolean {
@@ -12,19 +18,99 @@ export function isWrongUsage(error: unknown): boolean {
 	);
 }
 
-/** Prints a result: with --json as one JSON value on standard output, otherwise the lines that `text` makes. */
-export function print(json: boolean | undefined, value: unknown, text: () => string): void {
-	const out = json ? JSON.stringify(value, null, 2) : text();
-	if (out !== "") process.stdout.write(`${out}\n`);
+/**
+ * One line of output without characters that a terminal obeys, or that change how a line is read: control and format
+ * characters, line separators, halves of characters. Other users choose names of files, mounts and file systems. Every
+ * line and every cell of every command passes through here.
+ */
+export function printable(line: string): string {
+	return line.replaceAll(
+		/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu,
+		(character) => `\\u{${(character.codePointAt(0) as number).toString(16)}}`,
+	);
+}
+
+/** JSON of the same value without such characters; JSON.stringify() escapes those below U+0020 and halves of characters. */
+export function jsonText(value: unknown): string {
+	return JSON.stringify(value, null, 2).replaceAll(/[\x7f-\x9f\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
+		Array.from(
+			{ length: character.length },
+			(_, i) => `\\u${character.charCodeAt(i).toString(16).padStart(4, "0")}`,
+		).join(""),
+	);
+}
+
+/** Standard output could not be written, after the command had done its work. */
+class OutputError extends Error {
+	readonly brokenPipe: boolean;
+
+	constructor(done: string, cause: unknown) {
+		const { code, message } = cause as NodeJS.ErrnoException;
+		super(`${done}; the result cannot be written to standard output: ${message}`, { cause });
+		this.brokenPipe = code === "EPIPE";
+	}
+}
+
+/** All of it: a full disk takes a part, and a pipe that another program made non-blocking may take nothing at first. */
+async function write(descriptor: number, text: string): Promise<void> {
+	const bytes = Buffer.from(text);
+	for (let at = 0; at < bytes.length; ) {
+		try {
+			at += writeSync(descriptor, bytes, at);
+		} catch (error) {
+			if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+			await sleep(10);
+		}
+	}
+}
+
+/** What no command did, when its result cannot be written. */
+const NOTHING = "nothing was changed";
+
+/** Writes text to standard output. `done`: what the command has done by then, for the error. */
+export async function printText(text: string, done: string = NOTHING): Promise<void> {
+	try {
+		await write(OUTPUT, text);
+	} catch (cause) {
+		throw new OutputError(done, cause);
+	}
+}
+
+/**
+ * Prints a result: with --json as one JSON value on standard output, otherwise the lines. `done`: what the command has done
+ * by then, and what stays although nobody could be told.
+ */
+export async function print(
+	json: boolean | undefined,
+	value: unknown,
+	lines: () => readonly string[],
+	done: string = NOTHING,
+): Promise<void> {
+	const out = json ? [jsonText(value)] : lines().map(printable);
+	if (out.length > 0) await printText(`${out.join("\n")}\n`, done);
 }
 
 /** Tells about a failure on standard error, and with --json as `{"error": …}` on standard output too. */
-export function printFailure(error: unknown, json: boolean): void {
+export async function printFailure(error: unknown, json: boolean): Promise<void> {
 	const message = error instanceof Error ? error.message : String(error);
-	if (json) process.stdout.write(`${JSON.stringify({ error: asData(error, message) }, null, 2)}\n`);
-	let text = `userns: ${message}\n`;
-	if (error instanceof UsernsError && error.hint !== undefined) text += `hint: ${error.hint}\n`;
-	process.stderr.write(text);
+	// Where neither can be written there is only the exit status.
+	if (json) await write(OUTPUT, `${jsonText({ error: asData(error, message) })}\n`).catch(() => {});
+	const hint = error instanceof UsernsError ? error.hint : undefined;
+	const lines = [`userns: ${message}`, ...(hint === undefined ? [] : [`hint: ${hint}`])];
+	await printErrors(`${lines.map(printable).join("\n")}\n`);
+}
+
+/** Writes text to standard error. */
+export async function printErrors(text: string): Promise<void> {
+	await write(ERRORS, text).catch(() => {});
+}
+
+/** Ends a command whose result could not be written; undefined for every other error. */
+export async function outputStatus(error: unknown): Promise<number | undefined> {
+	if (!(error instanceof OutputError)) return undefined;
+	if (error.brokenPipe) return BROKEN_PIPE;
+	await printFailure(error, false);
+	return FAILED;
 }
 
 function asData(error: unknown, message: string): Record<string, unknown> {
@@ -32,19 +118,20 @@ function asData(error: unknown, message: string): Record<string, unknown> {
 }
 
 /** Rows as columns of equal width, two spaces apart, nothing behind the last one. */
-export function table(rows: readonly (readonly string[])[]): string {
+export function table(rows: readonly (readonly string[])[]): string[] {
+	const cells = rows.map((row) => row.map(printable));
 	const widths: number[] = [];
-	for (const row of rows) {
+	for (const row of cells) {
 		row.forEach((cell, column) => {
 			widths[column] = Math.max(widths[column] ?? 0, cell.length);
 		});
 	}
-	const line = (row: readonly string[]) =>
+	return cells.map((row) =>
 		row
 			.map((cell, column) => cell.padEnd(widths[column] ?? 0))
 			.join("  ")
-			.trimEnd();
-	return rows.map(line).join("\n");
+			.trimEnd(),
+	);
 }
 
 /** For every command that takes --map. */
@@ -57,7 +144,7 @@ owned by 2100000000.`;
 
 /** The two columns of a mapping under headings that fit the use, both kinds as one where they are the same. */
 export function mappingLines(mapping: Mapping, first: string, second: string): string[] {
-	return table([["", first, second, "IDs"], ...mappingRows(mapping)]).split("\n");
+	return table([["", first, second, "IDs"], ...mappingRows(mapping)]);
 }
 
 /** The same as rows of four: the kind, the two columns, how many IDs. */

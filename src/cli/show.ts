@@ -24,18 +24,16 @@ async function show(target: string, json: boolean | undefined): Promise<void> {
 			mapping: await namespace.mapping(),
 		};
 		parent?.close();
-		print(json, facts, () =>
-			[
-				table([
-					["inode", `${facts.inode}`],
-					["id", facts.id === null ? "unknown before Linux 6.18" : `${facts.id}`],
-					["parent", facts.parentInode === null ? "none to be seen" : `inode ${facts.parentInode}`],
-					["owner", `uid ${facts.ownerUid}`],
-					["setgroups", facts.setgroups],
-				]),
-				...mappingLines(facts.mapping, "inside", "outside"),
-			].join("\n"),
-		);
+		await print(json, facts, () => [
+			...table([
+				["inode", `${facts.inode}`],
+				["id", facts.id === null ? "unknown before Linux 6.18" : `${facts.id}`],
+				["parent", facts.parentInode === null ? "none to be seen" : `inode ${facts.parentInode}`],
+				["owner", `uid ${facts.ownerUid}`],
+				["setgroups", facts.setgroups],
+			]),
+			...mappingLines(facts.mapping, "inside", "outside"),
+		]);
 	} finally {
 		namespace.close();
 	}

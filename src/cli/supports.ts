@@ -19,10 +19,8 @@ async function ask(path: string, { json }: { json?: boolean }): Promise<void> {
 	const answer = await supports(path);
 	const { supported, fsType, mountPoint, reason, hint } = answer;
 	if (!supported) process.exitCode = FAILED;
-	print(json, { path, ...answer }, () =>
-		[
-			`${path} (${fsType} at ${mountPoint}): ${supported ? "yes" : "no"}, ${reason}`,
-			...(hint === undefined ? [] : [`hint: ${hint}`]),
-		].join("\n"),
-	);
+	await print(json, { path, ...answer }, () => [
+		`${path} (${fsType} at ${mountPoint}): ${supported ? "yes" : "no"}, ${reason}`,
+		...(hint === undefined ? [] : [`hint: ${hint}`]),
+	]);
 }

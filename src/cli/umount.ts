@@ -18,10 +18,7 @@ export function define(command: Command): void {
 		.action((path: string, { recursive = false, into, json }: Options) => {
 			const inside = into === undefined ? {} : { into: /^\d+$/.test(into) ? Number(into) : into };
 			const gone = unmount(path, { recursive, ...inside });
-			print(
-				json,
-				gone,
-				() => `${gone.kind} unmounted from ${path}${into === undefined ? "" : ` in ${into}`}`,
-			);
+			const done = `${gone.kind} unmounted from ${path}${into === undefined ? "" : ` in ${into}`}`;
+			return print(json, gone, () => [done], done);
 		});
 }

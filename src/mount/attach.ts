@@ -2,10 +2,11 @@ import { UsernsError } from "../errors.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { native, type Outcome } from "../native/load.ts";
 import { ERRNO } from "../native/steps.ts";
-import { detachAsync, markOf, mountsIn } from "./detach.ts";
+import { detachAsync, markOf } from "./detach.ts";
+import { findMount, mountsBelowLater } from "./find-mount.ts";
 import { mountError } from "./mount-errors.ts";
 import { type MountNamespace, openMountNamespace } from "./mount-namespace.ts";
-import { descendants, type MountEntry } from "./mountinfo.ts";
+import type { MountEntry } from "./mountinfo.ts";
 import { type AttachOptions, RESOLVE, resolveFlags, showPlace } from "./target.ts";
 
 /** A detached mount that is to be attached. */
@@ -50,7 +51,7 @@ export async function attachTree(
 	let untold = -1;
 	try {
 		// In the namespace in which it is attached the kernel would move it; one that is attached elsewhere is EINVAL.
-		if (!tree.fresh) refuseAttached(tree.mountId, inside?.descriptor.fd, tried);
+		if (!tree.fresh) refuseAttached(tree.fd, inside?.descriptor.fd, tried);
 		const outcome = await attach(tree, target, options, inside, tried);
 		if (outcome.error < 0) throw mountError(tried, tree.mapping, outcome);
 		untold = outcome.fd;
@@ -129,9 +130,11 @@ async function findSubmounts(
 ): Promise<ReadonlySet<string>> {
 	if (!tree.recursive && !replace) return new Set();
 	const namespace = inside?.descriptor.fd;
-	let entries: MountEntry[];
+	let mine: MountEntry | undefined;
+	let below: MountEntry[];
 	try {
-		entries = mountsIn(namespace, "ERR_USERNS_MOUNT", tried);
+		mine = findMount(tree.fd, namespace, "ERR_USERNS_MOUNT", tried);
+		below = await mountsBelowLater(tree.fd, namespace, "ERR_USERNS_MOUNT", tried);
 	} catch (error) {
 		if (!tree.recursive) return new Set(); // the old one is gone already, and there was only something to check
 		// A mount that is reported as failed must not be there.
@@ -139,17 +142,16 @@ async function findSubmounts(
 		if (undone.error < 0) throw mountError(tried, tree.mapping, { ...undone, step: "left" });
 		throw error;
 	}
-	if (replace) refuseCovered(entries, tree.mountId, tried);
-	return new Set(descendants(entries, tree.mountId).map(markOf));
+	if (replace) refuseCovered(mine, below, tried);
+	return new Set(below.map(markOf));
 }
 
 /**
  * umount2(2) takes the topmost mount: when somebody mounted on the old one in the moment before, that one went, and the old
  * one still covers the new.
  */
-function refuseCovered(entries: readonly MountEntry[], mountId: number, tried: string): void {
-	const mine = entries.find(({ id }) => id === mountId);
-	const top = entries.find(({ parent, mountPoint }) => parent === mountId && mountPoint === mine?.mountPoint);
+function refuseCovered(mine: MountEntry | undefined, below: readonly MountEntry[], tried: string): void {
+	const top = below.find(({ parent, mountPoint }) => parent === mine?.id && mountPoint === mine.mountPoint);
 	if (top === undefined) return;
 	throw new UsernsError(
 		"ERR_USERNS_MOUNT",
@@ -162,9 +164,8 @@ function refuseCovered(entries: readonly MountEntry[], mountId: number, tried: s
 }
 
 /** Throws when the mount is in that mount namespace: attaching it would move it. */
-function refuseAttached(mountId: number, namespace: number | undefined, tried: string): void {
-	const entries = mountsIn(namespace, "ERR_USERNS_READ_MOUNTS", tried);
-	const there = entries.find(({ id }) => id === mountId);
+function refuseAttached(fd: number, namespace: number | undefined, tried: string): void {
+	const there = findMount(fd, namespace, "ERR_USERNS_READ_MOUNTS", tried);
 	if (there !== undefined) throw attachedError(tried, there.mountPoint);
 }
 

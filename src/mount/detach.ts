@@ -1,7 +1,8 @@
-import { UsernsError, type UsernsErrorCode } from "../errors.ts";
+import { UsernsError } from "../errors.ts";
 import { native, type Outcome } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
-import { descendants, type MountEntry, readMountinfo, readMountinfoOf } from "./mountinfo.ts";
+import { findMount, mountsBelow } from "./find-mount.ts";
+import type { MountEntry } from "./mountinfo.ts";
 
 /** What tells a submount from another one that came to the same place and got the same number. */
 export function markOf(entry: MountEntry): string {
@@ -22,7 +23,7 @@ export function detach(
 	mountNs: number | undefined = undefined,
 	uniqueId = 0,
 ): void {
-	const mine = findMount(id, own, mountNs);
+	const mine = findAlone(fd, id, own, mountNs);
 	if (mine === undefined) return;
 	check(native().detach(fd, uniqueId, mountNs ?? -1, false, false), fd, mine, mountNs);
 }
@@ -35,21 +36,22 @@ export async function detachAsync(
 	mountNs: number | undefined = undefined,
 	uniqueId = 0,
 ): Promise<void> {
-	const mine = findMount(id, own, mountNs);
+	const mine = findAlone(fd, id, own, mountNs);
 	if (mine === undefined) return;
 	check(await native().detach(fd, uniqueId, mountNs ?? -1, false, true), fd, mine, mountNs);
 }
 
 /** The mount's line, or undefined when it is not there. Throws when something else is mounted on it. */
-function findMount(
+function findAlone(
+	fd: number,
 	id: number,
 	own: (submount: MountEntry) => boolean,
 	mountNs: number | undefined,
 ): MountEntry | undefined {
-	const entries = mountsIn(mountNs, "ERR_USERNS_UNMOUNT", `cannot unmount mount ${id}`);
-	const mine = entries.find((entry) => entry.id === id);
+	const tried = `cannot unmount mount ${id}`;
+	const mine = findMount(fd, mountNs, "ERR_USERNS_UNMOUNT", tried);
 	if (mine === undefined) return undefined;
-	const others = descendants(entries, id).filter((entry) => !own(entry));
+	const others = mountsBelow(fd, mountNs, "ERR_USERNS_UNMOUNT", tried).filter((entry) => !own(entry));
 	if (others.length === 0) return mine;
 	const places = others.slice(0, 3).map((entry) => `${entry.fsType} at ${entry.mountPoint}`);
 	throw new UsernsError(
@@ -62,7 +64,7 @@ function findMount(
 function check(outcome: Outcome, fd: number, mine: MountEntry, mountNs: number | undefined): void {
 	if (outcome.error < 0) throw detachError(outcome, fd, mine.mountPoint);
 	// Between the look and the call something may have been mounted on top; then that was unmounted, which is an error.
-	if (isAttached(mine.id, mountNs)) throw coveredError(mine.mountPoint);
+	if (isAttached(fd, mountNs)) throw coveredError(mine.mountPoint);
 }
 
 /** Whether other code in this process has closed the descriptor; its number may be another file's by now. */
@@ -98,15 +100,10 @@ export function coveredError(where: string): UsernsError {
 	);
 }
 
-/** The mounts of a mount namespace, this process's own when there is none given. */
-export function mountsIn(mountNs: number | undefined, code: UsernsErrorCode, tried: string): MountEntry[] {
-	return mountNs === undefined ? readMountinfo(code, tried) : readMountinfoOf(mountNs, code, tried);
-}
-
 /** False too when it cannot be told: the kernel has said that it unmounted. */
-function isAttached(id: number, mountNs: number | undefined): boolean {
+function isAttached(fd: number, mountNs: number | undefined): boolean {
 	try {
-		return mountsIn(mountNs, "ERR_USERNS_UNMOUNT", "").some((entry) => entry.id === id);
+		return findMount(fd, mountNs, "ERR_USERNS_UNMOUNT", "") !== undefined;
 	} catch {
 		return false;
 	}

@@ -155,7 +155,7 @@ async function attemptTree(
 ): Promise<Made | number> {
 	const { wanted, tried, asked } = careful;
 	const mapping = asked?.id ?? "";
-	const places = survey(source, wanted.recursive, tried);
+	const places = await survey(source, wanted.recursive, tried);
 	let plan: Plan;
 	try {
 		plan = await planTree({ ...careful, source, places });
@@ -172,7 +172,7 @@ async function attemptTree(
 	if (outcome.step === "submount") return outcome.error;
 	if (outcome.error < 0) throw mountError(tried, mapping, outcome, places[0]);
 	const result = made(outcome, plan.mapping, plan.skipped);
-	return isSame(places, source, wanted.recursive, tried, result) ? result : ERRNO.EAGAIN;
+	return (await isSame(places, source, wanted.recursive, tried, result)) ? result : ERRNO.EAGAIN;
 }
 
 /**
@@ -192,16 +192,16 @@ function sharedError(tried: string, mapping: string): UsernsError {
 }
 
 /** Whether the tree still is what was copied of it; drops the copy when it is not. */
-function isSame(
+async function isSame(
 	places: readonly Place[],
 	source: number,
 	recursive: boolean,
 	tried: string,
 	result: Made,
-): boolean {
+): Promise<boolean> {
 	let same = false;
 	try {
-		same = sameTree(places, survey(source, recursive, tried));
+		same = sameTree(places, await survey(source, recursive, tried));
 		return same;
 	} finally {
 		if (!same) result.descriptor.close();

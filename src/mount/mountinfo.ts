@@ -1,138 +1,192 @@
-import { readFileSync } from "node:fs";
-import { UsernsError, type UsernsErrorCode } from "../errors.ts";
-import { native } from "../native/load.ts";
-import { kernelError } from "../native/steps.ts";
+import { closeSync, openSync } from "node:fs";
+import { describeErrno, UsernsError, type UsernsErrorCode } from "../errors.ts";
+import { native, type Outcome } from "../native/load.ts";
+import { ERRNO, kernelError } from "../native/steps.ts";
+import { Lines, type MountEntry, superOptionsOf } from "./mount-entry.ts";
 
-/** One line of /proc/self/mountinfo, as far as this package needs it. See proc_pid_mountinfo(5). */
-export interface MountEntry {
-	id: number;
-	parent: number;
-	device: string;
-	root: string;
-	mountPoint: string;
-	/** Mount options, such as `ro`, `nosuid` and, since Linux 5.12, `idmapped`. */
-	options: readonly string[];
-	fsType: string;
-	/** What was mounted, as the file system tells it. */
-	source: string;
-	/** It cannot be copied, and a tree is copied without it and what is below it. */
-	unbindable: boolean;
+export { childrenOf, descendants, type MountEntry, parseMountinfo } from "./mount-entry.ts";
+
+/**
+ * The largest table that is read. The root of a container decides how long its lines are: 4,000 mounts on one long path
+ * make 120 MB. The 100,000 mounts that the kernel allows (fs.mount-max) fit with 335 bytes each.
+ */
+export const MOST_TABLE_BYTES: number = 32 << 20;
+/** How much is read and looked at before the event loop gets its turn again. */
+const PIECE_BYTES = 64 << 10;
+/**
+ * For how long a table is read, on the calling thread and beside it. For each line the kernel walks up from the mount to
+ * the root directory (prepend_path() in fs/d_path.c), so n mounts on top of each other cost it n² steps.
+ */
+const MOST_MS = { now: 3_000, later: 10_000 } as const;
+
+/** What a table is read for: the error's code, what was tried, and which table it is. */
+interface Reading {
+	code: UsernsErrorCode;
+	tried: string;
+	name: string;
 }
 
 /** The mounts of this process's mount namespace. `code` and `tried` are for the error when they cannot be read. */
 export function readMountinfo(code: UsernsErrorCode, tried: string): MountEntry[] {
-	return parseMountinfo(readTable("/proc/self/mountinfo", "/proc/self/mountinfo", code, tried));
+	return [...readIn(undefined, code, tried)];
 }
 
 /** The mounts of another mount namespace, as seen from its root. */
 export function readMountinfoOf(mountNs: number, code: UsernsErrorCode, tried: string): MountEntry[] {
-	const table = native().mountTable(mountNs);
-	if (table.error < 0) throw kernelError(code, tried, table);
+	return [...readIn(mountNs, code, tried)];
+}
+
+/** One after the other, from a mount namespace or this process's own: the caller can stop at the one that it needs. */
+export function* readIn(
+	mountNs: number | undefined,
+	code: UsernsErrorCode,
+	tried: string,
+): Generator<MountEntry, void> {
+	const { fd, name, close } = openTable(mountNs, code, tried);
 	try {
-		return parseMountinfo(readTable(table.fd, "the mountinfo of the mount namespace", code, tried));
+		yield* readTable(fd, name, code, tried);
 	} finally {
-		native().close(table.fd);
+		close();
 	}
 }
 
-export function readTable(file: string | number, name: string, code: UsernsErrorCode, tried: string): string {
+/** As `readIn`, all of them, and read on another thread. */
+export async function readInLater(
+	mountNs: number | undefined,
+	code: UsernsErrorCode,
+	tried: string,
+): Promise<MountEntry[]> {
+	const { fd, name, close } = openTable(mountNs, code, tried);
 	try {
-		return readFileSync(file, "utf8");
+		return await readTableLater(fd, name, code, tried);
+	} finally {
+		close();
+	}
+}
+
+/** An open mountinfo of a mount namespace, or of this process's own. */
+export function openTable(
+	mountNs: number | undefined,
+	code: UsernsErrorCode,
+	tried: string,
+): { fd: number; name: string; close: () => void } {
+	if (mountNs !== undefined) {
+		const table = native().mountTable(mountNs);
+		if (table.error < 0) throw kernelError(code, tried, table);
+		const close = () => void native().close(table.fd);
+		return { fd: table.fd, name: "the mountinfo of the mount namespace", close };
+	}
+	const name = "/proc/self/mountinfo";
+	try {
+		const fd = openSync(name, "r");
+		return { fd, name, close: () => closeSync(fd) };
 	} catch (cause) {
 		const { errno, syscall, message } = cause as NodeJS.ErrnoException;
-		throw new UsernsError(code, `${tried}: ${name} cannot be read: ${message}`, {
-			hint: "A procfs at /proc and a free descriptor are needed; nothing was changed.",
-			errno,
-			syscall,
-			step: `reading ${name}`,
-			cause,
-		});
+		throw unreadable({ code, tried, name }, message, { errno, syscall, cause });
 	}
 }
 
-export function parseMountinfo(text: string): MountEntry[] {
-	const entries: MountEntry[] = [];
-	for (const line of text.split("\n")) {
-		// Anything else is the rest of a line whose file system has put a newline in its options: no mount.
-		if (!/^\d{1,10} \d{1,10} /.test(line)) continue;
-		const [id, parent, device = "", root = "", mountPoint = "", options = "", ...rest] = line.split(" ");
-		// Any number of optional fields stand before the lone "-".
-		const end = rest.indexOf("-");
-		entries.push({
-			id: Number(id),
-			parent: Number(parent),
-			device,
-			root: unescapeOctal(root),
-			mountPoint: unescapeOctal(mountPoint),
-			options: options.split(","),
-			fsType: unescapeOctal(rest[end + 1] ?? ""),
-			source: unescapeOctal(rest[end + 2] ?? ""),
-			unbindable: rest.slice(0, end).includes("unbindable"),
-		});
+/** The mounts of an open mountinfo, on the calling thread. */
+export function* readTable(
+	fd: number,
+	name: string,
+	code: UsernsErrorCode,
+	tried: string,
+): Generator<MountEntry, void> {
+	const reader = new TableReader({ code, tried, name }, MOST_MS.now);
+	for (;;) {
+		const entries = reader.take(native().readPiece(fd, PIECE_BYTES, false));
+		if (entries === undefined) return;
+		yield* entries;
 	}
-	return entries;
 }
 
-/** The kernel writes blank, tab, newline and backslash as three octal digits (`mangle` in fs/proc_namespace.c). */
-function unescapeOctal(text: string): string {
-	return text.replace(/\\([0-7]{3})/g, (_, digits: string) =>
-		String.fromCharCode(Number.parseInt(digits, 8)),
+/** The same, read on another thread, with a turn of the event loop between the pieces. */
+export async function readTableLater(
+	fd: number,
+	name: string,
+	code: UsernsErrorCode,
+	tried: string,
+): Promise<MountEntry[]> {
+	const reader = new TableReader({ code, tried, name }, MOST_MS.later);
+	const all: MountEntry[] = [];
+	for (;;) {
+		const entries = reader.take(await native().readPiece(fd, PIECE_BYTES, true));
+		if (entries === undefined) return all;
+		for (const entry of entries) all.push(entry);
+	}
+}
+
+/** Puts pieces of a table together, within the limits. */
+class TableReader {
+	readonly #reading: Reading;
+	readonly #lines = new Lines();
+	readonly #most: number;
+	readonly #until: number;
+	#bytes = 0;
+
+	constructor(reading: Reading, most: number) {
+		this.#reading = reading;
+		this.#most = most;
+		this.#until = performance.now() + most;
+	}
+
+	/** The mounts that are complete with that piece; undefined at the end. */
+	take({ error, bytes }: Outcome): MountEntry[] | undefined {
+		if (error < 0) throw unreadable(this.#reading, describeErrno(error), { errno: error, syscall: "read" });
+		if (bytes === undefined) return undefined;
+		this.#bytes += bytes.byteLength;
+		if (this.#bytes > MOST_TABLE_BYTES) throw tooLarge(this.#reading);
+		if (performance.now() > this.#until) throw tooSlow(this.#reading, this.#most);
+		return this.#lines.take(Buffer.from(bytes));
+	}
+}
+
+function unreadable(
+	{ code, tried, name }: Reading,
+	message: string,
+	details: { errno?: number | undefined; syscall?: string | undefined; cause?: unknown },
+): UsernsError {
+	return new UsernsError(code, `${tried}: ${name} cannot be read: ${message}`, {
+		hint: "A procfs at /proc and a free descriptor are needed; nothing was changed.",
+		step: `reading ${name}`,
+		...details,
+	});
+}
+
+function tooLarge({ code, tried, name }: Reading): UsernsError {
+	return new UsernsError(
+		code,
+		`${tried}: ${name} has more than ${MOST_TABLE_BYTES} bytes, the most that this package reads`,
+		{ hint: MANY_MOUNTS, step: "reading the table of mounts" },
 	);
 }
+
+function tooSlow({ code, tried, name }: Reading, most: number): UsernsError {
+	return new UsernsError(code, `${tried}: the kernel did not write ${name} within ${most / 1000} seconds`, {
+		hint: MANY_MOUNTS,
+		errno: ERRNO.ETIMEDOUT,
+		step: "reading the table of mounts",
+	});
+}
+
+const MANY_MOUNTS =
+	"A program in that mount namespace has made very many mounts, or very long paths: end that program, or unmount them there.";
 
 /**
  * Where each overlay of this mount namespace is, and the upper layer and work directory as its mount options name them. The
  * kernel writes a comma within such a path as three octal digits (`seq_show_option` in fs/seq_file.h).
  */
 export function overlayLayers(
-	text: string = readTable(
-		"/proc/self/mountinfo",
-		"/proc/self/mountinfo",
-		"ERR_USERNS_MOUNT",
-		"cannot name the overlay",
-	),
+	entries: Iterable<MountEntry> = readIn(undefined, "ERR_USERNS_MOUNT", "cannot name the overlay"),
 ): { mountPoint: string; paths: string[] }[] {
-	return text.split("\n").flatMap((line) => {
-		const [, fields = "", options] = /^(.*) - overlay \S* (.*)$/.exec(line) ?? [];
-		if (options === undefined) return [];
-		const paths = options
-			.split(",")
-			.flatMap((option) => /^(?:upper|work)dir=(.*)$/.exec(option)?.[1] ?? [])
-			.map(unescapeOctal);
-		return paths.length === 0 ? [] : [{ mountPoint: unescapeOctal(fields.split(" ")[4] ?? ""), paths }];
-	});
-}
-
-/** The mounts on each mount, by its number, in the order of the table. */
-export function childrenOf(entries: readonly MountEntry[]): Map<number, MountEntry[]> {
-	const children = new Map<number, MountEntry[]>();
+	const found: { mountPoint: string; paths: string[] }[] = [];
 	for (const entry of entries) {
-		const list = children.get(entry.parent);
-		if (list === undefined) children.set(entry.parent, [entry]);
-		else list.push(entry);
+		if (entry.fsType !== "overlay") continue;
+		const paths = superOptionsOf(entry).flatMap(
+			(option) => /^(?:upper|work)dir=(.*)$/s.exec(option)?.[1] ?? [],
+		);
+		if (paths.length > 0) found.push({ mountPoint: entry.mountPoint, paths });
 	}
-	return children;
-}
-
-/**
- * Every mount below `id`, at any depth, parents first. A child can stand before its parent in the table after a move. Each
- * is looked at once: the table can be a container's, and it may have 100,000 mounts in any order.
- */
-export function descendants(
-	entries: readonly MountEntry[],
-	id: number,
-	children: ReadonlyMap<number, readonly MountEntry[]> = childrenOf(entries),
-): MountEntry[] {
-	const below: MountEntry[] = [];
-	const seen = new Set([id]);
-	const take = (parent: number) => {
-		for (const entry of children.get(parent) ?? []) {
-			if (seen.has(entry.id)) continue;
-			seen.add(entry.id);
-			below.push(entry);
-		}
-	};
-	take(id);
-	for (let i = 0; i < below.length; i++) take((below[i] as MountEntry).id); // it grows meanwhile
-	return below;
+	return found;
 }

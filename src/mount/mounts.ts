@@ -4,7 +4,7 @@ import { native } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { copyOptions } from "../options.ts";
 import { checkBooleans } from "./attributes.ts";
-import { type MountEntry, parseMountinfo, readMountinfo, readTable } from "./mountinfo.ts";
+import { type MountEntry, openTable, readTable, readTableLater } from "./mountinfo.ts";
 import { listMounts, mappingOf, NOT_ON_THIS_KERNEL, statMount } from "./statmount.ts";
 
 /** A mount, as its process sees it. */
@@ -38,19 +38,64 @@ export interface MountsOptions {
 /**
  * The mounts of this or another process's mount namespace, in the order of its mountinfo, with the maps of the ID-mapped
  * ones: from listmount(2) and statmount(2), Linux 6.15 (6.11 for the former with a namespace of others). Before that the
- * mounts are told without their maps. Throws `ERR_USERNS_READ_MOUNTS`.
+ * mounts are told without their maps. Throws `ERR_USERNS_READ_MOUNTS`, also for a table of more than 32 MiB and for one
+ * that the kernel does not write within 3 seconds. The calling thread waits: use {@link mountsAsync} for the mounts of a
+ * process that is not trusted.
  */
 export function mounts(options?: MountsOptions): MountInfo[] {
-	const copy = copyOptions<MountsOptions>("mounts", options, ["idmapped", "pid"]);
-	checkBooleans("mounts", copy, ["idmapped"]);
+	const { idmapped, target } = checkMountsOptions("mounts", options);
+	const table = openTarget(target);
+	let steps: ReturnType<typeof describeAll>;
+	try {
+		const entries = [...readTable(table.fd, table.name, CODE, table.tried)];
+		steps = describeAll(entries, table.namespace(), idmapped);
+	} finally {
+		table.close();
+	}
+	for (;;) {
+		const { done, value } = steps.next();
+		if (done) return value;
+	}
+}
+
+/**
+ * As {@link mounts}. The table is read on another thread, within 10 seconds, and the event loop gets its turn while the
+ * mounts are looked at: whoever may mount in that namespace decides how many there are.
+ */
+export async function mountsAsync(options?: MountsOptions): Promise<MountInfo[]> {
+	const { idmapped, target } = checkMountsOptions("mountsAsync", options);
+	const table = openTarget(target);
+	let steps: ReturnType<typeof describeAll>;
+	try {
+		const entries = await readTableLater(table.fd, table.name, CODE, table.tried);
+		steps = describeAll(entries, table.namespace(), idmapped);
+	} finally {
+		table.close();
+	}
+	for (let until = performance.now() + TURN_MS; ; ) {
+		const { done, value } = steps.next();
+		if (done) return value;
+		if (performance.now() < until) continue;
+		await new Promise((next) => setImmediate(next));
+		until = performance.now() + TURN_MS;
+	}
+}
+
+const CODE = "ERR_USERNS_READ_MOUNTS";
+/** For how long mountsAsync() works before the event loop gets its turn. */
+const TURN_MS = 2;
+
+function checkMountsOptions(
+	what: string,
+	options: MountsOptions | undefined,
+): { idmapped: boolean; target: number | undefined } {
+	const copy = copyOptions<MountsOptions>(what, options, ["idmapped", "pid"]);
+	checkBooleans(what, copy, ["idmapped"]);
 	const { pid, idmapped = false } = copy;
 	if (pid !== undefined && (!Number.isInteger(pid) || pid < 1 || pid > 0x7fffffff)) {
-		throw invalidArgument(`mounts: a pid must be a whole number from 1 to 2147483647, not ${show(pid)}`);
+		throw invalidArgument(`${what}: a pid must be a whole number from 1 to 2147483647, not ${show(pid)}`);
 	}
-	const { entries, namespace } = pid === undefined ? own() : of(pid);
-	const wanted = idmapped ? entries.filter(isMapped) : entries;
-	const maps = wanted.some(isMapped) ? readMaps(namespace) : new Map<number, Mapping | string>();
-	return wanted.map((entry) => describe(entry, typeof maps === "string" ? maps : maps.get(entry.id)));
+	return { idmapped, target: pid };
 }
 
 const GONE = "map unknown: the mount changed meanwhile";
@@ -68,42 +113,49 @@ function describe(entry: MountEntry, map: Mapping | string | undefined): MountIn
 	return typeof map === "string" ? { ...base, mapping: undefined, unknown: map } : { ...base, mapping: map };
 }
 
+/** An open table of mounts. */
 interface Table {
-	entries: MountEntry[];
-	/** What statmount(2) knows the namespace by, 0 for one's own; or a negative errno. */
-	namespace: bigint | number;
+	fd: number;
+	name: string;
+	tried: string;
+	/** After the reading: what statmount(2) knows the namespace by, 0 for one's own; or a negative errno. */
+	namespace: () => bigint | number;
+	close: () => void;
 }
 
-function own(): Table {
-	return { entries: readMountinfo("ERR_USERNS_READ_MOUNTS", "cannot list the mounts"), namespace: 0n };
+function openTarget(pid: number | undefined): Table {
+	return pid === undefined ? openOwn() : openOf(pid);
 }
 
-/** The pidfd holds the process: while it lives the number is its own, before and after the reading. */
-function of(pid: number): Table {
+function openOwn(): Table {
+	const tried = "cannot list the mounts";
+	return { ...openTable(undefined, CODE, tried), tried, namespace: () => 0n };
+}
+
+/**
+ * The pidfd holds the process: while it lives the number is its own, before and after the reading. By the pidfd too, since
+ * /proc may belong to another pid namespace, where the number is another process's.
+ */
+function openOf(pid: number): Table {
 	const tried = `cannot list the mounts of process ${pid}`;
 	const process = native().openProcess(pid);
 	if (process.error < 0) throw readError(tried, process);
 	try {
 		const before = namespaceOf(process.fd, tried);
-		const entries = readEntries(process.fd, pid, tried);
-		const after = namespaceOf(process.fd, tried);
-		if (before.inode !== after.inode)
+		const table = native().mountTableOf(process.fd);
+		if (table.error < 0) throw readError(tried, table);
+		const namespace = () => {
+			if (namespaceOf(process.fd, tried).inode === before.inode) return before.id;
 			throw readError(tried, { error: ERRNO.EAGAIN, step: "mount namespace" });
-		return { entries, namespace: before.id };
-	} finally {
+		};
+		const close = () => {
+			native().close(table.fd);
+			native().close(process.fd);
+		};
+		return { fd: table.fd, name: `the mountinfo of process ${pid}`, tried, namespace, close };
+	} catch (error) {
 		native().close(process.fd);
-	}
-}
-
-/** By the pidfd: /proc may belong to another pid namespace, where the number is another process's. */
-function readEntries(pidfd: number, pid: number, tried: string): MountEntry[] {
-	const table = native().mountTableOf(pidfd);
-	if (table.error < 0) throw readError(tried, table);
-	try {
-		const name = `the mountinfo of process ${pid}`;
-		return parseMountinfo(readTable(table.fd, name, "ERR_USERNS_READ_MOUNTS", tried));
-	} finally {
-		native().close(table.fd);
+		throw error;
 	}
 }
 
@@ -132,16 +184,42 @@ function readError(tried: string, outcome: { error: number; step?: string }): Er
 	});
 }
 
+/** Describes the mounts; the caller may stop between two of them. */
+function* describeAll(
+	entries: readonly MountEntry[],
+	namespace: bigint | number,
+	idmapped: boolean,
+): Generator<undefined, MountInfo[]> {
+	const wanted: MountEntry[] = [];
+	let mapped = false;
+	for (const entry of entries) {
+		yield;
+		const is = isMapped(entry);
+		mapped ||= is;
+		if (is || !idmapped) wanted.push(entry);
+	}
+	const maps = mapped ? yield* readMaps(namespace) : new Map<number, Mapping | string>();
+	const all: MountInfo[] = [];
+	for (const entry of wanted) {
+		yield;
+		all.push(describe(entry, typeof maps === "string" ? maps : maps.get(entry.id)));
+	}
+	return all;
+}
+
 /** The map of every ID-mapped mount, by its number in mountinfo; or why none can be told. */
-function readMaps(namespace: bigint | number): Map<number, Mapping | string> | string {
-	const ids = typeof namespace === "number" ? namespace : listMounts(namespace);
-	if (typeof ids === "number" || typeof namespace === "number") return refusal(ids as number);
+function* readMaps(namespace: bigint | number): Generator<undefined, Map<number, Mapping | string> | string> {
+	if (typeof namespace === "number") return refusal(namespace);
 	const maps = new Map<number, Mapping | string>();
-	for (const id of ids) {
-		const mount = statMount(id, namespace);
-		if (mount === ERRNO.ENOENT) continue; // it went meanwhile
-		if (typeof mount === "number") return refusal(mount);
-		if (mount.idmapped) maps.set(mount.id, mappingOf(mount));
+	for (const ids of listMounts(namespace)) {
+		if (typeof ids === "number") return refusal(ids);
+		for (const id of ids) {
+			yield;
+			const mount = statMount(id, namespace);
+			if (mount === ERRNO.ENOENT) continue; // it went meanwhile
+			if (typeof mount === "number") return refusal(mount);
+			if (mount.idmapped) maps.set(mount.id, mappingOf(mount));
+		}
 	}
 	return maps;
 }

@@ -7,8 +7,9 @@ import { ERRNO, kernelError } from "../native/steps.ts";
 import { copyOptions } from "../options.ts";
 import { checkBooleans } from "./attributes.ts";
 import { detach } from "./detach.ts";
+import { findMount } from "./find-mount.ts";
 import { openMountNamespace } from "./mount-namespace.ts";
-import { type MountEntry, readMountinfo, readMountinfoOf } from "./mountinfo.ts";
+import type { MountEntry } from "./mountinfo.ts";
 import { checkPath, checkTarget } from "./target.ts";
 
 /**
@@ -67,11 +68,8 @@ export function unmount(path: string, options?: UnmountOptions): Unmounted {
 	const opened = native().openMount(path);
 	if (opened.error < 0) throw openError(path, opened.error, opened.step);
 	try {
-		const entries = readMountinfo("ERR_USERNS_UNMOUNT", `cannot unmount ${show(path)}`);
-		const kind = kindOf(
-			path,
-			entries.find(({ id }) => id === opened.mountId),
-		);
+		const entry = findMount(opened.fd, undefined, "ERR_USERNS_UNMOUNT", `cannot unmount ${show(path)}`);
+		const kind = kindOf(path, entry);
 		const take = () => detach(opened.fd, opened.mountId, () => recursive);
 		if (kind === "user namespace") withFileOf(path, opened.fd, take);
 		else take();
@@ -93,8 +91,7 @@ function unmountInside(path: string, into: number | string, recursive: boolean):
 		const facts = native().mountFacts(fd);
 		if (typeof facts === "number" || facts[2] === 0n) throw openError(path, ERRNO.EINVAL, "statx");
 		const mountId = Number(facts[0]);
-		const entries = readMountinfoOf(namespace, "ERR_USERNS_UNMOUNT", `cannot unmount ${show(path)}`);
-		const entry = entries.find(({ id }) => id === mountId);
+		const entry = findMount(fd, namespace, "ERR_USERNS_UNMOUNT", `cannot unmount ${show(path)}`);
 		if (!entry?.options.includes("idmapped")) throw notOurs(path, entry);
 		detach(fd, mountId, () => recursive, namespace);
 		return { path, kind: "idmapped mount" };

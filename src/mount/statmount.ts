@@ -48,8 +48,15 @@ export interface StatMount {
 	gidMap: string | undefined;
 }
 
+/** What every answer of statmount(2) has: its structure, the fields that are set, the texts behind it. */
+export interface Answer {
+	view: DataView;
+	mask: bigint;
+	texts: Uint8Array;
+}
+
 /** Throws `ERR_USERNS_READ_MOUNTS` for anything that is not what the kernel writes. */
-export function parseStatmount(buffer: ArrayBuffer): StatMount {
+export function openAnswer(buffer: ArrayBuffer): Answer {
 	if (buffer.byteLength < TEXTS)
 		throw malformed(`it has ${buffer.byteLength} bytes instead of ${TEXTS} at least`);
 	const view = new DataView(buffer);
@@ -59,7 +66,12 @@ export function parseStatmount(buffer: ArrayBuffer): StatMount {
 	}
 	const mask = view.getBigUint64(OFFSET.mask, true);
 	if ((mask & MASK.basic) === 0n) throw malformed("the mount's number is missing");
-	const texts = new Uint8Array(buffer, TEXTS, size - TEXTS);
+	return { view, mask, texts: new Uint8Array(buffer, TEXTS, size - TEXTS) };
+}
+
+/** Throws `ERR_USERNS_READ_MOUNTS` for anything that is not what the kernel writes. */
+export function parseStatmount(buffer: ArrayBuffer): StatMount {
+	const { view, mask, texts } = openAnswer(buffer);
 	const map = (bit: bigint, count: number, start: number) =>
 		(mask & bit) === 0n
 			? undefined
@@ -79,12 +91,18 @@ function readLines(texts: Uint8Array, count: number, start: number): string[] {
 	const lines: string[] = [];
 	let at = start;
 	for (let i = 0; i < count; i++) {
-		const end = at < texts.length ? texts.indexOf(0, at) : -1;
-		if (end < 0) throw malformed("a text goes beyond its end");
-		lines.push(Buffer.from(texts.subarray(at, end)).toString("latin1"));
-		at = end + 1;
+		const text = textAt(texts, at);
+		lines.push(text.toString("latin1"));
+		at += text.length + 1;
 	}
 	return lines;
+}
+
+/** The text that starts there, without the NUL that ends it. */
+export function textAt(texts: Uint8Array, start: number): Buffer {
+	const end = start < texts.length ? texts.indexOf(0, start) : -1;
+	if (end < 0) throw malformed("a text goes beyond its end");
+	return Buffer.from(texts.subarray(start, end));
 }
 
 function malformed(what: string): UsernsError {
@@ -100,21 +118,26 @@ function malformed(what: string): UsernsError {
 
 /** Asks for one mount, by its unique number. A negative errno where there is no answer; `mountNs` 0: one's own. */
 export function statMount(id: bigint, mountNs: bigint): StatMount | number {
+	const answer = ask(id, mountNs, WANTED);
+	return typeof answer === "number" ? answer : parseStatmount(answer);
+}
+
+/** What statmount(2) writes for one mount, or a negative errno. */
+export function ask(id: bigint, mountNs: bigint, mask: bigint): ArrayBuffer | number {
 	for (let bytes = FIRST_BYTES; ; bytes *= 2) {
-		const answer = native().statmount(id, mountNs, WANTED, bytes);
-		if (typeof answer !== "number") return parseStatmount(answer);
+		const answer = native().statmount(id, mountNs, mask, bytes);
+		if (typeof answer !== "number") return answer;
 		if (answer !== ERRNO.EOVERFLOW || bytes >= MOST_BYTES) return answer;
 	}
 }
 
-/** The unique numbers of every mount of a mount namespace, or a negative errno. */
-export function listMounts(mountNs: bigint): bigint[] | number {
-	const all: bigint[] = [];
-	for (let last = 0n; ; last = all.at(-1) as bigint) {
-		const some = native().listmount(ALL, mountNs, last, PAGE);
-		if (typeof some === "number") return some;
-		all.push(...some);
-		if (some.length < PAGE) return all;
+/** The unique numbers of every mount of a mount namespace, or of those below one mount, in pages; or a negative errno. */
+export function* listMounts(mountNs: bigint, below: bigint = ALL): Generator<bigint[] | number, void> {
+	for (let last = 0n; ; ) {
+		const some = native().listmount(below, mountNs, last, PAGE);
+		yield some;
+		if (typeof some === "number" || some.length < PAGE) return;
+		last = some.at(-1) as bigint;
 	}
 }
 

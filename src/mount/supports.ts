@@ -3,8 +3,8 @@ import { Mapping } from "../mapping/mapping.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { native, type Outcome, PART } from "../native/load.ts";
 import { ERRNO } from "../native/steps.ts";
+import { findMount } from "./find-mount.ts";
 import { mountError } from "./mount-errors.ts";
-import { readMountinfo } from "./mountinfo.ts";
 import { MapNamespaces } from "./namespaces.ts";
 import { tryPart } from "./plan.ts";
 import { checkPlace, showPlace } from "./target.ts";
@@ -63,10 +63,7 @@ interface Located {
 }
 
 function locate(fd: number, tried: string): Located {
-	const facts = native().mountFacts(fd);
-	if (typeof facts === "number") throw mountError(tried, "", { error: facts, step: "statx" });
-	const id = Number(facts[0]);
-	const entry = readMountinfo("ERR_USERNS_READ_MOUNTS", tried).find((one) => one.id === id);
+	const entry = findMount(fd, undefined, "ERR_USERNS_READ_MOUNTS", tried);
 	const { fsType = "unknown", mountPoint = "outside this mount namespace" } = entry ?? {};
 	return { place: { fsType, mountPoint }, idmapped: entry?.options.includes("idmapped") ?? false };
 }

@@ -2,7 +2,8 @@ import { readlinkSync } from "node:fs";
 import { UsernsError } from "../errors.ts";
 import { native } from "../native/load.ts";
 import { kernelError } from "../native/steps.ts";
-import { childrenOf, descendants, type MountEntry, readMountinfo } from "./mountinfo.ts";
+import { findMount } from "./find-mount.ts";
+import { childrenOf, descendants, type MountEntry, readInLater } from "./mountinfo.ts";
 import { PATH_MAX } from "./target.ts";
 
 /** One mount of the tree that a source is the root of. */
@@ -22,13 +23,15 @@ export interface Place {
  * directory, is left out: nobody could reach it. So are unbindable mounts with what is below them, as the kernel does it
  * (copy_tree in fs/namespace.c).
  */
-export function survey(fd: number, recursive: boolean, tried: string): Place[] {
+export async function survey(fd: number, recursive: boolean, tried: string): Promise<Place[]> {
 	const facts = native().mountFacts(fd);
 	if (typeof facts === "number")
 		throw kernelError("ERR_USERNS_MOUNT", tried, { error: facts, step: "statx" });
 	const id = Number(facts[0]);
-	const entries = readMountinfo("ERR_USERNS_MOUNT", tried);
-	const own = entries.find((entry) => entry.id === id);
+	const entries = recursive ? await readInLater(undefined, "ERR_USERNS_MOUNT", tried) : [];
+	const own = recursive
+		? entries.find((entry) => entry.id === id)
+		: findMount(fd, undefined, "ERR_USERNS_MOUNT", tried);
 	if (own === undefined) return [detachedPlace(id, recursive, tried)];
 	const path = pathOf(fd, tried);
 	const root = { path: "", mountId: id, mountPoint: path, fsType: own.fsType, idmapped: isMapped(own) };

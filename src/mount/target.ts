@@ -1,6 +1,8 @@
-import { invalidArgument, show } from "../errors.ts";
+import { checkPath, invalidArgument, show } from "../errors.ts";
 import { copyOptions } from "../options.ts";
 import { checkBooleans, pick } from "./attributes.ts";
+
+export { checkPath, PATH_MAX } from "../errors.ts";
 
 /** Where a mount goes, beside the target itself, and how the way there is found. */
 export interface AttachOptions {
@@ -27,23 +29,8 @@ export interface AttachOptions {
 
 export const ATTACH_OPTIONS = ["targetRoot", "resolve", "replace", "into"] as const;
 
-/** <linux/limits.h>, with the NUL at the end. */
-export const PATH_MAX = 4096;
-
 /** <linux/openat2.h>. */
 export const RESOLVE = { noMagicLinks: 0x02, noSymlinks: 0x04, inRoot: 0x10 } as const;
-
-export function checkPath(what: string, value: unknown): asserts value is string {
-	if (typeof value !== "string" || value === "" || value.includes("\0")) {
-		throw invalidArgument(`${what} must be a path without NUL, not ${show(value)}`);
-	}
-	if (Buffer.byteLength(value) >= PATH_MAX) {
-		throw invalidArgument(
-			`${what} has ${Buffer.byteLength(value)} bytes, and the kernel takes paths of ${PATH_MAX - 1} at most`,
-			"Open a directory on the way and start from there: /proc/self/fd/N/….",
-		);
-	}
-}
 
 export function checkPlace(what: string, value: unknown): asserts value is string | number {
 	if (typeof value !== "number") checkPath(what, value);

@@ -3,7 +3,7 @@ import { accessSync, constants, statSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { isMainThread } from "node:worker_threads";
-import { UsernsError } from "../errors.ts";
+import { show, UsernsError } from "../errors.ts";
 import { native, ownProgram } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { ownCopy, ownMap } from "../options.ts";
@@ -31,17 +31,12 @@ interface Command {
 }
 
 function failed(shown: string): string {
-	return `cannot run ${JSON.stringify(shown)} in the user namespace`;
+	return `cannot run ${show(shown)} in the user namespace`;
 }
 
 /** Finds the program as execvp(3) would, where and with the PATH that it is started with. */
 function locate(command: Command, env: NodeJS.ProcessEnv, cwd?: string): string {
-	if (cwd !== undefined && !statSync(cwd, { throwIfNoEntry: false })?.isDirectory()) {
-		throw new UsernsError("ERR_USERNS_SPAWN", `${failed(command.shown)}: there is no directory ${cwd}`, {
-			step: "looking for the working directory",
-			hint: "Give a cwd that exists.",
-		});
-	}
+	if (cwd !== undefined) checkDirectory(command, cwd);
 	const place = findProgram(command.file, env, cwd);
 	if (place?.executable) return place.found;
 	const step = "looking for the program";
@@ -59,6 +54,25 @@ function locate(command: Command, env: NodeJS.ProcessEnv, cwd?: string): string 
 		`${failed(command.shown)}: ${place.found} may not be executed`,
 		{ errno: ERRNO.EACCES, step, hint: `See its permissions (chmod +x ${place.found}).` },
 	);
+}
+
+function checkDirectory(command: Command, cwd: string): void {
+	let cause: unknown;
+	try {
+		if (statSync(cwd, { throwIfNoEntry: false })?.isDirectory()) return;
+	} catch (error) {
+		cause = error; // too long, too many links, or a directory on the way that the caller may not search
+	}
+	const { errno, syscall, code } = (cause ?? {}) as NodeJS.ErrnoException;
+	const why = code === undefined ? "" : ` that can be reached (${code})`;
+	const message = `${failed(command.shown)}: there is no directory ${cwd.length > 200 ? `${cwd.slice(0, 200)}…` : cwd}${why}`;
+	throw new UsernsError("ERR_USERNS_SPAWN", message, {
+		step: "looking for the working directory",
+		hint: "Give a cwd that exists.",
+		errno,
+		syscall,
+		cause,
+	});
 }
 
 /** Our own program; child_process would blame the caller's for what is wrong with it. */
@@ -233,6 +247,9 @@ const hints: Record<string, Record<number, string>> = {
 	},
 };
 
+/** MAX_ARG_STRLEN of the largest pages: 32 times 64 KiB, without the NUL (ARGUMENT_BYTES in native/binding.c). */
+const MOST_TEXT_BYTES = 32 * 65536 - 1;
+
 /** Replaces this process. Answers only by throwing. */
 export function execInside(
 	target: Target,
@@ -251,6 +268,10 @@ export function execInside(
 	const pairs = Object.entries(env).flatMap(([name, value]) =>
 		value === undefined ? [] : [`${name}=${value}`],
 	);
+	// The kernel's own answer for a text beyond MAX_ARG_STRLEN; the C part takes none that is far longer.
+	if ([...wanted.argv, ...pairs].some((text) => Buffer.byteLength(text) > MOST_TEXT_BYTES)) {
+		throw enterError(command, { step: "enter program", error: ERRNO.E2BIG });
+	}
 	const who = inside("UserNamespace.exec", options, target);
 	const program = locate(wanted, env);
 	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", failed(command));

@@ -1,5 +1,5 @@
 import type { ChildProcess } from "node:child_process";
-import { invalidArgument, show } from "../errors.ts";
+import { checkPath, invalidArgument, show } from "../errors.ts";
 import type { Mapping, MappingInput } from "../mapping/mapping.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { native, type Outcome, ownProgram } from "../native/load.ts";
@@ -91,9 +91,7 @@ export class UserNamespace implements Disposable {
 	}
 
 	static #openPath(path: string): UserNamespace {
-		if (path === "" || path.includes("\0")) {
-			throw invalidArgument(`UserNamespace.open: a path must be a text without NUL, not ${show(path)}`);
-		}
+		checkPath("UserNamespace.open: the path", path);
 		const fd = native().openPath(path);
 		if (fd < 0)
 			throw openError(`cannot open the user namespace at ${show(path)}`, { error: fd, step: "open" });

@@ -24,6 +24,8 @@ export interface Outcome {
 	gidSaid?: string;
 	/** What the kernel's log of a mount says. */
 	log?: string;
+	/** What was read; undefined at the end of the file. */
+	bytes?: ArrayBuffer;
 	/** Undefined: it did its work or was not called; its exit status; 256 and a signal's number; or a negative errno. */
 	uidStatus?: number;
 	gidStatus?: number;
@@ -141,6 +143,9 @@ export interface NativeMounts {
 	mountTable(mountNs: number): Outcome;
 	/** The mountinfo of the pidfd's process. */
 	mountTableOf(pidfd: number): Outcome;
+	/** What comes next in a file, `bytes` of it at most: on this thread, or for `later` on another. */
+	readPiece(fd: number, bytes: number, later: false): Outcome;
+	readPiece(fd: number, bytes: number, later: true): Promise<Outcome>;
 	/** A path in a mount namespace, below a directory in it or, for −1, its root: an O_PATH descriptor. */
 	openIn(mountNs: number, root: number, path: string): Outcome;
 	/** The number that statmount(2) knows it by, or a negative errno. */

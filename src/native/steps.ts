@@ -68,6 +68,7 @@ const steps: Record<string, readonly [words: string, syscall: string]> = {
 	"mount namespace": ["opening the process's mount namespace", "ioctl"],
 	"process root": ["opening the process's root directory", "openat"],
 	"process mounts": ["opening the process's mountinfo", "openat2"],
+	"read mounts": ["reading the table of mounts", "read"],
 	"mount table": ["reading the mounts of the mount namespace", "setns"],
 	fsopen: ["asking for an overlay", "fsopen"],
 	"overlay lower": ["adding a lower layer", "fsconfig"],

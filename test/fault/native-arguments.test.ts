@@ -20,7 +20,7 @@ const native = { ...addon, create: addon.creator("/nonexistent/userns", (token, 
 const NO_FD = 0x7fffffff;
 const NOWHERE = "/nonexistent/userns";
 const good = {
-	fd: NO_FD, fdOrNone: NO_FD, pid: 0x7fffffff, u32: 0, whole: 0, bytes: 512, most: 512, big: 0xffffffffffffff00n, flag: false,
+	fd: NO_FD, fdOrNone: NO_FD, pid: 0x7fffffff, u32: 0, whole: 0, bytes: 512, piece: 512, most: 512, big: 0xffffffffffffff00n, flag: false,
 	map: "0 0 1", path: NOWHERE, pathOrNone: NOWHERE, function: () => {}, helpers: [], token: -1, mapOrNone: null, paths: [NOWHERE], numbers: [0, 0, -1], fds: [NO_FD],
 };
 const signatures = {
@@ -33,6 +33,7 @@ const signatures = {
 	mountTable: "fd", mountTableOf: "fd", openIn: "fd fdOrNone path", mountNamespaceId: "fd", mountFacts: "fd",
 	statmount: "big big big bytes", listmount: "big big big most", detach: "fd whole fdOrNone flag flag", pin: "fd path",
 	mount: "fdOrNone pathOrNone u32 fdOrNone pathOrNone u32 fd u32 u32 u32 flag", told: "fd", disown: "fd",
+	readPiece: "fd piece flag",
 	suidDumpable: "",
 };
 const calls = Object.entries(signatures).map(([name, kinds]) => ({ name, kinds: kinds.split(" ").filter(Boolean) }));
@@ -61,6 +62,7 @@ const bad = {
 	whole: [...notNumbers, ...notWhole.filter((each) => each !== 2 ** 32), -1],
 	u32: [...notNumbers, ...notWhole, -1],
 	bytes: [...notNumbers, ...notWhole, -1, 2 ** 24 + 1, 2 ** 31],
+	piece: [...notNumbers, ...notWhole, -1, 0, 2 ** 24 + 1, 2 ** 31],
 	most: [...notNumbers, ...notWhole, -1, 0, 65537, 2 ** 31],
 	big: [...notNumbers.filter((each) => each !== 3n), ...notWhole, 0, 1, -1n, 2n ** 64n, -(2n ** 63n), 10n ** 400n],
 	flag: [...objects, null, 0, 1, NaN, "true", "", 1n, []],
@@ -161,7 +163,7 @@ fs.closeSync(closed);
 const fds = [NO_FD, closed, directory, file, 1023, 65536];
 const paths = [NOWHERE, "", ".", "/proc/self/status", folder, "x".repeat(4096), "\\ud800", "%s%n", "/proc/self/fd/" + file, "a/../".repeat(800)];
 const others = {
-	fd: fds, fdOrNone: [-1, ...fds], pid: [1, 2 ** 31 - 1, process.pid], whole: [0, 1, 2 ** 53 - 1], u32: [0, 1, 0x10, 0xffffffff], bytes: [0, -0, 1, 511, 2 ** 24],
+	fd: fds, fdOrNone: [-1, ...fds], pid: [1, 2 ** 31 - 1, process.pid], whole: [0, 1, 2 ** 53 - 1], u32: [0, 1, 0x10, 0xffffffff], bytes: [0, -0, 1, 511, 2 ** 24], piece: [1, 511, 2 ** 24],
 	most: [1, 65536], big: [0n, 1n, 2n ** 63n, 2n ** 64n - 1n], flag: [false], map: ["", "x", "0 0 4294967296", "0 0 0", "5 5 1\\n5 5 1", "deny", "\\n".repeat(4095)],
 	path: paths, pathOrNone: [null, ...paths], mapOrNone: [null, "", "x", "0 0 1", "5 5 1\\n5 5 1"], function: [() => {}],
 	helpers: [[], [], ["", "", "", ""], [NOWHERE, "", "0 0 1", ""], ["", folder, "", "0 ".repeat(8000)]], token: [-1, 0, 2 ** 31 - 1], paths: [[], [""], paths, Array(2000).fill("x")],

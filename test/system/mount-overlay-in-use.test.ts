@@ -11,7 +11,7 @@ import {
 	overlay,
 	UsernsError,
 } from "../../src/index.ts";
-import { overlayLayers } from "../../src/mount/mountinfo.ts";
+import { overlayLayers, parseMountinfo } from "../../src/mount/mountinfo.ts";
 import { refuseInUse } from "../../src/mount/overlay-in-use.ts";
 import { type Upper, upperLayer } from "../../src/mount/overlay-layers.ts";
 import type { Descriptor } from "../../src/native/descriptor.ts";
@@ -296,7 +296,7 @@ test("overlayLayers reads the paths of overlays alone, with every character that
 		"33 29 0:43 / /relative rw - overlay none rw,lowerdir+=/,upperdir=up,workdir=wo",
 		"",
 	].join("\n");
-	assert.deepEqual(overlayLayers(text), [
+	assert.deepEqual(overlayLayers(parseMountinfo(text)), [
 		{ mountPoint: "/a b", paths: ["/x,y z\\:u", "/w"] },
 		{ mountPoint: "/relative", paths: ["up", "wo"] },
 	]);

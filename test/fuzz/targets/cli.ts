@@ -1,3 +1,5 @@
+import fs from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { Command, CommanderError } from "commander";
 import { define as defineCreate } from "../../../src/cli/create.ts";
 import { define as defineExec } from "../../../src/cli/exec.ts";
@@ -41,17 +43,20 @@ function make(name: string, define: (command: Command) => void, acts: boolean): 
 
 /** What it writes; standard output itself is the fuzzer's own. */
 function quietly(call: () => void): string {
-	const { write } = process.stdout;
+	const { writeSync } = fs;
 	const code = process.exitCode;
 	let written = "";
-	process.stdout.write = (text: string | Uint8Array) => {
-		written += text;
-		return true;
+	fs.writeSync = (_descriptor: number, bytes: unknown, at = 0) => {
+		const text = (bytes as Buffer).subarray(at as number);
+		written += text.toString();
+		return text.length;
 	};
+	syncBuiltinESMExports();
 	try {
 		call();
 	} finally {
-		process.stdout.write = write;
+		fs.writeSync = writeSync;
+		syncBuiltinESMExports();
 		process.exitCode = code;
 	}
 	return written;

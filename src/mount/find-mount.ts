@@ -1,0 +1,167 @@
+import type { UsernsErrorCode } from "../errors.ts";
+import { native } from "../native/load.ts";
+import { ERRNO, kernelError } from "../native/steps.ts";
+import {
+	descendants,
+	type MountEntry,
+	readIn,
+	readInLater,
+	readMountinfo,
+	readMountinfoOf,
+} from "./mountinfo.ts";
+import { ask, listMounts, openAnswer, textAt } from "./statmount.ts";
+
+/*
+ * One mount, and what is mounted below it, without a table that others can make as large as they like: by statmount(2)
+ * and listmount(2). Both identify a mount by the number that is never given to another one. Where the kernel cannot tell
+ * all that mountinfo tells (before Linux 6.15), or refuses, the table is read.
+ */
+
+/** Further fields of `struct statmount`. */
+const OFFSET = {
+	major: 16,
+	minor: 20,
+	fsType: 36,
+	oldId: 56,
+	oldParent: 60,
+	attributes: 64,
+	propagation: 72,
+	root: 104,
+	mountPoint: 108,
+	subtype: 120,
+	source: 124,
+	supported: 144,
+} as const;
+/** STATMOUNT_SB_BASIC, MNT_BASIC, MNT_ROOT, MNT_POINT and FS_TYPE: set in every complete answer. */
+const NEEDED = 0x01n | 0x02n | 0x08n | 0x10n | 0x20n;
+/** Set only where there is something to tell, so that SUPPORTED_MASK (Linux 6.15) says whether the kernel knows them. */
+const SUBTYPE = 0x100n;
+const SOURCE = 0x200n;
+const SUPPORTED = 0x1000n;
+const WANTED = NEEDED | SUBTYPE | SOURCE | SUPPORTED;
+/** MS_UNBINDABLE. */
+const UNBINDABLE = 1n << 17n;
+/** The bits of MOUNT_ATTR__ATIME. */
+const ATIME = 0x70n;
+/** MOUNT_ATTR_… in the order and with the words of show_mnt_opts() in fs/proc_namespace.c. */
+const OPTIONS: readonly [mask: bigint, value: bigint, word: string][] = [
+	[0x02n, 0x02n, "nosuid"],
+	[0x04n, 0x04n, "nodev"],
+	[0x08n, 0x08n, "noexec"],
+	[ATIME, 0x10n, "noatime"],
+	[0x80n, 0x80n, "nodiratime"],
+	[ATIME, 0x00n, "relatime"],
+	[0x200000n, 0x200000n, "nosymfollow"],
+	[0x100000n, 0x100000n, "idmapped"],
+];
+
+/**
+ * The mount that a descriptor is on, as mountinfo tells of it. Undefined when it is not in that mount namespace, this
+ * process's own where none is given.
+ */
+export function findMount(
+	fd: number,
+	mountNs: number | undefined,
+	code: UsernsErrorCode,
+	tried: string,
+): MountEntry | undefined {
+	const { id, unique } = numbersOf(fd, code, tried);
+	const found = unique === 0n ? "unknown" : describe(unique, namespaceId(mountNs));
+	if (found === "gone") return undefined;
+	if (found !== "unknown") return found;
+	for (const entry of readIn(mountNs, code, tried)) if (entry.id === id) return entry;
+	return undefined;
+}
+
+/** Every mount on that mount or below it, at any depth. */
+export function mountsBelow(
+	fd: number,
+	mountNs: number | undefined,
+	code: UsernsErrorCode,
+	tried: string,
+): MountEntry[] {
+	const { id, unique } = numbersOf(fd, code, tried);
+	const below = listBelow(unique, mountNs);
+	if (below !== undefined) return below;
+	return descendants(
+		mountNs === undefined ? readMountinfo(code, tried) : readMountinfoOf(mountNs, code, tried),
+		id,
+	);
+}
+
+/** As `mountsBelow`; a table is read on another thread. */
+export async function mountsBelowLater(
+	fd: number,
+	mountNs: number | undefined,
+	code: UsernsErrorCode,
+	tried: string,
+): Promise<MountEntry[]> {
+	const { id, unique } = numbersOf(fd, code, tried);
+	const below = listBelow(unique, mountNs);
+	return below ?? descendants(await readInLater(mountNs, code, tried), id);
+}
+
+function numbersOf(fd: number, code: UsernsErrorCode, tried: string): { id: number; unique: bigint } {
+	const facts = native().mountFacts(fd);
+	if (typeof facts === "number") throw kernelError(code, tried, { error: facts, step: "statx" });
+	return { id: Number(facts[0]), unique: facts[1] };
+}
+
+/** As statmount(2) takes it: 0 for this process's own. Undefined before Linux 6.11, which has no number for another one. */
+function namespaceId(mountNs: number | undefined): bigint | undefined {
+	if (mountNs === undefined) return 0n;
+	const id = native().mountNamespaceId(mountNs);
+	return typeof id === "number" ? undefined : id;
+}
+
+function listBelow(unique: bigint, mountNs: number | undefined): MountEntry[] | undefined {
+	const namespace = unique === 0n ? undefined : namespaceId(mountNs);
+	if (namespace === undefined) return undefined;
+	const entries: MountEntry[] = [];
+	for (const ids of listMounts(namespace, unique)) {
+		if (ids === ERRNO.ENOENT) return entries;
+		if (typeof ids === "number") return undefined;
+		for (const id of ids) {
+			const entry = describe(id, namespace);
+			if (entry === "unknown") return undefined;
+			if (entry !== "gone") entries.push(entry);
+		}
+	}
+	return entries;
+}
+
+function describe(unique: bigint, namespace: bigint | undefined): MountEntry | "gone" | "unknown" {
+	if (namespace === undefined) return "unknown";
+	const answer = ask(unique, namespace, WANTED);
+	if (answer === ERRNO.ENOENT) return "gone";
+	return typeof answer === "number" ? "unknown" : (parseEntry(answer) ?? "unknown");
+}
+
+/** Undefined when the answer lacks something that mountinfo tells. */
+export function parseEntry(buffer: ArrayBuffer): MountEntry | undefined {
+	const { view, mask, texts } = openAnswer(buffer);
+	const supported = (mask & SUPPORTED) === 0n ? 0n : view.getBigUint64(OFFSET.supported, true);
+	if ((mask & NEEDED) !== NEEDED || (supported & WANTED) !== WANTED) return undefined;
+	const number = (offset: number) => view.getUint32(offset, true);
+	const text = (offset: number) => textAt(texts, number(offset)).toString();
+	const mountPoint = text(OFFSET.mountPoint);
+	if (mountPoint === "") return undefined; // it cannot be reached from the root directory
+	const attributes = view.getBigUint64(OFFSET.attributes, true);
+	const subtype = (mask & SUBTYPE) === 0n ? "" : `.${text(OFFSET.subtype)}`;
+	return {
+		id: number(OFFSET.oldId),
+		parent: number(OFFSET.oldParent),
+		device: `${number(OFFSET.major)}:${number(OFFSET.minor)}`,
+		root: text(OFFSET.root),
+		mountPoint,
+		options: optionsOf(attributes),
+		fsType: `${text(OFFSET.fsType)}${subtype}`,
+		source: (mask & SOURCE) === 0n ? "" : text(OFFSET.source),
+		unbindable: (view.getBigUint64(OFFSET.propagation, true) & UNBINDABLE) !== 0n,
+	};
+}
+
+function optionsOf(attributes: bigint): string[] {
+	const words = OPTIONS.filter(([mask, value]) => (attributes & mask) === value).map(([, , word]) => word);
+	return [(attributes & 1n) === 0n ? "rw" : "ro", ...words];
+}
