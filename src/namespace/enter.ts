@@ -1,5 +1,5 @@
 import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from "node:child_process";
-import { accessSync, constants, statSync } from "node:fs";
+import { accessSync, constants, readSync, statSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { isMainThread } from "node:worker_threads";
@@ -155,7 +155,7 @@ export function spawnInside(
 	});
 	// The program is what the caller started: our two descriptors and our program are nobody's concern.
 	Object.assign(child, { spawnfile: wanted.file, spawnargs: wanted.argv });
-	const control = child.stdio?.[(first + 1) as 3] as Readable | undefined;
+	const control = child.stdio?.[(first + 1) as 3] as Control | undefined;
 	if (child.stdio !== undefined) (child.stdio as unknown as unknown[]).length = first;
 	if (control != null) listen(child, control, wanted.shown);
 	return child;
@@ -165,18 +165,44 @@ function pathOf(cwd: string | URL | null | undefined): string | undefined {
 	return cwd instanceof URL ? fileURLToPath(cwd) : (cwd ?? undefined);
 }
 
-/** The pipe ends without a word when the program is executed. What comes before is the step that failed. */
-function listen(child: ChildProcess, control: Readable, shown: string): void {
+/**
+ * The socket ends without a word when the program is executed. What comes before is the step that failed. It is closed
+ * as soon as that is known, and at the latest before the caller's `exit` listeners run: a loop that starts the next
+ * programs in them handles exit after exit without reading a socket in between (uv__signal_event() in libuv).
+ */
+function listen(child: ChildProcess, control: Control, shown: string): void {
 	let words = "";
+	const finish = () => {
+		if (control.destroyed) return;
+		control.destroy();
+		const failure = parseAnswer(words);
+		if (failure !== undefined) child.emit("error", enterError(shown, failure));
+	};
 	control.setEncoding("latin1");
 	control.on("data", (more: string) => {
 		words += more;
 	});
 	control.on("error", () => {});
-	control.on("end", () => {
-		const failure = parseAnswer(words);
-		if (failure !== undefined) child.emit("error", enterError(shown, failure));
+	control.on("end", finish);
+	child.once("exit", () => {
+		words += unread(control);
+		finish();
 	});
+}
+
+/** The parent's end of the control socket, with the handle that Node's streams have and do not document. */
+interface Control extends Readable {
+	readonly _handle?: { readonly fd?: number } | null;
+}
+
+/** What is in the socket, without waiting: Node's own is non-blocking. */
+function unread({ _handle }: Control): string {
+	const buffer = Buffer.alloc(64);
+	try {
+		return buffer.toString("latin1", 0, readSync(_handle?.fd as number, buffer));
+	} catch {
+		return ""; // nothing yet (EAGAIN), or no such number
+	}
 }
 
 /** The last number that a system call can answer with: MAX_ERRNO in include/linux/err.h. */
