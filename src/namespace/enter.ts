@@ -3,7 +3,7 @@ import { accessSync, constants, readSync, statSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { isMainThread } from "node:worker_threads";
-import { UsernsError } from "../errors.ts";
+import { invalidArgument, UsernsError } from "../errors.ts";
 import { native, ownProgram } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { findProgram } from "../programs.ts";
@@ -11,7 +11,13 @@ import { type EnterOptions, type Inside, inside, type Target } from "./inside.ts
 import { refuseTraceable, restriction } from "./settings.ts";
 
 /** Options of `UserNamespace.spawn`: those of `child_process.spawn`, with IDs that count inside, and what to unshare. */
-export interface NamespaceSpawnOptions extends Omit<SpawnOptions, "uid" | "gid">, EnterOptions {}
+export interface NamespaceSpawnOptions extends Omit<SpawnOptions, "uid" | "gid">, EnterOptions {
+	/**
+	 * Leaves the program in the session of this process, from whose terminal it could read and into which it could type.
+	 * Left out, the program is in a new session, unless an entry of `stdio` is that terminal.
+	 */
+	keepSession?: boolean | undefined;
+}
 
 /** Options of `UserNamespace.exec`. */
 export interface NamespaceExecOptions extends EnterOptions {
@@ -100,6 +106,7 @@ function plan(
 	control: number | undefined,
 	target: Target,
 	who: Inside,
+	keepSession: boolean,
 	program: string,
 	argv: readonly string[],
 ): string[] {
@@ -110,6 +117,7 @@ function plan(
 		control === undefined ? "-" : String(control),
 		target.own ? "0" : "1",
 		String(unshare),
+		keepSession ? "1" : "0",
 		String(uid),
 		String(gid),
 		groups === undefined ? "-" : groups.join(","),
@@ -141,18 +149,28 @@ export function spawnInside(
 	args: readonly string[],
 	options: NamespaceSpawnOptions,
 ): ChildProcess {
-	const { uid, gid, groups, unshare, shell, argv0, stdio, ...rest } = options;
+	const { uid, gid, groups, unshare, keepSession, shell, argv0, stdio, ...rest } = options;
 	const who = inside("UserNamespace.spawn", options, target);
+	if (keepSession && options.detached) {
+		throw invalidArgument(
+			"UserNamespace.spawn: keepSession and detached exclude each other",
+			"Leave one out: detached makes a new session.",
+		);
+	}
 	const wanted = shellCommand(command, args, options);
 	const program = locate(wanted, rest.env ?? process.env, pathOf(rest.cwd));
 	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", failed(command));
 	const list = stdioList(stdio);
 	const first = list.length;
-	const child = start(command, plan(first, first, first + 1, target, who, program, wanted.argv), {
-		...rest,
-		argv0: "userns-enter",
-		stdio: [...list, target.fd, "pipe"],
-	});
+	const child = start(
+		command,
+		plan(first, first, first + 1, target, who, keepSession ?? false, program, wanted.argv),
+		{
+			...rest,
+			argv0: "userns-enter",
+			stdio: [...list, target.fd, "pipe"],
+		},
+	);
 	// The program is what the caller started: our two descriptors and our program are nobody's concern.
 	Object.assign(child, { spawnfile: wanted.file, spawnargs: wanted.argv });
 	const control = child.stdio?.[(first + 1) as 3] as Control | undefined;
@@ -277,7 +295,7 @@ export function execInside(
 	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", failed(command));
 	const error = native().execute(
 		enterProgram(command),
-		["userns-enter", ...plan(3, held, undefined, target, who, program, wanted.argv)],
+		["userns-enter", ...plan(3, held, undefined, target, who, true, program, wanted.argv)],
 		pairs,
 		held,
 	);
