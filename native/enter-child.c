@@ -42,8 +42,18 @@ __attribute__((noreturn)) static void end_as(long status)
 	raw_exit(signal != 0 ? 128 + signal : (int)(status >> 8 & 0xff));
 }
 
+/* A signal of the kernel's was sent to our group: the program is in it, or leads another. */
+static void pass_on(const struct job *job, int signal, int from_kernel)
+{
+	if (!from_kernel) {
+		raw_syscall3(SYS_kill, job->pid, signal, 0);
+	} else if (job->terminal >= 0 && signal != SIGTTIN && signal != SIGTTOU) {
+		raw_syscall3(SYS_kill, -job->pid, signal, 0);
+	}
+}
+
 /* Waits for the program, hands on every signal, stops when it stops. */
-static long supervise(long pid)
+static long supervise(struct job *job)
 {
 	unsigned long all = ~0UL;
 	int info[32];
@@ -53,12 +63,12 @@ static long supervise(long pid)
 		long signal = raw_syscall5(SYS_rt_sigtimedwait, (long)&all, (long)info, 0, 8, 0);
 
 		if (signal == SIGCHLD) {
-			while (raw_syscall5(SYS_wait4, pid, (long)&status, WNOHANG_WUNTRACED, 0, 0) == pid) {
+			while (raw_syscall5(SYS_wait4, job->pid, (long)&status, WNOHANG_WUNTRACED, 0, 0) == job->pid) {
 				if ((status & 0xff) != 0x7f) return status;
-				raw_syscall3(SYS_kill, raw_syscall3(SYS_getpid, 0, 0, 0), SIGSTOP, 0);
+				job_stopped(job, status >> 8 & 0xff);
 			}
-		} else if (signal > 0 && info[2] != 0x80 /* SI_KERNEL: the terminal sent it to the program too */) {
-			raw_syscall3(SYS_kill, pid, signal, 0);
+		} else if (signal > 0) {
+			pass_on(job, (int)signal, info[2] == 0x80 /* SI_KERNEL */);
 		}
 	}
 }
@@ -67,9 +77,9 @@ static long supervise(long pid)
 __attribute__((noreturn)) void run_child(const struct plan *plan)
 {
 	int pipe[2];
+	struct job job = {.terminal = -1};
 	long init = 0;
 	long self = raw_syscall3(SYS_getpid, 0, 0, 0);
-	long pid;
 	long status;
 
 	long error = raw_syscall3(SYS_pipe2, (long)pipe, O_CLOEXEC, 0);
@@ -80,8 +90,10 @@ __attribute__((noreturn)) void run_child(const struct plan *plan)
 		init = start_child(plan);
 		if (init == 0) be_init(pipe);
 	}
-	pid = start_child(plan);
-	if (pid == 0) {
+	if (init > 0) begin_job(plan, &job);
+	job.pid = start_child(plan);
+	if (job.pid == 0) {
+		lead_job(&job);
 		if (init == 0) {
 			raw_syscall3(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0);
 			if (raw_syscall3(SYS_getppid, 0, 0, 0) != self) raw_exit(125);
@@ -89,15 +101,19 @@ __attribute__((noreturn)) void run_child(const struct plan *plan)
 		set_mask(0);
 		execute(plan);
 	}
+	/* So does the program itself; whoever comes first, no signal to its group is lost. */
+	if (job.terminal >= 0) raw_syscall3(SYS_setpgid, job.pid, job.pid, 0);
 	/* The program's pipes must end when it closes them, and not only when we do. */
 	raw_syscall3(SYS_dup3, pipe[1], 0, 0);
-	raw_syscall3(SYS_close_range, 1, ~0U, 0);
-	status = supervise(pid);
+	if (job.terminal >= 0) job.terminal = raw_syscall3(SYS_dup3, job.terminal, 1, O_CLOEXEC);
+	raw_syscall3(SYS_close_range, job.terminal >= 0 ? 2 : 1, ~0U, 0);
+	status = supervise(&job);
 	if (init > 0) {
 		/* The kernel lets it go only when everything in its namespace is gone. */
 		raw_syscall3(SYS_kill, init, SIGKILL, 0);
 		while (raw_syscall5(SYS_wait4, init, 0, 0, 0, 0) == -4 /* EINTR */) {
 		}
 	}
+	end_job(&job);
 	end_as(status);
 }

@@ -1,13 +1,14 @@
 /*
  * userns-enter: joins a user namespace and executes a program in it.
  *
- *   userns-enter FIRST NS CONTROL JOIN UNSHARE UID GID GROUPS PROGRAM ARGV0 [ARG…]
+ *   userns-enter FIRST NS CONTROL JOIN UNSHARE KEEP UID GID GROUPS PROGRAM ARGV0 [ARG…]
  *
  * FIRST    the program gets the descriptors below this number, and no other
  * NS       the descriptor of the user namespace
  * CONTROL  a descriptor to tell a failure on, as "STEP ERRNO"; "-": in words on standard error
  * JOIN     1; or 0: this process lives in that namespace already
  * UNSHARE  CLONE_NEW… of the namespaces to make beside it, or 0
+ * KEEP     1: the program stays in the caller's session; 0: only with its terminal among the program's descriptors
  * GROUPS   the supplementary groups inside, divided by commas; empty: none; "-": as they are
  *
  * Whoever lives in the namespace may trace this process as soon as it is in, and it may still be the host's root by
@@ -111,6 +112,7 @@ __attribute__((noreturn, used)) void start_in_c(long *stack)
 	if (error < 0) fail(&plan, "prctl", error);
 	default_signals();
 	arrange(&plan);
+	choose_session(&plan);
 	if (plan.join != 0) join(&plan);
 	raw_syscall3(SYS_close, plan.ns, 0, 0);
 	if (plan.unshare != 0) separate(&plan);

@@ -1,7 +1,7 @@
 /* userns-enter: reads its arguments, and tells what went wrong. */
 #include "enter.h"
 
-#define PLAN 10 /* arguments before those of the program */
+#define PLAN 11 /* arguments before those of the program */
 
 static long length_of(const char *text)
 {
@@ -130,11 +130,11 @@ int read_plan(struct plan *plan, long argc, char *const *argv)
 {
 	if (argc <= PLAN) return 0;
 	plan->control = -1;
-	plan->groups = argv[8];
-	plan->program = argv[9];
+	plan->groups = argv[9];
+	plan->program = argv[10];
 	plan->argv = argv + PLAN;
 	return read_number(argv[1], &plan->first) && read_number(argv[2], &plan->ns) &&
 	       (same(argv[3], "-") || read_number(argv[3], &plan->control)) && read_number(argv[4], &plan->join) &&
-	       read_number(argv[5], &plan->unshare) && read_number(argv[6], &plan->uid) &&
-	       read_number(argv[7], &plan->gid);
+	       read_number(argv[5], &plan->unshare) && read_number(argv[6], &plan->keep) &&
+	       read_number(argv[7], &plan->uid) && read_number(argv[8], &plan->gid);
 }

@@ -14,12 +14,22 @@ struct plan {
 	long control; /* −1: standard error */
 	long join;
 	long unshare;
+	long keep;
 	long uid;
 	long gid;
 	const char *groups;
 	const char *program;
 	char *const *argv;
 	char *const *envp;
+	long terminal; /* choose_session: the controlling terminal, or negative */
+};
+
+/* A program in a pid namespace, and the terminal that it shares with our process group. */
+struct job {
+	long pid;      /* of the program, and of the group that it leads */
+	long terminal; /* negative: there is none, and the program is in our group */
+	long group;    /* our own */
+	int front;     /* the terminal is with our group, or was given to the program by it */
 };
 
 /* enter-plan.c */
@@ -46,6 +56,23 @@ void set_mask(unsigned long mask);
 
 /* The program, with the IDs inside. */
 __attribute__((noreturn)) void execute(const struct plan *plan);
+
+/* enter-terminal.c */
+
+/* Leaves the caller's session, unless its terminal is handed over or the session is kept. */
+void choose_session(struct plan *plan);
+
+int leads_session(void);
+
+/* Before the program's process is made, and then in that process. `pid` is for the caller to set. */
+void begin_job(const struct plan *plan, struct job *job);
+void lead_job(const struct job *job);
+
+/* The program was stopped by that signal: gives it the terminal, or stops as a shell expects it of a job. */
+void job_stopped(struct job *job, int signal);
+
+/* Gives the terminal back to our group. Everything in the pid namespace has ended. */
+void end_job(const struct job *job);
 
 /* enter-child.c */
 

@@ -10,7 +10,7 @@ const source = join(root, "native");
 /** Each a program of its own, without a C library. */
 const PROGRAMS = {
 	"userns-join": ["join-main.c"],
-	"userns-enter": ["enter-main.c", "enter-plan.c", "enter-program.c", "enter-child.c"],
+	"userns-enter": ["enter-main.c", "enter-plan.c", "enter-program.c", "enter-child.c", "enter-terminal.c"],
 };
 
 const WARNINGS = [

@@ -21,9 +21,13 @@ const HELP = `${MAP_HELP}
 ${AUTO_HELP}
 
 The program takes the place of this one: its terminal, its signals and its exit
-status are its own. 125: it was not started; 126: it cannot be executed; 127: it
-is not there. KINDS are mount, pid, net, ipc, uts, cgroup and time. With pid,
-all that runs in the new pid namespace ends with the program.
+status are its own. It can read that terminal, and type into it where the kernel
+allows that (TIOCSTI, sysctl dev.tty.legacy_tiocsti). 125: it was not started;
+126: it cannot be executed; 127: it is not there.
+
+KINDS are mount, pid, net, ipc, uts, cgroup and time. With pid,
+all that runs in the new pid namespace ends with the program, and a program
+whose three standard streams are the terminal is its foreground process group.
 
 Groups inside can be set only where the namespace allows setgroups(2), so that
 --groups takes "--setgroups allow" with it; so do programs inside that change

@@ -1,9 +1,9 @@
 import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from "node:child_process";
-import { accessSync, constants, statSync } from "node:fs";
+import { accessSync, constants, readSync, statSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { isMainThread } from "node:worker_threads";
-import { show, UsernsError } from "../errors.ts";
+import { invalidArgument, show, UsernsError } from "../errors.ts";
 import { native, ownProgram } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { ownCopy, ownMap } from "../options.ts";
@@ -12,7 +12,13 @@ import { type EnterOptions, type Inside, inside, type Target } from "./inside.ts
 import { refuseTraceable, restriction } from "./settings.ts";
 
 /** Options of `UserNamespace.spawn`: those of `child_process.spawn`, with IDs that count inside, and what to unshare. */
-export interface NamespaceSpawnOptions extends Omit<SpawnOptions, "uid" | "gid">, EnterOptions {}
+export interface NamespaceSpawnOptions extends Omit<SpawnOptions, "uid" | "gid">, EnterOptions {
+	/**
+	 * Leaves the program in the session of this process, from whose terminal it could read and into which it could type.
+	 * Left out, the program is in a new session, unless an entry of `stdio` is that terminal.
+	 */
+	keepSession?: boolean | undefined;
+}
 
 /** Options of `UserNamespace.exec`. */
 export interface NamespaceExecOptions extends EnterOptions {
@@ -115,6 +121,7 @@ function plan(
 	control: number | undefined,
 	target: Target,
 	who: Inside,
+	keepSession: boolean,
 	program: string,
 	argv: readonly string[],
 ): string[] {
@@ -125,6 +132,7 @@ function plan(
 		control === undefined ? "-" : String(control),
 		target.own ? "0" : "1",
 		String(unshare),
+		keepSession ? "1" : "0",
 		String(uid),
 		String(gid),
 		groups === undefined ? "-" : groups.join(","),
@@ -159,22 +167,28 @@ export function spawnInside(
 	args: readonly string[],
 	options: NamespaceSpawnOptions,
 ): ChildProcess {
-	const { uid, gid, groups, unshare, shell, argv0, stdio, ...others } = options;
+	const { uid, gid, groups, unshare, keepSession, shell, argv0, stdio, ...others } = options;
 	// Those that child_process reads: what is left of a destructuring has a prototype again.
 	const rest = ownCopy(others);
 	rest.env ??= ownCopy(process.env);
 	const who = inside("UserNamespace.spawn", options, target);
+	if (keepSession && options.detached) {
+		throw invalidArgument(
+			"UserNamespace.spawn: keepSession and detached exclude each other",
+			"Leave one out: detached makes a new session.",
+		);
+	}
 	const wanted = shellCommand(command, args, options);
 	const program = locate(wanted, rest.env, pathOf(rest.cwd));
 	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", failed(command));
 	const list = stdioList(stdio);
 	const first = list.length;
 	const own: SpawnOptions = { argv0: "userns-enter", stdio: [...list, target.fd, "pipe"] };
-	const words = plan(first, first, first + 1, target, who, program, wanted.argv);
+	const words = plan(first, first, first + 1, target, who, keepSession ?? false, program, wanted.argv);
 	const child = start(command, words, Object.assign(rest, own));
 	// The program is what the caller started: our two descriptors and our program are nobody's concern.
 	Object.assign(child, { spawnfile: wanted.file, spawnargs: wanted.argv });
-	const control = child.stdio?.[(first + 1) as 3] as Readable | undefined;
+	const control = child.stdio?.[(first + 1) as 3] as Control | undefined;
 	if (child.stdio !== undefined) (child.stdio as unknown as unknown[]).length = first;
 	if (control != null) listen(child, control, wanted.shown);
 	return child;
@@ -184,18 +198,44 @@ function pathOf(cwd: string | URL | null | undefined): string | undefined {
 	return cwd instanceof URL ? fileURLToPath(cwd) : (cwd ?? undefined);
 }
 
-/** The pipe ends without a word when the program is executed. What comes before is the step that failed. */
-function listen(child: ChildProcess, control: Readable, shown: string): void {
+/**
+ * The socket ends without a word when the program is executed. What comes before is the step that failed. It is closed
+ * as soon as that is known, and at the latest before the caller's `exit` listeners run: a loop that starts the next
+ * programs in them handles exit after exit without reading a socket in between (uv__signal_event() in libuv).
+ */
+function listen(child: ChildProcess, control: Control, shown: string): void {
 	let words = "";
+	const finish = () => {
+		if (control.destroyed) return;
+		control.destroy();
+		const failure = parseAnswer(words);
+		if (failure !== undefined) child.emit("error", enterError(shown, failure));
+	};
 	control.setEncoding("latin1");
 	control.on("data", (more: string) => {
 		words += more;
 	});
 	control.on("error", () => {});
-	control.on("end", () => {
-		const failure = parseAnswer(words);
-		if (failure !== undefined) child.emit("error", enterError(shown, failure));
+	control.on("end", finish);
+	child.once("exit", () => {
+		words += unread(control);
+		finish();
 	});
+}
+
+/** The parent's end of the control socket, with the handle that Node's streams have and do not document. */
+interface Control extends Readable {
+	readonly _handle?: { readonly fd?: number } | null;
+}
+
+/** What is in the socket, without waiting: Node's own is non-blocking. */
+function unread({ _handle }: Control): string {
+	const buffer = Buffer.alloc(64);
+	try {
+		return buffer.toString("latin1", 0, readSync(_handle?.fd as number, buffer));
+	} catch {
+		return ""; // nothing yet (EAGAIN), or no such number
+	}
 }
 
 /** The last number that a system call can answer with: MAX_ERRNO in include/linux/err.h. */
@@ -277,7 +317,7 @@ export function execInside(
 	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", failed(command));
 	const error = native().execute(
 		enterProgram(command),
-		["userns-enter", ...plan(3, held, undefined, target, who, program, wanted.argv)],
+		["userns-enter", ...plan(3, held, undefined, target, who, true, program, wanted.argv)],
 		pairs,
 		held,
 	);

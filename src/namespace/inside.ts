@@ -42,6 +42,7 @@ export const SPAWN_OPTIONS: readonly string[] = [
 	"cwd",
 	"stdio",
 	"detached",
+	"keepSession",
 	"shell",
 	"signal",
 	"timeout",
@@ -109,6 +110,7 @@ const FORMS: Record<string, { is: (value: unknown) => boolean; words: string }> 
 		is: (value) => isText(value) || (value instanceof URL && value.protocol === "file:"),
 		words: "a path or a file: URL",
 	},
+	keepSession: { is: (value) => typeof value === "boolean", words: "a boolean" },
 	shell: { is: (value) => typeof value === "boolean" || isText(value), words: "a boolean or a path" },
 	env: {
 		is: (value) =>

@@ -25,6 +25,7 @@ const steps: Record<string, readonly [words: string, syscall: string]> = {
 	"enter prctl": ["becoming untraceable", "prctl"],
 	"enter descriptors": ["arranging the descriptors", "dup3"],
 	"enter close_range": ["closing the other descriptors", "close_range"],
+	"enter setsid": ["leaving the session", "setsid"],
 	"enter setgroups": ["setting the supplementary groups", "setgroups"],
 	"enter setns": ["joining the user namespace", "setns"],
 	"enter unshare": ["making the other namespaces", "unshare"],

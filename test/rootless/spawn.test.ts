@@ -35,6 +35,29 @@ test("as root inside, as another user inside, with groups, and with other namesp
 	assert.ok(Number(answer.all) >= 2 && Number(answer.all) <= 4, answer.all);
 });
 
+test("the program is in a session of its own, or with keepSession in the user's", { needs }, () => {
+	const { own, sessions } = askOrdinary<{ own: number; sessions: [pid: number, session: number][] }>(
+		`import fs from "node:fs";
+		import { once } from "node:events";
+		const session = (pid) => Number(fs.readFileSync("/proc/" + pid + "/stat", "utf8").split(") ")[1].split(" ")[3]);
+		const ns = await userns.UserNamespace.create(userns.Mapping.rootless());
+		const sessions = [];
+		for (const keepSession of [false, true]) for (const unshare of [[], ["pid"]]) {
+			const child = ns.spawn("sh", ["-c", "echo ready; read a"], { keepSession, unshare });
+			await once(child.stdout, "data");
+			sessions.push([child.pid, session(child.pid)]);
+			child.stdin.end();
+			await once(child, "close");
+		}
+		console.log(JSON.stringify({ own: session(process.pid), sessions }));`,
+	);
+	const wanted = sessions.map(([pid], index) => (index < 2 ? pid : own));
+	assert.deepEqual(
+		sessions.map(([, session]) => session),
+		wanted,
+	);
+});
+
 test("where setgroups is denied the user's own groups stay, as the kernel demands, and groups are refused", {
 	needs: fresh,
 }, () => {

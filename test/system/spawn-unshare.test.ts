@@ -182,17 +182,17 @@ for (const kind of ["pid", "time"] as const) {
 
 /**
  * timeout(1) makes a process group with a parent of its session outside. In a group without one, as all are that
- * setsid(1) or a CI's agent starts, the kernel passes over SIGTSTP.
+ * setsid(1) or a CI's agent starts, and in a session of the program's own, the kernel passes over SIGTSTP.
  */
 const GROUP = ["timeout", String(40 * SLOWER)];
 
-test("stopping and continuing pass through", { needs }, () => {
+test("where the session stays, stopping and continuing pass through", { needs }, () => {
 	const states = ask<string[]>(
 		`import { once } from "node:events";
 		import { setTimeout as sleep } from "node:timers/promises";
 		const { childCalled, gone, status } = await import(${JSON.stringify(new URL("../support/programs.js", import.meta.url))});
 		const ns = await userns.UserNamespace.create(${JSON.stringify(hosted("0:100000:65536"))}, { setgroups: "allow" });
-		const child = ns.spawn("sleep", ["1000"], { stdio: "ignore", unshare: ["pid"] });
+		const child = ns.spawn("sleep", ["1000"], { stdio: "ignore", unshare: ["pid"], keepSession: true });
 		const end = once(child, "close");
 		const inner = await childCalled(child.pid, "sleep");
 		const states = [];

@@ -80,11 +80,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		argv[argc++] = strdup(word); /* each for itself, so that reading beyond one is seen */
 	}
 	if (read_plan(&plan, argc, argv)) {
-		MUST(argc > PLAN && plan.program == argv[9] && plan.argv == argv + PLAN && plan.groups == argv[8]);
+		MUST(argc > PLAN && plan.program == argv[10] && plan.argv == argv + PLAN && plan.groups == argv[9]);
 		MUST(plan.first == reference_number(argv[1]) && plan.ns == reference_number(argv[2]));
 		MUST(plan.control == (strcmp(argv[3], "-") == 0 ? -1 : reference_number(argv[3])));
 		MUST(plan.join == reference_number(argv[4]) && plan.unshare == reference_number(argv[5]));
-		MUST(plan.uid == reference_number(argv[6]) && plan.gid == reference_number(argv[7]));
+		MUST(plan.keep == reference_number(argv[6]));
+		MUST(plan.uid == reference_number(argv[7]) && plan.gid == reference_number(argv[8]));
 		MUST(plan.first >= 0 && plan.ns >= 0 && plan.uid >= 0 && plan.gid >= 0);
 		MUST(read_groups(plan.groups, groups) == reference_groups(plan.groups));
 		plan.control = size % 2 == 0 ? -1 : 77;
@@ -93,7 +94,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	} else if (argc > PLAN) {
 		int good = strcmp(argv[3], "-") == 0 || reference_number(argv[3]) >= 0;
 
-		for (int i = 1; i < 8; i++) good = good && (i == 3 || reference_number(argv[i]) >= 0);
+		for (int i = 1; i < 9; i++) good = good && (i == 3 || reference_number(argv[i]) >= 0);
 		MUST(!good);
 	}
 	for (long i = 0; i < argc; i++) free(argv[i]);

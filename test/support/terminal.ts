@@ -1,0 +1,65 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { SLOWER } from "./slower.ts";
+
+/** A command at a terminal of its own, which script(1) makes; the command leads the session. */
+export class Terminal {
+	readonly child: ChildProcess;
+	readonly end: Promise<number | null>;
+	/** What was shown since `says` last found something. */
+	said = "";
+	/** Everything that was shown. */
+	all = "";
+
+	constructor(line: string) {
+		this.child = spawn("script", ["-qec", line, "/dev/null"], {
+			stdio: "pipe",
+			env: { ...process.env, TERM: "dumb" },
+		});
+		this.child.stdout?.on("data", (chunk) => {
+			this.said += chunk;
+			this.all += chunk;
+		});
+		this.end = new Promise((resolve) => this.child.on("close", resolve));
+	}
+
+	/** bash with job control, and no settings of the user's. */
+	static shell(): Terminal {
+		return new Terminal("exec bash --norc --noprofile -i");
+	}
+
+	type(text: string): void {
+		this.child.stdin?.write(text);
+	}
+
+	/** Waits until that is shown, and forgets what came before its end. */
+	async says(what: RegExp): Promise<RegExpExecArray> {
+		for (let i = 0; ; i++) {
+			const found = what.exec(this.said);
+			if (found !== null) {
+				this.said = this.said.slice(found.index + found[0].length);
+				return found;
+			}
+			if (i > 500 * SLOWER) throw new Error(`nothing like ${what} in ${JSON.stringify(this.all)}`);
+			await sleep(20);
+		}
+	}
+
+	/** Hangs up: the kernel sends SIGHUP, and what ignores that loses its terminal. */
+	async close(): Promise<void> {
+		this.child.kill("SIGKILL");
+		await this.end;
+	}
+}
+
+/** Gives a terminal to a test and hangs up behind it. */
+export async function atTerminal(
+	terminal: Terminal,
+	body: (terminal: Terminal) => Promise<void>,
+): Promise<void> {
+	try {
+		await body(terminal);
+	} finally {
+		await terminal.close();
+	}
+}
