@@ -39,7 +39,9 @@ function changed(before: string): { prefix: string[] } {
 	};
 }
 
-test("with hidepid=2 everything works, and another's process is not told from none", { needs }, () => {
+test("with hidepid=2 everything works, and another's process is not told from none", {
+	needs: [...needs, "ordinary"],
+}, () => {
 	const hidden = "mount -t proc -o hidepid=2 proc /proc";
 	assert.deepEqual(ask(`${ALL} console.log(JSON.stringify(await all()));`, changed(hidden)), WHOLE);
 

@@ -78,7 +78,7 @@ for (const kinds of [...KINDS.map((kind) => [kind]), [], KINDS] as NamespaceKind
 	);
 }
 
-test("a mount inside is not seen outside", { needs: ["linux", "root", "mounts"] }, () =>
+test("a mount inside is not seen outside", { needs: ["linux", "root", "mounts", "path:/mnt"] }, () =>
 	within(async (ns) => {
 		const before = readFileSync("/proc/self/mountinfo", "utf8");
 		const { stdout, status: code } = await ended(
