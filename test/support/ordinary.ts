@@ -122,7 +122,7 @@ export function processesOf(uid: number): string[] {
 export function noOrdinaryUser(): string | undefined {
 	for (const tool of ["newuidmap", "newgidmap"]) {
 		if (spawnSync("sh", ["-c", `command -v ${tool}`], { stdio: "ignore" }).status !== 0) {
-			return `${tool} is not installed (Debian: apt-get install uidmap)`;
+			return `${tool} is not installed`;
 		}
 	}
 	if (isRoot) {
