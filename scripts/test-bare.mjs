@@ -23,11 +23,12 @@ import { pathsOf, TOOLS } from "./test-packages.mjs";
 
 /** The build needs it, so it cannot be left out. */
 const REQUIRED = ["cc"];
-/** Words by which a test uses a program without its name, through the library or through test/support. */
-const SYNONYMS = {
-	newuidmap: /rootless|ordinary|subid/,
-	newgidmap: /rootless|ordinary|subid/,
-	getsubids: /rootless|ordinary|subid/,
+/** What stands in a test that runs the program, where that is not the program's name alone. */
+const MENTIONS = {
+	newuidmap: /newuidmap|rootless|ordinary|subid/,
+	newgidmap: /newgidmap|rootless|ordinary|subid/,
+	getsubids: /getsubids|rootless|ordinary|subid/,
+	script: /"script"/, // a word of the tests' own, too
 };
 /** An ordinary user with subordinate IDs, who exists in the mount namespaces of the runs alone. */
 const USER = { name: "userns-bare", uid: 54_323, first: 900_000, size: 1_000_000 };
@@ -80,16 +81,15 @@ function textOf(file, seen = new Set()) {
 	return [text, ...ours.map((name) => textOf(name, seen))].join("\n");
 }
 
-/** The tests that mention a program. test/fuzz and test/unit start none but the compiler. */
+/** The tests that mention a program. */
 function affected(tool, all) {
-	const word = new RegExp(`(?<![\\w.-])${tool.replace(".", "\\.")}(?![\\w-])`);
+	// The tests put the type behind "mkfs." themselves.
+	const name = tool.startsWith("mkfs.") ? "mkfs" : tool;
+	const mention = MENTIONS[tool] ?? new RegExp(`(?<![\\w.-])${name}(?![\\w-])`);
 	const folders = readdirSync(join(root, "dist/test"), { withFileTypes: true })
 		.filter((entry) => entry.isDirectory())
 		.map((entry) => entry.name);
-	return testFiles(folders).filter((file) => {
-		const text = textOf(join(root, file));
-		return all || word.test(text) || SYNONYMS[tool]?.test(text);
-	});
+	return testFiles(folders).filter((file) => all || mention.test(textOf(join(root, file))));
 }
 
 /** Runs the files with the program hidden. Returns the exit status, what was printed, and the seconds. */
@@ -155,6 +155,8 @@ async function main() {
 	const tools = positionals.length > 0 ? positionals : TOOLS.filter((tool) => !REQUIRED.includes(tool));
 	for (const tool of tools) {
 		const files = affected(tool, values.all);
+		// With no file, node --test would look for tests by itself.
+		if (files.length === 0) throw new Error(`no test mentions ${tool}`);
 		for (const user of values.user) {
 			const { status, output, seconds } = runHidden(tool, user, files, { folder, copy });
 			const skipped = /^ℹ skipped (\d+)$/m.exec(output)?.[1] ?? "?";
@@ -164,7 +166,8 @@ async function main() {
 			);
 			if (status === 0) continue;
 			process.exitCode = 1;
-			console.log(output);
+			const lines = output.split("\n").filter((line) => !/^[✔﹣ℹ] /.test(line));
+			console.log(lines.join("\n"));
 		}
 	}
 }
