@@ -83,8 +83,8 @@ function textOf(file, seen = new Set()) {
 
 /** The tests that mention a program. */
 function affected(tool, all) {
-	// The tests put the type behind "mkfs." themselves.
-	const name = tool.startsWith("mkfs.") ? "mkfs" : tool;
+	// Where it makes several file systems, a test has the type in a variable.
+	const name = tool.replace(/^mkfs\.(.*)$/, "mkfs\\.(?:$1|\\$\\{)");
 	const mention = MENTIONS[tool] ?? new RegExp(`(?<![\\w.-])${name}(?![\\w-])`);
 	const folders = readdirSync(join(root, "dist/test"), { withFileTypes: true })
 		.filter((entry) => entry.isDirectory())
