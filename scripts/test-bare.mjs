@@ -25,6 +25,7 @@ import { pathsOf, TOOLS } from "./test-packages.mjs";
 const REQUIRED = ["cc"];
 /** What stands in a test that runs the program, where that is not the program's name alone. */
 const MENTIONS = {
+	setpriv: /setpriv|ordinary/,
 	newuidmap: /newuidmap|rootless|ordinary|subid/,
 	newgidmap: /newgidmap|rootless|ordinary|subid/,
 	getsubids: /getsubids|rootless|ordinary|subid/,
@@ -71,8 +72,11 @@ function copyForUser(folder) {
 	return copy;
 }
 
+/** Looks for every program, and so mentions each of them in every test. */
+const LOOKS = join(root, "dist/test/support/needs.js");
+
 /** The text of a compiled test and of everything in dist/test that it imports. */
-function textOf(file, seen = new Set()) {
+function textOf(file, seen = new Set([LOOKS])) {
 	if (seen.has(file)) return "";
 	seen.add(file);
 	const text = readFileSync(file, "utf8");
