@@ -24,11 +24,12 @@ import { pathsOf, TOOLS } from "./test-packages.mjs";
 /** The build needs it, so it cannot be left out. */
 const REQUIRED = ["cc"];
 /** What stands in a test that runs the program, where that is not the program's name alone. */
+const RANGES = /newuidmap|getsubids|\.rootless|"ordinary"|freshUser|\bask(?:As|Ordinary)\b/;
 const MENTIONS = {
-	setpriv: /setpriv|ordinary/,
-	newuidmap: /newuidmap|rootless|ordinary|subid/,
-	newgidmap: /newgidmap|rootless|ordinary|subid/,
-	getsubids: /getsubids|rootless|ordinary|subid/,
+	newuidmap: RANGES,
+	newgidmap: RANGES,
+	getsubids: RANGES,
+	setpriv: /setpriv|"ordinary"/,
 	script: /"script"/, // a word of the tests' own, too
 };
 /** An ordinary user with subordinate IDs, who exists in the mount namespaces of the runs alone. */
