@@ -16,9 +16,10 @@ const checks: Record<string, () => string | undefined> = {
 		process.env.USERNS_PRIVATE_MOUNTS === "1"
 			? firstReason("tool:mount", "tool:umount", ...(olderThan("6.3") ? EXT4 : []))
 			: "no mount namespace of its own (needs root)",
+	/** By Node itself, and by setpriv(1), which test/support/apart.ts runs. */
 	user: () =>
 		spawnSync("true", { uid: OTHER_UID, gid: OTHER_UID }).status === 0
-			? undefined
+			? firstReason("tool:setpriv")
 			: "cannot become another user",
 	/** The host IDs of the tests: root has them, and an ordinary user with newuidmap and a wide range. */
 	ids: () => noHostIds ?? (process.geteuid?.() === 0 ? undefined : noOrdinaryUser()),
