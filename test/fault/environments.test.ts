@@ -130,7 +130,7 @@ test("in a pid namespace of one's own, with its /proc and without it", { needs }
 });
 
 test("with RLIMIT_NOFILE 12 each operation is an error that names the limit, and works again above it", {
-	needs,
+	needs: [...needs, "tool:prlimit"],
 }, () => {
 	const { errors, later } = ask<{ errors: Failure[]; later: object }>(
 		`${ALL} import { spawn, spawnSync } from "node:child_process";
