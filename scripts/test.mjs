@@ -1,4 +1,5 @@
-// Everything that must hold: build, lint, layers, analyzer, and every test, in a mount namespace of their own.
+// Everything that must hold: build, lint, layers, analyzer, and every test, in a mount namespace of their own. What the
+// tests need is installed first, where that is possible.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync } from "node:fs";
@@ -6,6 +7,7 @@ import { join } from "node:path";
 import { build } from "./build.mjs";
 import { checkLayers } from "./check-layers.mjs";
 import { root, run } from "./setup.mjs";
+import { installTestPackages, printMissingPackages, systemPath } from "./test-packages.mjs";
 
 export function lint() {
 	run(process.execPath, [`${root}node_modules/@biomejs/biome/bin/biome`, "ci", "."]);
@@ -36,29 +38,39 @@ function oneAtATime() {
 	return major > 20 || minor >= 10 ? ["--test-concurrency=1"] : []; // Node does not know it before
 }
 
-function command(folders) {
+function command(files) {
 	const prefix = privateMounts();
-	const env = { ...process.env, ...(prefix.length > 0 && { USERNS_PRIVATE_MOUNTS: "1" }) };
+	const env = {
+		...process.env,
+		PATH: systemPath(),
+		...(prefix.length > 0 && { USERNS_PRIVATE_MOUNTS: "1" }),
+	};
 	const reporters = ["spec", new URL("./skipped.mjs", import.meta.url).href].flatMap((reporter) => [
 		`--test-reporter=${reporter}`,
 		"--test-reporter-destination=stdout",
 	]);
 	const flags = ["--test", ...oneAtATime(), ...reporters];
-	const [program, ...args] = [...prefix, process.execPath, ...flags, ...testFiles(folders)];
+	const [program, ...args] = [...prefix, process.execPath, ...flags, ...files];
 	return { program, args, env };
 }
 
-export function runTests(folders) {
-	const { program, args, env } = command(folders);
+export function runFiles(files) {
+	const { program, args, env } = command(files);
 	run(program, args, { env });
+}
+
+export function runTests(folders) {
+	runFiles(testFiles(folders));
 }
 
 /** Those that ask nothing of the kernel, beside the others: what they print comes first, and whole. */
 async function runBeside(light, heavy) {
-	const [first, second] = [command(light), command(heavy)].map(({ program, args, env }) => {
-		const child = spawn(program, args, { cwd: root, env, stdio: ["ignore", "pipe", "inherit"] });
-		return { child, ended: once(child, "close") };
-	});
+	const [first, second] = [light, heavy]
+		.map((folders) => command(testFiles(folders)))
+		.map(({ program, args, env }) => {
+			const child = spawn(program, args, { cwd: root, env, stdio: ["ignore", "pipe", "inherit"] });
+			return { child, ended: once(child, "close") };
+		});
 	const held = [];
 	second.child.stdout.on("data", (chunk) => (first.over ? process.stdout.write(chunk) : held.push(chunk)));
 	first.child.stdout.pipe(process.stdout, { end: false });
@@ -73,6 +85,8 @@ async function runBeside(light, heavy) {
 const LIGHT = ["fuzz", "unit"];
 
 if (process.argv[1] === new URL(import.meta.url).pathname) {
+	installTestPackages();
+	printMissingPackages();
 	await build();
 	lint();
 	checkLayers();
@@ -83,4 +97,5 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
 		names.filter((name) => LIGHT.includes(name)),
 		names.filter((name) => !LIGHT.includes(name)),
 	);
+	printMissingPackages();
 }

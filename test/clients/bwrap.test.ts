@@ -149,7 +149,7 @@ function script(mapping: string, command: readonly string[]): string {
 test(
 	"without root: bwrap --userns 3 with the user's own and subordinate IDs",
 	{
-		needs: [...needs, "user", "tool:newuidmap"],
+		needs: [...needs, "user", "tool:newuidmap", "tool:newgidmap"],
 	},
 	() =>
 		withTmpfs(async (folder) => {

@@ -52,7 +52,7 @@ testExample("spawn", "runs a command as root of a namespace, and passes its exit
 testExample(
 	"rootless",
 	"gives a file to a subordinate ID, without root",
-	["user", "tool:newuidmap"],
+	["user", "tool:newuidmap", "tool:newgidmap"],
 	(_, run) => {
 		assert.deepEqual(says(run()), [
 			`mapping: 0:${USER.uid}:1,1:${USER.first}:${USER.size}`,
@@ -78,7 +78,7 @@ testExample("bwrap-sandbox", "as root: another's root in a sandbox", ["tool:bwra
 testExample(
 	"bwrap-sandbox",
 	"without root: the user is root in a sandbox",
-	["tool:bwrap", "user", "tool:newuidmap"],
+	["tool:bwrap", "user", "tool:newuidmap", "tool:newgidmap"],
 	(_, run) => {
 		assert.deepEqual(says(run(...LOOK)), ["0", `0 ${USER.uid} 1`, `1 ${USER.first} ${USER.size}`]);
 	},

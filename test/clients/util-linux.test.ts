@@ -157,7 +157,7 @@ async function unshareAndRead(
 test(
 	"a namespace that unshare made for an ordinary user is opened, and read back as it was asked for",
 	{
-		needs: [...needs, "user", "tool:unshare", "tool:newuidmap"],
+		needs: [...needs, "user", "tool:unshare", "tool:newuidmap", "tool:newgidmap"],
 	},
 	() =>
 		withTmpfs(async (folder) => {

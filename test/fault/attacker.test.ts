@@ -83,7 +83,7 @@ for (const [whose, open] of homes) {
 }
 
 test("with fs.suid_dumpable = 1, where who joins can be traced all the same, nothing of ours joins", {
-	needs: ["linux", "root", "mounts", "tool:unshare"],
+	needs: ["linux", "root", "mounts", "path:/mnt", "tool:unshare"],
 }, () => {
 	// By what its file says: with the real setting this attacker got hold of userns-enter.
 	const errors = ask<Record<string, string>[]>(

@@ -38,7 +38,7 @@ const EVERYTHING = `const kept = [];
 	await new Promise((resolve) => child.on("close", resolve));`;
 
 test("every descriptor that is made, by us and by the children that share our memory, is close-on-exec at once", {
-	needs: ["linux", "root", "mounts", "linux:6.15", "tool:strace", "tool:unshare"],
+	needs: ["linux", "root", "mounts", "linux:6.15", "fs:overlay", "path:/mnt", "tool:strace", "tool:unshare"],
 }, () => {
 	const folder = mkdtempSync(join(tmpdir(), "userns-strace-"));
 	const log = join(folder, "log");

@@ -65,7 +65,7 @@ test(
 
 test(
 	"EMFILE at every step of a nested tree, an overlay and a mount in a container: nothing is left",
-	{ needs: ["linux", "root", "mounts", "linux:6.15", "tool:unshare"] },
+	{ needs: ["linux", "root", "mounts", "linux:6.15", "fs:overlay", "tool:unshare"] },
 	() =>
 		withTmpfs(async (folder) => {
 			const [source = "", target = "", lower = ""] = mkdirs(folder, "source", "target", "lower");

@@ -39,7 +39,9 @@ function changed(before: string): { prefix: string[] } {
 	};
 }
 
-test("with hidepid=2 everything works, and another's process is not told from none", { needs }, () => {
+test("with hidepid=2 everything works, and another's process is not told from none", {
+	needs: [...needs, "ordinary"],
+}, () => {
 	const hidden = "mount -t proc -o hidepid=2 proc /proc";
 	assert.deepEqual(ask(`${ALL} console.log(JSON.stringify(await all()));`, changed(hidden)), WHOLE);
 
@@ -128,7 +130,7 @@ test("in a pid namespace of one's own, with its /proc and without it", { needs }
 });
 
 test("with RLIMIT_NOFILE 12 each operation is an error that names the limit, and works again above it", {
-	needs,
+	needs: [...needs, "tool:prlimit"],
 }, () => {
 	const { errors, later } = ask<{ errors: Failure[]; later: object }>(
 		`${ALL} import { spawn, spawnSync } from "node:child_process";

@@ -99,7 +99,9 @@ test("EMFILE at every step is an error with its step, and no descriptor is lost"
 	assert.ok(new Set(failures.map(({ step }) => step)).size >= 2, "several steps failed in turn");
 });
 
-test("EAGAIN from RLIMIT_NPROC is an error that names the limits", { needs: [...needs, "user"] }, () => {
+test("EAGAIN from RLIMIT_NPROC is an error that names the limits", {
+	needs: [...needs, "user", "tool:prlimit"],
+}, () => {
 	const error = ask<Record<string, string>>(
 		`import { spawnSync } from "node:child_process";
 		spawnSync("prlimit", ["--pid", String(process.pid), "--nproc=1:1"]);

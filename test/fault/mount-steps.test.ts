@@ -210,7 +210,7 @@ test("EBUSY while the map is set says that there is a writer", { needs }, () =>
 test(
 	"each call of an overlay, and of a mount in a container, that fails leaves nothing",
 	{
-		needs: [...needs, "tool:unshare"],
+		needs: [...needs, "fs:overlay", "tool:unshare"],
 	},
 	() =>
 		withTmpfs(async (top) => {
@@ -351,7 +351,7 @@ test("20 mounts with 40 descriptors to open", { needs: [...needs, "tool:prlimit"
 test(
 	"many mounts of every kind leave descriptors, mounts and processes as before",
 	{
-		needs: [...needs, "linux:6.15", "tool:unshare"],
+		needs: [...needs, "linux:6.15", "fs:overlay", "tool:unshare"],
 		timeout: LONG ? 600_000 : 60_000,
 	},
 	() =>

@@ -5,7 +5,7 @@ import { test } from "../support/test.ts";
 const MOUNTS = 500;
 
 test("of mounts that are forgotten without close() nothing is remembered", {
-	needs: ["linux", "root", "mounts"],
+	needs: ["linux", "root", "mounts", "path:/mnt", "tool:unshare"],
 }, () => {
 	const { mappings, descriptors } = ask<{ mappings: number; descriptors: number }>(
 		`import fs from "node:fs";

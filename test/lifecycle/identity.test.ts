@@ -41,7 +41,7 @@ test("setuid(2) in the middle of creations: what may not be killed any more ends
 });
 
 test("setuid(2) beside newuidmap: the creation ends all the same, and the process is what setuid(2) makes it", {
-	needs: [...needs, "tool:newuidmap", "tool:unshare"],
+	needs: [...needs, "tool:newuidmap", "tool:newgidmap", "tool:unshare"],
 }, () => {
 	const folder = mkdtempSync(join(tmpdir(), "userns-slow-helper-"));
 	try {

@@ -15,7 +15,9 @@ const RUN = `const run = (ns, command, args, options) => new Promise((resolve) =
 		child.on("close", (status, signal) => resolve({ status, signal, ...said }));
 	});`;
 
-test("as root inside, as another user inside, with groups, and with other namespaces", { needs }, () => {
+test("as root inside, as another user inside, with groups, and with other namespaces", {
+	needs: [...needs, "tool:hostname"],
+}, () => {
 	const answer = askOrdinary<{ root: string; other: string; groups: string; all: string }>(
 		`${RUN}
 		const ns = await userns.UserNamespace.create(userns.Mapping.rootless(), { setgroups: "allow" });

@@ -23,8 +23,7 @@ let first: number | undefined;
 let reason: string | undefined;
 try {
 	first = findFirst();
-	if (first === undefined)
-		reason = `this user has no range of ${WANTED} subordinate IDs, the same for both kinds`;
+	if (first === undefined) reason = `this user has no ${WANTED} subordinate IDs, the same for both kinds`;
 } catch (error) {
 	reason = `this user's subordinate IDs cannot be read: ${(error as Error).message}`;
 }

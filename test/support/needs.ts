@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
 import { release } from "node:os";
 import { noHostIds } from "./ids.ts";
 import { noOrdinaryUser } from "./ordinary.ts";
@@ -8,12 +8,18 @@ import { noOrdinaryUser } from "./ordinary.ts";
 const checks: Record<string, () => string | undefined> = {
 	linux: () => (process.platform === "linux" ? undefined : "this is not Linux"),
 	root: () => (process.geteuid?.() === 0 ? undefined : "not run as root"),
-	/** Set by scripts/test.mjs when it made a mount namespace for the tests, so that no mount can outlive them. */
+	/**
+	 * Set by scripts/test.mjs when it made a mount namespace for the tests, so that no mount can outlive them; and what
+	 * test/support/mounts.ts runs.
+	 */
 	mounts: () =>
-		process.env.USERNS_PRIVATE_MOUNTS === "1" ? undefined : "no mount namespace of its own (needs root)",
+		process.env.USERNS_PRIVATE_MOUNTS === "1"
+			? firstReason("tool:mount", "tool:umount", ...(olderThan("6.3") ? EXT4 : []))
+			: "no mount namespace of its own (needs root)",
+	/** By Node itself, and by setpriv(1), which test/support/apart.ts runs. */
 	user: () =>
 		spawnSync("true", { uid: OTHER_UID, gid: OTHER_UID }).status === 0
-			? undefined
+			? firstReason("tool:setpriv")
 			: "cannot become another user",
 	/** The host IDs of the tests: root has them, and an ordinary user with newuidmap and a wide range. */
 	ids: () => noHostIds ?? (process.geteuid?.() === 0 ? undefined : noOrdinaryUser()),
@@ -40,7 +46,11 @@ const checks: Record<string, () => string | undefined> = {
 		return status === 0 ? undefined : "cc has no static C library";
 	},
 	loop: () => (existsSync("/dev/loop-control") ? undefined : "no loop devices"),
+	loop: () => (canOpen("/dev/loop-control") ? undefined : "no loop devices"),
 };
+
+/** What the tests map where the kernel cannot map a tmpfs. */
+const EXT4 = ["loop", "fs:ext4", "tool:mkfs.ext4"] as const;
 
 /** An ordinary user's IDs, without a name: nothing on the machine has to be changed for it. */
 export const OTHER_UID = 54321;
@@ -57,6 +67,7 @@ export type Need =
 	| "sanitizers"
 	| "static"
 	| `tool:${string}`
+	| `path:${string}`
 	| `fs:${string}`
 	| `linux:${string}`;
 
@@ -79,7 +90,17 @@ function missingFileSystem(name: string): string | undefined {
 	if (process.platform !== "linux") return "this is not Linux";
 	if (!isKnown(name)) spawnSync("modprobe", ["--quiet", name], { stdio: "ignore" });
 	if (!isKnown(name)) return `the kernel has no ${name}, and modprobe brought none`;
-	return name === "fuse" && !existsSync("/dev/fuse") ? "there is no /dev/fuse" : undefined;
+	return name === "fuse" && !canOpen("/dev/fuse") ? "/dev/fuse cannot be opened" : undefined;
+}
+
+/** Whether a device is there and works: a container's device cgroup refuses the open(2) of one that it shows. */
+function canOpen(device: string): boolean {
+	try {
+		closeSync(openSync(device, "r+"));
+		return true;
+	} catch {
+		return false;
+	}
 }
 
 function missing(need: Need): string | undefined {
@@ -87,6 +108,10 @@ function missing(need: Need): string | undefined {
 		const tool = need.slice("tool:".length);
 		const found = spawnSync("sh", ["-c", 'command -v "$1"', "sh", tool], { stdio: "ignore" }).status === 0;
 		return found ? undefined : `${tool} is not installed`;
+	}
+	if (need.startsWith("path:")) {
+		const path = need.slice("path:".length);
+		return existsSync(path) ? undefined : `there is no ${path}`;
 	}
 	if (need.startsWith("linux:")) return olderThan(need.slice("linux:".length));
 	if (need.startsWith("fs:")) return missingFileSystem(need.slice("fs:".length));
@@ -102,14 +127,24 @@ export function isPromised(need: Need): boolean {
 
 const answers = new Map<Need, string | undefined>();
 
+/** Why a need is not met, or undefined when it is; looked for once in each process. */
+function reasonFor(need: Need): string | undefined {
+	if (!answers.has(need)) answers.set(need, missing(need));
+	return answers.get(need);
+}
+
+/** Why the first that is not met is not. */
+function firstReason(...needs: readonly Need[]): string | undefined {
+	return needs.map(reasonFor).find((reason) => reason !== undefined);
+}
+
 /**
  * The reason to skip, or undefined when everything is there. Where CI promised a need (USERNS_PROMISED, a list
  * separated by spaces), a test that would skip for want of it fails instead.
  */
 export function reasonToSkip(needs: readonly Need[]): string | undefined {
 	for (const need of needs) {
-		if (!answers.has(need)) answers.set(need, missing(need));
-		const reason = answers.get(need);
+		const reason = reasonFor(need);
 		if (reason === undefined) continue;
 		if (isPromised(need)) throw new Error(`${need} was promised, but: ${reason}`);
 		return reason;

@@ -153,7 +153,7 @@ export function ociTests(runtime: Runtime): void {
 	test(
 		`without root: ${runtime} joins a namespace of the user's own and subordinate IDs`,
 		{
-			needs: [...needs, "user", "tool:newuidmap"],
+			needs: [...needs, "user", "tool:newuidmap", "tool:newgidmap"],
 		},
 		() =>
 			withTmpfs((folder) => {

@@ -122,12 +122,17 @@ export function processesOf(uid: number): string[] {
 export function noOrdinaryUser(): string | undefined {
 	for (const tool of ["newuidmap", "newgidmap"]) {
 		if (spawnSync("sh", ["-c", `command -v ${tool}`], { stdio: "ignore" }).status !== 0) {
-			return `${tool} is not installed (Debian: apt-get install uidmap)`;
+			return `${tool} is not installed`;
 		}
 	}
 	if (isRoot) {
-		const works = spawnSync("unshare", ["--mount", "true"], { stdio: "ignore" }).status === 0;
-		return works ? undefined : "no mount namespace can be made";
+		const { prefix, env } = freshUser().options;
+		const [program = "", ...args] = [...(prefix ?? []), "true"];
+		const { status, stderr } = spawnSync(program, args, {
+			encoding: "utf8",
+			env: { ...process.env, ...env },
+		});
+		return status === 0 ? undefined : `no ordinary user can be made: ${stderr?.trim() || `no ${program}`}`;
 	}
 	const names = [process.env.USER, String(process.getuid?.())];
 	for (const file of ["/etc/subuid", "/etc/subgid"]) {

@@ -18,7 +18,7 @@ function isCloexec(fd: number): boolean {
 }
 
 test("200 simultaneous gets make one namespace and 200 descriptors, all usable after release", {
-	needs,
+	needs: [...needs, "tool:nsenter"],
 }, async () => {
 	const handles = new Handles();
 	const got = await Promise.all(Array.from({ length: 200 }, () => handles.get(hosted("0:100000:65536"))));

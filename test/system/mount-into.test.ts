@@ -228,7 +228,7 @@ test("the mount outlives the process that it was found by, and unmount still rea
 test(
 	"the root of a container with a user namespace of its own can undo attributes, but not an overlay that is read-only",
 	{
-		needs,
+		needs: [...needs, "fs:overlay"],
 	},
 	() =>
 		withVolume(async (folder, volume) => {

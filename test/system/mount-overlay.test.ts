@@ -16,7 +16,7 @@ import { failure } from "../support/errors.ts";
 import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
-const needs = ["linux", "root", "mounts", "linux:5.19"] as const;
+const needs = ["linux", "root", "mounts", "linux:5.19", "fs:overlay"] as const;
 /** Disk 0–65535 visible as 100000–165535, as a container's user namespace has it. */
 const MAP = "0:100000:65536";
 
@@ -134,7 +134,7 @@ test("read-only without an upper layer; detached; layers as descriptors; attache
 
 test(
 	"what would be a silently read-only overlay is an error, and every failure leaves nothing",
-	{ needs },
+	{ needs: [...needs, "path:/dev/shm"] },
 	() =>
 		withLayers(async ({ one, two, upper, work, target }, folder) => {
 			const before = readFileSync("/proc/self/mountinfo", "utf8");

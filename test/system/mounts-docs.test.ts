@@ -35,12 +35,22 @@ async function withWorld(body: (pid: number) => void): Promise<void> {
 	});
 }
 
+const needs = [
+	"linux",
+	"root",
+	"mounts",
+	"linux:6.15",
+	"fs:overlay",
+	"path:/srv",
+	"path:/mnt",
+	"tool:unshare",
+] as const;
 const withCode = examples.filter(({ code }) => code !== "");
 for (const { title, code } of withCode) {
 	test(
 		`docs/mounts.md, "${title}": the example prints what it says`,
 		{
-			needs: ["linux", "root", "mounts", "linux:6.15", "tool:unshare"],
+			needs,
 		},
 		() =>
 			withWorld((pid) => {

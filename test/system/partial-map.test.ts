@@ -48,7 +48,7 @@ async function compose(hostMap: string): Promise<Told> {
 }
 
 test("a map of which the kernel leaves out what a nested namespace lacks is not composed to less than there is", {
-	needs: ["linux", "root", "mounts", "linux:6.15", "tool:nsenter"],
+	needs: ["linux", "root", "mounts", "linux:6.15", "path:/mnt", "tool:nsenter"],
 }, async () => {
 	const told = await compose("0:100000:10,10:999:5");
 	assert.equal(told.seen, "0:0:10", "the kernel tells a part, and not that it is one");

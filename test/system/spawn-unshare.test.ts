@@ -18,6 +18,7 @@ import { SLOWER } from "../support/slower.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "ids"] as const;
+const mounting = [...needs, "tool:mount"] as const;
 /** The names of the kinds in /proc/PID/ns. */
 const FILES: Record<NamespaceKind, string> = {
 	mount: "mnt",
@@ -78,7 +79,7 @@ for (const kinds of [...KINDS.map((kind) => [kind]), [], KINDS] as NamespaceKind
 	);
 }
 
-test("a mount inside is not seen outside", { needs: ["linux", "root", "mounts"] }, () =>
+test("a mount inside is not seen outside", { needs: ["linux", "root", "mounts", "path:/mnt"] }, () =>
 	within(async (ns) => {
 		const before = readFileSync("/proc/self/mountinfo", "utf8");
 		const { stdout, status: code } = await ended(
@@ -91,19 +92,22 @@ test("a mount inside is not seen outside", { needs: ["linux", "root", "mounts"] 
 	}),
 );
 
-test("in a pid namespace the program sees only its own, with a process 1 that reaps orphans", { needs }, () =>
-	within(async (_, start) => {
-		// The orphan's parent ends at once, so that process 1 becomes its parent; then it must not stay a zombie.
-		const script = `mount -t proc proc /proc
+test(
+	"in a pid namespace the program sees only its own, with a process 1 that reaps orphans",
+	{ needs: mounting },
+	() =>
+		within(async (_, start) => {
+			// The orphan's parent ends at once, so that process 1 becomes its parent; then it must not stay a zombie.
+			const script = `mount -t proc proc /proc
 			(sh -c 'sleep 0.05 > /dev/null & echo $!')
 			sleep 0.3
 			for p in /proc/[0-9]*; do sed -n 's/^Name:.//p' $p/status; done`;
-		const { stdout, stderr } = await ended(start("sh", ["-c", script], { unshare: ["pid", "mount"] }));
-		assert.equal(stderr, "");
-		const [orphan, ...names] = stdout.trim().split("\n");
-		assert.match(orphan ?? "", /^\d+$/);
-		assert.deepEqual(names, ["userns-enter", "sh"]);
-	}),
+			const { stdout, stderr } = await ended(start("sh", ["-c", script], { unshare: ["pid", "mount"] }));
+			assert.equal(stderr, "");
+			const [orphan, ...names] = stdout.trim().split("\n");
+			assert.match(orphan ?? "", /^\d+$/);
+			assert.deepEqual(names, ["userns-enter", "sh"]);
+		}),
 );
 
 test("when the program of a pid namespace ends, everything in it ends, and its pipes close", { needs }, () =>

@@ -1,0 +1,119 @@
+// The programs that the tests run: one list, from which `npm test` installs and .ci/run promises.
+import { spawnSync } from "node:child_process";
+import { accessSync, constants } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** Debian's packages. Of each, the programs that the tests run, and a file where the tests need more than programs. */
+export const PACKAGES = {
+	acl: ["setfacl", "getfacl"],
+	bash: ["bash"],
+	bsdutils: ["script"],
+	"btrfs-progs": ["mkfs.btrfs"],
+	bubblewrap: ["bwrap"],
+	"busybox-static": ["busybox"],
+	crun: ["crun"],
+	dosfstools: ["mkfs.vfat"],
+	e2fsprogs: ["mkfs.ext4"],
+	"erofs-utils": ["mkfs.erofs"],
+	gcc: ["cc"],
+	hostname: ["hostname"],
+	"libc6-dev": ["/usr/include/stdio.h"],
+	"libcap2-bin": ["setcap", "getcap"],
+	mount: ["mount", "umount"],
+	runc: ["runc"],
+	"squashfs-tools": ["mksquashfs"],
+	squashfuse: ["squashfuse"],
+	strace: ["strace"],
+	uidmap: ["newuidmap", "newgidmap", "getsubids"],
+	"util-linux": ["unshare", "nsenter", "setpriv", "lsns", "taskset", "prlimit"],
+	xfsprogs: ["mkfs.xfs"],
+};
+
+/** Every program of the list. */
+export const TOOLS = Object.values(PACKAGES)
+	.flat()
+	.filter((tool) => !tool.startsWith("/"));
+
+/** PATH, and the folders of mkfs(8) behind it: su(1) leaves root without them, and a user's PATH never has them. */
+export function systemPath() {
+	const folders = (process.env.PATH ?? "").split(":").filter((folder) => folder !== "");
+	return [...new Set([...folders, "/usr/sbin", "/sbin"])].join(":");
+}
+
+/** The paths of a program in the folders of systemPath(). */
+export function pathsOf(tool) {
+	const isThere = (path) => {
+		try {
+			accessSync(path, tool.startsWith("/") ? constants.R_OK : constants.X_OK);
+			return true;
+		} catch {
+			return false;
+		}
+	};
+	if (tool.startsWith("/")) return isThere(tool) ? [tool] : [];
+	return systemPath()
+		.split(":")
+		.map((folder) => join(folder, tool))
+		.filter(isThere);
+}
+
+function missingPackages() {
+	return Object.keys(PACKAGES).filter((name) => PACKAGES[name].some((tool) => pathsOf(tool).length === 0));
+}
+
+/** Never asks, never removes a package, restarts no service; a network that does not answer costs seconds. */
+function aptGet(...args) {
+	const settings = [
+		...[
+			"DPkg::Lock::Timeout=60",
+			"Acquire::Retries=1",
+			"Acquire::http::Timeout=15",
+			"Acquire::https::Timeout=15",
+		],
+		...["Dpkg::Options::=--force-confdef", "Dpkg::Options::=--force-confold", "APT::Update::Error-Mode=any"],
+	];
+	const result = spawnSync("apt-get", ["-qy", ...settings.flatMap((setting) => ["-o", setting]), ...args], {
+		encoding: "utf8",
+		env: {
+			...process.env,
+			PATH: systemPath(),
+			LC_ALL: "C",
+			DEBIAN_FRONTEND: "noninteractive",
+			NEEDRESTART_SUSPEND: "1",
+		},
+		maxBuffer: 1 << 26,
+		stdio: ["ignore", "pipe", "pipe"],
+	});
+	if (result.status === 0) return undefined;
+	return /^E: .*$/m.exec(result.stderr ?? "")?.[0] ?? result.error?.message ?? `status ${result.status}`;
+}
+
+/** Returns why apt-get(8) failed. The index is fetched only where it is missing, or older than the packages are. */
+function install(packages) {
+	const command = ["install", "--no-install-recommends", "--no-remove", ...packages];
+	if (aptGet(...command) === undefined) return undefined;
+	return aptGet("update") ?? aptGet(...command);
+}
+
+/** Installs what the tests need, as root where apt-get(8) is; `USERNS_TEST_INSTALL=0` prevents it. */
+export function installTestPackages() {
+	const missing = missingPackages();
+	const mayInstall = process.platform === "linux" && process.geteuid() === 0 && pathsOf("apt-get").length > 0;
+	if (missing.length === 0 || !mayInstall || process.env.USERNS_TEST_INSTALL === "0") return;
+	console.log("Installing what the tests need (USERNS_TEST_INSTALL=0 prevents it):");
+	console.log(missing.join(" "));
+	const reason = install(missing);
+	if (reason !== undefined) console.log(`apt-get failed: ${reason}`);
+}
+
+/** One line with the packages for want of which tests are left out, where there are any. */
+export function printMissingPackages() {
+	const missing = process.platform === "linux" ? missingPackages() : [];
+	if (missing.length > 0) console.log(`Some tests are left out, for want of: ${missing.join(" ")}`);
+}
+
+// For .ci/run: the needs that the list meets, in the form of USERNS_PROMISED.
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+	console.log(TOOLS.map((tool) => `tool:${tool}`).join(" "));
+}

@@ -1,0 +1,140 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import {
+	chmodSync,
+	existsSync,
+	mkdtempSync,
+	readdirSync,
+	readFileSync,
+	rmSync,
+	writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { root } from "../support/child.ts";
+import { test } from "../support/test.ts";
+
+const MODULE = pathToFileURL(join(root, "scripts/test-packages.mjs")).href;
+const { PACKAGES, TOOLS } = (await import(MODULE)) as {
+	PACKAGES: Record<string, string[]>;
+	TOOLS: string[];
+};
+
+/** Notes how it is called, what it may read, and fails as $WORKS says: "yes", "no", or where `update` was not called. */
+const APT_GET = `#!/bin/sh
+folder=\${0%/*}
+for argument; do case $argument in install | update) operation=$argument ;; esac; done
+read -r answer
+echo "$operation,$DEBIAN_FRONTEND,$answer: $*" >> "$folder/calls"
+case $operation,$WORKS in
+update,updated) : > "$folder/updated" ;;
+install,updated) [ -e "$folder/updated" ] || { echo "E: Unable to locate package x" >&2; exit 100; } ;;
+*,no) echo "E: Temporary failure resolving" >&2; exit 100 ;;
+esac
+`;
+
+/** Runs the set-up of `npm test` where the only programs are `tools` and that apt-get; `calls` is what it noted. */
+function setUp(
+	env: Record<string, string>,
+	tools: readonly string[] = [],
+): { lines: string[]; calls: string[] } {
+	const folder = mkdtempSync(join(tmpdir(), "userns-packages-"));
+	try {
+		for (const name of ["apt-get", ...tools]) {
+			writeFileSync(join(folder, name), name === "apt-get" ? APT_GET : "");
+			chmodSync(join(folder, name), 0o755);
+		}
+		const code = `const packages = await import(${JSON.stringify(MODULE)});
+			packages.installTestPackages();
+			packages.printMissingPackages();`;
+		const { status, stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", code], {
+			encoding: "utf8",
+			env: { PATH: folder, ...env },
+			input: "yes\n",
+		});
+		assert.deepEqual([status, stderr], [0, ""]);
+		const calls = join(folder, "calls");
+		const noted = existsSync(calls) ? readFileSync(calls, "utf8").trim().split("\n") : [];
+		return { lines: stdout.split("\n").slice(0, -1), calls: noted };
+	} finally {
+		rmSync(folder, { recursive: true });
+	}
+}
+
+const MISSING = /^Some tests are left out, for want of: .*\bstrace\b/;
+
+test("every program that a test declares is in the list from which npm test installs", () => {
+	const declared = new Set<string>();
+	const folder = join(root, "test");
+	for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
+		if (!name.endsWith(".ts")) continue;
+		for (const [, tool = ""] of readFileSync(join(folder, name), "utf8").matchAll(/"tool:([\w.]+)"/g))
+			declared.add(tool);
+	}
+	assert.ok(declared.size > 10);
+	assert.deepEqual(
+		[...declared].filter((tool) => !TOOLS.includes(tool)),
+		[],
+	);
+	assert.deepEqual(Object.keys(PACKAGES), Object.keys(PACKAGES).sort());
+});
+
+test(".ci/run has no list of its own: it installs nothing, and promises what the list has", () => {
+	const text = readFileSync(join(root, ".ci/run"), "utf8");
+	assert.match(text, /\$\(node scripts\/test-packages\.mjs\)/);
+	assert.doesNotMatch(text, /apt-get|tool:/);
+	const { stdout } = spawnSync(process.execPath, [join(root, "scripts/test-packages.mjs")], {
+		encoding: "utf8",
+	});
+	assert.deepEqual(
+		stdout.trim().split(" "),
+		TOOLS.map((tool) => `tool:${tool}`),
+	);
+});
+
+test("where everything is installed nothing is printed and apt-get is not called", {
+	needs: ["linux", "path:/usr/include/stdio.h"],
+}, () => {
+	assert.deepEqual(setUp({}, TOOLS), { lines: [], calls: [] });
+});
+
+test("as root what is missing is printed and installed, without a question and without an update", {
+	needs: ["linux", "root"],
+}, () => {
+	const { lines, calls } = setUp({ WORKS: "yes" });
+	assert.match(lines[0] ?? "", /^Installing .*USERNS_TEST_INSTALL=0/);
+	assert.match(lines[1] ?? "", /\bacl\b.*\bstrace\b/);
+	assert.equal(calls.length, 1);
+	assert.match(calls[0] ?? "", /^install,noninteractive,: -qy .*--no-remove .*\bacl\b.*\bstrace\b/);
+});
+
+test("where apt-get does not know the packages its index is fetched, once", {
+	needs: ["linux", "root"],
+}, () => {
+	const { lines, calls } = setUp({ WORKS: "updated" });
+	assert.deepEqual(
+		calls.map((call) => call.split(":")[0]),
+		["install,noninteractive,", "update,noninteractive,", "install,noninteractive,"],
+	);
+	assert.ok(!lines.some((line) => line.startsWith("apt-get failed")));
+});
+
+test("without a network the reason and the missing packages are one line each, and nothing fails", {
+	needs: ["linux", "root"],
+}, () => {
+	const { lines, calls } = setUp({ WORKS: "no" });
+	assert.equal(calls.length, 2);
+	assert.equal(lines.length, 4);
+	assert.equal(lines[2], "apt-get failed: E: Temporary failure resolving");
+	assert.match(lines[3] ?? "", MISSING);
+});
+
+test("USERNS_TEST_INSTALL=0, and another user than root: one line, and apt-get is not called", {
+	needs: ["linux"],
+}, () => {
+	const { lines, calls } = setUp({ USERNS_TEST_INSTALL: "0" });
+	assert.deepEqual([lines.length, calls], [1, []]);
+	assert.match(lines[0] ?? "", MISSING);
+	if (process.geteuid?.() !== 0) assert.deepEqual(setUp({}), { lines, calls });
+});
