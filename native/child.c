@@ -166,6 +166,24 @@ NO_STACK_PROTECTOR long child_keep(const int *fds, int count)
 	return raw_syscall3(SYS_close_range, count, ~0U, 0);
 }
 
+NO_STACK_PROTECTOR long child_close_others(const int *fds, int count)
+{
+	long error = raw_syscall3(SYS_unshare, CLONE_FILES, 0, 0);
+	long from = 0; /* one more than the largest descriptor has no place in an int */
+
+	for (int round = 0; error >= 0 && round < count; round++) {
+		long next = -1;
+
+		for (int i = 0; i < count; i++) {
+			if (fds[i] >= from && (next < 0 || fds[i] < next)) next = fds[i];
+		}
+		if (next < 0) break;
+		if (next > from) error = raw_syscall3(SYS_close_range, from, next - 1, 0);
+		from = next + 1;
+	}
+	return error < 0 ? error : raw_syscall3(SYS_close_range, from, ~0U, 0);
+}
+
 NO_STACK_PROTECTOR void child_take_signals(void)
 {
 	kernel_sigset none = 0;

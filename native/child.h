@@ -48,6 +48,12 @@ void child_die_after(int milliseconds);
  */
 long child_keep(const int *fds, int count);
 
+/*
+ * For a body: gives it a table of descriptors of its own, with no more than these in it, under the same numbers; -1 stands for none.
+ * 0 or a negative errno.
+ */
+long child_close_others(const int *fds, int count);
+
 /* For a body that executes a program: takes signals again. */
 void child_take_signals(void);
 

@@ -21,6 +21,8 @@ export interface Outcome {
 	gidSaid?: string;
 	/** What the kernel's log of a mount says. */
 	log?: string;
+	/** The name of a file in a directory; or the uid and the name of a link that was refused (native/walk.h). */
+	name?: string;
 	/** Undefined: it did its work or was not called; its exit status; 256 and a signal's number; or a negative errno. */
 	uidStatus?: number;
 	gidStatus?: number;
@@ -53,6 +55,12 @@ export type Create = (
 
 /** What becomes of the map of one mount of a tree (native/tree.h). */
 export const PART = { keep: 0, map: 1, remap: 2, clear: 3 } as const;
+
+/** What a look-up of a path answers (native/walk.h). */
+export const WALK_END = { place: 0, holder: 1, parent: 2, create: 3, remove: 4 } as const;
+
+/** Which symbolic links it follows. */
+export const WALK_LINKS = { own: 0, none: 1 } as const;
 
 /** The part of the surface that is about mounts (native/mount-binding.c). */
 export interface NativeMounts {
@@ -117,8 +125,6 @@ export interface NativeMounts {
 		roots: readonly number[],
 		later: true,
 	): Promise<Outcome>;
-	/** The mount whose root the path leads to: a descriptor of it and its number. */
-	openMount(path: string): Outcome;
 	openMountNamespace(path: string): Outcome;
 	/** A pidfd. */
 	openProcess(pid: number): Outcome;
@@ -128,8 +134,6 @@ export interface NativeMounts {
 	mountTable(mountNs: number): Outcome;
 	/** The mountinfo of the pidfd's process. */
 	mountTableOf(pidfd: number): Outcome;
-	/** A path in a mount namespace, below a directory in it or, for −1, its root: an O_PATH descriptor. */
-	openIn(mountNs: number, root: number, path: string): Outcome;
 	/** The number that statmount(2) knows it by, or a negative errno. */
 	mountNamespaceId(fd: number): bigint | number;
 	/** [mount ID, unique mount ID or 0, 1 for the root of a mount], or a negative errno. */
@@ -140,7 +144,24 @@ export interface NativeMounts {
 	/** 0 or a negative errno. */
 	detach(fd: number): number;
 	detachIn(mountNs: number, fd: number): number;
-	pin(fd: number, path: string): Outcome;
+	/**
+	 * Looks a path up, name by name, in a child process with a time limit (native/walk.h). `end`: WALK_END; `links`: WALK_LINKS;
+	 * `owner`: the uid beside root whose symbolic links are followed; `mountNs` and `start`: descriptors or −1.
+	 */
+	walk(
+		end: number,
+		links: number,
+		owner: number,
+		mountNs: number,
+		start: number,
+		contained: boolean,
+		path: string,
+		later: boolean,
+	): Outcome | Promise<Outcome>;
+	/** The namespace of that kind, a CLONE_NEW…, that the path leads to. */
+	openNamespace(path: string, kind: number, owner: number): Promise<Outcome>;
+	/** Mounts a user namespace on a file, a descriptor. */
+	pin(fd: number, file: number, later: boolean): Outcome | Promise<Outcome>;
 }
 
 /** The C part, one to one (native/binding.c). Descriptors are numbers here; `later` gives a promise. */

@@ -43,7 +43,8 @@ export async function compiles(): Promise<void> {
 	const rootless: Mapping = Mapping.rootless({ user: 1000, keepId: true });
 	await UserNamespace.create(rootless, { method: "newuidmap" });
 	pin(namespace, "/run/ns");
-	const kind: "idmapped mount" | "user namespace" = unmount("/run/ns").kind;
+	const kind: "idmapped mount" | "user namespace" | "overlay" | "mount without a map" =
+		unmount("/run/ns").kind;
 	const code: UsernsErrorCode = new UsernsError("ERR_USERNS_CLOSED", "").code;
 	await mount.attach("/mnt", { into: 4711, replace: true, resolve: "no-symlinks" });
 	const layered: HeldMount = await overlay({ lower: ["/a", 3], upper: "/u", work: "/w", mapping: "0:1:1" });
