@@ -16,7 +16,6 @@ import {
 import { join } from "node:path";
 import { after } from "node:test";
 import {
-	Handles,
 	mountIdmapped,
 	type PathOptions,
 	pin,
@@ -389,49 +388,53 @@ async function tried(tries: Tries, codes: RegExp, work: () => unknown): Promise<
 const swapping = { needs: [...needs, "tool:cc"] as const, timeout: LONG ? 900_000 : 120_000 };
 
 for (const [name, options] of [
-	["by default", {}],
-	['with resolve: "no-symlinks"', { resolve: "no-symlinks" }],
+	["a directory", {}],
+	["a link of root's", {}],
+	["a directory", { resolve: "no-symlinks" }],
 ] as [string, PathOptions][]) {
-	test(`${name}: nothing else is unmounted or made while a directory and a link are swapped`, swapping, (t) =>
-		withLink(async ({ home, way, spot, victim, ns }) => {
-			const other = join(home, "other");
-			mkdirs(home, "other/spot");
-			const [source = ""] = mkdirs(home, "source");
-			const handles = new Handles();
-			const tries = {
-				unmount: { done: 0, refused: 0 },
-				pin: { done: 0, refused: 0 },
-				supports: { done: 0, refused: 0 },
-			};
-			const id = mountAt(spot)?.id;
-			await whileSwapping(way, other, async (swaps) => {
-				const before = swaps();
-				for (let i = 0; i < ATTEMPTS || swaps() - before < 1000; i++) {
-					const call = i % 2 === 0 ? unmount : unmountAsync;
-					// EINVAL: the directory without a mount; that of the victim's is never unmounted.
-					await tried(tries.unmount, /^(EACCES|ELOOP|EINVAL|ENOENT)$/, () =>
-						call(join(way, "spot"), options),
-					);
-					assert.equal(mountAt(spot)?.id, id);
-					const made = i % 2 === 0 ? pin : pinAsync;
-					await tried(tries.pin, /^(EACCES|ELOOP|EEXIST)$/, () => made(ns, join(way, "ns"), options));
-					assert.deepEqual(readdirSync(victim), ["spot"]);
-					const found = supports(join(way, "spot"), options);
-					const isThere = await tried(tries.supports, /^(EACCES|ELOOP)$/, () => found);
-					if (isThere) assert.notEqual((await found).mountPoint, spot);
-					for (const folder of [way, other]) {
-						await tried({ done: 0, refused: 0 }, /./, () => unmount(join(folder, "ns"), options));
-					}
+	test(
+		`nothing else is unmounted or made while ${name} and another user's link are swapped: ${JSON.stringify(options)}`,
+		swapping,
+		(t) =>
+			withLink(async ({ home, way, spot, victim, ns }) => {
+				const other = join(home, "other");
+				mkdirs(home, "real/spot", "other/spot");
+				if (name !== "a directory") {
+					rmSync(other, { recursive: true });
+					symlinkSync("real", other);
 				}
-				t.diagnostic(`${swaps() - before} swaps, ${JSON.stringify(tries)}`);
-			});
-			handles.release();
-			rmSync(source, { recursive: true });
-			// Both ways were met, or this shows nothing.
-			assert.ok(tries.pin.done > ATTEMPTS / 100 && tries.pin.refused > ATTEMPTS / 100);
-			assert.ok(tries.supports.done > ATTEMPTS / 100 && tries.supports.refused > ATTEMPTS / 100);
-			for (const folder of [way, other]) if (mountAt(join(folder, "ns"))) unmount(join(folder, "ns"));
-		}),
+				const tries = {
+					unmount: { done: 0, refused: 0 },
+					pin: { done: 0, refused: 0 },
+					supports: { done: 0, refused: 0 },
+				};
+				const id = mountAt(spot)?.id;
+				await whileSwapping(way, other, async (swaps) => {
+					const before = swaps();
+					for (let i = 0; i < ATTEMPTS || swaps() - before < 1000; i++) {
+						const call = i % 2 === 0 ? unmount : unmountAsync;
+						// EINVAL: the directory without a mount; that of the victim's is never unmounted.
+						await tried(tries.unmount, /^(EACCES|ELOOP|EINVAL|ENOENT)$/, () =>
+							call(join(way, "spot"), options),
+						);
+						assert.equal(mountAt(spot)?.id, id);
+						const made = i % 2 === 0 ? pin : pinAsync;
+						await tried(tries.pin, /^(EACCES|ELOOP|EEXIST)$/, () => made(ns, join(way, "ns"), options));
+						assert.deepEqual(readdirSync(victim), ["spot"]);
+						const found = supports(join(way, "spot"), options);
+						const isThere = await tried(tries.supports, /^(EACCES|ELOOP)$/, () => found);
+						if (isThere) assert.notEqual((await found).mountPoint, spot);
+						for (const folder of [way, other]) {
+							await tried({ done: 0, refused: 0 }, /./, () => unmount(join(folder, "ns"), options));
+						}
+					}
+					t.diagnostic(`${swaps() - before} swaps, ${JSON.stringify(tries)}`);
+				});
+				// Both ways were met, or this shows nothing.
+				assert.ok(tries.pin.done > ATTEMPTS / 100 && tries.pin.refused > ATTEMPTS / 100);
+				assert.ok(tries.supports.done > ATTEMPTS / 100 && tries.supports.refused > ATTEMPTS / 100);
+				for (const folder of [way, other]) if (mountAt(join(folder, "ns"))) unmount(join(folder, "ns"));
+			}),
 	);
 }
 
