@@ -155,9 +155,16 @@ NO_STACK_PROTECTOR static int create(struct walk *walk)
 {
 	/* O_EXCL: a file that is there already stays as it is, and a symbolic link is not followed. */
 	const int flags = O_RDONLY | O_CREAT | O_EXCL;
-	long fd = raw_syscall5(SYS_openat, walk->request.start, (long)walk->texts[0], flags | O_CLOEXEC, 0444, 0);
+	int directory = walk->request.start;
+	long fd = raw_syscall5(SYS_statx, directory, (long)walk->texts[0], AT_SYMLINK_NOFOLLOW, 0, (long)&walk->facts);
 
-	if (fd >= 0) fd = passing_send(&walk->passing, (int)fd);
+	if (fd == 0) return walk_fail(walk, -EEXIST, "target");
+	walk_fail(walk, -EINTR, "own"); /* for a child that is killed here: it may have made the file */
+	fd = raw_syscall5(SYS_openat, directory, (long)walk->texts[0], flags | O_CLOEXEC, 0444, 0);
+	if (fd >= 0) {
+		fd = passing_send(&walk->passing, (int)fd);
+		if (fd < 0) raw_syscall3(SYS_unlinkat, directory, (long)walk->texts[0], 0);
+	}
 	return walk_fail(walk, fd, "target");
 }
 
@@ -239,7 +246,7 @@ static void run(struct walk *walk, struct outcome *out)
 	else if (walk->error < 0) outcome_fail(out, walk->error, walk->step);
 	else if (walk->request.end != WALK_REMOVE) {
 		error = passing_receive(&walk->passing);
-		if (error < 0) outcome_fail(out, error, "target");
+		if (error < 0) outcome_fail(out, error, "own"); /* the file was made */
 		else out->fd = error;
 	}
 	/* A child that is still in the kernel has its texts for itself. */

@@ -12,7 +12,7 @@ enum walk_end {
 	WALK_PLACE,     /* an O_PATH descriptor of what is there */
 	WALK_HOLDER,    /* the directory that holds it, after every link, and its name there; an empty name: the place itself */
 	WALK_PARENT,    /* the directory of the last name, which itself is not looked up; an empty name: there is none */
-	WALK_CREATE,    /* a new, empty file in the directory `start`; the path is its name there */
+	WALK_CREATE,    /* a new, empty file in the directory `start`; the path is its name there. It may be there after an error at "own" */
 	WALK_REMOVE,    /* removes that file, if it is empty; no descriptor */
 	WALK_NAMESPACE, /* as WALK_PLACE, and what is there must be a namespace file: EMEDIUMTYPE */
 };

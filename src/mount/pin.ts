@@ -62,18 +62,22 @@ function* pinWork(ns: number, path: string, options: PathOptions): Work<void> {
 		// "." or "..": a directory that is there.
 		if (name === undefined) throw pinError(path, { ...parent, error: ERRNO.EEXIST });
 		const file = yield nameIn(WALK_END.create, parent.fd, name);
-		if (file.error < 0) throw pinError(path, file, lateHints);
-		try {
-			const pinned = yield (later) => native().pin(ns, file.fd, later);
-			if (pinned.error >= 0) return;
-			const removed = yield nameIn(WALK_END.remove, parent.fd, name);
-			const left = removed.error < 0 ? `, and its empty file stays at ${show(path)}` : "";
-			throw kernelError("ERR_USERNS_PIN", `${tried(path)}${left}`, pinned, { hint: pinHints[pinned.error] });
-		} finally {
-			native().close(file.fd);
-		}
+		if (file.error < 0 && file.step !== "own") throw pinError(path, file, lateHints);
+		const pinned = file.error < 0 ? file : yield* mountOn(ns, file.fd);
+		if (pinned.error >= 0) return;
+		const removed = yield nameIn(WALK_END.remove, parent.fd, name);
+		const left = removed.error < 0 ? `, and its empty file stays at ${show(path)}` : "";
+		throw kernelError("ERR_USERNS_PIN", `${tried(path)}${left}`, pinned, { hint: pinHints[pinned.error] });
 	} finally {
 		native().close(parent.fd);
+	}
+}
+
+function* mountOn(ns: number, file: number): Work<Outcome> {
+	try {
+		return yield (later) => native().pin(ns, file, later);
+	} finally {
+		native().close(file);
 	}
 }
 
