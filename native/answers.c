@@ -69,6 +69,7 @@ static int fill(napi_env env, napi_value object, const struct outcome *out)
 	       set_text(env, object, "gidSaid", out->texts[OUTCOME_SAID + 1]) &&
 	       set_text(env, object, "log", out->texts[OUTCOME_LOG]) &&
 	       set_bytes(env, object, "bytes", out->bytes, out->length) &&
+	       set_text(env, object, "name", out->texts[OUTCOME_NAME]) &&
 	       set_status(env, object, "uidStatus", out->statuses[0]) && set_status(env, object, "gidStatus", out->statuses[1]);
 }
 

@@ -205,17 +205,6 @@ static int open_in(int mount_ns, const struct place *place, int procfs, struct w
 	return answer;
 }
 
-int mount_open_in(int mount_ns, int root, const char *path)
-{
-	struct place place = {
-		.fd = root,
-		.path = path,
-		.resolve = USERNS_RESOLVE_IN_ROOT | USERNS_RESOLVE_NO_MAGICLINKS,
-	};
-
-	return open_in(mount_ns, &place, -1, NULL);
-}
-
 /* Our own procfs is opened before: the container's may show anything. Its mountinfo is that of who opens it. */
 int mount_table_of(int mount_ns)
 {

@@ -25,12 +25,6 @@ int mount_detach(int mount_ns, int fd, uint64_t unique, struct waiter *waiter);
 int mount_table_of(int mount_ns);
 
 /*
- * Opens a path in a mount namespace, below a directory in it (−1: its root) that nothing leads out of. An O_PATH
- * descriptor or a negative errno; ETIMEDOUT when a file system on the way does not answer.
- */
-int mount_open_in(int mount_ns, int root, const char *path);
-
-/*
  * place_open(), for a place that no thread of ours may wait for: at once where every name is in the cache of directory
  * entries (RESOLVE_CACHED, Linux 5.12), in a child otherwise.
  */

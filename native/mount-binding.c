@@ -3,10 +3,10 @@
 #include "inside.h"
 #include "mount-facts.h"
 #include "mount-long-calls.h"
-#include "pin.h"
 #include "read-piece.h"
 #include "short-calls.h"
 #include "values.h"
+#include "walk-calls.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -15,12 +15,6 @@
 /* More than any answer has: 340 extents of both kinds, and some paths of PATH_MAX. */
 #define MOST_BYTES (1 << 24)
 #define MOST_IDS (1 << 16)
-
-/* openMount(path) */
-static napi_value open_mount(napi_env env, napi_callback_info info)
-{
-	return short_open(env, info, mount_open);
-}
 
 /* openMountNamespace(path) */
 static napi_value open_mount_namespace(napi_env env, napi_callback_info info)
@@ -67,28 +61,6 @@ static napi_value table_of_process(napi_env env, napi_callback_info info)
 static napi_value table_of(napi_env env, napi_callback_info info)
 {
 	return short_derive(env, info, mount_table_of, "mount table");
-}
-
-/* openIn(mountNs, root or −1, path) */
-static napi_value open_in(napi_env env, napi_callback_info info)
-{
-	napi_value arguments[3];
-	struct outcome out = {.fd = -1};
-	struct owned *owned;
-	double root;
-	char *path;
-	int ns;
-	int fd;
-
-	if (!value_arguments(env, info, 3, arguments, &owned) || !value_fd(env, arguments[0], &ns)) return NULL;
-	if (!value_integer(env, arguments[1], -1, INT_MAX, &root)) return NULL;
-	path = value_text(env, arguments[2], PATH_MAX);
-	if (path == NULL) return NULL;
-	fd = mount_open_in(ns, (int)root, path);
-	free(path);
-	if (fd < 0) outcome_fail(&out, fd, "target");
-	else out.fd = fd;
-	return answer_outcome(env, owned, &out);
 }
 
 /* mountNamespaceId(fd): a bigint, or a negative errno */
@@ -194,23 +166,6 @@ static napi_value disown(napi_env env, napi_callback_info info)
 	return short_number(env, info, forget);
 }
 
-/* pin(fd, path) */
-static napi_value pin(napi_env env, napi_callback_info info)
-{
-	napi_value arguments[2];
-	struct outcome out = {.fd = -1};
-	struct owned *owned;
-	char *path;
-	int fd;
-
-	if (!value_arguments(env, info, 2, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
-	path = value_text(env, arguments[1], PATH_MAX);
-	if (path == NULL) return NULL;
-	namespace_pin(fd, path, &out);
-	free(path);
-	return answer_outcome(env, owned, &out);
-}
-
 int mount_export(napi_env env, napi_value exports, struct owned *owned)
 {
 	static const struct function functions[] = {
@@ -222,7 +177,6 @@ int mount_export(napi_env env, napi_value exports, struct owned *owned)
 		{"disown", disown},
 		{"detach", long_detach},
 		{"overlay", long_overlay},
-		{"openMount", open_mount},
 		{"openMountNamespace", open_mount_namespace},
 		{"openProcess", open_process},
 		{"mountNamespaceOf", namespace_of},
@@ -230,12 +184,13 @@ int mount_export(napi_env env, napi_value exports, struct owned *owned)
 		{"mountTable", table_of},
 		{"mountTableOf", table_of_process},
 		{"readPiece", read_piece},
-		{"openIn", open_in},
 		{"mountNamespaceId", namespace_id},
 		{"mountFacts", facts_of},
 		{"statmount", statmount_},
 		{"listmount", listmount_},
-		{"pin", pin},
+		{"walk", walk_call},
+		{"openNamespace", walk_open_namespace},
+		{"pin", walk_pin},
 	};
 
 	return short_export(env, exports, functions, sizeof functions / sizeof functions[0], owned);

@@ -29,28 +29,6 @@ int mount_facts(int fd, struct mount_facts *facts)
 	return mount_unique_id(fd, &facts->unique);
 }
 
-void mount_open(const char *path, struct outcome *out)
-{
-	struct mount_facts facts;
-	int fd = open(path, O_PATH | O_CLOEXEC);
-	int error;
-
-	if (fd < 0) {
-		outcome_fail(out, -errno, "target");
-		return;
-	}
-	error = mount_facts(fd, &facts);
-	/* A file inside a mount: taking "its" mount off would be a surprise. */
-	if (error == 0 && !facts.root) error = -EINVAL;
-	if (error < 0) {
-		close(fd);
-		outcome_fail(out, error, "statx");
-		return;
-	}
-	out->mount_id = facts.id;
-	out->fd = fd;
-}
-
 int mount_namespace_of(int pidfd)
 {
 	/* Linux 6.11: exact whatever /proc shows, and needs no name. */

@@ -16,9 +16,6 @@ int mount_facts(int fd, struct mount_facts *facts);
 /* The second of these numbers alone. */
 int mount_unique_id(int fd, uint64_t *unique);
 
-/* Opens the mount that is on top at a path, for mount_detach(). EINVAL when nothing is mounted at that very place. */
-void mount_open(const char *path, struct outcome *out);
-
 /* Opens what the pidfd's process is in: its mount namespace; its root directory; and its mountinfo. */
 int mount_namespace_of(int pidfd);
 int mount_root_of(int pidfd);

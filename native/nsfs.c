@@ -71,29 +71,14 @@ static int same_file(int a, int b)
 	return first.st_dev == second.st_dev && first.st_ino == second.st_ino;
 }
 
-void nsfs_open_path(const char *path, int kind, struct outcome *out)
+void nsfs_open_seen(int seen, int kind, struct outcome *out)
 {
 	struct statfs fs;
-	int seen = open(path, O_PATH | O_CLOEXEC);
-	int error;
-	int fd;
+	int error = fstatfs(seen, &fs) < 0 ? -errno : 0;
+	int fd = -1;
 
-	if (seen < 0) {
-		outcome_fail(out, -errno, "open");
-		return;
-	}
-	if (fstatfs(seen, &fs) < 0) {
-		outcome_fail(out, -errno, "open");
-		close(seen);
-		return;
-	}
-	if (fs.f_type != USERNS_NSFS_MAGIC) {
-		outcome_fail(out, NOT_SUCH_A_NAMESPACE, "open");
-		close(seen);
-		return;
-	}
-	fd = reopen(seen);
-	error = fd;
+	if (error == 0 && fs.f_type != USERNS_NSFS_MAGIC) error = NOT_SUCH_A_NAMESPACE;
+	if (error == 0) error = fd = reopen(seen);
 	if (fd >= 0) {
 		/* /proc may be anything: what came back must be what was looked at. */
 		error = same_file(seen, fd) ? check_kind(fd, kind) : -EXDEV;
@@ -102,6 +87,14 @@ void nsfs_open_path(const char *path, int kind, struct outcome *out)
 	}
 	close(seen);
 	if (error < 0) outcome_fail(out, error, "open");
+}
+
+void nsfs_open_path(const char *path, int kind, struct outcome *out)
+{
+	int seen = open(path, O_PATH | O_CLOEXEC);
+
+	if (seen < 0) outcome_fail(out, -errno, "open");
+	else nsfs_open_seen(seen, kind, out);
 }
 
 static const char *const map_files[NSFS_MAPS] = {"uid_map", "gid_map", "setgroups"};

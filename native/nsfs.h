@@ -19,6 +19,9 @@ int nsfs_check(int fd, int kind);
 /* Opens the namespace of that kind that a path leads to. */
 void nsfs_open_path(const char *path, int kind, struct outcome *out);
 
+/* The same of an O_PATH descriptor, which it closes. */
+void nsfs_open_seen(int seen, int kind, struct outcome *out);
+
 /* Opens the user namespace of the process with that number, and reads its uid_map, gid_map and setgroups. */
 void nsfs_open_pid(int pid, struct outcome *out);
 

@@ -6,10 +6,11 @@
 #include <stdint.h>
 
 /* What is read in a process's folder, see nsfs.h; what newuidmap and newgidmap said; the kernel's log of a mount */
-#define OUTCOME_TEXTS 4
+#define OUTCOME_TEXTS 5
 #define OUTCOME_MAPS 0
 #define OUTCOME_SAID 1
 #define OUTCOME_LOG 3
+#define OUTCOME_NAME 4 /* of a file, see walk.h */
 
 struct outcome {
 	int error;        /* 0, or the negative errno of the step that failed */

@@ -150,8 +150,10 @@ static int run_apart(int context, int tree, const struct overlay_request *reques
 
 static int configure(int context, const struct overlay_request *request, struct outcome *out)
 {
-	int error = set_lower(context, request);
+	/* By this source in mountinfo unmount(path) knows an overlay of this package. */
+	int error = call_fsconfig(context, USERNS_FSCONFIG_SET_STRING, "source", "userns", 0);
 
+	if (error == 0) error = set_lower(context, request);
 	if (error < 0) return outcome_fail(out, error, "overlay lower");
 	if (request->upper >= 0) {
 		error = set_layer(context, "upperdir", request->upper);

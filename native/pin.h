@@ -1,10 +1,12 @@
-/* User namespaces kept at a path. */
+/* A namespace that lives as long as it is mounted on a file. */
 #ifndef USERNS_PIN_H
 #define USERNS_PIN_H
 
 #include "outcome.h"
 
-/* Keeps a namespace alive by mounting it on a new, empty file at the path. */
-void namespace_pin(int ns, const char *path, struct outcome *out);
+struct waiter;
+
+/* Mounts the namespace on the file, a descriptor. */
+void namespace_pin(int ns, int file, struct waiter *waiter, struct outcome *out);
 
 #endif

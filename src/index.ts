@@ -20,10 +20,12 @@ export { type MountInfo, type MountsOptions, mounts, mountsAsync } from "./mount
 export { type FromOciOptions, fromOci, type OciMount } from "./mount/oci.ts";
 export type { MountIdmappedOptions } from "./mount/options.ts";
 export { OverlayMount, type OverlayOptions, overlay } from "./mount/overlay.ts";
-export { pin, type Unmounted, type UnmountOptions, unmount } from "./mount/places.ts";
+export type { PathOptions } from "./mount/path-options.ts";
+export { pin, pinAsync } from "./mount/pin.ts";
 export type { SkippedMount } from "./mount/plan.ts";
 export { type MountSupport, supports } from "./mount/supports.ts";
 export type { AttachOptions } from "./mount/target.ts";
+export { type Unmounted, type UnmountOptions, unmount, unmountAsync } from "./mount/unmount.ts";
 export type { NamespaceExecOptions, NamespaceSpawnOptions } from "./namespace/enter.ts";
 export { Handles } from "./namespace/handles.ts";
 export type { EnterOptions, NamespaceKind } from "./namespace/inside.ts";

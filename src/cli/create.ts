@@ -1,9 +1,10 @@
 import type { Command } from "commander";
-import { type CreateOptions, pin, UserNamespace } from "../index.ts";
+import { type CreateOptions, type PathOptions, pinAsync, UserNamespace } from "../index.ts";
 import { AUTO_HELP, readMap } from "./map-argument.ts";
 import { MAP_HELP, mappingLines, print } from "./output.ts";
+import { addPathOptions, PATH_HELP, pathOptions } from "./target.ts";
 
-interface Options extends CreateOptions {
+interface Options extends CreateOptions, PathOptions {
 	map: string;
 	at: string;
 	json?: boolean;
@@ -13,16 +14,20 @@ export function define(command: Command): void {
 	command
 		.requiredOption("--map <map>", "containerID:hostID:size[,…]; see below")
 		.requiredOption("--at <path>", "a new file that keeps the namespace alive")
-		.option("--setgroups <word>", '"deny" or "allow" setgroups(2) inside (default: deny)')
+		.option("--setgroups <word>", '"deny" or "allow" setgroups(2) inside (default: deny)');
+	addPathOptions(command)
 		.option("--json", "print the result as JSON")
-		.addHelpText("after", `${MAP_HELP}\n${AUTO_HELP}\n\nThe namespace stays until "userns umount PATH".`)
+		.addHelpText(
+			"after",
+			`${MAP_HELP}\n${AUTO_HELP}\n\nThe namespace stays until "userns umount PATH".${PATH_HELP}`,
+		)
 		.action(create);
 }
 
-async function create({ map, at, setgroups, json }: Options): Promise<void> {
+async function create({ map, at, setgroups, json, ...options }: Options): Promise<void> {
 	const namespace = await UserNamespace.create(readMap(map), setgroups === undefined ? {} : { setgroups });
 	try {
-		pin(namespace, at);
+		await pinAsync(namespace, at, pathOptions(options));
 		const mapping = await namespace.mapping();
 		const { inode } = namespace;
 		await print(

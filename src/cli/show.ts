@@ -11,7 +11,7 @@ export function define(command: Command): void {
 }
 
 async function show(target: string, json: boolean | undefined): Promise<void> {
-	const namespace = openTarget(target);
+	const namespace = await openTarget(target);
 	try {
 		const parent = namespace.parent();
 		const facts = {

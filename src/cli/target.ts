@@ -1,5 +1,5 @@
-import { InvalidArgumentError } from "commander";
-import { UserNamespace } from "../index.ts";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { type PathOptions, UserNamespace } from "../index.ts";
 
 /** For an option whose value is a number; the library knows which numbers are good. */
 export function wholeNumber(what: string): (text: string) => number {
@@ -10,6 +10,26 @@ export function wholeNumber(what: string): (text: string) => number {
 }
 
 /** TARGET of a command: digits alone are a pid, everything else is a path. */
-export function openTarget(target: string): UserNamespace {
-	return UserNamespace.open(/^\d+$/.test(target) ? Number(target) : target);
+export function openTarget(target: string): Promise<UserNamespace> {
+	return UserNamespace.openAsync(/^\d+$/.test(target) ? Number(target) : target);
 }
+
+/** For every command that takes a path in which another user may have put a symbolic link. */
+export function addPathOptions(command: Command): Command {
+	return command
+		.option("--target-root <dir>", "find the path inside this directory")
+		.addOption(new Option("--resolve <how>", "refuse paths with symbolic links").choices(["no-symlinks"]));
+}
+
+/** Those of the options that were given. */
+export function pathOptions({ targetRoot, resolve }: PathOptions): PathOptions {
+	return {
+		...(targetRoot !== undefined && { targetRoot }),
+		...(resolve !== undefined && { resolve }),
+	};
+}
+
+/** About them, below an option list. */
+export const PATH_HELP = `
+A symbolic link on the path is followed only if it belongs to root or to the
+caller; --resolve no-symlinks follows none.`;

@@ -1,8 +1,9 @@
 import type { Command } from "commander";
-import { unmount } from "../index.ts";
+import { type PathOptions, unmountAsync } from "../index.ts";
 import { print } from "./output.ts";
+import { addPathOptions, PATH_HELP, pathOptions } from "./target.ts";
 
-interface Options {
+interface Options extends PathOptions {
 	recursive?: boolean;
 	into?: string;
 	json?: boolean;
@@ -10,15 +11,19 @@ interface Options {
 
 export function define(command: Command): void {
 	command
-		.argument("<path>", "an ID-mapped mount, or a user namespace that create --at made")
+		.argument("<path>", "a mount that mount made, or a namespace of create --at")
 		.option("--recursive", "also what is mounted on it or below it")
-		.option("--into <pid|path>", "in a container: its pid, or its /proc/PID/ns/mnt")
+		.option("--into <pid|path>", "in a container: its pid, or its /proc/PID/ns/mnt");
+	addPathOptions(command)
 		.option("--json", "print the result as JSON")
-		.addHelpText("after", "\nRefuses anything else at the path.")
-		.action((path: string, { recursive = false, into, json }: Options) => {
-			const inside = into === undefined ? {} : { into: /^\d+$/.test(into) ? Number(into) : into };
-			const gone = unmount(path, { recursive, ...inside });
-			const done = `${gone.kind} unmounted from ${path}${into === undefined ? "" : ` in ${into}`}`;
-			return print(json, gone, () => [done], done);
-		});
+		.addHelpText("after", `\nRefuses anything else at the path.${PATH_HELP}`)
+		.action(umount);
+}
+
+async function umount(path: string, { recursive = false, into, json, ...options }: Options): Promise<void> {
+	const inside = into === undefined ? {} : { into: /^\d+$/.test(into) ? Number(into) : into };
+	const gone = await unmountAsync(path, { recursive, ...inside, ...pathOptions(options) });
+	const where = into === undefined ? "" : ` in ${into}`;
+	const done = `${gone.kind} unmounted from ${path}${where}`;
+	await print(json, gone, () => [done], done);
 }

@@ -2,10 +2,11 @@ import { UsernsError } from "../errors.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { native, type Outcome } from "../native/load.ts";
 import { ERRNO } from "../native/steps.ts";
-import { detachAsync, markOf } from "./detach.ts";
+import { runAsync } from "../native/work.ts";
+import { detachWork, type HeldRoot, markOf } from "./detach.ts";
 import { findMount, mountsBelowLater } from "./find-mount.ts";
 import { mountError } from "./mount-errors.ts";
-import { type MountNamespace, openMountNamespace } from "./mount-namespace.ts";
+import { type MountNamespace, openMountNamespaceAsync } from "./mount-namespace.ts";
 import type { MountEntry } from "./mountinfo.ts";
 import { type AttachOptions, RESOLVE, resolveFlags, showPlace } from "./target.ts";
 
@@ -47,7 +48,7 @@ export async function attachTree(
 	options: AttachOptions,
 	tried: string,
 ): Promise<JustAttached> {
-	const inside = options.into === undefined ? undefined : openMountNamespace(options.into);
+	const inside = options.into === undefined ? undefined : await openMountNamespaceAsync(options.into);
 	let untold = -1;
 	try {
 		// In the namespace in which it is attached the kernel would move it; one that is attached elsewhere is EINVAL.
@@ -180,10 +181,6 @@ export function attachedError(tried: string, where: string): UsernsError {
 }
 
 /** Unmounts an attached tree. */
-export function detachTree(
-	mount: Pick<Tree, "fd" | "mountId" | "uniqueId">,
-	{ namespace, submounts }: Attached,
-): Promise<void> {
-	const { fd, mountId, uniqueId } = mount;
-	return detachAsync(fd, mountId, (submount) => submounts.has(markOf(submount)), namespace?.fd, uniqueId);
+export function detachTree(mount: HeldRoot, { namespace, submounts }: Attached): Promise<void> {
+	return runAsync(detachWork(mount, (submount) => submounts.has(markOf(submount)), namespace?.fd));
 }

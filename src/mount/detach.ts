@@ -1,6 +1,7 @@
 import { UsernsError } from "../errors.ts";
 import { native, type Outcome } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
+import type { Work } from "../native/work.ts";
 import { findMount, mountsBelow } from "./find-mount.ts";
 import type { MountEntry } from "./mountinfo.ts";
 
@@ -9,36 +10,31 @@ export function markOf(entry: MountEntry): string {
 	return `${entry.id} ${entry.device} ${entry.root} ${entry.mountPoint}`;
 }
 
-/**
- * Unmounts one mount: the one whose root the descriptor is and whose mount ID is `id`. The descriptor keeps the mount, so
- * its mount ID cannot be another's. Does nothing when the mount is not in this mount namespace any more. Refuses when
- * something else was mounted on it or below it since, because umount2(2) unmounts the topmost mount, and MNT_DETACH the whole
- * tree. `own` says of a submount that it belongs to the mount; `mountNs` is the mount namespace that it is in, when it is in
- * another; `uniqueId` is its unique mount ID, 0 where it is not known.
- */
-export function detach(
-	fd: number,
-	id: number,
-	own: (submount: MountEntry) => boolean,
-	mountNs: number | undefined = undefined,
-	uniqueId = 0,
-): void {
-	const mine = findAlone(fd, id, own, mountNs);
-	if (mine === undefined) return;
-	check(native().detach(fd, uniqueId, mountNs ?? -1, false, false), fd, mine, mountNs);
+/** A mount that this process holds. */
+export interface HeldRoot {
+	/** A descriptor of its root. */
+	fd: number;
+	mountId: number;
+	/** 0 before Linux 6.8. */
+	uniqueId: number;
 }
 
-/** The same while the event loop goes on. */
-export async function detachAsync(
-	fd: number,
-	id: number,
+/**
+ * Unmounts one mount. Does nothing when it is not in this mount namespace any more. Refuses when something else was mounted
+ * on it or below it since, because umount2(2) unmounts the topmost mount, and MNT_DETACH the whole tree. `own` says of a
+ * submount that it belongs to the mount; `mountNs` is the mount namespace that it is in, when it is in another.
+ */
+export function* detachWork(
+	{ fd, mountId, uniqueId }: HeldRoot,
 	own: (submount: MountEntry) => boolean,
 	mountNs: number | undefined = undefined,
-	uniqueId = 0,
-): Promise<void> {
-	const mine = findAlone(fd, id, own, mountNs);
+): Work<void> {
+	const mine = findAlone(fd, mountId, own, mountNs);
 	if (mine === undefined) return;
-	check(await native().detach(fd, uniqueId, mountNs ?? -1, false, true), fd, mine, mountNs);
+	const outcome = yield (later) => native().detach(fd, uniqueId, mountNs ?? -1, false, later);
+	if (outcome.error < 0) throw detachError(outcome, fd, mine.mountPoint);
+	// Between the look and the call something may have been mounted on top; then that was unmounted, which is an error.
+	if (isAttached(fd, mountNs)) throw coveredError(mine.mountPoint);
 }
 
 /** The mount's line, or undefined when it is not there. Throws when something else is mounted on it. */
@@ -59,12 +55,6 @@ function findAlone(
 		`cannot unmount ${mine.mountPoint}: something else was mounted on it: ${places.join(", ")}${others.length > 3 ? ", …" : ""}`,
 		{ hint: "Unmount that first; nothing was changed.", step: "looking for other mounts" },
 	);
-}
-
-function check(outcome: Outcome, fd: number, mine: MountEntry, mountNs: number | undefined): void {
-	if (outcome.error < 0) throw detachError(outcome, fd, mine.mountPoint);
-	// Between the look and the call something may have been mounted on top; then that was unmounted, which is an error.
-	if (isAttached(fd, mountNs)) throw coveredError(mine.mountPoint);
 }
 
 /** Whether other code in this process has closed the descriptor; its number may be another file's by now. */

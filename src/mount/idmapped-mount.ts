@@ -6,6 +6,7 @@ import { type Attached, attachedError, attachTree, detachTree } from "./attach.t
 import { coveredError, detachError, isForeign } from "./detach.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
 import type { SkippedMount } from "./plan.ts";
+import { forgetMount, recordMount } from "./records.ts";
 import { type AttachOptions, checkAttachOptions, showPlace } from "./target.ts";
 
 /** What is known of a mount that was just made. */
@@ -119,6 +120,7 @@ export class HeldMount implements AsyncDisposable {
 			const { namespace, submounts, untold } = await attaching;
 			this.#attached = { namespace, submounts };
 			this.#target = target;
+			if (mapping === "") recordMount(BigInt(uniqueId)); // unmount(path) knows it by that
 			if (descriptor.closed) namespace?.close();
 			return () => native().close(untold);
 		} finally {
@@ -152,6 +154,7 @@ export class HeldMount implements AsyncDisposable {
 		}
 		if (this.#attached !== undefined) await this.#detach(this.#attached);
 		this.#unmounted = true;
+		if (this.#mount.mapping === "") forgetMount(BigInt(this.#mount.uniqueId));
 		this.close();
 	}
 

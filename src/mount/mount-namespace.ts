@@ -1,5 +1,6 @@
 import { UsernsError } from "../errors.ts";
 import { Descriptor } from "../native/descriptor.ts";
+import { linkOwner } from "../native/link-owner.ts";
 import { native, type Outcome } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 
@@ -13,7 +14,19 @@ export interface MountNamespace {
 /** Opens the mount namespace of a process, or the one that a path leads to. This process's own is an error. */
 export function openMountNamespace(into: number | string): MountNamespace {
 	if (typeof into === "number") return openOfProcess(into);
-	const opened = native().openMountNamespace(into);
+	return adopt(into, native().openMountNamespace(into));
+}
+
+/** As `openMountNamespace`, with a bounded look-up of the path on another thread. */
+export async function openMountNamespaceAsync(into: number | string): Promise<MountNamespace> {
+	if (typeof into === "number") return openOfProcess(into);
+	return adopt(into, await native().openNamespace(into, CLONE_NEWNS, linkOwner()));
+}
+
+/** <linux/sched.h> */
+const CLONE_NEWNS = 0x00020000;
+
+function adopt(into: string, opened: Outcome): MountNamespace {
 	if (opened.error < 0) throw namespaceError(into, opened);
 	const descriptor = new Descriptor(opened.fd, "mount namespace");
 	try {
@@ -109,4 +122,6 @@ const hints: Record<number, string> = {
 	[ERRNO.ESRCH]: "The process has ended, or is not in this pid namespace.",
 	[ERRNO.ENOENT]: "Nothing is there: the process has ended, or the path has a mistake.",
 	[ERRNO.EINVAL]: "That number is a thread, not a process: give the pid of its process.",
+	[ERRNO.ETIMEDOUT]:
+		"A file system on the path did not answer within ten seconds: look at the FUSE or network file systems on it.",
 };

@@ -1,11 +1,14 @@
-import { describeErrno } from "../errors.ts";
+import { describeErrno, invalidArgument, type UsernsError } from "../errors.ts";
 import { Mapping } from "../mapping/mapping.ts";
 import { Descriptor } from "../native/descriptor.ts";
-import { native, type Outcome, PART } from "../native/load.ts";
+import { native, type Outcome, PART, WALK_END } from "../native/load.ts";
 import { ERRNO } from "../native/steps.ts";
+import { runAsync } from "../native/work.ts";
+import { copyOptions } from "../options.ts";
 import { findMount } from "./find-mount.ts";
 import { mountError } from "./mount-errors.ts";
 import { MapNamespaces } from "./namespaces.ts";
+import { checkPathOptions, lookUp, lookUpError, PATH_OPTIONS, type PathOptions } from "./path-options.ts";
 import { tryPart } from "./plan.ts";
 import { checkPlace, showPlace } from "./target.ts";
 
@@ -25,14 +28,21 @@ export interface MountSupport {
 /**
  * Asks the kernel whether the mount that a path lies on can be ID-mapped, by mapping a copy of it that nobody sees and
  * dropping it again. It never goes by the name of the file system. Throws when the trial itself cannot be made: there is
- * no such path, or the caller may not mount.
+ * no such path, or the caller may not mount. A symbolic link of another user on the path is an error.
  */
-export async function supports(path: string | number): Promise<MountSupport> {
+export async function supports(path: string | number, options?: PathOptions): Promise<MountSupport> {
 	checkPlace("supports: the path", path);
+	const checked = copyOptions<PathOptions>("supports", options, PATH_OPTIONS);
+	checkPathOptions("supports", checked);
+	if (typeof path === "number" && checked.targetRoot !== undefined) {
+		throw invalidArgument("supports: targetRoot is of no use beside a path that is a descriptor");
+	}
 	const tried = `cannot tell whether ${showPlace(path)} can be ID-mapped`;
 	const held =
-		typeof path === "number" ? native().duplicate(path) : await native().openPlace(-1, path, 0, true);
-	if (held.error < 0) throw mountError(tried, "", { ...held, step: "source" });
+		typeof path === "number"
+			? native().duplicate(path)
+			: await runAsync(lookUp(WALK_END.place, path, checked));
+	if (held.error < 0) throw openError(tried, held);
 	const descriptor = new Descriptor(held.fd, "path");
 	const namespaces = new MapNamespaces(undefined);
 	try {
@@ -48,6 +58,15 @@ export async function supports(path: string | number): Promise<MountSupport> {
 		descriptor.close();
 	}
 }
+
+function openError(tried: string, held: Outcome): UsernsError {
+	const step = held.step === "target" || held.step === "duplicate" ? "source" : held.step;
+	return lookUpError("ERR_USERNS_MOUNT", tried, step === undefined ? held : { ...held, step }, openHints);
+}
+
+const openHints: Record<number, string> = {
+	[ERRNO.EBADF]: "That is not an open descriptor.",
+};
 
 /** An own ID suffices, and any caller who may mount at all can have a namespace with that. */
 function throwAway(): Mapping {

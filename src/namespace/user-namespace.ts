@@ -2,6 +2,7 @@ import type { ChildProcess } from "node:child_process";
 import { checkPath, invalidArgument, show } from "../errors.ts";
 import type { Mapping, MappingInput } from "../mapping/mapping.ts";
 import { Descriptor } from "../native/descriptor.ts";
+import { linkOwner } from "../native/link-owner.ts";
 import { native, type Outcome, ownProgram } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { abortable, abortError } from "./abort.ts";
@@ -12,6 +13,10 @@ import { type CreateOptions, checkCreate, checkCreateLater } from "./options.ts"
 import { isComplete, type Known, knownFrom, openError, parseMaps, readError } from "./reading.ts";
 
 const WHAT = "UserNamespace";
+/** <linux/sched.h> */
+const CLONE_NEWUSER = 0x10000000;
+/** PATH_MAX of <linux/limits.h>, with the NUL at the end. */
+const PATH_MAX = 4096;
 
 /** For this package's own files: a UserNamespace of a descriptor that it then owns. */
 export let adoptNamespace: (descriptor: Descriptor, known?: Known) => UserNamespace;
@@ -74,6 +79,18 @@ export class UserNamespace implements Disposable {
 		if (typeof target === "number") return UserNamespace.#openPid(target);
 		if (typeof target === "string") return UserNamespace.#openPath(target);
 		throw invalidArgument(`UserNamespace.open: the target must be a pid or a path, not ${show(target)}`);
+	}
+
+	/**
+	 * As `open`, without blocking the event loop on a file system that does not answer: then the look-up of the path ends after
+	 * about ten seconds, with `ERR_USERNS_OPEN` and ETIMEDOUT.
+	 */
+	static async openAsync(target: number | string): Promise<UserNamespace> {
+		if (typeof target !== "string") return UserNamespace.open(target);
+		checkNamespacePath("UserNamespace.openAsync", target);
+		const outcome = await native().openNamespace(target, CLONE_NEWUSER, linkOwner());
+		if (outcome.error < 0) throw openError(`cannot open the user namespace at ${show(target)}`, outcome);
+		return new UserNamespace(new Descriptor(outcome.fd, WHAT), undefined);
 	}
 
 	static #openPid(pid: number): UserNamespace {
@@ -290,5 +307,13 @@ export class UserNamespace implements Disposable {
 		const read = parseMaps(answer);
 		if (isComplete(read.mapping)) this.#known = read;
 		return read;
+	}
+}
+
+function checkNamespacePath(what: string, path: string): void {
+	if (path === "" || path.includes("\0") || Buffer.byteLength(path) >= PATH_MAX) {
+		throw invalidArgument(
+			`${what}: a path must be a text without NUL, of ${PATH_MAX - 1} bytes at most, not ${show(path)}`,
+		);
 	}
 }

@@ -26,6 +26,8 @@ export interface Outcome {
 	log?: string;
 	/** What was read; undefined at the end of the file. */
 	bytes?: ArrayBuffer;
+	/** The name of a file in a directory; or the uid and the name of a link that was refused (native/walk.h). */
+	name?: string;
 	/** Undefined: it did its work or was not called; its exit status; 256 and a signal's number; or a negative errno. */
 	uidStatus?: number;
 	gidStatus?: number;
@@ -58,6 +60,12 @@ export type Create = (
 
 /** What becomes of the map of one mount of a tree (native/tree.h). */
 export const PART = { keep: 0, map: 1, remap: 2, clear: 3 } as const;
+
+/** What a look-up of a path answers (native/walk.h). */
+export const WALK_END = { place: 0, holder: 1, parent: 2, create: 3, remove: 4 } as const;
+
+/** Which symbolic links it follows. */
+export const WALK_LINKS = { own: 0, none: 1 } as const;
 
 /** The part of the surface that is about mounts (native/mount-binding.c). */
 export interface NativeMounts {
@@ -115,7 +123,13 @@ export interface NativeMounts {
 	 * when something that was mounted on it at that very moment was unmounted instead.
 	 */
 	detach(fd: number, uniqueId: number, mountNs: number, alone: boolean, later: true): Promise<Outcome>;
-	detach(fd: number, uniqueId: number, mountNs: number, alone: boolean, later: false): Outcome;
+	detach(
+		fd: number,
+		uniqueId: number,
+		mountNs: number,
+		alone: boolean,
+		later: boolean,
+	): Outcome | Promise<Outcome>;
 	/** Forgets a descriptor of this environment without closing it, because other code has closed it: 0 or −EBADF. */
 	disown(fd: number): number;
 	/**
@@ -132,8 +146,6 @@ export interface NativeMounts {
 		ask: boolean,
 		later: true,
 	): Promise<Outcome>;
-	/** The mount whose root the path leads to: a descriptor of it and its number. */
-	openMount(path: string): Outcome;
 	openMountNamespace(path: string): Outcome;
 	/** A pidfd. */
 	openProcess(pid: number): Outcome;
@@ -146,8 +158,6 @@ export interface NativeMounts {
 	/** What comes next in a file, `bytes` of it at most: on this thread, or for `later` on another. */
 	readPiece(fd: number, bytes: number, later: false): Outcome;
 	readPiece(fd: number, bytes: number, later: true): Promise<Outcome>;
-	/** A path in a mount namespace, below a directory in it or, for −1, its root: an O_PATH descriptor. */
-	openIn(mountNs: number, root: number, path: string): Outcome;
 	/** The number that statmount(2) knows it by, or a negative errno. */
 	mountNamespaceId(fd: number): bigint | number;
 	/** [mount ID, unique mount ID or 0, 1 for the root of a mount], or a negative errno. */
@@ -155,7 +165,24 @@ export interface NativeMounts {
 	/** What the kernel wrote, as it is, or a negative errno. */
 	statmount(id: bigint, mountNs: bigint, mask: bigint, bytes: number): ArrayBuffer | number;
 	listmount(id: bigint, mountNs: bigint, last: bigint, most: number): bigint[] | number;
-	pin(fd: number, path: string): Outcome;
+	/**
+	 * Looks a path up, name by name, in a child process with a time limit (native/walk.h). `end`: WALK_END; `links`: WALK_LINKS;
+	 * `owner`: the uid beside root whose symbolic links are followed; `mountNs` and `start`: descriptors or −1.
+	 */
+	walk(
+		end: number,
+		links: number,
+		owner: number,
+		mountNs: number,
+		start: number,
+		contained: boolean,
+		path: string,
+		later: boolean,
+	): Outcome | Promise<Outcome>;
+	/** The namespace of that kind, a CLONE_NEW…, that the path leads to. */
+	openNamespace(path: string, kind: number, owner: number): Promise<Outcome>;
+	/** Mounts a user namespace on a file, a descriptor. */
+	pin(fd: number, file: number, later: boolean): Outcome | Promise<Outcome>;
 }
 
 /** The C part, one to one (native/binding.c). Descriptors are numbers here; `later` gives a promise. */

@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { after, type TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type AttachOptions, Handles, mountIdmapped, UsernsError } from "../../src/index.ts";
-import { root, sh } from "../support/child.ts";
+import { sh } from "../support/child.ts";
 import { startContainer } from "../support/container.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
+import { removeSwapper, whileSwapping } from "../support/swapping.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts", "tool:cc"] as const;
@@ -18,41 +18,7 @@ const ATTEMPTS = LONG ? 20_000 : 1500;
 /** The attacker has his way so often while the mounts are made. */
 const SWAPS = LONG ? 100_000 : 1000;
 
-let tools: string | undefined;
-after(() => {
-	if (tools !== undefined) rmSync(tools, { recursive: true });
-});
-
-/** A process that exchanges two names for as long as the body runs, and a look at how often it has done so by now. */
-async function whileSwapping(
-	a: string,
-	b: string,
-	body: (swaps: () => number) => Promise<void>,
-): Promise<void> {
-	if (tools === undefined) {
-		tools = mkdtempSync(join(tmpdir(), "userns-swapper-"));
-		sh("cc", "-O2", "-o", join(tools, "swapper"), join(root, "test/support/swapper.c"));
-	}
-	const swapper: ChildProcess = spawn(join(tools, "swapper"), [a, b], {
-		stdio: ["ignore", "pipe", "inherit"],
-	});
-	const closed = once(swapper, "close");
-	let swaps = 0;
-	swapper.stdout?.setEncoding("utf8").on("data", (text: string) => {
-		swaps = Number(text.trim().split("\n").at(-1));
-	});
-	try {
-		while (swaps === 0 && swapper.exitCode === null) await sleep(5);
-		await body(() => {
-			assert.equal(swapper.exitCode, null, "the attacker gave up");
-			return swaps;
-		});
-	} finally {
-		swapper.kill("SIGTERM");
-		await closed;
-	}
-	assert.equal(swapper.exitCode, 0);
-}
+after(removeSwapper);
 
 /** The mount points at or below a folder, as that process sees them. */
 function mountsBelow(folder: string, process: number | "self" = "self"): string[] {

@@ -20,7 +20,7 @@ const native = { ...addon, create: addon.creator("/nonexistent/userns", (token, 
 const NO_FD = 0x7fffffff;
 const NOWHERE = "/nonexistent/userns";
 const good = {
-	fd: NO_FD, fdOrNone: NO_FD, pid: 0x7fffffff, u32: 0, whole: 0, bytes: 512, piece: 512, most: 512, big: 0xffffffffffffff00n, flag: false,
+	end: 0, links: 0, kind: 0x10000000, fd: NO_FD, fdOrNone: NO_FD, pid: 0x7fffffff, u32: 0, whole: 0, bytes: 512, piece: 512, most: 512, big: 0xffffffffffffff00n, flag: false,
 	map: "0 0 1", path: NOWHERE, pathOrNone: NOWHERE, function: () => {}, helpers: [], token: -1, mapOrNone: null, paths: [NOWHERE], numbers: [0, 0, -1], fds: [NO_FD],
 };
 const signatures = {
@@ -29,9 +29,10 @@ const signatures = {
 	identify: "fd", ownerUid: "fd", execute: "path paths paths fd", openPlace: "fdOrNone path u32 flag",
 	tree: "fdOrNone pathOrNone u32 paths numbers flag flag u32 u32 u32 flag",
 	attach: "fd whole fdOrNone pathOrNone u32 flag flag u32 fdOrNone flag", overlay: "fds fdOrNone fdOrNone u32 u32 fds flag flag",
-	openMount: "path", openMountNamespace: "path", openProcess: "pid", mountNamespaceOf: "fd", rootOf: "fd",
-	mountTable: "fd", mountTableOf: "fd", openIn: "fd fdOrNone path", mountNamespaceId: "fd", mountFacts: "fd",
-	statmount: "big big big bytes", listmount: "big big big most", detach: "fd whole fdOrNone flag flag", pin: "fd path",
+	openMountNamespace: "path", openProcess: "pid", mountNamespaceOf: "fd", rootOf: "fd",
+	mountTable: "fd", mountTableOf: "fd", mountNamespaceId: "fd", mountFacts: "fd",
+	statmount: "big big big bytes", listmount: "big big big most", detach: "fd whole fdOrNone flag flag", pin: "fd fd flag",
+	walk: "end links u32 fdOrNone fdOrNone flag path flag", openNamespace: "path kind u32",
 	mount: "fdOrNone pathOrNone u32 fdOrNone pathOrNone u32 fd u32 u32 u32 flag", told: "fd", disown: "fd",
 	readPiece: "fd piece flag",
 	suidDumpable: "",
@@ -61,6 +62,9 @@ const bad = {
 	pid: [...notNumbers, ...notWhole, -1, 0, -0, 2 ** 31],
 	whole: [...notNumbers, ...notWhole.filter((each) => each !== 2 ** 32), -1],
 	u32: [...notNumbers, ...notWhole, -1],
+	end: [...notNumbers, ...notWhole, -1, 6],
+	links: [...notNumbers, ...notWhole, -1, 3],
+	kind: [...notNumbers, ...notWhole, -1, 2 ** 31],
 	bytes: [...notNumbers, ...notWhole, -1, 2 ** 24 + 1, 2 ** 31],
 	piece: [...notNumbers, ...notWhole, -1, 0, 2 ** 24 + 1, 2 ** 31],
 	most: [...notNumbers, ...notWhole, -1, 0, 65537, 2 ** 31],
@@ -163,7 +167,7 @@ fs.closeSync(closed);
 const fds = [NO_FD, closed, directory, file, 1023, 65536];
 const paths = [NOWHERE, "", ".", "/proc/self/status", folder, "x".repeat(4096), "\\ud800", "%s%n", "/proc/self/fd/" + file, "a/../".repeat(800)];
 const others = {
-	fd: fds, fdOrNone: [-1, ...fds], pid: [1, 2 ** 31 - 1, process.pid], whole: [0, 1, 2 ** 53 - 1], u32: [0, 1, 0x10, 0xffffffff], bytes: [0, -0, 1, 511, 2 ** 24], piece: [1, 511, 2 ** 24],
+	end: [0, 1, 2, 3, 4, 5], links: [0, 1, 2], kind: [0, 0x20000, 0x10000000], fd: fds, fdOrNone: [-1, ...fds], pid: [1, 2 ** 31 - 1, process.pid], whole: [0, 1, 2 ** 53 - 1], u32: [0, 1, 0x10, 0xffffffff], bytes: [0, -0, 1, 511, 2 ** 24], piece: [1, 511, 2 ** 24],
 	most: [1, 65536], big: [0n, 1n, 2n ** 63n, 2n ** 64n - 1n], flag: [false], map: ["", "x", "0 0 4294967296", "0 0 0", "5 5 1\\n5 5 1", "deny", "\\n".repeat(4095)],
 	path: paths, pathOrNone: [null, ...paths], mapOrNone: [null, "", "x", "0 0 1", "5 5 1\\n5 5 1"], function: [() => {}],
 	helpers: [[], [], ["", "", "", ""], [NOWHERE, "", "0 0 1", ""], ["", folder, "", "0 ".repeat(8000)]], token: [-1, 0, 2 ** 31 - 1], paths: [[], [""], paths, Array(2000).fill("x")],
@@ -186,7 +190,7 @@ const settled = async (number) => {
 for (const { name, kinds } of calls) {
 	for (let i = 0; i < ROUNDS; i++) {
 		const args = kinds.map((kind, at) => at === kinds.length - 1 && kind === "flag" ? below(2) === 0 : others[kind][below(others[kind].length)]);
-		if (name === "pin") args[1] = [NOWHERE, folder, "", "x".repeat(4096)][below(4)]; // where nothing can be made
+		if (name === "walk" && args[0] === 3) args[6] = [NOWHERE, folder, "", "x".repeat(4096)][below(4)]; // where nothing can be made
 		let answer;
 		try { answer = await native[name](...args, "one more"); } catch (error) {
 			if (!(error.message ?? "").startsWith("userns native: ")) wrong.push(name + " threw " + error);

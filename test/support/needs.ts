@@ -45,7 +45,6 @@ const checks: Record<string, () => string | undefined> = {
 		const { status } = spawnSync("cc", flags, { input: "int main(void) { return 0; }", stdio: "pipe" });
 		return status === 0 ? undefined : "cc has no static C library";
 	},
-	loop: () => (existsSync("/dev/loop-control") ? undefined : "no loop devices"),
 	loop: () => (canOpen("/dev/loop-control") ? undefined : "no loop devices"),
 };
 

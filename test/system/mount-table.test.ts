@@ -9,7 +9,7 @@ import { type MountInfo, mountIdmapped, mounts, mountsAsync, supports, unmount }
 import { findMount, mountsBelow } from "../../src/mount/find-mount.ts";
 import { openMountNamespace } from "../../src/mount/mount-namespace.ts";
 import { descendants, type MountEntry, parseMountinfo, readMountinfoOf } from "../../src/mount/mountinfo.ts";
-import { native } from "../../src/native/load.ts";
+import { native, type Outcome, WALK_END, WALK_LINKS } from "../../src/native/load.ts";
 import { ask, root, sh } from "../support/child.ts";
 import { startContainer } from "../support/container.ts";
 import { failure } from "../support/errors.ts";
@@ -313,7 +313,16 @@ test(
 				assert.ok(compared >= 7, `${compared} mounts`);
 				const theirs = readMountinfoOf(descriptor.fd, "ERR_USERNS_MOUNT", "x");
 				for (const place of ["/", "/usr", "/proc"]) {
-					const { fd } = native().openIn(descriptor.fd, top?.fd ?? -1, place);
+					const { fd } = native().walk(
+						WALK_END.place,
+						WALK_LINKS.own,
+						0,
+						descriptor.fd,
+						top?.fd ?? -1,
+						true,
+						place,
+						false,
+					) as Outcome;
 					const found = findMount(fd, descriptor.fd, "ERR_USERNS_MOUNT", "x") as MountEntry;
 					assert.equal(found.mountPoint, place);
 					assert.deepEqual(fields(found), fields(theirs.find(({ id }) => id === found.id) as MountEntry));

@@ -14,12 +14,15 @@ import {
 	mounts,
 	OverlayMount,
 	overlay,
+	type PathOptions,
 	pin,
+	pinAsync,
 	supports,
 	UserNamespace,
 	UsernsError,
 	type UsernsErrorCode,
 	unmount,
+	unmountAsync,
 } from "../../src/index.ts";
 
 export async function compiles(): Promise<void> {
@@ -45,7 +48,12 @@ export async function compiles(): Promise<void> {
 	const rootless: Mapping = Mapping.rootless({ user: 1000, keepId: true });
 	await UserNamespace.create(rootless, { method: "newuidmap" });
 	pin(namespace, "/run/ns");
-	const kind: "idmapped mount" | "user namespace" = unmount("/run/ns").kind;
+	const kind: "idmapped mount" | "user namespace" | "overlay" | "mount without a map" =
+		unmount("/run/ns").kind;
+	const paths: PathOptions = { targetRoot: 3, resolve: "no-symlinks" };
+	await pinAsync(await UserNamespace.openAsync(4711), "/run/ns", paths);
+	await unmountAsync("/run/ns", { ...paths, recursive: true });
+	await supports("/", paths);
 	const code: UsernsErrorCode = new UsernsError("ERR_USERNS_CLOSED", "").code;
 	await mount.attach("/mnt", { into: 4711, replace: true, resolve: "no-symlinks" });
 	const layered: HeldMount = await overlay({ lower: ["/a", 3], upper: "/u", work: "/w", mapping: "0:1:1" });

@@ -1,0 +1,11 @@
+/* The calls of JavaScript that look a path up in a bounded child, see walk.h, and what is done with what they find. */
+#ifndef USERNS_WALK_CALLS_H
+#define USERNS_WALK_CALLS_H
+
+#include <node_api.h>
+
+napi_value walk_call(napi_env env, napi_callback_info info);
+napi_value walk_open_namespace(napi_env env, napi_callback_info info);
+napi_value walk_pin(napi_env env, napi_callback_info info);
+
+#endif

@@ -1,0 +1,114 @@
+import { invalidArgument, type UsernsError, type UsernsErrorCode } from "../errors.ts";
+import { linkOwner, NO_OWNER, overflowUid } from "../native/link-owner.ts";
+import { native, type Outcome, WALK_END, WALK_LINKS } from "../native/load.ts";
+import { ERRNO, kernelError } from "../native/steps.ts";
+import type { Call, Work } from "../native/work.ts";
+import type { MountNamespace } from "./mount-namespace.ts";
+import { checkPlace, resolveFlags } from "./target.ts";
+
+/**
+ * How a path is looked up. Without options a symbolic link on it is followed only if it belongs to root or to the caller's
+ * effective uid; the link of another user is an error. A look-up ends after about ten seconds.
+ */
+export interface PathOptions {
+	/**
+	 * The directory (a path or a descriptor) that the path is found in, as after chroot(2): neither `..` nor a symbolic link leads
+	 * out of it.
+	 */
+	targetRoot?: string | number;
+	/** `"no-symlinks"`: a path on which a symbolic link lies is refused. */
+	resolve?: "no-symlinks";
+}
+
+export const PATH_OPTIONS = ["targetRoot", "resolve"] as const;
+
+/** Throws for anything that is not a PathOptions. An option that is there and undefined would widen the look-up by mistake. */
+export function checkPathOptions(what: string, options: PathOptions & { into?: number | string }): void {
+	for (const name of ["into", ...PATH_OPTIONS] as const) {
+		if (name in options && options[name] === undefined) {
+			throw invalidArgument(`${what}: ${name} is undefined`, "Leave the option out, or give it a value.");
+		}
+	}
+	resolveFlags(what, options.resolve);
+	if (options.targetRoot === undefined) return;
+	checkPlace(`${what}: targetRoot`, options.targetRoot);
+	if (options.into !== undefined) {
+		throw invalidArgument(
+			`${what}: there is both a targetRoot and an into`,
+			"With into the path is found under the root of that mount namespace anyway: leave targetRoot out.",
+		);
+	}
+}
+
+/** A name in a directory that a look-up has answered: nothing else is followed. */
+export function nameIn(end: number, directory: number, name: string): Call {
+	return (later) => native().walk(end, WALK_LINKS.none, NO_OWNER, -1, directory, false, name, later);
+}
+
+/** Looks a path up. With `inside`, in that mount namespace and below its root. */
+export function* lookUp(
+	end: number,
+	path: string,
+	options: PathOptions,
+	inside?: MountNamespace,
+): Work<Outcome> {
+	const links = options.resolve === undefined ? WALK_LINKS.own : WALK_LINKS.none;
+	const walk =
+		(start: number, contained: boolean): Call =>
+		(later) =>
+			native().walk(end, links, linkOwner(), inside?.descriptor.fd ?? -1, start, contained, path, later);
+	if (inside !== undefined) return yield walk(inside.root?.fd ?? -1, true);
+	const { targetRoot } = options;
+	if (targetRoot === undefined) return yield walk(-1, false);
+	const root: Outcome =
+		typeof targetRoot === "number"
+			? yield () => native().duplicate(targetRoot)
+			: yield* lookUp(WALK_END.place, targetRoot, {});
+	if (root.error < 0) return root;
+	try {
+		return yield walk(root.fd, true);
+	} finally {
+		native().close(root.fd);
+	}
+}
+
+const LINK: Record<string, string> = {
+	"link fuse": "a symbolic link lies on a FUSE file system, whose server states any owner",
+	"link idmapped": "a symbolic link lies on an ID-mapped mount, where its owner is not the one on disk",
+};
+
+const LINK_HINT =
+	"Name the path that the link leads to, once you know that it is meant; a link on the path may belong to root or to the caller's effective uid.";
+
+/** A look-up that failed, as an error. `hints`: by errno. */
+export function lookUpError(
+	code: UsernsErrorCode,
+	tried: string,
+	{ error, step = "target", name = "" }: Outcome,
+	hints: Readonly<Record<number, string>>,
+): UsernsError {
+	const outcome = { error, step };
+	if (step === "link owner") {
+		const [, uid, link = ""] = /^(\d+) (.*)$/s.exec(name) ?? [];
+		const unmapped =
+			Number(uid) === overflowUid()
+				? ` Uid ${uid} stands for every user without an ID here, the host's root included.`
+				: "";
+		const words = `${tried}: the symbolic link ${JSON.stringify(link)} belongs to another user, uid ${uid}`;
+		return kernelError(code, words, outcome, { hint: LINK_HINT + unmapped });
+	}
+	const about = LINK[step];
+	if (about !== undefined) return kernelError(code, `${tried}: ${about}`, outcome, { hint: LINK_HINT });
+	return kernelError(code, tried, outcome, { hint: hints[error] ?? generalHints[error] });
+}
+
+const generalHints: Record<number, string> = {
+	[ERRNO.ENOENT]: "There is no such path.",
+	[ERRNO.ENOTDIR]: "A name on the path is that of a file.",
+	[ERRNO.ELOOP]:
+		'A symbolic link lies on the path where resolve: "no-symlinks" refuses it or the mount is nosymfollow, it leads into /proc out of the root that was given, or there are more than 40.',
+	[ERRNO.ETIMEDOUT]:
+		"A file system on the path did not answer within ten seconds: look at the FUSE or network file systems on it. Nothing was changed.",
+	[ERRNO.EINTR]: "Another process ended the child process that looked the path up: try again.",
+	[ERRNO.EACCES]: "The caller may not search a directory on the path.",
+};

@@ -1,0 +1,101 @@
+import { invalidArgument, show, type UsernsError } from "../errors.ts";
+import { UserNamespace } from "../namespace/user-namespace.ts";
+import { native, type Outcome, WALK_END } from "../native/load.ts";
+import { ERRNO, kernelError } from "../native/steps.ts";
+import { runAsync, runSync, type Work } from "../native/work.ts";
+import { copyOptions } from "../options.ts";
+import {
+	checkPathOptions,
+	lookUp,
+	lookUpError,
+	nameIn,
+	PATH_OPTIONS,
+	type PathOptions,
+} from "./path-options.ts";
+import { checkPath } from "./target.ts";
+
+/**
+ * Keeps a user namespace alive at a path, with no process and no descriptor: it is mounted on a new, empty file, as
+ * `ip netns add` does for network namespaces. `UserNamespace.open(path)` opens it again, `unmount(path)` ends it. An
+ * existing file is left as it is (`ERR_USERNS_PIN`). A symbolic link of another user on the path is an error. Needs
+ * CAP_SYS_ADMIN.
+ */
+export function pin(namespace: UserNamespace, path: string, options?: PathOptions): void {
+	const checked = check("pin", namespace, path, options);
+	runSync(pinWork(namespace.fd, path, checked));
+}
+
+/** As `pin`, without blocking the event loop on a file system that does not answer. */
+export async function pinAsync(namespace: UserNamespace, path: string, options?: PathOptions): Promise<void> {
+	const checked = check("pinAsync", namespace, path, options);
+	const held = namespace.dup(); // the caller may close his own meanwhile
+	try {
+		await runAsync(pinWork(held.fd, path, checked));
+	} finally {
+		held.close();
+	}
+}
+
+/** A copy of the options, since the caller may change his own while the work is under way. */
+function check(
+	what: string,
+	namespace: unknown,
+	path: unknown,
+	options: PathOptions | undefined,
+): PathOptions {
+	if (!(namespace instanceof UserNamespace)) {
+		throw invalidArgument(`${what}: the namespace must be a UserNamespace, not ${show(namespace)}`);
+	}
+	checkPath(`${what}: the path`, path);
+	const copy = copyOptions<PathOptions>(what, options, PATH_OPTIONS);
+	checkPathOptions(what, copy);
+	return copy;
+}
+
+function* pinWork(ns: number, path: string, options: PathOptions): Work<void> {
+	const parent = yield* lookUp(WALK_END.parent, path, options);
+	if (parent.error < 0) throw pinError(path, parent);
+	const { name } = parent;
+	try {
+		// "." or "..": a directory that is there.
+		if (name === undefined) throw pinError(path, { ...parent, error: ERRNO.EEXIST });
+		const file = yield nameIn(WALK_END.create, parent.fd, name);
+		if (file.error < 0 && file.step !== "own") throw pinError(path, file, lateHints);
+		const pinned = file.error < 0 ? file : yield* mountOn(ns, file.fd);
+		if (pinned.error >= 0) return;
+		const removed = yield nameIn(WALK_END.remove, parent.fd, name);
+		const left = removed.error < 0 ? `, and its empty file stays at ${show(path)}` : "";
+		throw kernelError("ERR_USERNS_PIN", `${tried(path)}${left}`, pinned, { hint: pinHints[pinned.error] });
+	} finally {
+		native().close(parent.fd);
+	}
+}
+
+function* mountOn(ns: number, file: number): Work<Outcome> {
+	try {
+		return yield (later) => native().pin(ns, file, later);
+	} finally {
+		native().close(file);
+	}
+}
+
+function tried(path: string): string {
+	return `cannot keep a user namespace at ${show(path)}`;
+}
+
+function pinError(path: string, outcome: Outcome, hints: Record<number, string> = pinHints): UsernsError {
+	return lookUpError("ERR_USERNS_PIN", tried(path), outcome, hints);
+}
+
+const pinHints: Record<number, string> = {
+	[ERRNO.EEXIST]:
+		"The file exists already: name one that does not, or end the namespace that is kept there with unmount.",
+	[ERRNO.ENOENT]: "The directory does not exist.",
+	[ERRNO.EPERM]: "Mounting needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace.",
+};
+
+const lateHints: Record<number, string> = {
+	...pinHints,
+	[ERRNO.ETIMEDOUT]:
+		"The directory's file system did not make the file within ten seconds. Nothing is mounted; an empty file may appear when it answers.",
+};

@@ -1,0 +1,56 @@
+import { native } from "../native/load.ts";
+import { kernelError } from "../native/steps.ts";
+import type { Work } from "../native/work.ts";
+import type { HeldRoot } from "./detach.ts";
+import { type MountEntry, readIn } from "./mountinfo.ts";
+
+/** The mounts that lie on mount `id` at the very same place, the one directly on it first. What is beneath it is never among them. */
+export function stackedOn(entries: readonly MountEntry[], id: number): MountEntry[] {
+	const mine = entries.find((entry) => entry.id === id);
+	const stack: MountEntry[] = [];
+	const seen = new Set([id]);
+	for (let below = mine; below !== undefined; ) {
+		const under: MountEntry = below;
+		below = entries.find(
+			({ id, parent, mountPoint }) => parent === under.id && mountPoint === under.mountPoint && !seen.has(id),
+		);
+		if (below === undefined) break;
+		seen.add(below.id);
+		stack.push(below);
+	}
+	return stack;
+}
+
+/** The mounts that mount `id` lies on at the very same place, the one directly beneath it first. */
+export function stackedUnder(entries: readonly MountEntry[], id: number): MountEntry[] {
+	const byId = new Map(entries.map((entry) => [entry.id, entry]));
+	const stack: MountEntry[] = [];
+	const seen = new Set([id]);
+	for (let above = byId.get(id); above !== undefined; ) {
+		const under = byId.get(above.parent);
+		if (under === undefined || seen.has(under.id) || under.mountPoint !== above.mountPoint) break;
+		seen.add(under.id);
+		stack.push(under);
+		above = under;
+	}
+	return stack;
+}
+
+/** More than that are put there while they are unmounted. */
+const MOST_STACKED = 1000;
+
+/**
+ * Unmounts what lies on a mount at the same place, for `recursive`. umount2(2) unmounts the topmost mount at the place of a
+ * descriptor, and never what is beneath that descriptor's mount; what lies on it is made private with it.
+ */
+export function* uncover(
+	{ fd, mountId, uniqueId }: HeldRoot,
+	mountNs: number | undefined,
+	tried: string,
+): Work<void> {
+	for (let i = 0; i < MOST_STACKED; i++) {
+		if (stackedOn([...readIn(mountNs, "ERR_USERNS_UNMOUNT", tried)], mountId).length === 0) return;
+		const outcome = yield (later) => native().detach(fd, uniqueId, mountNs ?? -1, false, later);
+		if (outcome.error < 0) throw kernelError("ERR_USERNS_UNMOUNT", tried, outcome);
+	}
+}

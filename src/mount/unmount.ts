@@ -1,0 +1,200 @@
+import { show, UsernsError } from "../errors.ts";
+import { native, type Outcome, WALK_END } from "../native/load.ts";
+import { ERRNO, kernelError } from "../native/steps.ts";
+import { runAsync, runSync, type Work } from "../native/work.ts";
+import { copyOptions } from "../options.ts";
+import { checkBooleans } from "./attributes.ts";
+import { detachWork } from "./detach.ts";
+import { type MountNamespace, openMountNamespace, openMountNamespaceAsync } from "./mount-namespace.ts";
+import { type MountEntry, readIn } from "./mountinfo.ts";
+import {
+	checkPathOptions,
+	lookUp,
+	lookUpError,
+	nameIn,
+	PATH_OPTIONS,
+	type PathOptions,
+} from "./path-options.ts";
+import { forgetMount, recordedMounts } from "./records.ts";
+import { stackedUnder, uncover } from "./stack.ts";
+import { statMount } from "./statmount.ts";
+import { checkPath, checkTarget } from "./target.ts";
+
+/** How {@link unmount} works. */
+export interface UnmountOptions extends PathOptions {
+	/** Also what is mounted on it, at the same place or below it, by whomever (default false). */
+	recursive?: boolean | undefined;
+	/** The mount namespace that the path is in: a pid, or a path such as /proc/PID/ns/mnt. As `into` of a mount. */
+	into?: number | string;
+}
+
+/** What {@link unmount} took away. */
+export interface Unmounted {
+	path: string;
+	kind: "idmapped mount" | "user namespace" | "overlay" | "mount without a map";
+}
+
+/**
+ * Unmounts what this package mounts, and nothing else: an ID-mapped mount, an overlay, a mount of `unmap`, or a user namespace
+ * that is kept at a path (whose empty file is removed too). Anything else at the path is refused (`ERR_USERNS_UNMOUNT`), and so
+ * is a mount on which something was mounted since, unless `recursive`. A symbolic link of another user on the path is an error.
+ */
+export function unmount(path: string, options?: UnmountOptions): Unmounted {
+	const { into, ...checked } = check("unmount", path, options);
+	const inside = into === undefined ? undefined : openMountNamespace(into);
+	try {
+		return runSync(unmountWork(path, checked, inside));
+	} finally {
+		close(inside);
+	}
+}
+
+/** As `unmount`, without blocking the event loop on a file system that does not answer. */
+export async function unmountAsync(path: string, options?: UnmountOptions): Promise<Unmounted> {
+	const { into, ...checked } = check("unmountAsync", path, options);
+	const inside = into === undefined ? undefined : await openMountNamespaceAsync(into);
+	try {
+		return await runAsync(unmountWork(path, checked, inside));
+	} finally {
+		close(inside);
+	}
+}
+
+/** A copy of the options, since the caller may change his own while the work is under way. */
+function check(what: string, path: unknown, options: UnmountOptions | undefined): UnmountOptions {
+	checkPath(`${what}: the path`, path);
+	const copy = copyOptions<UnmountOptions>(what, options, ["recursive", "into", ...PATH_OPTIONS]);
+	checkBooleans(what, copy, ["recursive"]);
+	checkPathOptions(what, copy);
+	if (copy.into !== undefined) checkTarget(what, path, { into: copy.into });
+	return copy;
+}
+
+function close(inside: MountNamespace | undefined): void {
+	inside?.root?.close();
+	inside?.descriptor.close();
+}
+
+/** More mounts than that are put on top while they are unmounted. */
+const MOST_STACKED = 1000;
+
+/** The directory is held from the look-up on, and everything after that goes by its descriptor and the name in it. */
+function* unmountWork(
+	path: string,
+	options: UnmountOptions,
+	inside: MountNamespace | undefined,
+): Work<Unmounted> {
+	const holder = yield* lookUp(WALK_END.holder, path, options, inside);
+	if (holder.error < 0) throw openError(path, holder);
+	try {
+		for (let i = 0; i < MOST_STACKED; i++) {
+			const kind = yield* unmountTop(path, holder, options.recursive ?? false, inside);
+			if (kind === undefined) continue;
+			if (kind === "user namespace" && holder.name !== undefined) {
+				const removed = yield nameIn(WALK_END.remove, holder.fd, holder.name);
+				if (removed.error < 0) throw removeError(path, removed);
+			}
+			return { path, kind };
+		}
+	} finally {
+		native().close(holder.fd);
+	}
+	throw new UsernsError(
+		"ERR_USERNS_UNMOUNT",
+		`cannot unmount ${show(path)}: other mounts are put on it again and again`,
+		{
+			hint: "Stop the program that mounts at that place; the mounts that were on top are unmounted.",
+			step: "looking for other mounts",
+		},
+	);
+}
+
+/** Unmounts the mount on top: ours, or, `recursive`, one that lies on ours, which answers undefined. */
+function* unmountTop(
+	path: string,
+	holder: Outcome,
+	recursive: boolean,
+	inside: MountNamespace | undefined,
+): Work<Unmounted["kind"] | undefined> {
+	const { name } = holder;
+	const top =
+		name === undefined
+			? yield () => native().duplicate(holder.fd)
+			: yield nameIn(WALK_END.place, holder.fd, name);
+	if (top.error < 0) throw openError(path, top);
+	try {
+		const mountNs = inside?.descriptor.fd;
+		const tried = `cannot unmount ${show(path)}`;
+		const facts = native().mountFacts(top.fd);
+		// A file inside a mount: unmounting the mount around it would be a surprise.
+		const error = typeof facts === "number" ? facts : facts[2] === 0n ? ERRNO.EINVAL : 0;
+		if (typeof facts === "number" || error < 0) throw openError(path, { ...top, error, step: "statx" });
+		const id = Number(facts[0]);
+		const held = { fd: top.fd, mountId: id, uniqueId: Number(facts[1]) };
+		const entries = [...readIn(mountNs, "ERR_USERNS_UNMOUNT", tried)];
+		const entry = entries.find((each) => each.id === id);
+		const kind = kindOf(entry, inside);
+		if (kind === undefined) {
+			const ours = recursive && stackedUnder(entries, id).some((each) => kindOf(each, inside) !== undefined);
+			if (!ours) throw notOurs(path, entry);
+		} else if (recursive) yield* uncover(held, mountNs, tried);
+		yield* detachWork(held, () => recursive, mountNs);
+		if (kind === "mount without a map") forgetMount(facts[1]);
+		return kind;
+	} finally {
+		native().close(top.fd);
+	}
+}
+
+/** What the package calls a mount that it makes; undefined for every other one. */
+function kindOf(
+	entry: MountEntry | undefined,
+	inside: MountNamespace | undefined,
+): Unmounted["kind"] | undefined {
+	if (entry === undefined) return undefined;
+	if (entry.options.includes("idmapped")) return "idmapped mount";
+	if (entry.fsType === "overlay" && entry.source === OVERLAY_SOURCE) return "overlay";
+	// No namespace is pinned in a container.
+	if (inside === undefined && entry.fsType === "nsfs" && entry.root.startsWith("user:["))
+		return "user namespace";
+	return isRecorded(entry.id, inside) ? "mount without a map" : undefined;
+}
+
+/** What native/overlay.c gives each overlay as its source. */
+const OVERLAY_SOURCE = "userns";
+
+/** Whether the mount with that number in mountinfo is one of records.ts, which know it by its unique ID. */
+function isRecorded(id: number, inside: MountNamespace | undefined): boolean {
+	const recorded = recordedMounts();
+	if (recorded.size === 0) return false;
+	const ns = inside === undefined ? 0n : native().mountNamespaceId(inside.descriptor.fd);
+	if (typeof ns === "number") return false;
+	for (const unique of recorded) {
+		const mount = statMount(unique, ns);
+		if (typeof mount !== "number" && mount.id === id) return true;
+	}
+	return false;
+}
+
+function openError(path: string, outcome: Outcome): UsernsError {
+	return lookUpError("ERR_USERNS_UNMOUNT", `cannot unmount ${show(path)}`, outcome, openHints);
+}
+
+const openHints: Record<number, string> = {
+	[ERRNO.EINVAL]: "Nothing is mounted there: name the very place of the mount.",
+};
+
+function removeError(path: string, outcome: Outcome): UsernsError {
+	return kernelError("ERR_USERNS_UNMOUNT", `cannot remove the file at ${show(path)}`, outcome, {
+		hint: "The namespace is unmounted. See who may write to that folder; then remove the empty file.",
+	});
+}
+
+function notOurs(path: string, entry: MountEntry | undefined): UsernsError {
+	const found = entry === undefined ? "not in this mount namespace" : `a mount of ${entry.fsType}`;
+	return new UsernsError(
+		"ERR_USERNS_UNMOUNT",
+		`cannot unmount ${show(path)}: it is neither an ID-mapped mount nor a user namespace, but ${found}`,
+		{ hint: "Use umount(8) for other mounts.", step: "looking at the mount" },
+	);
+}

@@ -1,0 +1,460 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+	chownSync,
+	closeSync,
+	existsSync,
+	lchownSync,
+	mkdirSync,
+	openSync,
+	readdirSync,
+	readFileSync,
+	rmSync,
+	symlinkSync,
+} from "node:fs";
+import { join } from "node:path";
+import { after } from "node:test";
+import {
+	mountIdmapped,
+	type PathOptions,
+	pin,
+	pinAsync,
+	supports,
+	UserNamespace,
+	UsernsError,
+	unmount,
+	unmountAsync,
+} from "../../src/index.ts";
+import { fuse } from "../matrix/filesystems.ts";
+import { ask, userns } from "../support/child.ts";
+import { startContainer } from "../support/container.ts";
+import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
+import { OTHER_UID } from "../support/needs.ts";
+import { removeSwapper, whileSwapping } from "../support/swapping.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root", "mounts"] as const;
+const LONG = process.env.USERNS_LONG === "1";
+const ATTEMPTS = LONG ? 5000 : 300;
+
+after(removeSwapper);
+
+/** A step of the look-up that refused a link, with a hint. */
+function refused(code: string, message: RegExp): (error: unknown) => boolean {
+	return (error) => {
+		assert.ok(error instanceof UsernsError, String(error));
+		assert.equal(error.code, code);
+		assert.match(error.message, message);
+		assert.equal(error.step, "following a symbolic link");
+		assert.ok(error.hint);
+		return true;
+	};
+}
+
+const OF_ANOTHER = /the symbolic link "way" belongs to another user, uid 54321: .*EACCES/;
+
+interface Places {
+	folder: string;
+	/** Of the other user: way is a link to victim. */
+	home: string;
+	way: string;
+	/** Of root: spot has a mount of this package on it. */
+	victim: string;
+	spot: string;
+	ns: UserNamespace;
+}
+
+async function withLink(body: (places: Places) => void | Promise<void>): Promise<void> {
+	await withTmpfs(async (folder) => {
+		const [home = "", victim = "", spot = "", source = ""] = mkdirs(
+			folder,
+			"home",
+			"victim",
+			"victim/spot",
+			"source",
+		);
+		chownSync(home, OTHER_UID, OTHER_UID);
+		const way = join(home, "way");
+		symlinkSync(victim, way);
+		lchownSync(way, OTHER_UID, OTHER_UID);
+		const ns = UserNamespace.createSync("0:100000:10");
+		const mount = await mountIdmapped({ source, target: spot, userns: ns });
+		mount.close();
+		try {
+			await body({ folder, home, way, victim, spot, ns });
+		} finally {
+			ns.close();
+		}
+	});
+}
+
+test("another user's link on the path is followed by none of the functions and commands", { needs }, () =>
+	withLink(async ({ way, victim, spot, ns }) => {
+		const table = readFileSync("/proc/self/mountinfo", "utf8");
+		const path = join(way, "spot");
+		const fresh = join(way, "nologin");
+		assert.throws(() => unmount(path), refused("ERR_USERNS_UNMOUNT", OF_ANOTHER));
+		assert.throws(() => unmount(path, { recursive: true }), refused("ERR_USERNS_UNMOUNT", OF_ANOTHER));
+		await assert.rejects(unmountAsync(path), refused("ERR_USERNS_UNMOUNT", OF_ANOTHER));
+		assert.throws(() => pin(ns, fresh), refused("ERR_USERNS_PIN", OF_ANOTHER));
+		await assert.rejects(pinAsync(ns, fresh), refused("ERR_USERNS_PIN", OF_ANOTHER));
+		await assert.rejects(supports(path), refused("ERR_USERNS_MOUNT", OF_ANOTHER));
+		for (const args of [
+			["umount", path],
+			["create", "--map", "0:100000:10", "--at", fresh],
+			["supports", path],
+		]) {
+			const { status, stderr } = userns(...args);
+			assert.equal(status, 1);
+			assert.match(stderr, /belongs to another user, uid 54321/);
+		}
+		assert.deepEqual(readdirSync(victim), ["spot"]);
+		assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), table);
+		assert.ok(mountAt(spot));
+	}),
+);
+
+test(
+	"links of root and of the caller are followed, also one that leads to another, and a trailing one",
+	{
+		needs,
+	},
+	() =>
+		withLink(async ({ folder, way, victim, spot, ns }) => {
+			symlinkSync("victim", join(folder, "one")); // relative
+			symlinkSync(`${folder}/one/../one/./spot`, join(folder, "two")); // absolute
+			assert.equal((await supports(join(folder, "two"))).mountPoint, spot);
+			pin(ns, join(folder, "one/pinned"));
+			assert.equal(mountAt(join(victim, "pinned"))?.type, "nsfs");
+			// The pin's file goes with it, wherever the link that led to it lies.
+			symlinkSync("one/pinned", join(folder, "trailing"));
+			assert.equal(unmount(join(folder, "trailing")).kind, "user namespace");
+			assert.equal(existsSync(join(victim, "pinned")), false);
+			assert.equal(unmount(join(folder, "two")).kind, "idmapped mount");
+			assert.equal(mountAt(spot), undefined);
+			// A trailing link is not followed to make a file, whoever owns it.
+			symlinkSync(join(victim, "dangling"), join(folder, "to-nothing"));
+			assert.throws(() => pin(ns, join(folder, "to-nothing")), {
+				code: "ERR_USERNS_PIN",
+				errnoCode: "EEXIST",
+			});
+			assert.equal(existsSync(join(victim, "dangling")), false);
+			// The other user is the caller of his own links.
+			const said = ask<string>(
+				`process.setegid(${OTHER_UID}); process.seteuid(${OTHER_UID});
+			const end = await userns.supports(${JSON.stringify(way)}).then(() => "", (error) => error.step);
+			console.log(JSON.stringify(end));`,
+			);
+			assert.notEqual(said, "following a symbolic link");
+		}),
+);
+
+test('what resolve: "no-symlinks" and targetRoot allow and refuse', { needs }, () =>
+	withLink(async ({ folder, way, spot, ns }) => {
+		symlinkSync("victim", join(folder, "own"));
+		symlinkSync("/victim", join(folder, "rooted"));
+		symlinkSync("../../../victim", join(folder, "climbing"));
+		symlinkSync("/proc/self/cwd", join(folder, "magic"));
+		const cases: [PathOptions, string, string | undefined][] = [
+			[{ resolve: "no-symlinks" }, join(folder, "own/spot"), undefined],
+			[{ resolve: "no-symlinks" }, join(folder, "home/../victim/spot"), spot],
+			[{ targetRoot: folder }, "/victim/spot", spot],
+			[{ targetRoot: folder }, "../../victim/spot", spot],
+			[{ targetRoot: folder }, "own/spot", spot],
+			[{ targetRoot: folder }, "rooted/spot", spot],
+			[{ targetRoot: folder }, "climbing/spot", spot],
+			[{ targetRoot: folder, resolve: "no-symlinks" }, "own/spot", undefined],
+			[{ targetRoot: folder }, "home/way/spot", undefined],
+			[{ targetRoot: folder }, "magic", undefined],
+			[{ targetRoot: way }, "spot", undefined],
+		];
+		for (const [options, path, where] of cases) {
+			const told = JSON.stringify([options, path]);
+			if (where === undefined) {
+				const step = "following a symbolic link";
+				const is = (error: UsernsError) => error.step === step || error.errnoCode === "ENOENT";
+				await assert.rejects(supports(path, options), is, told);
+				await assert.rejects(unmountAsync(path, options), is, told);
+				assert.throws(() => pin(ns, `${path}/ns`, options), is, told);
+			} else {
+				assert.equal((await supports(path, options)).mountPoint, where, told);
+				pin(ns, `${path}.ns`, options);
+				assert.equal(unmount(`${path}.ns`, options).kind, "user namespace", told);
+				assert.deepEqual(readdirSync(join(folder, "victim")), ["spot"], told);
+			}
+		}
+		const root = openSync(folder, "r");
+		assert.equal((await supports("/victim/spot", { targetRoot: root })).mountPoint, spot);
+		assert.deepEqual(unmount("/victim/spot", { targetRoot: root }), {
+			path: "/victim/spot",
+			kind: "idmapped mount",
+		});
+		closeSync(root);
+		const flags = ["--target-root", folder, "--resolve", "no-symlinks"];
+		assert.equal(userns("create", "--map", "0:1:1", "--at", "/victim/ns", ...flags).status, 0);
+		assert.equal(userns("supports", "/victim/ns", ...flags, "--json").status, 1); // nsfs is never mapped
+		assert.equal(userns("umount", "/own/ns", ...flags).status, 1);
+		assert.equal(userns("umount", "/victim/ns", ...flags).status, 0);
+	}),
+);
+
+test("wrong options are refused before any look-up, and one that is undefined is one of them", {
+	needs,
+}, async () => {
+	const ns = UserNamespace.createSync("0:100000:10");
+	const none = "/nonexistent";
+	for (const options of [
+		{ targetRoot: undefined },
+		{ resolve: undefined },
+		{ resolve: "all" },
+		{ targetRoot: -1 },
+		{ targetRoot: "" },
+		{ other: 1 },
+	] as object[] as PathOptions[]) {
+		const wrong = { code: "ERR_USERNS_INVALID_ARGUMENT" };
+		assert.throws(() => unmount(none, options), wrong);
+		assert.throws(() => pin(ns, none, options), wrong);
+		await assert.rejects(supports(none, options), wrong);
+		await assert.rejects(unmountAsync(none, options), wrong);
+		await assert.rejects(pinAsync(ns, none, options), wrong);
+	}
+	for (const options of [{ into: undefined }, { into: 1, targetRoot: "/" }] as object[]) {
+		assert.throws(() => unmount(none, options), { code: "ERR_USERNS_INVALID_ARGUMENT" });
+	}
+	await assert.rejects(supports(0, { targetRoot: "/" }), { code: "ERR_USERNS_INVALID_ARGUMENT" });
+	ns.close();
+});
+
+test(
+	"descriptors of this process can be named in /proc, and links of another user's process there not",
+	{
+		needs,
+	},
+	() =>
+		withLink(async ({ victim, spot }) => {
+			const [directory, place] = [openSync(victim, "r"), openSync(spot, "r")];
+			const other = spawn("sleep", ["1000"], { uid: OTHER_UID, gid: OTHER_UID });
+			await once(other, "spawn");
+			try {
+				for (const self of ["self", "thread-self", `${process.pid}`]) {
+					assert.equal((await supports(`/proc/${self}/fd/${directory}/spot`)).mountPoint, spot);
+					assert.equal((await supports(`/proc/${self}/fd/${place}`)).mountPoint, spot);
+					assert.equal((await supports(`/proc/${self}/root${spot}`)).mountPoint, spot);
+				}
+				assert.equal((await supports(`/dev/fd/${place}`)).mountPoint, spot);
+				const path = `/proc/${other.pid}/root${spot}`;
+				assert.throws(() => unmount(path), { code: "ERR_USERNS_UNMOUNT", errnoCode: "EACCES" });
+				const none = { errnoCode: "ELOOP", step: "following a symbolic link" };
+				assert.throws(() => unmount(`/proc/self/fd/${place}`, { resolve: "no-symlinks" }), none);
+				assert.ok(mountAt(spot));
+				assert.equal(unmount(`/proc/self/fd/${place}`).kind, "idmapped mount");
+				assert.equal(mountAt(spot), undefined);
+			} finally {
+				other.kill("SIGKILL");
+				await once(other, "close");
+				closeSync(directory);
+				closeSync(place);
+			}
+		}),
+);
+
+test("forty links are followed, and not one more; a loop ends", { needs }, () =>
+	withTmpfs(async (folder) => {
+		symlinkSync(".", join(folder, "1"));
+		for (let i = 2; i <= 41; i++) symlinkSync(`${i - 1}`, join(folder, `${i}`));
+		symlinkSync("loop", join(folder, "loop"));
+		assert.equal((await supports(join(folder, "40"))).mountPoint, folder);
+		for (const name of ["41", "loop"]) {
+			await assert.rejects(supports(join(folder, name)), { errnoCode: "ELOOP" });
+		}
+	}),
+);
+
+test(
+	"the owner that an ID-mapped mount shows for a link is not believed",
+	{ needs: [...needs, "linux:6.8"] },
+	() =>
+		withLink(async ({ folder, home, spot }) => {
+			// The other user's files are root's there, the link too.
+			const [view = ""] = mkdirs(folder, "view");
+			const mount = await mountIdmapped({ source: home, target: view, mapping: `${OTHER_UID}:0:1` });
+			const path = join(view, "way/spot");
+			assert.throws(() => unmount(path), refused("ERR_USERNS_UNMOUNT", /ID-mapped mount, where its owner/));
+			assert.ok(mountAt(spot));
+			await mount.unmount();
+		}),
+);
+
+test("nor is the owner that a FUSE server states", { needs: [...needs, ...fuse.needs] }, () =>
+	withTmpfs(async (folder) => {
+		mkdirs(folder, "tree", "disk", "victim");
+		symlinkSync(join(folder, "victim"), join(folder, "tree/way"));
+		const end = await fuse.mount(folder);
+		try {
+			await assert.rejects(
+				supports(join(folder, "disk/way")),
+				refused("ERR_USERNS_MOUNT", /a FUSE file system, whose server states any owner/),
+			);
+		} finally {
+			await end?.();
+		}
+	}),
+);
+
+test(
+	"in a user namespace the overflow uid is nobody's: the host's root cannot be told from other users",
+	{
+		needs: [...needs, "user", "tool:unshare"],
+	},
+	() =>
+		withTmpfs(async (folder) => {
+			mkdirs(folder, "here");
+			symlinkSync("here", join(folder, "of-root"));
+			symlinkSync("here", join(folder, "of-another"));
+			symlinkSync("here", join(folder, "own"));
+			lchownSync(join(folder, "of-another"), OTHER_UID + 1, OTHER_UID + 1);
+			lchownSync(join(folder, "own"), OTHER_UID, OTHER_UID);
+			const look = (...prefix: string[]) =>
+				ask<Record<string, string>>(
+					`const ends = {};
+				for (const name of ["of-root", "of-another", "own"])
+					ends[name] = await userns.supports(${JSON.stringify(folder)} + "/" + name).then(() => "found", (error) => error.step === "following a symbolic link" ? "refused" : "found");
+				console.log(JSON.stringify(ends));`,
+					{ prefix, uid: OTHER_UID, gid: OTHER_UID },
+				);
+			// As root of the namespace, and as a uid that the namespace does not have, which is the overflow uid itself.
+			const asRoot = look("unshare", "--user", "--map-root-user", "--mount");
+			assert.deepEqual(asRoot, { "of-root": "refused", "of-another": "refused", own: "found" });
+			assert.deepEqual(look("unshare", "--user"), {
+				"of-root": "refused",
+				"of-another": "refused",
+				own: "refused",
+			});
+			assert.deepEqual(look(), { "of-root": "found", "of-another": "refused", own: "found" });
+		}),
+);
+
+test(
+	"a container's links are not followed either, and nothing leads out of it",
+	{
+		needs: [...needs, "tool:unshare"],
+	},
+	() =>
+		withTmpfs(async (folder) => {
+			const [source = ""] = mkdirs(folder, "source");
+			const container = await startContainer(folder, "pivot");
+			try {
+				const root = `/proc/${container.pid}/root`;
+				for (const target of ["/data", "/real"]) {
+					(await mountIdmapped({ source, target, mapping: "0:1:1", into: container.pid })).close();
+				}
+				symlinkSync("/real", join(root, "theirs"));
+				lchownSync(join(root, "theirs"), OTHER_UID, OTHER_UID);
+				const into = container.pid;
+				const table = () => readFileSync(`/proc/${into}/mountinfo`, "utf8");
+				const before = table();
+				assert.throws(() => unmount("/theirs", { into }), refused("ERR_USERNS_UNMOUNT", /uid 54321/));
+				await assert.rejects(unmountAsync("/theirs", { into }), refused("ERR_USERNS_UNMOUNT", /uid 54321/));
+				assert.throws(() => unmount("/proc/self/root/data", { into }), { errnoCode: "ELOOP" });
+				assert.throws(() => unmount("/link", { into, resolve: "no-symlinks" }), { errnoCode: "ELOOP" });
+				assert.equal(table(), before);
+				assert.equal(unmount("/../../data", { into }).kind, "idmapped mount");
+				assert.equal((await unmountAsync("/link", { into: `/proc/${into}/ns/mnt` })).kind, "idmapped mount");
+			} finally {
+				await container.end();
+			}
+		}),
+);
+
+interface Tries {
+	done: number;
+	refused: number;
+}
+
+async function tried(tries: Tries, codes: RegExp, work: () => unknown): Promise<boolean> {
+	try {
+		await work();
+		tries.done++;
+		return true;
+	} catch (error) {
+		if (!(error instanceof UsernsError)) throw error;
+		assert.match(error.errnoCode ?? error.message, codes);
+		tries.refused++;
+		return false;
+	}
+}
+
+const swapping = { needs: [...needs, "tool:cc"] as const, timeout: LONG ? 900_000 : 120_000 };
+
+for (const [name, options] of [
+	["a directory", {}],
+	["a link of root's", {}],
+	["a directory", { resolve: "no-symlinks" }],
+] as [string, PathOptions][]) {
+	test(
+		`nothing else is unmounted or made while ${name} and another user's link are swapped: ${JSON.stringify(options)}`,
+		swapping,
+		(t) =>
+			withLink(async ({ home, way, spot, victim, ns }) => {
+				const other = join(home, "other");
+				mkdirs(home, "real/spot", "other/spot");
+				if (name !== "a directory") {
+					rmSync(other, { recursive: true });
+					symlinkSync("real", other);
+				}
+				const tries = {
+					unmount: { done: 0, refused: 0 },
+					pin: { done: 0, refused: 0 },
+					supports: { done: 0, refused: 0 },
+				};
+				const id = mountAt(spot)?.id;
+				await whileSwapping(way, other, async (swaps) => {
+					const before = swaps();
+					for (let i = 0; i < ATTEMPTS || swaps() - before < 1000; i++) {
+						const call = i % 2 === 0 ? unmount : unmountAsync;
+						// EINVAL: the directory without a mount; that of the victim's is never unmounted.
+						await tried(tries.unmount, /^(EACCES|ELOOP|EINVAL|ENOENT)$/, () =>
+							call(join(way, "spot"), options),
+						);
+						assert.equal(mountAt(spot)?.id, id);
+						const made = i % 2 === 0 ? pin : pinAsync;
+						await tried(tries.pin, /^(EACCES|ELOOP|EEXIST)$/, () => made(ns, join(way, "ns"), options));
+						assert.deepEqual(readdirSync(victim), ["spot"]);
+						const found = supports(join(way, "spot"), options);
+						const isThere = await tried(tries.supports, /^(EACCES|ELOOP)$/, () => found);
+						if (isThere) assert.notEqual((await found).mountPoint, spot);
+						for (const folder of [way, other]) {
+							await tried({ done: 0, refused: 0 }, /./, () => unmount(join(folder, "ns"), options));
+						}
+					}
+					t.diagnostic(`${swaps() - before} swaps, ${JSON.stringify(tries)}`);
+				});
+				// Both ways were met, or this shows nothing.
+				assert.ok(tries.pin.done > ATTEMPTS / 100 && tries.pin.refused > ATTEMPTS / 100);
+				assert.ok(tries.supports.done > ATTEMPTS / 100 && tries.supports.refused > ATTEMPTS / 100);
+				for (const folder of [way, other]) if (mountAt(join(folder, "ns"))) unmount(join(folder, "ns"));
+			}),
+	);
+}
+
+test('"..": nothing else is unmounted while the directory before it is moved elsewhere', swapping, (t) =>
+	withLink(async ({ folder, home, spot }) => {
+		// home/inner and victim/inner change places; home/inner/../spot is home/spot, whatever inner's parent is.
+		const [inner = "", elsewhere = ""] = mkdirs(folder, "home/inner", "victim/inner");
+		mkdirSync(join(home, "spot"));
+		const id = mountAt(spot)?.id;
+		const tries = { done: 0, refused: 0 };
+		await whileSwapping(inner, elsewhere, async (swaps) => {
+			const before = swaps();
+			for (let i = 0; i < ATTEMPTS || swaps() - before < 1000; i++) {
+				// Nothing is mounted on home/spot: EINVAL.
+				const call = i % 2 === 0 ? unmount : unmountAsync;
+				await tried(tries, /^EINVAL$/, () => call(`${home}/inner/../spot`));
+				assert.equal(mountAt(spot)?.id, id);
+			}
+			t.diagnostic(`${tries.refused} tries, ${swaps() - before} swaps`);
+		});
+		assert.equal(tries.done, 0);
+	}),
+);

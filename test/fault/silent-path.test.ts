@@ -1,0 +1,130 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { pinAsync, supports, UserNamespace, UsernsError, unmount, unmountAsync } from "../../src/index.ts";
+import { root, sh } from "../support/child.ts";
+import { mkdirs, withTmpfs } from "../support/mounts.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root", "mounts", "tool:cc", "fs:fuse"] as const;
+
+/** The children that the kernel held end with the server, and each look-up reaps those that have. */
+async function reapHeld(folder: string): Promise<void> {
+	for (let i = 0; i < 100 && (i === 0 || pidfds() > 0); i++) {
+		await sleep(20);
+		await supports(folder);
+	}
+}
+
+/** A folder with a FUSE file system at /silent whose server takes every request and answers none (silent-fs.c). */
+function withSilent(body: (folder: string, server: ChildProcess) => Promise<void>): Promise<void> {
+	return withTmpfs(async (folder) => {
+		const tools = mkdtempSync(join(tmpdir(), "userns-silent-"));
+		const [silent = ""] = mkdirs(folder, "silent");
+		let server: ChildProcess | undefined;
+		try {
+			sh("cc", "-O2", "-o", join(tools, "silent-fs"), join(root, "test/support/silent-fs.c"));
+			server = spawn(join(tools, "silent-fs"), [silent, "take"], { stdio: ["ignore", "pipe", "inherit"] });
+			await once(server.stdout as NonNullable<typeof server.stdout>, "data");
+			await body(folder, server);
+		} finally {
+			server?.kill("SIGKILL");
+			if (server !== undefined && server.exitCode === null && server.signalCode === null)
+				await once(server, "close");
+			await reapHeld(folder);
+			rmSync(tools, { recursive: true });
+		}
+	});
+}
+
+/** How many pidfds this process has: of children that the kernel holds. */
+function pidfds(): number {
+	const isOne = (fd: string) => {
+		try {
+			return readlinkSync(`/proc/self/fd/${fd}`).includes("pidfd");
+		} catch {
+			return false; // that of the folder itself
+		}
+	};
+	return readdirSync("/proc/self/fd").filter(isOne).length;
+}
+
+/** What came of it, and after how many milliseconds. */
+async function end(work: Promise<unknown>): Promise<[error: UsernsError, milliseconds: number]> {
+	const start = Date.now();
+	try {
+		await work;
+	} catch (error) {
+		assert.ok(error instanceof UsernsError, String(error));
+		return [error, Date.now() - start];
+	}
+	throw new Error("it came to an end");
+}
+
+test(
+	"a file system on the path that does not answer ends each look-up, with the event loop free meanwhile",
+	{
+		needs,
+		timeout: 120_000,
+	},
+	() =>
+		withSilent(async (folder) => {
+			const silent = join(folder, "silent");
+			const ns = UserNamespace.createSync("0:100000:10");
+			const table = readFileSync("/proc/self/mountinfo", "utf8");
+			let longest = 0;
+			let last = Date.now();
+			const clock = setInterval(() => {
+				longest = Math.max(longest, Date.now() - last);
+				last = Date.now();
+			}, 20);
+			const ends = await Promise.all(
+				[
+					unmountAsync(join(silent, "mount")),
+					unmountAsync("/data", { into: join(silent, "ns") }),
+					pinAsync(ns, join(silent, "below/ns")),
+					pinAsync(ns, join(silent, "ns")), // which the root itself would hold
+					supports(join(silent, "file")),
+					supports("file", { targetRoot: join(silent, "root") }),
+					UserNamespace.openAsync(join(silent, "ns")),
+				].map(end),
+			);
+			clearInterval(clock);
+			ns.close();
+			assert.deepEqual(
+				ends.map(([{ code, errnoCode }]) => [code, errnoCode]),
+				["UNMOUNT", "MOUNT_NAMESPACE", "PIN", "PIN", "MOUNT", "MOUNT", "OPEN"].map((code) => [
+					`ERR_USERNS_${code}`,
+					"ETIMEDOUT",
+				]),
+			);
+			for (const [error, milliseconds] of ends) {
+				assert.match(error.hint ?? "", /within ten seconds/);
+				assert.ok(milliseconds < 40_000, `${milliseconds} ms`); // two rounds where four threads are shared
+			}
+			assert.ok(longest < 1000, `the event loop was held for ${longest} ms`);
+			assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), table);
+		}),
+);
+
+test(
+	"the synchronous unmount ends too, and nothing is left when the file system has gone",
+	{ needs, timeout: 60_000 },
+	() =>
+		withSilent(async (folder, server) => {
+			assert.equal(pidfds(), 0);
+			assert.throws(() => unmount(join(folder, "silent/mount")), {
+				code: "ERR_USERNS_UNMOUNT",
+				errnoCode: "ETIMEDOUT",
+			});
+			assert.equal(pidfds(), 1, "of the child that the kernel holds");
+			server.kill("SIGKILL");
+			await once(server, "close");
+			await reapHeld(folder);
+			assert.equal(pidfds(), 0);
+		}),
+);
