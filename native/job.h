@@ -45,6 +45,12 @@ struct job {
 		struct overlay_request overlay;
 		struct place place;
 		size_t piece; /* bytes to read from `fd` */
+		struct {
+			uint64_t id;
+			uint64_t ns;
+			uint64_t param;
+			size_t size; /* of the answer, in bytes */
+		} ask; /* statmount(2) or listmount(2) */
 	} request;
 	char *texts[JOB_TEXTS]; /* malloc'ed strings that the request points to */
 	char **list;            /* a vector of more of them, or NULL */

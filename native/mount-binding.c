@@ -12,10 +12,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* More than any answer has: 340 extents of both kinds, and some paths of PATH_MAX. */
-#define MOST_BYTES (1 << 24)
-#define MOST_IDS (1 << 16)
-
 /* openMountNamespace(path) */
 static napi_value open_mount_namespace(napi_env env, napi_callback_info info)
 {
@@ -98,51 +94,6 @@ static napi_value facts_of(napi_env env, napi_callback_info info)
 	return answer_bigs(env, numbers, 3);
 }
 
-/* statmount(unique ID, mount namespace ID or 0, mask, bytes): what the kernel wrote, or a negative errno */
-static napi_value statmount_(napi_env env, napi_callback_info info)
-{
-	napi_value arguments[4];
-	struct owned *owned;
-	napi_value buffer;
-	uint64_t numbers[3];
-	double size;
-	void *data;
-	int error;
-
-	if (!value_arguments(env, info, 4, arguments, &owned)) return NULL;
-	for (int i = 0; i < 3; i++) {
-		if (!value_big(env, arguments[i], &numbers[i])) return NULL;
-	}
-	if (!value_integer(env, arguments[3], 0, MOST_BYTES, &size)) return NULL;
-	if (napi_create_arraybuffer(env, (size_t)size, &data, &buffer) != napi_ok) return NULL;
-	error = call_statmount(numbers[0], numbers[1], numbers[2], data, (size_t)size);
-	return error < 0 ? answer_number(env, error) : buffer;
-}
-
-/* listmount(unique ID, mount namespace ID or 0, last ID, most): an array of bigints, or a negative errno */
-static napi_value listmount_(napi_env env, napi_callback_info info)
-{
-	napi_value arguments[4];
-	struct owned *owned;
-	napi_value array;
-	uint64_t numbers[3];
-	uint64_t *ids;
-	double most;
-	long count;
-
-	if (!value_arguments(env, info, 4, arguments, &owned)) return NULL;
-	for (int i = 0; i < 3; i++) {
-		if (!value_big(env, arguments[i], &numbers[i])) return NULL;
-	}
-	if (!value_integer(env, arguments[3], 1, MOST_IDS, &most)) return NULL;
-	ids = calloc((size_t)most, sizeof *ids);
-	if (ids == NULL) return answer_number(env, -ENOMEM);
-	count = call_listmount(numbers[0], numbers[1], numbers[2], ids, (size_t)most);
-	array = count < 0 ? answer_number(env, (double)count) : answer_bigs(env, ids, (uint32_t)count);
-	free(ids);
-	return array;
-}
-
 static double acknowledge(struct owned *owned, int fd)
 {
 	owned_told(owned, fd);
@@ -186,8 +137,8 @@ int mount_export(napi_env env, napi_value exports, struct owned *owned)
 		{"readPiece", read_piece},
 		{"mountNamespaceId", namespace_id},
 		{"mountFacts", facts_of},
-		{"statmount", statmount_},
-		{"listmount", listmount_},
+		{"statmount", read_statmount},
+		{"listmount", read_listmount},
 		{"walk", walk_call},
 		{"openNamespace", walk_open_namespace},
 		{"pin", walk_pin},

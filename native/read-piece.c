@@ -1,5 +1,6 @@
 #include "read-piece.h"
 #include "job.h"
+#include "mount-calls.h"
 #include "values.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #define MOST_BYTES (1 << 24)
+#define MOST_IDS (1 << 16)
 
 /* A seq_file answers about a page to each read(2), so that one piece takes several. */
 static void run_read_piece(struct job *job)
@@ -56,4 +58,75 @@ napi_value read_piece(napi_env env, napi_callback_info info)
 	if (job->fd < 0) outcome_fail(&job->out, -errno, "duplicate");
 	job->request.piece = (size_t)most;
 	return job_start(env, job, later);
+}
+
+static void answer_bytes(struct job *job, void *bytes, long got, const char *step)
+{
+	if (bytes == NULL) got = -ENOMEM;
+	if (got < 0) {
+		free(bytes);
+		outcome_fail(&job->out, (int)got, step);
+		return;
+	}
+	job->out.bytes = bytes;
+	job->out.length = job->request.ask.size;
+}
+
+static void run_statmount(struct job *job)
+{
+	void *bytes = calloc(1, job->request.ask.size + 1); /* no byte is none */
+	long got = 0;
+
+	if (bytes != NULL) {
+		got = call_statmount(job->request.ask.id, job->request.ask.ns, job->request.ask.param, bytes, job->request.ask.size);
+	}
+	answer_bytes(job, bytes, got, "statmount");
+}
+
+static void run_listmount(struct job *job)
+{
+	const size_t most = job->request.ask.size / sizeof(uint64_t);
+	uint64_t *ids = calloc(most, sizeof *ids);
+	long got = 0;
+
+	if (ids != NULL) got = call_listmount(job->request.ask.id, job->request.ask.ns, job->request.ask.param, ids, most);
+	if (got >= 0) job->request.ask.size = (size_t)got * sizeof *ids;
+	answer_bytes(job, ids, got, "listmount");
+}
+
+/* Three bigints, a size and whether it is done later. */
+static napi_value start_ask(napi_env env, napi_callback_info info, void (*run)(struct job *job), double least, double most,
+			    size_t unit)
+{
+	napi_value arguments[5];
+	uint64_t numbers[3];
+	struct owned *owned;
+	struct job *job;
+	double size;
+	int later;
+
+	if (!value_arguments(env, info, 5, arguments, &owned)) return NULL;
+	for (int i = 0; i < 3; i++) {
+		if (!value_big(env, arguments[i], &numbers[i])) return NULL;
+	}
+	if (!value_integer(env, arguments[3], least, most, &size) || !value_flag(env, arguments[4], &later)) return NULL;
+	job = job_new(env, owned, run);
+	if (job == NULL) return NULL;
+	job->request.ask.id = numbers[0];
+	job->request.ask.ns = numbers[1];
+	job->request.ask.param = numbers[2];
+	job->request.ask.size = (size_t)size * unit;
+	return job_start(env, job, later);
+}
+
+/* statmount(unique ID, mount namespace ID or 0, mask, bytes, later): an outcome whose `bytes` the kernel wrote */
+napi_value read_statmount(napi_env env, napi_callback_info info)
+{
+	return start_ask(env, info, run_statmount, 0, MOST_BYTES, 1);
+}
+
+/* listmount(unique ID, mount namespace ID or 0, last ID, most, later): an outcome whose `bytes` are IDs of 64 bits each */
+napi_value read_listmount(napi_env env, napi_callback_info info)
+{
+	return start_ask(env, info, run_listmount, 1, MOST_IDS, sizeof(uint64_t));
 }

@@ -1,9 +1,14 @@
-/* readPiece(): what comes next in a file of the kernel's, such as a mountinfo, read on any thread. */
+/*
+ * What the kernel tells of mounts, read on any thread: the programs in a mount namespace decide how much there is, and each of
+ * these waits for the lock of all mount namespaces.
+ */
 #ifndef USERNS_READ_PIECE_H
 #define USERNS_READ_PIECE_H
 
 #include <node_api.h>
 
 napi_value read_piece(napi_env env, napi_callback_info info);
+napi_value read_statmount(napi_env env, napi_callback_info info);
+napi_value read_listmount(napi_env env, napi_callback_info info);
 
 #endif

@@ -4,7 +4,7 @@ import { native, type Outcome } from "../native/load.ts";
 import { ERRNO } from "../native/steps.ts";
 import { runAsync } from "../native/work.ts";
 import { detachWork, type HeldRoot, markOf } from "./detach.ts";
-import { findMount, mountsBelowLater } from "./find-mount.ts";
+import { findMount, mountsBelow } from "./find-mount.ts";
 import { mountError } from "./mount-errors.ts";
 import { type MountNamespace, openMountNamespaceAsync } from "./mount-namespace.ts";
 import type { MountEntry } from "./mountinfo.ts";
@@ -52,7 +52,7 @@ export async function attachTree(
 	let untold = -1;
 	try {
 		// In the namespace in which it is attached the kernel would move it; one that is attached elsewhere is EINVAL.
-		if (!tree.fresh) refuseAttached(tree.fd, inside?.descriptor.fd, tried);
+		if (!tree.fresh) await refuseAttached(tree.fd, inside?.descriptor.fd, tried);
 		const outcome = await attach(tree, target, options, inside, tried);
 		if (outcome.error < 0) throw mountError(tried, tree.mapping, outcome);
 		untold = outcome.fd;
@@ -134,8 +134,8 @@ async function findSubmounts(
 	let mine: MountEntry | undefined;
 	let below: MountEntry[];
 	try {
-		mine = findMount(tree.fd, namespace, "ERR_USERNS_MOUNT", tried);
-		below = await mountsBelowLater(tree.fd, namespace, "ERR_USERNS_MOUNT", tried);
+		mine = await runAsync(findMount(tree.fd, namespace, "ERR_USERNS_MOUNT", tried));
+		below = await runAsync(mountsBelow(tree.fd, namespace, "ERR_USERNS_MOUNT", tried));
 	} catch (error) {
 		if (!tree.recursive) return new Set(); // the old one is gone already, and there was only something to check
 		// A mount that is reported as failed must not be there.
@@ -165,8 +165,8 @@ function refuseCovered(mine: MountEntry | undefined, below: readonly MountEntry[
 }
 
 /** Throws when the mount is in that mount namespace: attaching it would move it. */
-function refuseAttached(fd: number, namespace: number | undefined, tried: string): void {
-	const there = findMount(fd, namespace, "ERR_USERNS_READ_MOUNTS", tried);
+async function refuseAttached(fd: number, namespace: number | undefined, tried: string): Promise<void> {
+	const there = await runAsync(findMount(fd, namespace, "ERR_USERNS_READ_MOUNTS", tried));
 	if (there !== undefined) throw attachedError(tried, there.mountPoint);
 }
 

@@ -29,25 +29,26 @@ export function* detachWork(
 	own: (submount: MountEntry) => boolean,
 	mountNs: number | undefined = undefined,
 ): Work<void> {
-	const mine = findAlone(fd, mountId, own, mountNs);
+	const mine = yield* findAlone(fd, mountId, own, mountNs);
 	if (mine === undefined) return;
 	const outcome = yield (later) => native().detach(fd, uniqueId, mountNs ?? -1, false, later);
 	if (outcome.error < 0) throw detachError(outcome, fd, mine.mountPoint);
 	// Between the look and the call something may have been mounted on top; then that was unmounted, which is an error.
-	if (isAttached(fd, mountNs)) throw coveredError(mine.mountPoint);
+	if (yield* isAttached(fd, mountNs)) throw coveredError(mine.mountPoint);
 }
 
 /** The mount's line, or undefined when it is not there. Throws when something else is mounted on it. */
-function findAlone(
+function* findAlone(
 	fd: number,
 	id: number,
 	own: (submount: MountEntry) => boolean,
 	mountNs: number | undefined,
-): MountEntry | undefined {
+): Work<MountEntry | undefined> {
 	const tried = `cannot unmount mount ${id}`;
-	const mine = findMount(fd, mountNs, "ERR_USERNS_UNMOUNT", tried);
+	const mine = yield* findMount(fd, mountNs, "ERR_USERNS_UNMOUNT", tried);
 	if (mine === undefined) return undefined;
-	const others = mountsBelow(fd, mountNs, "ERR_USERNS_UNMOUNT", tried).filter((entry) => !own(entry));
+	const below = yield* mountsBelow(fd, mountNs, "ERR_USERNS_UNMOUNT", tried);
+	const others = below.filter((entry) => !own(entry));
 	if (others.length === 0) return mine;
 	const places = others.slice(0, 3).map((entry) => `${entry.fsType} at ${entry.mountPoint}`);
 	throw new UsernsError(
@@ -91,9 +92,9 @@ export function coveredError(where: string): UsernsError {
 }
 
 /** False too when it cannot be told: the kernel has said that it unmounted. */
-function isAttached(fd: number, mountNs: number | undefined): boolean {
+function* isAttached(fd: number, mountNs: number | undefined): Work<boolean> {
 	try {
-		return findMount(fd, mountNs, "ERR_USERNS_UNMOUNT", "") !== undefined;
+		return (yield* findMount(fd, mountNs, "ERR_USERNS_UNMOUNT", "")) !== undefined;
 	} catch {
 		return false;
 	}

@@ -1,15 +1,9 @@
 import type { UsernsErrorCode } from "../errors.ts";
 import { native } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
-import {
-	descendants,
-	type MountEntry,
-	readIn,
-	readInLater,
-	readMountinfo,
-	readMountinfoOf,
-} from "./mountinfo.ts";
-import { ask, listMounts, openAnswer, textAt } from "./statmount.ts";
+import { either, type Work } from "../native/work.ts";
+import { descendants, type MountEntry, readIn, readInLater } from "./mountinfo.ts";
+import { ask, isFull, listPage, openAnswer, textAt } from "./statmount.ts";
 
 /*
  * One mount, and what is mounted below it, without a table that others can make as large as they like: by statmount(2)
@@ -59,46 +53,43 @@ const OPTIONS: readonly [mask: bigint, value: bigint, word: string][] = [
  * The mount that a descriptor is on, as mountinfo tells of it. Undefined when it is not in that mount namespace, this
  * process's own where none is given.
  */
-export function findMount(
+export function* findMount(
 	fd: number,
 	mountNs: number | undefined,
 	code: UsernsErrorCode,
 	tried: string,
-): MountEntry | undefined {
+): Work<MountEntry | undefined> {
 	const { id, unique } = numbersOf(fd, code, tried);
-	const found = unique === 0n ? "unknown" : describe(unique, namespaceId(mountNs));
+	const found = unique === 0n ? "unknown" : yield* describe(unique, namespaceId(mountNs));
 	if (found === "gone") return undefined;
 	if (found !== "unknown") return found;
-	for (const entry of readIn(mountNs, code, tried)) if (entry.id === id) return entry;
+	return yield* either(
+		() => findIn(readIn(mountNs, code, tried), id),
+		async () => findIn(await readInLater(mountNs, code, tried), id),
+	);
+}
+
+/** A table is read no further than that. */
+function findIn(entries: Iterable<MountEntry>, id: number): MountEntry | undefined {
+	for (const entry of entries) if (entry.id === id) return entry;
 	return undefined;
 }
 
 /** Every mount on that mount or below it, at any depth. */
-export function mountsBelow(
+export function* mountsBelow(
 	fd: number,
 	mountNs: number | undefined,
 	code: UsernsErrorCode,
 	tried: string,
-): MountEntry[] {
+): Work<MountEntry[]> {
 	const { id, unique } = numbersOf(fd, code, tried);
-	const below = listBelow(unique, mountNs);
+	const below = yield* listBelow(unique, mountNs);
 	if (below !== undefined) return below;
-	return descendants(
-		mountNs === undefined ? readMountinfo(code, tried) : readMountinfoOf(mountNs, code, tried),
-		id,
+	const entries = yield* either(
+		() => [...readIn(mountNs, code, tried)],
+		() => readInLater(mountNs, code, tried),
 	);
-}
-
-/** As `mountsBelow`; a table is read on another thread. */
-export async function mountsBelowLater(
-	fd: number,
-	mountNs: number | undefined,
-	code: UsernsErrorCode,
-	tried: string,
-): Promise<MountEntry[]> {
-	const { id, unique } = numbersOf(fd, code, tried);
-	const below = listBelow(unique, mountNs);
-	return below ?? descendants(await readInLater(mountNs, code, tried), id);
+	return descendants(entries, id);
 }
 
 function numbersOf(fd: number, code: UsernsErrorCode, tried: string): { id: number; unique: bigint } {
@@ -114,25 +105,27 @@ function namespaceId(mountNs: number | undefined): bigint | undefined {
 	return typeof id === "number" ? undefined : id;
 }
 
-function listBelow(unique: bigint, mountNs: number | undefined): MountEntry[] | undefined {
+function* listBelow(unique: bigint, mountNs: number | undefined): Work<MountEntry[] | undefined> {
 	const namespace = unique === 0n ? undefined : namespaceId(mountNs);
 	if (namespace === undefined) return undefined;
 	const entries: MountEntry[] = [];
-	for (const ids of listMounts(namespace, unique)) {
-		if (ids === ERRNO.ENOENT) return entries;
-		if (typeof ids === "number") return undefined;
-		for (const id of ids) {
-			const entry = describe(id, namespace);
+	for (let last = 0n; ; ) {
+		const page = yield* listPage(namespace, unique, last);
+		if (page === ERRNO.ENOENT) return entries;
+		if (typeof page === "number") return undefined;
+		for (const id of page) {
+			const entry = yield* describe(id, namespace);
 			if (entry === "unknown") return undefined;
 			if (entry !== "gone") entries.push(entry);
 		}
+		if (!isFull(page)) return entries;
+		last = page.at(-1) as bigint;
 	}
-	return entries;
 }
 
-function describe(unique: bigint, namespace: bigint | undefined): MountEntry | "gone" | "unknown" {
+function* describe(unique: bigint, namespace: bigint | undefined): Work<MountEntry | "gone" | "unknown"> {
 	if (namespace === undefined) return "unknown";
-	const answer = ask(unique, namespace, WANTED);
+	const answer = yield* ask(unique, namespace, WANTED);
 	if (answer === ERRNO.ENOENT) return "gone";
 	return typeof answer === "number" ? "unknown" : (parseEntry(answer) ?? "unknown");
 }

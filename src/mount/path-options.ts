@@ -45,6 +45,9 @@ export function nameIn(end: number, directory: number, name: string): Call {
 	return (later) => native().walk(end, WALK_LINKS.none, NO_OWNER, -1, directory, false, name, later);
 }
 
+/** Without a prototype, from which an option could be inherited. */
+const NONE: PathOptions = Object.freeze(Object.create(null));
+
 /** Looks a path up. With `inside`, in that mount namespace and below its root. */
 export function* lookUp(
 	end: number,
@@ -63,7 +66,7 @@ export function* lookUp(
 	const root: Outcome =
 		typeof targetRoot === "number"
 			? yield () => native().duplicate(targetRoot)
-			: yield* lookUp(WALK_END.place, targetRoot, {});
+			: yield* lookUp(WALK_END.place, targetRoot, NONE);
 	if (root.error < 0) return root;
 	try {
 		return yield walk(root.fd, true);

@@ -1,8 +1,8 @@
 import { native } from "../native/load.ts";
 import { kernelError } from "../native/steps.ts";
-import type { Work } from "../native/work.ts";
+import { either, type Work } from "../native/work.ts";
 import type { HeldRoot } from "./detach.ts";
-import { type MountEntry, readIn } from "./mountinfo.ts";
+import { type MountEntry, readIn, readInLater } from "./mountinfo.ts";
 
 /** The mounts that lie on mount `id` at the very same place, the one directly on it first. What is beneath it is never among them. */
 export function stackedOn(entries: readonly MountEntry[], id: number): MountEntry[] {
@@ -36,6 +36,14 @@ export function stackedUnder(entries: readonly MountEntry[], id: number): MountE
 	return stack;
 }
 
+/** The whole table of a mount namespace, this process's own where none is given. */
+export function* readTable(mountNs: number | undefined, tried: string): Work<MountEntry[]> {
+	return yield* either(
+		() => [...readIn(mountNs, "ERR_USERNS_UNMOUNT", tried)],
+		() => readInLater(mountNs, "ERR_USERNS_UNMOUNT", tried),
+	);
+}
+
 /** More than that are put there while they are unmounted. */
 const MOST_STACKED = 1000;
 
@@ -49,7 +57,7 @@ export function* uncover(
 	tried: string,
 ): Work<void> {
 	for (let i = 0; i < MOST_STACKED; i++) {
-		if (stackedOn([...readIn(mountNs, "ERR_USERNS_UNMOUNT", tried)], mountId).length === 0) return;
+		if (stackedOn(yield* readTable(mountNs, tried), mountId).length === 0) return;
 		const outcome = yield (later) => native().detach(fd, uniqueId, mountNs ?? -1, false, later);
 		if (outcome.error < 0) throw kernelError("ERR_USERNS_UNMOUNT", tried, outcome);
 	}

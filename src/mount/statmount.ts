@@ -2,6 +2,7 @@ import { UsernsError } from "../errors.ts";
 import { Mapping } from "../mapping/mapping.ts";
 import { native } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
+import { runSync, type Work } from "../native/work.ts";
 
 /**
  * What statmount(2) writes, read with every bound checked: `struct statmount` of <linux/mount.h>, 512 bytes and then
@@ -118,25 +119,37 @@ function malformed(what: string): UsernsError {
 
 /** Asks for one mount, by its unique number. A negative errno where there is no answer; `mountNs` 0: one's own. */
 export function statMount(id: bigint, mountNs: bigint): StatMount | number {
-	const answer = ask(id, mountNs, WANTED);
+	const answer = runSync(ask(id, mountNs, WANTED));
 	return typeof answer === "number" ? answer : parseStatmount(answer);
 }
 
 /** What statmount(2) writes for one mount, or a negative errno. */
-export function ask(id: bigint, mountNs: bigint, mask: bigint): ArrayBuffer | number {
+export function* ask(id: bigint, mountNs: bigint, mask: bigint): Work<ArrayBuffer | number> {
 	for (let bytes = FIRST_BYTES; ; bytes *= 2) {
-		const answer = native().statmount(id, mountNs, mask, bytes);
-		if (typeof answer !== "number") return answer;
-		if (answer !== ERRNO.EOVERFLOW || bytes >= MOST_BYTES) return answer;
+		const size = bytes;
+		const answer = yield (later) => native().statmount(id, mountNs, mask, size, later);
+		if (answer.error >= 0) return answer.bytes ?? new ArrayBuffer(0);
+		if (answer.error !== ERRNO.EOVERFLOW || bytes >= MOST_BYTES) return answer.error;
 	}
 }
 
-/** The unique numbers of every mount of a mount namespace, or of those below one mount, in pages; or a negative errno. */
-export function* listMounts(mountNs: bigint, below: bigint = ALL): Generator<bigint[] | number, void> {
+/** The unique numbers of every mount of a mount namespace, or of those below one mount, behind `last`; or a negative errno. */
+export function* listPage(mountNs: bigint, below: bigint, last: bigint): Work<BigUint64Array | number> {
+	const { error, bytes } = yield (later) => native().listmount(below, mountNs, last, PAGE, later);
+	return error < 0 ? error : new BigUint64Array(bytes ?? new ArrayBuffer(0));
+}
+
+/** Whether more can follow a page. */
+export function isFull(page: BigUint64Array): boolean {
+	return page.length >= PAGE;
+}
+
+/** The unique numbers of every mount of a mount namespace, in pages; or a negative errno. */
+export function* listMounts(mountNs: bigint): Generator<BigUint64Array | number, void> {
 	for (let last = 0n; ; ) {
-		const some = native().listmount(below, mountNs, last, PAGE);
+		const some = runSync(listPage(mountNs, ALL, last));
 		yield some;
-		if (typeof some === "number" || some.length < PAGE) return;
+		if (typeof some === "number" || !isFull(some)) return;
 		last = some.at(-1) as bigint;
 	}
 }

@@ -46,7 +46,7 @@ export async function supports(path: string | number, options?: PathOptions): Pr
 	const descriptor = new Descriptor(held.fd, "path");
 	const namespaces = new MapNamespaces(undefined);
 	try {
-		const { place, idmapped } = locate(descriptor.fd, tried);
+		const { place, idmapped } = await locate(descriptor.fd, tried);
 		const ns = await namespaces.fd(throwAway());
 		const outcome = await tryPart(descriptor.fd, { path: "", mountId: 0, mode: PART.map, ns });
 		if (outcome.step === "open_tree") return { ...place, ...notCopied(outcome, tried) };
@@ -81,8 +81,8 @@ interface Located {
 	idmapped: boolean;
 }
 
-function locate(fd: number, tried: string): Located {
-	const entry = findMount(fd, undefined, "ERR_USERNS_READ_MOUNTS", tried);
+async function locate(fd: number, tried: string): Promise<Located> {
+	const entry = await runAsync(findMount(fd, undefined, "ERR_USERNS_READ_MOUNTS", tried));
 	const { fsType = "unknown", mountPoint = "outside this mount namespace" } = entry ?? {};
 	return { place: { fsType, mountPoint }, idmapped: entry?.options.includes("idmapped") ?? false };
 }

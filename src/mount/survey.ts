@@ -2,6 +2,7 @@ import { readlinkSync } from "node:fs";
 import { UsernsError } from "../errors.ts";
 import { native } from "../native/load.ts";
 import { kernelError } from "../native/steps.ts";
+import { runAsync } from "../native/work.ts";
 import { findMount } from "./find-mount.ts";
 import { childrenOf, descendants, type MountEntry, readInLater } from "./mountinfo.ts";
 import { PATH_MAX } from "./target.ts";
@@ -31,7 +32,7 @@ export async function survey(fd: number, recursive: boolean, tried: string): Pro
 	const entries = recursive ? await readInLater(undefined, "ERR_USERNS_MOUNT", tried) : [];
 	const own = recursive
 		? entries.find((entry) => entry.id === id)
-		: findMount(fd, undefined, "ERR_USERNS_MOUNT", tried);
+		: await runAsync(findMount(fd, undefined, "ERR_USERNS_MOUNT", tried));
 	if (own === undefined) return [detachedPlace(id, recursive, tried)];
 	const path = pathOf(fd, tried);
 	const root = { path: "", mountId: id, mountPoint: path, fsType: own.fsType, idmapped: isMapped(own) };

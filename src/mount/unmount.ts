@@ -5,8 +5,9 @@ import { runAsync, runSync, type Work } from "../native/work.ts";
 import { copyOptions } from "../options.ts";
 import { checkBooleans } from "./attributes.ts";
 import { detachWork } from "./detach.ts";
+import { findMount } from "./find-mount.ts";
 import { type MountNamespace, openMountNamespace, openMountNamespaceAsync } from "./mount-namespace.ts";
-import { type MountEntry, readIn } from "./mountinfo.ts";
+import type { MountEntry } from "./mountinfo.ts";
 import {
 	checkPathOptions,
 	lookUp,
@@ -16,7 +17,7 @@ import {
 	type PathOptions,
 } from "./path-options.ts";
 import { forgetMount, recordedMounts } from "./records.ts";
-import { stackedUnder, uncover } from "./stack.ts";
+import { readTable, stackedUnder, uncover } from "./stack.ts";
 import { statMount } from "./statmount.ts";
 import { checkPath, checkTarget } from "./target.ts";
 
@@ -40,10 +41,10 @@ export interface Unmounted {
  * is a mount on which something was mounted since, unless `recursive`. A symbolic link of another user on the path is an error.
  */
 export function unmount(path: string, options?: UnmountOptions): Unmounted {
-	const { into, ...checked } = check("unmount", path, options);
-	const inside = into === undefined ? undefined : openMountNamespace(into);
+	const copy = check("unmount", path, options);
+	const inside = copy.into === undefined ? undefined : openMountNamespace(copy.into);
 	try {
-		return runSync(unmountWork(path, checked, inside));
+		return runSync(unmountWork(path, copy, inside));
 	} finally {
 		close(inside);
 	}
@@ -51,10 +52,10 @@ export function unmount(path: string, options?: UnmountOptions): Unmounted {
 
 /** As `unmount`, without blocking the event loop on a file system that does not answer. */
 export async function unmountAsync(path: string, options?: UnmountOptions): Promise<Unmounted> {
-	const { into, ...checked } = check("unmountAsync", path, options);
-	const inside = into === undefined ? undefined : await openMountNamespaceAsync(into);
+	const copy = check("unmountAsync", path, options);
+	const inside = copy.into === undefined ? undefined : await openMountNamespaceAsync(copy.into);
 	try {
-		return await runAsync(unmountWork(path, checked, inside));
+		return await runAsync(unmountWork(path, copy, inside));
 	} finally {
 		close(inside);
 	}
@@ -66,7 +67,7 @@ function check(what: string, path: unknown, options: UnmountOptions | undefined)
 	const copy = copyOptions<UnmountOptions>(what, options, ["recursive", "into", ...PATH_OPTIONS]);
 	checkBooleans(what, copy, ["recursive"]);
 	checkPathOptions(what, copy);
-	if (copy.into !== undefined) checkTarget(what, path, { into: copy.into });
+	checkTarget(what, path, copy);
 	return copy;
 }
 
@@ -131,11 +132,11 @@ function* unmountTop(
 		if (typeof facts === "number" || error < 0) throw openError(path, { ...top, error, step: "statx" });
 		const id = Number(facts[0]);
 		const held = { fd: top.fd, mountId: id, uniqueId: Number(facts[1]) };
-		const entries = [...readIn(mountNs, "ERR_USERNS_UNMOUNT", tried)];
-		const entry = entries.find((each) => each.id === id);
+		const entry = yield* findMount(top.fd, mountNs, "ERR_USERNS_UNMOUNT", tried);
 		const kind = kindOf(entry, inside);
 		if (kind === undefined) {
-			const ours = recursive && stackedUnder(entries, id).some((each) => kindOf(each, inside) !== undefined);
+			const under = recursive ? stackedUnder(yield* readTable(mountNs, tried), id) : [];
+			const ours = under.some((each) => kindOf(each, inside) !== undefined);
 			if (!ours) throw notOurs(path, entry);
 		} else if (recursive) yield* uncover(held, mountNs, tried);
 		yield* detachWork(held, () => recursive, mountNs);

@@ -162,9 +162,22 @@ export interface NativeMounts {
 	mountNamespaceId(fd: number): bigint | number;
 	/** [mount ID, unique mount ID or 0, 1 for the root of a mount], or a negative errno. */
 	mountFacts(fd: number): [bigint, bigint, bigint] | number;
-	/** What the kernel wrote, as it is, or a negative errno. */
-	statmount(id: bigint, mountNs: bigint, mask: bigint, bytes: number): ArrayBuffer | number;
-	listmount(id: bigint, mountNs: bigint, last: bigint, most: number): bigint[] | number;
+	/** `bytes` as the kernel wrote them. */
+	statmount(
+		id: bigint,
+		mountNs: bigint,
+		mask: bigint,
+		bytes: number,
+		later: boolean,
+	): Outcome | Promise<Outcome>;
+	/** `bytes` are unique mount IDs, 64 bits each. */
+	listmount(
+		id: bigint,
+		mountNs: bigint,
+		last: bigint,
+		most: number,
+		later: boolean,
+	): Outcome | Promise<Outcome>;
 	/**
 	 * Looks a path up, name by name, in a child process with a time limit (native/walk.h). `end`: WALK_END; `links`: WALK_LINKS;
 	 * `owner`: the uid beside root whose symbolic links are followed; `mountNs` and `start`: descriptors or −1.

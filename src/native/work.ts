@@ -35,3 +35,8 @@ export async function runAsync<T>(work: Work<T>): Promise<T> {
 	}
 	return turn.value;
 }
+
+/** For what has two forms of its own, such as the reading of a table. */
+export function* either<T>(now: () => T, later: () => Promise<T>): Generator<Call, T, Outcome> {
+	return (yield ((isLater: boolean) => (isLater ? later() : now())) as unknown as Call) as unknown as T;
+}

@@ -101,7 +101,7 @@ test("a failure with --json is one JSON value with the code, and still told on s
 	const { error } = JSON.parse(stdout);
 	assert.equal(error.code, "ERR_USERNS_MOUNT");
 	assert.equal(error.errnoCode, "ENOENT");
-	assert.equal(error.syscall, "open_tree");
+	assert.equal(error.syscall, "openat2");
 	assert.match(stderr, /^userns: cannot mount/);
 });
 

@@ -31,7 +31,7 @@ const signatures = {
 	attach: "fd whole fdOrNone pathOrNone u32 flag flag u32 fdOrNone flag", overlay: "fds fdOrNone fdOrNone u32 u32 fds flag flag",
 	openMountNamespace: "path", openProcess: "pid", mountNamespaceOf: "fd", rootOf: "fd",
 	mountTable: "fd", mountTableOf: "fd", mountNamespaceId: "fd", mountFacts: "fd",
-	statmount: "big big big bytes", listmount: "big big big most", detach: "fd whole fdOrNone flag flag", pin: "fd fd flag",
+	statmount: "big big big bytes flag", listmount: "big big big most flag", detach: "fd whole fdOrNone flag flag", pin: "fd fd flag",
 	walk: "end links u32 fdOrNone fdOrNone flag path flag", openNamespace: "path kind u32",
 	mount: "fdOrNone pathOrNone u32 fdOrNone pathOrNone u32 fd u32 u32 u32 flag", told: "fd", disown: "fd",
 	readPiece: "fd piece flag",

@@ -10,6 +10,7 @@ import { findMount, mountsBelow } from "../../src/mount/find-mount.ts";
 import { openMountNamespace } from "../../src/mount/mount-namespace.ts";
 import { descendants, type MountEntry, parseMountinfo, readMountinfoOf } from "../../src/mount/mountinfo.ts";
 import { native, type Outcome, WALK_END, WALK_LINKS } from "../../src/native/load.ts";
+import { runSync } from "../../src/native/work.ts";
 import { ask, root, sh } from "../support/child.ts";
 import { startContainer } from "../support/container.ts";
 import { failure } from "../support/errors.ts";
@@ -299,15 +300,15 @@ test(
 				let compared = 0;
 				for (const entry of own.filter(({ mountPoint }) => mountPoint.startsWith(folder))) {
 					const fd = openSync(entry.mountPoint, O_PATH);
-					const found = findMount(fd, undefined, "ERR_USERNS_MOUNT", "x") as MountEntry;
+					const found = runSync(findMount(fd, undefined, "ERR_USERNS_MOUNT", "x")) as MountEntry;
 					// Of several at one place the path leads to the topmost.
 					if (found.id === entry.id) {
 						assert.deepEqual(fields(found), fields(entry));
-						const below = mountsBelow(fd, undefined, "ERR_USERNS_MOUNT", "x");
+						const below = runSync(mountsBelow(fd, undefined, "ERR_USERNS_MOUNT", "x"));
 						assert.deepEqual(byId(below), byId(descendants(own, entry.id)));
 						compared++;
 					}
-					assert.equal(findMount(fd, descriptor.fd, "ERR_USERNS_MOUNT", "x"), undefined);
+					assert.equal(runSync(findMount(fd, descriptor.fd, "ERR_USERNS_MOUNT", "x")), undefined);
 					closeSync(fd);
 				}
 				assert.ok(compared >= 7, `${compared} mounts`);
@@ -323,10 +324,10 @@ test(
 						place,
 						false,
 					) as Outcome;
-					const found = findMount(fd, descriptor.fd, "ERR_USERNS_MOUNT", "x") as MountEntry;
+					const found = runSync(findMount(fd, descriptor.fd, "ERR_USERNS_MOUNT", "x")) as MountEntry;
 					assert.equal(found.mountPoint, place);
 					assert.deepEqual(fields(found), fields(theirs.find(({ id }) => id === found.id) as MountEntry));
-					const below = mountsBelow(fd, descriptor.fd, "ERR_USERNS_MOUNT", "x");
+					const below = runSync(mountsBelow(fd, descriptor.fd, "ERR_USERNS_MOUNT", "x"));
 					assert.deepEqual(byId(below), byId(descendants(theirs, found.id)));
 					native().close(fd);
 				}

@@ -12,6 +12,8 @@ import {
 	mounts,
 	type NamespaceSpawnOptions,
 	overlay,
+	pin,
+	supports,
 	UserNamespace,
 	unmount,
 } from "../../src/index.ts";
@@ -79,7 +81,7 @@ function mountsBelow(pid: number | "self", folder: string): string[] {
 /** What a valid and hostile value of each option is; a value of a wrong type is tried with all of them. */
 function hostile({ elsewhere, container, other, handles }: World): Record<string, unknown> {
 	const flags =
-		"readonly nosuid nodev noexec nosymfollow nodiratime recursive recursiveIdmap skipUnsupported unmap replace mapUpper idmapped keepId rootless detached windowsHide windowsVerbatimArguments";
+		"readonly nosuid nodev noexec nosymfollow nodiratime recursive recursiveIdmap skipUnsupported unmap replace mapUpper idmapped keepId rootless keepSession detached windowsHide windowsVerbatimArguments";
 	return {
 		...Object.fromEntries(flags.split(" ").map((name) => [name, true])),
 		...{ source: elsewhere, target: elsewhere, mapping: "0:500000:65536", userns: other, handles },
@@ -348,6 +350,18 @@ test(
 						return [first.replaceAll(/\d+/g, "N"), await outcome(() => unmount(target, options)), seen()];
 					}),
 				},
+				supports: {
+					refuse: (options) => supports(source, options),
+					calls: [undefined, {}].map((options) => () => supports(source, options)),
+				},
+				pin: {
+					refuse: (options) => pin(namespace, join(folder, "pinned"), options),
+					calls: [undefined, {}].map((options) => async () => {
+						pin(namespace, join(folder, "pinned"), options);
+						const there = seen();
+						return [there, unmount(join(folder, "pinned")), seen()];
+					}),
+				},
 				mounts: {
 					refuse: (options) => mounts(options),
 					calls: [undefined, {}].map((options) => async () => {
@@ -368,7 +382,8 @@ test(
 /** Each file that takes options, so that a new function is added to the tests above. */
 const TAKE_OPTIONS = [
 	...["mapping/mapping.ts", "mount/mounts.ts", "mount/oci.ts", "mount/options.ts", "mount/overlay.ts"],
-	...["mount/places.ts", "mount/target.ts", "namespace/inside.ts", "namespace/options.ts", "options.ts"],
+	...["mount/pin.ts", "mount/supports.ts", "mount/target.ts", "mount/unmount.ts"],
+	...["namespace/inside.ts", "namespace/options.ts", "options.ts"],
 ];
 
 test("the tests above know every file that takes options", () => {
