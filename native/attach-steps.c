@@ -143,3 +143,16 @@ NO_STACK_PROTECTOR int attach_steps(struct attaching *at)
 	if (target < 0) return attach_fail(at, target, "target");
 	return put_on(at, target);
 }
+
+NO_STACK_PROTECTOR int join_peers_steps(struct attaching *at)
+{
+	const struct attach_request *request = at->request;
+	long error = call_move_mount(request->target.fd, request->tree, USERNS_MOVE_MOUNT_SET_GROUP);
+
+	/* EINVAL: the other mount is private, and has neither peers nor a master (do_set_group() in fs/namespace.c). */
+	if (error < 0 && error != -EINVAL) return attach_fail(at, error, "peers");
+	error = make_propagate(request);
+	if (error < 0) return attach_fail(at, error, "peers");
+	at->error = 0;
+	return 0;
+}

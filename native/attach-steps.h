@@ -31,6 +31,9 @@ struct attaching {
 /* 0 or a negative errno, which is noted with its step. */
 int attach_steps(struct attaching *at);
 
+/* Makes `tree`, which is private, a peer of the mount that `target` is the root of. 0 or a negative errno, noted likewise. */
+int join_peers_steps(struct attaching *at);
+
 /*
  * Unmounts the mount whose root the descriptor is, with all that is mounted below it. `unique` is its unique mount ID: with
  * another one nothing is done (ESTALE), because the number of the descriptor was closed and used again. 0 is not compared.

@@ -205,6 +205,39 @@ static int open_in(int mount_ns, const struct place *place, int procfs, struct w
 	return answer;
 }
 
+int mount_open_in(int mount_ns, const struct place *place, struct waiter *waiter)
+{
+	return open_in(mount_ns, place, -1, waiter);
+}
+
+NO_STACK_PROTECTOR static int join_peers_inside(void *argument)
+{
+	struct inside *in = argument;
+
+	begin(in);
+	join_peers_steps(&in->at);
+	raw_exit(0);
+}
+
+void mount_join_peers(int mount_ns, int from, int to, struct waiter *waiter, struct outcome *out)
+{
+	struct attach_request request = {
+		.tree = to,
+		.target = {.fd = from},
+		.mount_ns = mount_ns,
+		.propagation = MS_SHARED,
+		.waiter = waiter,
+	};
+	struct inside *in = new_inside(&request);
+
+	if (in == NULL) {
+		outcome_fail(out, -ENOMEM, "clone");
+		return;
+	}
+	if (run(in, join_peers_inside) < 0) outcome_fail(out, in->at.error, in->at.step);
+	free_inside(in);
+}
+
 /* Our own procfs is opened before: the container's may show anything. Its mountinfo is that of who opens it. */
 int mount_table_of(int mount_ns)
 {

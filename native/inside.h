@@ -25,6 +25,15 @@ int mount_detach(int mount_ns, int fd, uint64_t unique, struct waiter *waiter);
 int mount_table_of(int mount_ns);
 
 /*
+ * Makes a private mount a peer of another one of the same file system, with the other's master, and shared in any case
+ * (MOVE_MOUNT_SET_GROUP, Linux 5.15). 0 or a negative errno, with the step.
+ */
+void mount_join_peers(int mount_ns, int from, int to, struct waiter *waiter, struct outcome *out);
+
+/* place_open() in a child that has joined a mount namespace. */
+int mount_open_in(int mount_ns, const struct place *place, struct waiter *waiter);
+
+/*
  * place_open(), for a place that no thread of ours may wait for: at once where every name is in the cache of directory
  * entries (RESOLVE_CACHED, Linux 5.12), in a child otherwise.
  */

@@ -43,7 +43,15 @@ struct job {
 		struct mount_request mount;
 		struct detach_request detach;
 		struct overlay_request overlay;
-		struct place place;
+		struct {
+			struct place place;
+			int mount_ns; /* −1: this process's own */
+		} open;
+		struct {
+			int from;
+			int to;
+			int mount_ns;
+		} peers;
 		size_t piece; /* bytes to read from `fd` */
 		struct {
 			uint64_t id;

@@ -127,6 +127,7 @@ int mount_export(napi_env env, napi_value exports, struct owned *owned)
 		{"told", told},
 		{"disown", disown},
 		{"detach", long_detach},
+		{"joinPeers", long_join_peers},
 		{"overlay", long_overlay},
 		{"openMountNamespace", open_mount_namespace},
 		{"openProcess", open_process},

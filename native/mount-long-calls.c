@@ -41,7 +41,9 @@ static napi_value give_up(struct job *job)
 static void run_open_place(struct job *job)
 {
 	struct mount_facts facts;
-	int fd = mount_open_place(&job->request.place, job->waiter);
+	const struct place *place = &job->request.open.place;
+	const int ns = job->request.open.mount_ns;
+	int fd = ns < 0 ? mount_open_place(place, job->waiter) : mount_open_in(ns, place, job->waiter);
 	int error;
 
 	if (fd < 0) {
@@ -50,7 +52,7 @@ static void run_open_place(struct job *job)
 	}
 	error = mount_facts(fd, &facts);
 	if (error < 0) {
-		place_close(&job->request.place, fd);
+		place_close(place, fd);
 		outcome_fail(&job->out, error, "statx");
 		return;
 	}
@@ -59,19 +61,24 @@ static void run_open_place(struct job *job)
 	job->out.fd = fd;
 }
 
-/* openPlace(fd or −1, path, resolve, later) */
+/* openPlace(fd or −1, path, resolve, mountNs or −1, later) */
 napi_value long_open_place(napi_env env, napi_callback_info info)
 {
-	napi_value arguments[4];
+	napi_value arguments[5];
 	struct owned *owned;
 	struct job *job;
+	double mount_ns;
 	int later;
 
-	if (!value_arguments(env, info, 4, arguments, &owned) || !value_flag(env, arguments[3], &later)) return NULL;
+	if (!value_arguments(env, info, 5, arguments, &owned) || !value_flag(env, arguments[4], &later) ||
+	    !value_integer(env, arguments[3], -1, INT_MAX, &mount_ns)) {
+		return NULL;
+	}
 	job = job_new(env, owned, run_open_place);
 	if (job == NULL) return NULL;
-	if (!value_place(env, arguments, &job->request.place, &job->texts[0])) return give_up(job);
-	if (job->request.place.path == NULL) { /* the descriptor itself would then have two owners */
+	job->request.open.mount_ns = (int)mount_ns;
+	if (!value_place(env, arguments, &job->request.open.place, &job->texts[0])) return give_up(job);
+	if (job->request.open.place.path == NULL) { /* the descriptor itself would then have two owners */
 		napi_throw_type_error(env, NULL, "userns native: a path was expected");
 		return give_up(job);
 	}
@@ -333,6 +340,35 @@ napi_value long_detach(napi_env env, napi_callback_info info)
 	}
 	request->unique = (uint64_t)unique;
 	request->mount_ns = (int)mount_ns;
+	return job_start(env, job, later);
+}
+
+static void run_join_peers(struct job *job)
+{
+	mount_join_peers(job->request.peers.mount_ns, job->request.peers.from, job->request.peers.to, job->waiter, &job->out);
+}
+
+/* joinPeers(from, to, mountNs or −1, later) */
+napi_value long_join_peers(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[4];
+	struct owned *owned;
+	struct job *job;
+	double mount_ns;
+	int later;
+	int from;
+	int to;
+
+	if (!value_arguments(env, info, 4, arguments, &owned) || !value_fd(env, arguments[0], &from) ||
+	    !value_fd(env, arguments[1], &to) || !value_integer(env, arguments[2], -1, INT_MAX, &mount_ns) ||
+	    !value_flag(env, arguments[3], &later)) {
+		return NULL;
+	}
+	job = job_new(env, owned, run_join_peers);
+	if (job == NULL) return NULL;
+	job->request.peers.from = from;
+	job->request.peers.to = to;
+	job->request.peers.mount_ns = (int)mount_ns;
 	return job_start(env, job, later);
 }
 

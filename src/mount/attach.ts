@@ -3,6 +3,7 @@ import type { Descriptor } from "../native/descriptor.ts";
 import { native, type Outcome } from "../native/load.ts";
 import { ERRNO } from "../native/steps.ts";
 import { runAsync } from "../native/work.ts";
+import { attachBranches, type Branch, rootPropagation } from "./branches.ts";
 import { detachWork, type HeldRoot, markOf } from "./detach.ts";
 import { findMount, mountsBelow } from "./find-mount.ts";
 import { mountError } from "./mount-errors.ts";
@@ -23,6 +24,8 @@ export interface Tree {
 	mapping: string;
 	/** Nobody else has had its descriptor, so that it cannot be attached anywhere. */
 	fresh: boolean;
+	/** What is attached below the root afterwards, one by one; empty where the tree comes along as a whole. */
+	below: readonly Branch[];
 }
 
 /** What became of it. */
@@ -47,15 +50,17 @@ export async function attachTree(
 	target: string | number,
 	options: AttachOptions,
 	tried: string,
+	held?: HeldTarget,
 ): Promise<JustAttached> {
-	const inside = options.into === undefined ? undefined : await openMountNamespaceAsync(options.into);
+	const inside = held === undefined ? await openInto(options) : held.takeInside();
 	let untold = -1;
 	try {
 		// In the namespace in which it is attached the kernel would move it; one that is attached elsewhere is EINVAL.
 		if (!tree.fresh) await refuseAttached(tree.fd, inside?.descriptor.fd, tried);
-		const outcome = await attach(tree, target, options, inside, tried);
+		const outcome = await attach(tree, held?.fd ?? target, options, inside, tried);
 		if (outcome.error < 0) throw mountError(tried, tree.mapping, outcome);
 		untold = outcome.fd;
+		await attachBranches(tree, inside?.descriptor.fd ?? -1, options.replace ?? false, tried);
 		const submounts = await findSubmounts(tree, inside, options.replace ?? false, tried);
 		inside?.root?.close();
 		return { namespace: inside?.descriptor, submounts, untold };
@@ -67,14 +72,69 @@ export async function attachTree(
 	}
 }
 
-async function attach(
+function openInto({ into }: AttachOptions): Promise<MountNamespace> | undefined {
+	return into === undefined ? undefined : openMountNamespaceAsync(into);
+}
+
+/** A target that is looked up before the tree is made. */
+export interface HeldTarget {
+	fd: number;
+	/** Whether the mount that it is on is shared. */
+	isShared: boolean;
+	/** The mount namespace that it is in, for another owner. */
+	takeInside: () => MountNamespace | undefined;
+	close: () => void;
+}
+
+/** Looks a target up. Undefined where that fails: attachTree() then says why. */
+export async function holdTarget(
+	target: string | number,
+	options: AttachOptions,
+): Promise<HeldTarget | undefined> {
+	let inside = await openInto(options);
+	let fd = -1;
+	const close = () => {
+		if (fd >= 0) native().close(fd);
+		inside?.root?.close();
+		inside?.descriptor.close();
+		inside = undefined;
+		fd = -1;
+	};
+	const mountNs = inside?.descriptor.fd;
+	try {
+		const outcome = await withTarget(
+			target,
+			options,
+			inside,
+			{ tried: "", mapping: "" },
+			(from, path, flags) =>
+				path === null
+					? Promise.resolve(native().duplicate(from))
+					: native().openPlace(from, path, flags, mountNs ?? -1, true),
+		);
+		fd = outcome.fd;
+		const on = fd < 0 ? undefined : await runAsync(findMount(fd, mountNs, "ERR_USERNS_MOUNT", ""));
+		if (on !== undefined) {
+			const takeInside = () => {
+				const taken = inside;
+				inside = undefined;
+				return taken;
+			};
+			return { fd, isShared: on.shared, takeInside, close };
+		}
+	} catch {}
+	close();
+	return undefined;
+}
+
+function attach(
 	tree: Tree,
 	target: string | number,
 	options: AttachOptions,
 	inside: MountNamespace | undefined,
 	tried: string,
 ): Promise<Outcome> {
-	const call = (fd: number, path: string | null, resolve: number) =>
+	return withTarget(target, options, inside, { tried, mapping: tree.mapping }, (fd, path, resolve) =>
 		native().attach(
 			tree.fd,
 			tree.uniqueId,
@@ -83,10 +143,21 @@ async function attach(
 			resolve,
 			options.replace ?? false,
 			tree.recursive,
-			tree.propagation,
+			tree.below.length > 0 ? rootPropagation(tree) : tree.propagation,
 			inside?.descriptor.fd ?? -1,
 			true,
-		);
+		),
+	);
+}
+
+/** Where a target is looked up: a descriptor, or a path from a descriptor or −1 on, with RESOLVE_…. */
+async function withTarget(
+	target: string | number,
+	options: AttachOptions,
+	inside: MountNamespace | undefined,
+	{ tried, mapping }: { tried: string; mapping: string },
+	call: (fd: number, path: string | null, resolve: number) => Promise<Outcome>,
+): Promise<Outcome> {
 	const links = resolveFlags("", options.resolve);
 	const below = links | RESOLVE.inRoot | RESOLVE.noMagicLinks;
 	if (typeof target === "number") return withCopy(target, (fd) => call(fd, null, 0), "target");
@@ -94,12 +165,9 @@ async function attach(
 	const { targetRoot } = options;
 	if (targetRoot === undefined) return call(-1, target, links);
 	if (typeof targetRoot === "number") return withCopy(targetRoot, (fd) => call(fd, target, below), "target");
-	const root = await native().openPlace(-1, targetRoot, 0, true);
+	const root = await native().openPlace(-1, targetRoot, 0, -1, true);
 	if (root.error < 0) {
-		throw mountError(`${tried} (targetRoot ${showPlace(targetRoot)})`, tree.mapping, {
-			...root,
-			step: "target",
-		});
+		throw mountError(`${tried} (targetRoot ${showPlace(targetRoot)})`, mapping, { ...root, step: "target" });
 	}
 	try {
 		return await call(root.fd, target, below);

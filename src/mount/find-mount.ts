@@ -33,8 +33,9 @@ const SUBTYPE = 0x100n;
 const SOURCE = 0x200n;
 const SUPPORTED = 0x1000n;
 const WANTED = NEEDED | SUBTYPE | SOURCE | SUPPORTED;
-/** MS_UNBINDABLE. */
+/** MS_UNBINDABLE, MS_SHARED. */
 const UNBINDABLE = 1n << 17n;
+const SHARED = 1n << 20n;
 /** The bits of MOUNT_ATTR__ATIME. */
 const ATIME = 0x70n;
 /** MOUNT_ATTR_… in the order and with the words of show_mnt_opts() in fs/proc_namespace.c. */
@@ -151,6 +152,7 @@ export function parseEntry(buffer: ArrayBuffer): MountEntry | undefined {
 		fsType: `${text(OFFSET.fsType)}${subtype}`,
 		source: (mask & SOURCE) === 0n ? "" : text(OFFSET.source),
 		unbindable: (view.getBigUint64(OFFSET.propagation, true) & UNBINDABLE) !== 0n,
+		shared: (view.getBigUint64(OFFSET.propagation, true) & SHARED) !== 0n,
 	};
 }
 

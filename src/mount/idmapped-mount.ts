@@ -2,7 +2,8 @@ import { UsernsError } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { native, type Outcome } from "../native/load.ts";
-import { type Attached, attachedError, attachTree, detachTree } from "./attach.ts";
+import { type Attached, attachedError, attachTree, detachTree, type HeldTarget } from "./attach.ts";
+import type { Branch } from "./branches.ts";
 import { coveredError, detachError, isForeign } from "./detach.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
 import type { SkippedMount } from "./plan.ts";
@@ -38,7 +39,15 @@ export let attachFresh: (
 	mount: HeldMount,
 	target: string | number,
 	options: AttachOptions,
+	more?: AttachMore,
 ) => Promise<() => void>;
+
+/** Of a tree that is attached mount by mount. */
+export interface AttachMore {
+	/** The target, where it was looked up already. */
+	held?: HeldTarget | undefined;
+	below?: readonly Branch[];
+}
 
 /** The part that every mount of this package has: its descriptor, and being attached and taken away. */
 export class HeldMount implements AsyncDisposable {
@@ -96,7 +105,7 @@ export class HeldMount implements AsyncDisposable {
 	}
 
 	static {
-		attachFresh = (mount, target, options) => mount.#attach(target, options, true);
+		attachFresh = (mount, target, options, more) => mount.#attach(target, options, true, more);
 	}
 
 	#tried(target: string | number): string {
@@ -104,16 +113,22 @@ export class HeldMount implements AsyncDisposable {
 		return triedTo(words ?? showPlace(source), showPlace(target), mapping);
 	}
 
-	async #attach(target: string | number, options: AttachOptions, fresh: boolean): Promise<() => void> {
+	async #attach(
+		target: string | number,
+		options: AttachOptions,
+		fresh: boolean,
+		{ held: place, below = [] }: AttachMore = {},
+	): Promise<() => void> {
 		const { descriptor, mountId, uniqueId, mapping, recursive, propagation } = this.#mount;
 		const tried = this.#tried(target);
 		const held = native().duplicate(descriptor.fd); // close() may be called while this is under way
 		if (held.error < 0) throw mountError(tried, mapping, held);
 		const attaching = attachTree(
-			{ fd: held.fd, mountId, uniqueId, recursive, propagation, mapping, fresh },
+			{ fd: held.fd, mountId, uniqueId, recursive, propagation, mapping, fresh, below },
 			target,
 			options,
 			tried,
+			place,
 		);
 		this.#attaching = attaching;
 		try {

@@ -1,8 +1,10 @@
 import { Mapping } from "../mapping/mapping.ts";
+import { type HeldTarget, holdTarget } from "./attach.ts";
+import { closeBranches } from "./branches.ts";
 import { adoptMount, attachFresh, IdmappedMount } from "./idmapped-mount.ts";
 import { makeTree } from "./make.ts";
 import { checkMountOptions, copyMountOptions, type MountIdmappedOptions } from "./options.ts";
-import { resolveFlags } from "./target.ts";
+import { type AttachOptions, resolveFlags } from "./target.ts";
 import type { Wanted } from "./wanted.ts";
 
 /**
@@ -36,7 +38,23 @@ export async function mountIdmapped(given: MountIdmappedOptions): Promise<Idmapp
 		unmap: options.unmap ?? false,
 		skipUnsupported: options.skipUnsupported ?? false,
 		plain: target !== undefined && isPlain(options),
+		apart: false,
 	};
+	if (target === undefined || !recursive) return mountWanted(wanted, options, undefined);
+	const held = await holdTarget(target, options);
+	try {
+		return await mountWanted({ ...wanted, apart: held?.isShared ?? false }, options, held);
+	} finally {
+		held?.close();
+	}
+}
+
+async function mountWanted(
+	wanted: Wanted,
+	options: AttachOptions,
+	held: HeldTarget | undefined,
+): Promise<IdmappedMount> {
+	const { recursive, propagation, source, target } = wanted;
 	const made = await makeTree(wanted);
 	if (made instanceof IdmappedMount) return made;
 	const { descriptor, mountId, uniqueId } = made;
@@ -57,12 +75,14 @@ export async function mountIdmapped(given: MountIdmappedOptions): Promise<Idmapp
 	);
 	if (target === undefined) return mount;
 	try {
-		const told = await attachFresh(mount, target, options);
+		const told = await attachFresh(mount, target, options, { held, below: made.branches });
 		told();
 		return mount;
 	} catch (error) {
 		mount.close();
 		throw error;
+	} finally {
+		closeBranches(made.branches, false);
 	}
 }
 

@@ -5,6 +5,7 @@ import { native, type Outcome, PART } from "../native/load.ts";
 import { ERRNO } from "../native/steps.ts";
 import { withCopy } from "./attach.ts";
 import { PROPAGATION } from "./attributes.ts";
+import { type Branch, closeBranches, rootPropagation } from "./branches.ts";
 import { adoptMount, type IdmappedMount } from "./idmapped-mount.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
 import { MapNamespaces } from "./namespaces.ts";
@@ -27,6 +28,14 @@ export interface Made {
 	/** The same, or that every ID is as it is on disk. */
 	shows: Mapping;
 	skipped: SkippedMount[];
+	/** Where the mounts are attached one by one, all of them, the root first; empty otherwise. */
+	branches: Branch[];
+}
+
+/** Drops a tree that is attached nowhere. */
+export function closeMade({ descriptor, branches }: Made): void {
+	closeBranches(branches, true);
+	descriptor.close();
 }
 
 /** How often a tree is looked at anew that changes while it is copied. */
@@ -47,7 +56,7 @@ export async function makeTree(wanted: Wanted): Promise<Made | IdmappedMount> {
 		const shown = target === undefined ? "" : showPlace(target);
 		const tried = triedTo(showPlace(source), shown, asked?.id ?? "");
 		const careful = { wanted, asked, namespaces, tried };
-		if (asked === undefined) return await makeCarefully(careful, undefined);
+		if (asked === undefined || wanted.apart) return await makeCarefully(careful, undefined);
 		const part: Part = { path: "", mountId: 0, mode: PART.map, ns };
 		const plain = wanted.plain && target !== undefined;
 		const outcome = plain
@@ -95,6 +104,7 @@ function made(
 		mapping,
 		shows,
 		skipped,
+		branches: [],
 	};
 }
 
@@ -167,12 +177,49 @@ async function attemptTree(
 	if (!plan.special && refusal !== undefined && !wanted.recursive) {
 		throw mountError(tried, mapping, refusal, places[0]);
 	}
-	if (plan.parts.length > 1 && wanted.propagation === PROPAGATION.shared) throw sharedError(tried, mapping);
-	const outcome = await buildPlan(wanted, source, plan);
-	if (outcome.step === "submount") return outcome.error;
-	if (outcome.error < 0) throw mountError(tried, mapping, outcome, places[0]);
-	const result = made(outcome, plan.mapping, plan.skipped);
+	const apart = wanted.apart && plan.parts.length > 1;
+	if (!apart && plan.parts.length > 1 && wanted.propagation === PROPAGATION.shared) {
+		throw sharedError(tried, mapping);
+	}
+	const result = await (apart ? makeBranches : makeWhole)(wanted, source, plan);
+	if ("error" in result) {
+		if (result.step === "submount") return result.error;
+		throw mountError(tried, mapping, result, places[0]);
+	}
 	return (await isSame(places, source, wanted.recursive, tried, result)) ? result : ERRNO.EAGAIN;
+}
+
+async function makeWhole(wanted: Wanted, source: number, plan: Plan): Promise<Made | Outcome> {
+	const outcome = await buildPlan(wanted, source, plan);
+	return outcome.error < 0 ? outcome : made(outcome, plan.mapping, plan.skipped);
+}
+
+/** Each mount of the tree as a detached mount of its own. */
+async function makeBranches(wanted: Wanted, source: number, plan: Plan): Promise<Made | Outcome> {
+	const alone = { ...wanted, recursive: false, recursiveIdmap: false, propagation: rootPropagation(wanted) };
+	const asItIs = { ...alone, set: 0, clear: 0, propagation: 0 };
+	const isPeer = wanted.propagation === PROPAGATION.shared;
+	const branches: Branch[] = [];
+	let root: Made | undefined;
+	for (const part of plan.parts) {
+		const outcome = await build(alone, source, null, [part]);
+		const copy =
+			isPeer && outcome.error >= 0
+				? await build(asItIs, source, null, [{ ...part, mode: PART.keep, ns: -1 }])
+				: undefined;
+		const failed = outcome.error < 0 ? outcome : copy !== undefined && copy.error < 0 ? copy : undefined;
+		const peer =
+			copy === undefined || copy.fd < 0 ? undefined : new Descriptor(copy.fd, "copy of the source");
+		if (outcome.fd >= 0) {
+			const mount = made(outcome, plan.mapping, plan.skipped);
+			root ??= mount;
+			branches.push({ path: part.path, descriptor: mount.descriptor, uniqueId: outcome.uniqueId, peer });
+		}
+		if (failed === undefined) continue;
+		closeBranches(branches, true);
+		return failed;
+	}
+	return { ...(root as Made), branches };
 }
 
 /**
@@ -204,7 +251,7 @@ async function isSame(
 		same = sameTree(places, await survey(source, recursive, tried));
 		return same;
 	} finally {
-		if (!same) result.descriptor.close();
+		if (!same) closeMade(result);
 	}
 }
 
@@ -220,7 +267,7 @@ async function holdSource(wanted: Wanted, tried: string, mapping: string): Promi
 	const held =
 		typeof source === "number"
 			? native().duplicate(source)
-			: await native().openPlace(-1, source, resolve, true);
+			: await native().openPlace(-1, source, resolve, -1, true);
 	if (held.error < 0) throw mountError(tried, mapping, { ...held, step: "open_tree" });
 	return new Descriptor(held.fd, "source");
 }

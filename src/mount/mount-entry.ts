@@ -12,6 +12,8 @@ export interface MountEntry {
 	readonly source: string;
 	/** It cannot be copied, and a tree is copied without it and what is below it. */
 	readonly unbindable: boolean;
+	/** It has peers, or can have: what is mounted on it appears on each of them. */
+	readonly shared: boolean;
 }
 
 /** Cuts bytes that come in pieces into lines, and makes an entry of each that is a mount. */
@@ -140,9 +142,16 @@ class TableEntry implements MountEntry {
 		return options;
 	}
 
+	#optional(): Buffer {
+		return this.#line.subarray(this.#ends()[FIELDS - 1], Math.max(0, this.#dash() + 1));
+	}
+
 	get unbindable(): boolean {
-		const optional = this.#line.subarray(this.#ends()[FIELDS - 1], Math.max(0, this.#dash() + 1));
-		return optional.includes(" unbindable ");
+		return this.#optional().includes(" unbindable ");
+	}
+
+	get shared(): boolean {
+		return this.#optional().includes(" shared:");
 	}
 }
 

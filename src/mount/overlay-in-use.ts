@@ -154,7 +154,7 @@ async function ancestors(fd: number): Promise<Set<string>> {
 			const key = keyOf(at);
 			if (key === undefined || keys.has(key)) return keys;
 			keys.add(key);
-			const above = await native().openPlace(at, "..", 0, true);
+			const above = await native().openPlace(at, "..", 0, -1, true);
 			if (above.error < 0) return keys;
 			const descriptor = new Descriptor(above.fd, "layer");
 			held.push(descriptor);
@@ -166,7 +166,7 @@ async function ancestors(fd: number): Promise<Set<string>> {
 }
 
 async function keyAt(directory: number, path: string): Promise<string | undefined> {
-	const outcome = await native().openPlace(directory, path, 0, true);
+	const outcome = await native().openPlace(directory, path, 0, -1, true);
 	if (outcome.error < 0) return undefined;
 	try {
 		return keyOf(outcome.fd);

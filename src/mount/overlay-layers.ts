@@ -27,6 +27,7 @@ export async function mappedLayer(
 		unmap: false,
 		skipUnsupported: false,
 		plain: false,
+		apart: false,
 		recursive: false,
 		recursiveIdmap: false,
 		nested: "compose",
@@ -82,6 +83,7 @@ export async function upperLayer(
 			root.fd,
 			path.slice(folder === "/" ? 1 : folder.length + 1),
 			BELOW,
+			-1,
 			true,
 		);
 		if (outcome.error < 0) throw mountError(tried, mapping.id, { ...outcome, step });
@@ -130,7 +132,7 @@ async function hold(
 	const outcome =
 		typeof place === "number"
 			? native().duplicate(place)
-			: await native().openPlace(-1, place, resolve, true);
+			: await native().openPlace(-1, place, resolve, -1, true);
 	if (outcome.error < 0) throw mountError(`${tried} (${showPlace(place)})`, "", { ...outcome, step });
 	const descriptor = new Descriptor(outcome.fd, "layer");
 	held.push(descriptor);

@@ -148,7 +148,7 @@ function mappingOfFd(fd: number): Mapping | string | undefined {
 
 async function mapBelow({ source }: Planning, place: Place): Promise<Mapping | string | undefined> {
 	const resolve = RESOLVE.noSymlinks | RESOLVE.noMagicLinks;
-	const opened = await native().openPlace(source, place.path, resolve, true);
+	const opened = await native().openPlace(source, place.path, resolve, -1, true);
 	if (opened.error < 0) throw new TreeChanged(opened.error);
 	try {
 		if (opened.mountId !== place.mountId) throw new TreeChanged(ERRNO.EAGAIN);

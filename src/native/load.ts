@@ -69,8 +69,8 @@ export const WALK_LINKS = { own: 0, none: 1 } as const;
 
 /** The part of the surface that is about mounts (native/mount-binding.c). */
 export interface NativeMounts {
-	/** Opens a path, from `fd` on unless that is −1, with RESOLVE_…: an O_PATH descriptor and its mount's IDs. */
-	openPlace(fd: number, path: string, resolve: number, later: true): Promise<Outcome>;
+	/** Opens a path, from `fd` on unless that is −1, with RESOLVE_…, in that mount namespace: an O_PATH descriptor and its mount's IDs. */
+	openPlace(fd: number, path: string, resolve: number, mountNs: number, later: true): Promise<Outcome>;
 	/** A detached tree (native/tree.h). Three numbers for each part: mount ID or 0, PART, namespace or −1. */
 	tree(
 		sourceFd: number,
@@ -130,6 +130,8 @@ export interface NativeMounts {
 		alone: boolean,
 		later: boolean,
 	): Outcome | Promise<Outcome>;
+	/** Makes the private mount `to` a peer of `from`, with its master, and shared in any case. */
+	joinPeers(from: number, to: number, mountNs: number, later: true): Promise<Outcome>;
 	/** Forgets a descriptor of this environment without closing it, because other code has closed it: 0 or −EBADF. */
 	disown(fd: number): number;
 	/**

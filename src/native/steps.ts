@@ -64,6 +64,7 @@ const steps: Record<string, readonly [words: string, syscall: string]> = {
 		"mount_setattr",
 	],
 	left: ["unmounting the mount again, which stays", "umount2"],
+	peers: ["making the mount a peer of its source", "move_mount"],
 	identity: ["comparing the mount's ID", "statx"],
 	thread: ["starting a thread", "clone"],
 	"mount namespace": ["opening the process's mount namespace", "ioctl"],

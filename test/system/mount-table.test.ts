@@ -255,8 +255,8 @@ test(
 
 /** The fields themselves: those of a line of a table are read when they are asked for. */
 function fields(entry: MountEntry): MountEntry {
-	const { id, parent, device, root, mountPoint, options, fsType, source, unbindable } = entry;
-	return { id, parent, device, root, mountPoint, options, fsType, source, unbindable };
+	const { id, parent, device, root, mountPoint, options, fsType, source, unbindable, shared } = entry;
+	return { id, parent, device, root, mountPoint, options, fsType, source, unbindable, shared };
 }
 
 function byId(entries: readonly MountEntry[]): MountEntry[] {

@@ -239,6 +239,7 @@ test("which mounts lie on a mount at the same place, and which beneath it", () =
 		fsType: "tmpfs",
 		source: "",
 		unbindable: false,
+		shared: false,
 	});
 	// A child can stand before its parent; 7 is its own parent, as a damaged table could say.
 	const entries = [
