@@ -24,7 +24,9 @@ export function define(command: Command): void {
 		.action(create);
 }
 
-async function create({ map, at, setgroups, json, ...options }: Options): Promise<void> {
+/** `options` has no prototype; what is left of a destructuring would have one again. */
+async function create(options: Options): Promise<void> {
+	const { map, at, setgroups, json } = options;
 	const namespace = await UserNamespace.create(readMap(map), setgroups === undefined ? {} : { setgroups });
 	try {
 		await pinAsync(namespace, at, pathOptions(options));

@@ -15,7 +15,9 @@ exit status is 0 for yes, 1 for no.${PATH_HELP}`,
 		.action(ask);
 }
 
-async function ask(path: string, { json, ...options }: PathOptions & { json?: boolean }): Promise<void> {
+/** `options` has no prototype; what is left of a destructuring would have one again. */
+async function ask(path: string, options: PathOptions & { json?: boolean }): Promise<void> {
+	const { json } = options;
 	const answer = await supports(path, pathOptions(options));
 	const { supported, fsType, mountPoint, reason, hint } = answer;
 	if (!supported) process.exitCode = FAILED;

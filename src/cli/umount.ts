@@ -20,7 +20,9 @@ export function define(command: Command): void {
 		.action(umount);
 }
 
-async function umount(path: string, { recursive = false, into, json, ...options }: Options): Promise<void> {
+/** `options` has no prototype; what is left of a destructuring would have one again. */
+async function umount(path: string, options: Options): Promise<void> {
+	const { recursive = false, into, json } = options;
 	const inside = into === undefined ? {} : { into: /^\d+$/.test(into) ? Number(into) : into };
 	const gone = await unmountAsync(path, { recursive, ...inside, ...pathOptions(options) });
 	const where = into === undefined ? "" : ` in ${into}`;
