@@ -55,6 +55,8 @@ export async function setStage({ files, ownedFiles, peers }) {
 		makeFiles(stage.source, files);
 		stage.owned = join(folder, "owned");
 		makeFiles(stage.owned, ownedFiles);
+		stage.places = join(folder, "places");
+		for (let i = 0; i < 1000; i++) mkdirSync(join(stage.places, `${i}`), { recursive: true });
 		children.push(await processInNamespace());
 		stage.pid = children[0].pid;
 		if (peers.bindfs.program) {

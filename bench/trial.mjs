@@ -183,6 +183,41 @@ const trials = {
 		return result;
 	},
 
+	/** How long a call of mountIdmapped and of unmount hold the event loop: the longer of the two medians. */
+	async mountLoop(rounds, source, target) {
+		const handles = new Handles();
+		const mapping = Mapping.from(MAP);
+		const holds = [[], []];
+		const held = async (list, work) => {
+			const before = performance.eventLoopUtilization();
+			const result = await work();
+			list.push(performance.eventLoopUtilization(before).active * 1000);
+			return result;
+		};
+		for (let i = 0; i < rounds; i++) {
+			const mount = await held(holds[0], () => mountIdmapped({ source, target, mapping, handles }));
+			await held(holds[1], () => mount.unmount());
+		}
+		handles.release();
+		return { loopHeld: Math.max(...holds.map((list) => quantile(list, 0.5))) };
+	},
+
+	/** Mounts on the directories of a folder, all at once, and then their ends. */
+	async mountMany(count, source, folder) {
+		const handles = new Handles();
+		const mapping = Mapping.from(MAP);
+		const rates = [];
+		for (let burst = 0; burst < 12; burst++) {
+			const start = now();
+			const options = (i) => ({ source, target: `${folder}/${i}`, mapping, handles });
+			const made = await Promise.all(Array.from({ length: count }, (_, i) => mountIdmapped(options(i))));
+			await Promise.all(made.map((mount) => mount.unmount()));
+			if (burst >= 3) rates.push((count / (now() - start)) * 1e6);
+		}
+		handles.release();
+		return { perSecond: quantile(rates, 0.5) };
+	},
+
 	parse(rounds) {
 		const text = Mapping.from(extents(340)).toString();
 		return measure(() => Mapping.parse(text, "colon").id, rounds);

@@ -2,10 +2,14 @@
  * `mounts idmapped SOURCE TARGET PID ROUNDS PAUSE`: an ID-mapped mount and its end, with the namespace of that process;
  * before either comes a pause of so many microseconds, which does not count: who does nothing else finds the thread of RCU
  * that umount2 waits for still awake;
+ * `mounts many SOURCE FOLDER PID COUNT THREADS`: so many mounts on the directories 0 … COUNT-1 of a folder by so many threads,
+ * and then their ends;
  * `mounts read FOLDER COUNT ROUNDS`: opens, reads and closes the files 0 … COUNT-1 in a folder.
  */
 #include "measure.h"
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
@@ -56,6 +60,64 @@ static void mount_and_unmount(void)
 	if (umount2(target, MNT_DETACH) < 0) die("umount2");
 }
 
+static int mount_at(const char *place)
+{
+	struct {
+		uint64_t set, clear, propagation, userns_fd;
+	} attributes = {IDMAP, 0, PRIVATE, (uint64_t)ns};
+	int tree = (int)syscall(SYS_open_tree, AT_FDCWD, source, TREE_CLONE | O_CLOEXEC);
+
+	if (tree < 0) die("open_tree");
+	if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0) die("mount_setattr");
+	if (syscall(SYS_move_mount, tree, "", AT_FDCWD, place, FROM_EMPTY_PATH) < 0) die("move_mount");
+	return tree;
+}
+
+static atomic_int next;
+static int unmounting;
+
+static void *work(void *unused)
+{
+	char place[4096];
+
+	(void)unused;
+	for (int i = atomic_fetch_add(&next, 1); i < number; i = atomic_fetch_add(&next, 1)) {
+		snprintf(place, sizeof place, "%s/%d", target, i);
+		if (!unmounting) close(mount_at(place));
+		else if (umount2(place, MNT_DETACH) < 0) die("umount2");
+	}
+	return NULL;
+}
+
+static void run_threads(int threads)
+{
+	pthread_t others[64];
+
+	atomic_store(&next, 0);
+	for (int i = 0; i < threads; i++) {
+		if (pthread_create(&others[i], NULL, work, NULL) != 0) die("pthread_create");
+	}
+	for (int i = 0; i < threads; i++) pthread_join(others[i], NULL);
+}
+
+/* The median of nine bursts: mounts and their ends. */
+static void many(int threads)
+{
+	double rates[9];
+
+	for (int i = 0; i < 9; i++) {
+		double start = now();
+
+		unmounting = 0;
+		run_threads(threads);
+		unmounting = 1;
+		run_threads(threads);
+		rates[i] = number / (now() - start) * 1e6;
+	}
+	qsort(rates, 9, sizeof *rates, compare);
+	printf("{\"perSecond\":%.0f}\n", rates[4]);
+}
+
 static void read_all(void)
 {
 	char path[4096];
@@ -82,11 +144,16 @@ int main(int count, char **words)
 		measure(read_all, atoi(words[4]), 1);
 		return 0;
 	}
-	if (strcmp(words[1], "idmapped") != 0 || count != 7) return 2;
+	if (count != 7) return 2;
 	target = words[3];
 	snprintf(path, sizeof path, "/proc/%s/ns/user", words[4]);
 	ns = open(path, O_RDONLY | O_CLOEXEC);
 	if (ns < 0) die(path);
+	if (strcmp(words[1], "many") == 0) {
+		number = atoi(words[5]);
+		many(atoi(words[6]));
+		return 0;
+	}
 	pause_time = atof(words[6]);
 	measure(mount_and_unmount, atoi(words[5]), 1);
 	return 0;
