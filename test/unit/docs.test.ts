@@ -30,3 +30,19 @@ function readdirOrRead(path: string): void {
 	if (path.endsWith("/")) readdirSync(path);
 	else readFileSync(path);
 }
+
+test("no table of the documents has a second heading in its middle, as after a merge", () => {
+	for (const name of [
+		"README.md",
+		...readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" }).map((file) =>
+			join("docs", file),
+		),
+	]) {
+		if (!name.endsWith(".md")) continue;
+		const lines = readFileSync(join(root, name), "utf8").split("\n");
+		const rules = lines.flatMap((line, i) =>
+			/^\| ?:?-+[ |:-]*\|$/.test(line) && lines[i - 2]?.startsWith("|") ? [i + 1] : [],
+		);
+		assert.deepEqual(rules, [], `${name}: lines ${rules}`);
+	}
+});
