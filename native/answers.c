@@ -26,51 +26,63 @@ napi_value answer_bigs(napi_env env, const uint64_t *numbers, uint32_t count)
 	return array;
 }
 
-static int set_text(napi_env env, napi_value object, const char *name, const char *text)
+/* Undefined where there is none. NULL when it cannot be made. */
+static napi_value text_value(napi_env env, const char *text)
 {
-	napi_value value;
+	napi_value value = NULL;
+	napi_status status =
+		text == NULL ? napi_get_undefined(env, &value) : napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &value);
 
-	if (text == NULL) return 1;
-	return napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &value) == napi_ok &&
-	       napi_set_named_property(env, object, name, value) == napi_ok;
+	return status == napi_ok ? value : NULL;
 }
 
-static int set_number(napi_env env, napi_value object, const char *name, double number)
-{
-	napi_value value = answer_number(env, number);
-
-	return value != NULL && napi_set_named_property(env, object, name, value) == napi_ok;
-}
-
-static int set_bytes(napi_env env, napi_value object, const char *name, const void *bytes, size_t length)
+static napi_value bytes_value(napi_env env, const void *bytes, size_t length)
 {
 	napi_value buffer;
 	void *data;
 
-	if (bytes == NULL) return 1;
-	if (napi_create_arraybuffer(env, length, &data, &buffer) != napi_ok) return 0;
+	if (bytes == NULL) return text_value(env, NULL);
+	if (napi_create_arraybuffer(env, length, &data, &buffer) != napi_ok) return NULL;
 	memcpy(data, bytes, length);
-	return napi_set_named_property(env, object, name, buffer) == napi_ok;
+	return buffer;
 }
 
-/* Rarely there is something to tell, and each property of each answer takes its time. */
-static int set_status(napi_env env, napi_value object, const char *name, int status)
-{
-	return status == 0 || set_number(env, object, name, status);
-}
-
+/*
+ * Every property is an own one, also where there is nothing to tell: a name that the object lacks would be looked up in
+ * Object.prototype, which any code of the process can change, and setting one would call a setter there.
+ */
 static int fill(napi_env env, napi_value object, const struct outcome *out)
 {
-	return set_number(env, object, "error", out->error) && set_text(env, object, "step", out->step) &&
-	       set_number(env, object, "fd", out->fd) && set_number(env, object, "mountId", (double)out->mount_id) &&
-	       set_number(env, object, "uniqueId", (double)out->unique) &&
-	       set_text(env, object, "maps", out->texts[OUTCOME_MAPS]) &&
-	       set_text(env, object, "uidSaid", out->texts[OUTCOME_SAID]) &&
-	       set_text(env, object, "gidSaid", out->texts[OUTCOME_SAID + 1]) &&
-	       set_text(env, object, "log", out->texts[OUTCOME_LOG]) &&
-	       set_bytes(env, object, "bytes", out->bytes, out->length) &&
-	       set_text(env, object, "name", out->texts[OUTCOME_NAME]) &&
-	       set_status(env, object, "uidStatus", out->statuses[0]) && set_status(env, object, "gidStatus", out->statuses[1]);
+	const struct {
+		const char *name;
+		napi_value value;
+	} members[] = {
+		{"error", answer_number(env, out->error)},
+		{"step", text_value(env, out->step)},
+		{"fd", answer_number(env, out->fd)},
+		{"mountId", answer_number(env, (double)out->mount_id)},
+		{"uniqueId", answer_number(env, (double)out->unique)},
+		{"maps", text_value(env, out->texts[OUTCOME_MAPS])},
+		{"uidSaid", text_value(env, out->texts[OUTCOME_SAID])},
+		{"gidSaid", text_value(env, out->texts[OUTCOME_SAID + 1])},
+		{"log", text_value(env, out->texts[OUTCOME_LOG])},
+		{"bytes", bytes_value(env, out->bytes, out->length)},
+		{"name", text_value(env, out->texts[OUTCOME_NAME])},
+		{"uidStatus", answer_number(env, out->statuses[0])},
+		{"gidStatus", answer_number(env, out->statuses[1])},
+	};
+	enum { COUNT = sizeof members / sizeof members[0] };
+	napi_property_descriptor properties[COUNT];
+
+	for (int i = 0; i < COUNT; i++) {
+		if (members[i].value == NULL) return 0;
+		properties[i] = (napi_property_descriptor){
+			.utf8name = members[i].name,
+			.value = members[i].value,
+			.attributes = napi_default_jsproperty,
+		};
+	}
+	return napi_define_properties(env, object, COUNT, properties) == napi_ok;
 }
 
 /*

@@ -379,6 +379,41 @@ test(
 		}),
 );
 
+/** The properties of an Outcome, src/native/load.ts. */
+const ANSWERED =
+	"error step fd mountId uniqueId maps uidSaid gidSaid log bytes name uidStatus gidStatus".split(" ");
+
+test("Object.prototype: what the compiled part does not tell is not read there", { needs }, () =>
+	withWorld(async ({ folder, source, target, elsewhere, namespace }) => {
+		const mounted = [];
+		for (const place of [target, elsewhere]) {
+			mounted.push(await mountIdmapped({ source, target: place, mapping: MAP }));
+		}
+		const calls = {
+			// The path has no last name: an inherited one would be looked up in the directory.
+			unmount: () => unmount("/target/..", { targetRoot: folder }),
+			pin: () => pin(namespace, join(folder, "target/..")),
+			supports: () => supports(source),
+			mounts: () => mounts().length,
+			recursive: async () => (await mountIdmapped({ source, mapping: MAP, recursive: true })).close(),
+			create: () => UserNamespace.createSync(MAP, { method: "newuidmap" }).close(),
+		};
+		for (const [words, call] of Object.entries(calls)) {
+			const expected = (await outcome(call)).replaceAll(/\d+/g, "N");
+			for (const name of ANSWERED) {
+				assert.deepEqual(await readersOf(name, call), [], `${words}: ${name}`);
+				const value = name === "bytes" ? new ArrayBuffer(8) : "elsewhere";
+				assert.equal(
+					(await outcomeWith(name, value, call)).replaceAll(/\d+/g, "N"),
+					expected,
+					`${words}: ${name}`,
+				);
+			}
+		}
+		for (const mount of mounted) await mount.unmount();
+	}),
+);
+
 /** Each file that takes options, so that a new function is added to the tests above. */
 const TAKE_OPTIONS = [
 	...["mapping/mapping.ts", "mount/mounts.ts", "mount/oci.ts", "mount/options.ts", "mount/overlay.ts"],
