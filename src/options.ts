@@ -22,9 +22,32 @@ const PLACES: ReadonlyMap<string, string> = new Map([
 	["resolve", "Leave resolve out to follow symbolic links."],
 ]);
 
+/** True for the prototype that every object of a realm has: this one's, or that of a vm context. */
+function isRootPrototype(prototype: object): boolean {
+	return Object.getPrototypeOf(prototype) === null && Object.hasOwn(prototype, "isPrototypeOf");
+}
+
+/**
+ * Throws for an option that the object has from a prototype of its own, such as a class or an object of defaults: without
+ * its `into` a mount would land on the host, and without its `readonly` it could be written.
+ */
+function refuseInherited(what: string, options: object, known: readonly string[]): void {
+	let prototype: object | null = Object.getPrototypeOf(options);
+	for (; prototype !== null && !isRootPrototype(prototype); prototype = Object.getPrototypeOf(prototype)) {
+		for (const key of known) {
+			if (!Object.hasOwn(prototype, key) || Object.hasOwn(options, key)) continue;
+			throw invalidArgument(
+				`${what}: the option ${show(key)} is not the object's own, but its prototype's`,
+				"Own enumerable properties count alone: copy the defaults into the object, {...defaults, ...options}.",
+			);
+		}
+	}
+}
+
 /**
  * A copy of the options, without a prototype and with each property read once. Only own enumerable properties count.
- * Throws unless `options` is undefined or an object with no key but those in `known`.
+ * Throws unless `options` is undefined or an object with no key but those in `known`, neither of its own nor from a
+ * prototype other than Object.prototype.
  */
 export function copyOptions<T extends object>(what: string, options: unknown, known: readonly string[]): T {
 	if (options === undefined) return NONE as T;
@@ -32,6 +55,7 @@ export function copyOptions<T extends object>(what: string, options: unknown, kn
 		throw invalidArgument(`${what}: the options must be an object, not ${show(options)}`);
 	}
 	const copy = Object.create(null) as Record<string, unknown>;
+	refuseInherited(what, options, known);
 	for (const key of Object.keys(options)) {
 		if (!known.includes(key)) {
 			throw invalidArgument(
