@@ -22,6 +22,8 @@ const OFFSET = {
 } as const;
 /** STATMOUNT_…; the maps are told since Linux 6.15. */
 const MASK = { basic: 0x02n, uidMap: 0x2000n, gidMap: 0x4000n } as const;
+/** What tells a mount's numbers alone. */
+export const BASIC: bigint = MASK.basic;
 const WANTED = MASK.basic | MASK.uidMap | MASK.gidMap;
 /** MOUNT_ATTR_IDMAP */
 const IDMAP = 0x100000n;

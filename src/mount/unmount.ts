@@ -18,7 +18,7 @@ import {
 } from "./path-options.ts";
 import { forgetMount, recordedMounts } from "./records.ts";
 import { readTable, stackedUnder, uncover } from "./stack.ts";
-import { statMount } from "./statmount.ts";
+import { ask, BASIC, parseStatmount } from "./statmount.ts";
 import { checkPath, checkTarget } from "./target.ts";
 
 /** How {@link unmount} works. */
@@ -133,10 +133,11 @@ function* unmountTop(
 		const id = Number(facts[0]);
 		const held = { fd: top.fd, mountId: id, uniqueId: Number(facts[1]) };
 		const entry = yield* findMount(top.fd, mountNs, "ERR_USERNS_UNMOUNT", tried);
-		const kind = kindOf(entry, inside);
+		const recorded = yield* recordedHere(inside);
+		const kind = kindOf(entry, inside, recorded);
 		if (kind === undefined) {
 			const under = recursive ? stackedUnder(yield* readTable(mountNs, tried), id) : [];
-			const ours = under.some((each) => kindOf(each, inside) !== undefined);
+			const ours = under.some((each) => kindOf(each, inside, recorded) !== undefined);
 			if (!ours) throw notOurs(path, entry);
 		} else if (recursive) yield* uncover(held, mountNs, tried);
 		yield* detachWork(held, () => recursive, mountNs);
@@ -151,6 +152,7 @@ function* unmountTop(
 function kindOf(
 	entry: MountEntry | undefined,
 	inside: MountNamespace | undefined,
+	recorded: ReadonlySet<number>,
 ): Unmounted["kind"] | undefined {
 	if (entry === undefined) return undefined;
 	if (entry.options.includes("idmapped")) return "idmapped mount";
@@ -158,23 +160,25 @@ function kindOf(
 	// No namespace is pinned in a container.
 	if (inside === undefined && entry.fsType === "nsfs" && entry.root.startsWith("user:["))
 		return "user namespace";
-	return isRecorded(entry.id, inside) ? "mount without a map" : undefined;
+	return recorded.has(entry.id) ? "mount without a map" : undefined;
 }
 
 /** What native/overlay.c gives each overlay as its source. */
 const OVERLAY_SOURCE = "userns";
 
-/** Whether the mount with that number in mountinfo is one of records.ts, which know it by its unique ID. */
-function isRecorded(id: number, inside: MountNamespace | undefined): boolean {
-	const recorded = recordedMounts();
-	if (recorded.size === 0) return false;
+/**
+ * The numbers in mountinfo of the mounts of records.ts, which know them by their unique IDs: read once, since whoever mounts
+ * in that namespace decides how many mounts are compared with them.
+ */
+function* recordedHere(inside: MountNamespace | undefined): Work<ReadonlySet<number>> {
+	const here = new Set<number>();
 	const ns = inside === undefined ? 0n : native().mountNamespaceId(inside.descriptor.fd);
-	if (typeof ns === "number") return false;
-	for (const unique of recorded) {
-		const mount = statMount(unique, ns);
-		if (typeof mount !== "number" && mount.id === id) return true;
+	if (typeof ns === "number") return here;
+	for (const unique of recordedMounts()) {
+		const answer = yield* ask(unique, ns, BASIC);
+		if (typeof answer !== "number") here.add(parseStatmount(answer).id);
 	}
-	return false;
+	return here;
 }
 
 function openError(path: string, outcome: Outcome): UsernsError {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import {
+import fs, {
 	chmodSync,
 	chownSync,
 	closeSync,
@@ -10,6 +10,7 @@ import {
 	rmSync,
 	symlinkSync,
 } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { mountIdmapped, overlay, type UsernsError, unmount, unmountAsync } from "../../src/index.ts";
 import { forgetMount, recordedMounts, recordMount } from "../../src/mount/records.ts";
@@ -195,6 +196,35 @@ test(
 			sh("umount", join(target, "below"));
 			await again.unmount();
 			assert.deepEqual(stackAt(target), [beneath]);
+		}),
+);
+
+test(
+	"recursive reads the records of mounts once for each mount that it unmounts, however many lie there",
+	{
+		needs,
+	},
+	() =>
+		withTmpfs(async (folder) => {
+			const [source = "", target = ""] = mkdirs(folder, "source", "target");
+			(await mountIdmapped({ source, target, mapping: "0:100000:10" })).close();
+			const count = 20;
+			for (let i = 0; i < count; i++) sh("mount", "-t", "tmpfs", `top${i}`, target);
+			const read = fs.lstatSync;
+			let reads = 0;
+			fs.lstatSync = ((path: string, options: undefined) => {
+				if (path === "/run") reads++;
+				return read(path, options);
+			}) as typeof fs.lstatSync;
+			syncBuiltinESMExports();
+			try {
+				await unmountAsync(target, { recursive: true });
+			} finally {
+				fs.lstatSync = read;
+				syncBuiltinESMExports();
+			}
+			assert.deepEqual(stackAt(target), []);
+			assert.ok(reads <= count + 1, `${reads} reads`);
 		}),
 );
 
