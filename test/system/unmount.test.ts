@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import fs, {
+import {
 	chmodSync,
 	chownSync,
 	closeSync,
@@ -10,7 +10,7 @@ import fs, {
 	rmSync,
 	symlinkSync,
 } from "node:fs";
-import { syncBuiltinESMExports } from "node:module";
+import { createRequire, syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { mountIdmapped, overlay, type UsernsError, unmount, unmountAsync } from "../../src/index.ts";
 import { forgetMount, recordedMounts, recordMount } from "../../src/mount/records.ts";
@@ -210,12 +210,13 @@ test(
 			(await mountIdmapped({ source, target, mapping: "0:100000:10" })).close();
 			const count = 20;
 			for (let i = 0; i < count; i++) sh("mount", "-t", "tmpfs", `top${i}`, target);
+			const fs = createRequire(import.meta.url)("node:fs");
 			const read = fs.lstatSync;
 			let reads = 0;
-			fs.lstatSync = ((path: string, options: undefined) => {
+			fs.lstatSync = (path: string, options: undefined) => {
 				if (path === "/run") reads++;
 				return read(path, options);
-			}) as typeof fs.lstatSync;
+			};
 			syncBuiltinESMExports();
 			try {
 				await unmountAsync(target, { recursive: true });
