@@ -5,7 +5,7 @@ import {
 } from "node:child_process";
 import { accessSync, constants, statSync } from "node:fs";
 import { isAbsolute, join, resolve } from "node:path";
-import { ownCopy } from "./options.ts";
+import { ownCopy, ownValue } from "./options.ts";
 
 /** How long a program that asks a directory service may take; the caller waits for it. */
 const LOOKUP_MS = 10_000;
@@ -53,9 +53,10 @@ export function findProgram(
  * empty or relative entry means the working directory, where a user with less privilege than the caller may have put a program.
  */
 export function findOwnProgram(name: string): Found | undefined {
-	const { PATH = DEFAULT_PATH } = process.env;
+	const path = ownValue(process.env, "PATH") as string | undefined;
 	return firstIn(
-		PATH.split(":")
+		(path ?? DEFAULT_PATH)
+			.split(":")
 			.filter(isAbsolute)
 			.map((place) => join(place, name)),
 	);

@@ -7,6 +7,7 @@ import { procText } from "../mapping/proc.ts";
 import type { SubidRange } from "../mapping/rootless.ts";
 import type { Outcome } from "../native/load.ts";
 import { ERRNO, shorten } from "../native/steps.ts";
+import { ownValue } from "../options.ts";
 import { findOwnProgram } from "../programs.ts";
 import { SUBID_FILES, subordinateRanges } from "../subid/ranges.ts";
 import { nameOf, noSubids } from "../subid/rootless.ts";
@@ -62,7 +63,9 @@ export function helperMissing(kind: IdKind, mapping: Mapping): UsernsError {
 
 /** The sentence that is true where PATH has an entry that is not searched. */
 function relativeHint(): string {
-	const relative = (process.env.PATH ?? "/").split(":").some((entry) => !isAbsolute(entry));
+	const relative = String(ownValue(process.env, "PATH") ?? "/")
+		.split(":")
+		.some((entry) => !isAbsolute(entry));
 	return relative ? " Relative and empty entries of PATH are not searched." : "";
 }
 

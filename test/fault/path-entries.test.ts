@@ -32,7 +32,7 @@ function plant(folder: string, ran: string): void {
 /** Calls everything that looks a program up, in a directory with such programs, and answers which of them ran. */
 function executed(
 	folder: string,
-	path: string,
+	path: string | undefined,
 	env: Record<string, string> = {},
 ): { ran: string[]; hint: string } {
 	const ran = join(folder, "ran");
@@ -45,7 +45,11 @@ function executed(
 	writeFileSync(join(folder, "nsswitch"), "passwd: files sss\nsubid: sss\n");
 	const { hint } = ask<{ hint: string }>(
 		`process.chdir(${JSON.stringify(folder)});
-		process.env.PATH = ${JSON.stringify(path)};
+		${
+			path === undefined
+				? `delete process.env.PATH; Object.prototype.PATH = ${JSON.stringify(join(folder, "bin"))};`
+				: `process.env.PATH = ${JSON.stringify(path)};`
+		}
 		const made = userns.UserNamespace.create("0:1:1", { method: "newuidmap" });
 		const hint = await made.then((ns) => { ns.close(); return "made"; }, (error) => error.hint);
 		for (const user of ["root", "nobody-of-that-name"]) try { userns.Mapping.rootless({ user }); } catch {}
@@ -61,6 +65,10 @@ function executed(
 	);
 	return { ran: readdirSync(ran).sort(), hint };
 }
+
+test("a PATH that everything inherits from Object.prototype is not searched", { needs }, () =>
+	withFolder((folder) => assert.deepEqual(executed(folder, undefined).ran, [])),
+);
 
 for (const [what, path] of [
 	["an empty entry at the beginning", ":/nonexistent"],
