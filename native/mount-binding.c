@@ -12,12 +12,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* openMountNamespace(path) */
-static napi_value open_mount_namespace(napi_env env, napi_callback_info info)
-{
-	return short_open(env, info, mount_namespace_open);
-}
-
 /* openProcess(pid): a pidfd */
 static napi_value open_process(napi_env env, napi_callback_info info)
 {
@@ -129,7 +123,6 @@ int mount_export(napi_env env, napi_value exports, struct owned *owned)
 		{"detach", long_detach},
 		{"joinPeers", long_join_peers},
 		{"overlay", long_overlay},
-		{"openMountNamespace", open_mount_namespace},
 		{"openProcess", open_process},
 		{"mountNamespaceOf", namespace_of},
 		{"rootOf", root_of},

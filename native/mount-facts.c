@@ -72,11 +72,6 @@ int mount_table_of_process(int pidfd)
 	return fd;
 }
 
-void mount_namespace_open(const char *path, struct outcome *out)
-{
-	nsfs_open_path(path, CLONE_NEWNS, out);
-}
-
 int mount_namespace_id(int fd, uint64_t *id)
 {
 	int error = nsfs_check(fd, CLONE_NEWNS);

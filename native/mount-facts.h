@@ -21,9 +21,6 @@ int mount_namespace_of(int pidfd);
 int mount_root_of(int pidfd);
 int mount_table_of_process(int pidfd);
 
-/* Opens the mount namespace that a path leads to; EMEDIUMTYPE for anything else. */
-void mount_namespace_open(const char *path, struct outcome *out);
-
 /* The number that statmount(2) and listmount(2) know a mount namespace by, Linux 6.11. */
 int mount_namespace_id(int fd, uint64_t *id);
 

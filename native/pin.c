@@ -1,12 +1,15 @@
 #include "pin.h"
 #include "inside.h"
 #include "mount-calls.h"
+#include "nsfs.h"
 #include <sys/mount.h>
 #include <unistd.h>
 
 void namespace_pin(int ns, int file, struct waiter *waiter, struct outcome *out)
 {
-	int tree = call_open_tree(ns, "", USERNS_OPEN_TREE_CLONE);
+	/* Nothing but a user namespace: a directory's descriptor would be mounted likewise. */
+	int error = nsfs_check(ns, CLONE_NEWUSER);
+	int tree = error < 0 ? error : call_open_tree(ns, "", USERNS_OPEN_TREE_CLONE);
 	struct attach_request request = {
 		.tree = tree,
 		.target = {.fd = file},

@@ -12,18 +12,6 @@ char *short_path(napi_env env, napi_callback_info info, struct owned **owned)
 	return value_text(env, arguments[0], PATH_MAX);
 }
 
-napi_value short_open(napi_env env, napi_callback_info info, void (*opener)(const char *path, struct outcome *out))
-{
-	struct outcome out = {.fd = -1};
-	struct owned *owned;
-	char *path = short_path(env, info, &owned);
-
-	if (path == NULL) return NULL;
-	opener(path, &out);
-	free(path);
-	return answer_outcome(env, owned, &out);
-}
-
 napi_value short_derive(napi_env env, napi_callback_info info, int (*make)(int fd), const char *step)
 {
 	napi_value arguments[1];

@@ -14,9 +14,6 @@ struct function {
 /* The one argument, a path, malloc'ed. NULL with an exception pending. */
 char *short_path(napi_env env, napi_callback_info info, struct owned **owned);
 
-/* For a function that opens something by its path. */
-napi_value short_open(napi_env env, napi_callback_info info, void (*opener)(const char *path, struct outcome *out));
-
 /* For a function that makes a descriptor out of another. */
 napi_value short_derive(napi_env env, napi_callback_info info, int (*make)(int fd), const char *step);
 

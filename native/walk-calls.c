@@ -6,6 +6,7 @@
 #include "walk.h"
 #include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* What a job of these works on: its block. */
 struct walk_work {
@@ -88,23 +89,28 @@ static void run_open_namespace(struct job *job)
 
 	work->walk.waiter = job->waiter;
 	walk_run(&work->walk, &seen);
-	if (seen.error < 0) outcome_fail(&job->out, seen.error, "open");
-	else nsfs_open_seen(seen.fd, work->kind, &job->out);
+	if (seen.error < 0) {
+		outcome_fail(&job->out, seen.error, strcmp(seen.step, "target") == 0 ? "open" : seen.step);
+		job->out.texts[OUTCOME_NAME] = seen.texts[OUTCOME_NAME];
+		return;
+	}
+	nsfs_open_seen(seen.fd, work->kind, &job->out);
 	free(seen.texts[OUTCOME_NAME]);
 }
 
-/* openNamespace(path, kind, owner): a promise of the namespace of that kind, a CLONE_NEW..., that the path leads to */
+/* openNamespace(path, kind, owner, later): the namespace of that kind, a CLONE_NEW..., that the path leads to */
 napi_value walk_open_namespace(napi_env env, napi_callback_info info)
 {
-	napi_value arguments[3];
+	napi_value arguments[4];
 	struct walk_work *work;
 	struct owned *owned;
 	struct job *job;
 	double kind;
 	double owner;
+	int later;
 
-	if (!value_arguments(env, info, 3, arguments, &owned) || !value_integer(env, arguments[1], 0, INT_MAX, &kind) ||
-	    !value_integer(env, arguments[2], 0, UINT32_MAX, &owner)) {
+	if (!value_arguments(env, info, 4, arguments, &owned) || !value_integer(env, arguments[1], 0, INT_MAX, &kind) ||
+	    !value_integer(env, arguments[2], 0, UINT32_MAX, &owner) || !value_flag(env, arguments[3], &later)) {
 		return NULL;
 	}
 	job = new_work(env, owned, run_open_namespace, &work);
@@ -114,13 +120,13 @@ napi_value walk_open_namespace(napi_env env, napi_callback_info info)
 	work->kind = (int)kind;
 	work->walk = (struct walk_request){
 		.end = WALK_NAMESPACE,
-		.links = WALK_ALL_LINKS,
+		.links = WALK_OWN_LINKS,
 		.owner = (uint32_t)owner,
 		.mount_ns = -1,
 		.start = -1,
 		.path = job->texts[0],
 	};
-	return job_start(env, job, 1);
+	return job_start(env, job, later);
 }
 
 static void run_pin(struct job *job)

@@ -69,23 +69,9 @@ NO_STACK_PROTECTOR static int is_idmapped(struct walk *walk, int link)
 	return (walk->mount[WORD_MASK] & MNT_BASIC) == 0 || (walk->mount[WORD_ATTRIBUTES] & USERNS_MOUNT_ATTR_IDMAP) != 0;
 }
 
-/* may_follow_link() of the kernel, fs/namei.c, as with fs.protected_symlinks = 1. */
-NO_STACK_PROTECTOR static int check_sticky(struct walk *walk)
-{
-	const uint16_t shared = S_ISVTX | S_IWOTH;
-	int error;
-
-	if (walk->uid == walk->request.owner) return 0;
-	error = walk_get_facts(walk, walk_here(walk));
-	if (error < 0) return walk_fail(walk, error, "target");
-	if ((walk->facts.stx_mode & shared) != shared || walk->facts.stx_uid == walk->uid) return 0;
-	return walk_fail(walk, -EACCES, "link owner");
-}
-
 /* After fstatfs(2) of the link. */
 NO_STACK_PROTECTOR static int check_link(struct walk *walk, int link)
 {
-	if (walk->request.links == WALK_ALL_LINKS) return check_sticky(walk);
 	/* A FUSE server states any owner that it likes. */
 	if (walk->fs.f_type == USERNS_FUSE_MAGIC) return walk_fail(walk, -EACCES, "link fuse");
 	if (walk->uid != 0 && walk->uid != walk->request.owner) return walk_fail(walk, -EACCES, "link owner");
@@ -127,7 +113,8 @@ NO_STACK_PROTECTOR static int follow_in_proc(struct walk *walk, int link)
 		fd = walk->self < 0 ? -ENOENT : walk_look(walk->self, is_thread ? "." : "../..", O_DIRECTORY);
 	} else {
 		walk->links++;
-		if (check_link(walk, link) < 0) return walk->error;
+		/* The last one leads to a namespace, or is refused: its owner is the user of the process, which the path names. */
+		if ((walk->request.end != WALK_NAMESPACE || walk->follows != 0) && check_link(walk, link) < 0) return walk->error;
 		fd = walk_look(directory, walk->name, 0);
 	}
 	if (fd < 0) return walk_fail(walk, fd, "target");

@@ -32,6 +32,7 @@ struct walk {
 	int links;
 	int at[MOST_LINKS + 1];
 	char *name; /* the last one that was taken, without a slash */
+	int follows; /* what_follows() that name */
 	uint32_t uid; /* of the link that was refused */
 	struct statx facts;
 	struct statfs fs;

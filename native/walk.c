@@ -114,6 +114,7 @@ NO_STACK_PROTECTOR static int take_name(struct walk *walk, char *name)
 	int follows = what_follows(walk);
 	int fd = -ENOTDIR;
 
+	walk->follows = follows;
 	cut_name(walk);
 	if (walk_is_name(name, ".")) return 0;
 	if (walk_is_name(name, "..")) return go_up(walk);

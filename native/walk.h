@@ -24,9 +24,8 @@ enum walk_end {
 enum walk_links {
 	WALK_OWN_LINKS, /* those of root and of the user `owner` */
 	WALK_NO_LINKS,
-	WALK_ALL_LINKS, /* as open(2) with fs.protected_symlinks does */
 };
-#define WALK_LINKS 3
+#define WALK_LINKS 2
 
 struct walk_request {
 	enum walk_end end;

@@ -1,6 +1,6 @@
 import { UsernsError } from "../errors.ts";
 import { Descriptor } from "../native/descriptor.ts";
-import { linkOwner } from "../native/link-owner.ts";
+import { linkOwner, linkRefused } from "../native/link-owner.ts";
 import { native, type Outcome } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 
@@ -14,13 +14,13 @@ export interface MountNamespace {
 /** Opens the mount namespace of a process, or the one that a path leads to. This process's own is an error. */
 export function openMountNamespace(into: number | string): MountNamespace {
 	if (typeof into === "number") return openOfProcess(into);
-	return adopt(into, native().openMountNamespace(into));
+	return adopt(into, native().openNamespace(into, CLONE_NEWNS, linkOwner(), false));
 }
 
 /** As `openMountNamespace`, with a bounded look-up of the path on another thread. */
 export async function openMountNamespaceAsync(into: number | string): Promise<MountNamespace> {
 	if (typeof into === "number") return openOfProcess(into);
-	return adopt(into, await native().openNamespace(into, CLONE_NEWNS, linkOwner()));
+	return adopt(into, await native().openNamespace(into, CLONE_NEWNS, linkOwner(), true));
 }
 
 /** <linux/sched.h> */
@@ -105,8 +105,15 @@ function triedToOpen(into: number | string): string {
 	return `cannot open the mount namespace ${typeof into === "number" ? `of process ${into}` : `at ${JSON.stringify(into)}`}`;
 }
 
-function namespaceError(into: number | string, outcome: Pick<Outcome, "error" | "step">): UsernsError {
+function namespaceError(
+	into: number | string,
+	outcome: Pick<Outcome, "error" | "step" | "name">,
+): UsernsError {
 	const tried = triedToOpen(into);
+	const link = linkRefused(outcome.step ?? "", outcome.name ?? "");
+	if (link !== undefined) {
+		return kernelError("ERR_USERNS_MOUNT_NAMESPACE", `${tried}: ${link.words}`, outcome, { hint: link.hint });
+	}
 	if (outcome.error === ERRNO.EMEDIUMTYPE) {
 		return new UsernsError("ERR_USERNS_MOUNT_NAMESPACE", `${tried}: it is something else`, {
 			hint: "Name a file such as /proc/PID/ns/mnt, or a pid.",

@@ -1,5 +1,5 @@
 import { invalidArgument, type UsernsError, type UsernsErrorCode } from "../errors.ts";
-import { linkOwner, NO_OWNER, overflowUid } from "../native/link-owner.ts";
+import { linkOwner, linkRefused, NO_OWNER } from "../native/link-owner.ts";
 import { native, type Outcome, WALK_END, WALK_LINKS } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import type { Call, Work } from "../native/work.ts";
@@ -75,14 +75,6 @@ export function* lookUp(
 	}
 }
 
-const LINK: Record<string, string> = {
-	"link fuse": "a symbolic link lies on a FUSE file system, whose server states any owner",
-	"link idmapped": "a symbolic link lies on an ID-mapped mount, where its owner is not the one on disk",
-};
-
-const LINK_HINT =
-	"Name the path that the link leads to, once you know that it is meant; a link on the path may belong to root or to the caller's effective uid.";
-
 /** A look-up that failed, as an error. `hints`: by errno. */
 export function lookUpError(
 	code: UsernsErrorCode,
@@ -91,17 +83,8 @@ export function lookUpError(
 	hints: Readonly<Record<number, string>>,
 ): UsernsError {
 	const outcome = { error, step };
-	if (step === "link owner") {
-		const [, uid, link = ""] = /^(\d+) (.*)$/s.exec(name) ?? [];
-		const unmapped =
-			Number(uid) === overflowUid()
-				? ` Uid ${uid} stands for every user without an ID here, the host's root included.`
-				: "";
-		const words = `${tried}: the symbolic link ${JSON.stringify(link)} belongs to another user, uid ${uid}`;
-		return kernelError(code, words, outcome, { hint: LINK_HINT + unmapped });
-	}
-	const about = LINK[step];
-	if (about !== undefined) return kernelError(code, `${tried}: ${about}`, outcome, { hint: LINK_HINT });
+	const link = linkRefused(step, name);
+	if (link !== undefined) return kernelError(code, `${tried}: ${link.words}`, outcome, { hint: link.hint });
 	return kernelError(code, tried, outcome, { hint: hints[error] ?? generalHints[error] });
 }
 

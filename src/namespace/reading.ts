@@ -1,5 +1,6 @@
 import { UsernsError } from "../errors.ts";
 import { Mapping } from "../mapping/mapping.ts";
+import { linkRefused } from "../native/link-owner.ts";
 import type { Outcome } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { traceableError, unknownDumpableError } from "./settings.ts";
@@ -45,7 +46,11 @@ export function knownFrom(maps: string): Known | undefined {
 	}
 }
 
-export function openError(tried: string, outcome: Pick<Outcome, "error" | "step">): UsernsError {
+export function openError(tried: string, outcome: Pick<Outcome, "error" | "step" | "name">): UsernsError {
+	const link = linkRefused(outcome.step ?? "", outcome.name ?? "");
+	if (link !== undefined) {
+		return kernelError("ERR_USERNS_OPEN", `${tried}: ${link.words}`, outcome, { hint: link.hint });
+	}
 	if (outcome.error === ERRNO.EMEDIUMTYPE) {
 		return new UsernsError("ERR_USERNS_NOT_A_USER_NAMESPACE", `${tried}: it is something else`, {
 			hint: "Name a file such as /proc/PID/ns/user, or one that a user namespace is mounted on.",

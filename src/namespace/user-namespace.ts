@@ -88,7 +88,7 @@ export class UserNamespace implements Disposable {
 	static async openAsync(target: number | string): Promise<UserNamespace> {
 		if (typeof target !== "string") return UserNamespace.open(target);
 		checkNamespacePath("UserNamespace.openAsync", target);
-		const outcome = await native().openNamespace(target, CLONE_NEWUSER, linkOwner());
+		const outcome = await native().openNamespace(target, CLONE_NEWUSER, linkOwner(), true);
 		if (outcome.error < 0) throw openError(`cannot open the user namespace at ${show(target)}`, outcome);
 		return new UserNamespace(new Descriptor(outcome.fd, WHAT), undefined);
 	}
@@ -109,10 +109,9 @@ export class UserNamespace implements Disposable {
 
 	static #openPath(path: string): UserNamespace {
 		checkPath("UserNamespace.open: the path", path);
-		const fd = native().openPath(path);
-		if (fd < 0)
-			throw openError(`cannot open the user namespace at ${show(path)}`, { error: fd, step: "open" });
-		return new UserNamespace(new Descriptor(fd, WHAT), undefined);
+		const outcome = native().openNamespace(path, CLONE_NEWUSER, linkOwner(), false);
+		if (outcome.error < 0) throw openError(`cannot open the user namespace at ${show(path)}`, outcome);
+		return new UserNamespace(new Descriptor(outcome.fd, WHAT), undefined);
 	}
 
 	/** The descriptor's number: close-on-exec, owned by this object. Throws `ERR_USERNS_CLOSED` after `close()`. */

@@ -148,7 +148,6 @@ export interface NativeMounts {
 		ask: boolean,
 		later: true,
 	): Promise<Outcome>;
-	openMountNamespace(path: string): Outcome;
 	/** A pidfd. */
 	openProcess(pid: number): Outcome;
 	mountNamespaceOf(pidfd: number): Outcome;
@@ -195,7 +194,8 @@ export interface NativeMounts {
 		later: boolean,
 	): Outcome | Promise<Outcome>;
 	/** The namespace of that kind, a CLONE_NEW…, that the path leads to. */
-	openNamespace(path: string, kind: number, owner: number): Promise<Outcome>;
+	openNamespace(path: string, kind: number, owner: number, later: true): Promise<Outcome>;
+	openNamespace(path: string, kind: number, owner: number, later: false): Outcome;
 	/** Mounts a user namespace on a file, a descriptor. */
 	pin(fd: number, file: number, later: boolean): Outcome | Promise<Outcome>;
 }

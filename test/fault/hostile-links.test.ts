@@ -458,3 +458,57 @@ test('"..": nothing else is unmounted while the directory before it is moved els
 		assert.equal(tries.done, 0);
 	}),
 );
+
+test(
+	"a namespace is not opened through another user's link: the program of root would run where that user says",
+	{ needs: [...needs, "tool:unshare"] },
+	() =>
+		withTmpfs(async (folder) => {
+			const [home = ""] = mkdirs(folder, "home");
+			const container = await startContainer(folder, "pivot", "0:2100000000:65536");
+			const namespace = UserNamespace.createSync("0:2100000000:65536");
+			try {
+				pin(namespace, join(folder, "pinned"));
+				symlinkSync("/proc/self/ns/user", join(home, "way"));
+				lchownSync(join(home, "way"), OTHER_UID, OTHER_UID);
+				for (const open of [UserNamespace.open, UserNamespace.openAsync]) {
+					await assert.rejects(async () => open(join(home, "way")), refused("ERR_USERNS_OPEN", OF_ANOTHER));
+				}
+				const { status, stdout, stderr } = userns("exec", "--in", join(home, "way"), "--", "id", "-u");
+				assert.deepEqual([status, stdout], [125, ""]);
+				assert.match(stderr, OF_ANOTHER);
+				rmSync(join(home, "way"));
+				symlinkSync(`/proc/${container.pid}/ns/mnt`, join(home, "way"));
+				lchownSync(join(home, "way"), OTHER_UID, OTHER_UID);
+				for (const call of [unmount, unmountAsync]) {
+					await assert.rejects(
+						async () => call("/data", { into: join(home, "way") }),
+						refused("ERR_USERNS_MOUNT_NAMESPACE", OF_ANOTHER),
+					);
+				}
+				await assert.rejects(
+					mountIdmapped({ source: folder, target: "/data", mapping: "0:1:1", into: join(home, "way") }),
+					refused("ERR_USERNS_MOUNT_NAMESPACE", OF_ANOTHER),
+				);
+				// The link of procfs itself belongs to the user of the process, and leads where the path says.
+				symlinkSync(join(folder, "pinned"), join(folder, "roots"));
+				for (const path of [
+					`/proc/${container.pid}/ns/user`,
+					`/proc/self/fd/${namespace.fd}`,
+					join(folder, "roots"),
+				]) {
+					for (const open of [UserNamespace.open, UserNamespace.openAsync]) (await open(path)).close();
+				}
+				for (const call of [unmount, unmountAsync]) {
+					await assert.rejects(
+						async () => call("/data", { into: `/proc/${container.pid}/ns/mnt` }),
+						(error: UsernsError) => error.code === "ERR_USERNS_UNMOUNT",
+					);
+				}
+				unmount(join(folder, "pinned"));
+			} finally {
+				namespace.close();
+				await container.end();
+			}
+		}),
+);

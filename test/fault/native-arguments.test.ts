@@ -29,10 +29,10 @@ const signatures = {
 	identify: "fd", ownerUid: "fd", execute: "path paths paths fd", openPlace: "fdOrNone path u32 fdOrNone flag", joinPeers: "fd fd fdOrNone flag",
 	tree: "fdOrNone pathOrNone u32 paths numbers flag flag u32 u32 u32 flag",
 	attach: "fd whole fdOrNone pathOrNone u32 flag flag u32 fdOrNone flag", overlay: "fds fdOrNone fdOrNone u32 u32 fds flag flag",
-	openMountNamespace: "path", openProcess: "pid", mountNamespaceOf: "fd", rootOf: "fd",
+	openProcess: "pid", mountNamespaceOf: "fd", rootOf: "fd",
 	mountTable: "fd", mountTableOf: "fd", mountNamespaceId: "fd", mountFacts: "fd",
 	statmount: "big big big bytes flag", listmount: "big big big most flag", detach: "fd whole fdOrNone flag flag", pin: "fd fd flag",
-	walk: "end links u32 fdOrNone fdOrNone flag path flag", openNamespace: "path kind u32",
+	walk: "end links u32 fdOrNone fdOrNone flag path flag", openNamespace: "path kind u32 flag",
 	mount: "fdOrNone pathOrNone u32 fdOrNone pathOrNone u32 fd u32 u32 u32 flag", told: "fd", disown: "fd",
 	readPiece: "fd piece flag",
 	suidDumpable: "",
@@ -63,7 +63,7 @@ const bad = {
 	whole: [...notNumbers, ...notWhole.filter((each) => each !== 2 ** 32), -1],
 	u32: [...notNumbers, ...notWhole, -1],
 	end: [...notNumbers, ...notWhole, -1, 6],
-	links: [...notNumbers, ...notWhole, -1, 3],
+	links: [...notNumbers, ...notWhole, -1, 2],
 	kind: [...notNumbers, ...notWhole, -1, 2 ** 31],
 	bytes: [...notNumbers, ...notWhole, -1, 2 ** 24 + 1, 2 ** 31],
 	piece: [...notNumbers, ...notWhole, -1, 0, 2 ** 24 + 1, 2 ** 31],
@@ -167,7 +167,7 @@ fs.closeSync(closed);
 const fds = [NO_FD, closed, directory, file, 1023, 65536];
 const paths = [NOWHERE, "", ".", "/proc/self/status", folder, "x".repeat(4096), "\\ud800", "%s%n", "/proc/self/fd/" + file, "a/../".repeat(800)];
 const others = {
-	end: [0, 1, 2, 3, 4, 5], links: [0, 1, 2], kind: [0, 0x20000, 0x10000000], fd: fds, fdOrNone: [-1, ...fds], pid: [1, 2 ** 31 - 1, process.pid], whole: [0, 1, 2 ** 53 - 1], u32: [0, 1, 0x10, 0xffffffff], bytes: [0, -0, 1, 511, 2 ** 24], piece: [1, 511, 2 ** 24],
+	end: [0, 1, 2, 3, 4, 5], links: [0, 1], kind: [0, 0x20000, 0x10000000], fd: fds, fdOrNone: [-1, ...fds], pid: [1, 2 ** 31 - 1, process.pid], whole: [0, 1, 2 ** 53 - 1], u32: [0, 1, 0x10, 0xffffffff], bytes: [0, -0, 1, 511, 2 ** 24], piece: [1, 511, 2 ** 24],
 	most: [1, 65536], big: [0n, 1n, 2n ** 63n, 2n ** 64n - 1n], flag: [false], map: ["", "x", "0 0 4294967296", "0 0 0", "5 5 1\\n5 5 1", "deny", "\\n".repeat(4095)],
 	path: paths, pathOrNone: [null, ...paths], mapOrNone: [null, "", "x", "0 0 1", "5 5 1\\n5 5 1"], function: [() => {}],
 	helpers: [[], [], ["", "", "", ""], [NOWHERE, "", "0 0 1", ""], ["", folder, "", "0 ".repeat(8000)]], token: [-1, 0, 2 ** 31 - 1], paths: [[], [""], paths, Array(2000).fill("x")],

@@ -183,7 +183,7 @@ test(
 				ask(
 					`import { createRequire } from "node:module";
 				const addon = createRequire("/")(${JSON.stringify(addon)});
-				const ns = addon.openMountNamespace("/proc/${container.pid}/ns/mnt");
+				const ns = addon.openNamespace("/proc/${container.pid}/ns/mnt", 0x20000, 0, false);
 				const out = await addon.attach(3, 0, -1, "/data", 18, false, false, ${1 << 18}, ns.fd, true);
 				addon.close(out.fd); // heard of
 				console.log(JSON.stringify(out.error));`,
