@@ -87,18 +87,22 @@ static void drop(struct crew_load *load)
 }
 
 /*
- * Back on the environment's thread. While a worker is being terminated no values can be made: answer_outcome() closes the
- * descriptor then, and an attached mount would stay all the same. From here on it is the environment's end that would unmount
- * it (owned_attached()).
+ * Back on the environment's thread. While a worker is being terminated no values can be made: an attached mount is unmounted
+ * then, by the descriptor, which is closed afterwards. Otherwise it is the environment's end that would unmount it
+ * (owned_attached()).
  */
 static void settle(napi_env env, void *context, struct crew_load *load)
 {
 	struct jobs *jobs = context;
 	struct job *job = (struct job *)load;
 	int done = job->out.error == 0;
-	napi_value result = answer_outcome(env, job->owned, &job->out);
+	napi_value result = answer_outcome_open(env, job->owned, &job->out);
 
 	if (job->undo != NULL && done && (result == NULL || job->out.error < 0)) job->undo(job);
+	if (result == NULL && job->out.fd >= 0) {
+		owned_close(job->owned, job->out.fd);
+		job->out.fd = -1;
+	}
 	if (job->answered != NULL && job->out.fd >= 0) job->answered(job);
 	if (result == NULL) napi_get_undefined(env, &result);
 	if (result != NULL) napi_resolve_deferred(env, job->deferred, result);

@@ -1,4 +1,5 @@
 #include "mount-long-calls.h"
+#include "answers.h"
 #include "detach.h"
 #include "inside.h"
 #include "job.h"
@@ -242,7 +243,10 @@ napi_value long_attach(napi_env env, napi_callback_info info)
 	return job_start(env, job, later);
 }
 
-/* One mount, mapped and attached: one wait for a thread instead of two. */
+/*
+ * One mount, mapped and attached: one wait for a thread instead of two. The descriptor gets its last number before: once the mount
+ * is attached, nothing may fail that it is undone by.
+ */
 static void run_mount(struct job *job)
 {
 	struct mount_request *request = &job->request.mount;
@@ -251,6 +255,12 @@ static void run_mount(struct job *job)
 	request->tree.waiter = request->attach.waiter = job->waiter;
 	tree_make(&request->tree, &job->out);
 	if (job->out.error < 0) return;
+	job->out.fd = above_standard(job->out.fd);
+	if (job->out.fd < 0) {
+		outcome_fail(&job->out, job->out.fd, "own");
+		job->out.fd = -1;
+		return;
+	}
 	request->attach.tree = job->out.fd;
 	request->attach.unique = job->out.unique;
 	mount_attach(&request->attach, &attached);

@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { ask } from "../support/child.ts";
+import { mkdirs, withTmpfs } from "../support/mounts.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root", "mounts", "linux:6.8", "tool:unshare"] as const;
+
+const CALLS: Readonly<Record<string, string>> = {
+	"at once": "userns.mountIdmapped({ ...base, target })",
+	"below a root": 'userns.mountIdmapped({ ...base, target: "/", targetRoot: target })',
+	"a detached one": "detached.attach(target)",
+};
+
+/** The thread is held in the callback of a timer, so that its loop has the answer to deliver when it is terminated. */
+const worker = (call: string) => `import { parentPort, workerData } from "node:worker_threads";
+	const { url, source, target } = workerData;
+	const userns = await import(url);
+	const handles = new userns.Handles();
+	const base = { source, mapping: "0:100000:65536", handles };
+	const detached = await userns.mountIdmapped(base);
+	setTimeout(async () => {
+		${call}.then(() => parentPort.postMessage("told"));
+		for (let i = 0; i < 200; i++) await null;
+		parentPort.postMessage("under way");
+		for (const until = Date.now() + 400; Date.now() < until; );
+	}, 5);`;
+
+for (const [name, call] of Object.entries(CALLS)) {
+	test(
+		`a mount whose answer reaches a thread that is being terminated does not stay: ${name}`,
+		{ needs },
+		() =>
+			withTmpfs((folder) => {
+				const [source = "", target = ""] = mkdirs(folder, "source", "target");
+				const { heard, left } = ask<{ heard: string[]; left: number }>(
+					`import { Worker } from "node:worker_threads";
+				import { once } from "node:events";
+				import fs from "node:fs";
+				const heard = [];
+				const workerData = { url: USERNS, source: ${JSON.stringify(source)}, target: ${JSON.stringify(target)} };
+				const worker = new Worker(${JSON.stringify(worker(call))}, { eval: true, workerData });
+				worker.on("message", (message) => heard.push(message));
+				await once(worker, "message");
+				await new Promise((next) => setTimeout(next, 150));
+				await worker.terminate();
+				const left = fs.readFileSync("/proc/self/mountinfo", "utf8").split("\\n").filter((line) => line.split(" ")[4] === workerData.target).length;
+				console.log(JSON.stringify({ heard, left }));`,
+					{ prefix: ["unshare", "--mount", "--propagation", "private"] },
+				);
+				assert.deepEqual({ heard, left }, { heard: ["under way"], left: 0 });
+			}),
+	);
+}
