@@ -99,11 +99,16 @@ NO_STACK_PROTECTOR static int exchange(struct attaching *at, int target)
 	if (error < 0) return attach_fail(at, error, "propagation");
 	error = raw_syscall3(SYS_umount2, (long)"", MNT_DETACH, 0);
 	if (error != -ENOENT) return attach_fail(at, error < 0 ? error : -EIO, "umount");
+	at->exchanging = "umount old";
 	error = call_move_mount(request->tree, target, USERNS_MOVE_MOUNT_BENEATH);
-	if (error < 0) return attach_fail(at, error, "beneath");
+	if (error < 0) {
+		at->exchanging = NULL;
+		return attach_fail(at, error, "beneath");
+	}
 	/* Before it is made private: as a peer of what others received, it takes the old mount off there too. */
 	error = unmount_steps(at->procfs, target, 0);
 	if (error < 0) return attach_fail(at, error, "umount old");
+	at->exchanging = "propagation beneath";
 	error = make_propagate(request);
 	if (error < 0) return attach_fail(at, error, "propagation beneath");
 	at->error = 0;

@@ -26,6 +26,8 @@ struct attaching {
 	int procfs; /* our own procfs, opened before the child joins a mount namespace; negative where /proc is not usable */
 	int error;
 	const char *step;
+	/* While one mount takes another's place: the step that tells what is where, should the child be killed now; or NULL. */
+	const char *exchanging;
 };
 
 /* 0 or a negative errno, which is noted with its step. */

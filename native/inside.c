@@ -51,13 +51,18 @@ NO_STACK_PROTECTOR static void begin(struct inside *in)
 	raw_exit(1);
 }
 
-/* Runs a body in a child, until its end. */
+/*
+ * Runs a body in a child, until its end. One that had to be killed may have been through: with the descriptors of the child goes
+ * perhaps the last reference to what was unmounted, and shutting a file system down takes as long as it has something to write
+ * (generic_shutdown_super() in fs/super.c). What the body says last, 0, is then what is true.
+ */
 static int run(struct inside *in, child_body *body)
 {
 	int error;
 
 	attach_fail(&in->at, -EINTR, "inside killed"); /* for as long as the body has said nothing else */
 	error = errand_run(&in->errand, body, in);
+	if ((error == -ETIMEDOUT || error == -ECANCELED) && in->at.error == 0) return 0;
 	if (error == -ETIMEDOUT || error == -ECANCELED) return attach_fail(&in->at, error, "inside");
 	if (error < 0) return attach_fail(&in->at, error, "clone");
 	return in->at.error;
@@ -108,7 +113,8 @@ static int use_up(int tree)
 
 /*
  * After the child was killed. It may have attached the mount in its last moment. And one that is held in move_mount(2), where
- * it waits for the lock of a directory, would attach it yet.
+ * it waits for the lock of a directory, would attach it yet. One that lies beneath another stays: umount2(2) takes the topmost
+ * mount, which would be the old one.
  */
 static void take_back(struct inside *in)
 {
@@ -116,6 +122,10 @@ static void take_back(struct inside *in)
 	int sure = in->errand.held ? use_up(request->tree) : -EINVAL;
 
 	if (sure >= 0) return;
+	if (in->at.exchanging != NULL) {
+		attach_fail(&in->at, in->at.error, in->at.exchanging);
+		return;
+	}
 	sure = mount_detach(request->mount_ns, request->tree, request->unique, request->waiter);
 	if (sure >= 0) return;
 	/* EINVAL: it is attached nowhere in that mount namespace (can_umount() in fs/namespace.c). */

@@ -20,7 +20,7 @@ export const PACKAGES = {
 	hostname: ["hostname"],
 	"libc6-dev": ["/usr/include/stdio.h"],
 	"libcap2-bin": ["setcap", "getcap"],
-	mount: ["mount", "umount"],
+	mount: ["mount", "umount", "losetup"],
 	runc: ["runc"],
 	"squashfs-tools": ["mksquashfs"],
 	squashfuse: ["squashfuse"],

@@ -31,6 +31,10 @@ function firstLine(log: string): string {
 	return (log.split("\n", 1)[0] ?? "").replace(/^[ewi] /, "");
 }
 
+const BENEATH_NOW = "The new mount lies beneath the old one now: unmount the old one to see it.";
+const BENEATH_PERHAPS =
+	"The new mount lies beneath the old one, or has taken its place: look with findmnt(8). Nothing else was unmounted.";
+
 const NO_MAP =
 	"That file system cannot be ID-mapped (overlay, fuse, proc and others; tmpfs before Linux 6.3), or it belongs to that very user namespace. With recursive, skipUnsupported leaves such mounts below the source as they are.";
 
@@ -104,7 +108,11 @@ const hints: Record<string, Record<number, string>> = {
 			"Putting a mount beneath another needs Linux 6.5, and is refused beneath the root directory, beneath a mount that is locked, and where a directory would take the place of a file.",
 	},
 	"umount old": {
-		[ERRNO.EINVAL]: "The new mount lies beneath the old one now: unmount the old one to see it.",
+		[ERRNO.EINVAL]: BENEATH_NOW,
+		[ERRNO.ENOTDIR]: BENEATH_NOW,
+		[ERRNO.ETIMEDOUT]: BENEATH_PERHAPS,
+		[ERRNO.ECANCELED]: BENEATH_PERHAPS,
+		[ERRNO.EINTR]: BENEATH_PERHAPS,
 	},
 	inside: {
 		[ERRNO.ETIMEDOUT]:
