@@ -31,6 +31,17 @@ static void free_inside(struct inside *in)
 	errand_free(&in->errand);
 }
 
+/* Where /proc is hidden a file can be unmounted by the name of its descriptor in a procfs of our own, and by nothing else. */
+static int open_procfs(void)
+{
+	int fd = procfs_open();
+	int own;
+
+	if (fd >= 0) return fd;
+	own = procfs_make_private();
+	return own < 0 ? fd : own;
+}
+
 /* For a body, first of all. */
 NO_STACK_PROTECTOR static void begin(struct inside *in)
 {
@@ -142,7 +153,7 @@ void mount_attach(const struct attach_request *request, struct outcome *out)
 		outcome_fail(out, -ENOMEM, "clone");
 		return;
 	}
-	in->at.procfs = procfs_open();
+	in->at.procfs = open_procfs();
 	error = run(in, attach_inside);
 	if (error == -ETIMEDOUT || error == -ECANCELED || error == -EINTR) take_back(in);
 	if (in->at.error < 0) outcome_fail(out, in->at.error, in->at.step);
@@ -174,7 +185,7 @@ int mount_detach(int mount_ns, int fd, uint64_t unique, struct waiter *waiter)
 	int error;
 
 	if (in == NULL) return -ENOMEM;
-	in->at.procfs = procfs_open();
+	in->at.procfs = open_procfs();
 	error = run(in, detach_inside);
 	free_inside(in);
 	return error;

@@ -53,3 +53,34 @@ test(
 			assert.match(answer.at[0] ?? "", /idmapped/);
 		}),
 );
+
+test("without a /proc a file is unmounted and replaced as a directory is", { needs }, () =>
+	withTmpfs((folder) => {
+		const [source = "", target = "", old = ""] = ["source", "target", "old"].map((name) =>
+			join(folder, name),
+		);
+		for (const file of [source, target, old]) sh("cp", "/dev/null", file);
+		sh("mount", "--bind", old, old);
+		const answer = ask<{ left: number; byPath: string; at: string[] }>(
+			`${WITHOUT_PROC}
+			const [target, old] = ${JSON.stringify([target, old])};
+			const at = (path) => table().map((line) => line.split(" ")).filter((fields) => fields[4] === path).map((fields) => fields[5]);
+			const options = { ...base, source: ${JSON.stringify(source)} };
+			const mount = await userns.mountIdmapped({ ...options, target });
+			hide();
+			await mount.unmount();
+			show();
+			const left = at(target).length;
+			(await userns.mountIdmapped({ ...options, target })).close();
+			hide();
+			const byPath = userns.unmount(target).kind;
+			(await userns.mountIdmapped({ ...options, target: old, replace: true })).close();
+			show();
+			handles.release();
+			console.log(JSON.stringify({ left: left + at(target).length, byPath, at: at(old) }));`,
+			{ prefix },
+		);
+		assert.deepEqual([answer.left, answer.byPath, answer.at.length], [0, "idmapped mount", 1]);
+		assert.match(answer.at[0] ?? "", /idmapped/);
+	}),
+);
