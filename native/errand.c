@@ -96,7 +96,9 @@ static long now_ms(void)
 /* 0, or why the child must be killed. In slices, so that the end of the waiter is seen. */
 static int await_end(const struct errand *errand)
 {
-	const long end = now_ms() + ERRAND_WAIT_MS;
+	const long begin = now_ms();
+	const long end = begin + ERRAND_WAIT_MS;
+	const long least = begin + (errand->undoes ? ERRAND_UNDO_MS : 0);
 	struct waiter *waiter = errand->waiter;
 	int error = -ETIMEDOUT;
 
@@ -104,7 +106,7 @@ static int await_end(const struct errand *errand)
 	if (errand->child.bound) processor_free(errand->child.pid);
 	if (waiter != NULL) waiter->long_wait(waiter, 1);
 	while (error == -ETIMEDOUT && now_ms() < end) {
-		if (waiter != NULL && atomic_load(&waiter->ending)) error = -ECANCELED;
+		if (waiter != NULL && now_ms() >= least && atomic_load(&waiter->ending)) error = -ECANCELED;
 		else if (has_ended(&errand->child, LONG_MS)) error = 0;
 	}
 	if (waiter != NULL) waiter->long_wait(waiter, -1);

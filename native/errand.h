@@ -23,6 +23,7 @@ struct waiter {
 struct errand {
 	struct child child;
 	struct waiter *waiter; /* NULL: a thread of the caller's, which waits without a look at anything else */
+	int undoes;            /* what it undoes would stay for good: an ending waiter gives it some time too */
 	/*
 	 * Killed, by us or by its timer, and still in the kernel: it never comes back to our code, only its end is to come. What
 	 * it works on may be freed.

@@ -122,6 +122,38 @@ static int use_up(int tree)
 	return error;
 }
 
+NO_STACK_PROTECTOR static int detach_inside(void *argument)
+{
+	struct inside *in = argument;
+	long error;
+
+	begin(in);
+	error = unmount_steps(in->at.procfs, in->at.request->tree, in->at.request->unique);
+	if (error < 0) attach_fail(&in->at, error, "umount");
+	else in->at.error = 0;
+	raw_exit(0);
+}
+
+static int detach(int mount_ns, int fd, uint64_t unique, struct waiter *waiter, int undoes)
+{
+	struct attach_request request = {
+		.tree = fd,
+		.unique = unique,
+		.target = {.fd = -1},
+		.mount_ns = mount_ns,
+		.waiter = waiter,
+	};
+	struct inside *in = new_inside(&request);
+	int error;
+
+	if (in == NULL) return -ENOMEM;
+	in->errand.undoes = undoes;
+	in->at.procfs = open_procfs();
+	error = run(in, detach_inside);
+	free_inside(in);
+	return error;
+}
+
 /*
  * After the child was killed. It may have attached the mount in its last moment. And one that is held in move_mount(2), where
  * it waits for the lock of a directory, would attach it yet. One that lies beneath another stays: umount2(2) takes the topmost
@@ -137,7 +169,7 @@ static void take_back(struct inside *in)
 		attach_fail(&in->at, in->at.error, in->at.exchanging);
 		return;
 	}
-	sure = mount_detach(request->mount_ns, request->tree, request->unique, request->waiter);
+	sure = detach(request->mount_ns, request->tree, request->unique, request->waiter, 1);
 	if (sure >= 0) return;
 	/* EINVAL: it is attached nowhere in that mount namespace (can_umount() in fs/namespace.c). */
 	if (in->errand.held) attach_fail(&in->at, in->at.error, "inside held");
@@ -160,35 +192,9 @@ void mount_attach(const struct attach_request *request, struct outcome *out)
 	free_inside(in);
 }
 
-NO_STACK_PROTECTOR static int detach_inside(void *argument)
-{
-	struct inside *in = argument;
-	long error;
-
-	begin(in);
-	error = unmount_steps(in->at.procfs, in->at.request->tree, in->at.request->unique);
-	if (error < 0) attach_fail(&in->at, error, "umount");
-	else in->at.error = 0;
-	raw_exit(0);
-}
-
 int mount_detach(int mount_ns, int fd, uint64_t unique, struct waiter *waiter)
 {
-	struct attach_request request = {
-		.tree = fd,
-		.unique = unique,
-		.target = {.fd = -1},
-		.mount_ns = mount_ns,
-		.waiter = waiter,
-	};
-	struct inside *in = new_inside(&request);
-	int error;
-
-	if (in == NULL) return -ENOMEM;
-	in->at.procfs = open_procfs();
-	error = run(in, detach_inside);
-	free_inside(in);
-	return error;
+	return detach(mount_ns, fd, unique, waiter, 0);
 }
 
 NO_STACK_PROTECTOR static int open_inside(void *argument)

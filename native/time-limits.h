@@ -16,6 +16,8 @@
 #define ERRAND_WAIT_MS 10000
 #define ERRAND_TIMER_MS 10500
 #define ERRAND_DEATH_MS 1000
+/* How long the end of a thread waits for one that unmounts what nobody would hear of: a busy machine may not run it at once. */
+#define ERRAND_UNDO_MS 2000
 
 _Static_assert(HELPER_TIMER_MS > HELPER_WAIT_MS, "the timeout of a program is reported before its timer ends it");
 _Static_assert(ERRAND_TIMER_MS > ERRAND_WAIT_MS, "the timeout of a child is reported before its timer ends it");

@@ -11,13 +11,15 @@ const CALLS: Readonly<Record<string, string>> = {
 	"a detached one": "detached.attach(target)",
 };
 
-/** The thread is held in the callback of a timer, so that its loop has the answer to deliver when it is terminated. */
-const worker = (call: string) => `import { parentPort, workerData } from "node:worker_threads";
+const START = `import { parentPort, workerData } from "node:worker_threads";
 	const { url, source, target } = workerData;
 	const userns = await import(url);
 	const handles = new userns.Handles();
 	const base = { source, mapping: "0:100000:65536", handles };
-	const detached = await userns.mountIdmapped(base);
+	const detached = await userns.mountIdmapped(base);`;
+
+/** The thread is held in the callback of a timer, so that its loop has the answer to deliver when it is terminated. */
+const worker = (call: string) => `${START}
 	setTimeout(async () => {
 		${call}.then(() => parentPort.postMessage("told"));
 		for (let i = 0; i < 200; i++) await null;
@@ -51,3 +53,43 @@ for (const [name, call] of Object.entries(CALLS)) {
 			}),
 	);
 }
+
+/** The mount is attached, and its child does not come back for a while: as on a machine that has no time for it. */
+const SLOW = ["inject=move_mount:delay_exit=800000", "inject=umount2:delay_enter=200000"];
+
+test(
+	"a mount whose child is killed when its thread ends is unmounted on a busy machine too",
+	{
+		needs: [...needs, "tool:strace"],
+	},
+	() =>
+		withTmpfs((folder) => {
+			const [source = "", target = ""] = mkdirs(folder, "source", "target");
+			const slowly = SLOW.flatMap((inject) => ["-e", inject]);
+			const left = ask<number>(
+				`import { Worker } from "node:worker_threads";
+			import { once } from "node:events";
+			import fs from "node:fs";
+			const workerData = { url: USERNS, source: ${JSON.stringify(source)}, target: ${JSON.stringify(target)} };
+			const at = () => fs.readFileSync("/proc/self/mountinfo", "utf8").split("\\n").filter((line) => line.split(" ")[4] === workerData.target).length;
+			const worker = new Worker(${JSON.stringify(`${START} userns.mountIdmapped({ ...base, target });`)}, { eval: true, workerData });
+			for (let i = 0; i < 500 && at() === 0; i++) await new Promise((next) => setTimeout(next, 20));
+			await worker.terminate();
+			console.log(JSON.stringify(at()));`,
+				{
+					prefix: [
+						"unshare",
+						"--mount",
+						"--propagation",
+						"private",
+						"strace",
+						"-f",
+						"-o",
+						"/dev/null",
+						...slowly,
+					],
+				},
+			);
+			assert.equal(left, 0);
+		}),
+);
