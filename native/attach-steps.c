@@ -69,6 +69,13 @@ NO_STACK_PROTECTOR long unmount_steps(int procfs, int fd, uint64_t unique)
 	if (error < 0) return error;
 	if (procfs >= 0) name_descriptor(fd, name);
 	/*
+	 * What cannot be unmounted, such as a locked mount in a container, stays as it is. The kernel looks at that first
+	 * (can_umount() in fs/namespace.c); then a mount that somebody holds, as we do by the descriptor, is EBUSY, and another
+	 * one on top of it is marked at most, until it is used.
+	 */
+	error = raw_syscall3(SYS_umount2, (long)name, MNT_EXPIRE, 0);
+	if (error < 0 && error != -EBUSY && error != -EAGAIN) return error;
+	/*
 	 * The unmount of a child propagates to the peers of its parent (propagate_umount() in fs/pnode.c): below a mount that
 	 * is a peer of the source it would unmount the source's own submounts. The mount itself still goes wherever the peers of
 	 * its parent received it. What cannot be made private must not be unmounted.

@@ -267,3 +267,29 @@ test(
 			}
 		}),
 );
+
+test("a mount that is locked in the container stays as it is there, a slave of the host's", { needs }, () =>
+	withTmpfs(async (folder) => {
+		sh("mount", "--make-shared", folder);
+		const [source = "", target = ""] = mkdirs(folder, "source", "target");
+		const base = { source, target, mapping: "0:100000:65536", propagation: "shared" } as const;
+		const mount = await mountIdmapped(base);
+		// With a user namespace of its own, what it has of the host is locked.
+		const answer = ask<string>(
+			`import { spawn } from "node:child_process";
+			import { once } from "node:events";
+			import fs from "node:fs";
+			const child = spawn("unshare", ["--user", "--map-root-user", "--mount", "--propagation", "slave", "sh", "-c", "echo ready; exec sleep 1000"], { stdio: ["ignore", "pipe", "inherit"] });
+			await once(child.stdout, "data");
+			const target = ${JSON.stringify(target)};
+			const line = () => fs.readFileSync("/proc/" + child.pid + "/mountinfo", "utf8").split("\\n").find((each) => each.split(" ")[4] === target);
+			const before = line();
+			const error = await userns.unmountAsync(target, { into: child.pid }).then(() => "none", (e) => e.errnoCode);
+			const after = line();
+			child.kill("SIGKILL");
+			console.log(JSON.stringify(/ master:/.test(before) ? error + (before === after ? "" : " " + after) : before));`,
+		);
+		await mount.unmount();
+		assert.equal(answer, "EINVAL");
+	}),
+);
