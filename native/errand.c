@@ -77,9 +77,10 @@ NO_STACK_PROTECTOR static void keep_needed(const int *needed, int count)
 	raw_syscall3(SYS_close_range, from, ~0U, 0);
 }
 
-NO_STACK_PROTECTOR void errand_begin(const struct errand *errand, const int *needed, int count)
+NO_STACK_PROTECTOR void errand_begin(struct errand *errand, const int *needed, int count)
 {
 	keep_needed(needed, count);
+	errand->began = 1;
 	child_die_with_parent(&errand->child);
 	/* Behind our own time, so that mostly we are who ends it; before it is given up as held. */
 	child_die_after(ERRAND_TIMER_MS);

@@ -29,6 +29,7 @@ struct errand {
 	 * it works on may be freed.
 	 */
 	int held;
+	int began; /* the descriptors that it does not need are closed */
 	struct errand *next;
 };
 
@@ -38,9 +39,10 @@ void *errand_new(size_t size, struct waiter *waiter);
 /*
  * For a body, first of all: see child_die_with_parent() and child_die_after(). The child's table of descriptors, which is its
  * own, keeps no more than those that are listed; a negative number stands for none. Held up by a file system of others, a
- * child with more would keep our pipes and sockets open beyond our own end.
+ * child with more would keep our pipes and sockets open beyond our own end. Each close(2) of a file on FUSE or NFS asks its server
+ * (`flush` of struct file_operations), which may not answer: `began` is 0 then.
  */
-void errand_begin(const struct errand *errand, const int *needed, int count);
+void errand_begin(struct errand *errand, const int *needed, int count);
 
 /*
  * Starts the child and waits for its end. 0, also when something else killed it: the

@@ -74,6 +74,7 @@ static int run(struct inside *in, child_body *body)
 	attach_fail(&in->at, -EINTR, "inside killed"); /* for as long as the body has said nothing else */
 	error = errand_run(&in->errand, body, in);
 	if ((error == -ETIMEDOUT || error == -ECANCELED) && in->at.error == 0) return 0;
+	if (error == -ETIMEDOUT && !in->errand.began) return attach_fail(&in->at, error, "inside descriptors");
 	if (error == -ETIMEDOUT || error == -ECANCELED) return attach_fail(&in->at, error, "inside");
 	if (error < 0) return attach_fail(&in->at, error, "clone");
 	return in->at.error;

@@ -122,6 +122,7 @@ int mount_export(napi_env env, napi_value exports, struct owned *owned)
 		{"disown", disown},
 		{"detach", long_detach},
 		{"joinPeers", long_join_peers},
+		{"closeLater", long_close},
 		{"overlay", long_overlay},
 		{"openProcess", open_process},
 		{"mountNamespaceOf", namespace_of},

@@ -353,6 +353,33 @@ napi_value long_detach(napi_env env, napi_callback_info info)
 	return job_start(env, job, later);
 }
 
+static void run_close(struct job *job)
+{
+	if (job->fd >= 0) close(job->fd);
+	job->fd = -1;
+}
+
+/*
+ * closeLater(fd): a promise. With the last descriptor of a mount that is unmounted its file system may be shut down, which takes as
+ * long as there is something to write.
+ */
+napi_value long_close(napi_env env, napi_callback_info info)
+{
+	napi_value arguments[1];
+	struct owned *owned;
+	struct job *job;
+	int error;
+	int fd;
+
+	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
+	job = job_new(env, owned, run_close);
+	if (job == NULL) return NULL;
+	error = owned_forget(owned, fd);
+	if (error < 0) outcome_fail(&job->out, error, "own");
+	else job->fd = fd;
+	return job_start(env, job, 1);
+}
+
 static void run_join_peers(struct job *job)
 {
 	mount_join_peers(job->request.peers.mount_ns, job->request.peers.from, job->request.peers.to, job->waiter, &job->out);

@@ -7,6 +7,7 @@
 napi_value long_open_place(napi_env env, napi_callback_info info);
 napi_value long_tree(napi_env env, napi_callback_info info);
 napi_value long_mount(napi_env env, napi_callback_info info);
+napi_value long_close(napi_env env, napi_callback_info info);
 napi_value long_join_peers(napi_env env, napi_callback_info info);
 napi_value long_detach(napi_env env, napi_callback_info info);
 napi_value long_attach(napi_env env, napi_callback_info info);

@@ -170,7 +170,8 @@ export class HeldMount implements AsyncDisposable {
 		if (this.#attached !== undefined) await this.#detach(this.#attached);
 		this.#unmounted = true;
 		if (this.#mount.mapping === "") forgetMount(BigInt(this.#mount.uniqueId));
-		this.close();
+		this.#attached?.namespace?.close();
+		await this.#mount.descriptor.closeLater();
 	}
 
 	#where(): string {
@@ -193,7 +194,9 @@ export class HeldMount implements AsyncDisposable {
 			await detachTree({ fd, mountId, uniqueId }, { ...attached, namespace });
 		} finally {
 			namespace?.close();
-			if (fd >= 0) native().close(fd);
+			// With the last descriptor the file system may be shut down.
+			if (fd >= 0 && descriptor.closed) await native().closeLater(fd);
+			else if (fd >= 0) native().close(fd);
 		}
 	}
 

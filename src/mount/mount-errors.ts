@@ -123,6 +123,10 @@ const hints: Record<string, Record<number, string>> = {
 		[ERRNO.ETIMEDOUT]:
 			"A file system did not answer within ten seconds, or another process holds the lock of the target's directory. The kernel still waits with the last step: the mount may be attached later. Only Linux 6.15 and later can prevent that.",
 	},
+	"inside descriptors": {
+		[ERRNO.ETIMEDOUT]:
+			"A file that this process has open lies on a FUSE or network file system that does not answer: close it. Nothing is attached.",
+	},
 	"inside killed": {
 		[ERRNO.EINTR]:
 			"The process that works in the mount namespace was killed, for example for want of memory.",

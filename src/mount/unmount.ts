@@ -144,8 +144,13 @@ function* unmountTop(
 		if (kind === "mount without a map") forgetMount(facts[1]);
 		return kind;
 	} finally {
-		native().close(top.fd);
+		// With it the file system may be shut down.
+		yield (later) => (later ? native().closeLater(top.fd) : closeNow(top.fd));
 	}
+}
+
+function closeNow(fd: number): Outcome {
+	return { error: native().close(fd), fd: -1, mountId: 0, uniqueId: 0 };
 }
 
 /** What the package calls a mount that it makes; undefined for every other one. */

@@ -98,6 +98,14 @@ export class Descriptor {
 		native().close(fd);
 	}
 
+	/** Closes it on another thread; a second call does nothing. */
+	async closeLater(): Promise<void> {
+		if (this.#guard === undefined) return;
+		const { fd } = this.#guard.held;
+		this.wasClosed();
+		await native().closeLater(fd);
+	}
+
 	/** It is closed, by the C part or by other code. */
 	wasClosed(): void {
 		const guard = this.#guard;

@@ -132,6 +132,8 @@ export interface NativeMounts {
 	): Outcome | Promise<Outcome>;
 	/** Makes the private mount `to` a peer of `from`, with its master, and shared in any case. */
 	joinPeers(from: number, to: number, mountNs: number, later: true): Promise<Outcome>;
+	/** Closes a descriptor of this environment on another thread: its file system may be shut down with it. */
+	closeLater(fd: number): Promise<Outcome>;
 	/** Forgets a descriptor of this environment without closing it, because other code has closed it: 0 or −EBADF. */
 	disown(fd: number): number;
 	/**

@@ -56,6 +56,7 @@ const steps: Record<string, readonly [words: string, syscall: string]> = {
 	"umount old": ["taking the old mount off", "umount2"],
 	setns: ["joining the mount namespace", "setns"],
 	inside: ["working in the mount namespace", "openat2"],
+	"inside descriptors": ["closing the descriptors that a child process does not need", "close_range"],
 	"inside held": ["working in the mount namespace", "move_mount"],
 	"inside killed": ["working in the mount namespace: the process was killed", "clone"],
 	"inside left": ["working in the mount namespace; the mount could not be unmounted again", "umount2"],

@@ -26,7 +26,7 @@ const good = {
 const signatures = {
 	create: "map mapOrNone flag flag helpers token", creator: "path function",
 	readMaps: "fd path flag", openPath: "path", openPid: "pid", duplicate: "fd", copy: "fd", parent: "fd", close: "fd",
-	identify: "fd", ownerUid: "fd", execute: "path paths paths fd", openPlace: "fdOrNone path u32 fdOrNone flag", joinPeers: "fd fd fdOrNone flag",
+	identify: "fd", ownerUid: "fd", execute: "path paths paths fd", openPlace: "fdOrNone path u32 fdOrNone flag", joinPeers: "fd fd fdOrNone flag", closeLater: "fd",
 	tree: "fdOrNone pathOrNone u32 paths numbers flag flag u32 u32 u32 flag",
 	attach: "fd whole fdOrNone pathOrNone u32 flag flag u32 fdOrNone flag", overlay: "fds fdOrNone fdOrNone u32 u32 fds flag flag",
 	openProcess: "pid", mountNamespaceOf: "fd", rootOf: "fd",
