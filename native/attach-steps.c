@@ -101,6 +101,7 @@ NO_STACK_PROTECTOR static int exchange(struct attaching *at, int target)
 	if (error != -ENOENT) return attach_fail(at, error < 0 ? error : -EIO, "umount");
 	error = call_move_mount(request->tree, target, USERNS_MOVE_MOUNT_BENEATH);
 	if (error < 0) return attach_fail(at, error, "beneath");
+	at->stays = 1;
 	/* Before it is made private: as a peer of what others received, it takes the old mount off there too. */
 	error = unmount_steps(at->procfs, target, 0);
 	if (error < 0) return attach_fail(at, error, "umount old");
@@ -125,6 +126,7 @@ NO_STACK_PROTECTOR static int put_on(struct attaching *at, int target)
 	if (error < 0) {
 		long undone = unmount_steps(at->procfs, request->tree, request->unique);
 
+		at->left = undone < 0;
 		return attach_fail(at, error, undone < 0 ? "propagation left" : "propagation");
 	}
 	at->error = 0;

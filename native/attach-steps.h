@@ -25,6 +25,8 @@ struct attaching {
 	const struct attach_request *request;
 	int procfs; /* our own procfs, opened before the child joins a mount namespace; negative where /proc is not usable */
 	int error;
+	int left;  /* see outcome.h */
+	int stays; /* the old mount is being unmounted: without the new one the target would be bare */
 	const char *step;
 };
 

@@ -221,6 +221,7 @@ static void end_threads(struct crew *crew)
 	for (int i = 0; i < crew->count; i++) pthread_join(crew->threads[i], NULL);
 	if (crew->has_left) pthread_join(crew->left, NULL);
 	crew->count = crew->has_left = 0;
+	if (crew->work->end != NULL) crew->work->end(crew->context);
 }
 
 /*

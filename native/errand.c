@@ -77,6 +77,7 @@ NO_STACK_PROTECTOR static void keep_needed(const int *needed, int count)
 
 NO_STACK_PROTECTOR void errand_begin(const struct errand *errand, const int *needed, int count)
 {
+	/* A close_range(2) that fails (a filter) is no reason to do nothing: the child keeps more, and does the same. */
 	keep_needed(needed, count);
 	child_die_with_parent(&errand->child);
 	/* Behind our own time, so that mostly we are who ends it; before it is given up as held. */

@@ -58,6 +58,7 @@ static int run(struct inside *in, child_body *body)
 
 	attach_fail(&in->at, -EINTR, "inside killed"); /* for as long as the body has said nothing else */
 	error = errand_run(&in->errand, body, in);
+	if (!in->errand.held && in->at.error == 0) return 0; /* it was through before it was killed */
 	if (error == -ETIMEDOUT || error == -ECANCELED) return attach_fail(&in->at, error, "inside");
 	if (error < 0) return attach_fail(&in->at, error, "clone");
 	return in->at.error;
@@ -113,14 +114,22 @@ static int use_up(int tree)
 static void take_back(struct inside *in)
 {
 	const struct attach_request *request = in->at.request;
-	int sure = in->errand.held ? use_up(request->tree) : -EINVAL;
+	/* An unmount does not wait for a directory's lock. A waiter that is ending would cut it short on a busy machine. */
+	struct waiter *waiter = in->at.error == -ECANCELED ? NULL : request->waiter;
+	int sure;
 
-	if (sure >= 0) return;
-	sure = mount_detach(request->mount_ns, request->tree, request->unique, request->waiter);
+	if (in->at.stays) {
+		in->at.left = 1;
+		attach_fail(&in->at, in->at.error, "inside left");
+		return;
+	}
+	sure = in->errand.held ? use_up(request->tree) : -EINVAL;
+	if (sure < 0) sure = mount_detach(request->mount_ns, request->tree, request->unique, waiter);
 	if (sure >= 0) return;
 	/* EINVAL: it is attached nowhere in that mount namespace (can_umount() in fs/namespace.c). */
-	if (in->errand.held) attach_fail(&in->at, in->at.error, "inside held");
-	else if (sure != -EINVAL) attach_fail(&in->at, in->at.error, "inside left");
+	if (!in->errand.held && sure == -EINVAL) return;
+	in->at.left = 1;
+	attach_fail(&in->at, in->at.error, in->errand.held ? "inside held" : "inside left");
 }
 
 void mount_attach(const struct attach_request *request, struct outcome *out)
@@ -136,6 +145,7 @@ void mount_attach(const struct attach_request *request, struct outcome *out)
 	error = run(in, attach_inside);
 	if (error == -ETIMEDOUT || error == -ECANCELED || error == -EINTR) take_back(in);
 	if (in->at.error < 0) outcome_fail(out, in->at.error, in->at.step);
+	out->left = in->at.left;
 	free_inside(in);
 }
 

@@ -1,4 +1,5 @@
 import { Mapping } from "../mapping/mapping.ts";
+import { native } from "../native/load.ts";
 import { adoptMount, attachFresh, IdmappedMount } from "./idmapped-mount.ts";
 import { makeTree } from "./make.ts";
 import { checkMountOptions, copyMountOptions, type MountIdmappedOptions } from "./options.ts";
@@ -38,7 +39,10 @@ export async function mountIdmapped(given: MountIdmappedOptions): Promise<Idmapp
 		plain: target !== undefined && isPlain(options),
 	};
 	const made = await makeTree(wanted);
-	if (made instanceof IdmappedMount) return made;
+	if (made instanceof IdmappedMount) {
+		native().told(made.fd);
+		return made;
+	}
 	const { descriptor, mountId, uniqueId } = made;
 	const mount = adoptMount(
 		{

@@ -194,7 +194,7 @@ export interface NativeMounts {
 	): Outcome | Promise<Outcome>;
 	/** The namespace of that kind, a CLONE_NEW…, that the path leads to. */
 	openNamespace(path: string, kind: number, owner: number): Promise<Outcome>;
-	/** Mounts a user namespace on a file, a descriptor. */
+	/** Mounts a user namespace on a file, a descriptor. The answer is a descriptor of the mount, as that of `attach`. */
 	pin(fd: number, file: number, later: boolean): Outcome | Promise<Outcome>;
 }
 

@@ -14,6 +14,8 @@ export interface Operation {
 	again?: readonly string[];
 	/** Those that there is no way around here, although there is elsewhere. */
 	essential?: readonly string[];
+	/** Those whose failure does not change the result: the operation then keeps more than it needs, for as long as it lasts. */
+	spare?: readonly string[];
 	/** Before it: its value is the first argument of the others. */
 	before?: string;
 	/** The operation itself. */
@@ -35,6 +37,9 @@ const MOUNT_BELOW =
 const IS_MOUNTED = `const line = mountAt(FOLDER + "/target");
 	await made.unmount();
 	return /idmapped/.test(line) && /\\bro\\b/.test(line) && mountAt(FOLDER + "/target") === undefined;`;
+
+/** A child that attaches or unmounts closes what it does not need; should the kernel hold it, it would keep that open. */
+const CHILD_SPARE = ["close_range"] as const;
 
 /** A namespace that was made, told by the kernel and not by our own state. */
 const IS_RIGHT = `const bare = userns.UserNamespace.open("/proc/self/fd/" + made.fd);
@@ -120,24 +125,27 @@ export const forRoot: readonly Operation[] = [
 	},
 	{
 		name: "mountIdmapped",
-		scopes: ["own"],
+		scopes: ["own", "children"],
 		makes: ["move_mount"],
+		spare: CHILD_SPARE,
 		again: ["open_tree", "mount_setattr", "move_mount"],
 		run: `return userns.mountIdmapped(${MOUNT});`,
 		check: IS_MOUNTED,
 	},
 	{
 		name: "mountIdmapped, with a targetRoot",
-		scopes: ["own"],
+		scopes: ["own", "children"],
 		makes: ["move_mount"],
+		spare: CHILD_SPARE,
 		essential: ["openat2"],
 		run: `return userns.mountIdmapped(${MOUNT_BELOW});`,
 		check: IS_MOUNTED,
 	},
 	{
 		name: "mountIdmapped, recursive",
-		scopes: ["own"],
+		scopes: ["own", "children"],
 		makes: ["move_mount"],
+		spare: CHILD_SPARE,
 		again: ["mount_setattr"], // a whole that is refused is tried mount by mount
 		run: "return userns.mountIdmapped({ source: FOLDER + '/tree', target: FOLDER + '/target', mapping: MAP, recursive: true });",
 		check: `const line = mountAt(FOLDER + "/target/below");
@@ -146,9 +154,21 @@ export const forRoot: readonly Operation[] = [
 		long: true,
 	},
 	{
+		name: "mountIdmapped, with replace",
+		scopes: ["own", "children"],
+		makes: ["move_mount", "umount2"],
+		spare: CHILD_SPARE,
+		before: `(await userns.mountIdmapped(${MOUNT.replace("readonly: true", "nodev: true")})).close();`,
+		run: `return userns.mountIdmapped(${MOUNT.replace("readonly: true", "readonly: true, replace: true")});`,
+		check: IS_MOUNTED,
+		after: `if (mountAt(FOLDER + "/target") === undefined) throw new Error("bare");
+			while (mountAt(FOLDER + "/target")) spawnSync("umount", [FOLDER + "/target"]);`,
+	},
+	{
 		name: "IdmappedMount.unmount",
-		scopes: ["own"],
+		scopes: ["own", "children"],
 		makes: ["umount2"],
+		spare: CHILD_SPARE,
 		again: ["umount2"],
 		before: `return userns.mountIdmapped(${MOUNT});`,
 		run: "await given.unmount();",
@@ -157,8 +177,9 @@ export const forRoot: readonly Operation[] = [
 	},
 	{
 		name: "unmount by path",
-		scopes: ["own"],
+		scopes: ["own", "children"],
 		makes: ["umount2"],
+		spare: CHILD_SPARE,
 		before: `(await userns.mountIdmapped(${MOUNT})).close();`,
 		run: 'return userns.unmount(FOLDER + "/target").kind;',
 		check: 'return made === "idmapped mount" && mountAt(FOLDER + "/target") === undefined;',
@@ -166,17 +187,30 @@ export const forRoot: readonly Operation[] = [
 	},
 	{
 		name: "pin",
-		scopes: ["own"],
+		scopes: ["own", "children"],
 		makes: ["move_mount"],
+		spare: CHILD_SPARE,
 		run: 'userns.pin(NS, FOLDER + "/pinned");',
 		check: `const again = userns.UserNamespace.open(FOLDER + "/pinned");
 			try { return again.equals(NS); } finally { again.close(); userns.unmount(FOLDER + "/pinned"); }`,
 		after: 'if (fs.existsSync(FOLDER + "/pinned")) throw new Error("a file is left");',
 	},
 	{
+		name: "pinAsync",
+		scopes: ["own", "children"],
+		makes: ["move_mount"],
+		spare: CHILD_SPARE,
+		run: 'await userns.pinAsync(NS, FOLDER + "/pinned");',
+		check: `const again = userns.UserNamespace.open(FOLDER + "/pinned");
+			try { return again.equals(NS); } finally { again.close(); userns.unmount(FOLDER + "/pinned"); }`,
+		after: 'if (fs.existsSync(FOLDER + "/pinned")) throw new Error("a file is left");',
+		long: true,
+	},
+	{
 		name: "unmount of a pin",
-		scopes: ["own"],
+		scopes: ["own", "children"],
 		makes: ["umount2"],
+		spare: CHILD_SPARE,
 		before: 'userns.pin(NS, FOLDER + "/pinned");',
 		run: 'userns.unmount(FOLDER + "/pinned");',
 		check: 'return !fs.existsSync(FOLDER + "/pinned");',
