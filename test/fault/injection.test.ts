@@ -16,7 +16,7 @@ import { ACTION, callName, ERRNOS, SCOPE } from "../support/supervise.ts";
 import { test } from "../support/test.ts";
 
 const LONG = process.env.USERNS_LONG === "1";
-const needs = ["linux", "root", "mounts", "tool:cc", "tool:taskset"] as const;
+const needs = ["linux", "root", "mounts", "tool:cc", "tool:taskset", "tool:unshare"] as const;
 const names = LONG ? Object.keys(ERRNOS) : ["ENOSYS", "EPERM", "EMFILE"];
 
 /** After these nothing of what was asked for can have happened, whatever the number: a success would be a lie. */

@@ -38,6 +38,15 @@ const IS_MOUNTED = `const line = mountAt(FOLDER + "/target");
 	await made.unmount();
 	return /idmapped/.test(line) && /\\bro\\b/.test(line) && mountAt(FOLDER + "/target") === undefined;`;
 
+/** A process in a mount namespace of its own. */
+const INTO_BEFORE = `const { spawn } = await import("node:child_process");
+	const child = spawn("unshare", ["--mount", "--propagation", "private", "sleep", "1000"], { stdio: "ignore" });
+	const own = fs.readlinkSync("/proc/self/ns/mnt");
+	while (fs.readlinkSync("/proc/" + child.pid + "/ns/mnt") === own || fs.readFileSync("/proc/" + child.pid + "/comm", "utf8") !== "sleep\\n") {
+		await new Promise((r) => setTimeout(r, 1));
+	}
+	return child;`;
+
 /** A child that attaches or unmounts closes what it does not need; should the kernel hold it, it would keep that open. */
 const CHILD_SPARE = ["close_range"] as const;
 
@@ -165,6 +174,23 @@ export const forRoot: readonly Operation[] = [
 			while (mountAt(FOLDER + "/target")) spawnSync("umount", [FOLDER + "/target"]);`,
 	},
 	{
+		name: "mountIdmapped, into another mount namespace",
+		scopes: ["own", "children"],
+		makes: ["setns", "move_mount"],
+		essential: ["openat2"],
+		spare: CHILD_SPARE,
+		before: INTO_BEFORE,
+		run: `return userns.mountIdmapped(${MOUNT.replace(" }", ", into: given.pid }")});`,
+		check: `const line = lineIn(given);
+			await made.unmount();
+			const after = lineIn(given);
+			await endOf(given);
+			return /idmapped/.test(line) && /\\bro\\b/.test(line) && after === undefined;`,
+		after: `const line = lineIn(given);
+			await endOf(given);
+			if (line !== undefined) throw new Error("attached: " + line);`,
+	},
+	{
 		name: "IdmappedMount.unmount",
 		scopes: ["own", "children"],
 		makes: ["umount2"],
@@ -236,6 +262,8 @@ export function prelude(operation: Operation, folder: string, map: string = MAP)
 		process.on("warning", (warning) => { if (warning.code === "USERNS_FORGOTTEN_DESCRIPTOR") throw warning; });
 		const NS = globalThis.held = userns.UserNamespace.createSync(MAP);
 		const mountAt = (path) => fs.readFileSync("/proc/self/mountinfo", "utf8").split("\\n").findLast((line) => line.split(" ")[4] === path);
+		const lineIn = ({ pid }) => fs.readFileSync("/proc/" + pid + "/mountinfo", "utf8").split("\\n").findLast((line) => line.split(" ")[4] === FOLDER + "/target");
+		const endOf = (child) => new Promise((r) => { child.on("exit", r); child.kill("SIGKILL"); });
 		const prepare = async () => { ${before} };
 		const run = async (given) => { ${run} };
 		const check = async (given, made) => { ${check} };
