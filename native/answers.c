@@ -85,7 +85,11 @@ static int fill(napi_env env, napi_value object, const struct outcome *out)
 	return napi_define_properties(env, object, COUNT, properties) == napi_ok;
 }
 
-int above_standard(int fd)
+/*
+ * A process that has closed its standard input, output or error gets their numbers for what it opens next; a program
+ * that inherits these three would then have a namespace of ours as its output.
+ */
+static int above_standard(int fd)
 {
 	int copy;
 
@@ -118,7 +122,7 @@ napi_value answer_fd(napi_env env, struct owned *owned, int *fd)
 	return NULL;
 }
 
-napi_value answer_outcome_open(napi_env env, struct owned *owned, struct outcome *out)
+napi_value answer_outcome(napi_env env, struct owned *owned, struct outcome *out)
 {
 	napi_value object = NULL;
 
@@ -128,20 +132,13 @@ napi_value answer_outcome_open(napi_env env, struct owned *owned, struct outcome
 		if (fd < 0) outcome_fail(out, fd, "own");
 		out->fd = fd < 0 ? -1 : fd;
 	}
-	if (napi_create_object(env, &object) != napi_ok || !fill(env, object, out)) object = NULL;
-	for (int i = 0; i < OUTCOME_TEXTS; i++) free(out->texts[i]);
-	free(out->bytes);
-	return object;
-}
-
-napi_value answer_outcome(napi_env env, struct owned *owned, struct outcome *out)
-{
-	napi_value object = answer_outcome_open(env, owned, out);
-
-	if (object == NULL) {
+	if (napi_create_object(env, &object) != napi_ok || !fill(env, object, out)) {
+		object = NULL;
 		if (out->fd >= 0) owned_close(owned, out->fd);
 		out->fd = -1;
 	}
+	for (int i = 0; i < OUTCOME_TEXTS; i++) free(out->texts[i]);
+	free(out->bytes);
 	return object;
 }
 

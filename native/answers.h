@@ -12,13 +12,6 @@ napi_value answer_number(napi_env env, double number);
 napi_value answer_bigs(napi_env env, const uint64_t *numbers, uint32_t count);
 
 /*
- * The descriptor, or one in its place: a process that has closed its standard input, output or error gets their numbers for what
- * it opens next, and a program that inherits these three would then have a namespace of ours as its output. Or a negative
- * errno, and it is closed.
- */
-int above_standard(int fd);
-
-/*
  * A new descriptor as a number, and from now on the environment's; or a negative errno, which may also be what came of
  * taking it over: `fd` has it then. NULL when no number could be made; nothing is left open then either.
  */
@@ -29,9 +22,6 @@ napi_value answer_fd(napi_env env, struct owned *owned, int *fd);
  * could be made; nothing is left open then.
  */
 napi_value answer_outcome(napi_env env, struct owned *owned, struct outcome *out);
-
-/* The same, but where no object could be made the descriptor stays open, and is the environment's, for who has to undo something by it. */
-napi_value answer_outcome_open(napi_env env, struct owned *owned, struct outcome *out);
 
 /* The descriptor alone as a number, where there is nothing else to tell; otherwise as answer_outcome(). */
 napi_value answer_brief(napi_env env, struct owned *owned, struct outcome *out);

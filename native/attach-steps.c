@@ -137,6 +137,7 @@ NO_STACK_PROTECTOR static int put_on(struct attaching *at, int target)
 	if (error < 0) {
 		long undone = unmount_steps(at->procfs, request->tree, request->unique);
 
+		at->left = undone < 0;
 		return attach_fail(at, error, undone < 0 ? "propagation left" : "propagation");
 	}
 	at->error = 0;

@@ -25,6 +25,7 @@ struct attaching {
 	const struct attach_request *request;
 	int procfs; /* our own procfs, opened before the child joins a mount namespace; negative where /proc is not usable */
 	int error;
+	int left;  /* see outcome.h */
 	const char *step;
 	/* While one mount takes another's place: the step that tells what is where, should the child be killed now; or NULL. */
 	const char *exchanging;

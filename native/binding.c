@@ -186,7 +186,7 @@ static struct environment *new_environment(napi_env env)
 	if (environment == NULL) return NULL;
 	environment->owned = owned_new();
 	environment->workshop = workshop_new();
-	environment->jobs = jobs_new(env);
+	environment->jobs = jobs_new(env, environment->owned);
 	if (environment->owned != NULL && environment->workshop != NULL && environment->jobs != NULL) return environment;
 	end_environment(env, environment, NULL);
 	return NULL;

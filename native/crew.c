@@ -24,7 +24,9 @@ struct crew {
 	pthread_mutex_t lock; /* for what follows */
 	pthread_cond_t wake;
 	pthread_t threads[ALL_THREADS];
-	int count;   /* of those that were started */
+	pthread_t left; /* the last thread that ended as a surplus one, with which those before it are joined */
+	int has_left;
+	int count;   /* of those that were started and have not left */
 	int idle;    /* of those that wait, or were woken and do not know it yet */
 	int waiting; /* of those that are in a long wait: others may work in their place */
 	int looking; /* of those that were through with something and look for more */
@@ -75,13 +77,21 @@ static int may_start(const struct crew *crew)
 	return crew->count < MOST_THREADS + crew->waiting && crew->count < ALL_THREADS;
 }
 
-/* With the lock. */
+/* With the lock. Long waits are over, for which others were started. */
+static int is_surplus(const struct crew *crew)
+{
+	return crew->count > MOST_THREADS + crew->waiting;
+}
+
+/* With the lock. False when the thread must end. */
 static int await_call(struct crew *crew)
 {
+	int may = 0;
+
 	crew->idle++;
-	while (!may_work(crew) && !crew->ending) pthread_cond_wait(&crew->wake, &crew->lock);
+	while (!crew->ending && !(may = may_work(crew)) && !is_surplus(crew)) pthread_cond_wait(&crew->wake, &crew->lock);
 	crew->idle--;
-	return !crew->ending;
+	return may && !crew->ending;
 }
 
 /*
@@ -117,6 +127,27 @@ static void answer_call(struct crew *crew)
 	if (crew->calls < MOST_THREADS) crew->calls++; /* there may be more */
 }
 
+/*
+ * With the lock, which is let go. A surplus thread joins the one that left before it, so that one is left to be joined at the
+ * end. A detached one could still run when the add-on is unloaded.
+ */
+static void leave(struct crew *crew)
+{
+	const pthread_t before = crew->left;
+	const int joins = !crew->ending && crew->has_left;
+
+	if (!crew->ending) {
+		int i = 0;
+
+		while (!pthread_equal(crew->threads[i], pthread_self())) i++;
+		crew->threads[i] = crew->threads[--crew->count];
+		crew->left = pthread_self();
+		crew->has_left = 1;
+	}
+	pthread_mutex_unlock(&crew->lock);
+	if (joins) pthread_join(before, NULL);
+}
+
 static void *run(void *argument)
 {
 	struct crew *crew = argument;
@@ -124,7 +155,7 @@ static void *run(void *argument)
 	prctl(PR_SET_NAME, "userns");
 	pthread_mutex_lock(&crew->lock);
 	while (await_call(crew)) answer_call(crew);
-	pthread_mutex_unlock(&crew->lock);
+	leave(crew);
 	return NULL;
 }
 
@@ -188,7 +219,9 @@ static void end_threads(struct crew *crew)
 	pthread_cond_broadcast(&crew->wake);
 	pthread_mutex_unlock(&crew->lock);
 	for (int i = 0; i < crew->count; i++) pthread_join(crew->threads[i], NULL);
-	crew->count = 0;
+	if (crew->has_left) pthread_join(crew->left, NULL);
+	crew->count = crew->has_left = 0;
+	if (crew->work->end != NULL) crew->work->end(crew->context);
 }
 
 /*

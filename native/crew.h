@@ -24,6 +24,11 @@ struct crew_work {
 	void (*tell)(napi_env env, void *context, struct crew_load *done);
 	/* On any thread: nobody is told of that any more. The context may be gone. */
 	void (*drop)(struct crew_load *done);
+	/*
+	 * When the environment or the process ends, after the threads: some of what they have done may not have reached tell(),
+	 * and at the end of the process drop() is not called for it. Or NULL.
+	 */
+	void (*end)(void *context);
 };
 
 /*

@@ -79,6 +79,7 @@ NO_STACK_PROTECTOR static void keep_needed(const int *needed, int count)
 
 NO_STACK_PROTECTOR void errand_begin(struct errand *errand, const int *needed, int count)
 {
+	/* A close_range(2) that fails (a filter) is no reason to do nothing: the child keeps more, and does the same. */
 	keep_needed(needed, count);
 	errand->began = 1;
 	child_die_with_parent(&errand->child);

@@ -163,18 +163,21 @@ static int detach(int mount_ns, int fd, uint64_t unique, struct waiter *waiter, 
 static void take_back(struct inside *in)
 {
 	const struct attach_request *request = in->at.request;
-	int sure = in->errand.held ? use_up(request->tree) : -EINVAL;
+	int sure;
 
+	sure = in->errand.held ? use_up(request->tree) : -EINVAL;
 	if (sure >= 0) return;
 	if (in->at.exchanging != NULL) {
+		in->at.left = 1;
 		attach_fail(&in->at, in->at.error, in->at.exchanging);
 		return;
 	}
 	sure = detach(request->mount_ns, request->tree, request->unique, request->waiter, 1);
 	if (sure >= 0) return;
 	/* EINVAL: it is attached nowhere in that mount namespace (can_umount() in fs/namespace.c). */
-	if (in->errand.held) attach_fail(&in->at, in->at.error, "inside held");
-	else if (sure != -EINVAL) attach_fail(&in->at, in->at.error, "inside left");
+	if (!in->errand.held && sure == -EINVAL) return;
+	in->at.left = 1;
+	attach_fail(&in->at, in->at.error, in->errand.held ? "inside held" : "inside left");
 }
 
 void mount_attach(const struct attach_request *request, struct outcome *out)
@@ -190,6 +193,7 @@ void mount_attach(const struct attach_request *request, struct outcome *out)
 	error = run(in, attach_inside);
 	if (error == -ETIMEDOUT || error == -ECANCELED || error == -EINTR) take_back(in);
 	if (in->at.error < 0) outcome_fail(out, in->at.error, in->at.step);
+	out->left = in->at.left;
 	free_inside(in);
 }
 

@@ -13,6 +13,8 @@ struct jobs {
 	pthread_mutex_t lock;
 	struct job *first; /* those that wait */
 	struct job **end;
+	struct job *done; /* those that have something to undo, until JavaScript has the answer */
+	struct owned *owned;
 };
 
 struct job *job_new(napi_env env, struct owned *owned, void (*run)(struct job *job))
@@ -62,6 +64,52 @@ static void put(struct jobs *jobs, struct job *job)
 	pthread_mutex_unlock(&jobs->lock);
 }
 
+static void note_done(struct jobs *jobs, struct job *job)
+{
+	pthread_mutex_lock(&jobs->lock);
+	job->jobs = jobs;
+	job->next = jobs->done;
+	jobs->done = job;
+	pthread_mutex_unlock(&jobs->lock);
+}
+
+/* False when it is not there. */
+static int forget_done(struct job *job)
+{
+	struct jobs *jobs = job->jobs;
+	struct job **place;
+
+	if (jobs == NULL) return 0;
+	pthread_mutex_lock(&jobs->lock);
+	place = &jobs->done;
+	while (*place != job) place = &(*place)->next;
+	*place = job->next;
+	pthread_mutex_unlock(&jobs->lock);
+	job->jobs = NULL;
+	return 1;
+}
+
+/* JavaScript cannot learn of it: the environment or the process ends. */
+static void undo(struct job *job)
+{
+	if (job->out.error == 0) job->undo(job);
+	else owned_say_left(job->out.error);
+}
+
+/* See crew.h. After exit(3) nothing frees what is on its way to JavaScript. */
+static void undo_all(void *context)
+{
+	struct jobs *jobs = context;
+
+	while (jobs->done != NULL) {
+		struct job *job = jobs->done;
+
+		forget_done(job);
+		undo(job);
+	}
+	owned_undo_untold(jobs->owned);
+}
+
 /* On a thread of the pool. */
 static struct crew_load *run_next(void *context)
 {
@@ -71,15 +119,15 @@ static struct crew_load *run_next(void *context)
 	if (job == NULL) return NULL;
 	job->waiter = crew_waiter(jobs->crew);
 	job->run(job);
+	if (job->out.left || (job->undo != NULL && job->out.error == 0)) note_done(jobs, job);
 	return &job->load;
 }
 
-/* JavaScript cannot learn of it: the environment ends. */
 static void drop(struct crew_load *load)
 {
 	struct job *job = (struct job *)load;
 
-	if (job->undo != NULL && job->out.error == 0) job->undo(job);
+	if (forget_done(job)) undo(job);
 	if (job->out.fd >= 0) close(job->out.fd);
 	for (int i = 0; i < OUTCOME_TEXTS; i++) free(job->out.texts[i]);
 	free(job->out.bytes);
@@ -87,35 +135,42 @@ static void drop(struct crew_load *load)
 }
 
 /*
- * Back on the environment's thread. While a worker is being terminated no values can be made: an attached mount is unmounted
- * then, by the descriptor, which is closed afterwards. Otherwise it is the environment's end that would unmount it
- * (owned_attached()).
+ * While a worker is being terminated no values can be made: answer_outcome() closes the descriptor then, and an attached mount
+ * would stay all the same. After it, it is the environment's end that unmounts it (owned_attached()).
  */
+static napi_value answer(napi_env env, struct job *job)
+{
+	int done = job->out.error == 0;
+	napi_value result = answer_outcome(env, job->owned, &job->out);
+
+	if (job->undo != NULL && done && (result == NULL || job->out.error < 0)) job->undo(job);
+	else if (job->out.left && result == NULL) owned_say_left(job->out.error);
+	else if (job->answered != NULL && job->out.fd >= 0) job->answered(job);
+	return result;
+}
+
+/* Back on the environment's thread. */
 static void settle(napi_env env, void *context, struct crew_load *load)
 {
 	struct jobs *jobs = context;
 	struct job *job = (struct job *)load;
-	int done = job->out.error == 0;
-	napi_value result = answer_outcome_open(env, job->owned, &job->out);
+	napi_value result;
 
-	if (job->undo != NULL && done && (result == NULL || job->out.error < 0)) job->undo(job);
-	if (result == NULL && job->out.fd >= 0) {
-		owned_close(job->owned, job->out.fd);
-		job->out.fd = -1;
-	}
-	if (job->answered != NULL && job->out.fd >= 0) job->answered(job);
+	forget_done(job);
+	result = answer(env, job);
 	if (result == NULL) napi_get_undefined(env, &result);
 	if (result != NULL) napi_resolve_deferred(env, job->deferred, result);
 	job_free(job);
 	if (--jobs->underway == 0) crew_release(jobs->crew, env);
 }
 
-struct jobs *jobs_new(napi_env env)
+struct jobs *jobs_new(napi_env env, struct owned *owned)
 {
-	static const struct crew_work work = {.work = run_next, .tell = settle, .drop = drop};
-	struct jobs *jobs = calloc(1, sizeof *jobs);
+	static const struct crew_work work = {.work = run_next, .tell = settle, .drop = drop, .end = undo_all};
+	struct jobs *jobs = owned == NULL ? NULL : calloc(1, sizeof *jobs);
 
 	if (jobs == NULL) return NULL;
+	jobs->owned = owned;
 	pthread_mutex_init(&jobs->lock, NULL);
 	jobs->end = &jobs->first;
 	jobs->crew = crew_new(env, &work, jobs);
@@ -162,7 +217,7 @@ napi_value job_start(napi_env env, struct job *job, int later)
 
 	if (later) return start_later(env, job);
 	job->run(job);
-	result = answer_outcome(env, job->owned, &job->out);
+	result = answer(env, job);
 	job_free(job);
 	return result;
 }

@@ -31,7 +31,7 @@ struct job {
 	struct crew_load load; /* the first member */
 	struct job *next;
 	void (*run)(struct job *job); /* on any thread: no JavaScript in it */
-	/* Takes back what outlives its descriptor, when nobody can be told of it any more; or NULL. */
+	/* After a success: unmounts what outlives its descriptor, when JavaScript cannot learn of it any more; or NULL. */
 	void (*undo)(struct job *job);
 	void (*answered)(struct job *job); /* when the answer is made, and its descriptor the environment's; or NULL */
 	struct waiter *waiter;             /* the pool thread that it runs on; NULL: the calling thread */
@@ -66,12 +66,12 @@ struct job {
 	void *roots;            /* likewise */
 	int fd;                 /* a descriptor of its own that is closed with it, or -1 */
 	struct owned *owned;
-	struct jobs *jobs;
+	struct jobs *jobs;      /* where it is one of those that are done and not answered, or NULL */
 	napi_deferred deferred;
 };
 
 /* What waits for the threads of one environment. NULL when it cannot be. */
-struct jobs *jobs_new(napi_env env);
+struct jobs *jobs_new(napi_env env, struct owned *owned);
 
 /* When the environment ends, after its threads have ended. */
 void jobs_end(struct jobs *jobs);

@@ -251,22 +251,25 @@ static void run_mount(struct job *job)
 {
 	struct mount_request *request = &job->request.mount;
 	struct outcome attached = {.fd = -1};
+	int copy;
 
 	request->tree.waiter = request->attach.waiter = job->waiter;
 	tree_make(&request->tree, &job->out);
 	if (job->out.error < 0) return;
-	job->out.fd = above_standard(job->out.fd);
-	if (job->out.fd < 0) {
-		outcome_fail(&job->out, job->out.fd, "own");
-		job->out.fd = -1;
+	/* For undo_mount(): an answer that cannot be made is closed. */
+	job->fd = job->out.fd;
+	copy = job->out.fd = fcntl(job->fd, F_DUPFD_CLOEXEC, 3);
+	if (copy < 0) {
+		outcome_fail(&job->out, -errno, "duplicate");
 		return;
 	}
-	request->attach.tree = job->out.fd;
+	request->attach.tree = job->fd;
 	request->attach.unique = job->out.unique;
 	mount_attach(&request->attach, &attached);
 	if (attached.error == 0) return;
-	close(job->out.fd);
+	close(copy);
 	job->out.fd = -1;
+	job->out.left = attached.left;
 	outcome_fail(&job->out, attached.error, attached.step);
 }
 
@@ -277,7 +280,7 @@ static void note_mounted(struct job *job)
 
 static void undo_mount(struct job *job)
 {
-	owned_undo_mount(-1, job->out.fd, job->out.unique, NULL);
+	owned_undo_mount(-1, job->fd, job->out.unique, NULL);
 }
 
 /* mount(sourceFd or −1, source or null, resolve, targetFd or −1, target or null, resolve, ns, set, clear, propagation, later) */

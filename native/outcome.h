@@ -14,6 +14,7 @@
 
 struct outcome {
 	int error;        /* 0, or the negative errno of the step that failed */
+	int left;         /* after an error: a mount stays all the same, or may be attached later */
 	const char *step; /* a short literal that names the step; src/native/steps.ts puts it in words */
 	int fd;           /* a new CLOEXEC descriptor that the receiver owns, or -1 */
 	uint64_t mount_id; /* as in mountinfo; 0 when there is none */

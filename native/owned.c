@@ -95,11 +95,16 @@ void owned_undo_mount(int mount_ns, int fd, uint64_t unique, struct waiter *wait
 {
 	int error = mount_detach(mount_ns, fd, unique, waiter);
 
-	if (error == 0 || error == -EINVAL) return;
-	dprintf(STDERR_FILENO, "userns: a mount of an ended thread could not be unmounted and stays (errno %d)\n", -error);
+	if (error < 0 && error != -EINVAL) owned_say_left(error);
 }
 
-static void take_off_untold(struct owned *owned)
+void owned_say_left(int error)
+{
+	dprintf(STDERR_FILENO, "userns: a mount of a thread that ended could not be unmounted: it stays, or appears later (errno %d)\n",
+		-error);
+}
+
+void owned_undo_untold(struct owned *owned)
 {
 	while (owned->untold != NULL) {
 		struct untold *untold = owned->untold;
@@ -112,7 +117,7 @@ static void take_off_untold(struct owned *owned)
 
 void owned_end(struct owned *owned)
 {
-	take_off_untold(owned);
+	owned_undo_untold(owned);
 	for (size_t word = 0; word < owned->words; word++) {
 		while (owned->bits[word] != 0) {
 			int bit = __builtin_ctzll(owned->bits[word]);

@@ -51,6 +51,12 @@ struct waiter;
 /* Unmounts what JavaScript cannot learn of any more. A failure cannot reach JavaScript either: it is a line on standard error. */
 void owned_undo_mount(int mount_ns, int fd, uint64_t unique, struct waiter *waiter);
 
+/* Writes that line. */
+void owned_say_left(int error);
+
+/* Unmounts each mount that was attached and is not acknowledged. */
+void owned_undo_untold(struct owned *owned);
+
 /* The environment ends: closes them all and lets go. */
 void owned_end(struct owned *owned);
 

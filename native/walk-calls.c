@@ -133,7 +133,17 @@ static void run_pin(struct job *job)
 {
 	const struct walk_work *work = job->block;
 
-	namespace_pin(work->ns, work->file, job->waiter, &job->out);
+	job->fd = namespace_pin(work->ns, work->file, job->waiter, &job->out);
+}
+
+static void note_pinned(struct job *job)
+{
+	owned_attached(job->owned, job->out.fd, 0, -1);
+}
+
+static void undo_pin(struct job *job)
+{
+	owned_undo_mount(-1, job->fd, 0, NULL);
 }
 
 /* pin(namespace, file, later) */
@@ -155,5 +165,7 @@ napi_value walk_pin(napi_env env, napi_callback_info info)
 	if (job == NULL) return NULL;
 	work->ns = ns;
 	work->file = file;
+	job->undo = undo_pin;
+	job->answered = note_pinned;
 	return job_start(env, job, later);
 }

@@ -1,4 +1,5 @@
 import { Mapping } from "../mapping/mapping.ts";
+import { native } from "../native/load.ts";
 import { type HeldTarget, holdTarget } from "./attach.ts";
 import { closeBranches } from "./branches.ts";
 import { adoptMount, attachFresh, IdmappedMount } from "./idmapped-mount.ts";
@@ -56,7 +57,10 @@ async function mountWanted(
 ): Promise<IdmappedMount> {
 	const { recursive, propagation, source, target } = wanted;
 	const made = await makeTree(wanted);
-	if (made instanceof IdmappedMount) return made;
+	if (made instanceof IdmappedMount) {
+		native().told(made.fd);
+		return made;
+	}
 	const { descriptor, mountId, uniqueId } = made;
 	const mount = adoptMount(
 		{

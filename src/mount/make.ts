@@ -43,7 +43,8 @@ const ATTEMPTS = 5;
 
 /**
  * Makes a tree. Most of them take two system calls; only when the kernel refuses those is the source looked at: a mount
- * of it is ID-mapped already, or cannot be. What is plain may come attached, and ready for the caller.
+ * of it is ID-mapped already, or cannot be. What is plain may come attached: the caller acknowledges it (`told`) as
+ * the last thing before it returns the mount.
  */
 export async function makeTree(wanted: Wanted & { plain: false }): Promise<Made>;
 export async function makeTree(wanted: Wanted): Promise<Made | IdmappedMount>;
@@ -86,9 +87,7 @@ function adopt({ fd, mountId, uniqueId }: Outcome, wanted: Wanted, mapping: Mapp
 	const { source, target, propagation } = wanted;
 	const descriptor = new Descriptor(fd, "IdmappedMount", mapping);
 	const known = { descriptor, mountId, uniqueId, source, propagation, mapping: mapping.id };
-	const mount = adoptMount({ ...known, recursive: false, words: undefined }, mapping, [], target);
-	native().told(fd);
-	return mount;
+	return adoptMount({ ...known, recursive: false, words: undefined }, mapping, [], target);
 }
 
 function made(

@@ -22,18 +22,21 @@ import { checkPath } from "./target.ts";
  */
 export function pin(namespace: UserNamespace, path: string, options?: PathOptions): void {
 	const checked = check("pin", namespace, path, options);
-	runSync(pinWork(namespace.fd, path, checked));
+	native().close(runSync(pinWork(namespace.fd, path, checked)));
 }
 
 /** As `pin`, without blocking the event loop on a file system that does not answer. */
 export async function pinAsync(namespace: UserNamespace, path: string, options?: PathOptions): Promise<void> {
 	const checked = check("pinAsync", namespace, path, options);
 	const held = namespace.dup(); // the caller may close his own meanwhile
+	let pinned: number;
 	try {
-		await runAsync(pinWork(held.fd, path, checked));
+		pinned = await runAsync(pinWork(held.fd, path, checked));
 	} finally {
 		held.close();
 	}
+	// The last thing: a thread that ends before it unmounts what its caller does not know of.
+	native().close(pinned);
 }
 
 /** A copy of the options, since the caller may change his own while the work is under way. */
@@ -52,7 +55,8 @@ function check(
 	return copy;
 }
 
-function* pinWork(ns: number, path: string, options: PathOptions): Work<void> {
+/** A descriptor of the mount, which is closed when the caller knows of it (load.ts, `attach`). */
+function* pinWork(ns: number, path: string, options: PathOptions): Work<number> {
 	const parent = yield* lookUp(WALK_END.parent, path, options);
 	if (parent.error < 0) throw pinError(path, parent);
 	const { name } = parent;
@@ -62,7 +66,7 @@ function* pinWork(ns: number, path: string, options: PathOptions): Work<void> {
 		const file = yield nameIn(WALK_END.create, parent.fd, name);
 		if (file.error < 0 && file.step !== "own") throw pinError(path, file, lateHints);
 		const pinned = file.error < 0 ? file : yield* mountOn(ns, file.fd);
-		if (pinned.error >= 0) return;
+		if (pinned.error >= 0) return pinned.fd;
 		const removed = yield nameIn(WALK_END.remove, parent.fd, name);
 		const left = removed.error < 0 ? `, and its empty file stays at ${show(path)}` : "";
 		throw kernelError("ERR_USERNS_PIN", `${tried(path)}${left}`, pinned, { hint: pinHints[pinned.error] });

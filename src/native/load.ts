@@ -198,7 +198,7 @@ export interface NativeMounts {
 	/** The namespace of that kind, a CLONE_NEW…, that the path leads to. */
 	openNamespace(path: string, kind: number, owner: number, later: true): Promise<Outcome>;
 	openNamespace(path: string, kind: number, owner: number, later: false): Outcome;
-	/** Mounts a user namespace on a file, a descriptor. */
+	/** Mounts a user namespace on a file, a descriptor. The answer is a descriptor of the mount, as that of `attach`. */
 	pin(fd: number, file: number, later: boolean): Outcome | Promise<Outcome>;
 }
 

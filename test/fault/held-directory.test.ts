@@ -145,13 +145,27 @@ for (const [name, end] of [
 	["SIGKILL", "process.kill(process.pid, 'SIGKILL');"],
 ] as const) {
 	test(`held target directories: ${name} does not wait for them`, { needs, timeout: 120_000 }, () =>
-		withHeld(async ({ folder }) => {
+		withHeld(async ({ folder, release }) => {
+			const before = mountsIn(folder);
 			const child = start(folder, `setTimeout(() => { console.log("ends"); ${end} }, 500);`);
 			const closed = once(child, "close");
 			await once(child.stdout as NonNullable<typeof child.stdout>, "data");
 			const limit = sleep(5000, "waits", { ref: false });
 			assert.notEqual(await Promise.race([closed, limit]), "waits");
 			await closed;
+			await release();
+			await sleep(500);
+			const later = mountsIn(folder).filter((path) => !before.includes(path));
+			// Of a process that was killed nothing is left that could unmount: docs/security.md.
+			if (name === "process.exit()") assert.deepEqual(later, []);
+			const table = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
+			for (const path of later) {
+				const own = table.filter((line) => line.split(" ")[4] === path);
+				assert.equal(own.length, 1, path);
+				assert.match(own[0] ?? "", / rw,relatime,idmapped - tmpfs /, "whole: mapped and private");
+				sh("umount", path);
+			}
+			assert.deepEqual(mountsIn(folder), before);
 		}),
 	);
 }

@@ -7,7 +7,7 @@ export const folder: string = join(root, "test/fuzz/native");
 
 /** What a harness needs of native/ beside the file that it takes in. */
 const OTHERS: Record<string, readonly string[]> = {
-	attach: ["errand.c", "child.c", "passing.c", "processor.c", "procfs.c", "procfs-file.c", "procfs-own.c"],
+	attach: ["child.c", "processor.c"],
 	helper: ["child.c", "processor.c", "procfs.c", "procfs-file.c", "procfs-own.c"],
 };
 

@@ -42,26 +42,33 @@ interface Death {
 	reached: boolean;
 	/** Those that were made before. */
 	calls: string[];
+	/** How many calls of move_mount(2) were made, in whatever process; and how many after the end. */
+	attached: number;
+	late: number;
 	stderr: string;
 }
 
 function readDeath({ status, stderr }: { status: number | null; stderr: string }): Death {
 	const [, not, numbers = ""] = /^supervise: (not )?reached after(.*)$/m.exec(stderr) ?? [];
+	const [, attached, late] = /^supervise: (\d+) attached, (\d+) of them late$/m.exec(stderr) ?? [];
 	const calls = numbers.split(" ").filter(Boolean).map(Number).map(callName);
 	return {
 		status,
 		reached: numbers !== undefined && not === undefined && /supervise:/.test(stderr),
 		calls,
+		attached: Number(attached),
+		late: Number(late),
 		stderr,
 	};
 }
 
 /** The target is as it was, or wholly as was asked for, and the latter only when the attaching call had been made. */
-function checkTargets(folder: string, calls: readonly string[], where: string, before = ""): void {
+function checkTargets(folder: string, death: Death, where: string, before = ""): void {
+	assert.equal(death.late, 0, `${where}: a child attached after the end`);
 	const target = join(folder, "target");
 	const mount = mountAt(target);
 	if (mount !== undefined) {
-		const asked = calls.includes("move_mount") || before.includes("mountIdmapped");
+		const asked = death.attached > 0 || before.includes("mountIdmapped");
 		assert.ok(asked, `${where}: attached, and nobody asked for it`);
 		assert.ok(mount.options.includes("idmapped") && mount.options.includes("ro"), `${where}: half made`);
 		sh("umount", target);
@@ -71,7 +78,7 @@ function checkTargets(folder: string, calls: readonly string[], where: string, b
 	const file = lstatSync(pinned, { throwIfNoEntry: false });
 	if (file === undefined) return;
 	if (mountAt(pinned) !== undefined) {
-		assert.ok(calls.includes("move_mount"), `${where}: pinned, and nobody asked for it`);
+		assert.ok(death.attached > 0, `${where}: pinned, and nobody asked for it`);
 		assert.equal(mountAt(pinned)?.type, "nsfs");
 		sh("umount", pinned);
 	}
@@ -98,7 +105,7 @@ function killAt(
 	);
 	const where = `${each.name}, signal ${signal} at call ${index} (${scope}), behind ${death.calls.at(-1)}`;
 	assert.ok([0, 128 + signal].includes(death.status ?? -1), `${where}: ${death.status} ${death.stderr}`);
-	checkTargets(folder, death.calls, where, each.before);
+	checkTargets(folder, death, where, each.before);
 	return death.reached && death.status === 128 + signal;
 }
 
@@ -106,10 +113,10 @@ const deaths: [name: string, scopes: (keyof typeof SCOPE)[], stride: number][] =
 	["createSync", ["own", "children"], STRIDE],
 	["create", ["own"], LONG ? 1 : 8],
 	["reading back", ["own", "children"], LONG ? 1 : 10],
-	["mountIdmapped", ["own"], LONG ? 1 : 3],
-	["mountIdmapped, with a targetRoot", ["own"], LONG ? 1 : 3],
-	["IdmappedMount.unmount", ["own"], STRIDE],
-	["pin", ["own"], LONG ? 1 : 2],
+	["mountIdmapped", ["own", "children"], LONG ? 1 : 3],
+	["mountIdmapped, with a targetRoot", ["own", "children"], LONG ? 1 : 3],
+	["IdmappedMount.unmount", ["own", "children"], STRIDE],
+	["pin", ["own", "children"], LONG ? 1 : 2],
 ];
 
 for (const [name, scopes, stride] of deaths) {
@@ -149,10 +156,56 @@ const ends: [name: string, end: string, status: number][] = [
 	["an unhandled rejection", "Promise.reject(new Error('on purpose'))", 1],
 ];
 
+/** Ends the process while a call is held. True when that was before the caller had an answer. */
+function endAt(
+	each: Operation,
+	scope: keyof typeof SCOPE,
+	index: number,
+	end: string,
+	status: number,
+	folder: string,
+): boolean {
+	const death = readDeath(
+		supervised(
+			`${prelude(each, folder)}
+			const given = await prepare();
+			setInterval(() => { if (isHeld()) { ${end}; } }, 1);
+			arm(${ACTION.hold}, ${SCOPE[scope]}, ${index}, 300);
+			await run(given);
+			process.exit(0);`,
+		),
+	);
+	const where = `${each.name}, ${end} at call ${index} (${scope})`;
+	assert.ok([0, status].includes(death.status ?? -1), `${where}: ${death.status} ${death.stderr}`);
+	if (death.status === status) {
+		// What is replaced leaves no bare target: the old mount is on top, or the new one is in its place.
+		const replaces = each.name.endsWith("with replace");
+		for (const path of ["target", "pinned"]) {
+			const there = mountAt(join(folder, path)) !== undefined;
+			assert.equal(there, replaces && path === "target", `${where}: ${path} ${there ? "attached" : "bare"}`);
+		}
+		while (replaces && mountAt(join(folder, "target"))) sh("umount", join(folder, "target"));
+	}
+	checkTargets(folder, death, where);
+	return death.status === status;
+}
+
+/** Some of the calls at which a process ends: the first, the last, and those between. */
+function chosen(count: number): number[] {
+	const all = Array.from({ length: count }, (_, i) => i + 1);
+	return all.filter((index) => LONG || (count - index) % Math.max(1, Math.floor(count / 4)) === 0);
+}
+
 for (const [name, end, status] of ends) {
-	for (const each of ["create", "mountIdmapped, with a targetRoot"].map(operation)) {
+	for (const each of [
+		"create",
+		"mountIdmapped",
+		"mountIdmapped, with a targetRoot",
+		"mountIdmapped, with replace",
+		"pinAsync",
+	].map(operation)) {
 		test(
-			`${name} in the middle of ${each.name}: nobody lives on, and nothing is half made`,
+			`${name} in the middle of ${each.name}: nobody lives on, and nothing is attached that the caller does not have`,
 			{
 				needs,
 				timeout: 600_000,
@@ -160,23 +213,13 @@ for (const [name, end, status] of ends) {
 			(t) =>
 				withTmpfs((folder) => {
 					mkdirs(folder, "source", "target");
-					const count = countCalls(each, "own", folder);
 					let ended = 0;
-					for (let index = LONG ? 1 : 3; index <= count; index += LONG ? 1 : count > 10 ? 9 : 3) {
-						const death = readDeath(
-							supervised(
-								`${prelude(each, folder)}
-							const given = await prepare();
-							setInterval(() => { if (isHeld()) { ${end}; } }, 1);
-							arm(${ACTION.hold}, ${SCOPE.own}, ${index}, 300);
-							await run(given);
-							process.exit(0);`,
-							),
-						);
-						const where = `${each.name}, ${name} at call ${index}`;
-						assert.ok([0, status].includes(death.status ?? -1), `${where}: ${death.status} ${death.stderr}`);
-						if (death.status === status) ended++;
-						checkTargets(folder, death.calls, where);
+					for (const scope of each.scopes) {
+						// A creation process ends when it likes: those of our own calls are enough.
+						if (each.name === "create" && scope !== "own") continue;
+						for (const index of chosen(countCalls(each, scope, folder))) {
+							if (endAt(each, scope, index, end, status, folder)) ended++;
+						}
 					}
 					t.diagnostic(`${ended} ends in the middle`);
 					assert.ok(ended > 0, "none was in the middle");
@@ -185,8 +228,20 @@ for (const [name, end, status] of ends) {
 	}
 }
 
+/** What is ended, in the middle of whose calls, and which of these. */
+const terminations: [name: string, scope: number, stride: number][] = [
+	["create", SCOPE.own, LONG ? 1 : 8],
+	["read", SCOPE.own, LONG ? 1 : 15],
+	["mount", SCOPE.own, LONG ? 1 : 3],
+	["mount", SCOPE.children, LONG ? 1 : 3],
+	["mountBelow", SCOPE.own, LONG ? 1 : 4],
+	["mountBelow", SCOPE.children, LONG ? 1 : 4],
+	["pin", SCOPE.own, LONG ? 1 : 8],
+	["pin", SCOPE.children, LONG ? 1 : 8],
+];
+
 test(
-	"worker.terminate at each call of a creation, a read-back and a mount: nothing is left",
+	"worker.terminate at each call of a creation, a read-back, a mount and a pin: nothing is left",
 	{
 		needs,
 		timeout: 600_000,
@@ -208,9 +263,10 @@ test(
 						read: () => bare.mapping(),
 						mount: () => userns.mountIdmapped({ source: workerData.folder + "/source", target: workerData.folder + "/target", userns: bare }),
 						mountBelow: () => userns.mountIdmapped({ source: workerData.folder + "/source", targetRoot: workerData.folder, target: "/target", userns: bare }),
+						pin: () => userns.pinAsync(bare, workerData.folder + "/pinned"),
 					};
 					if (workerData.operation.startsWith("mount")) await bare.mapping();
-					arm(${ACTION.hold}, ${SCOPE.own}, workerData.index, 4000);
+					arm(${ACTION.hold}, workerData.scope, workerData.index, 4000);
 					globalThis.made = await operations[workerData.operation]();
 					parentPort.postMessage("done");\`;
 			// Node opens some descriptors of its own for the first worker.
@@ -218,10 +274,10 @@ test(
 			await new Promise((resolve) => first.on("exit", resolve));
 			const attached = [];
 			const terminated = {};
-			for (const [operation, stride] of Object.entries(${JSON.stringify(LONG ? { create: 1, read: 1, mount: 1, mountBelow: 1 } : { create: 8, read: 15, mount: 3, mountBelow: 4 })})) {
+			for (const [operation, scope, stride] of ${JSON.stringify(terminations)}) {
 				for (let index = 1; index < 500; index += stride) {
 					const earlier = state();
-					const worker = new Worker(code, { eval: true, workerData: { operation, index, fd: NS.fd, map: MAP, folder: FOLDER } });
+					const worker = new Worker(code, { eval: true, workerData: { operation, scope, index, fd: NS.fd, map: MAP, folder: FOLDER } });
 					const outcome = await new Promise((resolve, reject) => {
 						const timer = setInterval(() => { if (isHeld()) { clearInterval(timer); resolve("held"); } }, 1);
 						worker.on("error", reject);
@@ -234,10 +290,14 @@ test(
 					const { hit } = disarm();
 					const left = await leftOver(earlier);
 					if (outcome === "held") {
-						terminated[operation] = (terminated[operation] ?? 0) + 1;
+						const key = operation + scope;
+						terminated[key] = (terminated[key] ?? 0) + 1;
 						if (left.length > 0) attached.push([operation, index, hit, left]);
 					}
 					if (mountAt(FOLDER + "/target")) userns.unmount(FOLDER + "/target");
+					if (mountAt(FOLDER + "/pinned")) userns.unmount(FOLDER + "/pinned");
+					// The file of a pin is not a mount: it may stay.
+					fs.rmSync(FOLDER + "/pinned", { force: true });
 					if (hit === undefined) break;
 				}
 			}
@@ -246,10 +306,14 @@ test(
 			assert.equal(status, 0, stderr);
 			const { attached, terminated } = JSON.parse(stdout);
 			t.diagnostic(JSON.stringify(terminated));
-			for (const name of ["create", "read", "mount", "mountBelow"]) assert.ok(terminated[name] > 1, name);
-			// Held in the close(2) with which it is told, the very last call, a mount counts as told.
+			for (const [name, scope] of terminations)
+				assert.ok(terminated[`${name}${scope}`] > 1, `${name} ${scope}`);
+			// Held in the close(2) with which it is acknowledged, the very last call, a mount counts as acknowledged.
+			const acknowledged = new Set<string>();
 			const untold = attached.filter(([name, , hit]: [string, number, number]) => {
-				return !(name === "mountBelow" && callName(hit) === "close");
+				if (acknowledged.has(name) || !["mountBelow", "pin"].includes(name)) return true;
+				acknowledged.add(name);
+				return callName(hit) !== "close";
 			});
 			assert.deepEqual(untold, []);
 		}),

@@ -5,6 +5,8 @@ import { join } from "node:path";
 import { ask, sh } from "../support/child.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { OTHER_UID } from "../support/needs.ts";
+import { forRoot, prelude, supervised } from "../support/operations.ts";
+import { ACTION, SCOPE } from "../support/supervise.ts";
 import { test } from "../support/test.ts";
 
 /*
@@ -106,6 +108,8 @@ test(
 				`import fs from "node:fs";
 			const [source, folder] = ${JSON.stringify([source, folder])};
 			const busy = (ms) => { const until = performance.now() + ms; while (performance.now() < until); };
+			// An attach has two steps on other threads: the second one begins when this thread has heard of the first.
+			const turn = async (ms) => { const until = performance.now() + ms; while (performance.now() < until) await new Promise(setImmediate); };
 			let refused = 0;
 			const wrong = [];
 			for (let i = 0; i < 600; i++) {
@@ -113,9 +117,9 @@ test(
 				fs.mkdirSync(target);
 				const mount = await userns.mountIdmapped({ source, mapping: "0:1:1" });
 				const said = mount.attach(target).then(() => "", (error) => error.message);
-				busy(Math.random() * 0.12);
+				await turn(Math.random() * 0.2);
 				process.seteuid(${OTHER_UID});
-				busy(0.05);
+				busy(0.3);
 				process.seteuid(0);
 				const words = await said;
 				if (words !== "") {
@@ -128,5 +132,46 @@ test(
 			);
 			assert.deepEqual(wrong, []);
 			assert.ok(refused > 0, "none was met in the middle");
+		}),
+);
+
+test(
+	"seteuid(2) while a child attaches: the child ends as the user as which it began",
+	{
+		needs: [...needs, "mounts", "tool:cc"],
+	},
+	() =>
+		withTmpfs((folder) => {
+			mkdirs(folder, "source", "target");
+			const operation = forRoot.find((each) => each.name === "mountIdmapped, with a targetRoot");
+			assert.ok(operation);
+			const { status, stdout, stderr } = supervised(
+				`${prelude(operation, folder)}
+			const results = [];
+			for (let index = 1; index < 100; index++) {
+				let became = false;
+				const timer = setInterval(() => {
+					if (became || !isHeld()) return;
+					process.seteuid(${OTHER_UID});
+					became = true;
+					letGo();
+				}, 1);
+				arm(${ACTION.hold}, ${SCOPE.children}, index, 4000);
+				const made = await run().catch((error) => error);
+				const { hit } = disarm();
+				clearInterval(timer);
+				process.seteuid(0);
+				if (hit === undefined) { await made.unmount(); break; }
+				results.push(made instanceof Error ? [hit, String(made)] : await check(undefined, made));
+			}
+			console.log(JSON.stringify(results));`,
+			);
+			assert.equal(status, 0, stderr);
+			const results = JSON.parse(stdout) as unknown[];
+			assert.ok(results.length > 5, `${results.length} calls`);
+			assert.deepEqual(
+				results,
+				results.map(() => true),
+			);
 		}),
 );

@@ -14,6 +14,8 @@ export interface Operation {
 	again?: readonly string[];
 	/** Those that there is no way around here, although there is elsewhere. */
 	essential?: readonly string[];
+	/** Those whose failure does not change the result: the operation then keeps more than it needs, for as long as it lasts. */
+	spare?: readonly string[];
 	/** Before it: its value is the first argument of the others. */
 	before?: string;
 	/** The operation itself. */
@@ -35,6 +37,18 @@ const MOUNT_BELOW =
 const IS_MOUNTED = `const line = mountAt(FOLDER + "/target");
 	await made.unmount();
 	return /idmapped/.test(line) && /\\bro\\b/.test(line) && mountAt(FOLDER + "/target") === undefined;`;
+
+/** A process in a mount namespace of its own. */
+const INTO_BEFORE = `const { spawn } = await import("node:child_process");
+	const child = spawn("unshare", ["--mount", "--propagation", "private", "sleep", "1000"], { stdio: "ignore" });
+	const own = fs.readlinkSync("/proc/self/ns/mnt");
+	while (fs.readlinkSync("/proc/" + child.pid + "/ns/mnt") === own || fs.readFileSync("/proc/" + child.pid + "/comm", "utf8") !== "sleep\\n") {
+		await new Promise((r) => setTimeout(r, 1));
+	}
+	return child;`;
+
+/** A child that attaches or unmounts closes what it does not need; should the kernel hold it, it would keep that open. */
+const CHILD_SPARE = ["close_range"] as const;
 
 /** A namespace that was made, told by the kernel and not by our own state. */
 const IS_RIGHT = `const bare = userns.UserNamespace.open("/proc/self/fd/" + made.fd);
@@ -120,24 +134,27 @@ export const forRoot: readonly Operation[] = [
 	},
 	{
 		name: "mountIdmapped",
-		scopes: ["own"],
+		scopes: ["own", "children"],
 		makes: ["move_mount"],
+		spare: CHILD_SPARE,
 		again: ["open_tree", "mount_setattr", "move_mount"],
 		run: `return userns.mountIdmapped(${MOUNT});`,
 		check: IS_MOUNTED,
 	},
 	{
 		name: "mountIdmapped, with a targetRoot",
-		scopes: ["own"],
+		scopes: ["own", "children"],
 		makes: ["move_mount"],
+		spare: CHILD_SPARE,
 		essential: ["openat2"],
 		run: `return userns.mountIdmapped(${MOUNT_BELOW});`,
 		check: IS_MOUNTED,
 	},
 	{
 		name: "mountIdmapped, recursive",
-		scopes: ["own"],
+		scopes: ["own", "children"],
 		makes: ["move_mount"],
+		spare: CHILD_SPARE,
 		again: ["mount_setattr"], // a whole that is refused is tried mount by mount
 		run: "return userns.mountIdmapped({ source: FOLDER + '/tree', target: FOLDER + '/target', mapping: MAP, recursive: true });",
 		check: `const line = mountAt(FOLDER + "/target/below");
@@ -146,9 +163,38 @@ export const forRoot: readonly Operation[] = [
 		long: true,
 	},
 	{
+		name: "mountIdmapped, with replace",
+		scopes: ["own", "children"],
+		makes: ["move_mount", "umount2"],
+		spare: CHILD_SPARE,
+		before: `(await userns.mountIdmapped(${MOUNT.replace("readonly: true", "nodev: true")})).close();`,
+		run: `return userns.mountIdmapped(${MOUNT.replace("readonly: true", "readonly: true, replace: true")});`,
+		check: IS_MOUNTED,
+		after: `if (mountAt(FOLDER + "/target") === undefined) throw new Error("bare");
+			while (mountAt(FOLDER + "/target")) spawnSync("umount", [FOLDER + "/target"]);`,
+	},
+	{
+		name: "mountIdmapped, into another mount namespace",
+		scopes: ["own", "children"],
+		makes: ["setns", "move_mount"],
+		essential: ["openat2"],
+		spare: CHILD_SPARE,
+		before: INTO_BEFORE,
+		run: `return userns.mountIdmapped(${MOUNT.replace(" }", ", into: given.pid }")});`,
+		check: `const line = lineIn(given);
+			await made.unmount();
+			const after = lineIn(given);
+			await endOf(given);
+			return /idmapped/.test(line) && /\\bro\\b/.test(line) && after === undefined;`,
+		after: `const line = lineIn(given);
+			await endOf(given);
+			if (line !== undefined) throw new Error("attached: " + line);`,
+	},
+	{
 		name: "IdmappedMount.unmount",
-		scopes: ["own"],
+		scopes: ["own", "children"],
 		makes: ["umount2"],
+		spare: CHILD_SPARE,
 		again: ["umount2"],
 		before: `return userns.mountIdmapped(${MOUNT});`,
 		run: "await given.unmount();",
@@ -157,8 +203,9 @@ export const forRoot: readonly Operation[] = [
 	},
 	{
 		name: "unmount by path",
-		scopes: ["own"],
+		scopes: ["own", "children"],
 		makes: ["umount2"],
+		spare: CHILD_SPARE,
 		before: `(await userns.mountIdmapped(${MOUNT})).close();`,
 		run: 'return userns.unmount(FOLDER + "/target").kind;',
 		check: 'return made === "idmapped mount" && mountAt(FOLDER + "/target") === undefined;',
@@ -166,17 +213,30 @@ export const forRoot: readonly Operation[] = [
 	},
 	{
 		name: "pin",
-		scopes: ["own"],
+		scopes: ["own", "children"],
 		makes: ["move_mount"],
+		spare: CHILD_SPARE,
 		run: 'userns.pin(NS, FOLDER + "/pinned");',
 		check: `const again = userns.UserNamespace.open(FOLDER + "/pinned");
 			try { return again.equals(NS); } finally { again.close(); userns.unmount(FOLDER + "/pinned"); }`,
 		after: 'if (fs.existsSync(FOLDER + "/pinned")) throw new Error("a file is left");',
 	},
 	{
+		name: "pinAsync",
+		scopes: ["own", "children"],
+		makes: ["move_mount"],
+		spare: CHILD_SPARE,
+		run: 'await userns.pinAsync(NS, FOLDER + "/pinned");',
+		check: `const again = userns.UserNamespace.open(FOLDER + "/pinned");
+			try { return again.equals(NS); } finally { again.close(); userns.unmount(FOLDER + "/pinned"); }`,
+		after: 'if (fs.existsSync(FOLDER + "/pinned")) throw new Error("a file is left");',
+		long: true,
+	},
+	{
 		name: "unmount of a pin",
-		scopes: ["own"],
+		scopes: ["own", "children"],
 		makes: ["umount2"],
+		spare: CHILD_SPARE,
 		before: 'userns.pin(NS, FOLDER + "/pinned");',
 		run: 'userns.unmount(FOLDER + "/pinned");',
 		check: 'return !fs.existsSync(FOLDER + "/pinned");',
@@ -202,6 +262,8 @@ export function prelude(operation: Operation, folder: string, map: string = MAP)
 		process.on("warning", (warning) => { if (warning.code === "USERNS_FORGOTTEN_DESCRIPTOR") throw warning; });
 		const NS = globalThis.held = userns.UserNamespace.createSync(MAP);
 		const mountAt = (path) => fs.readFileSync("/proc/self/mountinfo", "utf8").split("\\n").findLast((line) => line.split(" ")[4] === path);
+		const lineIn = ({ pid }) => fs.readFileSync("/proc/" + pid + "/mountinfo", "utf8").split("\\n").findLast((line) => line.split(" ")[4] === FOLDER + "/target");
+		const endOf = (child) => new Promise((r) => { child.on("exit", r); child.kill("SIGKILL"); });
 		const prepare = async () => { ${before} };
 		const run = async (given) => { ${run} };
 		const check = async (given, made) => { ${check} };

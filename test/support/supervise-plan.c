@@ -15,6 +15,10 @@
 #define SYS_pidfd_getfd 438
 #endif
 
+#ifndef SYS_move_mount
+#define SYS_move_mount 429
+#endif
+
 /* The words come as the process number of a kill(2): nothing else that a script can do has so many bits. */
 #define WORD_FIRST 0x40000000L
 /* What kill(2) says to the word 0: the number of the call that was hit and this, or how many were counted and that. */
@@ -35,6 +39,8 @@ static int control(struct plan *plan, long word)
 	plan->scope = (enum scope)(word >> 24 & 3);
 	if (action == ACTION_NONE) return said;
 	plan->count = 0;
+	plan->attached = 0;
+	plan->late = 0;
 	plan->hit = -1;
 	plan->let_go = 0;
 	return 0;
@@ -142,7 +148,12 @@ static int read_part(const struct plan *plan, const struct seccomp_notif *call, 
 	return 1;
 }
 
-enum decision plan_decide(struct plan *plan, const struct seccomp_notif *call, struct seccomp_notif_resp *response)
+int plan_is_dying(const struct plan *plan)
+{
+	return plan->killed != 0 && plan->argument == SIGKILL && !plan->ended;
+}
+
+static enum decision decide(struct plan *plan, const struct seccomp_notif *call, struct seccomp_notif_resp *response)
 {
 	const long first = (long)(int)call->data.args[0];
 
@@ -176,6 +187,17 @@ enum decision plan_decide(struct plan *plan, const struct seccomp_notif *call, s
 	}
 }
 
+enum decision plan_decide(struct plan *plan, const struct seccomp_notif *call, struct seccomp_notif_resp *response)
+{
+	enum decision decision = decide(plan, call, response);
+	const int killed = decision == DECIDE_KILL && plan->argument == SIGKILL;
+
+	if (call->data.nr != SYS_move_mount || killed || !(response->flags & SECCOMP_USER_NOTIF_FLAG_CONTINUE)) return decision;
+	plan->attached++;
+	if (plan->ended) plan->late++;
+	return decision;
+}
+
 void plan_tell(const struct plan *plan)
 {
 	/* The call at which it was killed was not made. One that was held was, and so were those behind it. */
@@ -185,5 +207,5 @@ void plan_tell(const struct plan *plan)
 	if (plan->action != ACTION_KILL && plan->action != ACTION_HOLD) return;
 	fprintf(stderr, "supervise: %s", plan->hit >= 0 ? "reached after" : "not reached after");
 	for (unsigned i = 0; i < plan->count && i < made && i < MOST_CALLS; i++) fprintf(stderr, " %d", plan->calls[i]);
-	fprintf(stderr, "\n");
+	fprintf(stderr, "\nsupervise: %u attached, %u of them late\n", plan->attached, plan->late);
 }

@@ -162,6 +162,10 @@ static int watch(struct plan *plan, int listener)
 			name_survivors();
 			return SURVIVORS;
 		}
+		if (plan_is_dying(plan)) {
+			usleep(200);
+			continue;
+		}
 		if (poll(&poller, 1, 2) > 0 && (poller.revents & POLLIN)) serve(plan, listener);
 		else if (poller.revents & POLLHUP) usleep(1000); /* nobody with the filter; somebody may still be reaped */
 	}

@@ -39,6 +39,8 @@ struct plan {
 	long release_at;
 	int let_go;           /* somebody said so before that */
 	uint64_t killed;      /* the call at which the signal was sent */
+	unsigned attached;    /* move_mount(2) calls that were made, in whatever scope */
+	unsigned late;        /* those that were made after the program had ended */
 	short calls[MOST_CALLS];
 };
 
@@ -53,6 +55,9 @@ int filter_install(void);
 
 /* What to do with a call; for DECIDE_ANSWER the response is filled in. */
 enum decision plan_decide(struct plan *plan, const struct seccomp_notif *call, struct seccomp_notif_resp *response);
+
+/* SIGKILL was sent and the program has not ended: what its children ask for meanwhile waits, so that each run is the same. */
+int plan_is_dying(const struct plan *plan);
 
 /* Says on standard error which calls were made, when the program was killed or held up at one. */
 void plan_tell(const struct plan *plan);

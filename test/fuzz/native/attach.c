@@ -1,7 +1,5 @@
-/* Which descriptors a child that goes into a container keeps: those that it needs, and not one more, whatever their numbers. */
+/* Which descriptors a child that attaches or unmounts keeps: those that it needs, and not one more, whatever their numbers. */
 #include "fuzz.h"
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define USERNS_RAW_H
@@ -19,7 +17,6 @@ static int count;
 static long raw_syscall5(long number, long a, long b, long c, long d, long e)
 {
 	(void)c, (void)d, (void)e;
-	if (number == SYS_unshare) return 0;
 	MUST(number == SYS_close_range && count < MOST);
 	MUST((unsigned)a <= (unsigned)b); /* EINVAL otherwise */
 	closed[count++] = (struct range){.first = (unsigned)a, .last = (unsigned)b};
@@ -31,16 +28,9 @@ static long raw_syscall3(long number, long a, long b, long c)
 	return raw_syscall5(number, a, b, c, 0, 0);
 }
 
-__attribute__((noreturn)) static void raw_exit(int status)
-{
-	(void)status;
-	abort();
-}
+#include "../../../native/errand.c"
 
-#include "../../../native/attach-steps.c"
-#include "../../../native/inside.c"
-
-#define NEEDED 4
+#define NEEDED 5
 
 static int is_needed(const int numbers[NEEDED], long fd)
 {
@@ -60,9 +50,7 @@ static int is_closed(unsigned fd)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	int numbers[NEEDED] = {-1, -1, -1, -1};
-	struct attach_request request = {0};
-	struct inside in = {.at.request = &request};
+	int numbers[NEEDED] = {-1, -1, -1, -1, -1};
 
 	for (size_t i = 0; i < NEEDED && 5 * i + 4 < size; i++) {
 		int number;
@@ -72,12 +60,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		numbers[i] = data[5 * i] % 4 == 0 ? number : (int)(data[5 * i + 1] % 12) - 1;
 	}
 	if (numbers[0] < 0) numbers[0] = 0;
-	request.tree = numbers[0];
-	request.mount_ns = numbers[1];
-	request.target.fd = numbers[2];
-	in.passing.ends[1] = numbers[3];
 	count = 0;
-	keep_needed(&in);
+	keep_needed(numbers, NEEDED);
 	for (int i = 0; i < NEEDED; i++) {
 		if (numbers[i] < 0) continue;
 		MUST(!is_closed((unsigned)numbers[i]));

@@ -67,9 +67,9 @@ int procfs_own_fd(int fd, char name[PROCFS_NAME])
 	return snprintf(name, PROCFS_NAME, "/proc/thread-self/fd/%d", fd) < PROCFS_NAME ? 0 : -ERANGE;
 }
 
-void *errand_new(size_t size)
+void *errand_new(size_t size, struct waiter *waiter)
 {
-	(void)size;
+	(void)size, (void)waiter;
 	abort();
 }
 
@@ -85,9 +85,9 @@ void errand_free(struct errand *errand)
 	abort();
 }
 
-void errand_begin(const struct errand *errand)
+void errand_begin(const struct errand *errand, const int *needed, int count)
 {
-	(void)errand;
+	(void)errand, (void)needed, (void)count;
 	abort();
 }
 

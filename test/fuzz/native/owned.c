@@ -19,15 +19,9 @@ static int fuzz_close(int fd)
 #include "../../../native/owned.c"
 
 /* None of these descriptors is a mount's. */
-int mount_detach(int fd)
+int mount_detach(int mount_ns, int fd, uint64_t unique, struct waiter *waiter)
 {
-	(void)fd;
-	abort();
-}
-
-int mount_detach_in(int mount_ns, int fd)
-{
-	(void)mount_ns, (void)fd;
+	(void)mount_ns, (void)fd, (void)unique, (void)waiter;
 	abort();
 }
 
