@@ -85,7 +85,7 @@ void errand_free(struct errand *errand)
 	abort();
 }
 
-void errand_begin(const struct errand *errand, const int *needed, int count)
+void errand_begin(struct errand *errand, const int *needed, int count)
 {
 	(void)errand, (void)needed, (void)count;
 	abort();
