@@ -98,7 +98,7 @@ export class Descriptor {
 		native().close(fd);
 	}
 
-	/** It is closed, by the C part or by other code. */
+	/** Marks the descriptor as closed, after the C part or other code has closed it. */
 	wasClosed(): void {
 		const guard = this.#guard;
 		if (guard === undefined) return;

@@ -130,7 +130,7 @@ test("create, show and exec at a place with such a name", { needs }, () =>
 		const at = join(folder, BAD);
 		assert.ok(
 			run(0, "create", "--map", "0:100000:10", "--at", at).stdout.includes(
-				`is kept at ${folder}/${ESCAPED}\n`,
+				`is pinned at ${folder}/${ESCAPED}\n`,
 			),
 		);
 		run(1, "create", "--map", "0:100000:10", "--at", at);

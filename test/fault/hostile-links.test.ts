@@ -294,7 +294,7 @@ test("nor is the owner that a FUSE server states", { needs: [...needs, ...fuse.n
 		try {
 			await assert.rejects(
 				supports(join(folder, "disk/way")),
-				refused("ERR_USERNS_MOUNT", /a FUSE file system, whose server states any owner/),
+				refused("ERR_USERNS_MOUNT", /a FUSE file system, whose server can report any owner/),
 			);
 		} finally {
 			await end?.();

@@ -23,10 +23,7 @@ import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts"] as const;
-const FOREIGN = failure(
-	"ERR_USERNS_UNMOUNT",
-	/neither an ID-mapped mount nor a user namespace, but a mount of/,
-);
+const FOREIGN = failure("ERR_USERNS_UNMOUNT", /it is not a mount of this package, but a mount of/);
 
 /** The numbers of the mounts at a path, the lowest first. */
 function stackAt(path: string, table = readFileSync("/proc/self/mountinfo", "utf8")): number[] {

@@ -75,7 +75,7 @@ test("copyOptions: into, targetRoot and resolve are an error when they are prese
 			(error) => {
 				assert.ok(error instanceof UsernsError);
 				assert.equal(error.code, "ERR_USERNS_INVALID_ARGUMENT");
-				assert.equal(error.message, `f: ${name} is present, but undefined`);
+				assert.equal(error.message, `f: ${name} is present but undefined`);
 				assert.match(error.hint ?? "", new RegExp(`^Leave ${name} out to `));
 				return true;
 			},
