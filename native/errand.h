@@ -1,5 +1,5 @@
 /*
- * A child that shares memory and does something where a file system of others may be met. Such a file
+ * A child that shares memory and does work that may touch another user's file system. Such a file
  * system can hold it up for ever: a fuse server that has taken a request and does not answer it makes the wait one that no
  * signal ends (request_wait_answer in fs/fuse/dev.c). So the wait for the child's end is bounded too.
  */
@@ -12,7 +12,7 @@
 
 /*
  * The pool thread that waits for a child. process.exit() and the end of a worker join that thread, so `ending` cuts its
- * waits short; and while it waits long, the pool may start another thread in its place.
+ * waits short; and during a long wait, the pool may start another thread in its place.
  */
 struct waiter {
 	atomic_int ending;
@@ -22,7 +22,7 @@ struct waiter {
 /* The first member of what a child works on, which is allocated here: it must not go before the child does. */
 struct errand {
 	struct child child;
-	struct waiter *waiter; /* NULL: a thread of the caller's, which waits without a look at anything else */
+	struct waiter *waiter; /* NULL: a thread of the caller, whose wait nothing cuts short */
 	/*
 	 * Killed, by us or by its timer, and still in the kernel: it never comes back to our code, only its end is to come. What
 	 * it works on may be freed.
@@ -35,16 +35,16 @@ struct errand {
 void *errand_new(size_t size, struct waiter *waiter);
 
 /*
- * For a body, first of all: see child_die_with_parent() and child_die_after(). The child's table of descriptors, which is its
- * own, keeps no more than those that are listed; a negative number stands for none. Held up by a file system of others, a
- * child with more would keep our pipes and sockets open beyond our own end.
+ * The first call of a body: see child_die_with_parent() and child_die_after(). Closes all descriptors in the child's own
+ * table but those listed; a negative number stands for none. A child that is blocked by another user's file system would
+ * otherwise keep our pipes and sockets open after our end.
  */
 void errand_begin(const struct errand *errand, const int *needed, int count);
 
 /*
- * Starts the child and waits for its end. 0, also when something else killed it: the
- * body says what it has done. ETIMEDOUT or, for a waiter that is ending, ECANCELED when it had to be killed; another
- * negative errno when it could not be started.
+ * Starts the child and waits for its end. Returns 0, also when another process killed it: the body records what it has done.
+ * ETIMEDOUT or, for a waiter that is ending, ECANCELED when it had to be killed; another negative errno when it could not be
+ * started.
  */
 int errand_run(struct errand *errand, child_body *body, void *argument);
 

@@ -31,7 +31,7 @@ static void free_inside(struct inside *in)
 	errand_free(&in->errand);
 }
 
-/* For a body, first of all. */
+/* The first call of a body. */
 NO_STACK_PROTECTOR static void begin(struct inside *in)
 {
 	const struct attach_request *request = in->at.request;
@@ -56,7 +56,7 @@ static int run(struct inside *in, child_body *body)
 {
 	int error;
 
-	attach_fail(&in->at, -EINTR, "inside killed"); /* for as long as the body has said nothing else */
+	attach_fail(&in->at, -EINTR, "inside killed"); /* unless the body reports another result */
 	error = errand_run(&in->errand, body, in);
 	if (error == -ETIMEDOUT || error == -ECANCELED) return attach_fail(&in->at, error, "inside");
 	if (error < 0) return attach_fail(&in->at, error, "clone");
@@ -72,7 +72,7 @@ NO_STACK_PROTECTOR static int attach_inside(void *argument)
 	raw_exit(0);
 }
 
-/* A new tmpfs that is attached nowhere and that nothing but its descriptor leads to. */
+/* A new tmpfs that is attached nowhere and reachable only by its descriptor. */
 static int make_tmpfs(void)
 {
 	int context = call_fsopen("tmpfs");
@@ -86,8 +86,9 @@ static int make_tmpfs(void)
 }
 
 /*
- * Makes a detached tree one that can be attached nowhere: it goes on a detached mount, whose directory nobody else can hold a
- * lock of, and is gone with that. It takes Linux 6.15. 0 or a negative errno; EINVAL too when the tree is attached by now.
+ * Makes sure that a detached tree is attached nowhere later: attaches it to a detached mount, whose directory no other
+ * process can lock, and with which it is dropped. Needs Linux 6.15. Returns 0 or a negative errno; EINVAL also when the tree
+ * is attached by now.
  */
 static int use_up(int tree)
 {
@@ -118,7 +119,7 @@ static void take_back(struct inside *in)
 	if (sure >= 0) return;
 	sure = mount_detach(request->mount_ns, request->tree, request->unique, request->waiter);
 	if (sure >= 0) return;
-	/* EINVAL: it is attached nowhere in that mount namespace (can_umount() in fs/namespace.c). */
+	/* EINVAL: the mount is not attached in that mount namespace (can_umount() in fs/namespace.c). */
 	if (in->errand.held) attach_fail(&in->at, in->at.error, "inside held");
 	else if (sure != -EINVAL) attach_fail(&in->at, in->at.error, "inside left");
 }
@@ -247,7 +248,7 @@ int mount_table_of(int mount_ns)
 	return procfs < 0 ? procfs : open_in(mount_ns, &nowhere, procfs, NULL);
 }
 
-/* A mount or a rename anywhere at that very moment is EAGAIN too; twice in a row it hardly ever is. */
+/* A mount or a rename anywhere during the look-up is EAGAIN too, but hardly ever twice in a row. */
 #define CACHED_TRIES 2
 
 static int open_cached(const struct place *place)

@@ -9,9 +9,9 @@
 
 struct jobs {
 	struct crew *crew;
-	int underway; /* on the environment's thread only */
+	int underway; /* used on the environment's thread only */
 	pthread_mutex_t lock;
-	struct job *first; /* those that wait */
+	struct job *first; /* the waiting jobs */
 	struct job **end;
 };
 
@@ -62,7 +62,7 @@ static void put(struct jobs *jobs, struct job *job)
 	pthread_mutex_unlock(&jobs->lock);
 }
 
-/* On a thread of the pool. */
+/* Runs on a thread of the pool. */
 static struct crew_load *run_next(void *context)
 {
 	struct jobs *jobs = context;
@@ -74,7 +74,7 @@ static struct crew_load *run_next(void *context)
 	return &job->load;
 }
 
-/* JavaScript cannot learn of it: the environment ends. */
+/* JavaScript cannot receive the result, because the environment ends. */
 static void drop(struct crew_load *load)
 {
 	struct job *job = (struct job *)load;
@@ -87,9 +87,8 @@ static void drop(struct crew_load *load)
 }
 
 /*
- * Back on the environment's thread. While a worker is being terminated no values can be made: answer_outcome() closes the
- * descriptor then, and an attached mount would stay all the same. From here on it is the environment's end that would unmount
- * it (owned_attached()).
+ * Runs on the environment's thread. While a worker is being terminated, no values can be made, and answer_outcome() closes
+ * the descriptor, but an attached mount would stay. From here on, the end of the environment unmounts it (owned_attached()).
  */
 static void settle(napi_env env, void *context, struct crew_load *load)
 {
@@ -146,7 +145,7 @@ static napi_value start_later(napi_env env, struct job *job)
 	if (jobs->underway++ == 0) crew_hold(jobs->crew, env);
 	put(jobs, job);
 	if (crew_call(jobs->crew)) return promise;
-	take(jobs); /* that one: without a thread nothing else waits */
+	take(jobs); /* the new job: without a thread no other job waits */
 	outcome_fail(&job->out, -EAGAIN, "thread");
 	settle(env, jobs, &job->load);
 	return promise;

@@ -1,4 +1,4 @@
-/* A namespace that lives as long as it is mounted on a file. */
+/* A namespace that stays alive as long as it is mounted on a file. */
 #ifndef USERNS_PIN_H
 #define USERNS_PIN_H
 
@@ -6,7 +6,7 @@
 
 struct waiter;
 
-/* Mounts the namespace on the file, a descriptor. */
+/* Mounts the namespace on the file of a descriptor. */
 void namespace_pin(int ns, int file, struct waiter *waiter, struct outcome *out);
 
 #endif
