@@ -83,7 +83,7 @@ async function withRun(body: () => Promise<void>): Promise<void> {
 }
 
 test(
-	"a mount without a map is unmounted if its unique ID is recorded, and only if nobody else can write records",
+	"a mount without a map is unmounted only if its unique ID is recorded where only root can write",
 	{
 		needs: [...needs, "linux:6.15"],
 	},
@@ -144,7 +144,7 @@ test(
 );
 
 test(
-	"recursive unmounts what lies on top at the same place too, from the top to ours, and nothing beneath it",
+	"recursive also unmounts the mounts stacked on it, from the top down, and none beneath it",
 	{ needs },
 	() =>
 		withTmpfs(async (folder) => {
@@ -196,7 +196,7 @@ test(
 );
 
 test(
-	"a container's root cannot keep a volume by mounting over it",
+	"a container's root cannot prevent the unmount of a volume by mounting over it",
 	{ needs: [...needs, "tool:unshare", "tool:nsenter"] },
 	() =>
 		withTmpfs(async (folder) => {
@@ -225,7 +225,7 @@ test(
 		}),
 );
 
-test("which mounts lie on a mount at the same place, and which beneath it", () => {
+test("stackedOn and stackedUnder return the mounts on a mount and beneath it at the same place", () => {
 	const entry = (id: number, parent: number, mountPoint: string) => ({
 		id,
 		parent,

@@ -6,7 +6,7 @@ import { test } from "../support/test.ts";
 const known = ["one", "two", "into", "targetRoot", "resolve"];
 const copy = (options: unknown) => copyOptions<Record<string, unknown>>("f", options, known);
 
-test("copyOptions: an object or nothing, and no name that means nothing", () => {
+test("copyOptions accepts an object or undefined, and no unknown name", () => {
 	assert.deepEqual(Object.keys(copy(undefined)), []);
 	assert.deepEqual(Object.keys(copy({})), []);
 	assert.deepEqual(Object.entries(copy({ two: 2, one: undefined })), [
@@ -68,7 +68,7 @@ test("copyOptions: __proto__ and constructor are unknown options, and parsed JSO
 	assert.equal(({} as { one?: number }).one, undefined);
 });
 
-test("copyOptions: into, targetRoot and resolve are an error when they are present and undefined", () => {
+test("copyOptions: into, targetRoot and resolve throw when they are present but undefined", () => {
 	for (const name of ["into", "targetRoot", "resolve"]) {
 		assert.throws(
 			() => copy({ [name]: undefined }),
@@ -81,7 +81,7 @@ test("copyOptions: into, targetRoot and resolve are an error when they are prese
 			},
 		);
 		assert.equal(copy({ [name]: "x" })[name], "x");
-		// An inherited undefined is no more than any other inherited value.
+		// An inherited undefined is ignored like any other inherited value.
 		assert.deepEqual(Object.keys(copy(Object.create({ [name]: undefined }))), []);
 	}
 });
