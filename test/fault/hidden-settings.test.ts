@@ -57,7 +57,7 @@ for (const by of [SUBSET, COVERED, "mount -t tmpfs cover /proc/sys/fs"]) {
 		const { setting, mapping, spawned, hints } = joins(hidden(by, ...UNPRIVILEGED));
 		assert.deepEqual([setting, mapping, spawned], [EXDEV, "ERR_USERNS_READ_MAPPING", "ERR_USERNS_SPAWN"]);
 		assert.equal(hints.length, 2);
-		for (const hint of hints) assert.match(hint, /see \/proc\/sys: .*ProcSubset=all/);
+		for (const hint of hints) assert.match(hint, /^Make \/proc\/sys visible to this process: .*ProcSubset=all/);
 	});
 
 	test(`fs.suid_dumpable hidden by "${by}": with CAP_SYS_ADMIN it is read from a procfs of our own`, {

@@ -23,7 +23,7 @@ import { test } from "../support/test.ts";
 const needs = ["linux", "root", "mounts", "linux:5.19", "fs:overlay"] as const;
 const MAP = "0:100000:65536";
 const UNKNOWN =
-	/is in use by another overlay, which is detached, or in another mount namespace, or not named/;
+	/is in use by another overlay, which is detached, in another mount namespace, or not named/;
 
 type Paths = Record<"lower" | "upper" | "work" | "target" | "other" | "spare", string>;
 
