@@ -16,9 +16,9 @@ const command = process.argv.length > 2 ? process.argv.slice(2) : ["id"];
 const sandbox = [
 	// A read-only mount does not prevent connect(2): an empty /run hides the sockets of the machine's services.
 	...["--ro-bind", "/", "/", "--tmpfs", "/run", "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev"],
-	// Root of the namespace would keep its capabilities otherwise. An ordinary user's command has none anyway.
+	// Without --cap-drop, root of the namespace keeps its capabilities. The command of an ordinary user has none.
 	...["--cap-drop", "ALL"],
-	// Without a session of its own the command could type into our terminal (TIOCSTI, CVE-2017-5226).
+	// Without --new-session, the command could type into this terminal (TIOCSTI, CVE-2017-5226).
 	"--new-session",
 	...["--unshare-pid", "--unshare-net", "--unshare-ipc", "--die-with-parent", "--"],
 	...command,

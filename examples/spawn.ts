@@ -6,7 +6,7 @@ import { UserNamespace } from "userns";
 
 const [command = "id", ...args] = process.argv.slice(2);
 
-// What the command calls 0 to 65535 are 2100000000 to 2100065535 for everybody else.
+// The IDs 0 to 65535 inside are 2100000000 to 2100065535 outside.
 const namespace = await UserNamespace.create("0:2100000000:65536", { setgroups: "allow" });
 try {
 	// The options are those of child_process.spawn. With a pid namespace, all that it started ends with the command.

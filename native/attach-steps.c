@@ -21,7 +21,7 @@ NO_STACK_PROTECTOR static long make_propagate(const struct attach_request *reque
 	return call_mount_setattr(request->tree, request->recursive, &attributes);
 }
 
-/* "thread-self/fd/N", below a procfs. */
+/* The path "thread-self/fd/N" below a procfs. */
 NO_STACK_PROTECTOR static void name_descriptor(int fd, char name[32])
 {
 	static const char folder[] = "thread-self/fd/";
@@ -41,7 +41,10 @@ NO_STACK_PROTECTOR static void name_descriptor(int fd, char name[32])
 	name[length] = '\0';
 }
 
-/* A descriptor that other code in the process has closed can be another mount's by now. 0 is not compared. */
+/*
+ * Compares the unique mount ID, because a descriptor that other code has closed can be another mount's by now. 0 is not
+ * compared.
+ */
 NO_STACK_PROTECTOR static long check_identity(int fd, uint64_t unique)
 {
 	struct statx answer;
@@ -56,8 +59,8 @@ NO_STACK_PROTECTOR static long check_identity(int fd, uint64_t unique)
 }
 
 /*
- * mount(2) and umount2(2) take a name. That of the descriptor in our own procfs leads to files as well as to directories, and
- * needs no permission on a directory. Where there is no usable /proc, "." leads to a directory.
+ * mount(2) and umount2(2) take a path. The path of the descriptor in our own procfs works for files as well as for
+ * directories, and needs no permission on a directory. Without a usable /proc, "." works for a directory.
  */
 NO_STACK_PROTECTOR long unmount_steps(int procfs, int fd, uint64_t unique)
 {
@@ -77,8 +80,8 @@ NO_STACK_PROTECTOR long unmount_steps(int procfs, int fd, uint64_t unique)
 	if (error < 0 && error != -EBUSY && error != -EAGAIN) return error;
 	/*
 	 * The unmount of a child propagates to the peers of its parent (propagate_umount() in fs/pnode.c): below a mount that
-	 * is a peer of the source it would unmount the source's own submounts. The mount itself still goes wherever the peers of
-	 * its parent received it. What cannot be made private must not be unmounted.
+	 * is a peer of the source it would unmount the source's own submounts. The unmount of the mount itself still propagates
+	 * to the peers of its parent. A mount that cannot be made private must not be unmounted.
 	 */
 	error = raw_syscall5(SYS_mount, 0, (long)name, 0, MS_REC | MS_PRIVATE, 0);
 	return error < 0 ? error : raw_syscall3(SYS_umount2, (long)name, MNT_DETACH, 0);
@@ -122,7 +125,7 @@ NO_STACK_PROTECTOR static int exchange(struct attaching *at, int target)
 	return 0;
 }
 
-/* From the attach on the mount is to be seen; every failure unmounts it again, or says that it could not. */
+/* From the attach on, the mount is visible; every failure unmounts it again, or reports that it could not. */
 NO_STACK_PROTECTOR static int put_on(struct attaching *at, int target)
 {
 	const struct attach_request *request = at->request;
@@ -152,7 +155,7 @@ NO_STACK_PROTECTOR int attach_steps(struct attaching *at)
 
 	if (error < 0) return attach_fail(at, error, "identity");
 	target = place_open(&request->target);
-	/* It is closed with the child's table. */
+	/* The descriptor is closed with the child's table. */
 	if (target < 0) return attach_fail(at, target, "target");
 	return put_on(at, target);
 }

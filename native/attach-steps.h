@@ -12,18 +12,18 @@ struct waiter;
 
 struct attach_request {
 	int tree;        /* a detached mount */
-	uint64_t unique; /* its unique mount ID: what is unmounted again after a failure; 0 before Linux 6.8 */
+	uint64_t unique; /* its unique mount ID, checked before an unmount after a failure; 0 before Linux 6.8 */
 	struct place target;
 	int replace; /* take the place of what is mounted at the target */
 	int recursive;
-	uint64_t propagation; /* MS_…; 0: as it is */
-	int mount_ns;         /* the mount namespace to attach it in, or −1 for one's own */
+	uint64_t propagation; /* MS_…; 0: unchanged */
+	int mount_ns;         /* the mount namespace to attach it in, or −1 for this process's own */
 	struct waiter *waiter; /* the pool thread that waits, or NULL */
 };
 
 struct attaching {
 	const struct attach_request *request;
-	int procfs; /* our own procfs, opened before the child joins a mount namespace; negative where /proc is not usable */
+	int procfs; /* our own procfs, opened before the child joins a mount namespace; negative if /proc is not usable */
 	int error;
 	int left;  /* see outcome.h */
 	const char *step;
@@ -34,13 +34,16 @@ struct attaching {
 /* 0 or a negative errno, which is noted with its step. */
 int attach_steps(struct attaching *at);
 
-/* Makes `tree`, which is private, a peer of the mount that `target` is the root of. 0 or a negative errno, noted likewise. */
+/*
+ * Makes `tree`, which is private, a peer of the mount that `target` is the root of. 0 or a negative errno, with the step
+ * noted.
+ */
 int join_peers_steps(struct attaching *at);
 
 /*
- * Unmounts the mount whose root the descriptor is, with all that is mounted below it. `unique` is its unique mount ID: with
- * another one nothing is done (ESTALE), because the number of the descriptor was closed and used again. 0 is not compared.
- * 0 or a negative errno, which is not noted.
+ * Unmounts the mount whose root the descriptor is, with all that is mounted below it. If its unique mount ID is not `unique`,
+ * nothing is done (ESTALE), because other code has closed the descriptor and its number was reused. 0 is not compared.
+ * Returns 0 or a negative errno, without noting a step.
  */
 long unmount_steps(int procfs, int fd, uint64_t unique);
 

@@ -8,7 +8,7 @@
 
 /* As many as libuv has, unless it was told otherwise: more do not make it faster where processors are few. */
 #define MOST_THREADS 4
-/* With those that wait long for a file system of others: one directory that is held must not stop what has nothing to do with it. */
+/* Includes the threads in a long wait for another user's file system: one held directory must not block unrelated work. */
 #define ALL_THREADS 64
 /* Who is told of nothing for a while, since other things keep his thread, is not to find thousands of things done. */
 #define MOST_UNTOLD (2 * MOST_THREADS)
@@ -28,7 +28,7 @@ struct crew {
 	int has_left;
 	int count;   /* of those that were started and have not left */
 	int idle;    /* of those that wait, or were woken and do not know it yet */
-	int waiting; /* of those that are in a long wait: others may work in their place */
+	int waiting; /* how many threads are in a long wait, for each of which another thread may work */
 	int looking; /* of those that were through with something and look for more */
 	int calls;   /* that no thread has answered yet */
 	int untold;  /* what is done, and on its way */

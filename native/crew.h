@@ -40,7 +40,7 @@ struct crew *crew_new(napi_env env, const struct crew_work *work, void *context)
 /* There is something to do, from now on. False when there is no thread, nor can one be started: nobody does it then. */
 int crew_call(struct crew *crew);
 
-/* For what its threads wait for: see errand.h. */
+/* The waiter of one of the pool's threads, see errand.h. */
 struct waiter *crew_waiter(struct crew *crew);
 
 /* While something is under way, the event loop does not end. On the environment's thread. */

@@ -42,7 +42,10 @@ __attribute__((noreturn)) static void end_as(long status)
 	raw_exit(signal != 0 ? 128 + signal : (int)(status >> 8 & 0xff));
 }
 
-/* A signal of the kernel's was sent to our group: the program is in it, or leads another. */
+/*
+ * Passes a signal on to the program. The kernel's signals reach our whole process group, so they are passed on only if the
+ * program leads another group.
+ */
 static void pass_on(const struct job *job, int signal, int from_kernel)
 {
 	if (!from_kernel) {
@@ -101,7 +104,7 @@ __attribute__((noreturn)) void run_child(const struct plan *plan)
 		set_mask(0);
 		execute(plan);
 	}
-	/* So does the program itself; whoever comes first, no signal to its group is lost. */
+	/* The program itself does the same, so that no signal to its group is lost whichever of the two runs first. */
 	if (job.terminal >= 0) raw_syscall3(SYS_setpgid, job.pid, job.pid, 0);
 	/* The program's pipes must end when it closes them, and not only when we do. */
 	raw_syscall3(SYS_dup3, pipe[1], 0, 0);

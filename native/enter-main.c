@@ -8,7 +8,7 @@
  * CONTROL  a descriptor to tell a failure on, as "STEP ERRNO"; "-": in words on standard error
  * JOIN     1; or 0: this process lives in that namespace already
  * UNSHARE  CLONE_NEW… of the namespaces to make beside it, or 0
- * KEEP     1: the program stays in the caller's session; 0: only with its terminal among the program's descriptors
+ * KEEP     1: the program stays in the caller's session; 0: only if its terminal is among the program's descriptors
  * GROUPS   the supplementary groups inside, divided by commas; empty: none; "-": as they are
  *
  * Whoever lives in the namespace may trace this process as soon as it is in, and it may still be the host's root by

@@ -8,8 +8,9 @@
 #define SA_RESTORER_FLAG 0x04000000
 
 /*
- * Whether the descriptor is our controlling terminal. TIOCGSID answers for the master of another one too. Nothing but a
- * character device is asked, since a FUSE server answers ioctl(2) as it likes, and DONT_SYNC does not wait for one.
+ * Whether the descriptor is our controlling terminal. TIOCGSID also succeeds on the master of another terminal. Only a
+ * character device is queried, because a FUSE server can return anything from ioctl(2); DONT_SYNC does not wait for such a
+ * server.
  */
 static int is_terminal(long fd)
 {
@@ -22,7 +23,7 @@ static int is_terminal(long fd)
 	       raw_syscall3(SYS_ioctl, fd, TIOCGPTN, (long)&number) < 0;
 }
 
-/* The process group that the terminal is with; 0: one outside our pid namespace. */
+/* The foreground process group of the terminal; 0: a group outside our pid namespace. */
 static long foreground(long terminal)
 {
 	int group;
@@ -31,7 +32,7 @@ static long foreground(long terminal)
 	return error < 0 ? error : group;
 }
 
-/* With SIGTTOU blocked the kernel lets a group in the background do this too, tcsetpgrp(3). */
+/* With SIGTTOU blocked, a background process group can do this too, tcsetpgrp(3). */
 static long give(long terminal, long group)
 {
 	int number = (int)group;
@@ -41,7 +42,7 @@ static long give(long terminal, long group)
 
 /*
  * A program that shares a session with the caller could type into its terminal (/dev/tty and TIOCSTI, CVE-2016-10124).
- * So it has its own, unless the caller hands over that very terminal or keeps the session.
+ * So it gets its own session, unless the caller passes that terminal or keeps the session.
  */
 void choose_session(struct plan *plan)
 {
@@ -72,23 +73,25 @@ int leads_session(void)
 }
 
 /*
- * Our process group has the number 0 inside the pid namespace, where a shell could not give the terminal back to it. So
- * the program leads one of its own. Not where our group is outside our own pid namespace: we could not name it either.
+ * Our process group has the number 0 inside the pid namespace, where a shell could not return the terminal to it. So the
+ * program leads a group of its own, except if our group is outside our own pid namespace, where this process could not return
+ * the terminal to it either.
  */
 void begin_job(const struct plan *plan, struct job *job)
 {
 	job->terminal = -1;
 	job->group = raw_syscall3(SYS_getpgid, 0, 0, 0);
 	if (plan->terminal < 0 || job->group <= 0) return;
-	/* Above 1, which it becomes when the program has been started. */
+	/* Above 1, because this descriptor becomes 1 when the program has been started. */
 	job->terminal = raw_syscall3(SYS_fcntl, plan->terminal, F_DUPFD_CLOEXEC, 3);
 	if (job->terminal < 0) fail(plan, "descriptors", job->terminal);
 	job->front = foreground(job->terminal) == job->group;
 }
 
 /*
- * In the program's process. It has the terminal from its first instruction on if all three standard streams are that;
- * as a part of a pipeline only when it asks (job_stopped), since `less` behind it needs the terminal too.
+ * Runs in the program's process. The program's group is in the foreground from the start if all three standard streams are
+ * the terminal. In a pipeline it is only after the first SIGTTIN or SIGTTOU (job_stopped), because another part of the
+ * pipeline, such as `less`, needs the terminal too.
  */
 void lead_job(const struct job *job)
 {
@@ -113,7 +116,7 @@ static void do_nothing(int signal)
 
 #if defined(__x86_64__)
 void end_handler(void);
-/* rt_sigreturn(2). arm64 has it in the vDSO. */
+/* The signal handler's return, rt_sigreturn(2). arm64 has it in the vDSO. */
 __asm__("end_handler:\n\tmov $15, %eax\n\tsyscall\n");
 #define HANDLER_FLAGS SA_RESTORER_FLAG
 #define HANDLER_END ((unsigned long)end_handler)
@@ -123,9 +126,10 @@ __asm__("end_handler:\n\tmov $15, %eax\n\tsyscall\n");
 #endif
 
 /*
- * Takes the terminal back as a process in the background would, so that the kernel stops our whole group, members with
- * other IDs too, until a shell continues it; where no shell could, it refuses (ENOTTY), setpgid(2). With a handler for
- * SIGCONT the call ends then (EINTR); otherwise it would begin again, and stop a job that goes on in the background.
+ * Takes the terminal back like any background process, so that the kernel stops our whole group, members with other IDs
+ * included, until a shell continues it. In an orphaned process group, which no shell can continue, the call fails instead
+ * (ENOTTY), setpgid(2). A handler for SIGCONT makes the call fail with EINTR; otherwise it would restart, and stop a job that
+ * continues in the background.
  */
 static long take_as_background(const struct job *job)
 {
@@ -146,7 +150,7 @@ void job_stopped(struct job *job, int signal)
 	long holder;
 
 	if (job->terminal < 0) {
-		/* In a session of its own no shell waits for us to stop, or would continue us. */
+		/* In a session of its own, no shell waits for this process to stop, and none would continue it. */
 		if (!leads_session()) stop_self(SIGSTOP);
 		return;
 	}
@@ -161,11 +165,11 @@ void job_stopped(struct job *job, int signal)
 		} else if (signal == SIGSTOP) {
 			return;
 		} else if (wants) {
-			/* The end of a process group that nobody could continue, _exit(2). */
+			/* The SIGHUP for an orphaned process group that has stopped members, _exit(2). */
 			raw_syscall3(SYS_kill, -job->pid, SIGHUP, 0);
 		}
 	} else {
-		/* SIGTSTP reached all of our group, or us alone. In a group without a shell the kernel ignores it. */
+		/* SIGTSTP reached our whole group, or this process alone. The kernel ignores it in an orphaned group. */
 		stop_self(signal);
 		job->front = foreground(job->terminal) == job->group;
 	}
@@ -179,7 +183,7 @@ void end_job(const struct job *job)
 	if (job->terminal < 0 || !job->front) return;
 	holder = foreground(job->terminal);
 	if (holder <= 0 || holder == job->group) return;
-	/* The program's own group, or one that ended with the namespace. Any other is somebody else's job. */
+	/* The program's own group, or one that ended with the namespace. Any other group is another job of the shell. */
 	if (holder == job->pid || raw_syscall3(SYS_kill, -holder, 0, 0) == -ESRCH_NUMBER) {
 		give(job->terminal, job->group);
 	}

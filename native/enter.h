@@ -27,9 +27,9 @@ struct plan {
 /* A program in a pid namespace, and the terminal that it shares with our process group. */
 struct job {
 	long pid;      /* of the program, and of the group that it leads */
-	long terminal; /* negative: there is none, and the program is in our group */
+	long terminal; /* negative: there is no terminal, and the program is in our group */
 	long group;    /* our own */
-	int front;     /* the terminal is with our group, or was given to the program by it */
+	int front;     /* our group is the foreground group, or gave the terminal to the program */
 };
 
 /* enter-plan.c */
@@ -59,19 +59,19 @@ __attribute__((noreturn)) void execute(const struct plan *plan);
 
 /* enter-terminal.c */
 
-/* Leaves the caller's session, unless its terminal is handed over or the session is kept. */
+/* Leaves the caller's session, unless its terminal is among the program's descriptors or KEEP is 1. */
 void choose_session(struct plan *plan);
 
 int leads_session(void);
 
-/* Before the program's process is made, and then in that process. `pid` is for the caller to set. */
+/* The first is called before the program's process is made, the second in that process. The caller sets `pid`. */
 void begin_job(const struct plan *plan, struct job *job);
 void lead_job(const struct job *job);
 
-/* The program was stopped by that signal: gives it the terminal, or stops as a shell expects it of a job. */
+/* Handles the stop of the program by a signal: gives it the terminal, or stops as a shell expects of a job. */
 void job_stopped(struct job *job, int signal);
 
-/* Gives the terminal back to our group. Everything in the pid namespace has ended. */
+/* Makes our group the foreground group again, after all processes in the pid namespace have ended. */
 void end_job(const struct job *job);
 
 /* enter-child.c */

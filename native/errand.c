@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A wait that is longer is a long one; and how soon an ending waiter gives up. */
+/* The time after which a wait counts as long, and within which an ending waiter gives up. */
 #define LONG_MS 50
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -95,7 +95,7 @@ static long now_ms(void)
 	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* 0, or why the child must be killed. In slices, so that the end of the waiter is seen. */
+/* 0, or the reason to kill the child. Waits in slices, so that it notices the end of the waiter. */
 static int await_end(const struct errand *errand)
 {
 	const long begin = now_ms();
@@ -123,7 +123,7 @@ int errand_run(struct errand *errand, child_body *body, void *argument)
 
 	reap_held();
 	signals_block(&before);
-	/* Starting and ending on our own processor, the child wakes no other one: that takes longer than what it does. */
+	/* The child starts and ends on our own processor, because waking another one takes longer than the child's work. */
 	processor_bind(&processor);
 	error = child_start_here(&errand->child, CLONE_VM, body, argument, &processor);
 	processor_unbind(&processor);

@@ -1,5 +1,5 @@
 /*
- * A child that shares memory and does something where a file system of others may be met. Such a file
+ * A child that shares memory and does work that may touch another user's file system. Such a file
  * system can hold it up for ever: a fuse server that has taken a request and does not answer it makes the wait one that no
  * signal ends (request_wait_answer in fs/fuse/dev.c). So the wait for the child's end is bounded too.
  */
@@ -12,7 +12,7 @@
 
 /*
  * The pool thread that waits for a child. process.exit() and the end of a worker join that thread, so `ending` cuts its
- * waits short; and while it waits long, the pool may start another thread in its place.
+ * waits short; and during a long wait, the pool may start another thread in its place.
  */
 struct waiter {
 	atomic_int ending;
@@ -45,9 +45,9 @@ void *errand_new(size_t size, struct waiter *waiter);
 void errand_begin(struct errand *errand, const int *needed, int count);
 
 /*
- * Starts the child and waits for its end. 0, also when something else killed it: the
- * body says what it has done. ETIMEDOUT or, for a waiter that is ending, ECANCELED when it had to be killed; another
- * negative errno when it could not be started.
+ * Starts the child and waits for its end. Returns 0, also when another process killed it: the body records what it has done.
+ * ETIMEDOUT or, for a waiter that is ending, ECANCELED when it had to be killed; another negative errno when it could not be
+ * started.
  */
 int errand_run(struct errand *errand, child_body *body, void *argument);
 

@@ -135,7 +135,7 @@ static int write_maps(int number, const char *const programs[2], char *const map
 	static const char *const steps[2] = {"newuidmap", "newgidmap"};
 	struct helper *helpers = calloc(2, sizeof *helpers);
 	int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	long end = now_ms() + HELPER_WAIT_MS; /* of both: they run at once */
+	long end = now_ms() + HELPER_WAIT_MS; /* for both, because they run at the same time */
 
 	if (helpers == NULL || input < 0) {
 		outcome_fail(out, input < 0 ? -errno : -ENOMEM, steps[0]);

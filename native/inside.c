@@ -71,7 +71,7 @@ static int run(struct inside *in, child_body *body)
 {
 	int error;
 
-	attach_fail(&in->at, -EINTR, "inside killed"); /* for as long as the body has said nothing else */
+	attach_fail(&in->at, -EINTR, "inside killed"); /* unless the body reports another result */
 	error = errand_run(&in->errand, body, in);
 	if ((error == -ETIMEDOUT || error == -ECANCELED) && in->at.error == 0) return 0;
 	if (error == -ETIMEDOUT && !in->errand.began) return attach_fail(&in->at, error, "inside descriptors");
@@ -89,7 +89,7 @@ NO_STACK_PROTECTOR static int attach_inside(void *argument)
 	raw_exit(0);
 }
 
-/* A new tmpfs that is attached nowhere and that nothing but its descriptor leads to. */
+/* A new tmpfs that is attached nowhere and reachable only by its descriptor. */
 static int make_tmpfs(void)
 {
 	int context = call_fsopen("tmpfs");
@@ -103,8 +103,9 @@ static int make_tmpfs(void)
 }
 
 /*
- * Makes a detached tree one that can be attached nowhere: it goes on a detached mount, whose directory nobody else can hold a
- * lock of, and is gone with that. It takes Linux 6.15. 0 or a negative errno; EINVAL too when the tree is attached by now.
+ * Makes sure that a detached tree is attached nowhere later: attaches it to a detached mount, whose directory no other
+ * process can lock, and with which it is dropped. Needs Linux 6.15. Returns 0 or a negative errno; EINVAL also when the tree
+ * is attached by now.
  */
 static int use_up(int tree)
 {
@@ -279,7 +280,7 @@ int mount_table_of(int mount_ns)
 	return procfs < 0 ? procfs : open_in(mount_ns, &nowhere, procfs, NULL);
 }
 
-/* A mount or a rename anywhere at that very moment is EAGAIN too; twice in a row it hardly ever is. */
+/* A mount or a rename anywhere during the look-up is EAGAIN too, but hardly ever twice in a row. */
 #define CACHED_TRIES 2
 
 static int open_cached(const struct place *place)

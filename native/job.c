@@ -9,9 +9,9 @@
 
 struct jobs {
 	struct crew *crew;
-	int underway; /* on the environment's thread only */
+	int underway; /* used on the environment's thread only */
 	pthread_mutex_t lock;
-	struct job *first; /* those that wait */
+	struct job *first; /* the waiting jobs */
 	struct job **end;
 	struct job *done; /* those that have something to undo, until JavaScript has the answer */
 	struct owned *owned;
@@ -205,7 +205,7 @@ static napi_value start_later(napi_env env, struct job *job)
 	if (jobs->underway++ == 0) crew_hold(jobs->crew, env);
 	put(jobs, job);
 	if (crew_call(jobs->crew)) return promise;
-	take(jobs); /* that one: without a thread nothing else waits */
+	take(jobs); /* the new job: without a thread no other job waits */
 	outcome_fail(&job->out, -EAGAIN, "thread");
 	settle(env, jobs, &job->load);
 	return promise;

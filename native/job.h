@@ -64,7 +64,7 @@ struct job {
 	char **list;            /* a vector of more of them, or NULL */
 	void *block;            /* anything else that it points to, or NULL */
 	void *roots;            /* likewise */
-	int fd;                 /* a descriptor of its own that is closed with it, or -1 */
+	int fd;                 /* a descriptor that the job owns and job_free() closes, or -1 */
 	struct owned *owned;
 	struct jobs *jobs;      /* where it is one of those that are done and not answered, or NULL */
 	napi_deferred deferred;
@@ -73,7 +73,7 @@ struct job {
 /* What waits for the threads of one environment. NULL when it cannot be. */
 struct jobs *jobs_new(napi_env env, struct owned *owned);
 
-/* When the environment ends, after its threads have ended. */
+/* Called when the environment ends, after its threads have ended. */
 void jobs_end(struct jobs *jobs);
 
 struct job *job_new(napi_env env, struct owned *owned, void (*run)(struct job *job));

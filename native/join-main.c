@@ -18,10 +18,10 @@
 #define EPIPE_NUMBER 32
 
 /*
- * From here on the kernel kills this process when the parent closes its end of the socket or ends itself. The end of the
- * conversation alone does not do it, because a process inside may stop this one, which then reads nothing; and the parent
- * cannot always send SIGKILL, because setuid(2) may have given it another uid. A POSIX timer would do it too, but
- * timer_create(2) counts against RLIMIT_SIGPENDING, which may be 0. A SIGKILL takes none of that (__send_signal_locked()).
+ * From here on the kernel kills this process when the parent closes its end of the socket or ends itself. End of file on the
+ * socket alone is not enough, because a process inside may stop this one, which then reads nothing; and the parent cannot
+ * always send SIGKILL, because setuid(2) may have given it another uid. A POSIX timer would work too, but timer_create(2)
+ * counts against RLIMIT_SIGPENDING, which may be 0. SIGKILL does not count against it (__send_signal_locked()).
  */
 static long end_with_parent(void)
 {
@@ -31,7 +31,7 @@ static long end_with_parent(void)
 	if (error == 0) error = raw_syscall3(SYS_fcntl, CONTROL, F_SETSIG, SIGKILL_NUMBER);
 	if (error == 0) error = raw_syscall3(SYS_fcntl, CONTROL, F_SETFL, O_ASYNC);
 	if (error < 0) return error;
-	/* What the parent did before that caused no signal. */
+	/* A close of the socket before this point caused no signal, so it is checked here. */
 	error = raw_syscall5(SYS_recvfrom, CONTROL, (long)&end, 1, MSG_PEEK | MSG_DONTWAIT, 0);
 	return error == -EAGAIN_NUMBER ? 0 : -EPIPE_NUMBER;
 }
@@ -48,7 +48,7 @@ static int enter(int new)
 	if (error < 0) return (int)error;
 	error = new ? raw_syscall3(SYS_unshare, CLONE_NEWUSER, 0, 0) : raw_syscall3(SYS_setns, NAMESPACE, CLONE_NEWUSER, 0);
 	if (error < 0) return (int)error;
-	/* commit_creds() forgets the death signal when the capabilities change; end_with_parent() is the other lock. */
+	/* commit_creds() clears the death signal when the capabilities change; end_with_parent() still applies. */
 	raw_syscall3(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL_NUMBER, 0);
 	return 0;
 }

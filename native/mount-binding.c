@@ -94,7 +94,7 @@ static double acknowledge(struct owned *owned, int fd)
 	return 0;
 }
 
-/* told(fd): JavaScript has the mount of this descriptor from now on, see owned_attached(); 0 */
+/* told(fd): acknowledges that JavaScript has received the mount of this descriptor, see owned_attached(); 0 */
 static napi_value told(napi_env env, napi_callback_info info)
 {
 	return short_number(env, info, acknowledge);

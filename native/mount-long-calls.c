@@ -79,7 +79,7 @@ napi_value long_open_place(napi_env env, napi_callback_info info)
 	if (job == NULL) return NULL;
 	job->request.open.mount_ns = (int)mount_ns;
 	if (!value_place(env, arguments, &job->request.open.place, &job->texts[0])) return give_up(job);
-	if (job->request.open.place.path == NULL) { /* the descriptor itself would then have two owners */
+	if (job->request.open.place.path == NULL) { /* without a path, the descriptor itself would have two owners */
 		napi_throw_type_error(env, NULL, "userns native: a path was expected");
 		return give_up(job);
 	}
@@ -330,7 +330,7 @@ static void run_detach(struct job *job)
 }
 
 /*
- * detach(fd, uniqueId, mountNs or −1, alone, later): `mountId` is 1 when, alone, something that was mounted on it at that very
+ * detach(fd, uniqueId, mountNs or −1, alone, later): with `alone`, `mountId` is 1 if a mount that was put on it at that
  * moment was unmounted instead
  */
 napi_value long_detach(napi_env env, napi_callback_info info)

@@ -19,7 +19,7 @@ int nsfs_check(int fd, int kind);
 /* Opens the namespace of that kind that a path leads to. */
 void nsfs_open_path(const char *path, int kind, struct outcome *out);
 
-/* The same of an O_PATH descriptor, which it closes. */
+/* The same for an O_PATH descriptor, which the function closes. */
 void nsfs_open_seen(int seen, int kind, struct outcome *out);
 
 /* Opens the user namespace of the process with that number, and reads its uid_map, gid_map and setgroups. */

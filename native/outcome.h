@@ -18,7 +18,7 @@ struct outcome {
 	const char *step; /* a short literal that names the step; src/native/steps.ts puts it in words */
 	int fd;           /* a new CLOEXEC descriptor that the receiver owns, or -1 */
 	uint64_t mount_id; /* as in mountinfo; 0 when there is none */
-	uint64_t unique;   /* the unique mount ID, which is not given again; 0 when there is none, and before Linux 6.8 */
+	uint64_t unique;   /* the unique mount ID, which is never reused; 0 if there is none, and before Linux 6.8 */
 	char *texts[OUTCOME_TEXTS]; /* malloc'ed; NULL when there is none */
 	void *bytes; /* malloc'ed, `length` of them; NULL when there are none */
 	size_t length;

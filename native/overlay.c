@@ -123,7 +123,7 @@ NO_STACK_PROTECTOR static int create_body(void *argument)
 	raw_exit(0);
 }
 
-/* In a child: makes the overlay of the context, or, for −1, reads the flags of the one that the tree is of. */
+/* Runs in a child: makes the overlay of the context, or, for −1, reads the mount flags of `tree`. */
 static int run_apart(int context, int tree, const struct overlay_request *request, struct outcome *out, long *flags)
 {
 	size_t size = sizeof(struct creating) + (request->root_count + 1) * sizeof(int);
@@ -150,7 +150,7 @@ static int run_apart(int context, int tree, const struct overlay_request *reques
 
 static int configure(int context, const struct overlay_request *request, struct outcome *out)
 {
-	/* By this source in mountinfo unmount(path) knows an overlay of this package. */
+	/* unmount(path) recognises an overlay of this package by this source in mountinfo. */
 	int error = call_fsconfig(context, USERNS_FSCONFIG_SET_STRING, "source", "userns", 0);
 
 	if (error == 0) error = set_lower(context, request);
@@ -205,7 +205,7 @@ static int make(int context, const struct overlay_request *request, struct outco
 	return 0;
 }
 
-/* A detached tmpfs of our own with a directory for an upper layer and one for its work. */
+/* A detached tmpfs with an upper layer and a work directory. */
 struct scratch {
 	int tree;
 	int upper;
@@ -260,8 +260,8 @@ static int configure_question(int context, const struct overlay_request *request
 
 /*
  * With index=on the kernel refuses a layer that is, or lies in, another overlay's upper layer or work directory
- * (ovl_check_layer() and ovl_report_in_use() in fs/overlayfs/super.c). Asked of a lower layer it changes nothing there,
- * since all that is written goes to the scratch tmpfs, and the kernel logs nothing where the layer is free.
+ * (ovl_check_layer() and ovl_report_in_use() in fs/overlayfs/super.c). The layer is given as a lower layer, so nothing
+ * changes in it: all writes go to the scratch tmpfs, and the kernel logs nothing if the layer is free.
  */
 static int ask_in_use(int context, const struct overlay_request *request, struct outcome *out)
 {

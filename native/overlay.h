@@ -14,15 +14,15 @@ struct overlay_request {
 	int work;
 	const int *roots; /* the detached mounts that the layers are on, for a kernel that takes none such; or NULL */
 	size_t root_count;
-	int ask; /* make nothing; fail with EBUSY where a lower layer is another overlay's upper layer or work directory */
+	int ask; /* makes nothing; EBUSY if a lower layer is another overlay's upper layer or work directory */
 	uint64_t attr_set; /* MOUNT_ATTR_… */
 	uint64_t attr_clr;
 	struct waiter *waiter; /* the pool thread that waits, or NULL */
 };
 
 /*
- * A detached mount of a new overlay, which holds its layers itself: their descriptors may be closed. A child makes it and
- * looks at it, because a layer's file system may never answer.
+ * A detached mount of a new overlay. The overlay holds its layers itself, so their descriptors may be closed. A child makes
+ * it and checks it, because a layer's file system may never answer.
  *
  * Before Linux 6.15 a layer must be in the mount namespace of whoever makes the overlay (clone_private_mount() in
  * fs/namespace.c). With `roots` that is a child with a mount namespace of its own, in which it attaches them: they are seen

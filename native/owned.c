@@ -59,7 +59,7 @@ int owned_close(struct owned *owned, int fd)
 {
 	int error = owned_forget(owned, fd);
 
-	if (error == 0) close(fd); /* Linux has let go of the number whatever it answers, so there is nothing to try again */
+	if (error == 0) close(fd); /* Linux frees the number even if close(2) fails, so it must not be called again */
 	return error;
 }
 
@@ -90,7 +90,7 @@ void owned_told(struct owned *owned, int fd)
 	}
 }
 
-/* EINVAL: it is not attached in that mount namespace any more; ESTALE: other code has closed the descriptor. */
+/* EINVAL: the mount is not attached in that mount namespace any more; ESTALE: other code has closed the descriptor. */
 void owned_undo_mount(int mount_ns, int fd, uint64_t unique, struct waiter *waiter)
 {
 	int error = mount_detach(mount_ns, fd, unique, waiter);

@@ -24,7 +24,7 @@ struct owned {
 	size_t words;
 	struct untold *untold;
 	struct untold *spare; /* for the next one, or NULL */
-	atomic_int references; /* the environment and every job of it that is under way */
+	atomic_int references; /* the environment and each of its running jobs */
 	int ended;      /* the environment is gone; what comes now is closed at once */
 };
 
@@ -33,7 +33,9 @@ struct owned *owned_new(void);
 /* 0, or ENOMEM or EBADF; the descriptor is closed then. */
 int owned_add(struct owned *owned, int fd);
 
-/* Other code has closed it: its number may be another file's. 0 or EBADF when it is not ours. */
+/*
+ * Removes a descriptor that other code has closed, whose number may be another file's. 0, or EBADF if it is not registered.
+ */
 int owned_forget(struct owned *owned, int fd);
 
 /* Closes it. 0 or EBADF when it is not ours. */
@@ -48,7 +50,10 @@ void owned_told(struct owned *owned, int fd);
 
 struct waiter;
 
-/* Unmounts what JavaScript cannot learn of any more. A failure cannot reach JavaScript either: it is a line on standard error. */
+/*
+ * Unmounts a mount that JavaScript can no longer receive. JavaScript cannot receive a failure either, so it is printed on
+ * standard error.
+ */
 void owned_undo_mount(int mount_ns, int fd, uint64_t unique, struct waiter *waiter);
 
 /* Writes that line. */

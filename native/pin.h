@@ -1,4 +1,4 @@
-/* A namespace that lives as long as it is mounted on a file. */
+/* A namespace that stays alive as long as it is mounted on a file. */
 #ifndef USERNS_PIN_H
 #define USERNS_PIN_H
 

@@ -8,7 +8,7 @@ struct place {
 	int fd;           /* the place itself when there is no path; otherwise the directory to start from, or −1 */
 	const char *path; /* or NULL */
 	uint64_t resolve; /* RESOLVE_… of openat2(2); 0: an ordinary look-up */
-	int automount;    /* an ordinary look-up has autofs mount what belongs at the last name, which O_PATH alone does not */
+	int automount;    /* triggers an autofs mount at the last name, as an ordinary look-up does and O_PATH alone does not */
 };
 
 /* An O_PATH descriptor of it, to be closed by place_close(). A place that is a descriptor is that very one. */

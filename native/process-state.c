@@ -12,10 +12,10 @@
 #endif
 
 /*
- * Every version of the package uses this address, since copies have nothing else in common: a symbol, a file or a variable of
- * the environment is found in another way by each C library, or belongs to others too. Neither the kernel's layout
- * (arch_pick_mmap_layout()) nor the hints of V8 (below 2^46 on x86-64, 2^38 on arm64) come near it, and an arm64 kernel
- * with addresses of 39 bits has it.
+ * Every version of the package uses this address, because copies share nothing else: each C library finds symbols
+ * differently, and other programs can change a file or an environment variable. Neither the kernel's layout
+ * (arch_pick_mmap_layout()) nor the hints of V8 (below 2^46 on x86-64, 2^38 on arm64) come near it, and it exists on an arm64
+ * kernel with 39-bit addresses.
  */
 #if defined(__x86_64__)
 #define ADDRESS 0x4a0000000000
@@ -27,7 +27,10 @@
 _Static_assert(sizeof(struct process_state) == 80, "copies of other versions use the same layout");
 _Static_assert(offsetof(struct process_state, lock) == 16, "copies of other versions use the same layout");
 
-/* futex(2) compares: what is mapped there may be another program's and not readable (EFAULT). It does not wait. */
+/*
+ * Compares with futex(2), because the mapping at that address may be another program's and not readable (EFAULT). It does not
+ * wait.
+ */
 static int is_ours(const struct process_state *state)
 {
 	const struct timespec now = {0, 0};
@@ -35,7 +38,9 @@ static int is_ours(const struct process_state *state)
 	return syscall(SYS_futex, &state->magic, FUTEX_WAIT_PRIVATE, MAGIC, &now, NULL, 0) < 0 && errno == ETIMEDOUT;
 }
 
-/* The kernel decides which copy makes the page. One that looks before the maker has written the magic gets NULL. */
+/*
+ * The kernel decides which copy makes the page. A copy that checks before the maker has written the magic number gets NULL.
+ */
 static struct process_state *find(void)
 {
 	struct process_state *state = (struct process_state *)ADDRESS;
@@ -46,7 +51,7 @@ static struct process_state *find(void)
 		atomic_store(&state->magic, MAGIC);
 		return state;
 	}
-	if (made != -1) syscall(SYS_munmap, made, sizeof *state); /* an emulator that takes the address for a hint */
+	if (made != -1) syscall(SYS_munmap, made, sizeof *state); /* an emulator may treat the address as a hint */
 	return is_ours(state) ? state : NULL;
 }
 

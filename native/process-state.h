@@ -1,6 +1,6 @@
 /*
- * State of the whole process. Each copy of this package that is loaded (two versions in node_modules, or one in a bundle and one
- * beside it) has static variables of its own; this memory is the same for all copies and all threads.
+ * State of the whole process. Each loaded copy of this package (two versions in node_modules, or one in a bundle and one
+ * beside it) has its own static variables; this memory is shared by all copies and all threads.
  */
 #ifndef USERNS_PROCESS_STATE_H
 #define USERNS_PROCESS_STATE_H
@@ -9,10 +9,10 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-/* Copies of different versions share this structure: a later version may add fields at the end, and must change nothing else. */
+/* Copies of different versions share this structure: a later version may only add fields at the end. */
 struct process_state {
 	_Atomic uint32_t magic;
-	uint32_t hiding; /* how many shelter_hide() have no shelter_show() yet */
+	uint32_t hiding; /* the number of shelter_hide() calls without a shelter_show() yet */
 	uint32_t owed;   /* 1: the process was dumpable, and prctl(2) failed to make it so again */
 	uint32_t unused;
 	union {
@@ -21,7 +21,10 @@ struct process_state {
 	} lock;
 };
 
-/* The state, in memory that is never unmapped; or NULL when it cannot be had: then no copy's state is known. */
+/*
+ * The state, in memory that is never unmapped. NULL if the page is not available; then the state of the other copies is
+ * unknown.
+ */
 struct process_state *process_state(void);
 
 #endif

@@ -13,7 +13,7 @@ int procfs_open_process(int pidfd, int number);
 /* The number of the process behind the pidfd in what is mounted at /proc, for a program that takes numbers only. */
 int procfs_number(int pidfd);
 
-/* A procfs of our own pid namespace that nobody else sees and that is gone with its descriptor; or a negative errno. */
+/* A detached procfs of our own pid namespace, which is dropped with its descriptor; or a negative errno. */
 int procfs_make_private(void);
 
 /* /proc, as an O_PATH descriptor that was checked to be the root of a procfs; or a negative errno. */

@@ -10,7 +10,7 @@
 #define MOST_BYTES (1 << 24)
 #define MOST_IDS (1 << 16)
 
-/* A seq_file answers about a page to each read(2), so that one piece takes several. */
+/* A seq_file returns about a page for each read(2), so one piece takes several. */
 static void run_read_piece(struct job *job)
 {
 	size_t most = job->request.piece;
@@ -37,7 +37,10 @@ static void run_read_piece(struct job *job)
 	job->out.length = length;
 }
 
-/* readPiece(fd, bytes, later): an outcome with the `bytes` that come next, fewer than that at the end, none behind it */
+/*
+ * readPiece(fd, bytes, later): an outcome with the next `bytes`, with fewer of them at the end of the file, and with none
+ * after it
+ */
 napi_value read_piece(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[3];
@@ -53,7 +56,7 @@ napi_value read_piece(napi_env env, napi_callback_info info)
 	}
 	job = job_new(env, owned, run_read_piece);
 	if (job == NULL) return NULL;
-	/* A duplicate of its own: a number that is closed meanwhile could be another file's, whose bytes would be lost. */
+	/* Reads from a duplicate: a number that is closed meanwhile could become another file's, whose bytes would be lost. */
 	job->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	if (job->fd < 0) outcome_fail(&job->out, -errno, "duplicate");
 	job->request.piece = (size_t)most;
@@ -74,7 +77,7 @@ static void answer_bytes(struct job *job, void *bytes, long got, const char *ste
 
 static void run_statmount(struct job *job)
 {
-	void *bytes = calloc(1, job->request.ask.size + 1); /* no byte is none */
+	void *bytes = calloc(1, job->request.ask.size + 1); /* calloc(0) may return NULL */
 	long got = 0;
 
 	if (bytes != NULL) {
@@ -94,7 +97,7 @@ static void run_listmount(struct job *job)
 	answer_bytes(job, ids, got, "listmount");
 }
 
-/* Three bigints, a size and whether it is done later. */
+/* Reads the arguments: three bigints, a size and `later`. */
 static napi_value start_ask(napi_env env, napi_callback_info info, void (*run)(struct job *job), double least, double most,
 			    size_t unit)
 {

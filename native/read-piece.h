@@ -1,6 +1,6 @@
 /*
- * What the kernel tells of mounts, read on any thread: the programs in a mount namespace decide how much there is, and each of
- * these waits for the lock of all mount namespaces.
+ * Reads the kernel's data on mounts, on any thread, because the programs in a mount namespace control how much there is, and
+ * each of these calls waits for the lock of all mount namespaces.
  */
 #ifndef USERNS_READ_PIECE_H
 #define USERNS_READ_PIECE_H

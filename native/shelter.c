@@ -38,7 +38,7 @@ static int has(uint64_t set, int capability)
 	return (set >> capability & 1) != 0;
 }
 
-/* Whether Yama keeps people from the processes of their own uid. What cannot be read may say so. */
+/* Whether Yama restricts ptrace(2) between processes of one uid. A setting that cannot be read counts as on. */
 static int is_yama_there(void)
 {
 	int scope = sysctl_digit("/proc/sys/kernel/yama/ptrace_scope");
@@ -63,7 +63,10 @@ static int hide(const struct process_state *state)
 	int dumpable = prctl(PR_GET_DUMPABLE);
 
 	if (dumpable == DUMPABLE) return prctl(PR_SET_DUMPABLE, 0) < 0 ? -errno : 0;
-	/* Another program's code made it so, or a copy of this package that does not know of the state: it may take that back. */
+	/*
+	 * Other code, or a copy of this package without the shared state, has made the process not dumpable, and may reverse
+	 * that.
+	 */
 	return state->hiding > 0 || state->owed ? 0 : -EBUSY;
 }
 

@@ -17,7 +17,7 @@ enum shelter shelter_kind(void);
 
 /*
  * The process as a whole is not dumpable until as many shelter_show() as there were shelter_hide(), in all copies of this
- * package. Only one who has CAP_SYS_PTRACE in the user namespace of the program can look into it then. 0 or a negative errno,
+ * package. Only a process with CAP_SYS_PTRACE in the user namespace of the program can trace it then. 0 or a negative errno,
  * after which the caller uses SHELTER_APART: the copies cannot share their count, or the process was already not dumpable and
  * none of them has made it so.
  */

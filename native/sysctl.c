@@ -11,8 +11,8 @@
 #define SYS "/proc/sys/"
 
 /*
- * Of a file that is not there: ENOENT when the last directory of its path that is there lies below /proc/sys and in a procfs, as
- * on a kernel without the setting. EXDEV when more than that is missing, or something is mounted over it.
+ * The error for a missing file: ENOENT if the last existing directory of its path is below /proc/sys and in a procfs, as on a
+ * kernel without the setting. EXDEV if more is missing, or something is mounted over it.
  */
 static int judge_missing(const char *path)
 {
@@ -33,7 +33,10 @@ static int judge_missing(const char *path)
 	return error == 0 ? -ENOENT : error;
 }
 
-/* In a procfs of our own, which has everything; it needs CAP_SYS_ADMIN. A descriptor, ENOENT as above, or EXDEV. */
+/*
+ * Opens the setting in a private procfs, which hides nothing but needs CAP_SYS_ADMIN. A descriptor, ENOENT as above, or
+ * EXDEV.
+ */
 static int open_in_private_proc(const char *path)
 {
 	int root = procfs_make_private();
@@ -65,7 +68,7 @@ int sysctl_digit(const char *path)
 	do length = read(fd, &digit, 1);
 	while (length < 0 && errno == EINTR);
 	if (length < 0) error = -errno;
-	/* What is mounted over the file is believed when it says that the setting is on, and not when it says that it is off. */
+	/* A file that is mounted over the setting is trusted only if it says that the setting is on. */
 	else if (digit < '0' || digit > '9' || (digit != '1' && procfs_check(fd, 0) < 0)) error = -EXDEV;
 	close(fd);
 	return error < 0 ? error : digit - '0';

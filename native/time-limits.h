@@ -1,6 +1,7 @@
 /*
- * How long this package waits for its processes, and after which time the kernel ends one by its own timer (child_die_after()).
- * A timer comes later than the wait that it belongs to: the one that waits then reports the timeout, and not a signal.
+ * How long this package waits for its processes, and after how long the kernel kills one by its own timer
+ * (child_die_after()). A timer is longer than the wait that it belongs to, so that the waiting thread reports the timeout,
+ * and not a signal.
  */
 #ifndef USERNS_TIME_LIMITS_H
 #define USERNS_TIME_LIMITS_H
@@ -12,7 +13,7 @@
 #define HELPER_WAIT_MS 30000
 #define HELPER_TIMER_MS 30500
 
-/* A child that meets a file system of others, and how long it may take to end once it was killed (errand.c). */
+/* A child that may touch another user's file system, and how long it may take to end after it was killed (errand.c). */
 #define ERRAND_WAIT_MS 10000
 #define ERRAND_TIMER_MS 10500
 #define ERRAND_DEATH_MS 1000

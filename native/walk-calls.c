@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a job of these works on: its block. */
+/* The block of a job of these calls. */
 struct walk_work {
 	struct walk_request walk;
-	int kind; /* of the namespace that is to be opened, a CLONE_NEW... */
-	int ns;   /* to be pinned */
-	int file; /* to pin it on */
+	int kind; /* the kind of namespace to open, a CLONE_NEW... */
+	int ns;   /* the namespace to pin */
+	int file; /* the file to pin it on */
 };
 
 static struct job *new_work(napi_env env, struct owned *owned, void (*run)(struct job *job), struct walk_work **work)

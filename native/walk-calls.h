@@ -1,4 +1,4 @@
-/* The calls of JavaScript that look a path up in a bounded child, see walk.h, and what is done with what they find. */
+/* The calls from JavaScript that look a path up in a bounded child, see walk.h, and those that use the result. */
 #ifndef USERNS_WALK_CALLS_H
 #define USERNS_WALK_CALLS_H
 

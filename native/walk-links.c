@@ -20,7 +20,7 @@ NO_STACK_PROTECTOR int walk_look(int directory, const char *name, int flags)
 
 NO_STACK_PROTECTOR int walk_get_facts(struct walk *walk, int fd)
 {
-	/* Without AT_STATX_DONT_SYNC: the owner must be the one of now. */
+	/* Without AT_STATX_DONT_SYNC, because the owner must be current. */
 	return (int)raw_syscall5(SYS_statx, fd, (long)"", AT_EMPTY_PATH, STATX_BASIC_STATS, (long)&walk->facts);
 }
 
@@ -54,7 +54,7 @@ NO_STACK_PROTECTOR int walk_to_root(struct walk *walk)
 	return 0;
 }
 
-/* Of an ID-mapped mount the owner is what its map says, and the user who owns the file on disk may be another. */
+/* On an ID-mapped mount the map changes the owner, and another user may own the file on disk. */
 NO_STACK_PROTECTOR static int is_idmapped(struct walk *walk, int link)
 {
 	enum { WORD_MASK = 1, WORD_ATTRIBUTES = 8, MNT_BASIC = 2 };
@@ -62,9 +62,9 @@ NO_STACK_PROTECTOR static int is_idmapped(struct walk *walk, int link)
 	int error = (int)raw_syscall5(SYS_statx, link, (long)"", AT_EMPTY_PATH, USERNS_STATX_MNT_ID_UNIQUE, (long)facts);
 
 	if (error < 0) return error;
-	if ((facts->stx_mask & USERNS_STATX_MNT_ID_UNIQUE) == 0) return 0; /* before Linux 6.8 it cannot be told here */
+	if ((facts->stx_mask & USERNS_STATX_MNT_ID_UNIQUE) == 0) return 0; /* before Linux 6.8 this cannot be detected here */
 	error = call_statmount(facts->stx_mnt_id, 0, MNT_BASIC, walk->mount, sizeof walk->mount);
-	if (error == -ENOSYS) return 0; /* a filter that does not know the call */
+	if (error == -ENOSYS) return 0; /* a seccomp filter that does not know the call */
 	if (error < 0) return error;
 	return (walk->mount[WORD_MASK] & MNT_BASIC) == 0 || (walk->mount[WORD_ATTRIBUTES] & USERNS_MOUNT_ATTR_IDMAP) != 0;
 }
@@ -85,7 +85,7 @@ NO_STACK_PROTECTOR static int follow_text(struct walk *walk, int link)
 	long length;
 
 	if (check_link(walk, link) < 0) return walk->error;
-	/* Of the very link that was checked, whatever has its name by now. */
+	/* Reads the link that was checked, even if its name leads to another file by now. */
 	length = raw_syscall5(SYS_readlinkat, link, (long)"", (long)text, PATH_MAX, 0);
 	if (length == 0) length = -ENOENT;
 	if (length >= PATH_MAX) length = -ENAMETOOLONG;
@@ -97,9 +97,9 @@ NO_STACK_PROTECTOR static int follow_text(struct walk *walk, int link)
 }
 
 /*
- * "self" and "thread-self" would lead to the child itself, which has no descriptors of the caller's. The kernel makes both, so
- * that they need no check. Other links in the root of a procfs have an ordinary text; those below it lead to a file without one,
- * and only the kernel can follow them. No user can exchange a name in a procfs.
+ * "self" and "thread-self" would lead to the child itself, which has no descriptors of the caller's. The kernel makes both,
+ * so they need no check. Other links in the root of a procfs have an ordinary text; those below it are magic links, which
+ * only the kernel can follow. No user can replace a name in a procfs.
  */
 NO_STACK_PROTECTOR static int follow_in_proc(struct walk *walk, int link)
 {
@@ -122,7 +122,7 @@ NO_STACK_PROTECTOR static int follow_in_proc(struct walk *walk, int link)
 	return 0;
 }
 
-/* After walk_get_facts() of the link. */
+/* Called after walk_get_facts() on the link. */
 NO_STACK_PROTECTOR int walk_follow(struct walk *walk, int link)
 {
 	int error = (int)raw_syscall3(SYS_fstatfs, link, (long)&walk->fs, 0);

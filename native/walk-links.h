@@ -1,4 +1,7 @@
-/* What the child of walk.c works on, and how it follows a symbolic link. Raw system calls only: it shares our memory (child.h). */
+/*
+ * The state of the child of walk.c, and how it follows a symbolic link. Raw system calls only: it shares our memory
+ * (child.h).
+ */
 #ifndef USERNS_WALK_LINKS_H
 #define USERNS_WALK_LINKS_H
 
@@ -11,10 +14,10 @@
 
 /* MAXSYMLINKS of the kernel, include/linux/namei.h. */
 #define MOST_LINKS 40
-/* Directories that are held at a time, so that ".." needs no look-up. */
+/* The most directories that are open at a time, so that ".." needs no look-up. */
 #define MOST_DEPTH 256
 
-/* What the child works on: its stack is small. */
+/* The state of the child, outside its stack, which is small. */
 struct walk {
 	struct errand errand;
 	struct walk_request request;
@@ -27,7 +30,7 @@ struct walk {
 	int at_top; /* ".." of `base` is `base` */
 	int depth;
 	int held[MOST_DEPTH];
-	/* What is still to be walked: texts[text] from at[text] on, then the same of the ones before it. */
+	/* The names still to walk: texts[text] from at[text] on, then the rest of each earlier text. */
 	int text;
 	int links;
 	int at[MOST_LINKS + 1];
@@ -53,7 +56,7 @@ int walk_get_facts(struct walk *walk, int fd);
 /* The directory that the walk is in. */
 int walk_here(const struct walk *walk);
 
-/* The walk goes on from there; `at_top`: ".." stays there. The descriptors of before close with the child. */
+/* The walk goes on from there; `at_top`: ".." stays there. Earlier descriptors are closed with the child. */
 void walk_jump(struct walk *walk, int fd, int at_top);
 
 /* The walk goes on from the root. 0 or a negative errno. */
@@ -61,7 +64,7 @@ int walk_to_root(struct walk *walk);
 
 int walk_is_name(const char *name, const char *other);
 
-/* Checks and follows the link of which `facts` are, and closes it. 0 or a negative errno. */
+/* Checks and follows the link that `facts` describe, and closes it. 0 or a negative errno. */
 int walk_follow(struct walk *walk, int link);
 
 #endif

@@ -27,7 +27,7 @@ NO_STACK_PROTECTOR static char *next_name(struct walk *walk)
 	return name;
 }
 
-/* Whether names follow: 2; or nothing but slashes, so that the last name must be a directory's: 1; or nothing: 0. */
+/* 2: names follow; 1: only slashes follow, so the last name must be a directory; 0: nothing follows. */
 NO_STACK_PROTECTOR static int what_follows(const struct walk *walk)
 {
 	int slashes = 0;
@@ -44,7 +44,7 @@ NO_STACK_PROTECTOR static int what_follows(const struct walk *walk)
 	return slashes;
 }
 
-/* Ends the name where it ends. A slash in its place is not needed any more. */
+/* Terminates the name in place of the slash after it, which is not needed any more. */
 NO_STACK_PROTECTOR static void cut_name(struct walk *walk)
 {
 	char *end = walk->texts[walk->text] + walk->at[walk->text];
@@ -71,7 +71,7 @@ NO_STACK_PROTECTOR static int enter(struct walk *walk, int fd)
 	return 0;
 }
 
-/* To the directory that the walk came from, even if it was moved elsewhere meanwhile. */
+/* Returns to the directory that the walk came from, even if the current one was moved meanwhile. */
 NO_STACK_PROTECTOR static int go_up(struct walk *walk)
 {
 	int fd;
@@ -95,7 +95,7 @@ NO_STACK_PROTECTOR static int check_namespace(struct walk *walk, int fd)
 	return error < 0 ? walk_fail(walk, error, "open") : 0;
 }
 
-/* Ends the walk: `fd` is the place; `name` what it is called in the directory that the walk is in, or NULL. */
+/* Ends the walk: `fd` is the place; `name` is its name in the directory that the walk is in, or NULL. */
 NO_STACK_PROTECTOR static int arrive(struct walk *walk, int fd, char *name)
 {
 	long error;
@@ -119,11 +119,11 @@ NO_STACK_PROTECTOR static int take_name(struct walk *walk, char *name)
 	if (walk_is_name(name, ".")) return 0;
 	if (walk_is_name(name, "..")) return go_up(walk);
 	if (follows < 2 && walk->request.end == WALK_PARENT) {
-		/* As open(2) with O_CREAT says. */
+		/* The error of open(2) with O_CREAT. */
 		if (follows == 1) return walk_fail(walk, -EISDIR, "target");
 		return arrive(walk, -1, name) < 0 ? walk->error : 1;
 	}
-	/* Most names are directories', which this tells in one call. */
+	/* Most names are directories, which this call detects at once. */
 	if (follows > 0) fd = walk_look(walk_here(walk), name, O_NOFOLLOW | O_DIRECTORY);
 	if (fd == -ENOTDIR || fd == -ELOOP) {
 		int error;
@@ -132,7 +132,7 @@ NO_STACK_PROTECTOR static int take_name(struct walk *walk, char *name)
 		error = fd < 0 ? fd : walk_get_facts(walk, fd);
 		if (error < 0) return walk_fail(walk, error, "target");
 		if (is_link(walk)) return walk_follow(walk, fd);
-		/* A directory: of another name a moment ago. */
+		/* If it is a directory, it was replaced after the first look-up. */
 		if (follows > 0 && !is_directory(walk)) return walk_fail(walk, -ENOTDIR, "target");
 	}
 	if (fd < 0) return walk_fail(walk, fd, "target");
@@ -160,7 +160,7 @@ NO_STACK_PROTECTOR static int create(struct walk *walk)
 	long fd = raw_syscall5(SYS_statx, directory, (long)walk->texts[0], AT_SYMLINK_NOFOLLOW, 0, (long)&walk->facts);
 
 	if (fd == 0) return walk_fail(walk, -EEXIST, "target");
-	walk_fail(walk, -EINTR, "own"); /* for a child that is killed here: it may have made the file */
+	walk_fail(walk, -EINTR, "own"); /* if the child is killed here, it may have made the file */
 	fd = raw_syscall5(SYS_openat, directory, (long)walk->texts[0], flags | O_CLOEXEC, 0444, 0);
 	if (fd >= 0) {
 		fd = passing_send(&walk->passing, (int)fd);
@@ -169,7 +169,7 @@ NO_STACK_PROTECTOR static int create(struct walk *walk)
 	return walk_fail(walk, fd, "target");
 }
 
-/* What is not empty is somebody's data and stays. */
+/* A file that is not empty stays, because it has another program's data. */
 NO_STACK_PROTECTOR static int remove_empty(struct walk *walk)
 {
 	const struct statx *facts = &walk->facts;
@@ -235,7 +235,7 @@ static void run(struct walk *walk, struct outcome *out)
 		outcome_fail(out, error, "socketpair");
 		return;
 	}
-	walk->error = -EINTR; /* for a child that another process kills */
+	walk->error = -EINTR; /* if another process kills the child */
 	walk->step = "target";
 	error = errand_run(&walk->errand, walk_body, walk);
 	if (error < 0) outcome_fail(out, error, error == -ETIMEDOUT || error == -ECANCELED ? "target" : "clone");
@@ -245,7 +245,7 @@ static void run(struct walk *walk, struct outcome *out)
 		if (error < 0) outcome_fail(out, error, "own"); /* the file was made */
 		else out->fd = error;
 	}
-	/* A child that is still in the kernel has its texts for itself. */
+	/* After these errors the child may still write to the block, so the name is not read. */
 	if (error != -ETIMEDOUT && error != -ECANCELED) tell_name(walk, out);
 	passing_close(&walk->passing);
 }

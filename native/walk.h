@@ -1,6 +1,6 @@
 /*
- * A path is looked up name by name, in a child process with a time limit, and each symbolic link on it is checked before it is
- * followed. The kernel's own look-up (open(2), openat2(2)) follows the links of every user, or none.
+ * Looks a path up name by name, in a child process with a time limit, and checks each symbolic link before it is followed.
+ * The kernel's own look-up (open(2), openat2(2)) follows the links of every user, or none.
  */
 #ifndef USERNS_WALK_H
 #define USERNS_WALK_H
@@ -12,8 +12,8 @@ struct waiter;
 /* What is done at the end of the path. */
 enum walk_end {
 	WALK_PLACE,     /* an O_PATH descriptor of what is there */
-	WALK_HOLDER,    /* the directory that holds it, after every link, and its name there; an empty name: the place itself */
-	WALK_PARENT,    /* the directory of the last name, which itself is not looked up; an empty name: there is none */
+	WALK_HOLDER,    /* its directory, after every link, and its name there; an empty name: the place itself */
+	WALK_PARENT,    /* the directory of the last name, which is not looked up; an empty name: there is none */
 	WALK_CREATE,    /* a new, empty file in the directory `start`; the path is its name there. It may be there after an error at "own" */
 	WALK_REMOVE,    /* removes that file, if it is empty; no descriptor */
 	WALK_NAMESPACE, /* as WALK_PLACE, and what is there must be a namespace file: EMEDIUMTYPE */
@@ -39,8 +39,9 @@ struct walk_request {
 };
 
 /*
- * `out` gets the descriptor and, as OUTCOME_NAME, the name. ETIMEDOUT after about ten seconds. EACCES at the steps "link owner"
- * (OUTCOME_NAME: the uid, a blank, and the name of the link), "link fuse" and "link idmapped"; ELOOP at the step "link".
+ * `out` receives the descriptor and, as OUTCOME_NAME, the name. ETIMEDOUT after about ten seconds. EACCES at the steps "link
+ * owner" (OUTCOME_NAME: the uid, a blank, and the name of the link), "link fuse" and "link idmapped"; ELOOP at the step
+ * "link".
  */
 void walk_run(const struct walk_request *request, struct outcome *out);
 

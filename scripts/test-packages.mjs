@@ -107,10 +107,11 @@ export function installTestPackages() {
 	if (reason !== undefined) console.log(`apt-get failed: ${reason}`);
 }
 
-/** One line with the packages for want of which tests are left out, where there are any. */
+/** Prints one line with the missing packages, if any, whose tests are skipped. */
 export function printMissingPackages() {
 	const missing = process.platform === "linux" ? missingPackages() : [];
-	if (missing.length > 0) console.log(`Some tests are left out, for want of: ${missing.join(" ")}`);
+	if (missing.length > 0)
+		console.log(`Some tests are skipped because these packages are missing: ${missing.join(" ")}`);
 }
 
 // For .ci/run: the needs that the list meets, in the form of USERNS_PROMISED.

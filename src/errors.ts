@@ -25,7 +25,7 @@ export const explanations = {
 	ERR_USERNS_MOUNT: "the kernel did not make or attach the mount",
 	ERR_USERNS_ATTACHED: "the mount is attached already, and would be moved",
 	ERR_USERNS_READ_MOUNTS: "the mounts of a mount namespace, or the map of one, could not be read",
-	ERR_USERNS_MOUNT_NAMESPACE: "the mount namespace could not be opened, or is that of this process",
+	ERR_USERNS_MOUNT_NAMESPACE: "the mount namespace could not be opened, or is this process's own",
 	ERR_USERNS_UNMOUNT: "the mount could not be taken away",
 	ERR_USERNS_PIN: "the user namespace could not be kept at a path",
 	ERR_USERNS_NO_PROGRAM: "the program to run is not there or may not be executed",
@@ -143,15 +143,15 @@ export function invalidMapping(
 /** <linux/limits.h>, with the NUL at the end. */
 export const PATH_MAX = 4096;
 
-/** Throws unless the value is a path that the kernel takes. */
+/** Throws unless the value is a path that the kernel accepts. */
 export function checkPath(what: string, value: unknown): asserts value is string {
 	if (typeof value !== "string" || value === "" || value.includes("\0")) {
 		throw invalidArgument(`${what} must be a path without NUL, not ${show(value)}`);
 	}
 	if (Buffer.byteLength(value) >= PATH_MAX) {
 		throw invalidArgument(
-			`${what} has ${Buffer.byteLength(value)} bytes, and the kernel takes paths of ${PATH_MAX - 1} at most`,
-			"Open a directory on the way and start from there: /proc/self/fd/N/….",
+			`${what} has ${Buffer.byteLength(value)} bytes, and the kernel takes paths of at most ${PATH_MAX - 1}`,
+			"Open a directory on the path, and start the path there: /proc/self/fd/N/….",
 		);
 	}
 }

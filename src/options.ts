@@ -2,21 +2,22 @@ import { invalidArgument, show } from "./errors.ts";
 
 /*
  * An object's prototype can be changed by any code of the process, and by parsed JSON that a careless library merges
- * ("prototype pollution"). So nothing that a caller gives is read through a prototype: each public function copies its
- * options once, and reads only the copy. A getter or a proxy cannot give one value to the check and another to the use.
+ * ("prototype pollution"). So no value from a caller is read through a prototype: each public function copies its
+ * options once, and reads only the copy. Therefore a getter or a proxy cannot return one value to the check and another
+ * to the use.
  */
 
-/** The options of a call without any. */
+/** The options of a call that passes none. */
 const NONE: object = Object.freeze(Object.create(null));
 
 /**
- * The options that select another place than this process's own. For them undefined is not the same as left out: a
- * child that failed to start has the pid undefined, and the mount would land on the host.
+ * Options that select a place other than this process's own, for which undefined must not mean "left out": the pid of a
+ * child that failed to start is undefined, and the mount would land on the host.
  */
 const PLACES: ReadonlyMap<string, string> = new Map([
 	[
 		"into",
-		"Leave into out to work in the mount namespace of this process. The pid of a child that failed to start is undefined: see its error event.",
+		"Leave into out to work in the mount namespace of this process. The pid of a child that failed to start is undefined: handle its error event.",
 	],
 	["targetRoot", "Leave targetRoot out to find the target under the root directory of this process."],
 	["resolve", "Leave resolve out to follow symbolic links."],
@@ -65,13 +66,13 @@ export function copyOptions<T extends object>(what: string, options: unknown, kn
 		}
 		const value = (options as Record<string, unknown>)[key];
 		const hint = value === undefined ? PLACES.get(key) : undefined;
-		if (hint !== undefined) throw invalidArgument(`${what}: ${key} is present, but undefined`, hint);
+		if (hint !== undefined) throw invalidArgument(`${what}: ${key} is present but undefined`, hint);
 		copy[key] = value;
 	}
 	return copy as T;
 }
 
-/** The own property of an object that may have others, such as parsed JSON. */
+/** An own property of an object that may have others, such as parsed JSON. */
 export function ownValue(object: object, key: string): unknown {
 	return Object.hasOwn(object, key) ? (object as Record<string, unknown>)[key] : undefined;
 }
@@ -81,7 +82,7 @@ export function ownCopy<T extends object>(object: T): T {
 	return Object.assign(Object.create(null), object) as T;
 }
 
-/** Reads each element of an array once. A hole is undefined, whatever a prototype has at its index. */
+/** Reads each element of an array once. A hole is undefined, even if a prototype has an element at its index. */
 export function ownMap<T>(list: readonly unknown[], each: (value: unknown, index: number) => T): T[] {
 	const { length } = list;
 	const copy: T[] = [];

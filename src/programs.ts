@@ -10,9 +10,9 @@ import { ownCopy, ownValue } from "./options.ts";
 /** How long a program that asks a directory service may take; the caller waits for it. */
 const LOOKUP_MS = 10_000;
 
-/** Runs such a program; of what it writes only the standard output counts. */
+/** Runs such a program and returns its standard output alone. */
 export function lookUp(program: string, args: readonly string[]): SpawnSyncReturns<string> {
-	// Copies without a prototype: child_process reads inherited options and variables.
+	// Passes copies without a prototype, because child_process reads inherited options and variables.
 	const options: SpawnSyncOptionsWithStringEncoding = {
 		encoding: "utf8",
 		stdio: ["ignore", "pipe", "ignore"],
@@ -49,8 +49,8 @@ export function findProgram(
 }
 
 /**
- * A program that this package calls for itself, such as newuidmap. It is looked for in the absolute directories of PATH only: an
- * empty or relative entry means the working directory, where a user with less privilege than the caller may have put a program.
+ * Finds a program that this package itself runs, such as newuidmap. Searches only the absolute directories of PATH: an
+ * empty or relative entry depends on the working directory, where a user with less privilege may have put a program.
  */
 export function findOwnProgram(name: string): Found | undefined {
 	const path = ownValue(process.env, "PATH") as string | undefined;

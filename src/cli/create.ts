@@ -24,7 +24,7 @@ export function define(command: Command): void {
 		.action(create);
 }
 
-/** `options` has no prototype; what is left of a destructuring would have one again. */
+/** Passes `options` on whole, because the rest of a destructuring would have a prototype again. */
 async function create(options: Options): Promise<void> {
 	const { map, at, setgroups, json } = options;
 	const namespace = await UserNamespace.create(readMap(map), setgroups === undefined ? {} : { setgroups });
@@ -35,7 +35,7 @@ async function create(options: Options): Promise<void> {
 		await print(
 			json,
 			{ path: at, inode, setgroups: setgroups ?? "deny", mapping },
-			() => [`user namespace ${inode} is kept at ${at}`, ...mappingLines(mapping, "inside", "outside")],
+			() => [`user namespace ${inode} is pinned at ${at}`, ...mappingLines(mapping, "inside", "outside")],
 			`the user namespace ${inode} is pinned at ${at}`,
 		);
 	} finally {

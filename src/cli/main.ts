@@ -26,7 +26,10 @@ interface Entry {
 
 const commands: Record<string, Entry> = {
 	mount: { summary: "show files under other owners", load: () => import("./mount.ts") },
-	umount: { summary: "take such a mount, or a kept namespace, away", load: () => import("./umount.ts") },
+	umount: {
+		summary: "unmount a mount of this package or a pinned namespace",
+		load: () => import("./umount.ts"),
+	},
 	mounts: { summary: "list ID-mapped mounts with their maps", load: () => import("./mounts.ts") },
 	supports: { summary: "tell whether files can be shown so", load: () => import("./supports.ts") },
 	create: { summary: "make a user namespace and keep it at a path", load: () => import("./create.ts") },
@@ -42,7 +45,7 @@ function version(): string {
 
 let loaded: CommandModule | undefined;
 
-/** The options of a command have no prototype, as those of the library (src/options.ts). */
+/** Removes the prototype of a command's options, as src/options.ts does for the library's. */
 class OwnCommand extends Command {
 	override createCommand(name?: string): Command {
 		return new OwnCommand(name);
@@ -52,12 +55,15 @@ class OwnCommand extends Command {
 		return Object.assign(Object.create(null), super.opts<T>());
 	}
 
-	/** Commander asks this for an option that is required. */
+	/** Commander calls this for a required option. */
 	override getOptionValue(key: string): unknown {
 		return this.opts()[key];
 	}
 }
-/** What the library that reads the arguments says, such as a help page: written at the end, when errors can be told. */
+/**
+ * The output of the library that reads the arguments, such as a help page. It is written at the end, where a write
+ * error can be reported.
+ */
 const said = { out: "", errors: "" };
 
 async function main(args: readonly string[]): Promise<void> {

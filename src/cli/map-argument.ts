@@ -11,7 +11,7 @@ export function readMap(text: string): Mapping {
 		throw new UsernsError(
 			"ERR_USERNS_INVALID_ARGUMENT",
 			`--map ${text} is what a user without root may map, and this is root`,
-			{ hint: "Say which IDs to map, for example 0:2100000000:65536: IDs that /etc/subuid gives to nobody." },
+			{ hint: "Give --map with IDs that /etc/subuid assigns to no user, for example 0:2100000000:65536." },
 		);
 	}
 	return Mapping.rootless(word);

@@ -41,7 +41,7 @@ function rows({ mountPoint, fsType, idmapped, mapping, unknown = "" }: MountInfo
 	return mappingRows(mapping).map((row, i) => [...(i === 0 ? place : ["", ""]), ...row]);
 }
 
-/** A blank would look like the end of the cell: as mountinfo writes it. The table takes care of all else. */
+/** Escapes blanks as mountinfo does, because a blank looks like the end of the cell. The table escapes all else. */
 function cell(name: string): string {
 	return name.replace(/[ \\]/g, (sign) => `\\${sign.charCodeAt(0).toString(8).padStart(3, "0")}`);
 }

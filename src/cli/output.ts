@@ -5,7 +5,7 @@ import { type IdMap, type Mapping, UsernsError } from "../index.ts";
 /** Exit statuses of the command: 0 done, 1 failed, 2 wrong usage. */
 export const FAILED = 1;
 export const WRONG_USAGE = 2;
-/** 128 and SIGPIPE, as the shell tells of a program that the signal ended; Node ignores the signal. */
+/** 128 + SIGPIPE, the status that a shell reports for a program that the signal ended. Node ignores the signal. */
 const BROKEN_PIPE = 141;
 
 const [OUTPUT, ERRORS] = [1, 2];
@@ -19,9 +19,9 @@ export function isWrongUsage(error: unknown): boolean {
 }
 
 /**
- * One line of output without characters that a terminal obeys, or that change how a line is read: control and format
- * characters, line separators, halves of characters. Other users choose names of files, mounts and file systems. Every
- * line and every cell of every command passes through here.
+ * Escapes the characters of an output line that a terminal interprets, or that change how the line reads: control and
+ * format characters, line separators, lone surrogates. Other users choose the names of files, mounts and file systems,
+ * so every line and every cell of every command passes through this function.
  */
 export function printable(line: string): string {
 	return line.replaceAll(
@@ -30,7 +30,10 @@ export function printable(line: string): string {
 	);
 }
 
-/** JSON of the same value without such characters; JSON.stringify() escapes those below U+0020 and halves of characters. */
+/**
+ * JSON of the same value with those characters escaped. JSON.stringify() itself escapes those below U+0020 and lone
+ * surrogates.
+ */
 export function jsonText(value: unknown): string {
 	return JSON.stringify(value, null, 2).replaceAll(/[\x7f-\x9f\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
 		Array.from(
@@ -40,7 +43,7 @@ export function jsonText(value: unknown): string {
 	);
 }
 
-/** Standard output could not be written, after the command had done its work. */
+/** A write to standard output failed after the command had done its work. */
 class OutputError extends Error {
 	readonly brokenPipe: boolean;
 
@@ -51,7 +54,10 @@ class OutputError extends Error {
 	}
 }
 
-/** All of it: a full disk takes a part, and a pipe that another program made non-blocking may take nothing at first. */
+/**
+ * Writes all of the text. A full disk takes a part of it, and a pipe that another program made non-blocking may take
+ * nothing at first.
+ */
 async function write(descriptor: number, text: string): Promise<void> {
 	const bytes = Buffer.from(text);
 	for (let at = 0; at < bytes.length; ) {
@@ -64,10 +70,10 @@ async function write(descriptor: number, text: string): Promise<void> {
 	}
 }
 
-/** What no command did, when its result cannot be written. */
+/** What the error says for a command that changes nothing. */
 const NOTHING = "nothing was changed";
 
-/** Writes text to standard output. `done`: what the command has done by then, for the error. */
+/** Writes text to standard output. `done` is what the command has done by then, for the error. */
 export async function printText(text: string, done: string = NOTHING): Promise<void> {
 	try {
 		await write(OUTPUT, text);
@@ -77,8 +83,8 @@ export async function printText(text: string, done: string = NOTHING): Promise<v
 }
 
 /**
- * Prints a result: with --json as one JSON value on standard output, otherwise the lines. `done`: what the command has done
- * by then, and what stays although nobody could be told.
+ * Prints a result: with --json as one JSON value on standard output, otherwise as lines. `done` is what the command has
+ * done by then; it stays done if the result cannot be written.
  */
 export async function print(
 	json: boolean | undefined,
@@ -93,7 +99,7 @@ export async function print(
 /** Tells about a failure on standard error, and with --json as `{"error": …}` on standard output too. */
 export async function printFailure(error: unknown, json: boolean): Promise<void> {
 	const message = error instanceof Error ? error.message : String(error);
-	// Where neither can be written there is only the exit status.
+	// If standard error cannot be written either, only the exit status reports the failure.
 	if (json) await write(OUTPUT, `${jsonText({ error: asData(error, message) })}\n`).catch(() => {});
 	const hint = error instanceof UsernsError ? error.hint : undefined;
 	const lines = [`userns: ${message}`, ...(hint === undefined ? [] : [`hint: ${hint}`])];
@@ -105,7 +111,7 @@ export async function printErrors(text: string): Promise<void> {
 	await write(ERRORS, text).catch(() => {});
 }
 
-/** Ends a command whose result could not be written; undefined for every other error. */
+/** The exit status of a command whose result could not be written; undefined for every other error. */
 export async function outputStatus(error: unknown): Promise<number | undefined> {
 	if (!(error instanceof OutputError)) return undefined;
 	if (error.brokenPipe) return BROKEN_PIPE;

@@ -28,7 +28,7 @@ async function show(target: string, json: boolean | undefined): Promise<void> {
 			...table([
 				["inode", `${facts.inode}`],
 				["id", facts.id === null ? "unknown before Linux 6.18" : `${facts.id}`],
-				["parent", facts.parentInode === null ? "none to be seen" : `inode ${facts.parentInode}`],
+				["parent", facts.parentInode === null ? "not visible" : `inode ${facts.parentInode}`],
 				["owner", `uid ${facts.ownerUid}`],
 				["setgroups", facts.setgroups],
 			]),

@@ -15,7 +15,7 @@ exit status is 0 for yes, 1 for no.${PATH_HELP}`,
 		.action(ask);
 }
 
-/** `options` has no prototype; what is left of a destructuring would have one again. */
+/** Passes `options` on whole, because the rest of a destructuring would have a prototype again. */
 async function ask(path: string, options: PathOptions & { json?: boolean }): Promise<void> {
 	const { json } = options;
 	const answer = await supports(path, pathOptions(options));

@@ -14,14 +14,14 @@ export function openTarget(target: string): Promise<UserNamespace> {
 	return UserNamespace.openAsync(/^\d+$/.test(target) ? Number(target) : target);
 }
 
-/** For every command that takes a path in which another user may have put a symbolic link. */
+/** Adds the options of every command whose path may contain a symbolic link of another user. */
 export function addPathOptions(command: Command): Command {
 	return command
 		.option("--target-root <dir>", "find the path inside this directory")
 		.addOption(new Option("--resolve <how>", "refuse paths with symbolic links").choices(["no-symlinks"]));
 }
 
-/** Those of the options that were given. */
+/** The path options that were given. */
 export function pathOptions({ targetRoot, resolve }: PathOptions): PathOptions {
 	return {
 		...(targetRoot !== undefined && { targetRoot }),
@@ -29,7 +29,7 @@ export function pathOptions({ targetRoot, resolve }: PathOptions): PathOptions {
 	};
 }
 
-/** About them, below an option list. */
+/** The help about these options, below the option list. */
 export const PATH_HELP = `
 A symbolic link on the path is followed only if it belongs to root or to the
 caller; --resolve no-symlinks follows none.`;

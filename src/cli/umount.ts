@@ -11,16 +11,16 @@ interface Options extends PathOptions {
 
 export function define(command: Command): void {
 	command
-		.argument("<path>", "a mount that mount made, or a namespace of create --at")
-		.option("--recursive", "also what is mounted on it or below it")
+		.argument("<path>", "the target of userns mount, or the path of create --at")
+		.option("--recursive", "unmount what is mounted on it or below it too")
 		.option("--into <pid|path>", "in a container: its pid, or its /proc/PID/ns/mnt");
 	addPathOptions(command)
 		.option("--json", "print the result as JSON")
-		.addHelpText("after", `\nRefuses anything else at the path.${PATH_HELP}`)
+		.addHelpText("after", `\nRefuses every other mount.${PATH_HELP}`)
 		.action(umount);
 }
 
-/** `options` has no prototype; what is left of a destructuring would have one again. */
+/** Passes `options` on whole, because the rest of a destructuring would have a prototype again. */
 async function umount(path: string, options: Options): Promise<void> {
 	const { recursive = false, into, json } = options;
 	const inside = into === undefined ? {} : { into: /^\d+$/.test(into) ? Number(into) : into };

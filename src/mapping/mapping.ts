@@ -318,7 +318,7 @@ function translate(extents: Extents, id: number): number | undefined {
 
 const CONTEXT = "the context of a mapping text";
 
-/** Each key is there, so that none is read through a prototype. */
+/** Has every key, so that none is read through a prototype. */
 function resolveContext(given: MappingContext | undefined): ResolvedContext {
 	const known = ["parent", "rootless", "container", "user"];
 	const { parent, rootless = false, container, user } = copyOptions<MappingContext>(CONTEXT, given, known);

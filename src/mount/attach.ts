@@ -24,7 +24,9 @@ export interface Tree {
 	mapping: string;
 	/** Nobody else has had its descriptor, so that it cannot be attached anywhere. */
 	fresh: boolean;
-	/** What is attached below the root afterwards, one by one; empty where the tree comes along as a whole. */
+	/**
+	 * The mounts that are attached below the root afterwards, one by one; empty when the tree is attached as a whole.
+	 */
 	below: readonly Branch[];
 }
 
@@ -79,14 +81,14 @@ function openInto({ into }: AttachOptions): Promise<MountNamespace> | undefined 
 /** A target that is looked up before the tree is made. */
 export interface HeldTarget {
 	fd: number;
-	/** Whether the mount that it is on is shared. */
+	/** Whether the mount that the target is on is shared. */
 	isShared: boolean;
-	/** The mount namespace that it is in, for another owner. */
+	/** The mount namespace that the target is in, when it is not this process's own. */
 	takeInside: () => MountNamespace | undefined;
 	close: () => void;
 }
 
-/** Looks a target up. Undefined where that fails: attachTree() then says why. */
+/** Looks a target up. Returns undefined when that fails; attachTree() then reports the error. */
 export async function holdTarget(
 	target: string | number,
 	options: AttachOptions,
@@ -150,7 +152,10 @@ function attach(
 	);
 }
 
-/** Where a target is looked up: a descriptor, or a path from a descriptor or −1 on, with RESOLVE_…. */
+/**
+ * Where a target is looked up: a descriptor, or a path that starts at a descriptor (−1: the working directory), with
+ * RESOLVE_….
+ */
 async function withTarget(
 	target: string | number,
 	options: AttachOptions,
@@ -206,7 +211,7 @@ async function findSubmounts(
 		below = await runAsync(mountsBelow(tree.fd, namespace, "ERR_USERNS_MOUNT", tried));
 	} catch (error) {
 		if (!tree.recursive) return new Set(); // the old one is gone already, and there was only something to check
-		// A mount that is reported as failed must not be there.
+		// A mount that is reported as failed must not stay attached.
 		const undone = await native().detach(tree.fd, tree.uniqueId, namespace ?? -1, false, true);
 		if (undone.error < 0) throw mountError(tried, tree.mapping, { ...undone, step: "left" });
 		throw error;

@@ -6,22 +6,22 @@ import { mountError } from "./mount-errors.ts";
 import { RESOLVE } from "./target.ts";
 
 /*
- * A tree under a shared parent is attached mount by mount. The peers of that parent receive a copy of what is attached there,
- * and its unmount is propagated only to a copy without submounts (propagate_umount() in fs/pnode.c). The root is made private
- * before the mounts below it are attached, so that no peer receives those.
+ * A tree under a shared parent is attached mount by mount. The peers of that parent receive a copy of each mount that
+ * is attached there, and an unmount is propagated only to a copy without submounts (propagate_umount() in fs/pnode.c).
+ * The root is made private before the mounts below it are attached, so that no peer receives those.
  */
 
 /** A detached mount of such a tree. */
 export interface Branch {
-	/** From the root to it; "" is the root itself. */
+	/** The path from the root; "" is the root itself. */
 	path: string;
 	descriptor: Descriptor;
 	uniqueId: number;
-	/** A copy of the source's mount, for `propagation: "shared"`: what it becomes a peer of. */
+	/** A copy of the source's mount, of which this mount becomes a peer for `propagation: "shared"`. */
 	peer: Descriptor | undefined;
 }
 
-/** The root belongs to the mount's object, once there is one. */
+/** Closes all but the root, which belongs to the IdmappedMount once there is one. */
 export function closeBranches(branches: readonly Branch[], withRoot: boolean): void {
 	for (const { path, descriptor, peer } of branches) {
 		if (withRoot || path !== "") descriptor.close();
@@ -29,17 +29,17 @@ export function closeBranches(branches: readonly Branch[], withRoot: boolean): v
 	}
 }
 
-/** A root that were a peer of its source already would pass on to it what is mounted below. */
+/** Leaves the root private, because a root that is a peer of its source would propagate the mounts below it there. */
 export function rootPropagation({ propagation }: Pick<Tree, "propagation">): number {
 	return propagation === PROPAGATION.shared ? PROPAGATION.private : propagation;
 }
 
-/** What leads from the root to a mount below it is no link. */
+/** No symbolic link leads from the root to a mount below it. */
 const BELOW = RESOLVE.inRoot | RESOLVE.noSymlinks | RESOLVE.noMagicLinks;
 
 /**
- * Attaches the mounts below a root that is attached. After a failure the root is unmounted again with all of them; where it
- * has taken the place of another mount, it stays.
+ * Attaches the mounts below an attached root. After a failure the root is unmounted again with all of them, except that
+ * a root which has replaced another mount stays.
  */
 export async function attachBranches(
 	tree: Tree,
@@ -62,7 +62,7 @@ export async function attachBranches(
 			mountNs,
 			true,
 		);
-		if (outcome.fd >= 0) native().close(outcome.fd); // the root's own is what tells of all of them
+		if (outcome.fd >= 0) native().close(outcome.fd); // the root's descriptor stands for the whole tree
 		if (outcome.error < 0) await undo(tree, mountNs, replaced, tried, outcome);
 	}
 	for (const { path, descriptor, peer } of tree.below) {

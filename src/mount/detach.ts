@@ -20,9 +20,10 @@ export interface HeldRoot {
 }
 
 /**
- * Unmounts one mount. Does nothing when it is not in this mount namespace any more. Refuses when something else was mounted
- * on it or below it since, because umount2(2) unmounts the topmost mount, and MNT_DETACH the whole tree. `own` says of a
- * submount that it belongs to the mount; `mountNs` is the mount namespace that it is in, when it is in another.
+ * Unmounts one mount. Does nothing when the mount is not in its mount namespace any more. Throws when something else
+ * was mounted on it or below it since, because umount2(2) unmounts the topmost mount, and MNT_DETACH the whole tree.
+ * `own` returns true for a submount that belongs to the mount; `mountNs` is its mount namespace, unless that is this
+ * process's own.
  */
 export function* detachWork(
 	{ fd, mountId, uniqueId }: HeldRoot,
@@ -33,11 +34,11 @@ export function* detachWork(
 	if (mine === undefined) return;
 	const outcome = yield (later) => native().detach(fd, uniqueId, mountNs ?? -1, false, later);
 	if (outcome.error < 0) throw detachError(outcome, fd, mine.mountPoint);
-	// Between the look and the call something may have been mounted on top; then that was unmounted, which is an error.
+	// A mount that was put on top between the check and the call was unmounted instead, which is an error.
 	if (yield* isAttached(fd, mountNs)) throw coveredError(mine.mountPoint);
 }
 
-/** The mount's line, or undefined when it is not there. Throws when something else is mounted on it. */
+/** The mount's entry, or undefined when it is not attached. Throws when something else is mounted on it. */
 function* findAlone(
 	fd: number,
 	id: number,
@@ -54,7 +55,7 @@ function* findAlone(
 	throw new UsernsError(
 		"ERR_USERNS_UNMOUNT",
 		`cannot unmount ${mine.mountPoint}: something else was mounted on it: ${places.join(", ")}${others.length > 3 ? ", …" : ""}`,
-		{ hint: "Unmount that first; nothing was changed.", step: "looking for other mounts" },
+		{ hint: "Unmount that first. Nothing was changed.", step: "looking for other mounts" },
 	);
 }
 
@@ -71,7 +72,7 @@ export function detachError(
 	const tried = `cannot unmount ${where}`;
 	if (isForeign(outcome.error)) {
 		return kernelError("ERR_USERNS_UNMOUNT", tried, outcome, {
-			hint: `Other code in this process closed descriptor ${fd}, which belongs to this package; the mount stays until unmount(path).`,
+			hint: `Other code in this process closed descriptor ${fd}, which belongs to this package. The mount stays: unmount it with unmount(path).`,
 		});
 	}
 	return kernelError("ERR_USERNS_UNMOUNT", tried, outcome, { hint: hints[outcome.error] });
@@ -80,13 +81,13 @@ export function detachError(
 const hints: Record<number, string> = {
 	[ERRNO.EINVAL]: "The mount is locked, or is not in this mount namespace.",
 	[ERRNO.ETIMEDOUT]:
-		"A file system did not answer within ten seconds. The mount may be gone by now: look with findmnt(8).",
+		"A file system did not answer within ten seconds. The mount may be unmounted by now: check with findmnt(8).",
 };
 
 export function coveredError(where: string): UsernsError {
 	return new UsernsError(
 		"ERR_USERNS_UNMOUNT",
-		`cannot unmount ${where}: something was mounted on it at that very moment and was unmounted instead`,
+		`cannot unmount ${where}: another program mounted something on it at that moment, which was unmounted instead`,
 		{ hint: "Let one program at a time mount at that place." },
 	);
 }

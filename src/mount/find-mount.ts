@@ -6,9 +6,9 @@ import { descendants, type MountEntry, readIn, readInLater } from "./mountinfo.t
 import { ask, isFull, listPage, openAnswer, textAt } from "./statmount.ts";
 
 /*
- * One mount, and what is mounted below it, without a table that others can make as large as they like: by statmount(2)
- * and listmount(2). Both identify a mount by the number that is never given to another one. Where the kernel cannot tell
- * all that mountinfo tells (before Linux 6.15), or refuses, the table is read.
+ * Finds one mount and the mounts below it by statmount(2) and listmount(2), without reading mountinfo, whose size other
+ * users control. Both calls identify a mount by its unique mount ID, which is never reused. If the kernel does not
+ * report all that mountinfo contains (before Linux 6.15), or refuses, mountinfo is read.
  */
 
 /** Further fields of `struct statmount`. */
@@ -28,7 +28,7 @@ const OFFSET = {
 } as const;
 /** STATMOUNT_SB_BASIC, MNT_BASIC, MNT_ROOT, MNT_POINT and FS_TYPE: set in every complete answer. */
 const NEEDED = 0x01n | 0x02n | 0x08n | 0x10n | 0x20n;
-/** Set only where there is something to tell, so that SUPPORTED_MASK (Linux 6.15) says whether the kernel knows them. */
+/** Set only for a mount that has such a field, so SUPPORTED_MASK (Linux 6.15) shows whether the kernel knows them. */
 const SUBTYPE = 0x100n;
 const SOURCE = 0x200n;
 const SUPPORTED = 0x1000n;
@@ -38,7 +38,7 @@ const UNBINDABLE = 1n << 17n;
 const SHARED = 1n << 20n;
 /** The bits of MOUNT_ATTR__ATIME. */
 const ATIME = 0x70n;
-/** MOUNT_ATTR_… in the order and with the words of show_mnt_opts() in fs/proc_namespace.c. */
+/** MOUNT_ATTR_… in the order and with the option names of show_mnt_opts() in fs/proc_namespace.c. */
 const OPTIONS: readonly [mask: bigint, value: bigint, word: string][] = [
 	[0x02n, 0x02n, "nosuid"],
 	[0x04n, 0x04n, "nodev"],
@@ -51,8 +51,8 @@ const OPTIONS: readonly [mask: bigint, value: bigint, word: string][] = [
 ];
 
 /**
- * The mount that a descriptor is on, as mountinfo tells of it. Undefined when it is not in that mount namespace, this
- * process's own where none is given.
+ * The mount that a descriptor is on, as an entry of mountinfo. Undefined when it is not in the mount namespace
+ * `mountNs` (undefined: this process's own).
  */
 export function* findMount(
 	fd: number,
@@ -70,13 +70,13 @@ export function* findMount(
 	);
 }
 
-/** A table is read no further than that. */
+/** Reading stops at this entry. */
 function findIn(entries: Iterable<MountEntry>, id: number): MountEntry | undefined {
 	for (const entry of entries) if (entry.id === id) return entry;
 	return undefined;
 }
 
-/** Every mount on that mount or below it, at any depth. */
+/** All mounts on the mount or below it, at any depth. */
 export function* mountsBelow(
 	fd: number,
 	mountNs: number | undefined,
@@ -99,7 +99,10 @@ function numbersOf(fd: number, code: UsernsErrorCode, tried: string): { id: numb
 	return { id: Number(facts[0]), unique: facts[1] };
 }
 
-/** As statmount(2) takes it: 0 for this process's own. Undefined before Linux 6.11, which has no number for another one. */
+/**
+ * The mount namespace ID for statmount(2): 0 for this process's own. Undefined for another one before Linux 6.11, where
+ * it has no ID.
+ */
 function namespaceId(mountNs: number | undefined): bigint | undefined {
 	if (mountNs === undefined) return 0n;
 	const id = native().mountNamespaceId(mountNs);
@@ -131,7 +134,7 @@ function* describe(unique: bigint, namespace: bigint | undefined): Work<MountEnt
 	return typeof answer === "number" ? "unknown" : (parseEntry(answer) ?? "unknown");
 }
 
-/** Undefined when the answer lacks something that mountinfo tells. */
+/** Undefined when the answer lacks a field that mountinfo has. */
 export function parseEntry(buffer: ArrayBuffer): MountEntry | undefined {
 	const { view, mask, texts } = openAnswer(buffer);
 	const supported = (mask & SUPPORTED) === 0n ? 0n : view.getBigUint64(OFFSET.supported, true);

@@ -14,7 +14,10 @@ import { type AttachOptions, checkAttachOptions, showPlace } from "./target.ts";
 export interface MadeMount {
 	descriptor: Descriptor;
 	mountId: number;
-	/** What tells the mount from one that another program made: it is not given again. 0 before Linux 6.8. */
+	/**
+	 * The unique mount ID, which distinguishes the mount from every other one, because it is never reused. 0 before
+	 * Linux 6.8.
+	 */
 	uniqueId: number;
 	recursive: boolean;
 	/** MS_…. */
@@ -42,9 +45,9 @@ export let attachFresh: (
 	more?: AttachMore,
 ) => Promise<() => void>;
 
-/** Of a tree that is attached mount by mount. */
+/** The parts of a tree that is attached mount by mount. */
 export interface AttachMore {
-	/** The target, where it was looked up already. */
+	/** The target, if it was looked up before. */
 	held?: HeldTarget | undefined;
 	below?: readonly Branch[];
 }
@@ -135,7 +138,7 @@ export class HeldMount implements AsyncDisposable {
 			const { namespace, submounts, untold } = await attaching;
 			this.#attached = { namespace, submounts };
 			this.#target = target;
-			if (mapping === "") recordMount(BigInt(uniqueId)); // unmount(path) knows it by that
+			if (mapping === "") recordMount(BigInt(uniqueId)); // unmount(path) recognises it by the record
 			if (descriptor.closed) namespace?.close();
 			return () => native().close(untold);
 		} finally {
@@ -146,10 +149,10 @@ export class HeldMount implements AsyncDisposable {
 
 	/**
 	 * Unmounts the mount, in the mount namespace that it is in, and closes the descriptor. Files that are open on it stay
-	 * usable until they are closed. Never unmounts anything else: when something was mounted on it since, it throws
-	 * `ERR_USERNS_UNMOUNT` and changes nothing; so it does when other code in this process has closed the descriptor. When the
-	 * mount is gone already, or was never attached, there is nothing to do. A second call does nothing; after `close()` it
-	 * throws `ERR_USERNS_CLOSED`.
+	 * usable until they are closed. Never unmounts anything else: throws `ERR_USERNS_UNMOUNT` and changes nothing when
+	 * something was mounted on the mount since, or when other code in this process has closed the descriptor. Does
+	 * nothing when the mount was unmounted already or was never attached. A second call does nothing; after `close()`
+	 * it throws `ERR_USERNS_CLOSED`.
 	 */
 	unmount(): Promise<void> {
 		this.#unmounting ??= this.#unmount().finally(() => {
@@ -178,7 +181,7 @@ export class HeldMount implements AsyncDisposable {
 		return this.#target === undefined ? "no target" : showPlace(this.#target);
 	}
 
-	/** With duplicates, because close() may be called while this is under way. */
+	/** Works on duplicates, because close() may be called during the attach. */
 	async #detach(attached: Attached): Promise<void> {
 		const { descriptor, mountId, uniqueId } = this.#mount;
 		const fd = native().copy(descriptor.fd);
@@ -200,7 +203,7 @@ export class HeldMount implements AsyncDisposable {
 		}
 	}
 
-	/** The number of a descriptor that other code has closed is not closed again, because it may be another file's. */
+	/** Does not close a number whose descriptor other code has closed, because it may be another file's by now. */
 	#refuse(outcome: Pick<Outcome, "error" | "step">): never {
 		const { descriptor } = this.#mount;
 		const { fd } = descriptor;

@@ -28,7 +28,7 @@ export interface Made {
 	/** The same, or that every ID is as it is on disk. */
 	shows: Mapping;
 	skipped: SkippedMount[];
-	/** Where the mounts are attached one by one, all of them, the root first; empty otherwise. */
+	/** All mounts of the tree, the root first, if they are attached one by one; empty otherwise. */
 	branches: Branch[];
 }
 
@@ -72,7 +72,7 @@ export async function makeTree(wanted: Wanted): Promise<Made | IdmappedMount> {
 	}
 }
 
-/** One mount, mapped and attached by one thread: waiting for another takes as long as the mount. */
+/** Maps and attaches one mount on one thread, because the wait for a second thread takes as long as the mount. */
 function mountAtOnce(wanted: Wanted, target: string | number, ns: number): Promise<Outcome> {
 	const { source, resolve, set, clear, propagation } = wanted;
 	const flags = (path: string | null) => (path === null ? 0 : resolve);
@@ -193,7 +193,7 @@ async function makeWhole(wanted: Wanted, source: number, plan: Plan): Promise<Ma
 	return outcome.error < 0 ? outcome : made(outcome, plan.mapping, plan.skipped);
 }
 
-/** Each mount of the tree as a detached mount of its own. */
+/** Makes each mount of the tree a detached mount of its own. */
 async function makeBranches(wanted: Wanted, source: number, plan: Plan): Promise<Made | Outcome> {
 	const alone = { ...wanted, recursive: false, recursiveIdmap: false, propagation: rootPropagation(wanted) };
 	const asItIs = { ...alone, set: 0, clear: 0, propagation: 0 };
@@ -222,15 +222,16 @@ async function makeBranches(wanted: Wanted, source: number, plan: Plan): Promise
 }
 
 /**
- * Each mount of the tree would be a peer of its source's mount while the next one is mounted on it, so that the source's own
- * mount table would receive an ID-mapped copy of each submount (propagate_mnt() in fs/pnode.c).
+ * The error for a shared tree that is assembled while it is detached. Each mount of the tree would be a peer of its
+ * source's mount when the next one is mounted on it, so the source's mount table would receive an ID-mapped copy of
+ * each submount (propagate_mnt() in fs/pnode.c).
  */
 function sharedError(tried: string, mapping: string): UsernsError {
 	return new UsernsError(
 		"ERR_USERNS_MOUNT",
 		`${tried}: the mounts of this tree need different maps, and such a tree cannot be a peer of its source`,
 		{
-			hint: 'Set propagation to "slave" or "private", or mount each submount by a call of its own.',
+			hint: 'Set propagation to "slave" or "private", or mount each submount with a separate call.',
 			mapping,
 			step: "putting the tree together",
 		},

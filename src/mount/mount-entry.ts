@@ -10,13 +10,13 @@ export interface MountEntry {
 	readonly fsType: string;
 	/** What was mounted, as the file system tells it. */
 	readonly source: string;
-	/** It cannot be copied, and a tree is copied without it and what is below it. */
+	/** Whether it is unbindable: it cannot be copied, and a recursive copy leaves out it and the mounts below it. */
 	readonly unbindable: boolean;
-	/** It has peers, or can have: what is mounted on it appears on each of them. */
+	/** Whether it is shared: each mount on it is propagated to its peers. */
 	readonly shared: boolean;
 }
 
-/** Cuts bytes that come in pieces into lines, and makes an entry of each that is a mount. */
+/** Splits pieces of bytes into lines, and makes an entry of each line that describes a mount. */
 export class Lines {
 	#rest: Buffer[] = [];
 
@@ -37,7 +37,7 @@ export class Lines {
 			line = Buffer.concat([...this.#rest, end]);
 			this.#rest = [];
 		}
-		// Anything else is the rest of a line whose file system has put a newline in its options: no mount.
+		// Any other line is the rest of one whose file system options contain a newline, and describes no mount.
 		const head = /^(\d{1,10}) (\d{1,10}) /.exec(line.toString("latin1", 0, HEAD_BYTES));
 		if (head !== null) entries.push(new TableEntry(Number(head[1]), Number(head[2]), line));
 	}
@@ -47,12 +47,12 @@ const NEWLINE = 0x0a;
 const BACKSLASH = 0x5c;
 const BLANK = 0x20;
 const COMMA = 0x2c;
-/** Two numbers of ten digits at most, with a blank behind each. */
+/** Two numbers of at most ten digits, each followed by a blank. */
 const HEAD_BYTES = 22;
 
 /**
- * A line of which nothing but the two numbers is looked at before it is asked for: who makes the mounts decides how long
- * the lines are, and most callers need the paths of a few mounts only.
+ * A line whose fields, except the two numbers, are decoded on first use: the program that makes the mounts controls the
+ * length of the lines, and most callers need the paths of only a few mounts.
  */
 class TableEntry implements MountEntry {
 	readonly id: number;
@@ -67,7 +67,7 @@ class TableEntry implements MountEntry {
 		this.#line = line;
 	}
 
-	/** Where the first six fields end. */
+	/** The end of the first six fields. */
 	#ends(): number[] {
 		if (this.#blanks === undefined) {
 			this.#blanks = [];
@@ -84,7 +84,7 @@ class TableEntry implements MountEntry {
 		return decode(this.#line.subarray((ends[index - 1] as number) + 1, ends[index]));
 	}
 
-	/** The blank before the lone "-", before which any number of optional fields stand; or −1. */
+	/** The position of the blank before the separator "-", which follows any number of optional fields; or −1. */
 	#dash(): number {
 		const line = this.#line;
 		const options = this.#ends()[FIELDS - 1] as number;
@@ -93,7 +93,7 @@ class TableEntry implements MountEntry {
 		return line.length - 2 >= options && line.subarray(-2).equals(DASH) ? line.length - 2 : -1;
 	}
 
-	/** The fields behind the dash. */
+	/** The fields after the separator. */
 	#behind(index: number): string {
 		const dash = this.#dash();
 		if (dash < 0) return "";
@@ -127,7 +127,7 @@ class TableEntry implements MountEntry {
 		return this.#behind(1);
 	}
 
-	/** The options of the file system, in which the kernel escapes a comma too. */
+	/** The options of the file system. The kernel also escapes commas in them. */
 	get superOptions(): readonly string[] {
 		const dash = this.#dash();
 		if (dash < 0) return [];
@@ -155,7 +155,7 @@ class TableEntry implements MountEntry {
 	}
 }
 
-/** The options of the file system, of an entry that was read from a table. */
+/** The file system options of an entry that was read from mountinfo. */
 export function superOptionsOf(entry: MountEntry): readonly string[] {
 	return entry instanceof TableEntry ? entry.superOptions : [];
 }
@@ -170,8 +170,8 @@ function endOf(line: Buffer, start: number): number {
 }
 
 /**
- * The kernel writes blank, tab, newline and backslash as three octal digits (mangle_path() in fs/seq_file.c). Byte by
- * byte, because a path can consist of nothing else.
+ * The kernel writes blank, tab, newline and backslash as three octal digits (mangle_path() in fs/seq_file.c). Decodes
+ * byte by byte, because a path can consist of escapes alone.
  */
 function decode(field: Buffer): string {
 	if (!field.includes(BACKSLASH)) return field.toString();
@@ -209,7 +209,7 @@ export function parseMountinfo(text: string): MountEntry[] {
 	return new Lines().take(Buffer.from(`${text}\n`));
 }
 
-/** The mounts on each mount, by its number, in the order of the table. */
+/** The mounts on each mount, by its mount ID, in the order of the table. */
 export function childrenOf(entries: readonly MountEntry[]): Map<number, MountEntry[]> {
 	const children = new Map<number, MountEntry[]>();
 	for (const entry of entries) {
@@ -221,8 +221,8 @@ export function childrenOf(entries: readonly MountEntry[]): Map<number, MountEnt
 }
 
 /**
- * Every mount below `id`, at any depth, parents first. A child can stand before its parent in the table after a move. Each
- * is looked at once: the table can be a container's, and it may have 100,000 mounts in any order.
+ * Every mount below `id`, at any depth, parents first. After a move, a child can come before its parent in the table.
+ * Visits each entry once, because a container's table may have 100,000 mounts in any order.
  */
 export function descendants(
 	entries: readonly MountEntry[],
@@ -239,6 +239,6 @@ export function descendants(
 		}
 	};
 	take(id);
-	for (let i = 0; i < below.length; i++) take((below[i] as MountEntry).id); // it grows meanwhile
+	for (let i = 0; i < below.length; i++) take((below[i] as MountEntry).id); // the array grows in the loop
 	return below;
 }

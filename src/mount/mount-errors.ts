@@ -99,7 +99,7 @@ const hints: Record<string, Record<number, string>> = {
 		[ERRNO.ENOTDIR]: "A directory goes on a directory, and a file on a file.",
 		[ERRNO.ENOENT]: "The target was removed.",
 		[ERRNO.EINVAL]:
-			"The target is not in the mount namespace that it is attached in, or it is a file and the source a directory.",
+			"The target is not in the mount namespace of the attach, or it is a file and the source a directory.",
 		[ERRNO.ELOOP]: "The target lies within the source's tree, which is unbindable or shared there.",
 		[ERRNO.EPERM]: "Mounting needs CAP_SYS_ADMIN in the user namespace that owns the mount namespace.",
 	},
@@ -116,12 +116,12 @@ const hints: Record<string, Record<number, string>> = {
 	},
 	inside: {
 		[ERRNO.ETIMEDOUT]:
-			"A file system on the way to the target did not answer within ten seconds, or another process holds the lock of the target's directory, by getdents64(2) into memory that a FUSE server fills. Nothing is attached, now or later; use a target that other users cannot read.",
+			"A file system on the way to the target did not answer within ten seconds, or another process holds the lock of the target's directory. Nothing is attached, now or later: choose a target in a directory that other users cannot read.",
 		[ERRNO.ECANCELED]: "The thread was terminated. Nothing is attached, now or later.",
 	},
 	"inside held": {
 		[ERRNO.ETIMEDOUT]:
-			"A file system did not answer within ten seconds, or another process holds the lock of the target's directory. The kernel still waits with the last step: the mount may be attached later. Only Linux 6.15 and later can prevent that.",
+			"A file system did not answer within ten seconds, or another process holds the lock of the target's directory. The mount may still be attached later, which only Linux 6.15 and later prevents: check with findmnt(8), and unmount it.",
 	},
 	"inside descriptors": {
 		[ERRNO.ETIMEDOUT]:
@@ -129,15 +129,15 @@ const hints: Record<string, Record<number, string>> = {
 	},
 	"inside killed": {
 		[ERRNO.EINTR]:
-			"The process that works in the mount namespace was killed, for example for want of memory.",
+			"The child process that works in the mount namespace was killed, for example because memory ran out: try again.",
 	},
 	"inside left": {
-		[ERRNO.ETIMEDOUT]: "The mount may be attached: look with findmnt(8), and unmount it.",
-		[ERRNO.EINTR]: "The mount may be attached: look with findmnt(8), and unmount it.",
+		[ERRNO.ETIMEDOUT]: "The mount may be attached: check with findmnt(8), and unmount it.",
+		[ERRNO.EINTR]: "The mount may be attached: check with findmnt(8), and unmount it.",
 	},
 	identity: {
 		[ERRNO.ESTALE]:
-			"Other code in this process closed the mount's descriptor, which belongs to this package. Nothing was attached.",
+			"Other code in this process closed the mount's descriptor, which belongs to this package. Nothing was attached: make the mount again.",
 	},
 	thread: {
 		[ERRNO.EAGAIN]: "A limit on processes and threads is reached: RLIMIT_NPROC, or pids.max of the cgroup.",

@@ -11,13 +11,13 @@ export interface MountNamespace {
 	root: Descriptor | undefined;
 }
 
-/** Opens the mount namespace of a process, or the one that a path leads to. This process's own is an error. */
+/** Opens the mount namespace of a process, or the one that a path leads to. Throws for this process's own. */
 export function openMountNamespace(into: number | string): MountNamespace {
 	if (typeof into === "number") return openOfProcess(into);
 	return adopt(into, native().openNamespace(into, CLONE_NEWNS, linkOwner(), false));
 }
 
-/** As `openMountNamespace`, with a bounded look-up of the path on another thread. */
+/** Like `openMountNamespace`, but looks the path up on another thread with a time limit. */
 export async function openMountNamespaceAsync(into: number | string): Promise<MountNamespace> {
 	if (typeof into === "number") return openOfProcess(into);
 	return adopt(into, await native().openNamespace(into, CLONE_NEWNS, linkOwner(), true));
@@ -48,7 +48,7 @@ function openOfProcess(pid: number): MountNamespace {
 		if (opened.error < 0) throw namespaceError(pid, opened);
 		descriptor = new Descriptor(opened.fd, "mount namespace");
 		refuseOwn(pid, opened.fd);
-		// Asked last: until the process has a mount namespace of its own, its root directory is the host's.
+		// Opened last: until the process has its own mount namespace, its root directory is the host's.
 		const root = native().rootOf(process.fd);
 		if (root.error < 0) throw namespaceError(pid, root);
 		return { descriptor, root: new Descriptor(root.fd, "root directory") };
@@ -61,8 +61,9 @@ function openOfProcess(pid: number): MountNamespace {
 }
 
 /**
- * A child that was just started with unshare: ["mount"] is still in this process's mount namespace, and a mount would
- * land on the host. The descriptors are compared, not paths: while both are open, no other namespace has their numbers.
+ * Throws for this process's own mount namespace. A child that was just started with unshare: ["mount"] is still in it,
+ * and a mount would land on the host. Compares the open descriptors, not paths, because the inode number of an open
+ * namespace is not reused.
  */
 function refuseOwn(into: number | string, fd: number): void {
 	const own = openOwn();
@@ -75,13 +76,13 @@ function refuseOwn(into: number | string, fd: number): void {
 		"ERR_USERNS_MOUNT_NAMESPACE",
 		`${triedToOpen(into)}: it is the mount namespace of this process`,
 		{
-			hint: 'Leave into out to work in this namespace. A child that unshares "mount" is still in it when spawn returns: wait until its program has written its first output.',
+			hint: 'Leave into out to work in this namespace. A child with unshare: ["mount"] leaves it only after spawn returns: wait for the first output of its program.',
 			step: "comparing the mount namespaces",
 		},
 	);
 }
 
-/** By a pidfd: /proc may belong to another pid namespace. */
+/** Opens by a pidfd, because /proc may belong to another pid namespace. */
 function openOwn(): number {
 	const self = native().openProcess(process.pid);
 	if (self.error < 0) throw namespaceError(process.pid, self);
@@ -94,7 +95,7 @@ function openOwn(): number {
 	}
 }
 
-/** All namespaces are files of one file system. */
+/** Compares inode numbers alone, because all namespaces are files of one file system. */
 function inodeOf(into: number | string, fd: number): bigint {
 	const identity = native().identify(fd);
 	if (typeof identity === "number") throw namespaceError(into, { error: identity, step: "identify" });
@@ -130,5 +131,5 @@ const hints: Record<number, string> = {
 	[ERRNO.ENOENT]: "Nothing is there: the process has ended, or the path has a mistake.",
 	[ERRNO.EINVAL]: "That number is a thread, not a process: give the pid of its process.",
 	[ERRNO.ETIMEDOUT]:
-		"A file system on the path did not answer within ten seconds: look at the FUSE or network file systems on it.",
+		"A file system on the path did not answer within ten seconds: check the FUSE and network file systems on it.",
 };

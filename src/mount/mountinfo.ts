@@ -7,19 +7,19 @@ import { Lines, type MountEntry, superOptionsOf } from "./mount-entry.ts";
 export { childrenOf, descendants, type MountEntry, parseMountinfo } from "./mount-entry.ts";
 
 /**
- * The largest table that is read. The root of a container decides how long its lines are: 4,000 mounts on one long path
- * make 120 MB. The 100,000 mounts that the kernel allows (fs.mount-max) fit with 335 bytes each.
+ * The size of the largest table that is read. A container's root controls the length of the lines: 4,000 mounts on one
+ * long path make 120 MB. The 100,000 mounts that the kernel allows (fs.mount-max) fit at 335 bytes each.
  */
 export const MOST_TABLE_BYTES: number = 32 << 20;
-/** How much is read and looked at before the event loop gets its turn again. */
+/** The bytes that are read and parsed before the event loop runs again. */
 const PIECE_BYTES = 64 << 10;
 /**
- * For how long a table is read, on the calling thread and beside it. For each line the kernel walks up from the mount to
- * the root directory (prepend_path() in fs/d_path.c), so n mounts on top of each other cost it n² steps.
+ * The time limits for reading a table, on the calling thread and on another one. For each line the kernel walks from
+ * the mount up to the root directory (prepend_path() in fs/d_path.c), so n stacked mounts take n² steps.
  */
 const MOST_MS = { now: 3_000, later: 10_000 } as const;
 
-/** What a table is read for: the error's code, what was tried, and which table it is. */
+/** The purpose of a read, for errors: the code, what was tried, and which table it is. */
 interface Reading {
 	code: UsernsErrorCode;
 	tried: string;
@@ -36,7 +36,10 @@ export function readMountinfoOf(mountNs: number, code: UsernsErrorCode, tried: s
 	return [...readIn(mountNs, code, tried)];
 }
 
-/** One after the other, from a mount namespace or this process's own: the caller can stop at the one that it needs. */
+/**
+ * Yields the mounts of a mount namespace (undefined: this process's own) one by one, so that the caller can stop at the
+ * one that it needs.
+ */
 export function* readIn(
 	mountNs: number | undefined,
 	code: UsernsErrorCode,
@@ -50,7 +53,7 @@ export function* readIn(
 	}
 }
 
-/** As `readIn`, all of them, and read on another thread. */
+/** Returns all of the mounts, and reads them on another thread. */
 export async function readInLater(
 	mountNs: number | undefined,
 	code: UsernsErrorCode,
@@ -64,7 +67,7 @@ export async function readInLater(
 	}
 }
 
-/** An open mountinfo of a mount namespace, or of this process's own. */
+/** Opens the mountinfo of a mount namespace (undefined: this process's own). */
 export function openTable(
 	mountNs: number | undefined,
 	code: UsernsErrorCode,
@@ -86,7 +89,7 @@ export function openTable(
 	}
 }
 
-/** The mounts of an open mountinfo, on the calling thread. */
+/** Yields the mounts of an open mountinfo, read on the calling thread. */
 export function* readTable(
 	fd: number,
 	name: string,
@@ -101,7 +104,7 @@ export function* readTable(
 	}
 }
 
-/** The same, read on another thread, with a turn of the event loop between the pieces. */
+/** Yields the same, read on another thread; the event loop runs between the pieces. */
 export async function readTableLater(
 	fd: number,
 	name: string,
@@ -117,7 +120,7 @@ export async function readTableLater(
 	}
 }
 
-/** Puts pieces of a table together, within the limits. */
+/** Assembles the pieces of a table, within the limits. */
 class TableReader {
 	readonly #reading: Reading;
 	readonly #lines = new Lines();
@@ -131,7 +134,7 @@ class TableReader {
 		this.#until = performance.now() + most;
 	}
 
-	/** The mounts that are complete with that piece; undefined at the end. */
+	/** The mounts that the piece completes; undefined at the end. */
 	take({ error, bytes }: Outcome): MountEntry[] | undefined {
 		if (error < 0) throw unreadable(this.#reading, describeErrno(error), { errno: error, syscall: "read" });
 		if (bytes === undefined) return undefined;
@@ -148,7 +151,7 @@ function unreadable(
 	details: { errno?: number | undefined; syscall?: string | undefined; cause?: unknown },
 ): UsernsError {
 	return new UsernsError(code, `${tried}: ${name} cannot be read: ${message}`, {
-		hint: "A procfs at /proc and a free descriptor are needed; nothing was changed.",
+		hint: "Mount a procfs at /proc, and keep a descriptor free. Nothing was changed.",
 		step: `reading ${name}`,
 		...details,
 	});
@@ -171,11 +174,11 @@ function tooSlow({ code, tried, name }: Reading, most: number): UsernsError {
 }
 
 const MANY_MOUNTS =
-	"A program in that mount namespace has made very many mounts, or very long paths: end that program, or unmount them there.";
+	"The mount namespace has very many mounts or very long paths: unmount them there, or end the program that makes them.";
 
 /**
- * Where each overlay of this mount namespace is, and the upper layer and work directory as its mount options name them. The
- * kernel writes a comma within such a path as three octal digits (`seq_show_option` in fs/seq_file.h).
+ * The mount point of each overlay of this mount namespace, with the upper layer and work directory from its mount
+ * options. The kernel writes a comma within such a path as three octal digits (`seq_show_option` in fs/seq_file.h).
  */
 export function overlayLayers(
 	entries: Iterable<MountEntry> = readIn(undefined, "ERR_USERNS_MOUNT", "cannot name the overlay"),

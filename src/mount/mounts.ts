@@ -39,8 +39,8 @@ export interface MountsOptions {
  * The mounts of this or another process's mount namespace, in the order of its mountinfo, with the maps of the ID-mapped
  * ones: from listmount(2) and statmount(2), Linux 6.15 (6.11 for the former with a namespace of others). Before that the
  * mounts are told without their maps. Throws `ERR_USERNS_READ_MOUNTS`, also for a table of more than 32 MiB and for one
- * that the kernel does not write within 3 seconds. The calling thread waits: use {@link mountsAsync} for the mounts of a
- * process that is not trusted.
+ * that the kernel does not write within 3 seconds. It blocks the calling thread: use {@link mountsAsync} for the mounts
+ * of a process that is not trusted.
  */
 export function mounts(options?: MountsOptions): MountInfo[] {
 	const { idmapped, target } = checkMountsOptions("mounts", options);
@@ -59,8 +59,8 @@ export function mounts(options?: MountsOptions): MountInfo[] {
 }
 
 /**
- * As {@link mounts}. The table is read on another thread, within 10 seconds, and the event loop gets its turn while the
- * mounts are looked at: whoever may mount in that namespace decides how many there are.
+ * Like {@link mounts}, but reads the table on another thread, within 10 seconds, and lets the event loop run while it
+ * describes the mounts, because the programs in that namespace control how many there are.
  */
 export async function mountsAsync(options?: MountsOptions): Promise<MountInfo[]> {
 	const { idmapped, target } = checkMountsOptions("mountsAsync", options);
@@ -82,7 +82,7 @@ export async function mountsAsync(options?: MountsOptions): Promise<MountInfo[]>
 }
 
 const CODE = "ERR_USERNS_READ_MOUNTS";
-/** For how long mountsAsync() works before the event loop gets its turn. */
+/** How long mountsAsync() works before it lets the event loop run. */
 const TURN_MS = 2;
 
 function checkMountsOptions(
@@ -118,7 +118,9 @@ interface Table {
 	fd: number;
 	name: string;
 	tried: string;
-	/** After the reading: what statmount(2) knows the namespace by, 0 for one's own; or a negative errno. */
+	/**
+	 * Called after the read: the mount namespace ID for statmount(2), 0 for this process's own; or a negative errno.
+	 */
 	namespace: () => bigint | number;
 	close: () => void;
 }
@@ -133,8 +135,8 @@ function openOwn(): Table {
 }
 
 /**
- * The pidfd holds the process: while it lives the number is its own, before and after the reading. By the pidfd too, since
- * /proc may belong to another pid namespace, where the number is another process's.
+ * Opens the table by a pidfd, because /proc may belong to another pid namespace, where the pid is another process's.
+ * The pidfd is checked before and after the read: while the process lives, its pid is not reused.
  */
 function openOf(pid: number): Table {
 	const tried = `cannot list the mounts of process ${pid}`;
@@ -184,7 +186,7 @@ function readError(tried: string, outcome: { error: number; step?: string }): Er
 	});
 }
 
-/** Describes the mounts; the caller may stop between two of them. */
+/** Describes the mounts; it yields so that the caller can stop between two of them. */
 function* describeAll(
 	entries: readonly MountEntry[],
 	namespace: bigint | number,
@@ -216,7 +218,7 @@ function* readMaps(namespace: bigint | number): Generator<undefined, Map<number,
 		for (const id of ids) {
 			yield;
 			const mount = statMount(id, namespace);
-			if (mount === ERRNO.ENOENT) continue; // it went meanwhile
+			if (mount === ERRNO.ENOENT) continue; // unmounted meanwhile
 			if (typeof mount === "number") return refusal(mount);
 			if (mount.idmapped) maps.set(mount.id, mappingOf(mount));
 		}

@@ -49,7 +49,7 @@ const KNOWN = [
 ];
 const WHAT = "mountIdmapped";
 
-/** The options without a prototype, each of them read once. */
+/** A copy of the options without a prototype. Each option is read once. */
 export function copyMountOptions(given: unknown): MountIdmappedOptions {
 	if (given === undefined) throw invalidArgument(`${WHAT}: the options are missing`);
 	return copyOptions<MountIdmappedOptions>(WHAT, given, KNOWN);
@@ -62,7 +62,7 @@ export interface MountAttributes extends Attributes {
 	nested: "compose" | "replace" | "refuse";
 }
 
-/** Checks every option of a copy; nothing was asked of the kernel yet. */
+/** Checks every option of the copy, before any system call. */
 export function checkMountOptions(options: MountIdmappedOptions): MountAttributes {
 	checkPlace(`${WHAT}: the source`, options.source);
 	checkTarget(WHAT, options.target, options);

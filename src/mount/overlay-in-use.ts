@@ -7,31 +7,37 @@ import type { HeldMount } from "./idmapped-mount.ts";
 import { overlayLayers } from "./mountinfo.ts";
 import { showPlace } from "./target.ts";
 
-/** The upper layer and the work directory, as they were given and as descriptors. */
+/** The upper layer and the work directory, as given and as descriptors. */
 export interface WrittenLayers {
 	upper: { given: string | number; fd: number };
 	work: { given: string | number; fd: number };
 }
 
-/** The overlays of this process by the device and inode of what they write to. The kernel names a detached one nowhere. */
+/**
+ * The overlays of this process, by the device and inode of their upper layer and work directory. The kernel does not
+ * name a detached overlay anywhere.
+ */
 const users = new Map<string, WeakRef<HeldMount>>();
-/** The same of overlays that are not there yet. */
+/** The same for overlays that are being made. */
 const making = new Set<string>();
 const collected = new FinalizationRegistry<readonly string[]>((keys) => {
 	for (const key of keys) if (users.get(key)?.deref() === undefined) users.delete(key);
 });
 
-/** Undefined for a descriptor of which the kernel says nothing. */
+/** Undefined for a descriptor on which statx(2) fails. */
 function keyOf(fd: number): string | undefined {
 	const identity = native().identify(fd);
 	return typeof identity === "number" ? undefined : identity.join(":");
 }
 
-/** The layers of an overlay that is being made: a second call for the same ones fails, whatever the kernel would say. */
+/**
+ * Reserves the layers of an overlay that is being made, so that a second call with the same layers fails, whatever the
+ * kernel would do.
+ */
 export class Claim {
 	readonly #keys: readonly string[];
 
-	/** Throws where another call of this process has one of the layers. */
+	/** Throws if another call in this process has reserved one of the layers. */
 	constructor(layers: WrittenLayers, tried: string) {
 		const named = entries(layers).map(([name, { fd }]) => ({ name, key: keyOf(fd) }));
 		for (const { name, key } of named) {
@@ -44,7 +50,7 @@ export class Claim {
 		for (const key of this.#keys) making.add(key);
 	}
 
-	/** The overlay is there, and can be named from now on. */
+	/** Records the overlay that was made, so that errors can name it from now on. */
 	keep(mount: HeldMount): void {
 		for (const key of this.#keys) users.set(key, new WeakRef(mount));
 		collected.register(mount, this.#keys);
@@ -65,9 +71,9 @@ function entries(layers: WrittenLayers): [keyof WrittenLayers, WrittenLayers["up
 }
 
 /**
- * Throws where one of the layers is, or lies in, the upper layer or work directory of another overlay. The kernel alone would
- * accept it, and log that the behaviour is undefined. Between this look and the mount another process can take the layer.
- * `roots`: detached mounts that the layers are on, which the question uses up.
+ * Throws if one of the layers is, or lies in, the upper layer or work directory of another overlay, because the kernel
+ * alone would accept it and only log that the behaviour is undefined. Between this check and the mount, another process
+ * can still take the layer. `roots` are detached mounts that the layers are on; the check consumes them.
  */
 export async function refuseInUse(
 	layers: WrittenLayers,
@@ -86,8 +92,8 @@ export async function refuseInUse(
 }
 
 /**
- * What the kernel says. Undefined where it cannot be asked: in a user namespace it goes on without the index that the
- * question needs, and before Linux 6.15 the layers must be in a mount namespace (`roots`).
+ * Whether the kernel reports the layers as in use. Undefined if it cannot: in a user namespace the kernel mounts
+ * without the index that the check needs, and before Linux 6.15 the layers must be in a mount namespace (`roots`).
  */
 async function isInUse(
 	fds: readonly number[],
@@ -97,7 +103,7 @@ async function isInUse(
 	if (!ownMapsAll()) return undefined;
 	const { error } = await native().overlay(fds, -1, -1, 0, 0, roots, true, true);
 	if (error === ERRNO.EBUSY) return true;
-	// A shortage that may be over for the overlay itself must not let the question go unanswered.
+	// A shortage must fail the call, because it may be over when the overlay itself is made without the check.
 	if (error === ERRNO.EMFILE || error === ERRNO.ENFILE || error === ERRNO.ENOMEM) {
 		throw kernelError("ERR_USERNS_MOUNT", tried, { error, step: "overlay in use" });
 	}
@@ -110,19 +116,19 @@ function layerWords(name: keyof WrittenLayers, layers: WrittenLayers): string {
 
 function inUse(tried: string, layer: string, user: string | undefined): UsernsError {
 	const by =
-		user ?? "another overlay, which is detached, or in another mount namespace, or not named by the kernel";
+		user ?? "another overlay, which is detached, in another mount namespace, or not named by the kernel";
 	return new UsernsError("ERR_USERNS_MOUNT", `${tried}: ${layer} is in use by ${by}`, {
 		hint:
 			user === undefined
-				? "Look for it with grep -l overlay /proc/*/mountinfo, and unmount it; or take another upper layer and work directory."
-				: "Unmount that overlay first, or take another upper layer and work directory.",
+				? "Find it with grep -l overlay /proc/*/mountinfo, and unmount it; or use another upper layer and work directory."
+				: "Unmount that overlay first, or use another upper layer and work directory.",
 		errno: ERRNO.EBUSY,
 		syscall: "fsconfig",
-		step: "looking whether the layers are in use",
+		step: "checking whether the layers are in use",
 	});
 }
 
-/** The overlay that has the layer, or a directory that it lies in, in words. */
+/** Describes the overlay that has the layer, or a directory above it, as its own. */
 async function nameOfUser(fd: number): Promise<string | undefined> {
 	const keys = await ancestors(fd);
 	for (const key of keys) {
@@ -133,7 +139,7 @@ async function nameOfUser(fd: number): Promise<string | undefined> {
 	}
 	for (const { mountPoint, paths } of overlayLayers()) {
 		for (const path of paths) {
-			// Another process's relative path, or its /proc/self, would be looked up in this one.
+			// A relative path or /proc/self of another process would resolve to this process's own.
 			if (!path.startsWith("/") || path.startsWith("/proc/")) continue;
 			// An option of mount(2) keeps its backslashes (ovl_unescape() in fs/overlayfs); a descriptor's path has none.
 			for (const each of new Set([path, path.replaceAll(/\\(.)/g, "$1")])) {

@@ -46,8 +46,8 @@ export interface Upper {
 	/** On a detached mount of their own, as the lower ones are. */
 	apart: boolean;
 	/**
-	 * Looks at both before anything is made of them, and throws where they cannot be taken. `roots`: detached mounts that
-	 * they are on, for this look alone, since the kernel attaches them in a mount namespace that ends with it.
+	 * Checks both layers before they are used, and throws if another overlay uses them. `roots` are detached mounts
+	 * that they are on, for this check alone, because the check attaches them in a mount namespace that ends with it.
 	 */
 	check: (upper: Descriptor, work: Descriptor, roots: readonly number[]) => Promise<void>;
 }

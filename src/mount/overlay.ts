@@ -30,8 +30,8 @@ export interface OverlayOptions extends AttributeOptions, AttachOptions {
 	/** The layers that are only read, the topmost first. */
 	lower: string | number | readonly (string | number)[];
 	/**
-	 * The layer that takes what is written, and a work directory for it on the same mount. Left out: nothing is written. Those
-	 * of another overlay are refused (EBUSY).
+	 * The layer that takes what is written, and a work directory for it on the same mount. If left out, the overlay is
+	 * read-only. An upper layer or work directory of another overlay is refused (EBUSY).
 	 */
 	upper?: string | number | undefined;
 	work?: string | number | undefined;

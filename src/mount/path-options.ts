@@ -7,22 +7,25 @@ import type { MountNamespace } from "./mount-namespace.ts";
 import { checkPlace, resolveFlags } from "./target.ts";
 
 /**
- * How a path is looked up. Without options a symbolic link on it is followed only if it belongs to root or to the caller's
- * effective uid; the link of another user is an error. A look-up ends after about ten seconds.
+ * How a path is looked up. By default a symbolic link on it is followed only if it belongs to root or to the caller's
+ * effective uid; the link of another user is an error. A look-up fails after about ten seconds.
  */
 export interface PathOptions {
 	/**
-	 * The directory (a path or a descriptor) that the path is found in, as after chroot(2): neither `..` nor a symbolic link leads
-	 * out of it.
+	 * The directory (a path or a descriptor) below which the path is resolved, as after chroot(2): neither `..` nor a
+	 * symbolic link leads out of it.
 	 */
 	targetRoot?: string | number;
-	/** `"no-symlinks"`: a path on which a symbolic link lies is refused. */
+	/** `"no-symlinks"` refuses a path that contains a symbolic link. */
 	resolve?: "no-symlinks";
 }
 
 export const PATH_OPTIONS = ["targetRoot", "resolve"] as const;
 
-/** Throws for anything that is not a PathOptions. An option that is there and undefined would widen the look-up by mistake. */
+/**
+ * Throws for invalid PathOptions. An option that is present but undefined throws too, because ignoring it would widen
+ * the look-up.
+ */
 export function checkPathOptions(what: string, options: PathOptions & { into?: number | string }): void {
 	for (const name of ["into", ...PATH_OPTIONS] as const) {
 		if (name in options && options[name] === undefined) {
@@ -35,20 +38,20 @@ export function checkPathOptions(what: string, options: PathOptions & { into?: n
 	if (options.into !== undefined) {
 		throw invalidArgument(
 			`${what}: there is both a targetRoot and an into`,
-			"With into the path is found under the root of that mount namespace anyway: leave targetRoot out.",
+			"Leave targetRoot out: with into, the path is resolved below the root of that mount namespace.",
 		);
 	}
 }
 
-/** A name in a directory that a look-up has answered: nothing else is followed. */
+/** How a name in a directory that a look-up has returned is opened: nothing is followed. */
 export function nameIn(end: number, directory: number, name: string): Call {
 	return (later) => native().walk(end, WALK_LINKS.none, NO_OWNER, -1, directory, false, name, later);
 }
 
-/** Without a prototype, from which an option could be inherited. */
+/** Has no prototype, because an option could be inherited from it. */
 const NONE: PathOptions = Object.freeze(Object.create(null));
 
-/** Looks a path up. With `inside`, in that mount namespace and below its root. */
+/** Looks a path up; with `inside`, in that mount namespace and below its root. */
 export function* lookUp(
 	end: number,
 	path: string,
@@ -90,11 +93,11 @@ export function lookUpError(
 
 const generalHints: Record<number, string> = {
 	[ERRNO.ENOENT]: "There is no such path.",
-	[ERRNO.ENOTDIR]: "A name on the path is that of a file.",
+	[ERRNO.ENOTDIR]: "A name on the path is a file, not a directory.",
 	[ERRNO.ELOOP]:
-		'A symbolic link lies on the path where resolve: "no-symlinks" refuses it or the mount is nosymfollow, it leads into /proc out of the root that was given, or there are more than 40.',
+		'A symbolic link lies on the path where resolve: "no-symlinks" refuses it or the mount is nosymfollow, it is a magic link of /proc that leads out of the given root, or the path has more than 40 links.',
 	[ERRNO.ETIMEDOUT]:
-		"A file system on the path did not answer within ten seconds: look at the FUSE or network file systems on it. Nothing was changed.",
-	[ERRNO.EINTR]: "Another process ended the child process that looked the path up: try again.",
+		"A file system on the path did not answer within ten seconds: check the FUSE and network file systems on it. Nothing was changed.",
+	[ERRNO.EINTR]: "Another process killed the child process that looked the path up: try again.",
 	[ERRNO.EACCES]: "The caller may not search a directory on the path.",
 };

@@ -15,17 +15,17 @@ import {
 import { checkPath } from "./target.ts";
 
 /**
- * Keeps a user namespace alive at a path, with no process and no descriptor: it is mounted on a new, empty file, as
- * `ip netns add` does for network namespaces. `UserNamespace.open(path)` opens it again, `unmount(path)` ends it. An
- * existing file is left as it is (`ERR_USERNS_PIN`). A symbolic link of another user on the path is an error. Needs
- * CAP_SYS_ADMIN.
+ * Keeps a user namespace alive at a path, with no process and no descriptor: mounts it on a new, empty file, as
+ * `ip netns add` does for network namespaces. `UserNamespace.open(path)` opens it again, `unmount(path)` unmounts it.
+ * Throws `ERR_USERNS_PIN` and changes nothing if the file exists, or if a symbolic link on the path belongs to another
+ * user. Needs CAP_SYS_ADMIN.
  */
 export function pin(namespace: UserNamespace, path: string, options?: PathOptions): void {
 	const checked = check("pin", namespace, path, options);
 	native().close(runSync(pinWork(namespace.fd, path, checked)));
 }
 
-/** As `pin`, without blocking the event loop on a file system that does not answer. */
+/** Like `pin`, but does not block the event loop on a file system that does not answer. */
 export async function pinAsync(namespace: UserNamespace, path: string, options?: PathOptions): Promise<void> {
 	const checked = check("pinAsync", namespace, path, options);
 	const held = namespace.dup(); // the caller may close his own meanwhile
@@ -39,7 +39,7 @@ export async function pinAsync(namespace: UserNamespace, path: string, options?:
 	native().close(pinned);
 }
 
-/** A copy of the options, since the caller may change his own while the work is under way. */
+/** Copies the options, because the caller may change them during the call. */
 function check(
 	what: string,
 	namespace: unknown,
@@ -61,7 +61,7 @@ function* pinWork(ns: number, path: string, options: PathOptions): Work<number> 
 	if (parent.error < 0) throw pinError(path, parent);
 	const { name } = parent;
 	try {
-		// "." or "..": a directory that is there.
+		// "." or "..": an existing directory.
 		if (name === undefined) throw pinError(path, { ...parent, error: ERRNO.EEXIST });
 		const file = yield nameIn(WALK_END.create, parent.fd, name);
 		if (file.error < 0 && file.step !== "own") throw pinError(path, file, lateHints);
@@ -84,7 +84,7 @@ function* mountOn(ns: number, file: number): Work<Outcome> {
 }
 
 function tried(path: string): string {
-	return `cannot keep a user namespace at ${show(path)}`;
+	return `cannot pin a user namespace at ${show(path)}`;
 }
 
 function pinError(path: string, outcome: Outcome, hints: Record<number, string> = pinHints): UsernsError {
@@ -93,7 +93,7 @@ function pinError(path: string, outcome: Outcome, hints: Record<number, string> 
 
 const pinHints: Record<number, string> = {
 	[ERRNO.EEXIST]:
-		"The file exists already: name one that does not, or end the namespace that is kept there with unmount.",
+		"The file exists already: choose a path that does not exist, or unmount the namespace that is pinned there.",
 	[ERRNO.ENOENT]: "The directory does not exist.",
 	[ERRNO.EPERM]: "Mounting needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace.",
 };
@@ -101,5 +101,5 @@ const pinHints: Record<number, string> = {
 const lateHints: Record<number, string> = {
 	...pinHints,
 	[ERRNO.ETIMEDOUT]:
-		"The directory's file system did not make the file within ten seconds. Nothing is mounted; an empty file may appear when it answers.",
+		"The directory's file system did not make the file within ten seconds. Nothing is mounted, but an empty file may appear when the file system answers.",
 };

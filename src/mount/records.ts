@@ -10,9 +10,9 @@ import {
 } from "node:fs";
 
 /*
- * A mount without a map looks as any bind mount does, so that what this package made is recorded: by its unique mount ID, which the
- * kernel gives to no other mount until the next boot. A record is an empty file, so that another process finds it too. Where the
- * folder cannot be written, the record is this process's alone.
+ * A mount without a map looks like any bind mount, so this package records those that it makes, by the unique mount ID,
+ * which the kernel gives to no other mount until the next boot. A record is an empty file, so that other processes find
+ * it too. If the directory cannot be written, only this process has the record.
  */
 
 const PARENT = "/run";
@@ -20,12 +20,14 @@ const FOLDER = "/run/userns";
 
 const own = new Set<bigint>();
 
-/** What the names of this boot's records begin with; a folder that outlives a boot has those of earlier ones too. */
+/**
+ * The prefix of the names of this boot's records. A directory that survives a reboot has records of earlier boots too.
+ */
 function prefix(): string {
 	return `${readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim()}-`;
 }
 
-/** True for a directory that nobody but root can put a file in. */
+/** True for a directory in which only root can make files. */
 function isRoots(path: string): boolean {
 	const stats = lstatSync(path, { throwIfNoEntry: false });
 	return stats?.isDirectory() === true && stats.uid === 0 && (stats.mode & 0o022) === 0;
@@ -42,21 +44,21 @@ export function recordMount(uniqueId: bigint): void {
 		const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 		closeSync(openSync(`${FOLDER}/${prefix()}${uniqueId}`, flags, 0o644));
 	} catch {
-		// Not root, or a read-only /run.
+		// Not root, or /run is read-only.
 	}
 }
 
-/** The mount is gone. */
+/** Removes the record of a mount that was unmounted. */
 export function forgetMount(uniqueId: bigint): void {
 	own.delete(uniqueId);
 	try {
 		if (isRoots(PARENT) && isRoots(FOLDER)) unlinkSync(`${FOLDER}/${prefix()}${uniqueId}`);
 	} catch {
-		// There was none.
+		// There was no record.
 	}
 }
 
-/** The unique IDs of the mounts that were recorded. Some may be gone. */
+/** The unique IDs of the recorded mounts. Some of these mounts may no longer exist. */
 export function recordedMounts(): ReadonlySet<bigint> {
 	const all = new Set(own);
 	try {
@@ -67,7 +69,7 @@ export function recordedMounts(): ReadonlySet<bigint> {
 			if (number !== undefined) all.add(BigInt(number));
 		}
 	} catch {
-		// No folder: nothing was recorded.
+		// No directory: nothing was recorded.
 	}
 	return all;
 }

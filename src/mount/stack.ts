@@ -4,7 +4,7 @@ import { either, type Work } from "../native/work.ts";
 import type { HeldRoot } from "./detach.ts";
 import { type MountEntry, readIn, readInLater } from "./mountinfo.ts";
 
-/** The mounts that lie on mount `id` at the very same place, the one directly on it first. What is beneath it is never among them. */
+/** The mounts stacked on mount `id` at the same mount point, the lowest first. Never contains a mount beneath `id`. */
 export function stackedOn(entries: readonly MountEntry[], id: number): MountEntry[] {
 	const mine = entries.find((entry) => entry.id === id);
 	const stack: MountEntry[] = [];
@@ -21,7 +21,7 @@ export function stackedOn(entries: readonly MountEntry[], id: number): MountEntr
 	return stack;
 }
 
-/** The mounts that mount `id` lies on at the very same place, the one directly beneath it first. */
+/** The mounts beneath mount `id` at the same mount point, the uppermost first. */
 export function stackedUnder(entries: readonly MountEntry[], id: number): MountEntry[] {
 	const byId = new Map(entries.map((entry) => [entry.id, entry]));
 	const stack: MountEntry[] = [];
@@ -36,7 +36,7 @@ export function stackedUnder(entries: readonly MountEntry[], id: number): MountE
 	return stack;
 }
 
-/** The whole table of a mount namespace, this process's own where none is given. */
+/** The whole table of a mount namespace (undefined: this process's own). */
 export function* readTable(mountNs: number | undefined, tried: string): Work<MountEntry[]> {
 	return yield* either(
 		() => [...readIn(mountNs, "ERR_USERNS_UNMOUNT", tried)],
@@ -44,12 +44,13 @@ export function* readTable(mountNs: number | undefined, tried: string): Work<Mou
 	);
 }
 
-/** More than that are put there while they are unmounted. */
+/** The most mounts that one call unmounts, in case another program mounts there again and again. */
 const MOST_STACKED = 1000;
 
 /**
- * Unmounts what lies on a mount at the same place, for `recursive`. umount2(2) unmounts the topmost mount at the place of a
- * descriptor, and never what is beneath that descriptor's mount; what lies on it is made private with it.
+ * Unmounts the mounts stacked on a mount at the same mount point, for `recursive`. umount2(2) unmounts the topmost
+ * mount at the path of a descriptor, and never a mount beneath the descriptor's own; the mounts on it are made private
+ * together with it.
  */
 export function* uncover(
 	{ fd, mountId, uniqueId }: HeldRoot,

@@ -51,7 +51,7 @@ export interface StatMount {
 	gidMap: string | undefined;
 }
 
-/** What every answer of statmount(2) has: its structure, the fields that are set, the texts behind it. */
+/** The parts of every answer of statmount(2): its structure, the fields that are set, the strings after it. */
 export interface Answer {
 	view: DataView;
 	mask: bigint;
@@ -101,7 +101,7 @@ function readLines(texts: Uint8Array, count: number, start: number): string[] {
 	return lines;
 }
 
-/** The text that starts there, without the NUL that ends it. */
+/** The string that starts at the offset, without its final NUL. */
 export function textAt(texts: Uint8Array, start: number): Buffer {
 	const end = start < texts.length ? texts.indexOf(0, start) : -1;
 	if (end < 0) throw malformed("a text goes beyond its end");
@@ -125,7 +125,7 @@ export function statMount(id: bigint, mountNs: bigint): StatMount | number {
 	return typeof answer === "number" ? answer : parseStatmount(answer);
 }
 
-/** What statmount(2) writes for one mount, or a negative errno. */
+/** The answer of statmount(2) for one mount, or a negative errno. */
 export function* ask(id: bigint, mountNs: bigint, mask: bigint): Work<ArrayBuffer | number> {
 	for (let bytes = FIRST_BYTES; ; bytes *= 2) {
 		const size = bytes;
@@ -135,18 +135,21 @@ export function* ask(id: bigint, mountNs: bigint, mask: bigint): Work<ArrayBuffe
 	}
 }
 
-/** The unique numbers of every mount of a mount namespace, or of those below one mount, behind `last`; or a negative errno. */
+/**
+ * The unique mount IDs, after `last`, of the mounts of a mount namespace or of those below one mount; or a negative
+ * errno.
+ */
 export function* listPage(mountNs: bigint, below: bigint, last: bigint): Work<BigUint64Array | number> {
 	const { error, bytes } = yield (later) => native().listmount(below, mountNs, last, PAGE, later);
 	return error < 0 ? error : new BigUint64Array(bytes ?? new ArrayBuffer(0));
 }
 
-/** Whether more can follow a page. */
+/** Whether another page can follow. */
 export function isFull(page: BigUint64Array): boolean {
 	return page.length >= PAGE;
 }
 
-/** The unique numbers of every mount of a mount namespace, in pages; or a negative errno. */
+/** The unique mount IDs of all mounts of a mount namespace, in pages; or a negative errno. */
 export function* listMounts(mountNs: bigint): Generator<BigUint64Array | number, void> {
 	for (let last = 0n; ; ) {
 		const some = runSync(listPage(mountNs, ALL, last));

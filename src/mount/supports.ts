@@ -28,7 +28,7 @@ export interface MountSupport {
 /**
  * Asks the kernel whether the mount that a path lies on can be ID-mapped, by mapping a copy of it that nobody sees and
  * dropping it again. It never goes by the name of the file system. Throws when the trial itself cannot be made: there is
- * no such path, or the caller may not mount. A symbolic link of another user on the path is an error.
+ * no such path, or the caller may not mount. Throws for a symbolic link of another user on the path.
  */
 export async function supports(path: string | number, options?: PathOptions): Promise<MountSupport> {
 	checkPlace("supports: the path", path);

@@ -22,7 +22,7 @@ export interface AttachOptions {
 	/**
 	 * The mount namespace to attach it in: that of a process (its pid), with the target found under the root directory of
 	 * that process; or a path such as /proc/PID/ns/mnt, with the target found under the root of that namespace. This
-	 * process's own mount namespace is an error (`ERR_USERNS_MOUNT_NAMESPACE`), and so is undefined.
+	 * process's own mount namespace is an error (`ERR_USERNS_MOUNT_NAMESPACE`); undefined is an error too.
 	 */
 	into?: number | string;
 }

@@ -23,22 +23,23 @@ import { checkPath, checkTarget } from "./target.ts";
 
 /** How {@link unmount} works. */
 export interface UnmountOptions extends PathOptions {
-	/** Also what is mounted on it, at the same place or below it, by whomever (default false). */
+	/** Also unmount the mounts of any program on it, at the same mount point or below it (default false). */
 	recursive?: boolean | undefined;
 	/** The mount namespace that the path is in: a pid, or a path such as /proc/PID/ns/mnt. As `into` of a mount. */
 	into?: number | string;
 }
 
-/** What {@link unmount} took away. */
+/** What {@link unmount} has unmounted. */
 export interface Unmounted {
 	path: string;
 	kind: "idmapped mount" | "user namespace" | "overlay" | "mount without a map";
 }
 
 /**
- * Unmounts what this package mounts, and nothing else: an ID-mapped mount, an overlay, a mount of `unmap`, or a user namespace
- * that is kept at a path (whose empty file is removed too). Anything else at the path is refused (`ERR_USERNS_UNMOUNT`), and so
- * is a mount on which something was mounted since, unless `recursive`. A symbolic link of another user on the path is an error.
+ * Unmounts what this package mounts, and nothing else: an ID-mapped mount, an overlay, a mount made with `unmap`, or a
+ * user namespace that is pinned at the path (and removes its empty file). Throws `ERR_USERNS_UNMOUNT` for every other
+ * mount, for a mount on which something was mounted since, unless `recursive`, and for a symbolic link of another user
+ * on the path.
  */
 export function unmount(path: string, options?: UnmountOptions): Unmounted {
 	const copy = check("unmount", path, options);
@@ -50,7 +51,7 @@ export function unmount(path: string, options?: UnmountOptions): Unmounted {
 	}
 }
 
-/** As `unmount`, without blocking the event loop on a file system that does not answer. */
+/** Like `unmount`, but does not block the event loop on a file system that does not answer. */
 export async function unmountAsync(path: string, options?: UnmountOptions): Promise<Unmounted> {
 	const copy = check("unmountAsync", path, options);
 	const inside = copy.into === undefined ? undefined : await openMountNamespaceAsync(copy.into);
@@ -61,7 +62,7 @@ export async function unmountAsync(path: string, options?: UnmountOptions): Prom
 	}
 }
 
-/** A copy of the options, since the caller may change his own while the work is under way. */
+/** Copies the options, because the caller may change them during the call. */
 function check(what: string, path: unknown, options: UnmountOptions | undefined): UnmountOptions {
 	checkPath(`${what}: the path`, path);
 	const copy = copyOptions<UnmountOptions>(what, options, ["recursive", "into", ...PATH_OPTIONS]);
@@ -76,10 +77,10 @@ function close(inside: MountNamespace | undefined): void {
 	inside?.descriptor.close();
 }
 
-/** More mounts than that are put on top while they are unmounted. */
+/** The most mounts that one call unmounts, in case another program mounts there again and again. */
 const MOST_STACKED = 1000;
 
-/** The directory is held from the look-up on, and everything after that goes by its descriptor and the name in it. */
+/** Holds the directory open from the look-up on. Every later step uses its descriptor and the name in it. */
 function* unmountWork(
 	path: string,
 	options: UnmountOptions,
@@ -102,15 +103,18 @@ function* unmountWork(
 	}
 	throw new UsernsError(
 		"ERR_USERNS_UNMOUNT",
-		`cannot unmount ${show(path)}: other mounts are put on it again and again`,
+		`cannot unmount ${show(path)}: another program mounts on it again and again`,
 		{
-			hint: "Stop the program that mounts at that place; the mounts that were on top are unmounted.",
+			hint: "Stop the program that mounts there, then call again. The mounts that were on top are unmounted.",
 			step: "looking for other mounts",
 		},
 	);
 }
 
-/** Unmounts the mount on top: ours, or, `recursive`, one that lies on ours, which answers undefined. */
+/**
+ * Unmounts the topmost mount and returns its kind. With `recursive` it may be another mount on the one of this package:
+ * undefined.
+ */
 function* unmountTop(
 	path: string,
 	holder: Outcome,
@@ -168,7 +172,7 @@ function kindOf(
 	return recorded.has(entry.id) ? "mount without a map" : undefined;
 }
 
-/** What native/overlay.c gives each overlay as its source. */
+/** The source that native/overlay.c sets for each overlay. */
 const OVERLAY_SOURCE = "userns";
 
 /**
@@ -191,12 +195,12 @@ function openError(path: string, outcome: Outcome): UsernsError {
 }
 
 const openHints: Record<number, string> = {
-	[ERRNO.EINVAL]: "Nothing is mounted there: name the very place of the mount.",
+	[ERRNO.EINVAL]: "Nothing is mounted there: pass the mount point itself.",
 };
 
 function removeError(path: string, outcome: Outcome): UsernsError {
 	return kernelError("ERR_USERNS_UNMOUNT", `cannot remove the file at ${show(path)}`, outcome, {
-		hint: "The namespace is unmounted. See who may write to that folder; then remove the empty file.",
+		hint: "The namespace is unmounted. Check which users may write to that directory, then remove the empty file.",
 	});
 }
 
@@ -204,7 +208,7 @@ function notOurs(path: string, entry: MountEntry | undefined): UsernsError {
 	const found = entry === undefined ? "not in this mount namespace" : `a mount of ${entry.fsType}`;
 	return new UsernsError(
 		"ERR_USERNS_UNMOUNT",
-		`cannot unmount ${show(path)}: it is neither an ID-mapped mount nor a user namespace, but ${found}`,
+		`cannot unmount ${show(path)}: it is not a mount of this package, but ${found}`,
 		{ hint: "Use umount(8) for other mounts.", step: "looking at the mount" },
 	);
 }

@@ -17,6 +17,6 @@ export interface Wanted extends MountAttributes {
 	skipUnsupported: boolean;
 	/** One mount at a target that is found as every path is: it can be made and attached at once. */
 	plain: boolean;
-	/** The mounts of the tree are attached one by one. */
+	/** Whether the mounts of the tree are attached one by one. */
 	apart: boolean;
 }

@@ -14,8 +14,8 @@ import { refuseTraceable, restriction } from "./settings.ts";
 /** Options of `UserNamespace.spawn`: those of `child_process.spawn`, with IDs that count inside, and what to unshare. */
 export interface NamespaceSpawnOptions extends Omit<SpawnOptions, "uid" | "gid">, EnterOptions {
 	/**
-	 * Leaves the program in the session of this process, from whose terminal it could read and into which it could type.
-	 * Left out, the program is in a new session, unless an entry of `stdio` is that terminal.
+	 * Leaves the program in the session of this process, where it can read from the terminal and type into it. By
+	 * default the program is in a new session, unless an entry of `stdio` is that terminal.
 	 */
 	keepSession?: boolean | undefined;
 }
@@ -67,7 +67,7 @@ function checkDirectory(command: Command, cwd: string): void {
 	try {
 		if (statSync(cwd, { throwIfNoEntry: false })?.isDirectory()) return;
 	} catch (error) {
-		cause = error; // too long, too many links, or a directory on the way that the caller may not search
+		cause = error; // too long, too many links, or a directory on the path that the caller may not search
 	}
 	const { errno, syscall, code } = (cause ?? {}) as NodeJS.ErrnoException;
 	const why = code === undefined ? "" : ` that can be reached (${code})`;
@@ -168,14 +168,14 @@ export function spawnInside(
 	options: NamespaceSpawnOptions,
 ): ChildProcess {
 	const { uid, gid, groups, unshare, keepSession, shell, argv0, stdio, ...others } = options;
-	// Those that child_process reads: what is left of a destructuring has a prototype again.
+	// Only the options that child_process reads, because the rest of a destructuring has a prototype again.
 	const rest = ownCopy(others);
 	rest.env ??= ownCopy(process.env);
 	const who = inside("UserNamespace.spawn", options, target);
 	if (keepSession && options.detached) {
 		throw invalidArgument(
 			"UserNamespace.spawn: keepSession and detached exclude each other",
-			"Leave one out: detached makes a new session.",
+			"Leave out keepSession for a new session, or detached for the session of this process.",
 		);
 	}
 	const wanted = shellCommand(command, args, options);
@@ -199,9 +199,9 @@ function pathOf(cwd: string | URL | null | undefined): string | undefined {
 }
 
 /**
- * The socket ends without a word when the program is executed. What comes before is the step that failed. It is closed
- * as soon as that is known, and at the latest before the caller's `exit` listeners run: a loop that starts the next
- * programs in them handles exit after exit without reading a socket in between (uv__signal_event() in libuv).
+ * The socket closes without data when the program is executed; data is the step that failed. The socket is closed here
+ * as soon as the result is known, at the latest before the caller's `exit` listeners run, because listeners that start
+ * the next programs would keep libuv handling exits without reading a socket in between (uv__signal_event() in libuv).
  */
 function listen(child: ChildProcess, control: Control, shown: string): void {
 	let words = "";
@@ -223,18 +223,18 @@ function listen(child: ChildProcess, control: Control, shown: string): void {
 	});
 }
 
-/** The parent's end of the control socket, with the handle that Node's streams have and do not document. */
+/** The parent's end of the control socket, with the undocumented handle of Node's streams. */
 interface Control extends Readable {
 	readonly _handle?: { readonly fd?: number } | null;
 }
 
-/** What is in the socket, without waiting: Node's own is non-blocking. */
+/** Reads what is in the socket without waiting, because Node makes it non-blocking. */
 function unread({ _handle }: Control): string {
 	const buffer = Buffer.alloc(64);
 	try {
 		return buffer.toString("latin1", 0, readSync(_handle?.fd as number, buffer));
 	} catch {
-		return ""; // nothing yet (EAGAIN), or no such number
+		return ""; // nothing yet (EAGAIN), or no descriptor
 	}
 }
 
@@ -308,7 +308,7 @@ export function execInside(
 	const pairs = Object.entries(env).flatMap(([name, value]) =>
 		value === undefined ? [] : [`${name}=${value}`],
 	);
-	// The kernel's own answer for a text beyond MAX_ARG_STRLEN; the C part takes none that is far longer.
+	// The error that the kernel returns beyond MAX_ARG_STRLEN. The C part does not accept longer arguments.
 	if ([...wanted.argv, ...pairs].some((text) => Buffer.byteLength(text) > MOST_TEXT_BYTES)) {
 		throw enterError(command, { step: "enter program", error: ERRNO.E2BIG });
 	}

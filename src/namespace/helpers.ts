@@ -19,7 +19,7 @@ export type Helpers = Record<IdKind, string | null>;
 export const NO_HELPERS: Helpers = { uid: null, gid: null };
 const NAMES = { uid: "newuidmap", gid: "newgidmap" } as const;
 
-/** The helpers that a mapping can need, from the absolute directories of PATH. */
+/** The helper programs that a mapping may need, found in the absolute directories of PATH. */
 export function findHelpers(mapping: Mapping): Helpers {
 	const find = (kind: IdKind, extents: readonly unknown[]) =>
 		extents.length === 0 ? null : (findOwnProgram(NAMES[kind])?.found ?? null);
@@ -56,12 +56,12 @@ export function helperMissing(kind: IdKind, mapping: Mapping): UsernsError {
 		{
 			mapping: mapping.id,
 			step: `finding ${name}`,
-			hint: `Install ${name} (Debian and Ubuntu: apt-get install uidmap; Fedora: dnf install shadow-utils; Alpine: apk add shadow-uidmap), or map one's own ${kind} alone.${relativeHint()}`,
+			hint: `Install ${name} (Debian and Ubuntu: apt-get install uidmap; Fedora: dnf install shadow-utils; Alpine: apk add shadow-uidmap), or map only the caller's own ${kind}.${relativeHint()}`,
 		},
 	);
 }
 
-/** The sentence that is true where PATH has an entry that is not searched. */
+/** The sentence of the hint for a PATH with entries that are not searched. */
 function relativeHint(): string {
 	const relative = String(ownValue(process.env, "PATH") ?? "/")
 		.split(":")

@@ -72,7 +72,7 @@ export interface Inside {
 	unshare: number;
 }
 
-/** Checks and copies the words of the call; what it means inside is for `inside`. */
+/** Checks and copies the arguments of the call; `inside` interprets them. */
 export function checkArguments<T extends { env?: NodeJS.ProcessEnv | undefined }>(
 	what: string,
 	command: unknown,
@@ -90,7 +90,7 @@ export function checkArguments<T extends { env?: NodeJS.ProcessEnv | undefined }
 		if (typeof arg === "string" && !arg.includes("\0")) return arg;
 		throw invalidArgument(`${what}: argument ${index + 1} must be a text without NUL, not ${show(arg)}`);
 	});
-	// child_process takes the variables of an environment's prototype too.
+	// Copies own properties only, because child_process also reads the variables of the prototype.
 	if (typeof copy.env === "object" && copy.env !== null) copy.env = ownCopy(copy.env);
 	for (const [name, { is, words }] of Object.entries(FORMS)) {
 		const value = (copy as Record<string, unknown>)[name];

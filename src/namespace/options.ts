@@ -60,7 +60,7 @@ export function checkCreate(what: string, mapping: MappingInput, options: Create
 	return checked(what, mapping, copyOptions(what, options, OPTIONS));
 }
 
-/** The same for a call that answers a promise, with its signal. */
+/** The same for a call that returns a promise, including its signal. */
 export function checkCreateLater(
 	what: string,
 	mapping: MappingInput,

@@ -68,7 +68,7 @@ const openHints: Record<number, string> = {
 	[ERRNO.EAGAIN]: "The process moved to another user namespace at that moment: try again.",
 	[ERRNO.EINVAL]: "That number is a thread, not a process: give the pid of its process.",
 	[ERRNO.ETIMEDOUT]:
-		"A file system on the path did not answer within ten seconds: look at the FUSE or network file systems on it.",
+		"A file system on the path did not answer within ten seconds: check the FUSE and network file systems on it.",
 };
 
 const READING = "cannot read the mapping of the user namespace";

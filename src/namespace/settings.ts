@@ -64,15 +64,17 @@ export function traceableError(code: UsernsErrorCode, tried: string): UsernsErro
 	});
 }
 
-/** For a setting that cannot be read: it may be 1. EXDEV is what native/sysctl.h says of a hidden /proc/sys. */
+/**
+ * The error for a setting that cannot be read, which may be 1. native/sysctl.h returns EXDEV for a hidden /proc/sys.
+ */
 export function unknownDumpableError(code: UsernsErrorCode, tried: string, error: number): UsernsError {
 	if (error !== ERRNO.EXDEV) return kernelError(code, tried, { error, step: "suid_dumpable" });
 	return new UsernsError(
 		code,
-		`${tried}: ${DUMPABLE} is hidden, and if it says 1, a process inside could trace the one that joins`,
+		`${tried}: ${DUMPABLE} is hidden; if it is 1, a process inside could trace the process that joins`,
 		{
 			step: "reading fs.suid_dumpable",
-			hint: "Let this process see /proc/sys: set ProcSubset=all in its systemd unit, mount /proc without subset=pid, or take away what is mounted over /proc/sys.",
+			hint: "Make /proc/sys visible to this process: set ProcSubset=all in its systemd unit, mount /proc without subset=pid, or unmount what is mounted over /proc/sys.",
 		},
 	);
 }

@@ -82,8 +82,8 @@ export class UserNamespace implements Disposable {
 	}
 
 	/**
-	 * As `open`, without blocking the event loop on a file system that does not answer: then the look-up of the path ends after
-	 * about ten seconds, with `ERR_USERNS_OPEN` and ETIMEDOUT.
+	 * Like `open`, but does not block the event loop on a file system that does not answer: the look-up of the path
+	 * then fails after about ten seconds with `ERR_USERNS_OPEN` and ETIMEDOUT.
 	 */
 	static async openAsync(target: number | string): Promise<UserNamespace> {
 		if (typeof target !== "string") return UserNamespace.open(target);
@@ -312,7 +312,7 @@ export class UserNamespace implements Disposable {
 function checkNamespacePath(what: string, path: string): void {
 	if (path === "" || path.includes("\0") || Buffer.byteLength(path) >= PATH_MAX) {
 		throw invalidArgument(
-			`${what}: a path must be a text without NUL, of ${PATH_MAX - 1} bytes at most, not ${show(path)}`,
+			`${what}: a path must be a text without NUL, of at most ${PATH_MAX - 1} bytes, not ${show(path)}`,
 		);
 	}
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 
-/** No user's uid: of a look-up that follows the symbolic links of root alone. */
+/** A uid that no user has, for a look-up that follows only the symbolic links of root. */
 export const NO_OWNER = 0xffffffff;
 
 /** The uid that stat(2) shows for a user without an ID. See user_namespaces(7), "Unmapped user and group IDs". */
@@ -13,8 +13,8 @@ export function overflowUid(): number {
 }
 
 /**
- * The uid beside root whose symbolic links are followed. The overflow uid is none: it stands for every user that has no ID in this
- * user namespace or through an ID-mapped mount.
+ * The uid, besides root, whose symbolic links are followed. Never the overflow uid, because it stands for every user
+ * without an ID in this user namespace or on an ID-mapped mount.
  */
 export function linkOwner(): number {
 	const uid = process.geteuid?.() ?? NO_OWNER;

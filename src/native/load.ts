@@ -15,7 +15,7 @@ export interface Outcome {
 	fd: number;
 	/** As in mountinfo; 0 when there is none. */
 	mountId: number;
-	/** The unique mount ID, which is not given again; 0 when there is none, and before Linux 6.8. */
+	/** The unique mount ID, which is never reused; 0 if there is none, and before Linux 6.8. */
 	uniqueId: number;
 	/** uid_map, gid_map and setgroups of a process, with a colon between them (native/nsfs.h). */
 	maps?: string;
@@ -24,9 +24,9 @@ export interface Outcome {
 	gidSaid?: string;
 	/** What the kernel's log of a mount says. */
 	log?: string;
-	/** What was read; undefined at the end of the file. */
+	/** The bytes that were read; undefined at the end of the file. */
 	bytes?: ArrayBuffer;
-	/** The name of a file in a directory; or the uid and the name of a link that was refused (native/walk.h). */
+	/** The name of a file in a directory; or the uid and the name of a refused link (native/walk.h). */
 	name?: string;
 	/** Undefined: it did its work or was not called; its exit status; 256 and a signal's number; or a negative errno. */
 	uidStatus?: number;
@@ -61,15 +61,18 @@ export type Create = (
 /** What becomes of the map of one mount of a tree (native/tree.h). */
 export const PART = { keep: 0, map: 1, remap: 2, clear: 3 } as const;
 
-/** What a look-up of a path answers (native/walk.h). */
+/** What a look-up of a path returns (native/walk.h). */
 export const WALK_END = { place: 0, holder: 1, parent: 2, create: 3, remove: 4 } as const;
 
-/** Which symbolic links it follows. */
+/** Which symbolic links a look-up follows. */
 export const WALK_LINKS = { own: 0, none: 1 } as const;
 
 /** The part of the surface that is about mounts (native/mount-binding.c). */
 export interface NativeMounts {
-	/** Opens a path, from `fd` on unless that is −1, with RESOLVE_…, in that mount namespace: an O_PATH descriptor and its mount's IDs. */
+	/**
+	 * Opens a path, relative to `fd` unless that is −1, with RESOLVE_…, in a mount namespace. Returns an O_PATH
+	 * descriptor and its mount's IDs.
+	 */
 	openPlace(fd: number, path: string, resolve: number, mountNs: number, later: true): Promise<Outcome>;
 	/** A detached tree (native/tree.h). Three numbers for each part: mount ID or 0, PART, namespace or −1. */
 	tree(
@@ -86,8 +89,8 @@ export interface NativeMounts {
 		later: true,
 	): Promise<Outcome>;
 	/**
-	 * Attaches it (native/inside.h); `mountNs` −1: here. Answers a descriptor of the mount: if this thread is terminated before
-	 * that is closed, the mount is unmounted, because JavaScript has not received it.
+	 * Attaches a tree (native/inside.h); `mountNs` −1: here. Returns a descriptor of the mount. If this thread is
+	 * terminated before that is closed, the mount is unmounted, because JavaScript has not received it.
 	 */
 	attach(
 		tree: number,
@@ -101,7 +104,10 @@ export interface NativeMounts {
 		mountNs: number,
 		later: true,
 	): Promise<Outcome>;
-	/** Maps one mount and attaches it here: `tree` and `attach` in one. If this thread is terminated before `told`, it is unmounted. */
+	/**
+	 * Maps one mount and attaches it here: `tree` and `attach` in one call. If this thread is terminated before `told`,
+	 * the mount is unmounted.
+	 */
 	mount(
 		sourceFd: number,
 		source: string | null,
@@ -115,12 +121,12 @@ export interface NativeMounts {
 		propagation: number,
 		later: true,
 	): Promise<Outcome>;
-	/** JavaScript has the mount that `mount` answered. */
+	/** Acknowledges that JavaScript has received the mount that `mount` returned. */
 	told(fd: number): number;
 	/**
-	 * Unmounts what is mounted, recursively; `mountNs` −1: here. ESTALE when the descriptor is not of the mount with that unique
-	 * ID (0: any). `alone`: EBUSY when something is mounted on it, and no error when it is not attached any more; `mountId` is 1
-	 * when something that was mounted on it at that very moment was unmounted instead.
+	 * Unmounts a mount recursively; `mountNs` −1: here. ESTALE if the descriptor is not of the mount with that unique
+	 * ID (0: any). With `alone`: EBUSY if something is mounted on it, and no error if it is not attached any more;
+	 * `mountId` is 1 if a mount that was put on it at that moment was unmounted instead.
 	 */
 	detach(fd: number, uniqueId: number, mountNs: number, alone: boolean, later: true): Promise<Outcome>;
 	detach(
@@ -130,15 +136,16 @@ export interface NativeMounts {
 		alone: boolean,
 		later: boolean,
 	): Outcome | Promise<Outcome>;
-	/** Makes the private mount `to` a peer of `from`, with its master, and shared in any case. */
+	/** Makes the private mount `to` a peer of `from` with the same master, and always shared. */
 	joinPeers(from: number, to: number, mountNs: number, later: true): Promise<Outcome>;
 	/** Closes a descriptor of this environment on another thread: its file system may be shut down with it. */
 	closeLater(fd: number): Promise<Outcome>;
 	/** Forgets a descriptor of this environment without closing it, because other code has closed it: 0 or −EBADF. */
 	disown(fd: number): number;
 	/**
-	 * A detached overlay (native/overlay.h); `roots`: for a kernel that takes no layers on detached mounts, or empty. `ask`:
-	 * nothing is made, and EBUSY says that a lower layer is another overlay's upper layer or work directory.
+	 * Makes a detached overlay (native/overlay.h). `roots` are for a kernel that takes no layers on detached mounts, or
+	 * empty. With `ask` nothing is made, and EBUSY means that a lower layer is another overlay's upper layer or work
+	 * directory.
 	 */
 	overlay(
 		lower: readonly number[],
@@ -158,14 +165,14 @@ export interface NativeMounts {
 	mountTable(mountNs: number): Outcome;
 	/** The mountinfo of the pidfd's process. */
 	mountTableOf(pidfd: number): Outcome;
-	/** What comes next in a file, `bytes` of it at most: on this thread, or for `later` on another. */
+	/** Reads the next `bytes` bytes of a file, or fewer, on this thread or, with `later`, on another. */
 	readPiece(fd: number, bytes: number, later: false): Outcome;
 	readPiece(fd: number, bytes: number, later: true): Promise<Outcome>;
 	/** The number that statmount(2) knows it by, or a negative errno. */
 	mountNamespaceId(fd: number): bigint | number;
 	/** [mount ID, unique mount ID or 0, 1 for the root of a mount], or a negative errno. */
 	mountFacts(fd: number): [bigint, bigint, bigint] | number;
-	/** `bytes` as the kernel wrote them. */
+	/** Calls statmount(2): `bytes` is the answer as the kernel wrote it. */
 	statmount(
 		id: bigint,
 		mountNs: bigint,
@@ -173,7 +180,7 @@ export interface NativeMounts {
 		bytes: number,
 		later: boolean,
 	): Outcome | Promise<Outcome>;
-	/** `bytes` are unique mount IDs, 64 bits each. */
+	/** Calls listmount(2): `bytes` are unique mount IDs of 64 bits each. */
 	listmount(
 		id: bigint,
 		mountNs: bigint,
@@ -182,8 +189,9 @@ export interface NativeMounts {
 		later: boolean,
 	): Outcome | Promise<Outcome>;
 	/**
-	 * Looks a path up, name by name, in a child process with a time limit (native/walk.h). `end`: WALK_END; `links`: WALK_LINKS;
-	 * `owner`: the uid beside root whose symbolic links are followed; `mountNs` and `start`: descriptors or −1.
+	 * Looks a path up, name by name, in a child process with a time limit (native/walk.h). `end`: WALK_END; `links`:
+	 * WALK_LINKS; `owner`: the uid, besides root, whose symbolic links are followed; `mountNs` and `start`: descriptors
+	 * or −1.
 	 */
 	walk(
 		end: number,
@@ -221,7 +229,7 @@ export interface NativeSurface extends NativeMounts {
 	close(fd: number): number;
 	/** [st_dev, st_ino, NS_GET_ID or 0], or a negative errno. */
 	identify(fd: number): [bigint, bigint, bigint] | number;
-	/** What fs.suid_dumpable is, or a negative errno: EXDEV where /proc/sys is hidden (native/sysctl.h). */
+	/** The value of fs.suid_dumpable, or a negative errno: EXDEV if /proc/sys is hidden (native/sysctl.h). */
 	suidDumpable(): number;
 	/** The uid, or a negative errno. */
 	ownerUid(fd: number): number;
@@ -237,15 +245,17 @@ interface Loaded {
 
 let loaded: Loaded | undefined;
 /**
- * The add-on makes, when it is loaded, what the event loop hears of its threads by, and Node keeps the async context of that
- * moment: what an AsyncLocalStorage holds for the first caller would be held until the end.
+ * Loads the add-on outside any async context. The add-on makes its thread-safe function when it is loaded, and Node
+ * ties that function to the current async context, so the AsyncLocalStorage values of the first caller would never be
+ * collected.
  */
 const outside = new AsyncResource("userns");
 
 /**
  * The folder of the compiled files: in the package's root, wherever this module was compiled to. Node's own module
- * resolution is not asked, since this must work from a bundle of the package's files too. It is always an absolute path: a
- * relative one would be looked for in node_modules, or in the working directory, which may be another user's.
+ * resolution is not asked, since this must work from a bundle of the package's files too. The path is always absolute,
+ * because a relative one would be resolved in node_modules or in the working directory, which may belong to another
+ * user.
  */
 function findFolder(): string {
 	const file = fileURLToPath(import.meta.url);
@@ -260,7 +270,7 @@ function findFolder(): string {
 		"ERR_USERNS_NATIVE_MISSING",
 		`the compiled part of the package is not found: no directory above ${file} has a package.json`,
 		{
-			hint: "Leave the package out of the bundle (mark userns as external), or put the bundle below the directory with the package's package.json and build.",
+			hint: "Mark userns as external in the bundler, or put the bundle below the directory with the package's package.json and build.",
 		},
 	);
 }

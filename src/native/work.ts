@@ -1,9 +1,9 @@
 import type { Outcome } from "./load.ts";
 
-/** One call of the C part, on the calling thread or, `later`, on another. */
+/** One call of the C part, on the calling thread or, with `later`, on another thread. */
 export type Call = (later: boolean) => Outcome | Promise<Outcome>;
 
-/** An operation that is the same for its synchronous and its asynchronous form: it yields its calls and gets their outcomes. */
+/** An operation with a synchronous and an asynchronous form: it yields its calls and receives their outcomes. */
 export type Work<T> = Generator<Call, T, Outcome>;
 
 export function runSync<T>(work: Work<T>): T {
@@ -36,7 +36,7 @@ export async function runAsync<T>(work: Work<T>): Promise<T> {
 	return turn.value;
 }
 
-/** For what has two forms of its own, such as the reading of a table. */
+/** Wraps an operation that has separate forms, such as reading a table. */
 export function* either<T>(now: () => T, later: () => Promise<T>): Generator<Call, T, Outcome> {
 	return (yield ((isLater: boolean) => (isLater ? later() : now())) as unknown as Call) as unknown as T;
 }

@@ -4,12 +4,12 @@ import type { SubidRange } from "../mapping/rootless.ts";
 import { grantedRanges } from "./ranges.ts";
 
 const SIZE = 65536;
-/** Where the documents' examples for root begin, and why: see docs/mapping.md. */
+/** The first host ID of the documents' examples for root. docs/mapping.md gives the reasons. */
 const FOR_ROOT = 2_100_000_000;
-/** SUB_UID_MIN and SUB_GID_MIN of useradd(8) where login.defs(5) has none. */
+/** The default of SUB_UID_MIN and SUB_GID_MIN, see login.defs(5). */
 const FOR_USERS = 100_000;
 
-/** The first ID from `from` on at which `size` IDs lie in none of the ranges. Undefined where there is no room. */
+/** The first of `size` IDs, at `from` or later, that are in none of the ranges. Undefined if there is no room. */
 export function firstFree(ranges: readonly SubidRange[], from: number, size: number): number | undefined {
 	let free = from;
 	for (const { first, size: taken } of [...ranges].sort((a, b) => a.first - b.first)) {
@@ -35,13 +35,13 @@ function loginDefs(): string {
 	}
 }
 
-/** For a hint: the first ID of a range that a user could get, as useradd(8) chooses it. */
+/** For a hint: the first ID of a range that could be assigned to a user, as useradd(8) chooses it. */
 export function freeForUser(kind: IdKind): number {
 	const from = minimumIn(loginDefs(), kind);
 	return firstFree(grantedRanges(kind), from, SIZE) ?? from;
 }
 
-/** For a hint: a mapping of host IDs that neither /etc/subuid nor /etc/subgid gives to a user. */
+/** For a hint: a mapping to host IDs that neither /etc/subuid nor /etc/subgid assigns to a user. */
 export function freeMapping(): string {
 	const ranges = [...grantedRanges("uid"), ...grantedRanges("gid")];
 	return `0:${firstFree(ranges, FOR_ROOT, SIZE) ?? FOR_ROOT}:${SIZE}`;

@@ -65,7 +65,7 @@ function readRanges(kind: IdKind, user: Account): SubidRange[] {
 	return parseSubidFile(readFile(kind), user);
 }
 
-/** The ranges that the file gives to any user. */
+/** The ranges that the file assigns to users, all together. */
 export function grantedRanges(kind: IdKind): SubidRange[] {
 	return parseLines(readFile(kind), () => true);
 }
@@ -83,7 +83,7 @@ function readFile(kind: IdKind): string {
  * colon is nothing to it, and a carriage return or blank at the end makes it pass over the line.
  */
 export function parseSubidFile(text: string, { name, uid }: Pick<Account, "name" | "uid">): SubidRange[] {
-	// Both are by the uid: subgid(5) names users, not groups.
+	// Both files are searched by the user, because subgid(5) names users, not groups.
 	return parseLines(text, (owner) => owner === name || owner === String(uid));
 }
 

@@ -33,7 +33,7 @@ export function noSubids(kind: IdKind, user: Account): UsernsError {
 		);
 	}
 	return new UsernsError("ERR_USERNS_NO_SUBIDS", `the user ${name} has no subordinate ${kind}s in ${file}`, {
-		hint: `Let root add a line such as "${name}:${freeForUser(kind)}:65536" to ${file}, with IDs that nobody else has there (usermod --add-sub${kind}s does that).`,
+		hint: `Let root add a line such as "${name}:${freeForUser(kind)}:65536" to ${file}, with IDs that the file assigns to no other user (usermod --add-sub${kind}s does that).`,
 	});
 }
 

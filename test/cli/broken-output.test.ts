@@ -8,7 +8,7 @@ import { root, type ScriptResult, userns } from "../support/child.ts";
 import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
-/* Standard output that cannot be written: what the command did by then stays, and the user must know. */
+/* Standard output cannot be written: what the command has done by then stays done, and the error says so. */
 
 const needs = ["linux", "root", "mounts"] as const;
 /** 128 and the number of SIGPIPE, as of a program that the signal ended. */
@@ -39,7 +39,9 @@ const reading: string[][] = [
 	["supports", "/tmp"],
 ];
 
-test("a reader that has gone: no word and the status of SIGPIPE", { needs: [...needs, "tool:bash"] }, () => {
+test("when the reader has closed the pipe, nothing is printed and the status is that of SIGPIPE", {
+	needs: [...needs, "tool:bash"],
+}, () => {
 	for (const args of reading) {
 		const { status, stdout, stderr } = into("| true", ...args);
 		assert.deepEqual(
@@ -50,7 +52,9 @@ test("a reader that has gone: no word and the status of SIGPIPE", { needs: [...n
 	}
 });
 
-test("a full disk: one line, and exit status 1", { needs: [...needs, "tool:bash"] }, () => {
+test("on a full disk, one line is printed and the exit status is 1", {
+	needs: [...needs, "tool:bash"],
+}, () => {
 	for (const args of reading) {
 		const { status, stderr } = into("> /dev/full", ...args);
 		assert.equal(status, 1, args.join(" "));
@@ -61,46 +65,49 @@ test("a full disk: one line, and exit status 1", { needs: [...needs, "tool:bash"
 	}
 });
 
-test("what was done stays, and the line says so", { needs: [...needs, "tool:bash"] }, () =>
-	withTmpfs((folder) => {
-		const [source = "", target = ""] = mkdirs(folder, "source", "target");
-		const at = join(folder, "ns");
-		const full = (done: string, ...args: string[]) => {
-			const { status, stderr } = into("> /dev/full", ...args);
-			assert.equal(status, 1);
-			assert.match(
-				stderr,
-				/^userns: [^\n]*; the result cannot be written to standard output: ENOSPC[^\n]*\n$/,
-			);
-			assert.ok(stderr.startsWith(`userns: ${done}`), stderr);
-		};
-		const gone = (...args: string[]) => {
-			const { status, stderr } = into("| true", ...args);
-			assert.deepEqual({ status, stderr }, { status: BROKEN_PIPE, stderr: "" });
-		};
-		full("the user namespace ", "create", "--map", "0:100000:10", "--at", at);
-		assert.equal(mountAt(at)?.type, "nsfs");
-		full(`user namespace unmounted from ${at}`, "umount", at);
-		assert.ok(!existsSync(at));
-		gone("create", "--map", "0:100000:10", "--at", at);
-		assert.equal(mountAt(at)?.type, "nsfs");
-		gone("umount", at);
-		assert.ok(!existsSync(at));
-		full(`${source} is mounted on ${target}`, "mount", "--map", "0:1:1", source, target);
-		assert.ok(mountAt(target)?.options.includes("idmapped"));
-		full(`idmapped mount unmounted from ${target}`, "umount", "--json", target);
-		assert.equal(mountAt(target), undefined);
-		gone("mount", "--json", "--map", "0:1:1", source, target);
-		assert.ok(mountAt(target)?.options.includes("idmapped"));
-		gone("umount", target);
-		assert.equal(mountAt(target), undefined);
-		const file = join(folder, "drawing.svg");
-		full(`the drawing is written to ${file}`, "map", "draw", "0:1:1", "--svg", file);
-		assert.ok(readFileSync(file, "utf8").endsWith("</svg>\n"));
-	}),
+test(
+	"what a command has done stays done when its result cannot be written, and the line says so",
+	{ needs: [...needs, "tool:bash"] },
+	() =>
+		withTmpfs((folder) => {
+			const [source = "", target = ""] = mkdirs(folder, "source", "target");
+			const at = join(folder, "ns");
+			const full = (done: string, ...args: string[]) => {
+				const { status, stderr } = into("> /dev/full", ...args);
+				assert.equal(status, 1);
+				assert.match(
+					stderr,
+					/^userns: [^\n]*; the result cannot be written to standard output: ENOSPC[^\n]*\n$/,
+				);
+				assert.ok(stderr.startsWith(`userns: ${done}`), stderr);
+			};
+			const gone = (...args: string[]) => {
+				const { status, stderr } = into("| true", ...args);
+				assert.deepEqual({ status, stderr }, { status: BROKEN_PIPE, stderr: "" });
+			};
+			full("the user namespace ", "create", "--map", "0:100000:10", "--at", at);
+			assert.equal(mountAt(at)?.type, "nsfs");
+			full(`user namespace unmounted from ${at}`, "umount", at);
+			assert.ok(!existsSync(at));
+			gone("create", "--map", "0:100000:10", "--at", at);
+			assert.equal(mountAt(at)?.type, "nsfs");
+			gone("umount", at);
+			assert.ok(!existsSync(at));
+			full(`${source} is mounted on ${target}`, "mount", "--map", "0:1:1", source, target);
+			assert.ok(mountAt(target)?.options.includes("idmapped"));
+			full(`idmapped mount unmounted from ${target}`, "umount", "--json", target);
+			assert.equal(mountAt(target), undefined);
+			gone("mount", "--json", "--map", "0:1:1", source, target);
+			assert.ok(mountAt(target)?.options.includes("idmapped"));
+			gone("umount", target);
+			assert.equal(mountAt(target), undefined);
+			const file = join(folder, "drawing.svg");
+			full(`the drawing is written to ${file}`, "map", "draw", "0:1:1", "--svg", file);
+			assert.ok(readFileSync(file, "utf8").endsWith("</svg>\n"));
+		}),
 );
 
-test("a failure is told on standard error, whatever becomes of standard output", {
+test("a failure is printed on standard error even if standard output cannot be written", {
 	needs: [...needs, "tool:bash"],
 }, () => {
 	const words = ["mount", "--json", "--map", "0:1:1", "/no/such", "/there"];
@@ -120,7 +127,7 @@ test("a failure is told on standard error, whatever becomes of standard output",
 	assert.equal(both.status, 1);
 });
 
-test("what a write takes only a part of, or nothing of at first, is written to the end", async () => {
+test("print writes everything, although write(2) takes only a part, or nothing at first", async () => {
 	const { writeSync } = fs;
 	const pieces: string[] = [];
 	let calls = 0;

@@ -111,7 +111,7 @@ test(
 );
 
 test(
-	"Ctrl-Z stops the job, fg gives the terminal to the program again, bg lets it go on without",
+	"Ctrl-Z stops the job, fg returns the terminal to the program, bg continues it without the terminal",
 	{
 		needs: jobs,
 	},
@@ -150,24 +150,27 @@ test(
 		}),
 );
 
-test("Ctrl-Z stops a script around it too, whose user the program's is not", { needs: jobs }, () =>
-	atTerminal(Terminal.shell(), async (terminal) => {
-		await terminal.says(/bash-[\d.]+[#$] /);
-		terminal.type(`${SCRIPT(exec("sh -c 'echo ready; read a; echo got $a'"))}\n`);
-		await terminal.says(/ready\r/);
-		terminal.type("\x1a");
-		await terminal.says(/Stopped[\s\S]*bash-[\d.]+[#$] /);
-		terminal.type("fg\n");
-		terminal.type("one\n");
-		await terminal.says(/\ngot one\r[\s\S]*status 0\r/);
-		terminal.type("words\n");
-		await terminal.says(/read 0 \[words\][\s\S]*bash-[\d.]+[#$] /);
-		terminal.type("exit 6\n");
-		assert.equal(await terminal.end, 6);
-	}),
+test(
+	"Ctrl-Z also stops the script that runs the command, although the program has another user",
+	{ needs: jobs },
+	() =>
+		atTerminal(Terminal.shell(), async (terminal) => {
+			await terminal.says(/bash-[\d.]+[#$] /);
+			terminal.type(`${SCRIPT(exec("sh -c 'echo ready; read a; echo got $a'"))}\n`);
+			await terminal.says(/ready\r/);
+			terminal.type("\x1a");
+			await terminal.says(/Stopped[\s\S]*bash-[\d.]+[#$] /);
+			terminal.type("fg\n");
+			terminal.type("one\n");
+			await terminal.says(/\ngot one\r[\s\S]*status 0\r/);
+			terminal.type("words\n");
+			await terminal.says(/read 0 \[words\][\s\S]*bash-[\d.]+[#$] /);
+			terminal.type("exit 6\n");
+			assert.equal(await terminal.end, 6);
+		}),
 );
 
-test("where no shell could continue it, Ctrl-Z is ignored, and Ctrl-C arrives", { needs }, () =>
+test("in an orphaned process group, Ctrl-Z is ignored, and Ctrl-C reaches the program", { needs }, () =>
 	atTerminal(
 		new Terminal(`exec ${exec(`sh -c 'trap "echo interrupted; exit 4" INT; echo ready; read a'`)}`),
 		async (terminal) => {
@@ -181,31 +184,34 @@ test("where no shell could continue it, Ctrl-Z is ignored, and Ctrl-C arrives", 
 	),
 );
 
-test("in a pipeline the terminal is whoever's reads it, and Ctrl-C reaches all of it", { needs: jobs }, () =>
-	atTerminal(Terminal.shell(), async (terminal) => {
-		await terminal.says(/bash-[\d.]+[#$] /);
-		// The other end of the pipeline reads the terminal while the program runs.
-		terminal.type(
-			`${exec("sh -c 'echo ready >&2; sleep 0.5; echo piped'")} | (read a < /dev/tty; cat; echo got $a)\n`,
-		);
-		await terminal.says(/ready\r/);
-		terminal.type("one\n");
-		await terminal.says(/\npiped\r\ngot one\r[\s\S]*bash-[\d.]+[#$] /);
-		// The program itself does.
-		terminal.type(`${exec("sh -c 'echo ready >&2; read a < /dev/tty; echo got $a'")} | cat\n`);
-		await terminal.says(/ready\r/);
-		terminal.type("two\n");
-		await terminal.says(/\ngot two\r[\s\S]*bash-[\d.]+[#$] /);
-		terminal.type(
-			`${exec("sh -c 'echo ready >&2; sleep 1000'")} | sh -c 'cat; echo "not interrupted"'; echo "status $?"\n`,
-		);
-		await terminal.says(/ready\r/);
-		terminal.type("\x03");
-		await terminal.says(/bash-[\d.]+[#$] /);
-		terminal.type("exit 6\n");
-		assert.equal(await terminal.end, 6);
-		assert.doesNotMatch(terminal.all, /\nnot interrupted/);
-	}),
+test(
+	"in a pipeline, the part that reads the terminal gets it, and Ctrl-C reaches every part",
+	{ needs: jobs },
+	() =>
+		atTerminal(Terminal.shell(), async (terminal) => {
+			await terminal.says(/bash-[\d.]+[#$] /);
+			// The other end of the pipeline reads the terminal while the program runs.
+			terminal.type(
+				`${exec("sh -c 'echo ready >&2; sleep 0.5; echo piped'")} | (read a < /dev/tty; cat; echo got $a)\n`,
+			);
+			await terminal.says(/ready\r/);
+			terminal.type("one\n");
+			await terminal.says(/\npiped\r\ngot one\r[\s\S]*bash-[\d.]+[#$] /);
+			// The program itself does.
+			terminal.type(`${exec("sh -c 'echo ready >&2; read a < /dev/tty; echo got $a'")} | cat\n`);
+			await terminal.says(/ready\r/);
+			terminal.type("two\n");
+			await terminal.says(/\ngot two\r[\s\S]*bash-[\d.]+[#$] /);
+			terminal.type(
+				`${exec("sh -c 'echo ready >&2; sleep 1000'")} | sh -c 'cat; echo "not interrupted"'; echo "status $?"\n`,
+			);
+			await terminal.says(/ready\r/);
+			terminal.type("\x03");
+			await terminal.says(/bash-[\d.]+[#$] /);
+			terminal.type("exit 6\n");
+			assert.equal(await terminal.end, 6);
+			assert.doesNotMatch(terminal.all, /\nnot interrupted/);
+		}),
 );
 
 test("started in the background it stops when it reads, and fg gives it the terminal", { needs: jobs }, () =>

@@ -262,5 +262,5 @@ test("without root, --map auto and keep-id are what the user may map", {
 	assert.match(keep, new RegExp(`^0 0 \\d+ \\d+ ${own} ${own} 1$`));
 	// Keeping it takes root: the namespace was made, and what failed comes after.
 	assert.equal(create[0], 1);
-	assert.match(create[1], /cannot keep a user namespace at/);
+	assert.match(create[1], /cannot pin a user namespace at/);
 });

@@ -32,7 +32,7 @@ function run(status: number, ...args: string[]): ScriptResult {
 	return result;
 }
 
-test("every character that there is: escaped in a line exactly where an error's message escapes it", () => {
+test("of all characters, a line escapes exactly those that an error's message escapes", () => {
 	for (let code = 0; code <= 0x10ffff; code++) {
 		const character = String.fromCodePoint(code);
 		const line = printable(character);
@@ -84,7 +84,7 @@ test("mount, mounts, supports and umount of a place with such a name", { needs }
 );
 
 test(
-	"a tree with such a name below it: the mount that refuses, and those that were left as they are",
+	"a tree with such a name in it: the mount that cannot be mapped, and the skipped ones",
 	{
 		needs: [...needs, "linux:6.15"],
 	},
@@ -130,7 +130,7 @@ test("create, show and exec at a place with such a name", { needs }, () =>
 		const at = join(folder, BAD);
 		assert.ok(
 			run(0, "create", "--map", "0:100000:10", "--at", at).stdout.includes(
-				`is kept at ${folder}/${ESCAPED}\n`,
+				`is pinned at ${folder}/${ESCAPED}\n`,
 			),
 		);
 		run(1, "create", "--map", "0:100000:10", "--at", at);
@@ -170,7 +170,7 @@ test("map: texts, users, files and drawings", { needs: ["linux"] }, () => {
 	}
 });
 
-test("the command's own words: commands, options and values that it does not know", () => {
+test("errors about unknown commands, options and values", () => {
 	run(2, BAD);
 	run(2, `--${BAD}`);
 	run(2, "help", BAD);

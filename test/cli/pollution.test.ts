@@ -27,7 +27,7 @@ function polluting(values: Record<string, unknown>): string {
 }
 
 test(
-	"Object.prototype: every command does and prints what it does without the attacker's options",
+	"Object.prototype: the attacker's options change nothing that a command does or prints",
 	{
 		needs: ["linux", "root", "mounts", "tool:unshare"],
 		timeout: 120_000,

@@ -128,7 +128,7 @@ function createApart(without: string, before: string, env: Record<string, string
 }
 
 test(
-	"a process that another's code has made not dumpable is left so, and its memory is not shared",
+	"a process that other code has made not dumpable stays so, and its memory is not shared",
 	{
 		needs,
 	},

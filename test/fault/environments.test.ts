@@ -39,7 +39,7 @@ function changed(before: string): { prefix: string[] } {
 	};
 }
 
-test("with hidepid=2 everything works, and another's process is not told from none", {
+test("with hidepid=2 everything works, and another user's process looks like a missing one", {
 	needs: [...needs, "ordinary"],
 }, () => {
 	const hidden = "mount -t proc -o hidepid=2 proc /proc";

@@ -95,7 +95,7 @@ function mountsIn(folder: string): string[] {
 }
 
 test(
-	"held target directories: all else goes on, the mounts fail with the cause, and none appears later",
+	"held target directories: unrelated work continues, the mounts fail with the cause, and no mount appears later",
 	{ needs, timeout: 120_000 },
 	() =>
 		withHeld(async ({ folder, release }) => {

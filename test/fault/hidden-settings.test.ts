@@ -57,7 +57,8 @@ for (const by of [SUBSET, COVERED, "mount -t tmpfs cover /proc/sys/fs"]) {
 		const { setting, mapping, spawned, hints } = joins(hidden(by, ...UNPRIVILEGED));
 		assert.deepEqual([setting, mapping, spawned], [EXDEV, "ERR_USERNS_READ_MAPPING", "ERR_USERNS_SPAWN"]);
 		assert.equal(hints.length, 2);
-		for (const hint of hints) assert.match(hint, /see \/proc\/sys: .*ProcSubset=all/);
+		for (const hint of hints)
+			assert.match(hint, /^Make \/proc\/sys visible to this process: .*ProcSubset=all/);
 	});
 
 	test(`fs.suid_dumpable hidden by "${by}": with CAP_SYS_ADMIN it is read from a procfs of our own`, {
@@ -87,7 +88,7 @@ for (const [what, by] of [
 	});
 }
 
-test("a read-only /proc/sys, as containers have it, is read as any other", { needs }, () => {
+test("a read-only /proc/sys, as in containers, is read like any other", { needs }, () => {
 	const by = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys";
 	const { setting, mapping } = joins(hidden(by, ...UNPRIVILEGED));
 	assert.equal(setting, Number(readFileSync("/proc/sys/fs/suid_dumpable", "utf8")));
@@ -105,7 +106,7 @@ function create(url: string, prefix: string[]): string {
 	);
 }
 
-test("where it cannot be read whether Yama is on, an ordinary user's memory is not shared", { needs }, () =>
+test("if the Yama setting cannot be read, an ordinary user's memory is not shared", { needs }, () =>
 	withLame((url) => {
 		const YAMA = "/proc/sys/kernel/yama/ptrace_scope";
 		const on = existsSync(YAMA) && readFileSync(YAMA, "utf8").trim() !== "0";

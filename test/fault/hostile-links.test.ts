@@ -89,7 +89,7 @@ async function withLink(body: (places: Places) => void | Promise<void>): Promise
 	});
 }
 
-test("another user's link on the path is followed by none of the functions and commands", { needs }, () =>
+test("no function and no command follows another user's link on the path", { needs }, () =>
 	withLink(async ({ way, victim, spot, ns }) => {
 		const table = readFileSync("/proc/self/mountinfo", "utf8");
 		const path = join(way, "spot");
@@ -116,7 +116,7 @@ test("another user's link on the path is followed by none of the functions and c
 );
 
 test(
-	"links of root and of the caller are followed, also one that leads to another, and a trailing one",
+	"links of root and of the caller are followed, including chained and trailing links",
 	{
 		needs,
 	},
@@ -199,7 +199,7 @@ test('what resolve: "no-symlinks" and targetRoot allow and refuse', { needs }, (
 	}),
 );
 
-test("wrong options are refused before any look-up, and one that is undefined is one of them", {
+test("invalid options, undefined ones included, are refused before any look-up", {
 	needs,
 }, async () => {
 	const ns = UserNamespace.createSync("0:100000:10");
@@ -227,7 +227,7 @@ test("wrong options are refused before any look-up, and one that is undefined is
 });
 
 test(
-	"descriptors of this process can be named in /proc, and links of another user's process there not",
+	"a path in /proc may name a descriptor of this process, but not of another user's process",
 	{
 		needs,
 	},
@@ -271,22 +271,19 @@ test("forty links are followed, and not one more; a loop ends", { needs }, () =>
 	}),
 );
 
-test(
-	"the owner that an ID-mapped mount shows for a link is not believed",
-	{ needs: [...needs, "linux:6.8"] },
-	() =>
-		withLink(async ({ folder, home, spot }) => {
-			// The other user's files are root's there, the link too.
-			const [view = ""] = mkdirs(folder, "view");
-			const mount = await mountIdmapped({ source: home, target: view, mapping: `${OTHER_UID}:0:1` });
-			const path = join(view, "way/spot");
-			assert.throws(() => unmount(path), refused("ERR_USERNS_UNMOUNT", /ID-mapped mount, where its owner/));
-			assert.ok(mountAt(spot));
-			await mount.unmount();
-		}),
+test("the owner of a link on an ID-mapped mount is not trusted", { needs: [...needs, "linux:6.8"] }, () =>
+	withLink(async ({ folder, home, spot }) => {
+		// The other user's files are root's there, the link too.
+		const [view = ""] = mkdirs(folder, "view");
+		const mount = await mountIdmapped({ source: home, target: view, mapping: `${OTHER_UID}:0:1` });
+		const path = join(view, "way/spot");
+		assert.throws(() => unmount(path), refused("ERR_USERNS_UNMOUNT", /ID-mapped mount, where its owner/));
+		assert.ok(mountAt(spot));
+		await mount.unmount();
+	}),
 );
 
-test("nor is the owner that a FUSE server states", { needs: [...needs, ...fuse.needs] }, () =>
+test("the owner of a link on a FUSE file system is not trusted", { needs: [...needs, ...fuse.needs] }, () =>
 	withTmpfs(async (folder) => {
 		mkdirs(folder, "tree", "disk", "victim");
 		symlinkSync(join(folder, "victim"), join(folder, "tree/way"));
@@ -294,7 +291,7 @@ test("nor is the owner that a FUSE server states", { needs: [...needs, ...fuse.n
 		try {
 			await assert.rejects(
 				supports(join(folder, "disk/way")),
-				refused("ERR_USERNS_MOUNT", /a FUSE file system, whose server states any owner/),
+				refused("ERR_USERNS_MOUNT", /a FUSE file system, whose server can report any owner/),
 			);
 		} finally {
 			await end?.();
@@ -303,7 +300,7 @@ test("nor is the owner that a FUSE server states", { needs: [...needs, ...fuse.n
 );
 
 test(
-	"in a user namespace the overflow uid is nobody's: the host's root cannot be told from other users",
+	"in a user namespace, links of the overflow uid are refused, because it is the host's root or any other user",
 	{
 		needs: [...needs, "user", "tool:unshare"],
 	},
@@ -336,7 +333,7 @@ test(
 );
 
 test(
-	"a container's links are not followed either, and nothing leads out of it",
+	"links of a container's users are not followed, and no path leads out of the container",
 	{
 		needs: [...needs, "tool:unshare"],
 	},
@@ -438,7 +435,7 @@ for (const [name, options] of [
 	);
 }
 
-test('"..": nothing else is unmounted while the directory before it is moved elsewhere', swapping, (t) =>
+test('"..": no other mount is unmounted while the directory before it is moved elsewhere', swapping, (t) =>
 	withLink(async ({ folder, home, spot }) => {
 		// home/inner and victim/inner change places; home/inner/../spot is home/spot, whatever inner's parent is.
 		const [inner = "", elsewhere = ""] = mkdirs(folder, "home/inner", "victim/inner");

@@ -63,7 +63,7 @@ for (const mode of ["joined", "new"]) {
 	}
 }
 
-test("a userns-join whose parent closed the socket before it was ready joins nothing", {
+test("userns-join joins nothing if its parent closed the socket before it was ready", {
 	needs: [...needs, "tool:strace"],
 }, async () => {
 	const ns = await UserNamespace.create("0:100000:10");

@@ -149,7 +149,7 @@ function reuse(number: number, path: string): void {
 }
 
 test(
-	"a descriptor that other code has closed: the mount that has its number is neither unmounted nor moved nor closed",
+	"after other code has closed the descriptor, the mount that now has its number is neither unmounted nor moved nor closed",
 	{ needs },
 	() =>
 		withTmpfs(async (folder) => {

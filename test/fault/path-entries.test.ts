@@ -94,28 +94,31 @@ test("the same programs are executed from an absolute directory", { needs }, () 
 );
 
 /** A bundle of the package in a directory without a package.json on the way up, as an application may have it. */
-test("a bundle that has no package.json above it loads nothing, and says so", { needs: ["linux"] }, () =>
-	withFolder((folder) => {
-		const outfile = join(folder, "bundle.mjs");
-		const entry = join(packageForAll(), "dist/src/index.js");
-		const options = ["--bundle", "--format=esm", "--platform=node", "--log-level=warning"];
-		sh(join(root, "node_modules/.bin/esbuild"), entry, ...options, `--outfile=${outfile}`);
-		// Where a relative path would be looked for: in node_modules, and in the working directory.
-		const name = join("build", `linux-${process.arch}`);
-		const places = [join(folder, "node_modules", name), join(folder, name)];
-		for (const place of places) {
-			mkdirSync(place, { recursive: true });
-			writeFileSync(join(place, "userns.node"), "planted");
-		}
-		const error = ask<Record<string, string>>(
-			`process.chdir(${JSON.stringify(folder)});
+test(
+	"a bundle without a package.json above it loads nothing, and the error says so",
+	{ needs: ["linux"] },
+	() =>
+		withFolder((folder) => {
+			const outfile = join(folder, "bundle.mjs");
+			const entry = join(packageForAll(), "dist/src/index.js");
+			const options = ["--bundle", "--format=esm", "--platform=node", "--log-level=warning"];
+			sh(join(root, "node_modules/.bin/esbuild"), entry, ...options, `--outfile=${outfile}`);
+			// Where a relative path would be looked for: in node_modules, and in the working directory.
+			const name = join("build", `linux-${process.arch}`);
+			const places = [join(folder, "node_modules", name), join(folder, name)];
+			for (const place of places) {
+				mkdirSync(place, { recursive: true });
+				writeFileSync(join(place, "userns.node"), "planted");
+			}
+			const error = ask<Record<string, string>>(
+				`process.chdir(${JSON.stringify(folder)});
 			const bundled = await import(${JSON.stringify(outfile)});
 			let error; try { bundled.UserNamespace.createSync("0:0:1"); } catch (e) { error = { ...e, message: e.message, cause: String(e.cause) }; }
 			console.log(JSON.stringify(error));`,
-		);
-		assert.equal(error.code, "ERR_USERNS_NATIVE_MISSING");
-		assert.match(error.message ?? "", /no directory above .*bundle\.mjs has a package\.json/);
-		assert.equal(error.cause, "undefined", "nothing was loaded");
-		assert.match(error.hint ?? "", /external/);
-	}),
+			);
+			assert.equal(error.code, "ERR_USERNS_NATIVE_MISSING");
+			assert.match(error.message ?? "", /no directory above .*bundle\.mjs has a package\.json/);
+			assert.equal(error.cause, "undefined", "nothing was loaded");
+			assert.match(error.hint ?? "", /external/);
+		}),
 );

@@ -66,7 +66,7 @@ async function end(work: Promise<unknown>): Promise<[error: UsernsError, millise
 }
 
 test(
-	"a file system on the path that does not answer ends each look-up, with the event loop free meanwhile",
+	"each look-up fails when a file system on the path does not answer, and does not block the event loop",
 	{
 		needs,
 		timeout: 120_000,
@@ -112,7 +112,7 @@ test(
 );
 
 test(
-	"the synchronous unmount ends too, and nothing is left when the file system has gone",
+	"the synchronous unmount fails too, and leaves nothing after the file system has ended",
 	{ needs, timeout: 60_000 },
 	() =>
 		withSilent(async (folder, server) => {

@@ -122,7 +122,7 @@ test("a user who is not there, and what is no user at all", { needs }, () => {
 	assert.equal(rootless(BOTH, "{ keepid: true }").code, "ERR_USERNS_INVALID_ARGUMENT");
 });
 
-test("the hint proposes the first range that the file gives to nobody, and works when it is followed", {
+test("the hint proposes the first range that the file assigns to no user, and works when it is followed", {
 	needs,
 }, () => {
 	const granted = ["other:100000:65536", "third:231072:65536", "fourth:165536:100"];
@@ -138,7 +138,7 @@ test("the hint proposes the first range that the file gives to nobody, and works
 	assert.match(rootless({ subuid: granted, before: limited }).hint ?? "", /"userns-tester:400000:65536"/);
 });
 
-test("for root, the hint proposes a mapping of IDs that neither file gives to a user", { needs }, () => {
+test("for root, the hint proposes a mapping of IDs that neither file assigns to a user", { needs }, () => {
 	const hint = (setup: UserSetup) =>
 		askAs<string>(
 			freshUser({ ...setup, asRoot: true }),

@@ -47,7 +47,7 @@ function traced(folder: string, options: string): string[] {
 }
 
 test(
-	"no call about mounts is made by the event loop's thread: a user could hold it up",
+	"the event loop's thread makes no mount call, because another user could block it",
 	{
 		needs: [...needs, "tool:strace"],
 	},

@@ -22,8 +22,7 @@ import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts", "linux:5.19", "fs:overlay"] as const;
 const MAP = "0:100000:65536";
-const UNKNOWN =
-	/is in use by another overlay, which is detached, or in another mount namespace, or not named/;
+const UNKNOWN = /is in use by another overlay, which is detached, in another mount namespace, or not named/;
 
 type Paths = Record<"lower" | "upper" | "work" | "target" | "other" | "spare", string>;
 
@@ -138,7 +137,7 @@ test(
 		}),
 );
 
-test("a path that another program gave relative to its own directory is looked up nowhere", { needs }, () =>
+test("a path that another program gave relative to its own directory is not looked up", { needs }, () =>
 	withLayers(async ({ upper, target }, options, folder) => {
 		const script = 'cd "$0" && mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work o target';
 		sh("sh", "-c", script, folder);
@@ -162,7 +161,7 @@ test("an upper layer within another's upper layer is refused, as the kernel sees
 );
 
 test(
-	"layers that only look used are accepted: a lower layer elsewhere, one that was unmounted just now",
+	"layers that are not in use are accepted: a lower layer of another overlay, and one whose overlay was just unmounted",
 	{
 		needs,
 	},
@@ -179,7 +178,7 @@ test(
 		}),
 );
 
-test("of two calls at once for the same layers one is refused", { needs }, () =>
+test("of two concurrent calls with the same layers, one is refused", { needs }, () =>
 	withLayers(async (_, options) => {
 		const { target: _target, ...detached } = options;
 		for (let i = 0; i < 20; i++) {
@@ -194,7 +193,7 @@ test("of two calls at once for the same layers one is refused", { needs }, () =>
 );
 
 test(
-	"asking changes nothing: neither the layers nor the mounts, with the layers attached or in a child",
+	"the check changes neither the layers nor the mounts, with attached layers and in a child",
 	{ needs },
 	() =>
 		withLayers(async ({ lower, upper, work, target }) => {
@@ -225,7 +224,7 @@ test(
 		}),
 );
 
-test("in a user namespace, where the kernel does not say, an overlay of this mount namespace is found by name", {
+test("in a user namespace, where the kernel does not report it, an overlay of this mount namespace is found by name", {
 	needs: [...needs, "tool:unshare"],
 }, () => {
 	const script = `
@@ -250,7 +249,7 @@ test("in a user namespace, where the kernel does not say, an overlay of this mou
 });
 
 test(
-	"before Linux 6.15 the question has mounts of its own, and the overlay is made afterwards",
+	"before Linux 6.15 the check uses mounts of its own, and the overlay is made afterwards",
 	{ needs },
 	() =>
 		withLayers(async ({ lower, upper, work }) => {

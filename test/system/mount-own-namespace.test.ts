@@ -81,7 +81,7 @@ test(
 				const given = { [name]: undefined };
 				const refused = failure(
 					"ERR_USERNS_INVALID_ARGUMENT",
-					new RegExp(`: ${name} is present, but undefined`),
+					new RegExp(`: ${name} is present but undefined`),
 				);
 				await assert.rejects(mountIdmapped({ source, target, mapping: MAP, ...given }), refused);
 				await assert.rejects(held.attach(target, given), refused);
@@ -90,7 +90,7 @@ test(
 			}
 			held.close();
 			const mounted = await mountIdmapped({ source, target, mapping: MAP });
-			const refused = failure("ERR_USERNS_INVALID_ARGUMENT", /unmount: into is present, but undefined/);
+			const refused = failure("ERR_USERNS_INVALID_ARGUMENT", /unmount: into is present but undefined/);
 			assert.throws(() => unmount(target, { into: undefined } as object), refused);
 			await mounted.unmount();
 		}),

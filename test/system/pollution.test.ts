@@ -22,8 +22,8 @@ import { mkdirs, unescapeOctal, withTmpfs } from "../support/mounts.ts";
 import { optionsOf, outcome, outcomeWith, readersOf } from "../support/pollution.ts";
 import { test } from "../support/test.ts";
 
-// The attacker adds a property to Object.prototype. Whatever it is called and whatever its value is: every public
-// function must do exactly what it does without it, and must not even look at it.
+// The attacker adds a property to Object.prototype. Whatever its name and value, every public function must behave
+// exactly as without it, and must not read it.
 
 const needs = ["linux", "root", "mounts", "tool:unshare"] as const;
 const MAP = "0:100000:65536";
@@ -125,7 +125,7 @@ async function walk(world: World, subjects: Record<string, Subject>): Promise<vo
 	}
 }
 
-test("Object.prototype: mappings are what they were", { needs }, () =>
+test("Object.prototype: a polluted prototype does not change mappings", { needs }, () =>
 	withWorld((world) =>
 		walk(world, {
 			identity: {
@@ -173,7 +173,7 @@ test("Object.prototype: mappings are what they were", { needs }, () =>
 	),
 );
 
-test("Object.prototype: namespaces are what they were", { needs, timeout: 120_000 }, () =>
+test("Object.prototype: a polluted prototype does not change namespaces", { needs, timeout: 120_000 }, () =>
 	withWorld(async (world) => {
 		const facts = async (namespace: UserNamespace) => {
 			try {
@@ -220,35 +220,38 @@ HOLE.length = 3;
 const SEEN =
 	"id -u; id -g; id -G; pwd; readlink /proc/self/ns/net; env | sort; tr '\\0' ' ' < /proc/$$/cmdline";
 
-test("Object.prototype: programs inside are what they were", { needs, timeout: 240_000 }, () =>
-	withWorld(async (world) => {
-		const { namespace } = world;
-		const run = (options?: NamespaceSpawnOptions) =>
-			new Promise<unknown>((resolve, reject) => {
-				const child = namespace.spawn("sh", ["-c", SEEN], options);
-				let seen = "";
-				child.stdout?.on("data", (more) => {
-					seen += more;
+test(
+	"Object.prototype: a polluted prototype does not change programs inside",
+	{ needs, timeout: 240_000 },
+	() =>
+		withWorld(async (world) => {
+			const { namespace } = world;
+			const run = (options?: NamespaceSpawnOptions) =>
+				new Promise<unknown>((resolve, reject) => {
+					const child = namespace.spawn("sh", ["-c", SEEN], options);
+					let seen = "";
+					child.stdout?.on("data", (more) => {
+						seen += more;
+					});
+					child.on("error", reject);
+					child.on("close", (status, signal) =>
+						resolve([seen, status, signal, child.spawnargs, child.spawnfile]),
+					);
 				});
-				child.on("error", reject);
-				child.on("close", (status, signal) =>
-					resolve([seen, status, signal, child.spawnargs, child.spawnfile]),
-				);
+			await walk(world, {
+				spawn: {
+					refuse: (options) => namespace.spawn("true", [], options),
+					calls: [() => run(), () => run({}), () => run({ env: { PATH: "/usr/bin:/bin" }, stdio: HOLE })],
+				},
 			});
-		await walk(world, {
-			spawn: {
-				refuse: (options) => namespace.spawn("true", [], options),
-				calls: [() => run(), () => run({}), () => run({ env: { PATH: "/usr/bin:/bin" }, stdio: HOLE })],
-			},
-		});
-		const expected = await outcome(() => run());
-		// A variable of the environment that everything inherits is none of the program's.
-		assert.equal(await outcomeWith("LD_PRELOAD", "/evil.so", () => run()), expected);
-		assert.equal(await outcomeWith("0", "evil", () => run()), expected);
-	}),
+			const expected = await outcome(() => run());
+			// A variable of the environment that everything inherits is none of the program's.
+			assert.equal(await outcomeWith("LD_PRELOAD", "/evil.so", () => run()), expected);
+			assert.equal(await outcomeWith("0", "evil", () => run()), expected);
+		}),
 );
 
-test("Object.prototype: exec is what it was", { needs, timeout: 120_000 }, async () => {
+test("Object.prototype: a polluted prototype does not change exec", { needs, timeout: 120_000 }, async () => {
 	const names = await optionsOf((options) => {
 		const namespace = UserNamespace.createSync(MAP);
 		try {
@@ -279,7 +282,7 @@ test("Object.prototype: exec is what it was", { needs, timeout: 120_000 }, async
 });
 
 test(
-	"Object.prototype: mounts are what they were, here and in the attacker's mount namespace",
+	"Object.prototype: a polluted prototype does not change mounts, here and in the attacker's mount namespace",
 	{
 		needs,
 		timeout: 240_000,

@@ -41,7 +41,7 @@ test("batches that await exit hold no descriptor, as those of child_process do",
 	}
 });
 
-test("a program that runs holds no descriptor in the caller", { needs }, async () => {
+test("a running program holds no descriptor in the caller", { needs }, async () => {
 	const ns = await UserNamespace.create(hosted("0:100000:10"));
 	const before = open();
 	const children = Array.from({ length: 20 }, () => ns.spawn("sleep", ["1000"], { stdio: "ignore" }));
@@ -56,7 +56,7 @@ test("a program that runs holds no descriptor in the caller", { needs }, async (
 	}
 });
 
-test("a failure that the loop had no time to read comes once, with its step, and before exit", {
+test("a failure that the event loop could not read in time is reported once, with its step, and before exit", {
 	needs,
 }, async () => {
 	const ns = await UserNamespace.create(hosted("0:100000:10"));
@@ -87,7 +87,9 @@ test("a failure that the loop had no time to read comes once, with its step, and
 	}
 });
 
-test("250 at a time under ulimit -n 1024, for as long as one likes", { needs: [...needs, "root"] }, () => {
+test("250 programs at a time run under ulimit -n 1024, batch after batch", {
+	needs: [...needs, "root"],
+}, () => {
 	const most = ask<number>(
 		`import { once } from "node:events";
 		import { readdirSync } from "node:fs";

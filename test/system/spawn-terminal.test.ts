@@ -43,7 +43,7 @@ async function scriptAt(
 	}
 }
 
-test("which entries of stdio leave the program in the session, and which not", { needs }, () =>
+test("a program stays in the session only if an entry of stdio is the session's terminal", { needs }, () =>
 	scriptAt(
 		`const tty = fs.openSync("/dev/tty", "r+"), master = fs.openSync("/dev/ptmx", "r+"), nothing = fs.openSync("/dev/null", "r+");
 		const cases = [
@@ -78,7 +78,7 @@ test("which entries of stdio leave the program in the session, and which not", {
 	),
 );
 
-test("a program types into the terminal that it is given, and into no other", {
+test("a program can type into the terminal that it is given, and into no other", {
 	needs: [...needs, "tool:cc"],
 }, () => {
 	/** Linux 6.2 can forbid TIOCSTI to all but CAP_SYS_ADMIN; then the typing shows nothing, and its errno is EIO. */
@@ -191,7 +191,7 @@ test("a program in a session of its own that stops itself and is continued from 
 	ns.close();
 });
 
-test("keepSession that is no boolean, or beside detached, is an error before anything starts", {
+test("keepSession throws before a program starts if it is not a boolean, or beside detached", {
 	needs: ["linux", "ids"],
 }, async () => {
 	const ns = await UserNamespace.create(hosted("0:100000:10"));

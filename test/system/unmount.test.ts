@@ -24,10 +24,7 @@ import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts"] as const;
-const FOREIGN = failure(
-	"ERR_USERNS_UNMOUNT",
-	/neither an ID-mapped mount nor a user namespace, but a mount of/,
-);
+const FOREIGN = failure("ERR_USERNS_UNMOUNT", /it is not a mount of this package, but a mount of/);
 
 /** The numbers of the mounts at a path, the lowest first. */
 function stackAt(path: string, table = readFileSync("/proc/self/mountinfo", "utf8")): number[] {
@@ -87,7 +84,7 @@ async function withRun(body: () => Promise<void>): Promise<void> {
 }
 
 test(
-	"a mount without a map is unmounted if its unique ID is recorded, and only if nobody else can write records",
+	"a mount without a map is unmounted only if its unique ID is recorded where only root can write",
 	{
 		needs: [...needs, "linux:6.15"],
 	},
@@ -148,7 +145,7 @@ test(
 );
 
 test(
-	"recursive unmounts what lies on top at the same place too, from the top to ours, and nothing beneath it",
+	"recursive also unmounts the mounts stacked on it, from the top down, and none beneath it",
 	{ needs },
 	() =>
 		withTmpfs(async (folder) => {
@@ -259,7 +256,7 @@ test(
 		}),
 );
 
-test("which mounts lie on a mount at the same place, and which beneath it", () => {
+test("stackedOn and stackedUnder return the mounts on a mount and beneath it at the same place", () => {
 	const entry = (id: number, parent: number, mountPoint: string) => ({
 		id,
 		parent,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { firstFree, minimumIn } from "../../src/subid/free.ts";
 import { test } from "../support/test.ts";
 
-test("firstFree answers the first gap that is large enough", () => {
+test("firstFree returns the first gap that is large enough", () => {
 	const range = (first: number, size: number) => ({ first, size });
 	const cases: [ReturnType<typeof range>[], number, number, number | undefined][] = [
 		[[], 100, 10, 100],
@@ -20,7 +20,7 @@ test("firstFree answers the first gap that is large enough", () => {
 	for (const [ranges, from, size, expected] of cases) assert.equal(firstFree(ranges, from, size), expected);
 });
 
-test("minimumIn reads login.defs(5), and takes 100000 where it says nothing", () => {
+test("minimumIn reads login.defs(5), and returns 100000 without an entry", () => {
 	const text = "#SUB_UID_MIN 1\nSUB_UID_MIN\t\t   165536\n SUB_GID_MIN 7 \nSUB_UID_MIN x\n";
 	assert.deepEqual([minimumIn(text, "uid"), minimumIn(text, "gid")], [165_536, 7]);
 	assert.deepEqual([minimumIn("", "uid"), minimumIn("#SUB_GID_MIN 5", "gid")], [100_000, 100_000]);

@@ -44,7 +44,7 @@ const hostile: Record<string, string> = {
 	"beyond ASCII": tableOf("\u20ac".repeat(BYTES / 3)),
 };
 
-test("one mount and what is below it: a hostile table takes no longer than another of its size", () => {
+test("finding one mount and those below it takes no longer in a hostile table than in another of its size", () => {
 	const look = (table: string) => {
 		const entries = parseMountinfo(table);
 		const found = entries.find(({ id }) => id === LINES);
@@ -57,7 +57,7 @@ test("one mount and what is below it: a hostile table takes no longer than anoth
 	}
 });
 
-test("all of a hostile table: decoded at the pace of its bytes", () => {
+test("decoding a hostile table takes time in proportion to its bytes", () => {
 	const all = (table: string) => {
 		for (const { root, mountPoint, source, options } of parseMountinfo(table)) {
 			assert.equal(root, mountPoint);
@@ -72,7 +72,7 @@ test("all of a hostile table: decoded at the pace of its bytes", () => {
 	}
 });
 
-test("100,000 mounts in a row, in a chain, and in a chain upside down", () => {
+test("100,000 mounts beside each other, in a chain, and in a reversed chain", () => {
 	const most = 100_000;
 	const numbered = (line: (i: number) => string) =>
 		parseMountinfo(

@@ -7,7 +7,7 @@ import { test } from "../support/test.ts";
 const known = ["one", "two", "into", "targetRoot", "resolve"];
 const copy = (options: unknown) => copyOptions<Record<string, unknown>>("f", options, known);
 
-test("copyOptions: an object or nothing, and no name that means nothing", () => {
+test("copyOptions accepts an object or undefined, and no unknown name", () => {
 	assert.deepEqual(Object.keys(copy(undefined)), []);
 	assert.deepEqual(Object.keys(copy({})), []);
 	assert.deepEqual(Object.entries(copy({ two: 2, one: undefined })), [
@@ -91,14 +91,14 @@ test("copyOptions: __proto__ and constructor are unknown options, and parsed JSO
 	assert.equal(({} as { one?: number }).one, undefined);
 });
 
-test("copyOptions: into, targetRoot and resolve are an error when they are present and undefined", () => {
+test("copyOptions: into, targetRoot and resolve throw when they are present but undefined", () => {
 	for (const name of ["into", "targetRoot", "resolve"]) {
 		assert.throws(
 			() => copy({ [name]: undefined }),
 			(error) => {
 				assert.ok(error instanceof UsernsError);
 				assert.equal(error.code, "ERR_USERNS_INVALID_ARGUMENT");
-				assert.equal(error.message, `f: ${name} is present, but undefined`);
+				assert.equal(error.message, `f: ${name} is present but undefined`);
 				assert.match(error.hint ?? "", new RegExp(`^Leave ${name} out to `));
 				return true;
 			},

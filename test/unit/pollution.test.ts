@@ -3,7 +3,7 @@ import { fromOci, Mapping, UsernsError } from "../../src/index.ts";
 import { outcome, outcomeWith, readersOf } from "../support/pollution.ts";
 import { test } from "../support/test.ts";
 
-test("Object.prototype: what parsed JSON lacks is not read from it", async () => {
+test("Object.prototype: a property that parsed JSON lacks is not read from the prototype", async () => {
 	const extents = [{ containerID: 7, hostID: 7, size: 7 }];
 	const evil: Record<string, unknown> = {
 		...{ uidMappings: extents, gidMappings: extents, containerID: 7, hostID: 7, size: 7 },

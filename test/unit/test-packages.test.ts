@@ -62,7 +62,7 @@ function setUp(
 	}
 }
 
-const MISSING = /^Some tests are left out, for want of: .*\bstrace\b/;
+const MISSING = /^Some tests are skipped because these packages are missing: .*\bstrace\b/;
 
 test("every program that a test declares is in the list from which npm test installs", () => {
 	const declared = new Set<string>();
@@ -93,13 +93,13 @@ test(".ci/run has no list of its own: it installs nothing, and promises what the
 	);
 });
 
-test("where everything is installed nothing is printed and apt-get is not called", {
+test("if everything is installed, nothing is printed and apt-get is not called", {
 	needs: ["linux", "path:/usr/include/stdio.h"],
 }, () => {
 	assert.deepEqual(setUp({}, TOOLS), { lines: [], calls: [] });
 });
 
-test("as root what is missing is printed and installed, without a question and without an update", {
+test("as root, missing packages are printed and installed, without a question and without an update", {
 	needs: ["linux", "root"],
 }, () => {
 	const { lines, calls } = setUp({ WORKS: "yes" });
@@ -109,7 +109,7 @@ test("as root what is missing is printed and installed, without a question and w
 	assert.match(calls[0] ?? "", /^install,noninteractive,: -qy .*--no-remove .*\bacl\b.*\bstrace\b/);
 });
 
-test("where apt-get does not know the packages its index is fetched, once", {
+test("if apt-get does not know the packages, its index is fetched once", {
 	needs: ["linux", "root"],
 }, () => {
 	const { lines, calls } = setUp({ WORKS: "updated" });

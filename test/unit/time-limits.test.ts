@@ -37,7 +37,7 @@ test("the header refuses time limits in another order", { needs: ["linux", "tool
 	}
 });
 
-test("every timer and every long wait of the C part is one of the header's", () => {
+test("every timer and every long wait of the C part uses a limit of the header", () => {
 	const timers = nativeCalls().filter(({ name, inside }) => name === "child_die_after" && inside !== name);
 	assert.ok(timers.length >= 2);
 	for (const { file, args } of timers) assert.match(args, /^[A-Z]+_TIMER_MS$/, file);
