@@ -55,7 +55,10 @@ function* findAlone(
 	throw new UsernsError(
 		"ERR_USERNS_UNMOUNT",
 		`cannot unmount ${mine.mountPoint}: something else was mounted on it: ${places.join(", ")}${others.length > 3 ? ", …" : ""}`,
-		{ hint: "Unmount that first. Nothing was changed.", step: "looking for other mounts" },
+		{
+			hint: "Unmount that first, or unmount the path recursively: unmount(path, { recursive: true }), userns umount --recursive. Nothing was changed.",
+			step: "looking for other mounts",
+		},
 	);
 }
 

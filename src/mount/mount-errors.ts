@@ -99,7 +99,7 @@ const hints: Record<string, Record<number, string>> = {
 		[ERRNO.ENOTDIR]: "A directory goes on a directory, and a file on a file.",
 		[ERRNO.ENOENT]: "The target was removed.",
 		[ERRNO.EINVAL]:
-			"The target is not in the mount namespace of the attach, or it is a file and the source a directory.",
+			"One of source and target is a directory and the other is not, or the target is not in the mount namespace of the attach.",
 		[ERRNO.ELOOP]: "The target lies within the source's tree, which is unbindable or shared there.",
 		[ERRNO.EPERM]: "Mounting needs CAP_SYS_ADMIN in the user namespace that owns the mount namespace.",
 	},

@@ -93,7 +93,7 @@ function pinError(path: string, outcome: Outcome, hints: Record<number, string> 
 
 const pinHints: Record<number, string> = {
 	[ERRNO.EEXIST]:
-		"The file exists already: choose a path that does not exist, or unmount the namespace that is pinned there.",
+		"The file exists already: choose another path. If a namespace is pinned there, unmount it; an empty file that a pin has left can be removed.",
 	[ERRNO.ENOENT]: "The directory does not exist.",
 	[ERRNO.EPERM]: "Mounting needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace.",
 };
