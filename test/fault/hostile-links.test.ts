@@ -291,7 +291,7 @@ test("the owner of a link on a FUSE file system is not trusted", { needs: [...ne
 		try {
 			await assert.rejects(
 				supports(join(folder, "disk/way")),
-				refused("ERR_USERNS_MOUNT", /a FUSE file system, whose server can report any owner/),
+				refused("ERR_USERNS_MOUNT", /a FUSE file system, whose server states any owner/),
 			);
 		} finally {
 			await end?.();
