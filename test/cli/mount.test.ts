@@ -106,7 +106,7 @@ test("attributes, a nested source and what takes its place", { needs: [...needs,
 		const refused = userns("mount", "--map", MAP, "--nested", "refuse", one, source);
 		assert.equal(refused.status, 1);
 		assert.match(refused.stderr, /^userns: .*tmpfs at .*one is ID-mapped already\nhint: /);
-		sh("umount", two);
+		ok("umount", two); // umount(8) would leave the record of a mount without a map
 		ok("umount", one);
 	}),
 );
