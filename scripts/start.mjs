@@ -36,11 +36,18 @@ function owner(path) {
 	return `${uid}:${gid}`;
 }
 
-/** The numbers of this process's children, zombies too. */
+/** The pids of this process's children, zombies included. */
 function children() {
-	return readdirSync("/proc/self/task").flatMap((task) =>
-		readFileSync(`/proc/self/task/${task}/children`, "utf8").split(" ").filter(Boolean),
-	);
+	for (;;) {
+		try {
+			return readdirSync("/proc/self/task").flatMap((task) =>
+				readFileSync(`/proc/self/task/${task}/children`, "utf8").split(" ").filter(Boolean),
+			);
+		} catch (error) {
+			// A thread ended while the threads were listed, and its children belong to another thread now.
+			if (error.code !== "ENOENT" && error.code !== "ESRCH") throw error;
+		}
+	}
 }
 
 async function microseconds(action) {

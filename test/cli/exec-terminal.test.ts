@@ -172,7 +172,7 @@ test(
 
 test("in an orphaned process group, Ctrl-Z is ignored, and Ctrl-C reaches the program", { needs }, () =>
 	atTerminal(
-		new Terminal(`exec ${exec(`sh -c 'trap "echo interrupted; exit 4" INT; echo ready; read a'`)}`),
+		new Terminal(`${exec(`sh -c 'trap "echo interrupted; exit 4" INT; echo ready; read a'`)}`),
 		async (terminal) => {
 			await terminal.says(/\nready\r|^ready\r/);
 			terminal.type("\x1a");

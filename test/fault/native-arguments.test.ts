@@ -82,7 +82,7 @@ const bad = {
 	fds: lists([undefined, null, "0", {}, 1n, -1, NaN, 1.5, 2 ** 31]),
 };
 const descriptors = () => fs.readdirSync("/proc/self/fd").length;
-const children = () => fs.readdirSync("/proc/self/task").map((task) => fs.readFileSync("/proc/self/task/" + task + "/children", "utf8")).join("");
+const children = () => readChildren().join(" ");
 const inWords = (value) => { try { return typeof value === "string" ? JSON.stringify(value.slice(0, 20)) : Array.isArray(value) ? "[" + value.slice(0, 4).map(inWords) + "]" : String(value); } catch { return typeof value; } };
 `;
 

@@ -182,7 +182,7 @@ if (process.env.USERNS_LONG === "1") {
 				await new Promise((next) => setTimeout(next, 500));
 				process.setuid(${OTHER_UID});
 				const settled = await Promise.race([said, new Promise((next) => setTimeout(next, 20_000, "nothing"))]);
-				const children = fs.readdirSync("/proc/self/task").map((tid) => fs.readFileSync("/proc/self/task/" + tid + "/children", "utf8")).join("");
+				const children = readChildren().join(" ");
 				console.log(JSON.stringify({ settled, children }));
 				process.reallyExit(0); // which waits for no thread`,
 				{ prefix: NO_TIMERS },

@@ -57,7 +57,7 @@ test("setuid(2) beside newuidmap: the creation ends all the same, and the proces
 			await new Promise((next) => setTimeout(next, 200));
 			process.setgid(${OTHER_UID}); process.setuid(${OTHER_UID});
 			const settled = await made.then((ns) => { ns.close(); return "made"; }, (error) => error.code);
-			const children = fs.readdirSync("/proc/self/task").map((tid) => fs.readFileSync("/proc/self/task/" + tid + "/children", "utf8")).join("");
+			const children = readChildren().join(" ");
 			console.log(JSON.stringify({ settled, children, owner: fs.statSync("/proc/self/status").uid }));`,
 			{ env: { PATH: `${folder}:${process.env.PATH}` } },
 		);

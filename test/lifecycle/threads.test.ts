@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { ask, root, sh } from "../support/child.ts";
+import { ask, READ_CHILDREN, root, sh } from "../support/child.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root"] as const;
@@ -101,14 +101,12 @@ test("process.exit() in the middle leaves no process behind", { needs: [...needs
 		}`;
 	// The first process of a pid namespace gets whatever was left behind, and this one reaps only what it waits for.
 	const first = `import { spawnSync } from "node:child_process";
-		import fs from "node:fs";
+		${READ_CHILDREN}
 		let left = 0;
 		for (let i = 0; i < 10; i++) {
 			const { status } = spawnSync(process.execPath, ["--input-type=module", "-e", ${JSON.stringify(script)}, process.argv[1]]);
 			if (status !== 0) left = "status " + status;
-			for (const task of fs.readdirSync("/proc/self/task")) {
-				left += fs.readFileSync("/proc/self/task/" + task + "/children", "utf8").split(" ").length - 1;
-			}
+			left += readChildren().length;
 		}
 		console.log(left);`;
 	const url = new URL("../../src/index.js", import.meta.url).href;

@@ -176,7 +176,7 @@ test("50 at once and 20 in turn, through the helpers, leave no process and no de
 		for (let i = 0; i < 20; i++) all.push(userns.UserNamespace.createSync(mapping));
 		const inodes = new Set(all.map((ns) => ns.inode)).size;
 		const ids = [...new Set(await Promise.all(all.map(async (ns) => (await userns.UserNamespace.open("/proc/self/fd/" + ns.fd).mapping()).id)))];
-		const children = fs.readdirSync("/proc/self/task").map((t) => fs.readFileSync("/proc/self/task/" + t + "/children", "utf8")).join("");
+		const children = readChildren().join(" ");
 		for (const ns of all) ns.close();
 		console.log(JSON.stringify({ inodes, ids: ids.map((id) => id === mapping.id ? "as asked" : id), children, descriptors: count() - before - 70 }));`,
 	);

@@ -29,7 +29,7 @@ function refused(setup: UserSetup, mapping: string, options = "{}"): Failure {
 		await attempt();
 		const before = open();
 		await attempt();
-		const children = fs.readdirSync("/proc/self/task").map((t) => fs.readFileSync("/proc/self/task/" + t + "/children", "utf8")).join("");
+		const children = readChildren().join(" ");
 		console.log(JSON.stringify({ errors, left: children + (open() - before || "") }));`,
 	);
 	assert.equal(left, "", "processes or descriptors are left");

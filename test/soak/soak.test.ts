@@ -32,9 +32,7 @@ function soak(times: number, before: string, action: string, after = ""): Script
 		`import fs from "node:fs";
 		${before}
 		const action = async (i) => { ${action} };
-		const children = () => fs.readdirSync("/proc/self/task").flatMap((t) => {
-			try { return fs.readFileSync("/proc/self/task/" + t + "/children", "utf8").split(" ").filter(Boolean); } catch { return []; }
-		}).length;
+		const children = () => readChildren().length;
 		// The kernel counts what each processor keeps for the next ones as used, up to a hundred: it is to let go of that first.
 		const namespaces = () => {
 			try { fs.writeFileSync("/sys/kernel/slab/user_namespace/shrink", "1"); } catch {}

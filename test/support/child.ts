@@ -37,13 +37,30 @@ export interface ScriptResult {
 }
 
 /**
- * Runs a module in a process of its own, where it finds the package as `userns`, at the URL `USERNS`, and prints its
- * findings as JSON.
+ * The declaration of `readChildren()` for a script: the pids of the process's children, zombies included. A thread can end
+ * while the threads are listed, and its children then belong to another thread, so all are read again.
+ */
+export const READ_CHILDREN = `const { readdirSync: listOf, readFileSync: textOf } = await import("node:fs");
+const readChildren = () => {
+	for (;;) {
+		try {
+			return listOf("/proc/self/task").flatMap((task) =>
+				textOf("/proc/self/task/" + task + "/children", "utf8").split(" ").filter(Boolean));
+		} catch (error) {
+			if (error.code !== "ENOENT" && error.code !== "ESRCH") throw error;
+		}
+	}
+};
+`;
+
+/**
+ * Runs a module in a process of its own, where it finds the package as `userns`, at the URL `USERNS`, and `readChildren()`.
+ * The module prints its findings as JSON.
  */
 export function runScript(body: string, options: ScriptOptions = {}): ScriptResult {
 	const { prefix = [], nodeFlags = [], env = {}, ...rest } = options;
 	const index = join(packageForAll(), "dist/src/index.js");
-	const code = `const USERNS = ${JSON.stringify(pathToFileURL(index))};\nconst userns = await import(USERNS);\n${body}`;
+	const code = `const USERNS = ${JSON.stringify(pathToFileURL(index))};\nconst userns = await import(USERNS);\n${READ_CHILDREN}${body}`;
 	const [command = process.execPath, ...args] = [
 		...prefix,
 		process.execPath,

@@ -269,18 +269,8 @@ export function prelude(operation: Operation, folder: string, map: string = MAP)
 		const check = async (given, made) => { ${check} };
 		const after = async (given) => { ${after} };
 		const links = () => fs.readdirSync("/proc/self/fd").map((fd) => { try { return fd + " " + fs.readlinkSync("/proc/self/fd/" + fd); } catch { return ""; } }).filter(Boolean);
-		const children = () => {
-			for (;;) {
-				try {
-					return fs.readdirSync("/proc/self/task").map((t) => fs.readFileSync("/proc/self/task/" + t + "/children", "utf8").trim()).filter(Boolean);
-				} catch (error) {
-					// A thread ended meanwhile, and its children are another thread's now: all are read again.
-					if (error.code !== "ENOENT" && error.code !== "ESRCH") throw error;
-				}
-			}
-		};
 		const mounts = () => fs.readFileSync("/proc/self/mountinfo", "utf8").trim().split("\\n");
-		const state = () => [...links(), ...children().map((c) => "child " + c), ...mounts()];
+		const state = () => [...links(), ...readChildren().map((c) => "child " + c), ...mounts()];
 		const leftOver = async (earlier) => {
 			let found = [];
 			for (let i = 0; i < 50; i++) {

@@ -2,7 +2,10 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SLOWER } from "./slower.ts";
 
-/** A command at a terminal of its own, which script(1) makes; the command leads the session. */
+/**
+ * A command at a terminal of its own, which script(1) makes; the command leads the session. script(1) starts $SHELL, or sh
+ * without one. dash does not replace itself by its last command, so `exec` is what makes every machine the same.
+ */
 export class Terminal {
 	readonly child: ChildProcess;
 	readonly end: Promise<number | null>;
@@ -12,7 +15,7 @@ export class Terminal {
 	all = "";
 
 	constructor(line: string) {
-		this.child = spawn("script", ["-qec", line, "/dev/null"], {
+		this.child = spawn("script", ["-qec", `exec ${line}`, "/dev/null"], {
 			stdio: "pipe",
 			env: { ...process.env, TERM: "dumb" },
 		});
@@ -25,7 +28,7 @@ export class Terminal {
 
 	/** bash with job control, and no settings of the user's. */
 	static shell(): Terminal {
-		return new Terminal("exec bash --norc --noprofile -i");
+		return new Terminal("bash --norc --noprofile -i");
 	}
 
 	type(text: string): void {
