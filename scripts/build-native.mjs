@@ -9,8 +9,10 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const source = join(root, "native");
 /** Each a program of its own, without a C library. */
 const PROGRAMS = {
-	"userns-join": ["join-main.c"],
-	"userns-enter": ["enter-main.c", "enter-plan.c", "enter-program.c", "enter-child.c", "enter-terminal.c"],
+	"userns-join": ["programs/userns-join.c"],
+	"userns-enter": ["arguments", "exec", "init", "main", "terminal"].map(
+		(name) => `programs/userns-enter/${name}.c`,
+	),
 };
 
 const WARNINGS = [
@@ -23,7 +25,8 @@ const WARNINGS = [
 	"-Wstrict-prototypes",
 	"-Wformat=2",
 ];
-const DEFINES = ["-D_GNU_SOURCE", "-DNAPI_VERSION=8"];
+/** Every include names the folder: "kernel/outcome.h". */
+const DEFINES = ["-D_GNU_SOURCE", "-DNAPI_VERSION=8", "-I."];
 /** How the two kinds are compiled for use. */
 const FLAVOUR = {
 	addon: ["-O2", "-D_FORTIFY_SOURCE=2", "-fstack-protector-strong"],
@@ -70,7 +73,7 @@ function headers() {
 }
 
 function files(extension) {
-	return readdirSync(source).filter((file) => file.endsWith(extension));
+	return readdirSync(source, { recursive: true }).filter((file) => file.endsWith(extension));
 }
 
 function addonSources() {
@@ -145,8 +148,6 @@ export function compileInto(folder, compiler, flavour) {
 			"-fno-pie",
 			"-nostdlib",
 			"-Wl,-z,noexecstack,--build-id=none",
-			// One part to be mapped instead of three, at each execve and exit.
-			"-Wl,-z,noseparate-code",
 			// One part to be mapped instead of three: a twentieth of the time of an execve and an exit.
 			"-Wl,-z,noseparate-code",
 			...PROGRAMS[basename(program)],

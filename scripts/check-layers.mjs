@@ -1,60 +1,92 @@
-// The tree is the architecture diagram: a folder may import only from those named behind it.
-import { readdirSync, readFileSync } from "node:fs";
+// The tree is the architecture diagram: a folder may import, or include, only from the folders behind it.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize, relative } from "node:path";
 import { root } from "./setup.mjs";
 
-const MAY_IMPORT = {
+const SOURCE = {
 	"errors.ts": [],
 	"options.ts": ["errors.ts"],
-	"programs.ts": ["options.ts"],
+	"find-program.ts": ["options.ts"],
 	mapping: ["errors.ts", "options.ts"],
 	native: ["errors.ts", "mapping"],
-	subid: ["errors.ts", "options.ts", "programs.ts", "mapping", "native"],
-	namespace: ["errors.ts", "options.ts", "programs.ts", "mapping", "native", "subid"],
+	subid: ["errors.ts", "options.ts", "find-program.ts", "mapping", "native"],
+	namespace: ["errors.ts", "options.ts", "find-program.ts", "mapping", "native", "subid"],
 	mount: ["errors.ts", "options.ts", "mapping", "native", "namespace"],
-	inspect: ["errors.ts", "mapping", "native", "namespace", "mount", "subid"],
-	"index.ts": ["errors.ts", "mapping", "native", "namespace", "mount", "subid", "inspect"],
+	"index.ts": ["errors.ts", "mapping", "native", "namespace", "mount", "subid"],
 	cli: ["index.ts"],
 };
-/** The only packages and the folders that may use them: everything else is Node's own. */
+/** The only packages, and the folders that may use them: everything else is Node's own. */
 const PACKAGES = { cli: ["commander"] };
+
+const NATIVE = {
+	kernel: [],
+	proc: ["kernel"],
+	child: ["kernel"],
+	userns: ["kernel", "proc", "child"],
+	mount: ["kernel", "proc", "child"],
+	addon: ["kernel", "proc", "child", "userns", "mount"],
+	programs: ["kernel"],
+};
 
 /** `import … from "x"` and `export … from "x"`; `import("x")`; `import "x"`. */
 const IMPORTS =
 	/^(?:import|export)\b[^;"]*?\bfrom\s+"([^"]+)"|\bimport\s*\(\s*"([^"]+)"|^import\s+"([^"]+)"/gm;
+/** The project's own headers; those of the system stand between angle brackets. */
+const INCLUDES = /^\s*#\s*include\s+"([^"]+)"/gm;
 
-export function checkLayers() {
-	const source = join(root, "src");
-	const wrong = [];
+/** What a TypeScript file imports: a path below src/, or a package. */
+function importsOf(file, text) {
+	return [...text.matchAll(IMPORTS)]
+		.map(([, statement, call, bare]) => statement ?? call ?? bare)
+		.filter((target) => !target.startsWith("node:"))
+		.map((target) => (target.startsWith(".") ? normalize(join(dirname(file), target)) : `package ${target}`));
+}
+
+/** What a C file includes: a path below native/, since the compiler looks there alone. */
+function includesOf(_file, text) {
+	return [...text.matchAll(INCLUDES)].map(([, target]) => target);
+}
+
+/** Checks every file of a folder against its layers; returns the number of imports, and adds what is wrong to a list. */
+function checkFolder(name, extensions, layers, read, wrong) {
+	const source = join(root, name);
 	let count = 0;
+	for (const layer of Object.keys(layers)) {
+		if (!existsSync(join(source, layer))) wrong.push(`${name}/${layer} is in the layers and not in the tree`);
+	}
 	for (const entry of readdirSync(source, { recursive: true, withFileTypes: true })) {
-		if (!entry.isFile() || !entry.name.endsWith(".ts")) continue;
-		const file = join(entry.parentPath ?? entry.path, entry.name);
-		const from = relative(source, file);
+		if (!entry.isFile() || !extensions.test(entry.name)) continue;
+		const path = join(entry.parentPath ?? entry.path, entry.name);
+		const from = relative(source, path);
 		const layer = from.split("/")[0];
-		const allowed = MAY_IMPORT[layer];
-		if (allowed === undefined) {
-			wrong.push(`${from}: the folder has no place in the layers`);
+		if (layers[layer] === undefined) {
+			wrong.push(`${name}/${from}: the folder has no place in the layers`);
 			continue;
 		}
-		for (const [, statement, call, bare] of readFileSync(file, "utf8").matchAll(IMPORTS)) {
-			const target = statement ?? call ?? bare;
+		for (const target of read(from, readFileSync(path, "utf8"))) {
 			count++;
-			if (target.startsWith("node:")) continue;
-			if (!target.startsWith(".")) {
-				if (!PACKAGES[layer]?.includes(target)) wrong.push(`${from} imports the package ${target}`);
-				continue;
+			const [, dependency] = /^package (.*)$/.exec(target) ?? [];
+			const to = target.split("/")[0];
+			if (dependency !== undefined) {
+				if (!PACKAGES[layer]?.includes(dependency))
+					wrong.push(`${name}/${from} imports the package ${dependency}`);
+			} else if (to !== layer && !layers[layer].includes(to)) {
+				wrong.push(`${name}/${from} uses ${target}: ${layer} must not know ${to}`);
 			}
-			const to = relative(source, normalize(join(dirname(file), target))).split("/")[0];
-			if (to !== layer && !allowed.includes(to))
-				wrong.push(`${from} imports ${target}: ${layer} must not know ${to}`);
 		}
 	}
+	return count;
+}
+
+export function checkLayers() {
+	const wrong = [];
+	const imports = checkFolder("src", /\.ts$/, SOURCE, importsOf, wrong);
+	const includes = checkFolder("native", /\.[ch]$/, NATIVE, includesOf, wrong);
 	if (wrong.length > 0) {
 		console.error(`Arrows that point the wrong way:\n  ${wrong.join("\n  ")}`);
 		process.exit(1);
 	}
-	console.log(`layers: ${count} imports, all one way`);
+	console.log(`layers: ${imports} imports and ${includes} includes, all one way`);
 }
 
 if (process.argv[1] === new URL(import.meta.url).pathname) checkLayers();

@@ -39,7 +39,7 @@ const PROJECT = [
  * a main() is a part of NAME.c; what else has none (a library, a program without a C library) is left to the machine.
  */
 function compileHelpers(folder, compiler) {
-	const source = join(root, "test/support");
+	const source = join(root, "test/support/programs");
 	const files = readdirSync(source).filter((name) => name.endsWith(".c"));
 	const isProgram = (file) => /\bint main\(/.test(readFileSync(join(source, file), "utf8"));
 	const programs = files.filter(isProgram);

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import { type CreateOptions, type PathOptions, pinAsync, UserNamespace } from "../index.ts";
 import { AUTO_HELP, readMap } from "./map-argument.ts";
+import { addPathOptions, PATH_HELP, pathOptions } from "./namespace-argument.ts";
 import { MAP_HELP, mappingLines, print } from "./output.ts";
-import { addPathOptions, PATH_HELP, pathOptions } from "./target.ts";
 
 interface Options extends CreateOptions, PathOptions {
 	map: string;

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import { type EnterOptions, type NamespaceKind, UserNamespace, UsernsError } from "../index.ts";
 import { AUTO_HELP, readMap } from "./map-argument.ts";
+import { openTarget, wholeNumber } from "./namespace-argument.ts";
 import { MAP_HELP, printFailure } from "./output.ts";
-import { openTarget, wholeNumber } from "./target.ts";
 
 interface Options extends EnterOptions {
 	map?: string;

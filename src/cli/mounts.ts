@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { type MountInfo, mountsAsync } from "../index.ts";
+import { wholeNumber } from "./namespace-argument.ts";
 import { mappingRows, print, table } from "./output.ts";
-import { wholeNumber } from "./target.ts";
 
 interface Options {
 	all?: boolean;

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
+import { openTarget } from "./namespace-argument.ts";
 import { mappingLines, print, table } from "./output.ts";
-import { openTarget } from "./target.ts";
 
 export function define(command: Command): void {
 	command

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { type PathOptions, supports } from "../index.ts";
+import { addPathOptions, PATH_HELP, pathOptions } from "./namespace-argument.ts";
 import { FAILED, print } from "./output.ts";
-import { addPathOptions, PATH_HELP, pathOptions } from "./target.ts";
 
 export function define(command: Command): void {
 	addPathOptions(command.argument("<path>", "a directory or file"))

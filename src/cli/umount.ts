@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { type PathOptions, unmountAsync } from "../index.ts";
+import { addPathOptions, PATH_HELP, pathOptions } from "./namespace-argument.ts";
 import { print } from "./output.ts";
-import { addPathOptions, PATH_HELP, pathOptions } from "./target.ts";
 
 interface Options extends PathOptions {
 	recursive?: boolean;

@@ -1,15 +1,15 @@
 import { UsernsError } from "../errors.ts";
+import { native, type Outcome } from "../native/addon.ts";
 import type { Descriptor } from "../native/descriptor.ts";
-import { native, type Outcome } from "../native/load.ts";
 import { ERRNO } from "../native/steps.ts";
 import { runAsync } from "../native/work.ts";
+import { type AttachOptions, RESOLVE, resolveFlags, showPlace } from "./attach-options.ts";
 import { attachBranches, type Branch, rootPropagation } from "./branches.ts";
 import { detachWork, type HeldRoot, markOf } from "./detach.ts";
 import { findMount, mountsBelow } from "./find-mount.ts";
 import { mountError } from "./mount-errors.ts";
 import { type MountNamespace, openMountNamespaceAsync } from "./mount-namespace.ts";
 import type { MountEntry } from "./mountinfo.ts";
-import { type AttachOptions, RESOLVE, resolveFlags, showPlace } from "./target.ts";
 
 /** A detached mount that is to be attached. */
 export interface Tree {

@@ -1,9 +1,9 @@
+import { native, type Outcome } from "../native/addon.ts";
 import type { Descriptor } from "../native/descriptor.ts";
-import { native, type Outcome } from "../native/load.ts";
 import type { Tree } from "./attach.ts";
+import { RESOLVE } from "./attach-options.ts";
 import { PROPAGATION } from "./attributes.ts";
 import { mountError } from "./mount-errors.ts";
-import { RESOLVE } from "./target.ts";
 
 /*
  * A tree under a shared parent is attached mount by mount. The peers of that parent receive a copy of each mount that

@@ -1,5 +1,5 @@
 import { UsernsError } from "../errors.ts";
-import { native, type Outcome } from "../native/load.ts";
+import { native, type Outcome } from "../native/addon.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import type { Work } from "../native/work.ts";
 import { findMount, mountsBelow } from "./find-mount.ts";

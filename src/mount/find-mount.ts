@@ -1,5 +1,5 @@
 import type { UsernsErrorCode } from "../errors.ts";
-import { native } from "../native/load.ts";
+import { native } from "../native/addon.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { either, type Work } from "../native/work.ts";
 import { descendants, type MountEntry, readIn, readInLater } from "./mountinfo.ts";

@@ -1,14 +1,14 @@
 import { UsernsError } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
+import { native, type Outcome } from "../native/addon.ts";
 import type { Descriptor } from "../native/descriptor.ts";
-import { native, type Outcome } from "../native/load.ts";
 import { type Attached, attachedError, attachTree, detachTree, type HeldTarget } from "./attach.ts";
+import { type AttachOptions, checkAttachOptions, showPlace } from "./attach-options.ts";
 import type { Branch } from "./branches.ts";
 import { coveredError, detachError, isForeign } from "./detach.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
-import type { SkippedMount } from "./plan.ts";
 import { forgetMount, recordMount } from "./records.ts";
-import { type AttachOptions, checkAttachOptions, showPlace } from "./target.ts";
+import type { SkippedMount } from "./tree-plan.ts";
 
 /** What is known of a mount that was just made. */
 export interface MadeMount {

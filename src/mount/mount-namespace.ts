@@ -1,7 +1,7 @@
 import { UsernsError } from "../errors.ts";
+import { native, type Outcome } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { linkOwner, linkRefused } from "../native/link-owner.ts";
-import { native, type Outcome } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 
 /** Another mount namespace, and where paths in it start. */

@@ -1,6 +1,6 @@
 import { closeSync, openSync } from "node:fs";
 import { describeErrno, UsernsError, type UsernsErrorCode } from "../errors.ts";
-import { native, type Outcome } from "../native/load.ts";
+import { native, type Outcome } from "../native/addon.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { Lines, type MountEntry, superOptionsOf } from "./mount-entry.ts";
 

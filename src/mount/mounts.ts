@@ -1,6 +1,6 @@
 import { invalidArgument, show } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
-import { native } from "../native/load.ts";
+import { native } from "../native/addon.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { copyOptions } from "../options.ts";
 import { checkBooleans } from "./attributes.ts";

@@ -1,11 +1,11 @@
 import { UsernsError } from "../errors.ts";
-import { ownMapsAll } from "../namespace/own-extents.ts";
+import { ownMapsAll } from "../namespace/caller-map.ts";
+import { native } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
-import { native } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
+import { showPlace } from "./attach-options.ts";
 import type { HeldMount } from "./idmapped-mount.ts";
 import { overlayLayers } from "./mountinfo.ts";
-import { showPlace } from "./target.ts";
 
 /** The upper layer and the work directory, as given and as descriptors. */
 export interface WrittenLayers {

@@ -2,11 +2,11 @@ import { readlinkSync } from "node:fs";
 import { show, UsernsError } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import type { Handles } from "../namespace/handles.ts";
+import { native, PART } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
-import { native, PART } from "../native/load.ts";
-import { makeTree } from "./make.ts";
+import { RESOLVE, showPlace } from "./attach-options.ts";
+import { makeTree } from "./detached-tree.ts";
 import { mountError } from "./mount-errors.ts";
-import { RESOLVE, showPlace } from "./target.ts";
 
 const MS_PRIVATE = 1 << 18;
 const BELOW = RESOLVE.noSymlinks | RESOLVE.noMagicLinks;

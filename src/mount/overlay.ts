@@ -1,10 +1,18 @@
 import { invalidArgument, show } from "../errors.ts";
 import { Mapping, type MappingInput } from "../mapping/mapping.ts";
 import { Handles } from "../namespace/handles.ts";
+import { native, type Outcome } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
-import { native, type Outcome } from "../native/load.ts";
 import { ERRNO } from "../native/steps.ts";
 import { copyOptions, ownMap } from "../options.ts";
+import {
+	ATTACH_OPTIONS,
+	type AttachOptions,
+	checkPlace,
+	checkTarget,
+	resolveFlags,
+	showPlace,
+} from "./attach-options.ts";
 import {
 	ATTRIBUTE_OPTIONS,
 	type AttributeOptions,
@@ -16,14 +24,6 @@ import { attachFresh, HeldMount, type MadeMount } from "./idmapped-mount.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
 import { Claim, refuseInUse } from "./overlay-in-use.ts";
 import { mappedLayer, type Upper, upperLayer } from "./overlay-layers.ts";
-import {
-	ATTACH_OPTIONS,
-	type AttachOptions,
-	checkPlace,
-	checkTarget,
-	resolveFlags,
-	showPlace,
-} from "./target.ts";
 
 /** Options of {@link overlay}. */
 export interface OverlayOptions extends AttributeOptions, AttachOptions {

@@ -1,10 +1,10 @@
 import { invalidArgument, type UsernsError, type UsernsErrorCode } from "../errors.ts";
+import { native, type Outcome, WALK_END, WALK_LINKS } from "../native/addon.ts";
 import { linkOwner, linkRefused, NO_OWNER } from "../native/link-owner.ts";
-import { native, type Outcome, WALK_END, WALK_LINKS } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import type { Call, Work } from "../native/work.ts";
+import { checkPlace, resolveFlags } from "./attach-options.ts";
 import type { MountNamespace } from "./mount-namespace.ts";
-import { checkPlace, resolveFlags } from "./target.ts";
 
 /**
  * How a path is looked up. By default a symbolic link on it is followed only if it belongs to root or to the caller's

@@ -1,9 +1,10 @@
 import { invalidArgument, show, type UsernsError } from "../errors.ts";
 import { UserNamespace } from "../namespace/user-namespace.ts";
-import { native, type Outcome, WALK_END } from "../native/load.ts";
+import { native, type Outcome, WALK_END } from "../native/addon.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { runAsync, runSync, type Work } from "../native/work.ts";
 import { copyOptions } from "../options.ts";
+import { checkPath } from "./attach-options.ts";
 import {
 	checkPathOptions,
 	lookUp,
@@ -12,7 +13,6 @@ import {
 	PATH_OPTIONS,
 	type PathOptions,
 } from "./path-options.ts";
-import { checkPath } from "./target.ts";
 
 /**
  * Keeps a user namespace alive at a path, with no process and no descriptor: mounts it on a new, empty file, as

@@ -1,4 +1,4 @@
-import { native } from "../native/load.ts";
+import { native } from "../native/addon.ts";
 import { kernelError } from "../native/steps.ts";
 import { either, type Work } from "../native/work.ts";
 import type { HeldRoot } from "./detach.ts";

@@ -1,6 +1,6 @@
 import { UsernsError } from "../errors.ts";
 import { Mapping } from "../mapping/mapping.ts";
-import { native } from "../native/load.ts";
+import { native } from "../native/addon.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { runSync, type Work } from "../native/work.ts";
 

@@ -1,16 +1,16 @@
 import { describeErrno, invalidArgument, type UsernsError } from "../errors.ts";
 import { Mapping } from "../mapping/mapping.ts";
+import { native, type Outcome, PART, WALK_END } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
-import { native, type Outcome, PART, WALK_END } from "../native/load.ts";
 import { ERRNO } from "../native/steps.ts";
 import { runAsync } from "../native/work.ts";
 import { copyOptions } from "../options.ts";
+import { checkPlace, showPlace } from "./attach-options.ts";
 import { findMount } from "./find-mount.ts";
+import { MapNamespaces } from "./map-namespaces.ts";
 import { mountError } from "./mount-errors.ts";
-import { MapNamespaces } from "./namespaces.ts";
 import { checkPathOptions, lookUp, lookUpError, PATH_OPTIONS, type PathOptions } from "./path-options.ts";
-import { tryPart } from "./plan.ts";
-import { checkPlace, showPlace } from "./target.ts";
+import { tryPart } from "./tree-plan.ts";
 
 /** Whether what is at a path can be shown through an ID-mapped mount. */
 export interface MountSupport {

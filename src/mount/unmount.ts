@@ -1,8 +1,9 @@
 import { show, UsernsError } from "../errors.ts";
-import { native, type Outcome, WALK_END } from "../native/load.ts";
+import { native, type Outcome, WALK_END } from "../native/addon.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { runAsync, runSync, type Work } from "../native/work.ts";
 import { copyOptions } from "../options.ts";
+import { checkPath, checkTarget } from "./attach-options.ts";
 import { checkBooleans } from "./attributes.ts";
 import { detachWork } from "./detach.ts";
 import { findMount } from "./find-mount.ts";
@@ -19,7 +20,6 @@ import {
 import { forgetMount, recordedMounts } from "./records.ts";
 import { readTable, stackedUnder, uncover } from "./stack.ts";
 import { ask, BASIC, parseStatmount } from "./statmount.ts";
-import { checkPath, checkTarget } from "./target.ts";
 
 /** How {@link unmount} works. */
 export interface UnmountOptions extends PathOptions {
@@ -172,7 +172,7 @@ function kindOf(
 	return recorded.has(entry.id) ? "mount without a map" : undefined;
 }
 
-/** The source that native/overlay.c sets for each overlay. */
+/** The source that native/mount/overlay.c sets for each overlay. */
 const OVERLAY_SOURCE = "userns";
 
 /**

@@ -1,7 +1,7 @@
 import type { Mapping } from "../mapping/mapping.ts";
 import type { Handles } from "../namespace/handles.ts";
 import type { UserNamespace } from "../namespace/user-namespace.ts";
-import type { MountAttributes } from "./options.ts";
+import type { MountAttributes } from "./mount-options.ts";
 
 /** What is to be made. */
 export interface Wanted extends MountAttributes {

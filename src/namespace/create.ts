@@ -2,14 +2,14 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { UsernsError } from "../errors.ts";
 import type { Extents } from "../mapping/extent.ts";
 import { checkLimits, procText } from "../mapping/proc.ts";
-import { createLater, createNow } from "../native/creator.ts";
+import type { Answer, Creation } from "../native/addon.ts";
+import { createLater, createNow } from "../native/create-requests.ts";
 import { Descriptor } from "../native/descriptor.ts";
-import type { Answer, Creation } from "../native/load.ts";
 import { freeMapping } from "../subid/free.ts";
+import { cutAtOwn } from "./caller-map.ts";
+import { isOneOwn, type Wanted } from "./create-options.ts";
 import { creationError, differs, isCountLimit, isMapRefused } from "./creation-errors.ts";
-import { findHelpers, type Helpers, helperText, NO_HELPERS } from "./helpers.ts";
-import { isOneOwn, type Wanted } from "./options.ts";
-import { cutAtOwn } from "./own-extents.ts";
+import { findHelpers, type Helpers, helperText, NO_HELPERS } from "./newidmap.ts";
 
 const NO_WORDS: readonly string[] = [];
 

@@ -1,10 +1,10 @@
 import { UsernsError } from "../errors.ts";
-import type { Outcome } from "../native/load.ts";
+import type { Outcome } from "../native/addon.ts";
 import { ERRNO, kernelError, shorten } from "../native/steps.ts";
-import { type Helpers, helperFailure, helperMissing } from "./helpers.ts";
-import { isOneOwn, type Wanted } from "./options.ts";
-import { parseMaps } from "./reading.ts";
-import { limitHint, restriction } from "./settings.ts";
+import { isOneOwn, type Wanted } from "./create-options.ts";
+import { type Helpers, helperFailure, helperMissing } from "./newidmap.ts";
+import { parseMaps } from "./read-maps.ts";
+import { limitHint, restriction } from "./sysctls.ts";
 
 export function isMapRefused({ step, error }: Outcome): boolean {
 	return error === ERRNO.EPERM && (step === "uid_map" || step === "gid_map");

@@ -2,9 +2,9 @@ import type { Mapping, MappingInput } from "../mapping/mapping.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { abortError } from "./abort.ts";
 import { createDescriptorSync, startDescriptor } from "./create.ts";
-import { type CreateOptions, checkCreate, checkCreateLater, type Wanted } from "./options.ts";
+import { type CreateOptions, checkCreate, checkCreateLater, type Wanted } from "./create-options.ts";
 import { Pending } from "./pending.ts";
-import type { Known } from "./reading.ts";
+import type { Known } from "./read-maps.ts";
 import { adoptNamespace, type UserNamespace } from "./user-namespace.ts";
 
 interface Entry {

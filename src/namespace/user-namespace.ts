@@ -1,16 +1,16 @@
 import type { ChildProcess } from "node:child_process";
 import { checkPath, invalidArgument, show } from "../errors.ts";
 import type { Mapping, MappingInput } from "../mapping/mapping.ts";
+import { native, type Outcome, ownProgram } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { linkOwner } from "../native/link-owner.ts";
-import { native, type Outcome, ownProgram } from "../native/load.ts";
 import { ERRNO, kernelError } from "../native/steps.ts";
 import { abortable, abortError } from "./abort.ts";
 import { createDescriptorSync, startDescriptor } from "./create.ts";
-import { execInside, type NamespaceExecOptions, type NamespaceSpawnOptions, spawnInside } from "./enter.ts";
-import { checkArguments, EXEC_OPTIONS, SPAWN_OPTIONS } from "./inside.ts";
-import { type CreateOptions, checkCreate, checkCreateLater } from "./options.ts";
-import { isComplete, type Known, knownFrom, openError, parseMaps, readError } from "./reading.ts";
+import { type CreateOptions, checkCreate, checkCreateLater } from "./create-options.ts";
+import { checkArguments, EXEC_OPTIONS, SPAWN_OPTIONS } from "./enter-options.ts";
+import { isComplete, type Known, knownFrom, openError, parseMaps, readError } from "./read-maps.ts";
+import { execInside, type NamespaceExecOptions, type NamespaceSpawnOptions, spawnInside } from "./spawn.ts";
 
 const WHAT = "UserNamespace";
 /** <linux/sched.h> */

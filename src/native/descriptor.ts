@@ -1,6 +1,6 @@
 import { UsernsError } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
-import { native } from "./load.ts";
+import { native } from "./addon.ts";
 import { kernelError, shorten } from "./steps.ts";
 
 interface Held {

@@ -29,7 +29,7 @@ const LINK: Readonly<Record<string, string>> = Object.assign(Object.create(null)
 const LINK_HINT =
 	"Name the path that the link leads to, once you know that it is meant; a link on the path may belong to root or to the caller's effective uid.";
 
-/** Words for a symbolic link that a look-up did not follow (native/walk.h); undefined for every other step. */
+/** Words for a symbolic link that a look-up did not follow (native/mount/path-walk.h); undefined for every other step. */
 export function linkRefused(step: string, name: string): { words: string; hint: string } | undefined {
 	const words = LINK[step];
 	if (words !== undefined) return { words, hint: LINK_HINT };

@@ -1,5 +1,5 @@
 import { describeErrno, UsernsError, type UsernsErrorCode, type UsernsErrorDetails } from "../errors.ts";
-import type { Outcome } from "./load.ts";
+import type { Outcome } from "./addon.ts";
 
 /** For each step that the C part names: the words for people, and the system call that said no. */
 const steps: Record<string, readonly [words: string, syscall: string]> = {

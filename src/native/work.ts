@@ -1,4 +1,4 @@
-import type { Outcome } from "./load.ts";
+import type { Outcome } from "./addon.ts";
 
 /** One call of the C part, on the calling thread or, with `later`, on another thread. */
 export type Call = (later: boolean) => Outcome | Promise<Outcome>;

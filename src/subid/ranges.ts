@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
+import { findOwnProgram, lookUp } from "../find-program.ts";
 import { type IdKind, MAX_ID } from "../mapping/extent.ts";
 import { disjoint, type SubidRange } from "../mapping/rootless.ts";
-import { findOwnProgram, lookUp } from "../programs.ts";
 import type { Account } from "./users.ts";
 
 /** Where the ranges of a kind are written down. */

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { invalidArgument, show, UsernsError } from "../errors.ts";
-import { findOwnProgram, lookUp } from "../programs.ts";
+import { findOwnProgram, lookUp } from "../find-program.ts";
 
 /** Who a user is. The name is missing where only the number is known. */
 export interface Account {

@@ -111,7 +111,7 @@ test(
 	() =>
 		withTmpfs((folder) => {
 			const program = join(folder, "fuse-name");
-			sh("cc", "-O2", "-o", program, join(root, "test/support/fuse-name.c"));
+			sh("cc", "-O2", "-o", program, join(root, "test/support/programs/fuse-name.c"));
 			const [place = ""] = mkdirs(folder, `c1${BAD}`);
 			sh(program, place, `fuse.${BAD}`);
 			const type = `fuse.${ESCAPED}`;

@@ -152,12 +152,20 @@ for (const protection of ["PROT_NONE", "PROT_READ | PROT_WRITE"]) {
 			withLame((url) => {
 				const folder = mkdtempSync(join(tmpdir(), "userns-occupy-"));
 				try {
-					const source = readFileSync(join(root, "native/process-state.c"), "utf8");
+					const source = readFileSync(join(root, "native/userns/process-state.c"), "utf8");
 					const addresses = [...source.matchAll(/^#define ADDRESS (0x[0-9a-f]+)$/gm)].map(([, each]) => each);
 					const address = addresses[process.arch === "x64" ? 0 : 1];
 					const library = join(folder, "occupy.so");
 					const defines = [`-DADDRESS=${address}`, `-DPROTECTION=${protection}`];
-					sh("cc", "-shared", "-fPIC", ...defines, "-o", library, join(root, "test/support/occupy.c"));
+					sh(
+						"cc",
+						"-shared",
+						"-fPIC",
+						...defines,
+						"-o",
+						library,
+						join(root, "test/support/programs/occupy.c"),
+					);
 					const found = createApart(url, "", { LD_PRELOAD: library });
 					assert.deepEqual(found, { made: "made", without: EXECUTING, groups: [DUMPABLE] });
 				} finally {

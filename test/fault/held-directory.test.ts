@@ -42,7 +42,7 @@ async function withHeld(body: (stage: Stage) => Promise<void>): Promise<void> {
 		const fuse = join(folder, "fuse");
 		sh("mknod", "-m", "666", fuse, "c", "10", "229");
 		const program = join(folder, "hold-directory");
-		sh("cc", "-O2", "-D_GNU_SOURCE", "-o", program, join(root, "test/support/hold-directory.c"));
+		sh("cc", "-O2", "-D_GNU_SOURCE", "-o", program, join(root, "test/support/programs/hold-directory.c"));
 		const as = ["setpriv", `--reuid=${OTHER_UID}`, `--regid=${OTHER_UID}`, "--clear-groups"];
 		for (const path of paths) assert.equal(statSync(path).uid, 0, "the attacker owns nothing");
 		const [command = "", ...args] = [...as, program, fuse, ...paths];

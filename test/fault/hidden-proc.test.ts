@@ -25,7 +25,7 @@ test(
 		withTmpfs((folder) => {
 			// With statmount(2) and listmount(2) the submounts are known without a /proc, and nothing fails.
 			const deny = join(folder, "deny");
-			sh("cc", "-O2", "-o", deny, join(root, "test/support/deny.c"));
+			sh("cc", "-O2", "-o", deny, join(root, "test/support/programs/deny.c"));
 			const [source = "", target = "", old = ""] = mkdirs(folder, "source", "target", "old");
 			const [below = ""] = mkdirs(source, "below");
 			sh("mount", "-t", "tmpfs", "below", below);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
 import { mountIdmapped } from "../../src/index.ts";
-import { native } from "../../src/native/load.ts";
+import { native } from "../../src/native/addon.ts";
 import { ask, root, sh } from "../support/child.ts";
 import { startContainer } from "../support/container.ts";
 import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
@@ -40,7 +40,7 @@ after(() => {
 function answering(errno: number | undefined, ...calls: Call[]): { prefix: string[] } {
 	if (folder === undefined) {
 		folder = mkdtempSync(join(tmpdir(), "userns-deny-"));
-		sh("cc", "-O2", "-o", join(folder, "deny"), join(root, "test/support/deny.c"));
+		sh("cc", "-O2", "-o", join(folder, "deny"), join(root, "test/support/programs/deny.c"));
 	}
 	const list = calls.map((call) => `${CALL[call]}${errno === undefined ? "" : `=${errno}`}`);
 	return { prefix: [join(folder, "deny"), list.join(",")] };

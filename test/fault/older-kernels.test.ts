@@ -32,7 +32,7 @@ after(() => {
 function without(...calls: (number | string)[]): { prefix: string[] } {
 	if (folder === undefined) {
 		folder = mkdtempSync(join(tmpdir(), "userns-deny-"));
-		sh("cc", "-O2", "-o", join(folder, "deny"), join(root, "test/support/deny.c"));
+		sh("cc", "-O2", "-o", join(folder, "deny"), join(root, "test/support/programs/deny.c"));
 	}
 	return { prefix: [join(folder, "deny"), calls.join(",")] };
 }

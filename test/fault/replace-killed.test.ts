@@ -44,7 +44,7 @@ test(
 		withTmpfs((folder) => {
 			const [source = "", target = ""] = mkdirs(folder, "source", "target");
 			const program = join(folder, "slow-end");
-			sh("cc", "-O2", "-o", program, join(root, "test/support/slow-end.c"));
+			sh("cc", "-O2", "-o", program, join(root, "test/support/programs/slow-end.c"));
 			const image = join(folder, "image");
 			sh("truncate", "-s", "1M", image);
 			const device = sh("losetup", "-f", "--show", image).trim();

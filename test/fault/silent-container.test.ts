@@ -46,7 +46,7 @@ function withSilent(
 		let server: ChildProcess | undefined;
 		const [volume = ""] = mkdirs(folder, "volume");
 		try {
-			sh("cc", "-O2", "-o", join(tools, "silent-fs"), join(root, "test/support/silent-fs.c"));
+			sh("cc", "-O2", "-o", join(tools, "silent-fs"), join(root, "test/support/programs/silent-fs.c"));
 			// Its own /dev/fuse: the container has no /dev.
 			const inside = `/proc/${container.pid}/root`;
 			sh("mknod", join(inside, "fuse"), "c", "10", "229");
@@ -166,7 +166,7 @@ if (process.env.USERNS_LONG === "1") {
 			const copy = join(folder, "package");
 			cpSync(packageForAll(), copy, { recursive: true });
 			// One that stops as soon as it has joined, as root of the namespace can have it do.
-			const source = readFileSync(join(root, "native/join-main.c"), "utf8");
+			const source = readFileSync(join(root, "native/programs/userns-join.c"), "utf8");
 			const joined = "raw_syscall3(SYS_prctl, PR_SET_PDEATHSIG";
 			assert.ok(source.includes(joined));
 			const stop = "raw_syscall3(SYS_kill, raw_syscall3(SYS_getpid, 0, 0, 0), 19, 0);";

@@ -27,7 +27,7 @@ function withSilent(body: (folder: string, server: ChildProcess) => Promise<void
 		const [silent = ""] = mkdirs(folder, "silent");
 		let server: ChildProcess | undefined;
 		try {
-			sh("cc", "-O2", "-o", join(tools, "silent-fs"), join(root, "test/support/silent-fs.c"));
+			sh("cc", "-O2", "-o", join(tools, "silent-fs"), join(root, "test/support/programs/silent-fs.c"));
 			server = spawn(join(tools, "silent-fs"), [silent, "take"], { stdio: ["ignore", "pipe", "inherit"] });
 			await once(server.stdout as NonNullable<typeof server.stdout>, "data");
 			await body(folder, server);

@@ -7,8 +7,14 @@ export const folder: string = join(root, "test/fuzz/native");
 
 /** What a harness needs of native/ beside the file that it takes in. */
 const OTHERS: Record<string, readonly string[]> = {
-	attach: ["child.c", "processor.c"],
-	helper: ["child.c", "processor.c", "procfs.c", "procfs-file.c", "procfs-own.c"],
+	"bounded-child": ["child/child.c", "child/cpu-binding.c"],
+	newidmap: [
+		"child/child.c",
+		"child/cpu-binding.c",
+		"proc/procfs.c",
+		"proc/procfs-file.c",
+		"proc/procfs-pidns.c",
+	],
 };
 
 export const harnesses: readonly string[] = readdirSync(folder)
@@ -19,6 +25,16 @@ export const harnesses: readonly string[] = readdirSync(folder)
 /** The compiler's arguments for one, without the sanitizers and the output. */
 export function sourcesOf(name: string): string[] {
 	const others = (OTHERS[name] ?? []).map((file) => join(root, "native", file));
-	const flags = ["-D_GNU_SOURCE", "-std=gnu11", "-Wall", "-Wextra", "-Werror", "-g", "-O1", "-pthread"];
+	const flags = [
+		"-D_GNU_SOURCE",
+		"-std=gnu11",
+		"-Wall",
+		"-Wextra",
+		"-Werror",
+		"-g",
+		"-O1",
+		"-pthread",
+		`-I${join(root, "native")}`,
+	];
 	return [...flags, join(folder, `${name}.c`), ...others];
 }

@@ -132,7 +132,16 @@ async function withReaper(body: (library: string) => void): Promise<void> {
 	try {
 		sh("chmod", "755", folder);
 		const library = join(folder, "reaper.so");
-		sh("cc", "-O2", "-shared", "-fPIC", "-pthread", "-o", library, join(root, "test/support/reaper.c"));
+		sh(
+			"cc",
+			"-O2",
+			"-shared",
+			"-fPIC",
+			"-pthread",
+			"-o",
+			library,
+			join(root, "test/support/programs/reaper.c"),
+		);
 		body(library);
 	} finally {
 		rmSync(folder, { recursive: true });

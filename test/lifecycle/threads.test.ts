@@ -118,7 +118,16 @@ test("where no thread can be started, libuv's pool makes them", { needs: [...nee
 	const folder = mkdtempSync(join(tmpdir(), "userns-no-thread-"));
 	try {
 		const library = join(folder, "no-thread.so");
-		sh("cc", "-O2", "-shared", "-fPIC", "-o", library, join(root, "test/support/no-thread.c"), "-ldl");
+		sh(
+			"cc",
+			"-O2",
+			"-shared",
+			"-fPIC",
+			"-o",
+			library,
+			join(root, "test/support/programs/no-thread.c"),
+			"-ldl",
+		);
 		const script = `${OWN} await makeMany(); await makeMany(); console.log(JSON.stringify(own().length));`;
 		const env = { LD_PRELOAD: library };
 		assert.ok(ask<number>(script, { env }) >= 1, "the library itself keeps none from starting");

@@ -123,7 +123,7 @@ export interface Programs {
 /** Compiles the two programs into a folder. */
 export function compilePrograms(folder: string): Programs {
 	const [operate, showIds] = [join(folder, "mounted-op"), join(folder, "show-ids")];
-	sh("cc", "-O2", "-o", operate, join(root, "test/support/mounted-op.c"));
+	sh("cc", "-O2", "-o", operate, join(root, "test/support/programs/mounted-op.c"));
 	const bare = [
 		"-D_GNU_SOURCE",
 		"-ffreestanding",
@@ -141,7 +141,7 @@ export function compilePrograms(folder: string): Programs {
 		`-I${join(root, "native")}`,
 		"-o",
 		showIds,
-		join(root, "test/support/show-ids.c"),
+		join(root, "test/support/programs/show-ids.c"),
 	);
 	return { operate, showIds };
 }

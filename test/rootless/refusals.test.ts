@@ -219,7 +219,7 @@ function setting(name: string, value: string): string {
 }
 
 /** The answer of such a kernel to clone(2) with CLONE_NEWUSER: EPERM. */
-const DENY = `cc -O2 -o /mnt/bin/deny-newuser ${join(root, "test/support/deny-newuser.c")}`;
+const DENY = `cc -O2 -o /mnt/bin/deny-newuser ${join(root, "test/support/programs/deny-newuser.c")}`;
 
 test("unprivileged_userns_clone = 0: the file, by what it says", { needs: [...needs, "tool:cc"] }, () => {
 	const through = ["/mnt/bin/deny-newuser"];

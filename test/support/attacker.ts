@@ -49,7 +49,7 @@ export async function withAttacker(
 	const folder = mkdtempSync(join(tmpdir(), "userns-attacker-"));
 	chmodSync(folder, 0o755);
 	const program = join(folder, "attacker");
-	sh("cc", "-O2", "-o", program, join(root, "test/support/attacker.c"));
+	sh("cc", "-O2", "-o", program, join(root, "test/support/programs/attacker.c"));
 	const child = start(home, program);
 	let said = "";
 	child.stdout?.on("data", (chunk) => {

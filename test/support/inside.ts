@@ -15,7 +15,7 @@ export function attackProgram(): string {
 	process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 	chmodSync(folder, 0o755);
 	const flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-static"];
-	sh("cc", ...flags, "-o", join(folder, "inside"), join(root, "test/support/inside.c"));
+	sh("cc", ...flags, "-o", join(folder, "inside"), join(root, "test/support/programs/inside.c"));
 	program = join(folder, "inside");
 	return program;
 }

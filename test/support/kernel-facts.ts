@@ -14,7 +14,7 @@ export function kernelFacts(...folders: string[]): Map<string, number> {
 		const folder = mkdtempSync(join(tmpdir(), "userns-facts-"));
 		process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 		program = join(folder, "facts");
-		sh("cc", "-O2", "-o", program, join(root, "test/support/kernel-facts.c"));
+		sh("cc", "-O2", "-o", program, join(root, "test/support/programs/kernel-facts.c"));
 	}
 	const lines = sh(program, ...folders)
 		.trim()

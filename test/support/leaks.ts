@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SLOWER } from "./slower.ts";
 
-/** The threads that creations have of their own stay until the process ends: four for each of two copies (native/crew.c). */
+/** The threads that creations have of their own stay until the process ends: four for each of two copies (native/addon/worker-pool.c). */
 const OWN_THREAD = "userns";
 const OWN_THREADS = 2 * 4;
 

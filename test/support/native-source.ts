@@ -4,6 +4,7 @@ import { root } from "./child.ts";
 
 /** One call in native/, and where it is. */
 export interface Call {
+	/** Relative to native/. */
 	file: string;
 	/** The function that it is in. */
 	inside: string;
@@ -63,7 +64,7 @@ let functions: Function[] | undefined;
 
 /** Every function of native/. */
 export function nativeFunctions(): readonly Function[] {
-	functions ??= readdirSync(join(root, "native"))
+	functions ??= readdirSync(join(root, "native"), { recursive: true, encoding: "utf8" })
 		.filter((file) => /\.[ch]$/.test(file))
 		.sort()
 		.flatMap(functionsIn);

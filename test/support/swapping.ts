@@ -23,7 +23,7 @@ export async function whileSwapping(
 ): Promise<void> {
 	if (tools === undefined) {
 		tools = mkdtempSync(join(tmpdir(), "userns-swapper-"));
-		sh("cc", "-O2", "-o", join(tools, "swapper"), join(root, "test/support/swapper.c"));
+		sh("cc", "-O2", "-o", join(tools, "swapper"), join(root, "test/support/programs/swapper.c"));
 	}
 	const swapper: ChildProcess = spawn(join(tools, "swapper"), [a, b], {
 		stdio: ["ignore", "pipe", "inherit"],

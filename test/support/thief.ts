@@ -9,7 +9,7 @@ export async function withThief(work: (thief: string) => void | Promise<void>): 
 	const thief = join(folder, "thief");
 	chmodSync(folder, 0o755);
 	try {
-		sh("cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", thief, join(root, "test/support/thief.c"));
+		sh("cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", thief, join(root, "test/support/programs/thief.c"));
 		await work(thief);
 	} finally {
 		rmSync(folder, { recursive: true });

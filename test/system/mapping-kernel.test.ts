@@ -152,7 +152,7 @@ function agree(
 	chmodSync(folder, 0o755);
 	try {
 		const program = join(folder, "write-maps");
-		sh("cc", "-O2", "-o", program, join(root, "test/support/write-maps.c"));
+		sh("cc", "-O2", "-o", program, join(root, "test/support/programs/write-maps.c"));
 		const samples = fc
 			.sample(lists, { numRuns: 2 * CASES, seed })
 			.filter((list) => list.length > 0)

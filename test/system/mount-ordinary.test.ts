@@ -233,7 +233,7 @@ test(
 			const [source = "", silent = ""] = mkdirs(folder, "source", "silent");
 			const tools = mkdtempSync(join(tmpdir(), "userns-silent-"));
 			try {
-				sh("cc", "-O2", "-o", join(tools, "silent-fs"), join(root, "test/support/silent-fs.c"));
+				sh("cc", "-O2", "-o", join(tools, "silent-fs"), join(root, "test/support/programs/silent-fs.c"));
 				for (const options of [
 					{ source, target: join(silent, "below") },
 					{ source: join(silent, "below"), target: source },

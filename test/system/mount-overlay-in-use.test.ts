@@ -14,8 +14,8 @@ import {
 import { overlayLayers, parseMountinfo } from "../../src/mount/mountinfo.ts";
 import { refuseInUse } from "../../src/mount/overlay-in-use.ts";
 import { type Upper, upperLayer } from "../../src/mount/overlay-layers.ts";
+import { native } from "../../src/native/addon.ts";
 import type { Descriptor } from "../../src/native/descriptor.ts";
-import { native } from "../../src/native/load.ts";
 import { runScript, sh } from "../support/child.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";

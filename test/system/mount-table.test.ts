@@ -9,7 +9,7 @@ import { type MountInfo, mountIdmapped, mounts, mountsAsync, supports, unmount }
 import { findMount, mountsBelow } from "../../src/mount/find-mount.ts";
 import { openMountNamespace } from "../../src/mount/mount-namespace.ts";
 import { descendants, type MountEntry, parseMountinfo, readMountinfoOf } from "../../src/mount/mountinfo.ts";
-import { native, type Outcome, WALK_END, WALK_LINKS } from "../../src/native/load.ts";
+import { native, type Outcome, WALK_END, WALK_LINKS } from "../../src/native/addon.ts";
 import { runSync } from "../../src/native/work.ts";
 import { ask, root, sh } from "../support/child.ts";
 import { startContainer } from "../support/container.ts";
@@ -34,7 +34,7 @@ async function withMany(
 ): Promise<void> {
 	if (tools === undefined) {
 		tools = mkdtempSync(join(tmpdir(), "userns-many-"));
-		sh("cc", "-O2", "-o", join(tools, "many-mounts"), join(root, "test/support/many-mounts.c"));
+		sh("cc", "-O2", "-o", join(tools, "many-mounts"), join(root, "test/support/programs/many-mounts.c"));
 		chmodSync(tools, 0o755);
 	}
 	const folder = mkdtempSync(join(tmpdir(), "userns-table-"));
@@ -178,7 +178,7 @@ test("without statmount and listmount the table is searched, up to the same limi
 	withMany([15, 1200], (pid, data) =>
 		withTmpfs((folder) => {
 			const deny = join(folder, "deny");
-			sh("cc", "-O2", "-o", deny, join(root, "test/support/deny.c"));
+			sh("cc", "-O2", "-o", deny, join(root, "test/support/programs/deny.c"));
 			const [source = "", target = ""] = mkdirs(folder, "source", "target");
 			const before = readFileSync("/proc/self/mountinfo", "utf8");
 			const answer = ask<{ kind: string; fsType: string; refused: Record<string, string>[] }>(

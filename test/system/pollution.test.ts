@@ -382,7 +382,7 @@ test(
 		}),
 );
 
-/** The properties of an Outcome, src/native/load.ts. */
+/** The properties of an Outcome, src/native/addon.ts. */
 const ANSWERED =
 	"error step fd mountId uniqueId maps uidSaid gidSaid log bytes name uidStatus gidStatus".split(" ");
 

@@ -88,7 +88,7 @@ test("a program can type into the terminal that it is given, and into no other",
 	return scriptAt(
 		`const { spawnSync } = await import("node:child_process");
 		const program = folder + "/type-in";
-		const cc = spawnSync("cc", ["-O2", "-o", program, ${JSON.stringify(join(root, "test/support/type-in.c"))}], { encoding: "utf8" });
+		const cc = spawnSync("cc", ["-O2", "-o", program, ${JSON.stringify(join(root, "test/support/programs/type-in.c"))}], { encoding: "utf8" });
 		if (cc.status !== 0) throw new Error(cc.stderr);
 		let typed = "";
 		process.stdin.on("data", (chunk) => { typed += chunk; });

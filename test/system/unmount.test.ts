@@ -15,7 +15,7 @@ import { join } from "node:path";
 import { mountIdmapped, overlay, type UsernsError, unmount, unmountAsync } from "../../src/index.ts";
 import { forgetMount, recordedMounts, recordMount } from "../../src/mount/records.ts";
 import { stackedOn, stackedUnder, uncover } from "../../src/mount/stack.ts";
-import { native } from "../../src/native/load.ts";
+import { native } from "../../src/native/addon.ts";
 import { runSync } from "../../src/native/work.ts";
 import { sh, userns } from "../support/child.ts";
 import { startContainer } from "../support/container.ts";

@@ -38,17 +38,19 @@ test("a compiler that fails is told from one that is missing", () => {
 
 test("the layers' check finds an arrow that points the wrong way", () => {
 	const folder = mkdtempSync(join(tmpdir(), "userns-layers-"));
-	for (const part of ["scripts", "src", "package.json"])
+	for (const part of ["scripts", "src", "native", "package.json"])
 		cpSync(join(root, part), join(folder, part), { recursive: true });
 	const check = () =>
 		spawnSync(process.execPath, ["scripts/check-layers.mjs"], { cwd: folder, encoding: "utf8" });
 	assert.equal(check().status, 0);
 	writeFileSync(
 		join(folder, "src/mapping/wrong.ts"),
-		'import { native } from "../native/load.ts";\nexport const x = native;\n',
+		'import { native } from "../native/addon.ts";\nexport const x = native;\n',
 	);
+	writeFileSync(join(folder, "native/mount/wrong.h"), '#include "userns/create.h"\n');
 	const after = check();
 	rmSync(folder, { recursive: true });
 	assert.equal(after.status, 1);
 	assert.match(after.stderr, /mapping must not know native/);
+	assert.match(after.stderr, /mount must not know userns/);
 });

@@ -70,7 +70,9 @@ function makesDescriptor({ name, args }: Call): boolean {
 }
 
 test("every function of the source is looked at", () => {
-	const files = readdirSync(join(root, "native")).filter((file) => /\.[ch]$/.test(file));
+	const files = readdirSync(join(root, "native"), { recursive: true, encoding: "utf8" }).filter((file) =>
+		/\.[ch]$/.test(file),
+	);
 	const ends = files.flatMap(
 		(file) => readFileSync(join(root, "native", file), "utf8").match(/^\}$/gm) ?? [],
 	);
@@ -121,7 +123,7 @@ test("everything that begins a process or a thread was reviewed", () => {
 });
 
 test("every function that takes values from JavaScript was reviewed, and none takes them otherwise", () => {
-	const outside = nativeCalls().filter(({ file }) => file !== "values.c");
+	const outside = nativeCalls().filter(({ file }) => file !== "addon/arguments.c");
 	const takes = outside.filter(({ name }) =>
 		/^value_(integer|fd|fds|flag|text|texts|path|optional_text|big)$/.test(name),
 	);

@@ -7,11 +7,11 @@ import { nativeCalls } from "../support/native-source.ts";
 import { test } from "../support/test.ts";
 
 /*
- * native/time-limits.h has every time limit of a process. A timer that comes before the wait that it belongs to would turn a timeout
+ * native/kernel/time-limits.h has every time limit of a process. A timer that comes before the wait that it belongs to would turn a timeout
  * into a signal, so the header asserts the order.
  */
 
-const header = readFileSync(join(root, "native/time-limits.h"), "utf8");
+const header = readFileSync(join(root, "native/kernel/time-limits.h"), "utf8");
 const limits = new Map(
 	[...header.matchAll(/^#define (\w+_MS) (\d+)$/gm)].map(([, name = "", value]) => [name, Number(value)]),
 );
@@ -44,7 +44,7 @@ test("every timer and every long wait of the C part uses a limit of the header",
 	const files = readdirSync(join(root, "native")).filter((file) => /\.[ch]$/.test(file));
 	const seconds = files.flatMap((file) => {
 		const text = readFileSync(join(root, "native", file), "utf8");
-		const found = file === "time-limits.h" ? [] : text.matchAll(/^#define (\w+_(?:M?S)) (\d+)$/gm);
+		const found = file === "kernel/time-limits.h" ? [] : text.matchAll(/^#define (\w+_(?:M?S)) (\d+)$/gm);
 		// Below 100 ms nothing else depends on how long it is.
 		return [...found].filter(
 			([, name = "", value]) => Number(value) * (name.endsWith("_MS") ? 1 : 1000) >= 100,
@@ -58,7 +58,7 @@ test("every timer and every long wait of the C part uses a limit of the header",
 });
 
 test("messages and documents state the limits of the header", () => {
-	const helpers = readFileSync(join(root, "src/namespace/helpers.ts"), "utf8");
+	const helpers = readFileSync(join(root, "src/namespace/newidmap.ts"), "utf8");
 	assert.ok(helpers.includes(`did not end within ${(limits.get("HELPER_WAIT_MS") ?? 0) / 1000} seconds`));
 	const security = readFileSync(join(root, "docs/security.md"), "utf8");
 	assert.match(

@@ -4,9 +4,9 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define USERNS_RAW_H
+#define USERNS_RAW_SYSCALL_H
 #define NO_STACK_PROTECTOR
-#include "../../../native/compat.h"
+#include "kernel/kernel-abi.h"
 
 static struct fuzz_source source;
 static const int *layers;
@@ -53,7 +53,7 @@ __attribute__((noreturn)) static void raw_exit(int status)
 }
 
 #define read fuzz_read
-#include "../../../native/overlay.c"
+#include "mount/overlay.c"
 
 int mount_facts(int fd, struct mount_facts *facts)
 {

@@ -33,10 +33,10 @@ static long fuzz_syscall(long number, ...)
 #define read fuzz_read
 #define close fuzz_close
 #define syscall fuzz_syscall
-#include "../../../native/procfs-file.c"
-#include "../../../native/procfs.c"
+#include "proc/procfs-file.c"
+#include "proc/procfs.c"
 
-#include "../../../native/procfs-own.c"
+#include "proc/procfs-pidns.c"
 
 static void check_read(const uint8_t *data, size_t size)
 {

@@ -1,6 +1,6 @@
 import { descendants, type MountEntry, parseMountinfo } from "../../../src/mount/mountinfo.ts";
+import { visibleBelow } from "../../../src/mount/source-tree.ts";
 import { mappingOf, parseStatmount } from "../../../src/mount/statmount.ts";
-import { visibleBelow } from "../../../src/mount/survey.ts";
 import { about, attempt, must, skeleton, type Target, toText } from "../engine/target.ts";
 import { checkMapping } from "./mapping.ts";
 

@@ -1,5 +1,5 @@
 import { fromOci, Mapping, type OciMount } from "../../../src/index.ts";
-import { checkMountOptions } from "../../../src/mount/options.ts";
+import { checkMountOptions } from "../../../src/mount/mount-options.ts";
 import { attempt, must, skeleton, type Target, toText } from "../engine/target.ts";
 import { checkAll } from "./mapping.ts";
 

@@ -1,10 +1,10 @@
 import { describeErrno, show } from "../../../src/errors.ts";
 import { fromOci, Mapping, type OciMount } from "../../../src/index.ts";
-import { checkMountOptions, copyMountOptions } from "../../../src/mount/options.ts";
+import { checkAttachOptions } from "../../../src/mount/attach-options.ts";
+import { checkMountOptions, copyMountOptions } from "../../../src/mount/mount-options.ts";
 import { checkOverlayOptions } from "../../../src/mount/overlay.ts";
-import { checkAttachOptions } from "../../../src/mount/target.ts";
-import { checkArguments, EXEC_OPTIONS, inside, SPAWN_OPTIONS } from "../../../src/namespace/inside.ts";
-import { checkCreateLater } from "../../../src/namespace/options.ts";
+import { checkCreateLater } from "../../../src/namespace/create-options.ts";
+import { checkArguments, EXEC_OPTIONS, inside, SPAWN_OPTIONS } from "../../../src/namespace/enter-options.ts";
 import { attempt, must, skeleton, type Target } from "../engine/target.ts";
 import { checkAll, checkMapping } from "./mapping.ts";
 import { toValue } from "./value.ts";

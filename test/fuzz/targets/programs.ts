@@ -1,5 +1,5 @@
-import { enterError, parseAnswer } from "../../../src/namespace/enter.ts";
-import { oneLine } from "../../../src/namespace/helpers.ts";
+import { oneLine } from "../../../src/namespace/newidmap.ts";
+import { enterError, parseAnswer } from "../../../src/namespace/spawn.ts";
 import { attempt, must, skeleton, type Target, toText } from "../engine/target.ts";
 
 /** "STEP ERRNO" on the pipe of userns-enter. */

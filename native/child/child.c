@@ -1,0 +1,222 @@
+#include "child/child.h"
+#include "child/cpu-binding.h"
+#include "kernel/raw-syscall.h"
+#include "kernel/signal-mask.h"
+#include <errno.h>
+#include <linux/prctl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/*
+ * clone3 with a stack of its own for the child. The child does not return through our frames: it calls `body` at once.
+ * Only clone3 has CLONE_CLEAR_SIGHAND, which is the second lock beside the blocked signals: no handler of V8 or libuv
+ * may ever run on the child's stack.
+ */
+static long clone3_call(struct userns_clone_args *arguments, child_body *body, void *argument)
+{
+#if defined(__x86_64__)
+	long result;
+	register child_body *r12 __asm__("r12") = body;
+	register void *r13 __asm__("r13") = argument;
+	__asm__ volatile("syscall\n\t"
+			 "test %%rax, %%rax\n\t"
+			 "jnz 1f\n\t"
+			 "xor %%ebp, %%ebp\n\t"
+			 "mov %%r13, %%rdi\n\t"
+			 "call *%%r12\n\t"
+			 "hlt\n"
+			 "1:"
+			 : "=a"(result)
+			 : "a"((long)SYS_clone3), "D"(arguments), "S"(sizeof *arguments), "r"(r12), "r"(r13)
+			 : "rcx", "r11", "memory", "cc");
+	return result;
+#else
+	register long x8 __asm__("x8") = SYS_clone3;
+	register long x0 __asm__("x0") = (long)arguments;
+	register long x1 __asm__("x1") = sizeof *arguments;
+	register child_body *x20 __asm__("x20") = body;
+	register void *x21 __asm__("x21") = argument;
+	__asm__ volatile("svc 0\n\t"
+			 "cbnz x0, 1f\n\t"
+			 "mov x29, xzr\n\t"
+			 "mov x0, x21\n\t"
+			 "blr x20\n\t"
+			 "brk 0\n"
+			 "1:"
+			 : "+r"(x0)
+			 : "r"(x8), "r"(x1), "r"(x20), "r"(x21)
+			 : "memory", "cc");
+	return x0;
+#endif
+}
+
+static int wait_for(int type, id_t id, siginfo_t *info, int options)
+{
+	int error;
+
+	do error = waitid((idtype_t)type, id, info, options | WEXITED | __WALL);
+	while (error < 0 && errno == EINTR);
+	return error < 0 ? -errno : 0;
+}
+
+/* Before Linux 5.2 CLONE_PIDFD is ignored: a child that nothing holds, which is ours and not reaped. */
+static int drop(pid_t pid)
+{
+	siginfo_t info;
+
+	kill(pid, SIGKILL);
+	wait_for(P_PID, (id_t)pid, &info, 0);
+	return -ENOSYS;
+}
+
+/* With every signal blocked: the child takes that over. */
+static int start(struct child *child, uint64_t flags, child_body *body, void *argument)
+{
+	int pidfd = -1;
+	long result;
+	struct userns_clone_args arguments = {
+		.flags = flags | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+		.pidfd = (uintptr_t)&pidfd,
+		.exit_signal = 0, /* no SIGCHLD: libuv reaps on it, and is not to see this child */
+		.stack = (uintptr_t)child->stack,
+		.stack_size = sizeof child->stack,
+	};
+
+	child->pid = -1;
+	child->pidfd = -1;
+	child->bound = 0;
+	child->parent = getpid();
+	result = clone3_call(&arguments, body, argument);
+	/* ENOSYS: before 5.3, or a seccomp filter (Docker's answers so); EINVAL: no CLONE_CLEAR_SIGHAND before 5.5. */
+	if (result == -ENOSYS || result == -EINVAL) {
+		result = clone(body, child->stack + sizeof child->stack, (int)flags | CLONE_PIDFD, argument, &pidfd);
+		if (result < 0) result = -errno;
+	}
+	if (result < 0) return (int)result;
+	if (pidfd < 0) return drop((pid_t)result);
+	child->pid = (pid_t)result;
+	child->pidfd = pidfd;
+	return 0;
+}
+
+int child_start(struct child *child, uint64_t flags, child_body *body, void *argument)
+{
+	kernel_sigset before;
+	int error;
+
+	signals_block(&before);
+	error = start(child, flags, body, argument);
+	signals_set(&before, NULL);
+	return error;
+}
+
+int child_start_here(struct child *child, uint64_t flags, child_body *body, void *argument,
+		     const struct processor *processor)
+{
+	int error = start(child, flags, body, argument);
+
+	child->bound = error == 0 && processor->bound;
+	return error;
+}
+
+NO_STACK_PROTECTOR void child_die_with_parent(const struct child *child)
+{
+	long parent;
+
+	raw_syscall3(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0);
+	/* The parent may have died before that. 0: it is in a pid namespace that the child does not see. */
+	parent = raw_syscall3(SYS_getppid, 0, 0, 0);
+	if (parent != child->parent && parent != 0) raw_exit(0);
+}
+
+/* SIGALRM does it: of the signals that the kernel sends by itself it is the one that execve(2) keeps the time of. */
+NO_STACK_PROTECTOR void child_die_after(int milliseconds)
+{
+	const long action[4] = {(long)SIG_DFL}; /* what a caller ignores a child would ignore too */
+	const long time[4] = {0, 0, milliseconds / 1000, milliseconds % 1000 * 1000L};
+	const kernel_sigset alarm = (kernel_sigset)1 << (SIGALRM - 1);
+
+	raw_syscall5(SYS_rt_sigaction, SIGALRM, (long)action, 0, sizeof alarm, 0);
+	raw_syscall5(SYS_rt_sigprocmask, SIG_UNBLOCK, (long)&alarm, 0, sizeof alarm, 0);
+	raw_syscall3(SYS_setitimer, ITIMER_REAL, (long)time, 0);
+}
+
+NO_STACK_PROTECTOR static long lift(int fd)
+{
+	return raw_syscall3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
+}
+
+NO_STACK_PROTECTOR long child_keep(const int *fds, int count)
+{
+	long above[3];
+	long error;
+
+	/* Whatever is put below lands on none of those that are still to be put: a standard stream may have been closed. */
+	for (int i = 0; i < count; i++) {
+		above[i] = fds[i] < count ? lift(fds[i]) : fds[i];
+		if (above[i] < 0) return above[i];
+	}
+	for (int i = 0; i < count; i++) {
+		error = raw_syscall3(SYS_dup3, above[i], i, 0);
+		if (error < 0) return error;
+	}
+	return raw_syscall3(SYS_close_range, count, ~0U, 0);
+}
+
+NO_STACK_PROTECTOR void child_take_signals(void)
+{
+	kernel_sigset none = 0;
+
+	raw_syscall5(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, sizeof none, 0);
+}
+
+/* Mostly it takes microseconds; a processor that a real-time task keeps for itself could make it take for ever. */
+#define SOON_MS 5
+
+static void let_go(struct child *child)
+{
+	struct pollfd poller = {.fd = child->pidfd, .events = POLLIN};
+
+	if (poll(&poller, 1, SOON_MS) == 0) processor_free(child->pid);
+	child->bound = 0;
+}
+
+int child_reap(struct child *child)
+{
+	siginfo_t info = {0};
+	/* Mostly it has ended by now: it shares our processor, and we gave that back. */
+	int error = wait_for(USERNS_P_PIDFD, (id_t)child->pidfd, &info, child->bound ? WNOHANG : 0);
+
+	/* Not ended; or it cannot be told in this way, and then it may not have. */
+	if (child->bound && error != -ECHILD && info.si_pid == 0) {
+		let_go(child);
+		error = wait_for(USERNS_P_PIDFD, (id_t)child->pidfd, &info, 0);
+	}
+	/* A filter that knows pids only. Until it is reaped the pid is the child's; ECHILD: somebody else has done it. */
+	if (error < 0 && error != -ECHILD) error = wait_for(P_PID, (id_t)child->pid, &info, 0);
+	close(child->pidfd);
+	child->pidfd = -1;
+	child->pid = -1;
+	if (error < 0) return error;
+	return info.si_code == CLD_EXITED ? info.si_status : 256 + info.si_status;
+}
+
+void child_kill(const struct child *child)
+{
+	struct pollfd poller = {.fd = child->pidfd, .events = POLLIN};
+
+	if (child->pidfd < 0) return;
+	if (syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0) >= 0 || errno == ESRCH) return;
+	/* A filter hides the call. The pid is the child's for as long as it has not ended, whoever reaps it then. */
+	if (poll(&poller, 1, 0) == 0) kill(child->pid, SIGKILL);
+}
+
+void child_end(struct child *child)
+{
+	if (child->pidfd < 0) return;
+	child_kill(child);
+	child_reap(child); /* ECHILD: somebody's waitpid(-1, __WALL) was faster. Either way the child is gone. */
+}

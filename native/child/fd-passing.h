@@ -1,0 +1,30 @@
+/* A descriptor handed back by a child that shares our memory and has a descriptor table of its own. */
+#ifndef USERNS_FD_PASSING_H
+#define USERNS_FD_PASSING_H
+
+#include "kernel/raw-syscall.h"
+#include <sys/socket.h>
+
+struct passing {
+	int ends[2]; /* ours, and the child's; −1 when there is none */
+	struct msghdr message;
+	struct iovec part;
+	char byte;
+	union {
+		struct cmsghdr head;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+};
+
+/* Prepares everything, so that the child has a number to set and one call to make. 0 or a negative errno. */
+int passing_open(struct passing *passing);
+
+/* For the child. 0 or a negative errno. */
+long passing_send(struct passing *passing, int fd);
+
+/* What the child has sent, close-on-exec, without a wait; or a negative errno. */
+int passing_receive(struct passing *passing);
+
+void passing_close(struct passing *passing);
+
+#endif

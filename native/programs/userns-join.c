@@ -1,0 +1,73 @@
+/*
+ * userns-join: joins the user namespace on descriptor 1, says so on descriptor 0 and waits there for the end.
+ * userns-join new: the same in a new one, which is given its maps meanwhile.
+ *
+ * Whoever lives in the namespace may trace this process as soon as it is in, and it may still be the host's root by
+ * its uid. So: a program of its own, with nothing in its memory that anybody could want, no descriptor but these two,
+ * and not dumpable before it joins. Measured: a joiner of which that holds was never caught. No libc, so that nothing
+ * runs before the first line, neither a loader nor a library from an environment variable.
+ */
+#include "kernel/raw-syscall.h"
+#include <linux/prctl.h>
+#include <sys/socket.h>
+
+#define CONTROL 0
+#define NAMESPACE 1
+#define SIGKILL_NUMBER 9
+#define EAGAIN_NUMBER 11
+#define EPIPE_NUMBER 32
+
+/*
+ * From here on the kernel kills this process when the parent closes its end of the socket or ends itself. End of file on the
+ * socket alone is not enough, because a process inside may stop this one, which then reads nothing; and the parent cannot
+ * always send SIGKILL, because setuid(2) may have given it another uid. A POSIX timer would work too, but timer_create(2)
+ * counts against RLIMIT_SIGPENDING, which may be 0. SIGKILL does not count against it (__send_signal_locked()).
+ */
+static long end_with_parent(void)
+{
+	char end;
+	long error = raw_syscall3(SYS_fcntl, CONTROL, F_SETOWN, raw_syscall3(SYS_getpid, 0, 0, 0));
+
+	if (error == 0) error = raw_syscall3(SYS_fcntl, CONTROL, F_SETSIG, SIGKILL_NUMBER);
+	if (error == 0) error = raw_syscall3(SYS_fcntl, CONTROL, F_SETFL, O_ASYNC);
+	if (error < 0) return error;
+	/* A close of the socket before this point caused no signal, so it is checked here. */
+	error = raw_syscall5(SYS_recvfrom, CONTROL, (long)&end, 1, MSG_PEEK | MSG_DONTWAIT, 0);
+	return error == -EAGAIN_NUMBER ? 0 : -EPIPE_NUMBER;
+}
+
+static int enter(int new)
+{
+	/*
+	 * In a new namespace it stays dumpable: an ordinary caller could not write its maps otherwise, and who gets hold of
+	 * it has what he may have made himself.
+	 */
+	long error = new ? 0 : raw_syscall3(SYS_prctl, PR_SET_DUMPABLE, 0, 0);
+
+	if (error == 0) error = end_with_parent();
+	if (error < 0) return (int)error;
+	error = new ? raw_syscall3(SYS_unshare, CLONE_NEWUSER, 0, 0) : raw_syscall3(SYS_setns, NAMESPACE, CLONE_NEWUSER, 0);
+	if (error < 0) return (int)error;
+	/* commit_creds() clears the death signal when the capabilities change; end_with_parent() still applies. */
+	raw_syscall3(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL_NUMBER, 0);
+	return 0;
+}
+
+__attribute__((noreturn, used)) void start_in_c(const long *stack)
+{
+	int status = enter(stack[0] > 1);
+	char end;
+
+	/* Unheard there is nothing to wait for: the end of this process is an answer too, and comes at once. */
+	if (raw_syscall3(SYS_write, CONTROL, (long)&status, sizeof status) != sizeof status) raw_exit(0);
+	while (status == 0 && raw_syscall3(SYS_read, CONTROL, (long)&end, 1) == -4 /* EINTR */) {
+	}
+	raw_exit(0);
+}
+
+/* The arguments lie on the stack; a 16-byte aligned one for C: the psABI promises it only before a call. */
+#if defined(__x86_64__)
+__asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall start_in_c\n\thlt\n");
+#else
+__asm__(".globl _start\n_start:\n\tmov x29, xzr\n\tmov x30, xzr\n\tmov x0, sp\n\tb start_in_c\n");
+#endif

@@ -1,0 +1,54 @@
+#include "userns/batch-gate.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t nobody = PTHREAD_COND_INITIALIZER;
+static int alone; /* who are, or wait for it */
+/* Changed behind the lock only, and read without it. */
+static atomic_uint begun;
+static atomic_uint ended;
+
+int several_begin(void)
+{
+	int may;
+
+	pthread_mutex_lock(&lock);
+	may = alone == 0;
+	if (may) atomic_fetch_add(&begun, 1);
+	pthread_mutex_unlock(&lock);
+	return may;
+}
+
+void several_end(void)
+{
+	pthread_mutex_lock(&lock);
+	atomic_fetch_add(&ended, 1);
+	if (ended == begun) pthread_cond_broadcast(&nobody);
+	pthread_mutex_unlock(&lock);
+}
+
+unsigned several_ended(void)
+{
+	return atomic_load(&ended);
+}
+
+int several_since(unsigned then)
+{
+	return atomic_load(&begun) != then;
+}
+
+void alone_begin(void)
+{
+	pthread_mutex_lock(&lock);
+	alone++;
+	while (ended != begun) pthread_cond_wait(&nobody, &lock);
+	pthread_mutex_unlock(&lock);
+}
+
+void alone_end(void)
+{
+	pthread_mutex_lock(&lock);
+	alone--;
+	pthread_mutex_unlock(&lock);
+}

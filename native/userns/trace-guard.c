@@ -1,0 +1,93 @@
+#include "userns/trace-guard.h"
+#include "kernel/kernel-abi.h"
+#include "userns/process-state.h"
+#include "proc/sysctl.h"
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#define DUMPABLE 1
+
+struct capabilities {
+	uint64_t effective;
+	uint64_t permitted;
+};
+
+static uint64_t both(uint32_t low, uint32_t high)
+{
+	return low | (uint64_t)high << 32;
+}
+
+static struct capabilities own_capabilities(void)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2];
+
+	/* A filter: then nothing is known, and whatever there can be may be there. */
+	if (syscall(SYS_capget, &header, data) < 0) return (struct capabilities){.permitted = ~(uint64_t)0};
+	return (struct capabilities){
+		.effective = both(data[0].effective, data[1].effective),
+		.permitted = both(data[0].permitted, data[1].permitted),
+	};
+}
+
+static int has(uint64_t set, int capability)
+{
+	return (set >> capability & 1) != 0;
+}
+
+/* Whether Yama restricts ptrace(2) between processes of one uid. A setting that cannot be read counts as on. */
+static int is_yama_there(void)
+{
+	int scope = sysctl_digit("/proc/sys/kernel/yama/ptrace_scope");
+
+	return scope != 0 && scope != -ENOENT;
+}
+
+enum shelter shelter_kind(void)
+{
+	struct capabilities own = own_capabilities();
+
+	/* Files in /proc of what is not dumpable are root's, and opening ns/user is looking into it. */
+	if (geteuid() == 0 && has(own.effective, CAP_SYS_PTRACE) && has(own.effective, CAP_DAC_OVERRIDE)) {
+		return SHELTER_HIDDEN;
+	}
+	if (own.permitted == 0 && prctl(PR_GET_DUMPABLE) == DUMPABLE && !is_yama_there()) return SHELTER_NONE;
+	return SHELTER_APART;
+}
+
+static int hide(const struct process_state *state)
+{
+	int dumpable = prctl(PR_GET_DUMPABLE);
+
+	if (dumpable == DUMPABLE) return prctl(PR_SET_DUMPABLE, 0) < 0 ? -errno : 0;
+	/*
+	 * Other code, or a copy of this package without the shared state, has made the process not dumpable, and may reverse
+	 * that.
+	 */
+	return state->hiding > 0 || state->owed ? 0 : -EBUSY;
+}
+
+int shelter_hide(void)
+{
+	struct process_state *state = process_state();
+	int error;
+
+	if (state == NULL) return -EBUSY;
+	pthread_mutex_lock(&state->lock.mutex);
+	error = hide(state);
+	if (error == 0) state->hiding++;
+	pthread_mutex_unlock(&state->lock.mutex);
+	return error;
+}
+
+void shelter_show(void)
+{
+	struct process_state *state = process_state();
+
+	pthread_mutex_lock(&state->lock.mutex);
+	if (--state->hiding == 0) state->owed = prctl(PR_SET_DUMPABLE, DUMPABLE) < 0;
+	pthread_mutex_unlock(&state->lock.mutex);
+}

@@ -1,0 +1,203 @@
+import { readFileSync, statSync } from "node:fs";
+import { isAbsolute } from "node:path";
+import { describeErrno, UsernsError, type UsernsErrorDetails } from "../errors.ts";
+import { findOwnProgram } from "../find-program.ts";
+import { type IdKind, type IdMap, showRange } from "../mapping/extent.ts";
+import type { Mapping } from "../mapping/mapping.ts";
+import { procText } from "../mapping/proc.ts";
+import type { SubidRange } from "../mapping/rootless.ts";
+import type { Outcome } from "../native/addon.ts";
+import { ERRNO, shorten } from "../native/steps.ts";
+import { ownValue } from "../options.ts";
+import { SUBID_FILES, subordinateRanges } from "../subid/ranges.ts";
+import { nameOf, noSubids } from "../subid/rootless.ts";
+import { callingUser, findUser } from "../subid/users.ts";
+
+/** newuidmap(1) and newgidmap(1): the paths of those that are there. */
+export type Helpers = Record<IdKind, string | null>;
+
+export const NO_HELPERS: Helpers = { uid: null, gid: null };
+const NAMES = { uid: "newuidmap", gid: "newgidmap" } as const;
+
+/** The helper programs that a mapping may need, found in the absolute directories of PATH. */
+export function findHelpers(mapping: Mapping): Helpers {
+	const find = (kind: IdKind, extents: readonly unknown[]) =>
+		extents.length === 0 ? null : (findOwnProgram(NAMES[kind])?.found ?? null);
+	return { uid: find("uid", mapping.uidMappings), gid: find("gid", mapping.gidMappings) };
+}
+
+/**
+ * What a helper is given. It grants the user's own ID only where it stands alone, so an extent that runs through it is
+ * cut there.
+ */
+export function helperText(kind: IdKind, extents: readonly Readonly<IdMap>[]): string {
+	const own = (kind === "uid" ? process.getuid?.() : process.getgid?.()) ?? 0;
+	return procText(extents.flatMap((extent) => cutOut(extent, own)));
+}
+
+function cutOut(extent: Readonly<IdMap>, hostID: number): IdMap[] {
+	const before = hostID - extent.hostID;
+	if (before < 0 || before >= extent.size) return [{ ...extent }];
+	const part = (from: number, size: number): IdMap[] =>
+		size === 0 ? [] : [{ containerID: extent.containerID + from, hostID: extent.hostID + from, size }];
+	return [...part(0, before), ...part(before, 1), ...part(before + 1, extent.size - before - 1)];
+}
+
+function tried(mapping: Mapping): string {
+	return `cannot create a user namespace with the mapping ${shorten(mapping.id)}`;
+}
+
+/** For a map that the caller may not write and no helper was found for. */
+export function helperMissing(kind: IdKind, mapping: Mapping): UsernsError {
+	const name = NAMES[kind];
+	return new UsernsError(
+		"ERR_USERNS_HELPER_MISSING",
+		`${tried(mapping)}: it needs more than the caller's own ${kind}, and ${name} is not in PATH`,
+		{
+			mapping: mapping.id,
+			step: `finding ${name}`,
+			hint: `Install ${name} (Debian and Ubuntu: apt-get install uidmap; Fedora: dnf install shadow-utils; Alpine: apk add shadow-uidmap), or map only the caller's own ${kind}.${relativeHint()}`,
+		},
+	);
+}
+
+/** The sentence of the hint for a PATH with entries that are not searched. */
+function relativeHint(): string {
+	const relative = String(ownValue(process.env, "PATH") ?? "/")
+		.split(":")
+		.some((entry) => !isAbsolute(entry));
+	return relative ? " Relative and empty entries of PATH are not searched." : "";
+}
+
+/** For an outcome in which a helper was called and did not do its work. */
+export function helperFailure(mapping: Mapping, helpers: Helpers, outcome: Outcome): UsernsError {
+	const failed = (["uid", "gid"] as const).filter((kind) => statusOf(outcome, kind) !== 0);
+	const message = `${tried(mapping)}: ${failed.map((kind) => describe(outcome, kind)).join("; ")}`;
+	const kind = failed[0] ?? "uid";
+	const details: UsernsErrorDetails = { mapping: mapping.id, step: `running ${NAMES[kind]}` };
+	const status = statusOf(outcome, kind);
+	if (status < 0) {
+		const hint = notRunHint(helpers[kind] ?? "", kind, status);
+		return new UsernsError("ERR_USERNS_HELPER_FAILED", message, { ...details, errno: status, hint });
+	}
+	for (const each of failed) {
+		const reason = notDelegated(each, mapping, message, details);
+		if (reason !== undefined) return reason;
+	}
+	return new UsernsError("ERR_USERNS_HELPER_FAILED", message, {
+		...details,
+		hint: privilegeHint(helpers[kind] ?? "", said(outcome, kind)),
+	});
+}
+
+function statusOf(outcome: Outcome, kind: IdKind): number {
+	return (kind === "uid" ? outcome.uidStatus : outcome.gidStatus) ?? 0;
+}
+
+function said(outcome: Outcome, kind: IdKind): string {
+	return ((kind === "uid" ? outcome.uidSaid : outcome.gidSaid) ?? "").trim();
+}
+
+function describe(outcome: Outcome, kind: IdKind): string {
+	const status = statusOf(outcome, kind);
+	const name = NAMES[kind];
+	if (status === ERRNO.ETIMEDOUT) return `${name} did not end within 30 seconds and was killed`;
+	if (status < 0) return `${name} did not run: ${describeErrno(status)}`;
+	const end = status > 255 ? `was ended by signal ${status - 256}` : `ended with status ${status}`;
+	const words = oneLine(said(outcome, kind));
+	return `${name} ${end}${words === "" ? " and said nothing" : `: ${words}`}`;
+}
+
+/** A program's words reach terminals and logs: no control characters of its own choice. */
+export function oneLine(words: string): string {
+	const lines = words.replaceAll(/[^\P{Cc}\n]/gu, "?").split("\n");
+	return lines
+		.map((line) => line.trim())
+		.filter((line) => line !== "")
+		.join(" / ");
+}
+
+/** When the helper was not executed, or not to its end. */
+function notRunHint(program: string, kind: IdKind, status: number): string {
+	if (status === ERRNO.ETIMEDOUT) {
+		return `${program} asks the user database and, where /etc/nsswitch.conf says so, a directory service: see that both answer ("getent passwd", getsubids).`;
+	}
+	if (status === ERRNO.E2BIG) {
+		return `${program} takes one's own ${kind} in an extent of its own only, which makes more than the 340 that there can be: use fewer extents.`;
+	}
+	return `${program} is the one in PATH: see that it is a program which this user may execute.`;
+}
+
+/** When the helper was right: the user has no name, no ranges, or not these. */
+function notDelegated(
+	kind: IdKind,
+	mapping: Mapping,
+	message: string,
+	details: UsernsErrorDetails,
+): UsernsError | undefined {
+	const user = callingUser();
+	if (user.name === undefined) {
+		return new UsernsError("ERR_USERNS_UNKNOWN_USER", message, {
+			...details,
+			hint: `${NAMES[kind]} goes by the login name, and the uid ${user.uid} has none: add the user to /etc/passwd.`,
+		});
+	}
+	const ranges = subordinateRanges(kind, user);
+	const extents = kind === "uid" ? mapping.uidMappings : mapping.gidMappings;
+	const outside = firstOutside(extents, [...ranges, { first: user[kind], size: 1 }]);
+	if (outside === undefined) return undefined;
+	if (ranges.length === 0) {
+		const { message: reason, hint } = noSubids(kind, user);
+		return new UsernsError("ERR_USERNS_NO_SUBIDS", `${message}: ${reason}`, { ...details, hint });
+	}
+	const has = ranges.map(({ first, size }) => showRange(first, size)).join(", ");
+	return new UsernsError(
+		"ERR_USERNS_NOT_DELEGATED",
+		`${message}: the ${kind} ${outside} is not among those of the user ${nameOf(user)}`,
+		{
+			...details,
+			hint: `The user ${nameOf(user)} may map the own ${kind} ${user[kind]} and the subordinate ${kind}s ${has} (${SUBID_FILES[kind]}).`,
+		},
+	);
+}
+
+/** The first host ID that is in no range. */
+function firstOutside(
+	extents: readonly Readonly<IdMap>[],
+	ranges: readonly SubidRange[],
+): number | undefined {
+	for (const { hostID, size } of extents) {
+		let at = hostID;
+		while (at < hostID + size) {
+			const around = ranges.find(({ first, size: count }) => at >= first && at < first + count);
+			if (around === undefined) return at;
+			at = around.first + around.size;
+		}
+	}
+	return undefined;
+}
+
+/** When the helper was not able to do what it would have done. */
+function privilegeHint(program: string, words: string): string {
+	if (/^NoNewPrivs:\s*1/m.test(readOr("/proc/thread-self/status"))) {
+		return "This process has no_new_privs set, so that set-uid programs have no effect: take it off (NoNewPrivileges= of systemd, no-new-privileges of a container engine).";
+	}
+	const { uid, gid } = callingUser();
+	const entry = findUser(uid);
+	if (entry.gid !== gid) {
+		return `${program} refuses a process whose gid (${gid}) is not the one that the user database has for the user (${entry.gid}), as it is after newgrp(1): start this one with that gid.`;
+	}
+	const stat = statSync(program, { throwIfNoEntry: false });
+	if (stat !== undefined && ((stat.mode & 0o4000) === 0 || stat.uid !== 0)) {
+		return `${program} has no set-uid bit of root's: let root call "chown root ${program}; chmod u+s ${program}", or give it its file capability (setcap cap_set${words.includes("newgidmap") ? "g" : "u"}id=ep ${program}), or install the package uidmap again.`;
+	}
+	return `See that ${program} is the one of the package uidmap, and that its file system is not mounted nosuid.`;
+}
+
+function readOr(file: string): string {
+	try {
+		return readFileSync(file, "utf8");
+	} catch {
+		return "";
+	}
+}

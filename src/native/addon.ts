@@ -1,0 +1,317 @@
+import { AsyncResource } from "node:async_hooks";
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { UsernsError } from "../errors.ts";
+
+/** What the C part answers (native/kernel/outcome.h). It throws only for arguments that should never have reached it. */
+export interface Outcome {
+	/** 0, or the negative errno of the step that failed. */
+	error: number;
+	/** The step, a key of the table in steps.ts. */
+	step?: string;
+	/** A new descriptor that this environment owns, or −1. */
+	fd: number;
+	/** As in mountinfo; 0 when there is none. */
+	mountId: number;
+	/** The unique mount ID, which is never reused; 0 if there is none, and before Linux 6.8. */
+	uniqueId: number;
+	/** uid_map, gid_map and setgroups of a process, with a colon between them (native/proc/nsfs.h). */
+	maps?: string;
+	/** What newuidmap and newgidmap said on their standard output and error; undefined when they were not called. */
+	uidSaid?: string;
+	gidSaid?: string;
+	/** What the kernel's log of a mount says. */
+	log?: string;
+	/** The bytes that were read; undefined at the end of the file. */
+	bytes?: ArrayBuffer;
+	/** The name of a file in a directory; or the uid and the name of a refused link (native/mount/path-walk.h). */
+	name?: string;
+	/** Undefined: it did its work or was not called; its exit status; 256 and a signal's number; or a negative errno. */
+	uidStatus?: number;
+	gidStatus?: number;
+}
+
+/** A creation (native/userns/create.h). */
+export interface Creation {
+	uidMap: string;
+	/** Null: the same as the other. */
+	gidMap: string | null;
+	/** Whether setgroups is allowed. */
+	allow: boolean;
+	direct: boolean;
+	/** The paths of newuidmap and newgidmap, empty for one that is not to be called, and the words for each; or nothing. */
+	helpers: readonly string[];
+}
+
+/** What came of a creation: its descriptor, or all that there is to tell. */
+export type Answer = number | Outcome;
+
+/** Answers at once for the token −1; otherwise later, with this token, to whom `creator` was told. */
+export type Create = (
+	uidMap: string,
+	gidMap: string | null,
+	allow: boolean,
+	direct: boolean,
+	helpers: readonly string[],
+	token: number,
+) => Answer | undefined;
+
+/** What becomes of the map of one mount of a tree (native/mount/detached-tree.h). */
+export const PART = { keep: 0, map: 1, remap: 2, clear: 3 } as const;
+
+/** What a look-up of a path returns (native/mount/path-walk.h). */
+export const WALK_END = { place: 0, holder: 1, parent: 2, create: 3, remove: 4 } as const;
+
+/** Which symbolic links a look-up follows. */
+export const WALK_LINKS = { own: 0, none: 1 } as const;
+
+/** The part of the surface that is about mounts (native/addon/mount-methods.c). */
+export interface NativeMounts {
+	/**
+	 * Opens a path, relative to `fd` unless that is −1, with RESOLVE_…, in a mount namespace. Returns an O_PATH
+	 * descriptor and its mount's IDs.
+	 */
+	openPlace(fd: number, path: string, resolve: number, mountNs: number, later: true): Promise<Outcome>;
+	/** A detached tree (native/mount/detached-tree.h). Three numbers for each part: mount ID or 0, PART, namespace or −1. */
+	tree(
+		sourceFd: number,
+		source: string | null,
+		resolve: number,
+		partPaths: readonly string[],
+		partNumbers: readonly number[],
+		recursive: boolean,
+		recursiveIdmap: boolean,
+		set: number,
+		clear: number,
+		propagation: number,
+		later: true,
+	): Promise<Outcome>;
+	/**
+	 * Attaches a tree (native/mount/mntns-child.h); `mountNs` −1: here. Returns a descriptor of the mount. If this thread is
+	 * terminated before that is closed, the mount is unmounted, because JavaScript has not received it.
+	 */
+	attach(
+		tree: number,
+		uniqueId: number,
+		targetFd: number,
+		target: string | null,
+		resolve: number,
+		replace: boolean,
+		recursive: boolean,
+		propagation: number,
+		mountNs: number,
+		later: true,
+	): Promise<Outcome>;
+	/**
+	 * Maps one mount and attaches it here: `tree` and `attach` in one call. If this thread is terminated before `told`,
+	 * the mount is unmounted.
+	 */
+	mount(
+		sourceFd: number,
+		source: string | null,
+		sourceResolve: number,
+		targetFd: number,
+		target: string | null,
+		targetResolve: number,
+		ns: number,
+		set: number,
+		clear: number,
+		propagation: number,
+		later: true,
+	): Promise<Outcome>;
+	/** Acknowledges that JavaScript has received the mount that `mount` returned. */
+	told(fd: number): number;
+	/**
+	 * Unmounts a mount recursively; `mountNs` −1: here. ESTALE if the descriptor is not of the mount with that unique
+	 * ID (0: any). With `alone`: EBUSY if something is mounted on it, and no error if it is not attached any more;
+	 * `mountId` is 1 if a mount that was put on it at that moment was unmounted instead.
+	 */
+	detach(fd: number, uniqueId: number, mountNs: number, alone: boolean, later: true): Promise<Outcome>;
+	detach(
+		fd: number,
+		uniqueId: number,
+		mountNs: number,
+		alone: boolean,
+		later: boolean,
+	): Outcome | Promise<Outcome>;
+	/** Makes the private mount `to` a peer of `from` with the same master, and always shared. */
+	joinPeers(from: number, to: number, mountNs: number, later: true): Promise<Outcome>;
+	/** Closes a descriptor of this environment on another thread: its file system may be shut down with it. */
+	closeLater(fd: number): Promise<Outcome>;
+	/** Forgets a descriptor of this environment without closing it, because other code has closed it: 0 or −EBADF. */
+	disown(fd: number): number;
+	/**
+	 * Makes a detached overlay (native/mount/overlay.h). `roots` are for a kernel that takes no layers on detached mounts, or
+	 * empty. With `ask` nothing is made, and EBUSY means that a lower layer is another overlay's upper layer or work
+	 * directory.
+	 */
+	overlay(
+		lower: readonly number[],
+		upper: number,
+		work: number,
+		set: number,
+		clear: number,
+		roots: readonly number[],
+		ask: boolean,
+		later: true,
+	): Promise<Outcome>;
+	/** A pidfd. */
+	openProcess(pid: number): Outcome;
+	mountNamespaceOf(pidfd: number): Outcome;
+	rootOf(pidfd: number): Outcome;
+	/** The mountinfo of a mount namespace, as seen from its root. */
+	mountTable(mountNs: number): Outcome;
+	/** The mountinfo of the pidfd's process. */
+	mountTableOf(pidfd: number): Outcome;
+	/** Reads the next `bytes` bytes of a file, or fewer, on this thread or, with `later`, on another. */
+	readPiece(fd: number, bytes: number, later: false): Outcome;
+	readPiece(fd: number, bytes: number, later: true): Promise<Outcome>;
+	/** The number that statmount(2) knows it by, or a negative errno. */
+	mountNamespaceId(fd: number): bigint | number;
+	/** [mount ID, unique mount ID or 0, 1 for the root of a mount], or a negative errno. */
+	mountFacts(fd: number): [bigint, bigint, bigint] | number;
+	/** Calls statmount(2): `bytes` is the answer as the kernel wrote it. */
+	statmount(
+		id: bigint,
+		mountNs: bigint,
+		mask: bigint,
+		bytes: number,
+		later: boolean,
+	): Outcome | Promise<Outcome>;
+	/** Calls listmount(2): `bytes` are unique mount IDs of 64 bits each. */
+	listmount(
+		id: bigint,
+		mountNs: bigint,
+		last: bigint,
+		most: number,
+		later: boolean,
+	): Outcome | Promise<Outcome>;
+	/**
+	 * Looks a path up, name by name, in a child process with a time limit (native/mount/path-walk.h). `end`: WALK_END; `links`:
+	 * WALK_LINKS; `owner`: the uid, besides root, whose symbolic links are followed; `mountNs` and `start`: descriptors
+	 * or −1.
+	 */
+	walk(
+		end: number,
+		links: number,
+		owner: number,
+		mountNs: number,
+		start: number,
+		contained: boolean,
+		path: string,
+		later: boolean,
+	): Outcome | Promise<Outcome>;
+	/** The namespace of that kind, a CLONE_NEW…, that the path leads to. */
+	openNamespace(path: string, kind: number, owner: number, later: true): Promise<Outcome>;
+	openNamespace(path: string, kind: number, owner: number, later: false): Outcome;
+	/** Mounts a user namespace on a file, a descriptor. The answer is a descriptor of the mount, as that of `attach`. */
+	pin(fd: number, file: number, later: boolean): Outcome | Promise<Outcome>;
+}
+
+/** The C part, one to one (native/addon/module.c). Descriptors are numbers here; `later` gives a promise. */
+export interface NativeSurface extends NativeMounts {
+	/** `program`: the path of userns-join. */
+	creator(program: string, settle: (token: number, answer: Answer) => void): Create;
+	/** The `maps` of an outcome alone, or an outcome with an error. */
+	readMaps(fd: number, helper: string, later: false): string | Outcome;
+	readMaps(fd: number, helper: string, later: true): Promise<Outcome>;
+	/** The new descriptor, or a negative errno. */
+	openPath(path: string): number;
+	/** The new descriptor (or a negative errno, where it could not be kept) and `maps`; or an outcome with an error. */
+	openPid(pid: number): [fd: number, maps: string] | Outcome;
+	duplicate(fd: number): Outcome;
+	/** As `duplicate`, without an object around it: the new descriptor, or a negative errno. */
+	copy(fd: number): number;
+	parent(fd: number): Outcome;
+	/** 0, or −EBADF for a descriptor that this environment does not own. */
+	close(fd: number): number;
+	/** [st_dev, st_ino, NS_GET_ID or 0], or a negative errno. */
+	identify(fd: number): [bigint, bigint, bigint] | number;
+	/** The value of fs.suid_dumpable, or a negative errno: EXDEV if /proc/sys is hidden (native/proc/sysctl.h). */
+	suidDumpable(): number;
+	/** The uid, or a negative errno. */
+	ownerUid(fd: number): number;
+	/** Replaces this process by a program that inherits the descriptor; a negative errno when that failed. */
+	execute(program: string, args: readonly string[], environment: readonly string[], fd: number): number;
+}
+
+interface Loaded {
+	surface: NativeSurface;
+	/** The static programs: one that joins for readMaps(), one that joins and executes another. */
+	programs: { "userns-join": string; "userns-enter": string };
+}
+
+let loaded: Loaded | undefined;
+/**
+ * Loads the add-on outside any async context. The add-on makes its thread-safe function when it is loaded, and Node
+ * ties that function to the current async context, so the AsyncLocalStorage values of the first caller would never be
+ * collected.
+ */
+const outside = new AsyncResource("userns");
+
+/**
+ * The folder of the compiled files: in the package's root, wherever this module was compiled to. Node's own module
+ * resolution is not asked, since this must work from a bundle of the package's files too. The path is always absolute,
+ * because a relative one would be resolved in node_modules or in the working directory, which may belong to another
+ * user.
+ */
+function findFolder(): string {
+	const file = fileURLToPath(import.meta.url);
+	let folder = dirname(file);
+	for (;;) {
+		if (existsSync(join(folder, "package.json"))) return join(folder, "build", `linux-${process.arch}`);
+		const above = dirname(folder);
+		if (above === folder) break;
+		folder = above;
+	}
+	throw new UsernsError(
+		"ERR_USERNS_NATIVE_MISSING",
+		`the compiled part of the package is not found: no directory above ${file} has a package.json`,
+		{
+			hint: "Mark userns as external in the bundler, or put the bundle below the directory with the package's package.json and build.",
+		},
+	);
+}
+
+function load(): Loaded {
+	if (process.platform !== "linux") {
+		throw new UsernsError(
+			"ERR_USERNS_UNSUPPORTED_PLATFORM",
+			`user namespaces are a part of Linux, and this is ${process.platform}`,
+			{ hint: "Mapping works everywhere; call the rest on Linux only." },
+		);
+	}
+	const folder = findFolder();
+	const file = join(folder, "userns.node");
+	try {
+		const surface = outside.runInAsyncScope(() => createRequire(import.meta.url)(file)) as NativeSurface;
+		const programs = {
+			"userns-join": join(folder, "userns-join"),
+			"userns-enter": join(folder, "userns-enter"),
+		};
+		return { surface, programs };
+	} catch (cause) {
+		throw new UsernsError(
+			"ERR_USERNS_NATIVE_MISSING",
+			`the compiled part of the package does not load: ${file}`,
+			{
+				hint: `Compile it with "node scripts/build-native.mjs" in the package's folder; it needs a C compiler and node-api-headers.`,
+				cause,
+			},
+		);
+	}
+}
+
+/** The C part, loaded at its first use: importing the package must work everywhere. */
+export function native(): NativeSurface {
+	loaded ??= load();
+	return loaded.surface;
+}
+
+/** The path of a program of this package. */
+export function ownProgram(name: keyof Loaded["programs"]): string {
+	loaded ??= load();
+	return loaded.programs[name];
+}

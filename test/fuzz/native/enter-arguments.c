@@ -1,0 +1,103 @@
+/* userns-enter's arguments, a line each: whoever starts it may give it any. And the words in which it tells a failure. */
+#include "fuzz.h"
+#include <setjmp.h>
+
+/* native/kernel/raw-syscall.h is for programs that end; here its calls are answered and the end leads back. */
+#define USERNS_RAW_SYSCALL_H
+#include "kernel/kernel-abi.h"
+
+static jmp_buf ended;
+static int status;
+static char said[8192];
+static size_t length;
+
+static long raw_syscall3(long number, long a, long b, long c)
+{
+	MUST(number == SYS_write && (a == 2 || a == 77));
+	MUST(c >= 0 && (size_t)c <= sizeof said);
+	memcpy(said, (const void *)b, (size_t)c);
+	length = (size_t)c;
+	return c;
+}
+
+__attribute__((noreturn)) static void raw_exit(int code)
+{
+	status = code;
+	longjmp(ended, 1);
+}
+
+#include "programs/userns-enter/arguments.c"
+
+#define MOST 64
+
+/* In another way than the code's: by the library. */
+static long reference_number(const char *text)
+{
+	char *end;
+	unsigned long long value;
+
+	if (text[0] == '\0' || strspn(text, "0123456789") != strlen(text)) return -1;
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	return errno != 0 || value > 0xffffffffULL ? -1 : (long)value;
+}
+
+static long reference_groups(const char *text)
+{
+	char *copy = strdup(text);
+	char *rest = copy;
+	long count = 0;
+
+	while (text[0] != '\0' && rest != NULL && count >= 0) {
+		const char *word = strsep(&rest, ",");
+
+		count = reference_number(word) < 0 || count == MOST_GROUPS ? -1 : count + 1;
+	}
+	free(copy);
+	return count;
+}
+
+static void check_failure(struct plan *plan, const char *step, long error)
+{
+	length = 0;
+	if (setjmp(ended) == 0) fail(plan, step, error);
+	MUST(length > 0);
+	MUST(status == 125 || status == 126 || status == 127);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char *text = fuzz_text(data, size);
+	char *rest = text;
+	char *argv[MOST + 1] = {NULL};
+	static unsigned groups[MOST_GROUPS];
+	struct plan plan = {.control = -2};
+	long argc = 0;
+
+	while (rest != NULL && argc < MOST) {
+		const char *word = strsep(&rest, "\n");
+
+		argv[argc++] = strdup(word); /* each for itself, so that reading beyond one is seen */
+	}
+	if (read_plan(&plan, argc, argv)) {
+		MUST(argc > PLAN && plan.program == argv[10] && plan.argv == argv + PLAN && plan.groups == argv[9]);
+		MUST(plan.first == reference_number(argv[1]) && plan.ns == reference_number(argv[2]));
+		MUST(plan.control == (strcmp(argv[3], "-") == 0 ? -1 : reference_number(argv[3])));
+		MUST(plan.join == reference_number(argv[4]) && plan.unshare == reference_number(argv[5]));
+		MUST(plan.keep == reference_number(argv[6]));
+		MUST(plan.uid == reference_number(argv[7]) && plan.gid == reference_number(argv[8]));
+		MUST(plan.first >= 0 && plan.ns >= 0 && plan.uid >= 0 && plan.gid >= 0);
+		MUST(read_groups(plan.groups, groups) == reference_groups(plan.groups));
+		plan.control = size % 2 == 0 ? -1 : 77;
+		check_failure(&plan, "setns", -1);
+		check_failure(&plan, "execve", -(long)(size % 4096) - 1);
+	} else if (argc > PLAN) {
+		int good = strcmp(argv[3], "-") == 0 || reference_number(argv[3]) >= 0;
+
+		for (int i = 1; i < 9; i++) good = good && (i == 3 || reference_number(argv[i]) >= 0);
+		MUST(!good);
+	}
+	for (long i = 0; i < argc; i++) free(argv[i]);
+	free(text);
+	return 0;
+}
