@@ -184,8 +184,8 @@ void *value_arguments_for(napi_env env, napi_callback_info info, size_t count, n
 	return NULL;
 }
 
-int value_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *arguments, struct owned **owned)
+int value_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *arguments, struct fd_registry **registry)
 {
-	*owned = value_arguments_for(env, info, count, arguments);
-	return *owned != NULL;
+	*registry = value_arguments_for(env, info, count, arguments);
+	return *registry != NULL;
 }

@@ -34,6 +34,6 @@ int value_big(napi_env env, napi_value value, uint64_t *number);
 void *value_arguments_for(napi_env env, napi_callback_info info, size_t count, napi_value *arguments);
 
 /* The same for a function that was exported with the descriptors of its environment. */
-int value_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *arguments, struct owned **owned);
+int value_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *arguments, struct fd_registry **registry);
 
 #endif

@@ -113,7 +113,7 @@ napi_value create_creator(napi_env env, napi_callback_info info)
 	}
 	program = value_text(env, arguments[0], PATH_MAX);
 	if (program == NULL) return NULL;
-	creations = creations_new(env, environment->workshop, environment->owned, program, arguments[1],
+	creations = creations_new(env, environment->workshop, environment->registry, program, arguments[1],
 				  environment->creations);
 	if (creations == NULL) {
 		free(program);

@@ -4,19 +4,19 @@
 #include <stdlib.h>
 
 struct workshop {
-	struct crew *crew;            /* NULL: not made yet, or it cannot be */
-	struct creation_list waiting; /* for the crew */
+	struct worker_pool *pool;            /* NULL: not made yet, or it cannot be */
+	struct create_list waiting; /* for the crew */
 	int underway;                 /* with the crew, or waiting for it */
 };
 
 struct creations {
 	struct creations *next; /* of the same environment */
 	struct workshop *workshop;
-	struct owned *owned;
+	struct fd_registry *registry;
 	char *program;
-	napi_ref settle;
+	napi_ref on_result;
 	int references; /* the environment, and each work that is under way in the thread pool */
-	int deaf;       /* JavaScript hears of nothing any more: the environment ends */
+	int closing;       /* JavaScript hears of nothing any more: the environment ends */
 };
 
 /* In libuv's pool: what calls programs, and what no thread of ours could be started for. */
@@ -37,34 +37,34 @@ struct workshop *workshop_new(void)
 void workshop_end(struct workshop *workshop)
 {
 	creation_list_forget(&workshop->waiting);
-	crew_free(workshop->crew);
+	worker_pool_free(workshop->pool);
 	creation_list_destroy(&workshop->waiting);
 	free(workshop);
 }
 
-struct creations *creations_new(napi_env env, struct workshop *workshop, struct owned *owned, char *program,
-				napi_value settle, struct creations *next)
+struct creations *creations_new(napi_env env, struct workshop *workshop, struct fd_registry *registry, char *program,
+				napi_value on_result, struct creations *next)
 {
 	struct creations *creations = calloc(1, sizeof *creations);
 
 	if (creations == NULL) return NULL;
-	if (napi_create_reference(env, settle, 1, &creations->settle) != napi_ok) {
+	if (napi_create_reference(env, on_result, 1, &creations->on_result) != napi_ok) {
 		free(creations);
 		return NULL;
 	}
 	creations->workshop = workshop;
-	creations->owned = owned;
+	creations->registry = registry;
 	creations->program = program;
 	creations->next = next;
 	creations->references = 1;
-	owned_hold(owned);
+	fd_registry_hold(registry);
 	return creations;
 }
 
 static void let_go(struct creations *creations)
 {
 	if (--creations->references > 0) return;
-	owned_release(creations->owned);
+	fd_registry_release(creations->registry);
 	free(creations->program);
 	free(creations);
 }
@@ -74,7 +74,7 @@ void creations_end(struct creations *creations)
 	while (creations != NULL) {
 		struct creations *next = creations->next;
 
-		creations->deaf = 1; /* and its reference to settle() is gone */
+		creations->closing = 1; /* and its reference to settle() is gone */
 		let_go(creations);
 		creations = next;
 	}
@@ -85,13 +85,13 @@ const char *creations_program(const struct creations *creations)
 	return creations->program;
 }
 
-struct owned *creations_owned(const struct creations *creations)
+struct fd_registry *creations_owned(const struct creations *creations)
 {
-	return creations->owned;
+	return creations->registry;
 }
 
 /* On a thread of the crew. */
-static struct crew_load *make_waiting(void *context)
+static struct worker_pool_task *make_waiting(void *context)
 {
 	struct workshop *workshop = context;
 	struct creation *first = creation_list_make(&workshop->waiting);
@@ -99,7 +99,7 @@ static struct crew_load *make_waiting(void *context)
 	return first == NULL ? NULL : &first->load;
 }
 
-static void drop_made(struct crew_load *made)
+static void drop_made(struct worker_pool_task *made)
 {
 	struct creation *creation = (struct creation *)made;
 
@@ -124,14 +124,14 @@ static int keep_thrown(napi_env env, napi_value *thrown)
 /* An answer that could not be made is undefined. */
 static int call_settle(struct creations *creations, napi_env env, double token, napi_value answer)
 {
-	napi_value settle = NULL;
+	napi_value on_result = NULL;
 	napi_value undefined = NULL;
 	napi_value arguments[2] = {answer_number(env, token), answer};
 
-	if (napi_get_reference_value(env, creations->settle, &settle) != napi_ok || settle == NULL) return 0;
+	if (napi_get_reference_value(env, creations->on_result, &on_result) != napi_ok || on_result == NULL) return 0;
 	if (napi_get_undefined(env, &undefined) != napi_ok || arguments[0] == NULL) return 0;
 	if (answer == NULL) arguments[1] = undefined;
-	return napi_call_function(env, undefined, settle, 2, arguments, NULL) == napi_ok;
+	return napi_call_function(env, undefined, on_result, 2, arguments, NULL) == napi_ok;
 }
 
 /*
@@ -144,21 +144,21 @@ static void tell(struct creations *creations, napi_env env, struct creation *cre
 	napi_value answer;
 	int fd;
 
-	if (creations->deaf) {
+	if (creations->closing) {
 		creation_forget(creation);
 		return;
 	}
-	answer = answer_brief(env, creations->owned, &creation->out);
+	answer = answer_brief(env, creations->registry, &creation->out);
 	fd = creation->out.fd;
 	creation_free(creation);
 	keep_thrown(env, thrown); /* by a setter that somebody gave to all objects */
 	if (call_settle(creations, env, token, answer) || keep_thrown(env, thrown)) return;
-	creations->deaf = 1;
-	owned_close(creations->owned, fd);
+	creations->closing = 1;
+	fd_registry_close(creations->registry, fd);
 }
 
 /* Back on the environment's thread. */
-static void tell_made(napi_env env, void *context, struct crew_load *made)
+static void tell_made(napi_env env, void *context, struct worker_pool_task *made)
 {
 	struct workshop *workshop = context;
 	struct creation *creation = (struct creation *)made;
@@ -171,25 +171,25 @@ static void tell_made(napi_env env, void *context, struct crew_load *made)
 		tell(creation->creations, env, creation, &thrown);
 		creation = next;
 	}
-	if (workshop->underway == 0) crew_release(workshop->crew, env);
+	if (workshop->underway == 0) worker_pool_release(workshop->pool, env);
 	if (thrown != NULL) napi_fatal_exception(env, thrown); /* an uncaught one: napi_throw() would only warn of it here */
 }
 
 /* False: there is no thread that makes it, and it was not taken over. */
 static int start_with_crew(struct creations *creations, napi_env env, struct creation *creation)
 {
-	static const struct crew_work work = {.work = make_waiting, .tell = tell_made, .drop = drop_made};
+	static const struct worker_pool_work work = {.work = make_waiting, .tell = tell_made, .drop = drop_made};
 	struct workshop *workshop = creations->workshop;
 
-	if (workshop->crew == NULL) workshop->crew = crew_new(env, &work, workshop);
-	if (workshop->crew == NULL) return 0;
+	if (workshop->pool == NULL) workshop->pool = worker_pool_new(env, &work, workshop);
+	if (workshop->pool == NULL) return 0;
 	creation->creations = creations;
 	creation_list_put(&workshop->waiting, creation);
-	if (!crew_call(workshop->crew)) {
+	if (!worker_pool_call(workshop->pool)) {
 		creation_list_take(&workshop->waiting); /* that one: nobody has left another */
 		return 0;
 	}
-	if (workshop->underway++ == 0) crew_hold(workshop->crew, env);
+	if (workshop->underway++ == 0) worker_pool_hold(workshop->pool, env);
 	return 1;
 }
 

@@ -22,11 +22,11 @@ struct workshop *workshop_new(void);
 void workshop_end(struct workshop *workshop);
 
 /*
- * `program`: the path of userns-join, for where a creation must share nothing with us; taken over. `settle`: a function,
+ * `program`: the path of userns-join, for where a creation must share nothing with us; taken over. `on_result`: a function,
  * called with a token and an answer. `next`: others of the environment. NULL: out of memory, and nothing is taken over.
  */
-struct creations *creations_new(napi_env env, struct workshop *workshop, struct owned *owned, char *program,
-				napi_value settle, struct creations *next);
+struct creations *creations_new(napi_env env, struct workshop *workshop, struct fd_registry *registry, char *program,
+				napi_value on_result, struct creations *next);
 
 /* The environment ends, for this one and the others. What runs in the pool keeps what it needs. */
 void creations_end(struct creations *creations);
@@ -34,7 +34,7 @@ void creations_end(struct creations *creations);
 const char *creations_program(const struct creations *creations);
 
 /* The descriptors of the environment. */
-struct owned *creations_owned(const struct creations *creations);
+struct fd_registry *creations_owned(const struct creations *creations);
 
 /* On another thread, which takes it over. False when nothing could be started. */
 int creations_start(struct creations *creations, napi_env env, struct creation *creation);

@@ -21,19 +21,19 @@ void creation_forget(struct creation *creation)
 	creation_free(creation);
 }
 
-void creation_list_init(struct creation_list *list)
+void creation_list_init(struct create_list *list)
 {
 	pthread_mutex_init(&list->lock, NULL);
 	list->first = NULL;
 	list->end = &list->first;
 }
 
-void creation_list_destroy(struct creation_list *list)
+void creation_list_destroy(struct create_list *list)
 {
 	pthread_mutex_destroy(&list->lock);
 }
 
-void creation_list_put(struct creation_list *list, struct creation *creation)
+void creation_list_put(struct create_list *list, struct creation *creation)
 {
 	pthread_mutex_lock(&list->lock);
 	*list->end = creation;
@@ -41,7 +41,7 @@ void creation_list_put(struct creation_list *list, struct creation *creation)
 	pthread_mutex_unlock(&list->lock);
 }
 
-struct creation *creation_list_take(struct creation_list *list)
+struct creation *creation_list_take(struct create_list *list)
 {
 	struct creation *creation;
 
@@ -55,7 +55,7 @@ struct creation *creation_list_take(struct creation_list *list)
 }
 
 /* Makes that one and what waits, together. Answers the last of them, and their number. */
-static struct creation *make_some(struct creation_list *list, struct creation *creation, int *count)
+static struct creation *make_some(struct create_list *list, struct creation *creation, int *count)
 {
 	const struct create_request *requests[CREATE_MOST];
 	struct outcome *outs[CREATE_MOST];
@@ -72,7 +72,7 @@ static struct creation *make_some(struct creation_list *list, struct creation *c
 	return creation;
 }
 
-struct creation *creation_list_make(struct creation_list *list)
+struct creation *creation_list_make(struct create_list *list)
 {
 	struct creation *first = creation_list_take(list);
 	struct creation *creation = first;
@@ -90,7 +90,7 @@ struct creation *creation_list_make(struct creation_list *list)
 	return first;
 }
 
-void creation_list_forget(struct creation_list *list)
+void creation_list_forget(struct create_list *list)
 {
 	struct creation *creation;
 

@@ -9,7 +9,7 @@
 struct creations;
 
 struct creation {
-	struct crew_load load; /* the first member: of the first of some that were made in one go */
+	struct worker_pool_task load; /* the first member: of the first of some that were made in one go */
 	struct create_request request;
 	struct outcome out;
 	char *maps[2];  /* malloc'ed; the second is NULL where both kinds have the same */
@@ -25,24 +25,24 @@ void creation_free(struct creation *creation);
 void creation_forget(struct creation *creation);
 
 /* Filled by one thread, and emptied by any, from its beginning. */
-struct creation_list {
+struct create_list {
 	pthread_mutex_t lock;
 	struct creation *first;
 	struct creation **end;
 };
 
-void creation_list_init(struct creation_list *list);
-void creation_list_destroy(struct creation_list *list);
+void creation_list_init(struct create_list *list);
+void creation_list_destroy(struct create_list *list);
 
-void creation_list_put(struct creation_list *list, struct creation *creation);
+void creation_list_put(struct create_list *list, struct creation *creation);
 
 /* NULL: nothing waits. */
-struct creation *creation_list_take(struct creation_list *list);
+struct creation *creation_list_take(struct create_list *list);
 
 /* Takes and makes what waits, up to sixteen, in the order in which they came. Answers the first of them, or NULL. */
-struct creation *creation_list_make(struct creation_list *list);
+struct creation *creation_list_make(struct create_list *list);
 
 /* Takes and forgets what waits. */
-void creation_list_forget(struct creation_list *list);
+void creation_list_forget(struct create_list *list);
 
 #endif

@@ -8,7 +8,7 @@
 struct jobs;
 
 struct environment {
-	struct owned *owned;
+	struct fd_registry *registry;
 	struct jobs *jobs;
 	struct workshop *workshop;
 	struct creations *creations; /* of each copy of this package that is loaded in it, or NULL */

@@ -8,137 +8,137 @@
 
 #define BITS 64
 
-struct owned *owned_new(void)
+struct fd_registry *fd_registry_new(void)
 {
-	struct owned *owned = calloc(1, sizeof *owned);
+	struct fd_registry *registry = calloc(1, sizeof *registry);
 
-	if (owned != NULL) owned->references = 1;
-	return owned;
+	if (registry != NULL) registry->references = 1;
+	return registry;
 }
 
-static int make_room(struct owned *owned, size_t word)
+static int make_room(struct fd_registry *registry, size_t word)
 {
-	size_t words = owned->words == 0 ? 4 : owned->words;
+	size_t words = registry->words == 0 ? 4 : registry->words;
 	uint64_t *bits;
 
 	while (words <= word) words *= 2;
-	if (words == owned->words) return 0;
-	bits = realloc(owned->bits, words * sizeof *bits);
+	if (words == registry->words) return 0;
+	bits = realloc(registry->bits, words * sizeof *bits);
 	if (bits == NULL) return -ENOMEM;
-	memset(bits + owned->words, 0, (words - owned->words) * sizeof *bits);
-	owned->bits = bits;
-	owned->words = words;
+	memset(bits + registry->words, 0, (words - registry->words) * sizeof *bits);
+	registry->bits = bits;
+	registry->words = words;
 	return 0;
 }
 
-int owned_add(struct owned *owned, int fd)
+int fd_registry_add(struct fd_registry *registry, int fd)
 {
 	size_t word = (size_t)fd / BITS;
-	int error = owned->ended ? -EBADF : make_room(owned, word);
+	int error = registry->ended ? -EBADF : make_room(registry, word);
 
 	if (error < 0) {
 		close(fd);
 		return error;
 	}
-	owned->bits[word] |= (uint64_t)1 << (fd % BITS);
+	registry->bits[word] |= (uint64_t)1 << (fd % BITS);
 	return 0;
 }
 
-int owned_forget(struct owned *owned, int fd)
+int fd_registry_remove(struct fd_registry *registry, int fd)
 {
 	size_t word = (size_t)fd / BITS;
 	uint64_t bit = (uint64_t)1 << ((unsigned)fd % BITS); /* a shift by a negative number would be undefined */
 
-	if (fd < 0 || word >= owned->words || (owned->bits[word] & bit) == 0) return -EBADF;
-	owned->bits[word] &= ~bit;
-	owned_told(owned, fd);
+	if (fd < 0 || word >= registry->words || (registry->bits[word] & bit) == 0) return -EBADF;
+	registry->bits[word] &= ~bit;
+	fd_registry_acknowledge(registry, fd);
 	return 0;
 }
 
-int owned_close(struct owned *owned, int fd)
+int fd_registry_close(struct fd_registry *registry, int fd)
 {
-	int error = owned_forget(owned, fd);
+	int error = fd_registry_remove(registry, fd);
 
 	if (error == 0) close(fd); /* Linux frees the number even if close(2) fails, so it must not be called again */
 	return error;
 }
 
-void owned_attached(struct owned *owned, int fd, uint64_t unique, int mount_ns)
+void fd_registry_attached(struct fd_registry *registry, int fd, uint64_t unique, int mount_ns)
 {
-	struct untold *untold = owned->spare != NULL ? owned->spare : malloc(sizeof *untold);
+	struct unacknowledged *unacknowledged = registry->free_entry != NULL ? registry->free_entry : malloc(sizeof *unacknowledged);
 
-	owned->spare = NULL;
-	if (untold == NULL) return; /* then it is as sure as it was without */
-	*untold = (struct untold){.fd = fd, .unique = unique, .mount_ns = mount_ns, .next = owned->untold};
-	owned->untold = untold;
+	registry->free_entry = NULL;
+	if (unacknowledged == NULL) return; /* then it is as sure as it was without */
+	*unacknowledged = (struct unacknowledged){.fd = fd, .unique = unique, .mount_ns = mount_ns, .next = registry->unacknowledged};
+	registry->unacknowledged = unacknowledged;
 }
 
-void owned_told(struct owned *owned, int fd)
+void fd_registry_acknowledge(struct fd_registry *registry, int fd)
 {
-	struct untold **place = &owned->untold;
+	struct unacknowledged **location = &registry->unacknowledged;
 
-	while (*place != NULL) {
-		struct untold *untold = *place;
+	while (*location != NULL) {
+		struct unacknowledged *unacknowledged = *location;
 
-		if (untold->fd != fd) {
-			place = &untold->next;
+		if (unacknowledged->fd != fd) {
+			location = &unacknowledged->next;
 			continue;
 		}
-		*place = untold->next;
-		if (owned->spare == NULL) owned->spare = untold;
-		else free(untold);
+		*location = unacknowledged->next;
+		if (registry->free_entry == NULL) registry->free_entry = unacknowledged;
+		else free(unacknowledged);
 	}
 }
 
 /* EINVAL: the mount is not attached in that mount namespace any more; ESTALE: other code has closed the descriptor. */
-void owned_undo_mount(int mount_ns, int fd, uint64_t unique, struct waiter *waiter)
+void fd_registry_undo_mount(int mount_ns, int fd, uint64_t unique, struct waiter *waiter)
 {
 	int error = mount_detach(mount_ns, fd, unique, waiter);
 
-	if (error < 0 && error != -EINVAL) owned_say_left(error);
+	if (error < 0 && error != -EINVAL) fd_registry_report_left(error);
 }
 
-void owned_say_left(int error)
+void fd_registry_report_left(int error)
 {
 	dprintf(STDERR_FILENO, "userns: a mount of a thread that ended could not be unmounted: it stays, or appears later (errno %d)\n",
 		-error);
 }
 
-void owned_undo_untold(struct owned *owned)
+void fd_registry_undo_unacknowledged(struct fd_registry *registry)
 {
-	while (owned->untold != NULL) {
-		struct untold *untold = owned->untold;
+	while (registry->unacknowledged != NULL) {
+		struct unacknowledged *unacknowledged = registry->unacknowledged;
 
-		owned_undo_mount(untold->mount_ns, untold->fd, untold->unique, NULL);
-		owned->untold = untold->next;
-		free(untold);
+		fd_registry_undo_mount(unacknowledged->mount_ns, unacknowledged->fd, unacknowledged->unique, NULL);
+		registry->unacknowledged = unacknowledged->next;
+		free(unacknowledged);
 	}
 }
 
-void owned_end(struct owned *owned)
+void fd_registry_end(struct fd_registry *registry)
 {
-	owned_undo_untold(owned);
-	for (size_t word = 0; word < owned->words; word++) {
-		while (owned->bits[word] != 0) {
-			int bit = __builtin_ctzll(owned->bits[word]);
+	fd_registry_undo_unacknowledged(registry);
+	for (size_t word = 0; word < registry->words; word++) {
+		while (registry->bits[word] != 0) {
+			int bit = __builtin_ctzll(registry->bits[word]);
 
-			owned->bits[word] &= owned->bits[word] - 1;
+			registry->bits[word] &= registry->bits[word] - 1;
 			close((int)(word * BITS) + bit);
 		}
 	}
-	owned->ended = 1;
-	owned_release(owned);
+	registry->ended = 1;
+	fd_registry_release(registry);
 }
 
-void owned_hold(struct owned *owned)
+void fd_registry_hold(struct fd_registry *registry)
 {
-	owned->references++;
+	registry->references++;
 }
 
-void owned_release(struct owned *owned)
+void fd_registry_release(struct fd_registry *registry)
 {
-	if (--owned->references > 0) return;
-	free(owned->spare);
-	free(owned->bits);
-	free(owned);
+	if (--registry->references > 0) return;
+	free(registry->free_entry);
+	free(registry->bits);
+	free(registry);
 }

@@ -11,42 +11,42 @@
 #include <stdint.h>
 
 /* An attached mount of which the caller has not heard yet. */
-struct untold {
+struct unacknowledged {
 	int fd;
 	uint64_t unique; /* its unique mount ID; 0 before Linux 6.8 */
 	int mount_ns; /* the mount namespace that it is in, a descriptor of this environment's; −1: this process's own */
-	struct untold *next;
+	struct unacknowledged *next;
 };
 
 /* Touched on the environment's own thread only. */
-struct owned {
+struct fd_registry {
 	uint64_t *bits;
 	size_t words;
-	struct untold *untold;
-	struct untold *spare; /* for the next one, or NULL */
+	struct unacknowledged *unacknowledged;
+	struct unacknowledged *free_entry; /* for the next one, or NULL */
 	atomic_int references; /* the environment and each of its running jobs */
 	int ended;      /* the environment is gone; what comes now is closed at once */
 };
 
-struct owned *owned_new(void);
+struct fd_registry *fd_registry_new(void);
 
 /* 0, or ENOMEM or EBADF; the descriptor is closed then. */
-int owned_add(struct owned *owned, int fd);
+int fd_registry_add(struct fd_registry *registry, int fd);
 
 /*
  * Removes a descriptor that other code has closed, whose number may be another file's. 0, or EBADF if it is not registered.
  */
-int owned_forget(struct owned *owned, int fd);
+int fd_registry_remove(struct fd_registry *registry, int fd);
 
 /* Closes it. 0 or EBADF when it is not ours. */
-int owned_close(struct owned *owned, int fd);
+int fd_registry_close(struct fd_registry *registry, int fd);
 
 /*
  * The descriptor is that of a mount which was just attached: should the environment end now, on its way from our answer
- * to the caller's own code, the mount is taken off, since nobody knows of it. Until owned_told(), or owned_close().
+ * to the caller's own code, the mount is taken off, since nobody knows of it. Until fd_registry_acknowledge(), or fd_registry_close().
  */
-void owned_attached(struct owned *owned, int fd, uint64_t unique, int mount_ns);
-void owned_told(struct owned *owned, int fd);
+void fd_registry_attached(struct fd_registry *registry, int fd, uint64_t unique, int mount_ns);
+void fd_registry_acknowledge(struct fd_registry *registry, int fd);
 
 struct waiter;
 
@@ -54,18 +54,18 @@ struct waiter;
  * Unmounts a mount that JavaScript can no longer receive. JavaScript cannot receive a failure either, so it is printed on
  * standard error.
  */
-void owned_undo_mount(int mount_ns, int fd, uint64_t unique, struct waiter *waiter);
+void fd_registry_undo_mount(int mount_ns, int fd, uint64_t unique, struct waiter *waiter);
 
 /* Writes that line. */
-void owned_say_left(int error);
+void fd_registry_report_left(int error);
 
 /* Unmounts each mount that was attached and is not acknowledged. */
-void owned_undo_untold(struct owned *owned);
+void fd_registry_undo_unacknowledged(struct fd_registry *registry);
 
 /* The environment ends: closes them all and lets go. */
-void owned_end(struct owned *owned);
+void fd_registry_end(struct fd_registry *registry);
 
-void owned_hold(struct owned *owned);
-void owned_release(struct owned *owned);
+void fd_registry_hold(struct fd_registry *registry);
+void fd_registry_release(struct fd_registry *registry);
 
 #endif

@@ -8,16 +8,16 @@
 #include <unistd.h>
 
 struct jobs {
-	struct crew *crew;
+	struct worker_pool *pool;
 	int underway; /* used on the environment's thread only */
 	pthread_mutex_t lock;
 	struct job *first; /* the waiting jobs */
 	struct job **end;
 	struct job *done; /* those that have something to undo, until JavaScript has the answer */
-	struct owned *owned;
+	struct fd_registry *registry;
 };
 
-struct job *job_new(napi_env env, struct owned *owned, void (*run)(struct job *job))
+struct job *job_new(napi_env env, struct fd_registry *registry, void (*run)(struct job *job))
 {
 	struct job *job = calloc(1, sizeof *job);
 
@@ -28,8 +28,8 @@ struct job *job_new(napi_env env, struct owned *owned, void (*run)(struct job *j
 	job->run = run;
 	job->out.fd = -1;
 	job->fd = -1;
-	job->owned = owned;
-	owned_hold(owned);
+	job->registry = registry;
+	fd_registry_hold(registry);
 	return job;
 }
 
@@ -40,7 +40,7 @@ void job_free(struct job *job)
 	free(job->block);
 	free(job->roots);
 	if (job->fd >= 0) close(job->fd);
-	owned_release(job->owned);
+	fd_registry_release(job->registry);
 	free(job);
 }
 
@@ -77,13 +77,13 @@ static void note_done(struct jobs *jobs, struct job *job)
 static int forget_done(struct job *job)
 {
 	struct jobs *jobs = job->jobs;
-	struct job **place;
+	struct job **location;
 
 	if (jobs == NULL) return 0;
 	pthread_mutex_lock(&jobs->lock);
-	place = &jobs->done;
-	while (*place != job) place = &(*place)->next;
-	*place = job->next;
+	location = &jobs->done;
+	while (*location != job) location = &(*location)->next;
+	*location = job->next;
 	pthread_mutex_unlock(&jobs->lock);
 	job->jobs = NULL;
 	return 1;
@@ -93,7 +93,7 @@ static int forget_done(struct job *job)
 static void undo(struct job *job)
 {
 	if (job->out.error == 0) job->undo(job);
-	else owned_say_left(job->out.error);
+	else fd_registry_report_left(job->out.error);
 }
 
 /* See addon/worker-pool.h. After exit(3) nothing frees what is on its way to JavaScript. */
@@ -107,23 +107,23 @@ static void undo_all(void *context)
 		forget_done(job);
 		undo(job);
 	}
-	owned_undo_untold(jobs->owned);
+	fd_registry_undo_unacknowledged(jobs->registry);
 }
 
 /* On a thread of the pool. */
-static struct crew_load *run_next(void *context)
+static struct worker_pool_task *run_next(void *context)
 {
 	struct jobs *jobs = context;
 	struct job *job = take(jobs);
 
 	if (job == NULL) return NULL;
-	job->waiter = crew_waiter(jobs->crew);
+	job->waiter = worker_pool_waiter(jobs->pool);
 	job->run(job);
 	if (job->out.left || (job->undo != NULL && job->out.error == 0)) note_done(jobs, job);
 	return &job->load;
 }
 
-static void drop(struct crew_load *load)
+static void drop(struct worker_pool_task *load)
 {
 	struct job *job = (struct job *)load;
 
@@ -136,21 +136,21 @@ static void drop(struct crew_load *load)
 
 /*
  * While a worker is being terminated no values can be made: answer_outcome() closes the descriptor then, and an attached mount
- * would stay all the same. After it, it is the environment's end that unmounts it (owned_attached()).
+ * would stay all the same. After it, it is the environment's end that unmounts it (fd_registry_attached()).
  */
 static napi_value answer(napi_env env, struct job *job)
 {
 	int done = job->out.error == 0;
-	napi_value result = answer_outcome(env, job->owned, &job->out);
+	napi_value result = answer_outcome(env, job->registry, &job->out);
 
 	if (job->undo != NULL && done && (result == NULL || job->out.error < 0)) job->undo(job);
-	else if (job->out.left && result == NULL) owned_say_left(job->out.error);
+	else if (job->out.left && result == NULL) fd_registry_report_left(job->out.error);
 	else if (job->answered != NULL && job->out.fd >= 0) job->answered(job);
 	return result;
 }
 
 /* Back on the environment's thread. */
-static void settle(napi_env env, void *context, struct crew_load *load)
+static void on_result(napi_env env, void *context, struct worker_pool_task *load)
 {
 	struct jobs *jobs = context;
 	struct job *job = (struct job *)load;
@@ -161,20 +161,20 @@ static void settle(napi_env env, void *context, struct crew_load *load)
 	if (result == NULL) napi_get_undefined(env, &result);
 	if (result != NULL) napi_resolve_deferred(env, job->deferred, result);
 	job_free(job);
-	if (--jobs->underway == 0) crew_release(jobs->crew, env);
+	if (--jobs->underway == 0) worker_pool_release(jobs->pool, env);
 }
 
-struct jobs *jobs_new(napi_env env, struct owned *owned)
+struct jobs *jobs_new(napi_env env, struct fd_registry *registry)
 {
-	static const struct crew_work work = {.work = run_next, .tell = settle, .drop = drop, .end = undo_all};
-	struct jobs *jobs = owned == NULL ? NULL : calloc(1, sizeof *jobs);
+	static const struct worker_pool_work work = {.work = run_next, .tell = on_result, .drop = drop, .end = undo_all};
+	struct jobs *jobs = registry == NULL ? NULL : calloc(1, sizeof *jobs);
 
 	if (jobs == NULL) return NULL;
-	jobs->owned = owned;
+	jobs->registry = registry;
 	pthread_mutex_init(&jobs->lock, NULL);
 	jobs->end = &jobs->first;
-	jobs->crew = crew_new(env, &work, jobs);
-	if (jobs->crew != NULL) return jobs;
+	jobs->pool = worker_pool_new(env, &work, jobs);
+	if (jobs->pool != NULL) return jobs;
 	jobs_end(jobs);
 	return NULL;
 }
@@ -184,7 +184,7 @@ void jobs_end(struct jobs *jobs)
 	struct job *job;
 
 	while ((job = take(jobs)) != NULL) job_free(job);
-	crew_free(jobs->crew);
+	worker_pool_free(jobs->pool);
 	pthread_mutex_destroy(&jobs->lock);
 	free(jobs);
 }
@@ -202,12 +202,12 @@ static napi_value start_later(napi_env env, struct job *job)
 		return NULL;
 	}
 	jobs = environment->jobs;
-	if (jobs->underway++ == 0) crew_hold(jobs->crew, env);
+	if (jobs->underway++ == 0) worker_pool_hold(jobs->pool, env);
 	put(jobs, job);
-	if (crew_call(jobs->crew)) return promise;
+	if (worker_pool_call(jobs->pool)) return promise;
 	take(jobs); /* the new job: without a thread no other job waits */
 	outcome_fail(&job->out, -EAGAIN, "thread");
-	settle(env, jobs, &job->load);
+	on_result(env, jobs, &job->load);
 	return promise;
 }
 

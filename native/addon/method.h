@@ -28,7 +28,7 @@ struct detach_request {
 };
 
 struct job {
-	struct crew_load load; /* the first member */
+	struct worker_pool_task load; /* the first member */
 	struct job *next;
 	void (*run)(struct job *job); /* on any thread: no JavaScript in it */
 	/* After a success: unmounts what outlives its descriptor, when JavaScript cannot learn of it any more; or NULL. */
@@ -37,14 +37,14 @@ struct job {
 	struct waiter *waiter;             /* the pool thread that it runs on; NULL: the calling thread */
 	struct outcome out;
 	union {
-		struct join_request join;
+		struct read_maps_request join;
 		struct tree_request tree;
 		struct attach_request attach;
 		struct mount_request mount;
 		struct detach_request detach;
 		struct overlay_request overlay;
 		struct {
-			struct place place;
+			struct location location;
 			int mount_ns; /* −1: this process's own */
 		} open;
 		struct {
@@ -65,18 +65,18 @@ struct job {
 	void *block;            /* anything else that it points to, or NULL */
 	void *roots;            /* likewise */
 	int fd;                 /* a descriptor that the job owns and job_free() closes, or -1 */
-	struct owned *owned;
+	struct fd_registry *registry;
 	struct jobs *jobs;      /* where it is one of those that are done and not answered, or NULL */
 	napi_deferred deferred;
 };
 
 /* What waits for the threads of one environment. NULL when it cannot be. */
-struct jobs *jobs_new(napi_env env, struct owned *owned);
+struct jobs *jobs_new(napi_env env, struct fd_registry *registry);
 
 /* Called when the environment ends, after its threads have ended. */
 void jobs_end(struct jobs *jobs);
 
-struct job *job_new(napi_env env, struct owned *owned, void (*run)(struct job *job));
+struct job *job_new(napi_env env, struct fd_registry *registry, void (*run)(struct job *job));
 
 /* For arguments that turned out wrong. */
 void job_free(struct job *job);

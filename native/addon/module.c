@@ -19,20 +19,20 @@
 static napi_value open_path(napi_env env, napi_callback_info info)
 {
 	struct outcome out = {.fd = -1};
-	struct owned *owned;
-	char *path = short_path(env, info, &owned);
+	struct fd_registry *registry;
+	char *path = short_path(env, info, &registry);
 
 	if (path == NULL) return NULL;
 	nsfs_open_path(path, CLONE_NEWUSER, &out);
 	free(path);
 	if (out.error < 0) out.fd = out.error;
-	return answer_fd(env, owned, &out.fd);
+	return answer_fd(env, registry, &out.fd);
 }
 
 /* The descriptor, or a negative errno where it could not be kept, and the texts. */
-static napi_value answer_opened(napi_env env, struct owned *owned, struct outcome *out)
+static napi_value answer_opened(napi_env env, struct fd_registry *registry, struct outcome *out)
 {
-	napi_value number = answer_fd(env, owned, &out->fd);
+	napi_value number = answer_fd(env, registry, &out->fd);
 	napi_value texts = answer_maps(env, out);
 	napi_value array;
 
@@ -40,7 +40,7 @@ static napi_value answer_opened(napi_env env, struct owned *owned, struct outcom
 	    napi_set_element(env, array, 0, number) == napi_ok && napi_set_element(env, array, 1, texts) == napi_ok) {
 		return array;
 	}
-	if (out->fd >= 0) owned_close(owned, out->fd);
+	if (out->fd >= 0) fd_registry_close(registry, out->fd);
 	return NULL;
 }
 
@@ -49,13 +49,13 @@ static napi_value open_pid(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[1];
 	struct outcome out = {.fd = -1};
-	struct owned *owned;
+	struct fd_registry *registry;
 	double pid;
 
-	if (!value_arguments(env, info, 1, arguments, &owned)) return NULL;
+	if (!value_arguments(env, info, 1, arguments, &registry)) return NULL;
 	if (!value_integer(env, arguments[0], 1, INT_MAX, &pid)) return NULL;
 	nsfs_open_pid((int)pid, &out);
-	return out.error < 0 ? answer_outcome(env, owned, &out) : answer_opened(env, owned, &out);
+	return out.error < 0 ? answer_outcome(env, registry, &out) : answer_opened(env, registry, &out);
 }
 
 static int duplicate_fd(int fd)
@@ -76,12 +76,12 @@ static napi_value duplicate(napi_env env, napi_callback_info info)
 static napi_value copy(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[1];
-	struct owned *owned;
+	struct fd_registry *registry;
 	int fd;
 
-	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
+	if (!value_arguments(env, info, 1, arguments, &registry) || !value_fd(env, arguments[0], &fd)) return NULL;
 	fd = duplicate_fd(fd);
-	return answer_fd(env, owned, &fd);
+	return answer_fd(env, registry, &fd);
 }
 
 /* parent(fd) */
@@ -94,11 +94,11 @@ static napi_value parent(napi_env env, napi_callback_info info)
 static napi_value close_(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[1];
-	struct owned *owned;
+	struct fd_registry *registry;
 	int fd;
 
-	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
-	return answer_number(env, owned_close(owned, fd));
+	if (!value_arguments(env, info, 1, arguments, &registry) || !value_fd(env, arguments[0], &fd)) return NULL;
+	return answer_number(env, fd_registry_close(registry, fd));
 }
 
 /* identify(fd): [st_dev, st_ino, NS_GET_ID or 0] as bigints, or a negative errno */
@@ -106,12 +106,12 @@ static napi_value identify(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[1];
 	struct ns_identity identity;
-	struct owned *owned;
+	struct fd_registry *registry;
 	uint64_t numbers[3];
 	int error;
 	int fd;
 
-	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
+	if (!value_arguments(env, info, 1, arguments, &registry) || !value_fd(env, arguments[0], &fd)) return NULL;
 	error = nsfs_identify(fd, &identity);
 	if (error < 0) return answer_number(env, error);
 	numbers[0] = identity.device;
@@ -131,12 +131,12 @@ static napi_value suid_dumpable(napi_env env, napi_callback_info info)
 static napi_value owner_uid(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[1];
-	struct owned *owned;
+	struct fd_registry *registry;
 	uint32_t uid = 0;
 	int error;
 	int fd;
 
-	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
+	if (!value_arguments(env, info, 1, arguments, &registry) || !value_fd(env, arguments[0], &fd)) return NULL;
 	error = nsfs_owner(fd, &uid);
 	return answer_number(env, error < 0 ? error : (double)uid);
 }
@@ -148,18 +148,18 @@ static napi_value owner_uid(napi_env env, napi_callback_info info)
 static napi_value execute(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[4];
-	struct owned *owned;
+	struct fd_registry *registry;
 	char **environment = NULL;
 	char **argv = NULL;
 	char *program;
 	napi_value result = NULL;
 	int fd;
 
-	if (!value_arguments(env, info, 4, arguments, &owned) || !value_fd(env, arguments[3], &fd)) return NULL;
+	if (!value_arguments(env, info, 4, arguments, &registry) || !value_fd(env, arguments[3], &fd)) return NULL;
 	program = value_text(env, arguments[0], PATH_MAX);
 	if (program != NULL) argv = value_texts(env, arguments[1], ARGUMENT_BYTES);
 	if (argv != NULL) environment = value_texts(env, arguments[2], ARGUMENT_BYTES);
-	if (environment != NULL) result = answer_number(env, execute_program(program, argv, environment, fd));
+	if (environment != NULL) result = answer_number(env, exec_self(program, argv, environment, fd));
 	value_free_texts(environment);
 	value_free_texts(argv);
 	free(program);
@@ -175,7 +175,7 @@ static void end_environment(napi_env env, void *data, void *hint)
 	creations_end(environment->creations);
 	if (environment->workshop != NULL) workshop_end(environment->workshop);
 	if (environment->jobs != NULL) jobs_end(environment->jobs);
-	if (environment->owned != NULL) owned_end(environment->owned);
+	if (environment->registry != NULL) fd_registry_end(environment->registry);
 	free(environment);
 }
 
@@ -184,10 +184,10 @@ static struct environment *new_environment(napi_env env)
 	struct environment *environment = calloc(1, sizeof *environment);
 
 	if (environment == NULL) return NULL;
-	environment->owned = owned_new();
+	environment->registry = fd_registry_new();
 	environment->workshop = workshop_new();
-	environment->jobs = jobs_new(env, environment->owned);
-	if (environment->owned != NULL && environment->workshop != NULL && environment->jobs != NULL) return environment;
+	environment->jobs = jobs_new(env, environment->registry);
+	if (environment->registry != NULL && environment->workshop != NULL && environment->jobs != NULL) return environment;
 	end_environment(env, environment, NULL);
 	return NULL;
 }
@@ -208,9 +208,9 @@ NAPI_MODULE_INIT()
 		end_environment(env, environment, NULL);
 		return NULL;
 	}
-	if (!short_export(env, exports, functions, sizeof functions / sizeof functions[0], environment->owned) ||
+	if (!short_export(env, exports, functions, sizeof functions / sizeof functions[0], environment->registry) ||
 	    !short_export(env, exports, &creator, 1, environment)) {
 		return NULL;
 	}
-	return mount_export(env, exports, environment->owned) ? exports : NULL;
+	return mount_export(env, exports, environment->registry) ? exports : NULL;
 }

@@ -17,7 +17,7 @@
 #define MOST_WHOLE 9007199254740991.0
 
 /* A place out of three arguments: a descriptor or −1, a path or null, RESOLVE_…. */
-static int value_place(napi_env env, const napi_value *arguments, struct place *place, char **path)
+static int value_location(napi_env env, const napi_value *arguments, struct location *location, char **path)
 {
 	double resolve;
 	double fd;
@@ -27,8 +27,8 @@ static int value_place(napi_env env, const napi_value *arguments, struct place *
 	    !value_integer(env, arguments[2], 0, UINT32_MAX, &resolve)) {
 		return 0;
 	}
-	*place = (struct place){.fd = (int)fd, .path = *path, .resolve = (uint64_t)resolve};
-	if (place->fd >= 0 || place->path != NULL) return 1;
+	*location = (struct location){.fd = (int)fd, .path = *path, .resolve = (uint64_t)resolve};
+	if (location->fd >= 0 || location->path != NULL) return 1;
 	napi_throw_type_error(env, NULL, "userns native: neither a descriptor nor a path");
 	return 0;
 }
@@ -39,47 +39,47 @@ static napi_value give_up(struct job *job)
 	return NULL;
 }
 
-static void run_open_place(struct job *job)
+static void run_open_location(struct job *job)
 {
-	struct mount_facts facts;
-	const struct place *place = &job->request.open.place;
+	struct mount_ids ids;
+	const struct location *location = &job->request.open.location;
 	const int ns = job->request.open.mount_ns;
-	int fd = ns < 0 ? mount_open_place(place, job->waiter) : mount_open_in(ns, place, job->waiter);
+	int fd = ns < 0 ? mount_open_location(location, job->waiter) : mount_open_in(ns, location, job->waiter);
 	int error;
 
 	if (fd < 0) {
 		outcome_fail(&job->out, fd, "source");
 		return;
 	}
-	error = mount_facts(fd, &facts);
+	error = mount_ids(fd, &ids);
 	if (error < 0) {
-		place_close(place, fd);
+		location_close(location, fd);
 		outcome_fail(&job->out, error, "statx");
 		return;
 	}
-	job->out.mount_id = facts.id;
-	job->out.unique = facts.unique;
+	job->out.mount_id = ids.id;
+	job->out.unique = ids.unique;
 	job->out.fd = fd;
 }
 
 /* openPlace(fd or −1, path, resolve, mountNs or −1, later) */
-napi_value long_open_place(napi_env env, napi_callback_info info)
+napi_value long_open_location(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[5];
-	struct owned *owned;
+	struct fd_registry *registry;
 	struct job *job;
 	double mount_ns;
 	int later;
 
-	if (!value_arguments(env, info, 5, arguments, &owned) || !value_flag(env, arguments[4], &later) ||
+	if (!value_arguments(env, info, 5, arguments, &registry) || !value_flag(env, arguments[4], &later) ||
 	    !value_integer(env, arguments[3], -1, INT_MAX, &mount_ns)) {
 		return NULL;
 	}
-	job = job_new(env, owned, run_open_place);
+	job = job_new(env, registry, run_open_location);
 	if (job == NULL) return NULL;
 	job->request.open.mount_ns = (int)mount_ns;
-	if (!value_place(env, arguments, &job->request.open.place, &job->texts[0])) return give_up(job);
-	if (job->request.open.place.path == NULL) { /* without a path, the descriptor itself would have two owners */
+	if (!value_location(env, arguments, &job->request.open.location, &job->texts[0])) return give_up(job);
+	if (job->request.open.location.path == NULL) { /* without a path, the descriptor itself would have two owners */
 		napi_throw_type_error(env, NULL, "userns native: a path was expected");
 		return give_up(job);
 	}
@@ -150,18 +150,18 @@ napi_value long_tree(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[11];
 	struct tree_request *request;
-	struct owned *owned;
+	struct fd_registry *registry;
 	struct job *job;
 	double set;
 	double clear;
 	double propagation;
 	int later;
 
-	if (!value_arguments(env, info, 11, arguments, &owned) || !value_flag(env, arguments[10], &later)) return NULL;
-	job = job_new(env, owned, run_tree);
+	if (!value_arguments(env, info, 11, arguments, &registry) || !value_flag(env, arguments[10], &later)) return NULL;
+	job = job_new(env, registry, run_tree);
 	if (job == NULL) return NULL;
 	request = &job->request.tree;
-	if (!value_place(env, arguments, &request->source, &job->texts[0]) ||
+	if (!value_location(env, arguments, &request->source, &job->texts[0]) ||
 	    !value_parts(env, arguments[3], arguments[4], job) ||
 	    !value_flag(env, arguments[5], &request->recursive) ||
 	    !value_flag(env, arguments[6], &request->recursive_idmap) ||
@@ -196,14 +196,14 @@ static void note_attached(struct job *job)
 {
 	const struct attach_request *request = &job->request.attach;
 
-	owned_attached(job->owned, job->out.fd, request->unique, request->mount_ns);
+	fd_registry_attached(job->registry, job->out.fd, request->unique, request->mount_ns);
 }
 
 static void undo_attach(struct job *job)
 {
 	const struct attach_request *request = &job->request.attach;
 
-	owned_undo_mount(request->mount_ns, request->tree, request->unique, NULL);
+	fd_registry_undo_mount(request->mount_ns, request->tree, request->unique, NULL);
 }
 
 /*
@@ -213,20 +213,20 @@ napi_value long_attach(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[10];
 	struct attach_request *request;
-	struct owned *owned;
+	struct fd_registry *registry;
 	struct job *job;
 	double propagation;
 	double mount_ns;
 	double unique;
 	int later;
 
-	if (!value_arguments(env, info, 10, arguments, &owned) || !value_flag(env, arguments[9], &later)) return NULL;
-	job = job_new(env, owned, run_attach);
+	if (!value_arguments(env, info, 10, arguments, &registry) || !value_flag(env, arguments[9], &later)) return NULL;
+	job = job_new(env, registry, run_attach);
 	if (job == NULL) return NULL;
 	request = &job->request.attach;
 	if (!value_fd(env, arguments[0], &request->tree) ||
 	    !value_integer(env, arguments[1], 0, MOST_WHOLE, &unique) ||
-	    !value_place(env, arguments + 2, &request->target, &job->texts[0]) ||
+	    !value_location(env, arguments + 2, &request->target, &job->texts[0]) ||
 	    !value_flag(env, arguments[5], &request->replace) || !value_flag(env, arguments[6], &request->recursive) ||
 	    !value_integer(env, arguments[7], 0, UINT32_MAX, &propagation) ||
 	    !value_integer(env, arguments[8], -1, INT_MAX, &mount_ns)) {
@@ -275,12 +275,12 @@ static void run_mount(struct job *job)
 
 static void note_mounted(struct job *job)
 {
-	owned_attached(job->owned, job->out.fd, job->out.unique, -1);
+	fd_registry_attached(job->registry, job->out.fd, job->out.unique, -1);
 }
 
 static void undo_mount(struct job *job)
 {
-	owned_undo_mount(-1, job->fd, job->out.unique, NULL);
+	fd_registry_undo_mount(-1, job->fd, job->out.unique, NULL);
 }
 
 /* mount(sourceFd or −1, source or null, resolve, targetFd or −1, target or null, resolve, ns, set, clear, propagation, later) */
@@ -288,17 +288,17 @@ napi_value long_mount(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[11];
 	struct mount_request *request;
-	struct owned *owned;
+	struct fd_registry *registry;
 	struct job *job;
 	double numbers[3];
 	int later;
 
-	if (!value_arguments(env, info, 11, arguments, &owned) || !value_flag(env, arguments[10], &later)) return NULL;
-	job = job_new(env, owned, run_mount);
+	if (!value_arguments(env, info, 11, arguments, &registry) || !value_flag(env, arguments[10], &later)) return NULL;
+	job = job_new(env, registry, run_mount);
 	if (job == NULL) return NULL;
 	request = &job->request.mount;
-	if (!value_place(env, arguments, &request->tree.source, &job->texts[0]) ||
-	    !value_place(env, arguments + 3, &request->attach.target, &job->texts[1]) ||
+	if (!value_location(env, arguments, &request->tree.source, &job->texts[0]) ||
+	    !value_location(env, arguments + 3, &request->attach.target, &job->texts[1]) ||
 	    !value_fd(env, arguments[6], &request->part.ns)) {
 		return give_up(job);
 	}
@@ -337,14 +337,14 @@ napi_value long_detach(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[5];
 	struct detach_request *request;
-	struct owned *owned;
+	struct fd_registry *registry;
 	struct job *job;
 	double mount_ns;
 	double unique;
 	int later;
 
-	if (!value_arguments(env, info, 5, arguments, &owned) || !value_flag(env, arguments[4], &later)) return NULL;
-	job = job_new(env, owned, run_detach);
+	if (!value_arguments(env, info, 5, arguments, &registry) || !value_flag(env, arguments[4], &later)) return NULL;
+	job = job_new(env, registry, run_detach);
 	if (job == NULL) return NULL;
 	request = &job->request.detach;
 	if (!value_fd(env, arguments[0], &request->fd) || !value_integer(env, arguments[1], 0, MOST_WHOLE, &unique) ||
@@ -369,15 +369,15 @@ static void run_close(struct job *job)
 napi_value long_close(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[1];
-	struct owned *owned;
+	struct fd_registry *registry;
 	struct job *job;
 	int error;
 	int fd;
 
-	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
-	job = job_new(env, owned, run_close);
+	if (!value_arguments(env, info, 1, arguments, &registry) || !value_fd(env, arguments[0], &fd)) return NULL;
+	job = job_new(env, registry, run_close);
 	if (job == NULL) return NULL;
-	error = owned_forget(owned, fd);
+	error = fd_registry_remove(registry, fd);
 	if (error < 0) outcome_fail(&job->out, error, "own");
 	else job->fd = fd;
 	return job_start(env, job, 1);
@@ -392,19 +392,19 @@ static void run_join_peers(struct job *job)
 napi_value long_join_peers(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[4];
-	struct owned *owned;
+	struct fd_registry *registry;
 	struct job *job;
 	double mount_ns;
 	int later;
 	int from;
 	int to;
 
-	if (!value_arguments(env, info, 4, arguments, &owned) || !value_fd(env, arguments[0], &from) ||
+	if (!value_arguments(env, info, 4, arguments, &registry) || !value_fd(env, arguments[0], &from) ||
 	    !value_fd(env, arguments[1], &to) || !value_integer(env, arguments[2], -1, INT_MAX, &mount_ns) ||
 	    !value_flag(env, arguments[3], &later)) {
 		return NULL;
 	}
-	job = job_new(env, owned, run_join_peers);
+	job = job_new(env, registry, run_join_peers);
 	if (job == NULL) return NULL;
 	job->request.peers.from = from;
 	job->request.peers.to = to;
@@ -423,7 +423,7 @@ napi_value long_overlay(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[8];
 	struct overlay_request *request;
-	struct owned *owned;
+	struct fd_registry *registry;
 	struct job *job;
 	double upper;
 	double work;
@@ -436,11 +436,11 @@ napi_value long_overlay(napi_env env, napi_callback_info info)
 	int later;
 	int ask;
 
-	if (!value_arguments(env, info, 8, arguments, &owned) || !value_flag(env, arguments[6], &ask) ||
+	if (!value_arguments(env, info, 8, arguments, &registry) || !value_flag(env, arguments[6], &ask) ||
 	    !value_flag(env, arguments[7], &later)) {
 		return NULL;
 	}
-	job = job_new(env, owned, run_overlay);
+	job = job_new(env, registry, run_overlay);
 	if (job == NULL) return NULL;
 	request = &job->request.overlay;
 	if (!value_fds(env, arguments[0], &lower, &count)) return give_up(job);

@@ -4,7 +4,7 @@
 
 #include <node_api.h>
 
-napi_value long_open_place(napi_env env, napi_callback_info info);
+napi_value long_open_location(napi_env env, napi_callback_info info);
 napi_value long_tree(napi_env env, napi_callback_info info);
 napi_value long_mount(napi_env env, napi_callback_info info);
 napi_value long_close(napi_env env, napi_callback_info info);

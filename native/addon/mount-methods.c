@@ -17,16 +17,16 @@ static napi_value open_process(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[1];
 	struct outcome out = {.fd = -1};
-	struct owned *owned;
+	struct fd_registry *registry;
 	double pid;
 	int fd;
 
-	if (!value_arguments(env, info, 1, arguments, &owned)) return NULL;
+	if (!value_arguments(env, info, 1, arguments, &registry)) return NULL;
 	if (!value_integer(env, arguments[0], 1, INT_MAX, &pid)) return NULL;
 	fd = (int)syscall(SYS_pidfd_open, (int)pid, 0);
 	if (fd < 0) outcome_fail(&out, -errno, "pidfd");
 	else out.fd = fd;
-	return answer_outcome(env, owned, &out);
+	return answer_outcome(env, registry, &out);
 }
 
 /* mountNamespaceOf(pidfd) */
@@ -57,13 +57,13 @@ static napi_value table_of(napi_env env, napi_callback_info info)
 static napi_value namespace_id(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[1];
-	struct owned *owned;
+	struct fd_registry *registry;
 	napi_value number;
 	uint64_t id = 0;
 	int error;
 	int fd;
 
-	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
+	if (!value_arguments(env, info, 1, arguments, &registry) || !value_fd(env, arguments[0], &fd)) return NULL;
 	error = mount_namespace_id(fd, &id);
 	if (error < 0) return answer_number(env, error);
 	return napi_create_bigint_uint64(env, id, &number) == napi_ok ? number : NULL;
@@ -73,36 +73,36 @@ static napi_value namespace_id(napi_env env, napi_callback_info info)
 static napi_value facts_of(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[1];
-	struct mount_facts facts;
-	struct owned *owned;
+	struct mount_ids ids;
+	struct fd_registry *registry;
 	uint64_t numbers[3];
 	int error;
 	int fd;
 
-	if (!value_arguments(env, info, 1, arguments, &owned) || !value_fd(env, arguments[0], &fd)) return NULL;
-	error = mount_facts(fd, &facts);
+	if (!value_arguments(env, info, 1, arguments, &registry) || !value_fd(env, arguments[0], &fd)) return NULL;
+	error = mount_ids(fd, &ids);
 	if (error < 0) return answer_number(env, error);
-	numbers[0] = facts.id;
-	numbers[1] = facts.unique;
-	numbers[2] = (uint64_t)facts.root;
+	numbers[0] = ids.id;
+	numbers[1] = ids.unique;
+	numbers[2] = (uint64_t)ids.root;
 	return answer_bigs(env, numbers, 3);
 }
 
-static double acknowledge(struct owned *owned, int fd)
+static double acknowledge(struct fd_registry *registry, int fd)
 {
-	owned_told(owned, fd);
+	fd_registry_acknowledge(registry, fd);
 	return 0;
 }
 
-/* told(fd): acknowledges that JavaScript has received the mount of this descriptor, see owned_attached(); 0 */
+/* told(fd): acknowledges that JavaScript has received the mount of this descriptor, see fd_registry_attached(); 0 */
 static napi_value told(napi_env env, napi_callback_info info)
 {
 	return short_number(env, info, acknowledge);
 }
 
-static double forget(struct owned *owned, int fd)
+static double forget(struct fd_registry *registry, int fd)
 {
-	return owned_forget(owned, fd);
+	return fd_registry_remove(registry, fd);
 }
 
 /* disown(fd): 0 or EBADF for a descriptor that this environment does not own */
@@ -111,10 +111,10 @@ static napi_value disown(napi_env env, napi_callback_info info)
 	return short_number(env, info, forget);
 }
 
-int mount_export(napi_env env, napi_value exports, struct owned *owned)
+int mount_export(napi_env env, napi_value exports, struct fd_registry *registry)
 {
 	static const struct function functions[] = {
-		{"openPlace", long_open_place},
+		{"openPlace", long_open_location},
 		{"tree", long_tree},
 		{"attach", long_attach},
 		{"mount", long_mount},
@@ -139,5 +139,5 @@ int mount_export(napi_env env, napi_value exports, struct owned *owned)
 		{"pin", walk_pin},
 	};
 
-	return short_export(env, exports, functions, sizeof functions / sizeof functions[0], owned);
+	return short_export(env, exports, functions, sizeof functions / sizeof functions[0], registry);
 }

@@ -5,6 +5,6 @@
 #include "addon/fd-registry.h"
 #include <node_api.h>
 
-int mount_export(napi_env env, napi_value exports, struct owned *owned);
+int mount_export(napi_env env, napi_value exports, struct fd_registry *registry);
 
 #endif

@@ -16,9 +16,9 @@ struct walk_work {
 	int file; /* the file to pin it on */
 };
 
-static struct job *new_work(napi_env env, struct owned *owned, void (*run)(struct job *job), struct walk_work **work)
+static struct job *new_work(napi_env env, struct fd_registry *registry, void (*run)(struct job *job), struct walk_work **work)
 {
-	struct job *job = job_new(env, owned, run);
+	struct job *job = job_new(env, registry, run);
 
 	if (job == NULL) return NULL;
 	*work = job->block = calloc(1, sizeof **work);
@@ -48,7 +48,7 @@ napi_value walk_call(napi_env env, napi_callback_info info)
 	napi_value arguments[8];
 	struct walk_request *request;
 	struct walk_work *work;
-	struct owned *owned;
+	struct fd_registry *registry;
 	struct job *job;
 	double end;
 	double links;
@@ -58,7 +58,7 @@ napi_value walk_call(napi_env env, napi_callback_info info)
 	int contained;
 	int later;
 
-	if (!value_arguments(env, info, 8, arguments, &owned) ||
+	if (!value_arguments(env, info, 8, arguments, &registry) ||
 	    !value_integer(env, arguments[0], 0, WALK_ENDS - 1, &end) ||
 	    !value_integer(env, arguments[1], 0, WALK_LINKS - 1, &links) ||
 	    !value_integer(env, arguments[2], 0, UINT32_MAX, &owner) ||
@@ -67,7 +67,7 @@ napi_value walk_call(napi_env env, napi_callback_info info)
 	    !value_flag(env, arguments[7], &later)) {
 		return NULL;
 	}
-	job = new_work(env, owned, run_walk, &work);
+	job = new_work(env, registry, run_walk, &work);
 	if (job == NULL) return NULL;
 	job->texts[0] = value_text(env, arguments[6], PATH_MAX);
 	if (job->texts[0] == NULL) return give_up(job);
@@ -103,17 +103,17 @@ napi_value walk_open_namespace(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[4];
 	struct walk_work *work;
-	struct owned *owned;
+	struct fd_registry *registry;
 	struct job *job;
 	double kind;
 	double owner;
 	int later;
 
-	if (!value_arguments(env, info, 4, arguments, &owned) || !value_integer(env, arguments[1], 0, INT_MAX, &kind) ||
+	if (!value_arguments(env, info, 4, arguments, &registry) || !value_integer(env, arguments[1], 0, INT_MAX, &kind) ||
 	    !value_integer(env, arguments[2], 0, UINT32_MAX, &owner) || !value_flag(env, arguments[3], &later)) {
 		return NULL;
 	}
-	job = new_work(env, owned, run_open_namespace, &work);
+	job = new_work(env, registry, run_open_namespace, &work);
 	if (job == NULL) return NULL;
 	job->texts[0] = value_text(env, arguments[0], PATH_MAX);
 	if (job->texts[0] == NULL) return give_up(job);
@@ -138,12 +138,12 @@ static void run_pin(struct job *job)
 
 static void note_pinned(struct job *job)
 {
-	owned_attached(job->owned, job->out.fd, 0, -1);
+	fd_registry_attached(job->registry, job->out.fd, 0, -1);
 }
 
 static void undo_pin(struct job *job)
 {
-	owned_undo_mount(-1, job->fd, 0, NULL);
+	fd_registry_undo_mount(-1, job->fd, 0, NULL);
 }
 
 /* pin(namespace, file, later) */
@@ -151,17 +151,17 @@ napi_value walk_pin(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[3];
 	struct walk_work *work;
-	struct owned *owned;
+	struct fd_registry *registry;
 	struct job *job;
 	int later;
 	int file;
 	int ns;
 
-	if (!value_arguments(env, info, 3, arguments, &owned) || !value_fd(env, arguments[0], &ns) ||
+	if (!value_arguments(env, info, 3, arguments, &registry) || !value_fd(env, arguments[0], &ns) ||
 	    !value_fd(env, arguments[1], &file) || !value_flag(env, arguments[2], &later)) {
 		return NULL;
 	}
-	job = new_work(env, owned, run_pin, &work);
+	job = new_work(env, registry, run_pin, &work);
 	if (job == NULL) return NULL;
 	work->ns = ns;
 	work->file = file;

@@ -44,17 +44,17 @@ static void run_read_piece(struct job *job)
 napi_value read_piece(napi_env env, napi_callback_info info)
 {
 	napi_value arguments[3];
-	struct owned *owned;
+	struct fd_registry *registry;
 	struct job *job;
 	double most;
 	int later;
 	int fd;
 
-	if (!value_arguments(env, info, 3, arguments, &owned) || !value_fd(env, arguments[0], &fd) ||
+	if (!value_arguments(env, info, 3, arguments, &registry) || !value_fd(env, arguments[0], &fd) ||
 	    !value_integer(env, arguments[1], 1, MOST_BYTES, &most) || !value_flag(env, arguments[2], &later)) {
 		return NULL;
 	}
-	job = job_new(env, owned, run_read_piece);
+	job = job_new(env, registry, run_read_piece);
 	if (job == NULL) return NULL;
 	/* Reads from a duplicate: a number that is closed meanwhile could become another file's, whose bytes would be lost. */
 	job->fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
@@ -103,17 +103,17 @@ static napi_value start_ask(napi_env env, napi_callback_info info, void (*run)(s
 {
 	napi_value arguments[5];
 	uint64_t numbers[3];
-	struct owned *owned;
+	struct fd_registry *registry;
 	struct job *job;
 	double size;
 	int later;
 
-	if (!value_arguments(env, info, 5, arguments, &owned)) return NULL;
+	if (!value_arguments(env, info, 5, arguments, &registry)) return NULL;
 	for (int i = 0; i < 3; i++) {
 		if (!value_big(env, arguments[i], &numbers[i])) return NULL;
 	}
 	if (!value_integer(env, arguments[3], least, most, &size) || !value_flag(env, arguments[4], &later)) return NULL;
-	job = job_new(env, owned, run);
+	job = job_new(env, registry, run);
 	if (job == NULL) return NULL;
 	job->request.ask.id = numbers[0];
 	job->request.ask.ns = numbers[1];

@@ -101,40 +101,40 @@ static int above_standard(int fd)
 }
 
 /* Takes it over: the descriptor, which may have become another one, or a negative errno. */
-static int own(struct owned *owned, int fd)
+static int own(struct fd_registry *registry, int fd)
 {
 	int error;
 
 	fd = above_standard(fd);
-	error = fd < 0 ? fd : owned_add(owned, fd);
+	error = fd < 0 ? fd : fd_registry_add(registry, fd);
 	return error < 0 ? error : fd;
 }
 
-napi_value answer_fd(napi_env env, struct owned *owned, int *fd)
+napi_value answer_fd(napi_env env, struct fd_registry *registry, int *fd)
 {
 	napi_value number;
 
-	if (*fd >= 0) *fd = own(owned, *fd);
+	if (*fd >= 0) *fd = own(registry, *fd);
 	number = answer_number(env, *fd);
 	if (number != NULL || *fd < 0) return number;
-	owned_close(owned, *fd);
+	fd_registry_close(registry, *fd);
 	*fd = -ECANCELED;
 	return NULL;
 }
 
-napi_value answer_outcome(napi_env env, struct owned *owned, struct outcome *out)
+napi_value answer_outcome(napi_env env, struct fd_registry *registry, struct outcome *out)
 {
 	napi_value object = NULL;
 
 	if (out->fd >= 0) {
-		int fd = own(owned, out->fd);
+		int fd = own(registry, out->fd);
 
 		if (fd < 0) outcome_fail(out, fd, "own");
 		out->fd = fd < 0 ? -1 : fd;
 	}
 	if (napi_create_object(env, &object) != napi_ok || !fill(env, object, out)) {
 		object = NULL;
-		if (out->fd >= 0) owned_close(owned, out->fd);
+		if (out->fd >= 0) fd_registry_close(registry, out->fd);
 		out->fd = -1;
 	}
 	for (int i = 0; i < OUTCOME_TEXTS; i++) free(out->texts[i]);
@@ -150,17 +150,17 @@ static int is_brief(const struct outcome *out)
 	return out->error == 0 && out->fd >= 0 && out->statuses[0] == 0 && out->statuses[1] == 0;
 }
 
-napi_value answer_brief(napi_env env, struct owned *owned, struct outcome *out)
+napi_value answer_brief(napi_env env, struct fd_registry *registry, struct outcome *out)
 {
 	/* An object with its properties takes longer than three of the system calls. */
 	if (is_brief(out)) {
-		napi_value number = answer_fd(env, owned, &out->fd);
+		napi_value number = answer_fd(env, registry, &out->fd);
 
 		if (out->fd >= 0) return number;
 		outcome_fail(out, out->fd, "own");
 		out->fd = -1;
 	}
-	return answer_outcome(env, owned, out);
+	return answer_outcome(env, registry, out);
 }
 
 napi_value answer_maps(napi_env env, struct outcome *out)

@@ -8,22 +8,22 @@
 #include "child/bounded-child.h"
 #include <node_api.h>
 
-struct crew;
-struct crew_work;
+struct worker_pool;
+struct worker_pool_work;
 
 /* What was done: the first member of whatever it is. */
-struct crew_load {
-	const struct crew_work *work;
+struct worker_pool_task {
+	const struct worker_pool_work *work;
 };
 
 /* What a crew does, with the context that it was made with. */
-struct crew_work {
+struct worker_pool_work {
 	/* On one of its threads, again and again until there is nothing to do: then NULL. No JavaScript in it. */
-	struct crew_load *(*work)(void *context);
+	struct worker_pool_task *(*work)(void *context);
 	/* On the environment's thread, of what work() answered. */
-	void (*tell)(napi_env env, void *context, struct crew_load *done);
+	void (*tell)(napi_env env, void *context, struct worker_pool_task *done);
 	/* On any thread: nobody is told of that any more. The context may be gone. */
-	void (*drop)(struct crew_load *done);
+	void (*drop)(struct worker_pool_task *done);
 	/*
 	 * When the environment or the process ends, after the threads: some of what they have done may not have reached tell(),
 	 * and at the end of the process drop() is not called for it. Or NULL.
@@ -35,19 +35,19 @@ struct crew_work {
  * Its threads start when there is something to do, and have ended before the environment ends; what they have done by then
  * and nobody was told of is dropped. NULL when it cannot be.
  */
-struct crew *crew_new(napi_env env, const struct crew_work *work, void *context);
+struct worker_pool *worker_pool_new(napi_env env, const struct worker_pool_work *work, void *context);
 
 /* There is something to do, from now on. False when there is no thread, nor can one be started: nobody does it then. */
-int crew_call(struct crew *crew);
+int worker_pool_call(struct worker_pool *pool);
 
 /* The waiter of one of the pool's threads, see child/bounded-child.h. */
-struct waiter *crew_waiter(struct crew *crew);
+struct waiter *worker_pool_waiter(struct worker_pool *pool);
 
 /* While something is under way, the event loop does not end. On the environment's thread. */
-void crew_hold(struct crew *crew, napi_env env);
-void crew_release(struct crew *crew, napi_env env);
+void worker_pool_hold(struct worker_pool *pool, napi_env env);
+void worker_pool_release(struct worker_pool *pool, napi_env env);
 
 /* When the environment ends. NULL: nothing. */
-void crew_free(struct crew *crew);
+void worker_pool_free(struct worker_pool *pool);
 
 #endif

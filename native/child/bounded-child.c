@@ -17,16 +17,16 @@
 #define LONG_MS 50
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct errand *held;
+static struct bounded_child *held;
 
-void *errand_new(size_t size, struct waiter *waiter)
+void *bounded_child_new(size_t size, struct waiter *waiter)
 {
-	struct errand *errand = calloc(1, size);
+	struct bounded_child *bounded = calloc(1, size);
 
-	if (errand == NULL) return NULL;
-	errand->child.pidfd = -1;
-	errand->waiter = waiter;
-	return errand;
+	if (bounded == NULL) return NULL;
+	bounded->child.pidfd = -1;
+	bounded->waiter = waiter;
+	return bounded;
 }
 
 /* 1 when the child has ended within that time. */
@@ -43,19 +43,19 @@ static int has_ended(const struct child *child, int milliseconds)
 /* Reaps those that were held and have ended since. */
 static void reap_held(void)
 {
-	struct errand **place = &held;
+	struct bounded_child **location = &held;
 
 	pthread_mutex_lock(&lock);
-	while (*place != NULL) {
-		struct errand *errand = *place;
+	while (*location != NULL) {
+		struct bounded_child *bounded = *location;
 
-		if (!has_ended(&errand->child, 0)) {
-			place = &errand->next;
+		if (!has_ended(&bounded->child, 0)) {
+			location = &bounded->next;
 			continue;
 		}
-		*place = errand->next;
-		child_end(&errand->child);
-		free(errand);
+		*location = bounded->next;
+		child_end(&bounded->child);
+		free(bounded);
 	}
 	pthread_mutex_unlock(&lock);
 }
@@ -77,14 +77,14 @@ NO_STACK_PROTECTOR static void keep_needed(const int *needed, int count)
 	raw_syscall3(SYS_close_range, from, ~0U, 0);
 }
 
-NO_STACK_PROTECTOR void errand_begin(struct errand *errand, const int *needed, int count)
+NO_STACK_PROTECTOR void bounded_child_begin(struct bounded_child *bounded, const int *needed, int count)
 {
 	/* A close_range(2) that fails (a filter) is no reason to do nothing: the child keeps more, and does the same. */
 	keep_needed(needed, count);
-	errand->began = 1;
-	child_die_with_parent(&errand->child);
+	bounded->began = 1;
+	child_die_with_parent(&bounded->child);
 	/* Behind our own time, so that mostly we are who ends it; before it is given up as held. */
-	child_die_after(ERRAND_TIMER_MS);
+	child_die_after(BOUNDED_CHILD_TIMER_MS);
 }
 
 static long now_ms(void)
@@ -96,56 +96,56 @@ static long now_ms(void)
 }
 
 /* 0, or the reason to kill the child. Waits in slices, so that it notices the end of the waiter. */
-static int await_end(const struct errand *errand)
+static int await_end(const struct bounded_child *bounded)
 {
 	const long begin = now_ms();
-	const long end = begin + ERRAND_WAIT_MS;
-	const long least = begin + (errand->undoes ? ERRAND_UNDO_MS : 0);
-	struct waiter *waiter = errand->waiter;
+	const long end = begin + BOUNDED_CHILD_TIMEOUT_MS;
+	const long least = begin + (bounded->undoes ? BOUNDED_CHILD_UNDO_MS : 0);
+	struct waiter *waiter = bounded->waiter;
 	int error = -ETIMEDOUT;
 
-	if (has_ended(&errand->child, LONG_MS)) return 0;
-	if (errand->child.bound) processor_free(errand->child.pid);
+	if (has_ended(&bounded->child, LONG_MS)) return 0;
+	if (bounded->child.bound) cpu_unbind_child(bounded->child.pid);
 	if (waiter != NULL) waiter->long_wait(waiter, 1);
 	while (error == -ETIMEDOUT && now_ms() < end) {
 		if (waiter != NULL && now_ms() >= least && atomic_load(&waiter->ending)) error = -ECANCELED;
-		else if (has_ended(&errand->child, LONG_MS)) error = 0;
+		else if (has_ended(&bounded->child, LONG_MS)) error = 0;
 	}
 	if (waiter != NULL) waiter->long_wait(waiter, -1);
 	return error;
 }
 
-int errand_run(struct errand *errand, child_body *body, void *argument)
+int bounded_child_run(struct bounded_child *bounded, child_body *body, void *argument)
 {
-	struct processor processor;
+	struct cpu_binding cpu;
 	kernel_sigset before;
 	int error;
 
 	reap_held();
 	signals_block(&before);
 	/* The child starts and ends on our own processor, because waking another one takes longer than the child's work. */
-	processor_bind(&processor);
-	error = child_start_here(&errand->child, CLONE_VM, body, argument, &processor);
-	processor_unbind(&processor);
+	cpu_bind(&cpu);
+	error = child_start_here(&bounded->child, CLONE_VM, body, argument, &cpu);
+	cpu_unbind(&cpu);
 	signals_set(&before, NULL);
 	if (error < 0) return error;
-	error = await_end(errand);
+	error = await_end(bounded);
 	if (error < 0) {
-		child_kill(&errand->child);
-		errand->held = !has_ended(&errand->child, error == -ECANCELED ? LONG_MS : ERRAND_DEATH_MS);
+		child_kill(&bounded->child);
+		bounded->held = !has_ended(&bounded->child, error == -ECANCELED ? LONG_MS : BOUNDED_CHILD_DEATH_MS);
 	}
-	if (!errand->held) child_end(&errand->child);
+	if (!bounded->held) child_end(&bounded->child);
 	return error;
 }
 
-void errand_free(struct errand *errand)
+void bounded_child_free(struct bounded_child *bounded)
 {
-	if (!errand->held) {
-		free(errand);
+	if (!bounded->held) {
+		free(bounded);
 		return;
 	}
 	pthread_mutex_lock(&lock);
-	errand->next = held;
-	held = errand;
+	bounded->next = held;
+	held = bounded;
 	pthread_mutex_unlock(&lock);
 }

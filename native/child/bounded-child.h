@@ -20,7 +20,7 @@ struct waiter {
 };
 
 /* The first member of what a child works on, which is allocated here: it must not go before the child does. */
-struct errand {
+struct bounded_child {
 	struct child child;
 	struct waiter *waiter; /* NULL: a thread of the caller's, which waits without a look at anything else */
 	int undoes;            /* what it undoes would stay for good: an ending waiter gives it some time too */
@@ -30,11 +30,11 @@ struct errand {
 	 */
 	int held;
 	int began; /* the descriptors that it does not need are closed */
-	struct errand *next;
+	struct bounded_child *next;
 };
 
-/* Zeroed memory of that size, which begins with a struct errand; NULL when there is none. */
-void *errand_new(size_t size, struct waiter *waiter);
+/* Zeroed memory of that size, which begins with a struct bounded_child; NULL when there is none. */
+void *bounded_child_new(size_t size, struct waiter *waiter);
 
 /*
  * For a body, first of all: see child_die_with_parent() and child_die_after(). The child's table of descriptors, which is its
@@ -42,16 +42,16 @@ void *errand_new(size_t size, struct waiter *waiter);
  * child with more would keep our pipes and sockets open beyond our own end. Each close(2) of a file on FUSE or NFS asks its server
  * (`flush` of struct file_operations), which may not answer: `began` is 0 then.
  */
-void errand_begin(struct errand *errand, const int *needed, int count);
+void bounded_child_begin(struct bounded_child *bounded, const int *needed, int count);
 
 /*
  * Starts the child and waits for its end. Returns 0, also when another process killed it: the body records what it has done.
  * ETIMEDOUT or, for a waiter that is ending, ECANCELED when it had to be killed; another negative errno when it could not be
  * started.
  */
-int errand_run(struct errand *errand, child_body *body, void *argument);
+int bounded_child_run(struct bounded_child *bounded, child_body *body, void *argument);
 
 /* Frees it; or, for a child that is held, leaves it until that has ended, which a later errand looks for. */
-void errand_free(struct errand *errand);
+void bounded_child_free(struct bounded_child *bounded);
 
 #endif

@@ -114,11 +114,11 @@ int child_start(struct child *child, uint64_t flags, child_body *body, void *arg
 }
 
 int child_start_here(struct child *child, uint64_t flags, child_body *body, void *argument,
-		     const struct processor *processor)
+		     const struct cpu_binding *cpu)
 {
 	int error = start(child, flags, body, argument);
 
-	child->bound = error == 0 && processor->bound;
+	child->bound = error == 0 && cpu->bound;
 	return error;
 }
 
@@ -180,7 +180,7 @@ static void let_go(struct child *child)
 {
 	struct pollfd poller = {.fd = child->pidfd, .events = POLLIN};
 
-	if (poll(&poller, 1, SOON_MS) == 0) processor_free(child->pid);
+	if (poll(&poller, 1, SOON_MS) == 0) cpu_unbind_child(child->pid);
 	child->bound = 0;
 }
 

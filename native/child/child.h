@@ -5,7 +5,7 @@
 #include "kernel/kernel-abi.h"
 #include <sys/types.h>
 
-struct processor;
+struct cpu_binding;
 
 struct child {
 	pid_t pid;    /* in our pid namespace */
@@ -26,12 +26,12 @@ typedef int child_body(void *argument);
 int child_start(struct child *child, uint64_t flags, child_body *body, void *argument);
 
 /*
- * The same behind processor_bind(), for a child that does nothing and soon ends: where the caller is bound it starts on
+ * The same behind cpu_bind(), for a child that does nothing and soon ends: where the caller is bound it starts on
  * his processor and stays there. Waking another processor, twice, costs more than all that such a child does
  * (docs/adr/030). When it is to end and that processor has no time for it, it may run anywhere again.
  */
 int child_start_here(struct child *child, uint64_t flags, child_body *body, void *argument,
-		     const struct processor *processor);
+		     const struct cpu_binding *cpu);
 
 /* For a body: asks to be killed when the thread that made the child ends, and ends at once when that has happened. */
 void child_die_with_parent(const struct child *child);

@@ -53,7 +53,7 @@ static int count_possible(void)
  * grows, and one that "got its old mask back" would not. But where the mask has every processor that there can be,
  * there is neither a wish nor a cpuset that leaves one out, and asking for all of them is the same as no wish.
  */
-static int bind_here(struct processor *processor)
+static int bind_here(struct cpu_binding *cpu)
 {
 	cpu_set_t mask;
 	int count = count_possible();
@@ -64,32 +64,32 @@ static int bind_here(struct processor *processor)
 	if (sched_getaffinity(0, sizeof mask, &mask) < 0 || CPU_COUNT(&mask) != count) return 0;
 	here = sched_getcpu();
 	if (here < 0 || here >= count) return 0;
-	CPU_ZERO(&processor->only);
-	CPU_SET(here, &processor->only);
-	return sched_setaffinity(0, sizeof processor->only, &processor->only) == 0;
+	CPU_ZERO(&cpu->only);
+	CPU_SET(here, &cpu->only);
+	return sched_setaffinity(0, sizeof cpu->only, &cpu->only) == 0;
 }
 
-void processor_bind(struct processor *processor)
+void cpu_bind(struct cpu_binding *cpu)
 {
-	processor->bound = bind_here(processor);
+	cpu->bound = bind_here(cpu);
 }
 
 /* Somebody else (taskset(1), a cpuset that changed) may have decided about this thread meanwhile: that stands. */
-static int is_as_bound(const struct processor *processor)
+static int is_as_bound(const struct cpu_binding *cpu)
 {
 	cpu_set_t mask;
 
 	CPU_ZERO(&mask);
-	return sched_getaffinity(0, sizeof mask, &mask) < 0 || CPU_EQUAL(&mask, &processor->only);
+	return sched_getaffinity(0, sizeof mask, &mask) < 0 || CPU_EQUAL(&mask, &cpu->only);
 }
 
-void processor_unbind(struct processor *processor)
+void cpu_unbind(struct cpu_binding *cpu)
 {
-	if (processor->bound && is_as_bound(processor)) processor_free(0);
-	processor->bound = 0;
+	if (cpu->bound && is_as_bound(cpu)) cpu_unbind_child(0);
+	cpu->bound = 0;
 }
 
-void processor_free(pid_t thread)
+void cpu_unbind_child(pid_t thread)
 {
 	cpu_set_t mask;
 

@@ -6,20 +6,20 @@
 #include <sys/types.h>
 
 /* As many as a mask of the C library's has; a machine with more is left as it is. */
-struct processor {
+struct cpu_binding {
 	int bound; /* there is something to undo */
 	cpu_set_t only; /* what the thread was bound to */
 };
 
 /*
  * Binds the thread, all of whose signals are blocked so that nothing else runs on it, to the processor that it runs on, where
- * that can be undone without a trace. processor_unbind() is to follow on every path out; a second one does nothing.
+ * that can be undone without a trace. cpu_unbind() is to follow on every path out; a second one does nothing.
  */
-void processor_bind(struct processor *processor);
+void cpu_bind(struct cpu_binding *cpu);
 
-void processor_unbind(struct processor *processor);
+void cpu_unbind(struct cpu_binding *cpu);
 
 /* Lets a thread that was started while its parent was bound (0: the caller) run everywhere. */
-void processor_free(pid_t thread);
+void cpu_unbind_child(pid_t thread);
 
 #endif

@@ -57,7 +57,7 @@ static void *execute_apart(void *argument)
 	return NULL;
 }
 
-int execute_program(const char *program, char *const *arguments, char *const *environment, int fd)
+int exec_self(const char *program, char *const *arguments, char *const *environment, int fd)
 {
 	struct attempt attempt = {.program = program, .arguments = arguments, .environment = environment, .fd = fd};
 	pthread_t thread;

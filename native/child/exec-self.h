@@ -7,6 +7,6 @@
  * errno, and everything is as it was then. For the main thread; the kernel ends all others, and gives the program its
  * place.
  */
-int execute_program(const char *program, char *const *arguments, char *const *environment, int fd);
+int exec_self(const char *program, char *const *arguments, char *const *environment, int fd);
 
 #endif

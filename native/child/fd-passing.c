@@ -3,50 +3,50 @@
 #include <string.h>
 #include <unistd.h>
 
-int passing_open(struct passing *passing)
+int fd_passing_open(struct fd_passing *channel)
 {
-	memset(passing, 0, sizeof *passing);
-	passing->part = (struct iovec){.iov_base = &passing->byte, .iov_len = 1};
-	passing->message.msg_iov = &passing->part;
-	passing->message.msg_iovlen = 1;
-	passing->message.msg_control = passing->control.bytes;
-	passing->message.msg_controllen = sizeof passing->control.bytes;
-	passing->control.head.cmsg_level = SOL_SOCKET;
-	passing->control.head.cmsg_type = SCM_RIGHTS;
-	passing->control.head.cmsg_len = CMSG_LEN(sizeof(int));
-	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, passing->ends) == 0) return 0;
-	passing->ends[0] = passing->ends[1] = -1;
+	memset(channel, 0, sizeof *channel);
+	channel->part = (struct iovec){.iov_base = &channel->byte, .iov_len = 1};
+	channel->message.msg_iov = &channel->part;
+	channel->message.msg_iovlen = 1;
+	channel->message.msg_control = channel->control.bytes;
+	channel->message.msg_controllen = sizeof channel->control.bytes;
+	channel->control.head.cmsg_level = SOL_SOCKET;
+	channel->control.head.cmsg_type = SCM_RIGHTS;
+	channel->control.head.cmsg_len = CMSG_LEN(sizeof(int));
+	if (socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, channel->ends) == 0) return 0;
+	channel->ends[0] = channel->ends[1] = -1;
 	return -errno;
 }
 
-NO_STACK_PROTECTOR long passing_send(struct passing *passing, int fd)
+NO_STACK_PROTECTOR long fd_passing_send(struct fd_passing *channel, int fd)
 {
 	long sent;
 
-	*(int *)(void *)CMSG_DATA(&passing->control.head) = fd;
-	sent = raw_syscall3(SYS_sendmsg, passing->ends[1], (long)&passing->message, 0);
+	*(int *)(void *)CMSG_DATA(&channel->control.head) = fd;
+	sent = raw_syscall3(SYS_sendmsg, channel->ends[1], (long)&channel->message, 0);
 	return sent < 0 ? sent : 0;
 }
 
-int passing_receive(struct passing *passing)
+int fd_passing_receive(struct fd_passing *channel)
 {
-	const struct cmsghdr *head = &passing->control.head;
+	const struct cmsghdr *head = &channel->control.head;
 	ssize_t got;
 	int fd;
 
-	do got = recvmsg(passing->ends[0], &passing->message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	do got = recvmsg(channel->ends[0], &channel->message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	while (got < 0 && errno == EINTR);
 	if (got < 0) return -errno;
 	/* No room for it in our table: the kernel says so by leaving it out. */
-	if (passing->message.msg_controllen < CMSG_LEN(sizeof(int)) || head->cmsg_type != SCM_RIGHTS) return -EMFILE;
-	memcpy(&fd, CMSG_DATA(&passing->control.head), sizeof fd);
+	if (channel->message.msg_controllen < CMSG_LEN(sizeof(int)) || head->cmsg_type != SCM_RIGHTS) return -EMFILE;
+	memcpy(&fd, CMSG_DATA(&channel->control.head), sizeof fd);
 	return fd;
 }
 
-void passing_close(struct passing *passing)
+void fd_passing_close(struct fd_passing *channel)
 {
 	for (int i = 0; i < 2; i++) {
-		if (passing->ends[i] >= 0) close(passing->ends[i]);
-		passing->ends[i] = -1;
+		if (channel->ends[i] >= 0) close(channel->ends[i]);
+		channel->ends[i] = -1;
 	}
 }

@@ -5,7 +5,7 @@
 #include "kernel/raw-syscall.h"
 #include <sys/socket.h>
 
-struct passing {
+struct fd_passing {
 	int ends[2]; /* ours, and the child's; −1 when there is none */
 	struct msghdr message;
 	struct iovec part;
@@ -17,14 +17,14 @@ struct passing {
 };
 
 /* Prepares everything, so that the child has a number to set and one call to make. 0 or a negative errno. */
-int passing_open(struct passing *passing);
+int fd_passing_open(struct fd_passing *channel);
 
 /* For the child. 0 or a negative errno. */
-long passing_send(struct passing *passing, int fd);
+long fd_passing_send(struct fd_passing *channel, int fd);
 
 /* What the child has sent, close-on-exec, without a wait; or a negative errno. */
-int passing_receive(struct passing *passing);
+int fd_passing_receive(struct fd_passing *channel);
 
-void passing_close(struct passing *passing);
+void fd_passing_close(struct fd_passing *channel);
 
 #endif

@@ -131,7 +131,7 @@ struct userns_mount_attr {
 /* What statmount(2) and listmount(2) are asked with: MNT_ID_REQ_SIZE_VER1, Linux 6.11; 24 bytes before that. */
 struct userns_mnt_id_req {
 	uint32_t size;
-	uint32_t spare;
+	uint32_t free_entry;
 	uint64_t mnt_id;
 	uint64_t param;
 	uint64_t mnt_ns_id;

@@ -154,7 +154,7 @@ NO_STACK_PROTECTOR int attach_steps(struct attaching *at)
 	int target;
 
 	if (error < 0) return attach_fail(at, error, "identity");
-	target = place_open(&request->target);
+	target = location_open(&request->target);
 	/* The descriptor is closed with the child's table. */
 	if (target < 0) return attach_fail(at, target, "target");
 	return put_on(at, target);

@@ -13,7 +13,7 @@ struct waiter;
 struct attach_request {
 	int tree;        /* a detached mount */
 	uint64_t unique; /* its unique mount ID, checked before an unmount after a failure; 0 before Linux 6.8 */
-	struct place target;
+	struct location target;
 	int replace; /* take the place of what is mounted at the target */
 	int recursive;
 	uint64_t propagation; /* MS_…; 0: unchanged */

@@ -62,19 +62,19 @@ static int copy(const struct tree_request *request, const struct part *part, int
 /* EAGAIN when another mount is at the place than the one that was seen there. */
 static int check_id(int fd, const struct part *part)
 {
-	struct mount_facts facts;
+	struct mount_ids ids;
 	int error;
 
 	if (part->mount_id == 0) return 0;
-	error = mount_facts(fd, &facts);
+	error = mount_ids(fd, &ids);
 	if (error < 0) return error;
-	return facts.id == part->mount_id ? 0 : -EAGAIN;
+	return ids.id == part->mount_id ? 0 : -EAGAIN;
 }
 
 static int copy_below(const struct tree_request *request, const struct part *part, int source, struct outcome *out)
 {
-	const struct place place = {.fd = source, .path = part->path, .resolve = BELOW};
-	int fd = mount_open_place(&place, request->waiter);
+	const struct location location = {.fd = source, .path = part->path, .resolve = BELOW};
+	int fd = mount_open_location(&location, request->waiter);
 	int error;
 	int tree = -1;
 
@@ -133,32 +133,32 @@ static int assemble(const struct tree_request *request, int source, struct outco
 
 static int make(const struct tree_request *request, struct outcome *out)
 {
-	struct place source = request->source;
+	struct location source = request->source;
 	int fd;
 	int tree;
 
 	source.automount = 1;
-	fd = mount_open_place(&source, request->waiter);
+	fd = mount_open_location(&source, request->waiter);
 	if (fd < 0) return outcome_fail(out, fd, "source");
 	tree = assemble(request, fd, out);
-	place_close(&source, fd);
+	location_close(&source, fd);
 	return tree;
 }
 
 void tree_make(const struct tree_request *request, struct outcome *out)
 {
-	struct mount_facts facts;
+	struct mount_ids ids;
 	int tree = make(request, out);
 	int error;
 
 	if (tree < 0) return;
-	error = mount_facts(tree, &facts); /* the numbers stay the same when the mount is attached */
+	error = mount_ids(tree, &ids); /* the numbers stay the same when the mount is attached */
 	if (error < 0) {
 		close(tree);
 		outcome_fail(out, error, "statx");
 		return;
 	}
-	out->mount_id = facts.id;
-	out->unique = facts.unique;
+	out->mount_id = ids.id;
+	out->unique = ids.unique;
 	out->fd = tree;
 }

@@ -24,7 +24,7 @@ struct part {
 };
 
 struct tree_request {
-	struct place source;
+	struct location source;
 	const struct part *parts; /* parents before what is mounted on them */
 	size_t count;
 	int recursive;       /* with a single part: the mounts below come along */

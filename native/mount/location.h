@@ -4,27 +4,27 @@
 
 #include "mount/mount-syscalls.h"
 
-struct place {
+struct location {
 	int fd;           /* the place itself when there is no path; otherwise the directory to start from, or −1 */
 	const char *path; /* or NULL */
 	uint64_t resolve; /* RESOLVE_… of openat2(2); 0: an ordinary look-up */
 	int automount;    /* triggers an autofs mount at the last name, as an ordinary look-up does and O_PATH alone does not */
 };
 
-/* An O_PATH descriptor of it, to be closed by place_close(). A place that is a descriptor is that very one. */
-CALL int place_open(const struct place *place)
+/* An O_PATH descriptor of it, to be closed by location_close(). A place that is a descriptor is that very one. */
+CALL int location_open(const struct location *location)
 {
-	if (place->path == NULL) return place->fd;
-	if (place->resolve != 0) {
-		return call_openat2(place->fd < 0 ? AT_FDCWD : place->fd, place->path, O_PATH, place->resolve);
+	if (location->path == NULL) return location->fd;
+	if (location->resolve != 0) {
+		return call_openat2(location->fd < 0 ? AT_FDCWD : location->fd, location->path, O_PATH, location->resolve);
 	}
-	if (place->automount) return call_open_tree(place->fd < 0 ? AT_FDCWD : place->fd, place->path, 0);
-	return (int)raw_syscall5(SYS_openat, place->fd < 0 ? AT_FDCWD : place->fd, (long)place->path, O_PATH | O_CLOEXEC, 0, 0);
+	if (location->automount) return call_open_tree(location->fd < 0 ? AT_FDCWD : location->fd, location->path, 0);
+	return (int)raw_syscall5(SYS_openat, location->fd < 0 ? AT_FDCWD : location->fd, (long)location->path, O_PATH | O_CLOEXEC, 0, 0);
 }
 
-CALL void place_close(const struct place *place, int fd)
+CALL void location_close(const struct location *location, int fd)
 {
-	if (place->path != NULL && fd >= 0) raw_syscall3(SYS_close, fd, 0, 0);
+	if (location->path != NULL && fd >= 0) raw_syscall3(SYS_close, fd, 0, 0);
 }
 
 #endif

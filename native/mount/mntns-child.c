@@ -8,27 +8,27 @@
 
 /* What a child works on; it has a root and a working directory of its own. */
 struct inside {
-	struct errand errand;
+	struct bounded_child bounded;
 	struct attaching at;
 	/* For one that opens something for us. The last, since it ends in a control message, which has no size of its own. */
-	struct passing passing;
+	struct fd_passing channel;
 };
 
 static struct inside *new_inside(const struct attach_request *request)
 {
-	struct inside *in = errand_new(sizeof *in, request->waiter);
+	struct inside *in = bounded_child_new(sizeof *in, request->waiter);
 
 	if (in == NULL) return NULL;
 	in->at.request = request;
 	in->at.procfs = -1;
-	in->passing.ends[0] = in->passing.ends[1] = -1;
+	in->channel.ends[0] = in->channel.ends[1] = -1;
 	return in;
 }
 
 static void free_inside(struct inside *in)
 {
 	if (in->at.procfs >= 0) close(in->at.procfs);
-	errand_free(&in->errand);
+	bounded_child_free(&in->bounded);
 }
 
 /* Where /proc is hidden a file can be unmounted by the name of its descriptor in a procfs of our own, and by nothing else. */
@@ -47,10 +47,10 @@ NO_STACK_PROTECTOR static void begin(struct inside *in)
 {
 	const struct attach_request *request = in->at.request;
 	const int mount_ns = request->mount_ns;
-	int needed[] = {request->tree, mount_ns, request->target.fd, in->at.procfs, in->passing.ends[1]};
+	int needed[] = {request->tree, mount_ns, request->target.fd, in->at.procfs, in->channel.ends[1]};
 	long error;
 
-	errand_begin(&in->errand, needed, sizeof needed / sizeof needed[0]);
+	bounded_child_begin(&in->bounded, needed, sizeof needed / sizeof needed[0]);
 	if (mount_ns < 0) return;
 	/*
 	 * Without CLONE_FS the root and the working directory are the child's own, and now the namespace's root: a place
@@ -72,9 +72,9 @@ static int run(struct inside *in, child_body *body)
 	int error;
 
 	attach_fail(&in->at, -EINTR, "inside killed"); /* unless the body reports another result */
-	error = errand_run(&in->errand, body, in);
+	error = bounded_child_run(&in->bounded, body, in);
 	if ((error == -ETIMEDOUT || error == -ECANCELED) && in->at.error == 0) return 0;
-	if (error == -ETIMEDOUT && !in->errand.began) return attach_fail(&in->at, error, "inside descriptors");
+	if (error == -ETIMEDOUT && !in->bounded.began) return attach_fail(&in->at, error, "inside descriptors");
 	if (error == -ETIMEDOUT || error == -ECANCELED) return attach_fail(&in->at, error, "inside");
 	if (error < 0) return attach_fail(&in->at, error, "clone");
 	return in->at.error;
@@ -149,7 +149,7 @@ static int detach(int mount_ns, int fd, uint64_t unique, struct waiter *waiter, 
 	int error;
 
 	if (in == NULL) return -ENOMEM;
-	in->errand.undoes = undoes;
+	in->bounded.undoes = undoes;
 	in->at.procfs = open_procfs();
 	error = run(in, detach_inside);
 	free_inside(in);
@@ -166,7 +166,7 @@ static void take_back(struct inside *in)
 	const struct attach_request *request = in->at.request;
 	int sure;
 
-	sure = in->errand.held ? use_up(request->tree) : -EINVAL;
+	sure = in->bounded.held ? use_up(request->tree) : -EINVAL;
 	if (sure >= 0) return;
 	if (in->at.exchanging != NULL) {
 		in->at.left = 1;
@@ -176,9 +176,9 @@ static void take_back(struct inside *in)
 	sure = detach(request->mount_ns, request->tree, request->unique, request->waiter, 1);
 	if (sure >= 0) return;
 	/* EINVAL: it is attached nowhere in that mount namespace (can_umount() in fs/namespace.c). */
-	if (!in->errand.held && sure == -EINVAL) return;
+	if (!in->bounded.held && sure == -EINVAL) return;
 	in->at.left = 1;
-	attach_fail(&in->at, in->at.error, in->errand.held ? "inside held" : "inside left");
+	attach_fail(&in->at, in->at.error, in->bounded.held ? "inside held" : "inside left");
 }
 
 void mount_attach(const struct attach_request *request, struct outcome *out)
@@ -206,41 +206,41 @@ int mount_detach(int mount_ns, int fd, uint64_t unique, struct waiter *waiter)
 NO_STACK_PROTECTOR static int open_inside(void *argument)
 {
 	struct inside *in = argument;
-	const struct place *place = &in->at.request->target;
+	const struct location *location = &in->at.request->target;
 	long fd;
 
 	begin(in);
 	if (in->at.procfs >= 0) {
 		fd = raw_syscall5(SYS_openat, in->at.procfs, (long)"thread-self/mountinfo", O_RDONLY | O_CLOEXEC, 0, 0);
 	} else {
-		fd = place_open(place);
+		fd = location_open(location);
 	}
-	if (fd >= 0) fd = passing_send(&in->passing, (int)fd);
+	if (fd >= 0) fd = fd_passing_send(&in->channel, (int)fd);
 	if (fd < 0) attach_fail(&in->at, fd, "target");
 	else in->at.error = 0;
 	raw_exit(0);
 }
 
 /* Opens a place in a child that is in the mount namespace; with a procfs, the namespace's mountinfo. */
-static int open_in(int mount_ns, const struct place *place, int procfs, struct waiter *waiter)
+static int open_in(int mount_ns, const struct location *location, int procfs, struct waiter *waiter)
 {
-	struct attach_request request = {.tree = -1, .target = *place, .mount_ns = mount_ns, .waiter = waiter};
+	struct attach_request request = {.tree = -1, .target = *location, .mount_ns = mount_ns, .waiter = waiter};
 	struct inside *in = new_inside(&request);
 	int answer;
 
 	if (in == NULL) return -ENOMEM;
 	in->at.procfs = procfs;
-	answer = passing_open(&in->passing);
+	answer = fd_passing_open(&in->channel);
 	if (answer == 0) answer = run(in, open_inside);
-	if (answer == 0) answer = passing_receive(&in->passing);
-	passing_close(&in->passing);
+	if (answer == 0) answer = fd_passing_receive(&in->channel);
+	fd_passing_close(&in->channel);
 	free_inside(in);
 	return answer;
 }
 
-int mount_open_in(int mount_ns, const struct place *place, struct waiter *waiter)
+int mount_open_in(int mount_ns, const struct location *location, struct waiter *waiter)
 {
-	return open_in(mount_ns, place, -1, waiter);
+	return open_in(mount_ns, location, -1, waiter);
 }
 
 NO_STACK_PROTECTOR static int join_peers_inside(void *argument)
@@ -274,7 +274,7 @@ void mount_join_peers(int mount_ns, int from, int to, struct waiter *waiter, str
 /* Our own procfs is opened before: the container's may show anything. Its mountinfo is that of who opens it. */
 int mount_table_of(int mount_ns)
 {
-	const struct place nowhere = {.fd = -1};
+	const struct location nowhere = {.fd = -1};
 	int procfs = procfs_open();
 
 	return procfs < 0 ? procfs : open_in(mount_ns, &nowhere, procfs, NULL);
@@ -283,26 +283,26 @@ int mount_table_of(int mount_ns)
 /* A mount or a rename anywhere during the look-up is EAGAIN too, but hardly ever twice in a row. */
 #define CACHED_TRIES 2
 
-static int open_cached(const struct place *place)
+static int open_cached(const struct location *location)
 {
 	struct userns_open_how how = {
 		.flags = O_PATH | O_CLOEXEC,
-		.resolve = place->resolve | USERNS_RESOLVE_CACHED,
+		.resolve = location->resolve | USERNS_RESOLVE_CACHED,
 	};
 	long fd = -EAGAIN;
 
 	for (int i = 0; i < CACHED_TRIES && fd == -EAGAIN; i++) {
-		fd = raw_syscall5(SYS_openat2, place->fd < 0 ? AT_FDCWD : place->fd, (long)place->path, (long)&how, sizeof how, 0);
+		fd = raw_syscall5(SYS_openat2, location->fd < 0 ? AT_FDCWD : location->fd, (long)location->path, (long)&how, sizeof how, 0);
 	}
 	return (int)fd;
 }
 
-int mount_open_place(const struct place *place, struct waiter *waiter)
+int mount_open_location(const struct location *location, struct waiter *waiter)
 {
 	int fd;
 
-	if (place->path == NULL) return place->fd;
-	fd = open_cached(place);
+	if (location->path == NULL) return location->fd;
+	fd = open_cached(location);
 	/* EINVAL: before Linux 5.12; ENOSYS: before 5.6, or a filter. */
-	return fd == -EAGAIN || fd == -EINVAL || fd == -ENOSYS ? open_in(-1, place, -1, waiter) : fd;
+	return fd == -EAGAIN || fd == -EINVAL || fd == -ENOSYS ? open_in(-1, location, -1, waiter) : fd;
 }

@@ -30,13 +30,13 @@ int mount_table_of(int mount_ns);
  */
 void mount_join_peers(int mount_ns, int from, int to, struct waiter *waiter, struct outcome *out);
 
-/* place_open() in a child that has joined a mount namespace. */
-int mount_open_in(int mount_ns, const struct place *place, struct waiter *waiter);
+/* location_open() in a child that has joined a mount namespace. */
+int mount_open_in(int mount_ns, const struct location *location, struct waiter *waiter);
 
 /*
- * place_open() without an unbounded wait on this thread: directly if every name is in the cache of directory entries
+ * location_open() without an unbounded wait on this thread: directly if every name is in the cache of directory entries
  * (RESOLVE_CACHED, Linux 5.12), in a child otherwise.
  */
-int mount_open_place(const struct place *place, struct waiter *waiter);
+int mount_open_location(const struct location *location, struct waiter *waiter);
 
 #endif

@@ -17,16 +17,16 @@ int mount_unique_id(int fd, uint64_t *unique)
 	return 0;
 }
 
-int mount_facts(int fd, struct mount_facts *facts)
+int mount_ids(int fd, struct mount_ids *ids)
 {
 	struct statx answer;
 
 	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, USERNS_STATX_MNT_ID, &answer) < 0) return -errno;
 	if ((answer.stx_mask & USERNS_STATX_MNT_ID) == 0) return -ENOSYS;                       /* before Linux 5.8 */
 	if ((answer.stx_attributes_mask & USERNS_STATX_ATTR_MOUNT_ROOT) == 0) return -ENOSYS; /* likewise */
-	facts->id = answer.stx_mnt_id;
-	facts->root = (answer.stx_attributes & USERNS_STATX_ATTR_MOUNT_ROOT) != 0;
-	return mount_unique_id(fd, &facts->unique);
+	ids->id = answer.stx_mnt_id;
+	ids->root = (answer.stx_attributes & USERNS_STATX_ATTR_MOUNT_ROOT) != 0;
+	return mount_unique_id(fd, &ids->unique);
 }
 
 int mount_namespace_of(int pidfd)

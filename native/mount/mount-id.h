@@ -4,14 +4,14 @@
 
 #include "kernel/outcome.h"
 
-struct mount_facts {
+struct mount_ids {
 	uint64_t id;     /* as in mountinfo; given to another mount once this one is gone */
 	uint64_t unique; /* never reused, Linux 6.8; 0 before */
 	int root;        /* whether the descriptor is the root of its mount */
 };
 
 /* Of the mount that the descriptor is on. 0 or a negative errno; ENOSYS before Linux 5.8. */
-int mount_facts(int fd, struct mount_facts *facts);
+int mount_ids(int fd, struct mount_ids *ids);
 
 /* The second of these numbers alone. */
 int mount_unique_id(int fd, uint64_t *unique);

@@ -79,7 +79,7 @@ static int set_lower(int context, const struct overlay_request *request)
 }
 
 struct creating {
-	struct errand errand;
+	struct bounded_child bounded;
 	const struct overlay_request *request;
 	int context; /* −1 to look at `tree` */
 	int tree;
@@ -109,7 +109,7 @@ NO_STACK_PROTECTOR static int create_body(void *argument)
 	const struct overlay_request *request = creating->request;
 	long error = 0;
 
-	errand_begin(&creating->errand, creating->needed, (int)request->root_count + 1);
+	bounded_child_begin(&creating->bounded, creating->needed, (int)request->root_count + 1);
 	creating->step = "overlay layers";
 	if (creating->context < 0) error = raw_syscall3(SYS_fstatfs, creating->tree, (long)&creating->fs, 0);
 	else {
@@ -127,7 +127,7 @@ NO_STACK_PROTECTOR static int create_body(void *argument)
 static int run_apart(int context, int tree, const struct overlay_request *request, struct outcome *out, long *flags)
 {
 	size_t size = sizeof(struct creating) + (request->root_count + 1) * sizeof(int);
-	struct creating *creating = errand_new(size, request->waiter);
+	struct creating *creating = bounded_child_new(size, request->waiter);
 	int error;
 
 	if (creating == NULL) return outcome_fail(out, -ENOMEM, "overlay layers");
@@ -138,13 +138,13 @@ static int run_apart(int context, int tree, const struct overlay_request *reques
 	for (size_t i = 0; i < request->root_count; i++) creating->needed[i + 1] = request->roots[i];
 	creating->step = "inside killed";
 	creating->error = -EINTR;
-	error = errand_run(&creating->errand, create_body, creating);
+	error = bounded_child_run(&creating->bounded, create_body, creating);
 	if (error == -ETIMEDOUT || error == -ECANCELED) creating->step = "overlay silent";
 	else if (error < 0) creating->step = "clone";
 	else error = creating->error;
 	if (error < 0) outcome_fail(out, error, creating->step);
 	*flags = (long)creating->fs.f_flags;
-	errand_free(&creating->errand);
+	bounded_child_free(&creating->bounded);
 	return error;
 }
 
@@ -176,7 +176,7 @@ static int check_writable(const struct overlay_request *request, int tree, struc
 
 static int make(int context, const struct overlay_request *request, struct outcome *out)
 {
-	struct mount_facts facts;
+	struct mount_ids ids;
 	int error = configure(context, request, out);
 	int tree;
 
@@ -191,7 +191,7 @@ static int make(int context, const struct overlay_request *request, struct outco
 		error = (request->attr_set | request->attr_clr) == 0 ? 0 : call_mount_setattr(tree, 0, &attributes);
 		if (error < 0) outcome_fail(out, error, "mount_setattr");
 		else {
-			error = mount_facts(tree, &facts);
+			error = mount_ids(tree, &ids);
 			if (error < 0) outcome_fail(out, error, "statx");
 		}
 	}
@@ -199,8 +199,8 @@ static int make(int context, const struct overlay_request *request, struct outco
 		close(tree);
 		return error;
 	}
-	out->mount_id = facts.id;
-	out->unique = facts.unique;
+	out->mount_id = ids.id;
+	out->unique = ids.unique;
 	out->fd = tree;
 	return 0;
 }

@@ -21,7 +21,7 @@ NO_STACK_PROTECTOR int walk_look(int directory, const char *name, int flags)
 NO_STACK_PROTECTOR int walk_get_facts(struct walk *walk, int fd)
 {
 	/* Without AT_STATX_DONT_SYNC, because the owner must be current. */
-	return (int)raw_syscall5(SYS_statx, fd, (long)"", AT_EMPTY_PATH, STATX_BASIC_STATS, (long)&walk->facts);
+	return (int)raw_syscall5(SYS_statx, fd, (long)"", AT_EMPTY_PATH, STATX_BASIC_STATS, (long)&walk->ids);
 }
 
 NO_STACK_PROTECTOR int walk_is_name(const char *name, const char *other)
@@ -58,12 +58,12 @@ NO_STACK_PROTECTOR int walk_to_root(struct walk *walk)
 NO_STACK_PROTECTOR static int is_idmapped(struct walk *walk, int link)
 {
 	enum { WORD_MASK = 1, WORD_ATTRIBUTES = 8, MNT_BASIC = 2 };
-	struct statx *facts = &walk->facts;
-	int error = (int)raw_syscall5(SYS_statx, link, (long)"", AT_EMPTY_PATH, USERNS_STATX_MNT_ID_UNIQUE, (long)facts);
+	struct statx *ids = &walk->ids;
+	int error = (int)raw_syscall5(SYS_statx, link, (long)"", AT_EMPTY_PATH, USERNS_STATX_MNT_ID_UNIQUE, (long)ids);
 
 	if (error < 0) return error;
-	if ((facts->stx_mask & USERNS_STATX_MNT_ID_UNIQUE) == 0) return 0; /* before Linux 6.8 this cannot be detected here */
-	error = call_statmount(facts->stx_mnt_id, 0, MNT_BASIC, walk->mount, sizeof walk->mount);
+	if ((ids->stx_mask & USERNS_STATX_MNT_ID_UNIQUE) == 0) return 0; /* before Linux 6.8 this cannot be detected here */
+	error = call_statmount(ids->stx_mnt_id, 0, MNT_BASIC, walk->mount, sizeof walk->mount);
 	if (error == -ENOSYS) return 0; /* a seccomp filter that does not know the call */
 	if (error < 0) return error;
 	return (walk->mount[WORD_MASK] & MNT_BASIC) == 0 || (walk->mount[WORD_ATTRIBUTES] & USERNS_MOUNT_ATTR_IDMAP) != 0;
@@ -108,7 +108,7 @@ NO_STACK_PROTECTOR static int follow_in_proc(struct walk *walk, int link)
 	int fd = walk_get_facts(walk, directory);
 
 	if (fd < 0) return walk_fail(walk, fd, "target");
-	if (walk->facts.stx_ino == PROC_ROOT) {
+	if (walk->ids.stx_ino == PROC_ROOT) {
 		if (!is_thread && !walk_is_name(walk->name, "self")) return follow_text(walk, link);
 		fd = walk->self < 0 ? -ENOENT : walk_look(walk->self, is_thread ? "." : "../..", O_DIRECTORY);
 	} else {
@@ -128,7 +128,7 @@ NO_STACK_PROTECTOR int walk_follow(struct walk *walk, int link)
 	int error = (int)raw_syscall3(SYS_fstatfs, link, (long)&walk->fs, 0);
 
 	if (error < 0) return walk_fail(walk, error, "target");
-	walk->uid = walk->facts.stx_uid;
+	walk->uid = walk->ids.stx_uid;
 	if (walk->request.links == WALK_NO_LINKS || walk->links == MOST_LINKS) return walk_fail(walk, -ELOOP, "link");
 	if ((walk->fs.f_flags & NOSYMFOLLOW) != 0) return walk_fail(walk, -ELOOP, "link");
 	if (walk->fs.f_type != USERNS_PROC_SUPER_MAGIC) error = follow_text(walk, link);

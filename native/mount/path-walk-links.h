@@ -19,7 +19,7 @@
 
 /* The state of the child, outside its stack, which is small. */
 struct walk {
-	struct errand errand;
+	struct bounded_child bounded;
 	struct walk_request request;
 	int error;
 	const char *step;
@@ -37,11 +37,11 @@ struct walk {
 	char *name; /* the last one that was taken, without a slash */
 	int follows; /* what_follows() that name */
 	uint32_t uid; /* of the link that was refused */
-	struct statx facts;
+	struct statx ids;
 	struct statfs fs;
 	uint64_t mount[64]; /* what statmount(2) answers, with its text */
 	char texts[MOST_LINKS + 1][PATH_MAX];
-	struct passing passing; /* the last: it ends in a control message, which has no size of its own */
+	struct fd_passing channel; /* the last: it ends in a control message, which has no size of its own */
 };
 
 /* Notes the step that failed, in one line with it. */
@@ -50,7 +50,7 @@ int walk_fail(struct walk *walk, long error, const char *step);
 /* An O_PATH descriptor, or a negative errno. */
 int walk_look(int directory, const char *name, int flags);
 
-/* Fills `facts`. 0 or a negative errno. */
+/* Fills `ids`. 0 or a negative errno. */
 int walk_get_facts(struct walk *walk, int fd);
 
 /* The directory that the walk is in. */
@@ -64,7 +64,7 @@ int walk_to_root(struct walk *walk);
 
 int walk_is_name(const char *name, const char *other);
 
-/* Checks and follows the link that `facts` describe, and closes it. 0 or a negative errno. */
+/* Checks and follows the link that `ids` describe, and closes it. 0 or a negative errno. */
 int walk_follow(struct walk *walk, int link);
 
 #endif

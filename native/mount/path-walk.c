@@ -56,12 +56,12 @@ NO_STACK_PROTECTOR static void cut_name(struct walk *walk)
 
 NO_STACK_PROTECTOR static int is_link(const struct walk *walk)
 {
-	return (walk->facts.stx_mode & S_IFMT) == S_IFLNK;
+	return (walk->ids.stx_mode & S_IFMT) == S_IFLNK;
 }
 
 NO_STACK_PROTECTOR static int is_directory(const struct walk *walk)
 {
-	return (walk->facts.stx_mode & S_IFMT) == S_IFDIR;
+	return (walk->ids.stx_mode & S_IFMT) == S_IFDIR;
 }
 
 NO_STACK_PROTECTOR static int enter(struct walk *walk, int fd)
@@ -104,7 +104,7 @@ NO_STACK_PROTECTOR static int arrive(struct walk *walk, int fd, char *name)
 	if (name != NULL && (walk->request.end == WALK_HOLDER || walk->request.end == WALK_PARENT)) fd = walk_here(walk);
 	else name = NULL;
 	walk->name = name;
-	error = passing_send(&walk->passing, fd);
+	error = fd_passing_send(&walk->channel, fd);
 	return walk_fail(walk, error, "target");
 }
 
@@ -157,13 +157,13 @@ NO_STACK_PROTECTOR static int create(struct walk *walk)
 	/* O_EXCL: a file that is there already stays as it is, and a symbolic link is not followed. */
 	const int flags = O_RDONLY | O_CREAT | O_EXCL;
 	int directory = walk->request.start;
-	long fd = raw_syscall5(SYS_statx, directory, (long)walk->texts[0], AT_SYMLINK_NOFOLLOW, 0, (long)&walk->facts);
+	long fd = raw_syscall5(SYS_statx, directory, (long)walk->texts[0], AT_SYMLINK_NOFOLLOW, 0, (long)&walk->ids);
 
 	if (fd == 0) return walk_fail(walk, -EEXIST, "target");
 	walk_fail(walk, -EINTR, "own"); /* if the child is killed here, it may have made the file */
 	fd = raw_syscall5(SYS_openat, directory, (long)walk->texts[0], flags | O_CLOEXEC, 0444, 0);
 	if (fd >= 0) {
-		fd = passing_send(&walk->passing, (int)fd);
+		fd = fd_passing_send(&walk->channel, (int)fd);
 		if (fd < 0) raw_syscall3(SYS_unlinkat, directory, (long)walk->texts[0], 0);
 	}
 	return walk_fail(walk, fd, "target");
@@ -172,11 +172,11 @@ NO_STACK_PROTECTOR static int create(struct walk *walk)
 /* A file that is not empty stays, because it has another program's data. */
 NO_STACK_PROTECTOR static int remove_empty(struct walk *walk)
 {
-	const struct statx *facts = &walk->facts;
+	const struct statx *ids = &walk->ids;
 	int directory = walk->request.start;
-	long error = raw_syscall5(SYS_statx, directory, (long)walk->texts[0], AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, (long)facts);
+	long error = raw_syscall5(SYS_statx, directory, (long)walk->texts[0], AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, (long)ids);
 
-	if (error == 0 && (facts->stx_mode & S_IFMT) == S_IFREG && facts->stx_size == 0) {
+	if (error == 0 && (ids->stx_mode & S_IFMT) == S_IFREG && ids->stx_size == 0) {
 		error = raw_syscall3(SYS_unlinkat, directory, (long)walk->texts[0], 0);
 	}
 	return walk_fail(walk, error == -ENOENT ? 0 : error, "remove file");
@@ -207,9 +207,9 @@ NO_STACK_PROTECTOR static int join(struct walk *walk)
 NO_STACK_PROTECTOR static int walk_body(void *argument)
 {
 	struct walk *walk = argument;
-	const int needed[] = {walk->passing.ends[1], walk->request.start, walk->request.mount_ns, walk->self};
+	const int needed[] = {walk->channel.ends[1], walk->request.start, walk->request.mount_ns, walk->self};
 
-	errand_begin(&walk->errand, needed, sizeof needed / sizeof needed[0]);
+	bounded_child_begin(&walk->bounded, needed, sizeof needed / sizeof needed[0]);
 	if (join(walk) < 0) raw_exit(1);
 	if (walk->request.end == WALK_CREATE) create(walk);
 	else if (walk->request.end == WALK_REMOVE) remove_empty(walk);
@@ -229,7 +229,7 @@ static void tell_name(const struct walk *walk, struct outcome *out)
 
 static void run(struct walk *walk, struct outcome *out)
 {
-	int error = passing_open(&walk->passing);
+	int error = fd_passing_open(&walk->channel);
 
 	if (error < 0) {
 		outcome_fail(out, error, "socketpair");
@@ -237,17 +237,17 @@ static void run(struct walk *walk, struct outcome *out)
 	}
 	walk->error = -EINTR; /* if another process kills the child */
 	walk->step = "target";
-	error = errand_run(&walk->errand, walk_body, walk);
+	error = bounded_child_run(&walk->bounded, walk_body, walk);
 	if (error < 0) outcome_fail(out, error, error == -ETIMEDOUT || error == -ECANCELED ? "target" : "clone");
 	else if (walk->error < 0) outcome_fail(out, walk->error, walk->step);
 	else if (walk->request.end != WALK_REMOVE) {
-		error = passing_receive(&walk->passing);
+		error = fd_passing_receive(&walk->channel);
 		if (error < 0) outcome_fail(out, error, "own"); /* the file was made */
 		else out->fd = error;
 	}
 	/* After these errors the child may still write to the block, so the name is not read. */
 	if (error != -ETIMEDOUT && error != -ECANCELED) tell_name(walk, out);
-	passing_close(&walk->passing);
+	fd_passing_close(&walk->channel);
 }
 
 void walk_run(const struct walk_request *request, struct outcome *out)
@@ -258,7 +258,7 @@ void walk_run(const struct walk_request *request, struct outcome *out)
 		outcome_fail(out, -ENAMETOOLONG, "target");
 		return;
 	}
-	walk = errand_new(sizeof *walk, request->waiter);
+	walk = bounded_child_new(sizeof *walk, request->waiter);
 	if (walk == NULL) {
 		outcome_fail(out, -ENOMEM, "clone");
 		return;
@@ -269,5 +269,5 @@ void walk_run(const struct walk_request *request, struct outcome *out)
 	walk->self = procfs_open_self();
 	run(walk, out);
 	if (walk->self >= 0) close(walk->self);
-	errand_free(&walk->errand);
+	bounded_child_free(&walk->bounded);
 }

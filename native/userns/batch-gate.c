@@ -9,7 +9,7 @@ static int alone; /* who are, or wait for it */
 static atomic_uint begun;
 static atomic_uint ended;
 
-int several_begin(void)
+int batch_gate_begin(void)
 {
 	int may;
 
@@ -20,7 +20,7 @@ int several_begin(void)
 	return may;
 }
 
-void several_end(void)
+void batch_gate_end(void)
 {
 	pthread_mutex_lock(&lock);
 	atomic_fetch_add(&ended, 1);
@@ -28,12 +28,12 @@ void several_end(void)
 	pthread_mutex_unlock(&lock);
 }
 
-unsigned several_ended(void)
+unsigned batch_gate_ended(void)
 {
 	return atomic_load(&ended);
 }
 
-int several_since(unsigned then)
+int batch_gate_since(unsigned then)
 {
 	return atomic_load(&begun) != then;
 }

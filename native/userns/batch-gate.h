@@ -6,14 +6,14 @@
 #define USERNS_BATCH_GATE_H
 
 /* Before making several. 0: somebody needs to be alone, so one after the other. */
-int several_begin(void);
+int batch_gate_begin(void);
 
-void several_end(void);
+void batch_gate_end(void);
 
-/* How often it was ended, for several_since(): whether somebody has made several since then, or was just about it. */
-unsigned several_ended(void);
+/* How often it was ended, for batch_gate_since(): whether somebody has made several since then, or was just about it. */
+unsigned batch_gate_ended(void);
 
-int several_since(unsigned then);
+int batch_gate_since(unsigned then);
 
 /* Waits until nobody makes several, which takes milliseconds, and keeps everybody from it. */
 void alone_begin(void);

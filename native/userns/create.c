@@ -63,7 +63,7 @@ static int write_all(const struct create_request *request, const struct child *c
 	if (write_text(process, "setgroups", request->setgroups, out) < 0) return out->error;
 	if (write_map(request, process, 1, &programs[1], out) < 0) return out->error;
 	if (programs[0] == NULL && programs[1] == NULL) return 0;
-	if (helper_write_maps(child->pidfd, programs, request->arguments, out) < 0) return out->error;
+	if (newidmap_write_maps(child->pidfd, programs, request->arguments, out) < 0) return out->error;
 	return nsfs_read_maps(process, out);
 }
 
@@ -88,9 +88,9 @@ static void fill(const struct create_request *request, const struct child *child
  * CLONE_VM: a copy of a large process costs milliseconds. CLONE_FILES: a copy of a large descriptor table would too, and
  * would keep every descriptor of ours open for as long as the copy lives.
  */
-static void start(struct child *child, struct outcome *out, const struct processor *processor)
+static void start(struct child *child, struct outcome *out, const struct cpu_binding *cpu)
 {
-	int error = child_start_here(child, CLONE_VM | CLONE_FILES | CLONE_NEWUSER, wait_to_be_killed, child, processor);
+	int error = child_start_here(child, CLONE_VM | CLONE_FILES | CLONE_NEWUSER, wait_to_be_killed, child, cpu);
 
 	if (error < 0) outcome_fail(out, error, "clone");
 }
@@ -109,24 +109,24 @@ static int may_stay_bound(const struct create_request *request, int count, int o
 
 /*
  * With every signal blocked; `unblocked` is what is set while programs run, which may take long. They run beside a child that
- * shares our memory only where we have no other IDs to become (SHELTER_NONE).
+ * shares our memory only where we have no other IDs to become (TRACE_GUARD_NONE).
  */
 static void create_sharing(struct child *children, const struct create_request *const *requests,
 			   struct outcome *const *outs, int count, const kernel_sigset *unblocked)
 {
 	int others = atomic_fetch_add(&busy, 1);
-	struct processor processor;
+	struct cpu_binding cpu;
 
-	processor_bind(&processor);
-	for (int i = 0; i < count; i++) start(&children[i], outs[i], &processor);
-	if (!may_stay_bound(requests[0], count, others)) processor_unbind(&processor);
+	cpu_bind(&cpu);
+	for (int i = 0; i < count; i++) start(&children[i], outs[i], &cpu);
+	if (!may_stay_bound(requests[0], count, others)) cpu_unbind(&cpu);
 	if (create_calls_programs(requests[0])) signals_set(unblocked, NULL);
 	for (int i = 0; i < count; i++) {
 		if (children[i].pidfd < 0) continue;
 		fill(requests[i], &children[i], outs[i]);
 		child_kill(&children[i]);
 	}
-	processor_unbind(&processor);
+	cpu_unbind(&cpu);
 	for (int i = 0; i < count; i++) {
 		if (children[i].pidfd >= 0) child_reap(&children[i]); /* see child_end() */
 	}
@@ -136,26 +136,26 @@ static void create_sharing(struct child *children, const struct create_request *
 /* Takes twice as long: a program is executed. */
 static void create_apart(const struct create_request *request, struct outcome *out)
 {
-	struct joiner joiner;
+	struct join_process join;
 
-	if (joiner_start(&joiner, request->apart, -1, out) < 0) return;
-	fill(request, &joiner.child, out);
-	joiner_end(&joiner);
+	if (join_process_start(&join, request->apart, -1, out) < 0) return;
+	fill(request, &join.child, out);
+	join_process_end(&join);
 }
 
 /* A program may take long, in which setuid(2) is not to wait: what is beside it then must not hide the process. */
-static enum shelter shelter_for(const struct create_request *request)
+static enum trace_guard trace_guard_for(const struct create_request *request)
 {
-	enum shelter shelter = shelter_kind();
+	enum trace_guard guard = trace_guard_kind();
 
-	if (shelter == SHELTER_HIDDEN && (create_calls_programs(request) || shelter_hide() < 0)) return SHELTER_APART;
-	return shelter;
+	if (guard == TRACE_GUARD_NOT_DUMPABLE && (create_calls_programs(request) || trace_guard_begin() < 0)) return TRACE_GUARD_OWN_MEMORY;
+	return guard;
 }
 
 /*
  * From the look at who we are to the end every signal is blocked, libc's own too, by which setuid(2) on another thread
  * changes the IDs of this one: it waits. Else the children, which keep the IDs that they began with, could be killed by us no
- * more, nor by the kernel when we die (PR_SET_PDEATHSIG asks for permission as well); and shelter_show() would make the
+ * more, nor by the kernel when we die (PR_SET_PDEATHSIG asks for permission as well); and trace_guard_end() would make the
  * process dumpable again that the kernel has made otherwise for its new IDs. So setuid(2), whose own thread is the last to
  * change, finds that done.
  */
@@ -163,14 +163,14 @@ static void create(struct child *children, const struct create_request *const *r
 		   int count)
 {
 	kernel_sigset before;
-	enum shelter shelter;
+	enum trace_guard guard;
 
 	signals_block(&before);
-	shelter = shelter_for(requests[0]);
-	if (shelter != SHELTER_APART) create_sharing(children, requests, outs, count, &before);
-	if (shelter == SHELTER_HIDDEN) shelter_show();
+	guard = trace_guard_for(requests[0]);
+	if (guard != TRACE_GUARD_OWN_MEMORY) create_sharing(children, requests, outs, count, &before);
+	if (guard == TRACE_GUARD_NOT_DUMPABLE) trace_guard_end();
 	signals_set(&before, NULL);
-	if (shelter != SHELTER_APART) return;
+	if (guard != TRACE_GUARD_OWN_MEMORY) return;
 	for (int i = 0; i < count; i++) create_apart(requests[i], outs[i]);
 }
 
@@ -186,12 +186,12 @@ static int create_together(const struct create_request *const *requests, struct 
 	struct child *children;
 	int made;
 
-	if (count == 1 || !several_begin()) return 0;
+	if (count == 1 || !batch_gate_begin()) return 0;
 	children = malloc((size_t)count * sizeof *children);
 	made = children != NULL;
 	if (made) create(children, requests, outs, count);
 	free(children);
-	several_end();
+	batch_gate_end();
 	return made;
 }
 
@@ -214,11 +214,11 @@ static void create_alone(const struct create_request *request, struct outcome *o
 
 void create_namespaces(const struct create_request *const *requests, struct outcome *const *outs, int count)
 {
-	unsigned before = several_ended();
+	unsigned before = batch_gate_ended();
 	int together = create_together(requests, outs, count);
 
 	for (int i = 0; i < count; i++) {
 		if (!together) create_one(requests[i], outs[i]);
-		if (ran_short(outs[i]) && several_since(before)) create_alone(requests[i], outs[i]);
+		if (ran_short(outs[i]) && batch_gate_since(before)) create_alone(requests[i], outs[i]);
 	}
 }

@@ -15,7 +15,7 @@
 /* Runs in our memory until the program is executed. */
 NO_STACK_PROTECTOR static int execute(void *argument)
 {
-	struct helper *helper = argument;
+	struct newidmap *helper = argument;
 	/* Whatever the caller's environment says: the words are to be the ones that the manual has. */
 	static const char *const environment[] = {"LC_ALL=C", NULL};
 	const int kept[] = {helper->input, helper->output, helper->output};
@@ -23,7 +23,7 @@ NO_STACK_PROTECTOR static int execute(void *argument)
 
 	/* The kernel forgets it at a set-uid program (commit_creds()); that one ends when the process it writes for is gone. */
 	child_die_with_parent(&helper->child);
-	child_die_after(HELPER_TIMER_MS);
+	child_die_after(NEWIDMAP_TIMER_MS);
 	error = child_keep(kept, 3);
 	if (error == 0) {
 		child_take_signals();
@@ -34,7 +34,7 @@ NO_STACK_PROTECTOR static int execute(void *argument)
 }
 
 /* The words of a text in an argument vector. False when there are more than can be. */
-static int cut(struct helper *helper, char *text)
+static int cut(struct newidmap *helper, char *text)
 {
 	int count = 2;
 	char *rest = NULL;
@@ -42,14 +42,14 @@ static int cut(struct helper *helper, char *text)
 	helper->arguments[0] = (char *)(uintptr_t)helper->program;
 	helper->arguments[1] = helper->pid;
 	for (char *word = strtok_r(text, " \n", &rest); word != NULL; word = strtok_r(NULL, " \n", &rest)) {
-		if (count == HELPER_ARGUMENTS - 1) return 0;
+		if (count == NEWIDMAP_ARGUMENTS - 1) return 0;
 		helper->arguments[count++] = word;
 	}
 	helper->arguments[count] = NULL;
 	return 1;
 }
 
-static int start(struct helper *helper, int number, char *map)
+static int start(struct newidmap *helper, int number, char *map)
 {
 	int ends[2];
 	int error;
@@ -94,7 +94,7 @@ static int take(int fd, char *said, size_t *length)
 }
 
 /* Hears the program out until it ends: its end counts, and not that of the pipe, which a child of its own may hold. */
-static int hear(struct helper *helper, char *said, long end)
+static int hear(struct newidmap *helper, char *said, long end)
 {
 	struct pollfd polls[2] = {
 		{.fd = helper->child.pidfd, .events = POLLIN},
@@ -114,7 +114,7 @@ static int hear(struct helper *helper, char *said, long end)
 	}
 }
 
-static int finish(struct helper *helper, char **text, long end)
+static int finish(struct newidmap *helper, char **text, long end)
 {
 	char *said = malloc(SAID_BYTES);
 	int error = -ENOMEM;
@@ -133,9 +133,9 @@ static int finish(struct helper *helper, char **text, long end)
 static int write_maps(int number, const char *const programs[2], char *const maps[2], struct outcome *out)
 {
 	static const char *const steps[2] = {"newuidmap", "newgidmap"};
-	struct helper *helpers = calloc(2, sizeof *helpers);
+	struct newidmap *helpers = calloc(2, sizeof *helpers);
 	int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	long end = now_ms() + HELPER_WAIT_MS; /* for both, because they run at the same time */
+	long end = now_ms() + NEWIDMAP_TIMEOUT_MS; /* for both, because they run at the same time */
 
 	if (helpers == NULL || input < 0) {
 		outcome_fail(out, input < 0 ? -errno : -ENOMEM, steps[0]);
@@ -160,7 +160,7 @@ static int write_maps(int number, const char *const programs[2], char *const map
 	return out->error;
 }
 
-int helper_write_maps(int pidfd, const char *const programs[2], char *const maps[2], struct outcome *out)
+int newidmap_write_maps(int pidfd, const char *const programs[2], char *const maps[2], struct outcome *out)
 {
 	int number = procfs_number(pidfd);
 

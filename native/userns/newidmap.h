@@ -5,9 +5,9 @@
 #include "child/child.h"
 #include "kernel/outcome.h"
 
-#define HELPER_ARGUMENTS (340 * 3 + 3) /* as many extents as the kernel takes, and name, pid and NULL */
+#define NEWIDMAP_ARGUMENTS (340 * 3 + 3) /* as many extents as the kernel takes, and name, pid and NULL */
 
-struct helper {
+struct newidmap {
 	struct child child;
 	const char *program; /* a path; NULL: this one is not called */
 	int input;
@@ -15,7 +15,7 @@ struct helper {
 	int error; /* written by the child when it cannot execute the program; we share its memory until then */
 	int listening;
 	char pid[12];
-	char *arguments[HELPER_ARGUMENTS];
+	char *arguments[NEWIDMAP_ARGUMENTS];
 };
 
 /*
@@ -24,6 +24,6 @@ struct helper {
  * what each said on its standard output and error, and its status: its exit status, 256 and the number of the signal
  * that ended it, or a negative errno when it did not run at all or not to its end.
  */
-int helper_write_maps(int pidfd, const char *const programs[2], char *const maps[2], struct outcome *out);
+int newidmap_write_maps(int pidfd, const char *const programs[2], char *const maps[2], struct outcome *out);
 
 #endif

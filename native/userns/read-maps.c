@@ -79,19 +79,19 @@ static int open_maps(const struct child *child, int process, int maps[NSFS_MAPS]
 	return out->error;
 }
 
-void join_read_maps(const struct join_request *request, struct outcome *out)
+void read_maps(const struct read_maps_request *request, struct outcome *out)
 {
 	int maps[NSFS_MAPS];
-	struct joiner joiner;
+	struct join_process join;
 	int process;
 
 	if (read_own(request->ns, out) || refuse_traceable(out) < 0) return;
-	if (joiner_begin(&joiner, request->helper, request->ns, out) < 0) return;
-	process = procfs_open_process(joiner.child.pidfd, joiner.child.pid);
-	if (joiner_await(&joiner, out) == 0) open_maps(&joiner.child, process, maps, out);
+	if (join_process_begin(&join, request->helper, request->ns, out) < 0) return;
+	process = procfs_open_process(join.child.pidfd, join.child.pid);
+	if (join_process_await(&join, out) == 0) open_maps(&join.child, process, maps, out);
 	/* It ends, perhaps on another processor, during what follows. */
-	joiner_stop(&joiner);
+	join_process_stop(&join);
 	if (out->error == 0) nsfs_take_maps(maps, out);
 	if (process >= 0) close(process);
-	joiner_end(&joiner);
+	join_process_end(&join);
 }

@@ -4,7 +4,7 @@
 
 #include "kernel/outcome.h"
 
-struct join_request {
+struct read_maps_request {
 	int ns;             /* a descriptor of a user namespace */
 	const char *helper; /* the path of userns-join */
 };
@@ -14,6 +14,6 @@ struct join_request {
  * of its own (programs/userns-join.c), never one that shares our memory, for those who live in the namespace can trace whoever
  * comes in (CVE-2016-9962 was of this kind).
  */
-void join_read_maps(const struct join_request *request, struct outcome *out);
+void read_maps(const struct read_maps_request *request, struct outcome *out);
 
 #endif

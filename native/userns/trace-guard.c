@@ -46,16 +46,16 @@ static int is_yama_there(void)
 	return scope != 0 && scope != -ENOENT;
 }
 
-enum shelter shelter_kind(void)
+enum trace_guard trace_guard_kind(void)
 {
 	struct capabilities own = own_capabilities();
 
 	/* Files in /proc of what is not dumpable are root's, and opening ns/user is looking into it. */
 	if (geteuid() == 0 && has(own.effective, CAP_SYS_PTRACE) && has(own.effective, CAP_DAC_OVERRIDE)) {
-		return SHELTER_HIDDEN;
+		return TRACE_GUARD_NOT_DUMPABLE;
 	}
-	if (own.permitted == 0 && prctl(PR_GET_DUMPABLE) == DUMPABLE && !is_yama_there()) return SHELTER_NONE;
-	return SHELTER_APART;
+	if (own.permitted == 0 && prctl(PR_GET_DUMPABLE) == DUMPABLE && !is_yama_there()) return TRACE_GUARD_NONE;
+	return TRACE_GUARD_OWN_MEMORY;
 }
 
 static int hide(const struct process_state *state)
@@ -70,7 +70,7 @@ static int hide(const struct process_state *state)
 	return state->hiding > 0 || state->owed ? 0 : -EBUSY;
 }
 
-int shelter_hide(void)
+int trace_guard_begin(void)
 {
 	struct process_state *state = process_state();
 	int error;
@@ -83,7 +83,7 @@ int shelter_hide(void)
 	return error;
 }
 
-void shelter_show(void)
+void trace_guard_end(void)
 {
 	struct process_state *state = process_state();
 

@@ -7,22 +7,22 @@
 #ifndef USERNS_TRACE_GUARD_H
 #define USERNS_TRACE_GUARD_H
 
-enum shelter {
-	SHELTER_NONE,   /* who could trace it may trace the caller */
-	SHELTER_HIDDEN, /* it shares our memory, which is not dumpable meanwhile: shelter_hide() */
-	SHELTER_APART,  /* it must have a memory of its own */
+enum trace_guard {
+	TRACE_GUARD_NONE,   /* who could trace it may trace the caller */
+	TRACE_GUARD_NOT_DUMPABLE, /* it shares our memory, which is not dumpable meanwhile: trace_guard_begin() */
+	TRACE_GUARD_OWN_MEMORY,  /* it must have a memory of its own */
 };
 
-enum shelter shelter_kind(void);
+enum trace_guard trace_guard_kind(void);
 
 /*
- * The process as a whole is not dumpable until as many shelter_show() as there were shelter_hide(), in all copies of this
+ * The process as a whole is not dumpable until as many trace_guard_end() as there were trace_guard_begin(), in all copies of this
  * package. Only a process with CAP_SYS_PTRACE in the user namespace of the program can trace it then. 0 or a negative errno,
- * after which the caller uses SHELTER_APART: the copies cannot share their count, or the process was already not dumpable and
+ * after which the caller uses TRACE_GUARD_OWN_MEMORY: the copies cannot share their count, or the process was already not dumpable and
  * none of them has made it so.
  */
-int shelter_hide(void);
+int trace_guard_begin(void);
 
-void shelter_show(void);
+void trace_guard_end(void);
 
 #endif

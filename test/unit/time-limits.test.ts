@@ -26,9 +26,12 @@ function compiles(text: string): boolean {
 test("the header refuses time limits in another order", { needs: ["linux", "tool:cc"] }, () => {
 	assert.ok(compiles(header));
 	const wrong: [name: string, value: number][] = [
-		["HELPER_TIMER_MS", limits.get("HELPER_WAIT_MS") ?? 0],
-		["ERRAND_TIMER_MS", limits.get("ERRAND_WAIT_MS") ?? 0],
-		["ERRAND_TIMER_MS", (limits.get("ERRAND_WAIT_MS") ?? 0) + (limits.get("ERRAND_DEATH_MS") ?? 0)],
+		["NEWIDMAP_TIMER_MS", limits.get("NEWIDMAP_TIMEOUT_MS") ?? 0],
+		["BOUNDED_CHILD_TIMER_MS", limits.get("BOUNDED_CHILD_TIMEOUT_MS") ?? 0],
+		[
+			"BOUNDED_CHILD_TIMER_MS",
+			(limits.get("BOUNDED_CHILD_TIMEOUT_MS") ?? 0) + (limits.get("BOUNDED_CHILD_DEATH_MS") ?? 0),
+		],
 	];
 	for (const [name, value] of wrong) {
 		const changed = header.replace(new RegExp(`^(#define ${name}) \\d+$`, "m"), `$1 ${value}`);
@@ -40,7 +43,7 @@ test("the header refuses time limits in another order", { needs: ["linux", "tool
 test("every timer and every long wait of the C part uses a limit of the header", () => {
 	const timers = nativeCalls().filter(({ name, inside }) => name === "child_die_after" && inside !== name);
 	assert.ok(timers.length >= 2);
-	for (const { file, args } of timers) assert.match(args, /^[A-Z]+_TIMER_MS$/, file);
+	for (const { file, args } of timers) assert.match(args, /^[A-Z_]+_TIMER_MS$/, file);
 	const files = readdirSync(join(root, "native")).filter((file) => /\.[ch]$/.test(file));
 	const seconds = files.flatMap((file) => {
 		const text = readFileSync(join(root, "native", file), "utf8");
@@ -59,10 +62,12 @@ test("every timer and every long wait of the C part uses a limit of the header",
 
 test("messages and documents state the limits of the header", () => {
 	const helpers = readFileSync(join(root, "src/namespace/newidmap.ts"), "utf8");
-	assert.ok(helpers.includes(`did not end within ${(limits.get("HELPER_WAIT_MS") ?? 0) / 1000} seconds`));
+	assert.ok(
+		helpers.includes(`did not end within ${(limits.get("NEWIDMAP_TIMEOUT_MS") ?? 0) / 1000} seconds`),
+	);
 	const security = readFileSync(join(root, "docs/security.md"), "utf8");
 	assert.match(
 		security,
-		new RegExp(`hangs is ended after ${(limits.get("HELPER_WAIT_MS") ?? 0) / 1000} seconds`),
+		new RegExp(`hangs is ended after ${(limits.get("NEWIDMAP_TIMEOUT_MS") ?? 0) / 1000} seconds`),
 	);
 });

@@ -27,12 +27,12 @@ int mount_detach(int mount_ns, int fd, uint64_t unique, struct waiter *waiter)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct owned *owned = owned_new();
+	struct fd_registry *registry = fd_registry_new();
 	static unsigned char has[MOST];
 	int expected = 0;
 	int held = 0;
 
-	if (owned == NULL) abort();
+	if (registry == NULL) abort();
 	memset(has, 0, sizeof has);
 	memset(closed, 0, sizeof closed);
 	count = 0;
@@ -40,23 +40,23 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		int fd = (data[i + 1] << 8 | data[i + 2]) % MOST;
 
 		if (data[i] % 4 < 2) {
-			MUST(owned_add(owned, fd) == 0);
+			MUST(fd_registry_add(registry, fd) == 0);
 			has[fd] = 1;
 		} else if (data[i] % 4 == 2) {
-			MUST(owned_close(owned, fd) == (has[fd] ? 0 : -EBADF));
+			MUST(fd_registry_close(registry, fd) == (has[fd] ? 0 : -EBADF));
 			expected += has[fd];
 			has[fd] = 0;
 		} else if (held < 3) {
-			owned_hold(owned);
+			fd_registry_hold(registry);
 			held++;
 		}
 		MUST(count == expected);
 	}
-	MUST(owned_close(owned, -1) == -EBADF && owned_close(owned, 0x7fffffff) == -EBADF);
+	MUST(fd_registry_close(registry, -1) == -EBADF && fd_registry_close(registry, 0x7fffffff) == -EBADF);
 	for (int fd = 0; fd < MOST; fd++) closed[fd] = 0;
-	owned_end(owned);
+	fd_registry_end(registry);
 	for (int fd = 0; fd < MOST; fd++) MUST(closed[fd] == has[fd]);
-	if (held > 0) MUST(owned_add(owned, 7) == -EBADF && closed[7] == has[7] + 1);
-	while (held-- > 0) owned_release(owned);
+	if (held > 0) MUST(fd_registry_add(registry, 7) == -EBADF && closed[7] == has[7] + 1);
+	while (held-- > 0) fd_registry_release(registry);
 	return 0;
 }

@@ -19,7 +19,7 @@ static ssize_t fuzz_read(int fd, void *buffer, size_t size)
 
 static void check_words(const uint8_t *data, size_t size)
 {
-	struct helper *helper = calloc(1, sizeof *helper);
+	struct newidmap *helper = calloc(1, sizeof *helper);
 	char *text = fuzz_text(data, size);
 	char *copy = strdup(text);
 	size_t expected = 0;
@@ -36,7 +36,7 @@ static void check_words(const uint8_t *data, size_t size)
 		for (size_t i = 2; i < count; i++) {
 			MUST(helper->arguments[i][0] != '\0' && strpbrk(helper->arguments[i], " \n") == NULL);
 		}
-	} else MUST(expected > HELPER_ARGUMENTS - 3);
+	} else MUST(expected > NEWIDMAP_ARGUMENTS - 3);
 	free(copy);
 	free(text);
 	free(helper);

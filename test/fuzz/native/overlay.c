@@ -55,10 +55,10 @@ __attribute__((noreturn)) static void raw_exit(int status)
 #define read fuzz_read
 #include "mount/overlay.c"
 
-int mount_facts(int fd, struct mount_facts *facts)
+int mount_ids(int fd, struct mount_ids *ids)
 {
 	(void)fd;
-	(void)facts;
+	(void)ids;
 	abort();
 }
 
@@ -67,27 +67,27 @@ int procfs_own_fd(int fd, char name[PROCFS_NAME])
 	return snprintf(name, PROCFS_NAME, "/proc/thread-self/fd/%d", fd) < PROCFS_NAME ? 0 : -ERANGE;
 }
 
-void *errand_new(size_t size, struct waiter *waiter)
+void *bounded_child_new(size_t size, struct waiter *waiter)
 {
 	(void)size, (void)waiter;
 	abort();
 }
 
-int errand_run(struct errand *errand, child_body *body, void *argument)
+int bounded_child_run(struct bounded_child *bounded, child_body *body, void *argument)
 {
-	(void)errand, (void)body, (void)argument;
+	(void)bounded, (void)body, (void)argument;
 	abort();
 }
 
-void errand_free(struct errand *errand)
+void bounded_child_free(struct bounded_child *bounded)
 {
-	(void)errand;
+	(void)bounded;
 	abort();
 }
 
-void errand_begin(struct errand *errand, const int *needed, int count)
+void bounded_child_begin(struct bounded_child *bounded, const int *needed, int count)
 {
-	(void)errand, (void)needed, (void)count;
+	(void)bounded, (void)needed, (void)count;
 	abort();
 }
 
