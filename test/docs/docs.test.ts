@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import * as userns from "../../src/index.ts";
 import { root } from "../support/child.ts";
@@ -45,4 +45,30 @@ test("no table of the documents has a second heading in its middle, as after a m
 		);
 		assert.deepEqual(rules, [], `${name}: lines ${rules}`);
 	}
+});
+
+test("each ADR has a number, title, status, date and three sections, and docs/adr/README.md lists it", () => {
+	const folder = join(root, "docs/adr");
+	const files = readdirSync(folder)
+		.filter((file) => file !== "README.md")
+		.sort();
+	const link = (number: string) => `[ADR ${number}](${files.find((file) => file.startsWith(`${number}-`))})`;
+	const rows = files.map((file) => {
+		const text = readFileSync(join(folder, file), "utf8");
+		const form =
+			/^# (\d{3})\. (.+)\n\nStatus: (accepted|superseded by ADR \d{3})\n\nDate: (\d{4}-\d\d-\d\d)\n\n## Context\n/;
+		const [, number = "", title, status = "", date] = form.exec(text) ?? [];
+		assert.ok(number !== "" && file.startsWith(`${number}-`), file);
+		const sections = [...text.matchAll(/^## (.*)$/gm)].map(([, section]) => section);
+		assert.deepEqual(sections, ["Context", "Decision", "Consequences"], file);
+		for (const [, path = ""] of text.matchAll(/`((?:src|native|test|bench|scripts)\/[^`]*)`/g)) {
+			assert.ok(existsSync(join(root, path)), `${file} names ${path}`);
+		}
+		for (const [, target = ""] of text.matchAll(/\]\(([^)]+)\)/g)) readdirOrRead(join(folder, target));
+		const shown = status.replace(/ADR (\d{3})/, (_, other) => link(other));
+		return [`[${number}](${file})`, title, shown, date];
+	});
+	const index = readFileSync(join(folder, "README.md"), "utf8");
+	const listed = [...index.matchAll(/^\| (\[\d.*) \|$/gm)].map(([, row = ""]) => row.split(/ +\| /));
+	assert.deepEqual(listed, rows);
 });
