@@ -13,11 +13,11 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { type MappingInput, mountIdmapped, UserNamespace } from "../../src/index.ts";
-import { apart, type Ended, emptied, makeUser, runToEnd, USER } from "../support/apart.ts";
 import { ask } from "../support/child.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { OTHER_UID } from "../support/needs.ts";
 import { owner, words } from "../support/oci-tests.ts";
+import { type Ended, emptied, makeUser, privateMounts, runToEnd, USER } from "../support/private-mounts.ts";
 import { SLOWER } from "../support/slower.ts";
 import { test } from "../support/test.ts";
 
@@ -42,7 +42,7 @@ async function inNamespace(
 ): Promise<void> {
 	const ns = await UserNamespace.create(mapping, { setgroups: "allow" });
 	try {
-		body(ns.inode, (command) => runToEnd([...apart({}), ...command], ns.fd));
+		body(ns.inode, (command) => runToEnd([...privateMounts({}), ...command], ns.fd));
 		assert.deepEqual(await emptied(ns.inode), []);
 	} finally {
 		ns.close();
@@ -162,7 +162,7 @@ test(
 			);
 			const { inode, status, stdout, stderr } = ask<Ended & { inode: number }>(
 				script("userns.Mapping.rootless()", command),
-				{ prefix: apart({ user: makeUser(folder) }) },
+				{ prefix: privateMounts({ user: makeUser(folder) }) },
 			);
 			assert.equal(status, 0, stderr);
 			const map = [`0 ${USER.uid} 1`, `1 ${USER.first} ${USER.size}`];
@@ -208,7 +208,7 @@ function withData(bind: readonly string[], script: string, fd?: number): Ended {
 	const programs = ["usr", "bin", "sbin", "lib", "lib64"].filter((name) => existsSync(`/${name}`));
 	const view = programs.flatMap((name) => ["--ro-bind", `/${name}`, `/${name}`]);
 	const command = ["bwrap", ...view, "--proc", "/proc", "--dev", "/dev", ...bind, "sh", "-c", script];
-	return runToEnd([...apart({}), ...command], fd);
+	return runToEnd([...privateMounts({}), ...command], fd);
 }
 
 test(
@@ -248,7 +248,7 @@ test(
 			const mount = await mountIdmapped({ source, mapping: "1000:0:1" });
 			try {
 				const script = 'mount --bind /proc/self/fd/3 "$0" && ls "$0"';
-				const { stdout, stderr } = runToEnd([...apart({}), "sh", "-c", script, target], mount.fd);
+				const { stdout, stderr } = runToEnd([...privateMounts({}), "sh", "-c", script, target], mount.fd);
 				assert.ok(words(stdout).includes("etc"), stderr);
 			} finally {
 				mount.close();

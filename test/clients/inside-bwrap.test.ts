@@ -4,13 +4,13 @@ import { once } from "node:events";
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { apart, type Ended, makeUser, runToEnd } from "../support/apart.ts";
 import { packageForAll } from "../support/child.ts";
 import { exampleCommand, runExample } from "../support/examples.ts";
-import { assertRefused, attackProgram, results } from "../support/inside.ts";
 import { withTmpfs } from "../support/mounts.ts";
 import type { Need } from "../support/needs.ts";
 import { words } from "../support/oci-tests.ts";
+import { type Ended, makeUser, privateMounts, runToEnd } from "../support/private-mounts.ts";
+import { assertRefused, attackProgram, results } from "../support/sandbox-attacks.ts";
 import { test } from "../support/test.ts";
 
 /*
@@ -21,8 +21,8 @@ import { test } from "../support/test.ts";
 const needs = ["linux", "root", "mounts", "static"] as const;
 const bwrap = [...needs, "tool:bwrap"] as const;
 const user = [...bwrap, "user", "tool:newuidmap"] as const;
-const asUser = (folder: string) => apart({ user: makeUser(folder) });
-const asRoot = () => apart({});
+const asUser = (folder: string) => privateMounts({ user: makeUser(folder) });
+const asRoot = () => privateMounts({});
 const WHO: [string, readonly Need[], (folder: string) => string[]][] = [
 	["root", bwrap, asRoot],
 	["an ordinary user", user, asUser],

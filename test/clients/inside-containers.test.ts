@@ -3,12 +3,12 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, chownSync, copyFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Mapping, mountIdmapped } from "../../src/index.ts";
-import { apart, runToEnd, USER } from "../support/apart.ts";
 import { sh } from "../support/child.ts";
 import { exampleCommand } from "../support/examples.ts";
-import { assertRefused, attackProgram, results } from "../support/inside.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { Container, makeRootfs, type Runtime } from "../support/oci.ts";
+import { privateMounts, runToEnd, USER } from "../support/private-mounts.ts";
+import { assertRefused, attackProgram, results } from "../support/sandbox-attacks.ts";
 import { test } from "../support/test.ts";
 
 /* Attacks from inside of a container on its host: see inside-bwrap.test.ts. */
@@ -42,8 +42,8 @@ const CONTAINER = [
 function makeWorld(folder: string): { rootfs: string; data: string } {
 	const rootfs = makeRootfs(join(folder, "rootfs"));
 	const [data = ""] = mkdirs(folder, "data");
-	copyFileSync(attackProgram(), join(rootfs, "bin/inside"));
-	chmodSync(join(rootfs, "bin/inside"), 0o755);
+	copyFileSync(attackProgram(), join(rootfs, "bin/sandbox-attacks"));
+	chmodSync(join(rootfs, "bin/sandbox-attacks"), 0o755);
 	sh("mknod", join(data, "device"), "c", "1", "3");
 	for (const path of [data, join(data, "device")]) {
 		chownSync(path, 1000, 1000);
@@ -75,7 +75,7 @@ for (const runtime of ["crun", "runc"] as Runtime[]) {
 	const required = [...needs, "user", "busybox", `tool:${runtime}`] as const;
 	const run = (folder: string, ...args: string[]) => {
 		const [temporary = ""] = mkdirs(folder, "temporary");
-		const before = [...apart({ cgroup2: true }), "env", `TMPDIR=${temporary}`];
+		const before = [...privateMounts({ cgroup2: true }), "env", `TMPDIR=${temporary}`];
 		return runToEnd([...before, "sh", "-c", BESIDE, temporary, ...args]);
 	};
 
@@ -85,7 +85,7 @@ for (const runtime of ["crun", "runc"] as Runtime[]) {
 		() =>
 			withTmpfs((folder) => {
 				const { rootfs, data } = makeWorld(folder);
-				const inside = ["/bin/sh", "-c", '"$@"; sleep 0.3', "sh", "/bin/inside", ...CONTAINER];
+				const inside = ["/bin/sh", "-c", '"$@"; sleep 0.3', "sh", "/bin/sandbox-attacks", ...CONTAINER];
 				const { status, stdout, stderr } = run(
 					...[folder, ...exampleCommand("oci-container", runtime, rootfs, data, ...inside)],
 				);
@@ -109,7 +109,7 @@ for (const runtime of ["crun", "runc"] as Runtime[]) {
 				sh("rm", join(rootfs, "bin/sh"));
 				const shell = [
 					"#!/bin/busybox sh",
-					`found=$(/bin/inside ${attacks.join(" ")})`,
+					`found=$(/bin/sandbox-attacks ${attacks.join(" ")})`,
 					'/bin/busybox printf "%s\\n" "$found"',
 					'exec /bin/busybox sh "$@"',
 				].join("\n");
@@ -135,11 +135,16 @@ for (const runtime of ["crun", "runc"] as Runtime[]) {
 					runtime,
 					rootfs,
 					data,
-					"/bin/inside",
+					"/bin/sandbox-attacks",
 					"type=0",
 					"type=tty",
 				);
-				const { stdout } = runToEnd([attackProgram(), "pty", ...apart({ cgroup2: true }), ...command]);
+				const { stdout } = runToEnd([
+					attackProgram(),
+					"pty",
+					...privateMounts({ cgroup2: true }),
+					...command,
+				]);
 				assertRefused(stdout, ["type=0", "type=tty"]);
 				assert.match(stdout, /^typed 0$/m);
 			}),
@@ -173,7 +178,7 @@ for (const runtime of ["crun", "runc"] as Runtime[]) {
 		() =>
 			withTmpfs((folder) => {
 				const { rootfs, data } = makeWorld(folder);
-				const leave = "cp /bin/inside /left; chmod 4755 /left";
+				const leave = "cp /bin/sandbox-attacks /left; chmod 4755 /left";
 				const { status, stderr } = run(
 					folder,
 					...exampleCommand("oci-container", runtime, rootfs, data, "/bin/sh", "-c", leave),
@@ -187,7 +192,7 @@ for (const runtime of ["crun", "runc"] as Runtime[]) {
 				writeFileSync(join(folder, "secret"), "", { mode: 0o600 });
 				const attack = `write=${join(folder, "secret")}`;
 				assert.equal(
-					results(spawnSync(join(rootfs, "bin/inside"), [attack], others).stdout).get(attack),
+					results(spawnSync(join(rootfs, "bin/sandbox-attacks"), [attack], others).stdout).get(attack),
 					"EACCES",
 				);
 				assert.equal(results(spawnSync(left, [attack], others).stdout).get(attack), "ok");

@@ -3,17 +3,17 @@ import { once } from "node:events";
 import { chmodSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { mountIdmapped, pin, UserNamespace, unmount } from "../../src/index.ts";
-import { apart, makeUser, runToEnd, USER } from "../support/apart.ts";
 import { packageForAll } from "../support/child.ts";
 import { exampleCommand } from "../support/examples.ts";
-import { assertRefused, attackProgram, results } from "../support/inside.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import type { Need } from "../support/needs.ts";
+import { makeUser, privateMounts, runToEnd, USER } from "../support/private-mounts.ts";
+import { assertRefused, attackProgram, results } from "../support/sandbox-attacks.ts";
 import { test } from "../support/test.ts";
 
 /* Attacks from inside of what `spawn` and `userns exec` run, and on it: see inside-bwrap.test.ts. */
 const needs = ["linux", "root", "mounts", "static"] as const;
-const asUser = (folder: string) => apart({ user: makeUser(folder) });
+const asUser = (folder: string) => privateMounts({ user: makeUser(folder) });
 
 /** On the machine's own /proc: what only the host's root may write. */
 const PROC = ["write=/proc/sys/kernel/printk", "write=/proc/sys/kernel/core_pattern"];
@@ -54,7 +54,7 @@ for (const [name, command, required] of [
 			});
 			try {
 				const before = readFileSync("/proc/self/mountinfo", "utf8");
-				const prefix = name.includes("auto") ? asUser(folder) : apart({});
+				const prefix = name.includes("auto") ? asUser(folder) : privateMounts({});
 				const attacks = inNamespaces(place);
 				const { status, stdout, stderr } = runToEnd([...prefix, ...command(), attackProgram(), ...attacks]);
 				assert.equal(status, 0, stderr);
@@ -124,7 +124,7 @@ test(
 			pin(ns, path);
 			ns.close();
 			try {
-				const before = apart({ uid: USER.uid });
+				const before = privateMounts({ uid: USER.uid });
 				const entered = runToEnd([...before, "nsenter", `--user=${path}`, "true"]);
 				assert.notEqual(entered.status, 0);
 				assert.match(entered.stderr, /Operation not permitted/);

@@ -5,10 +5,10 @@ import { existsSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Handles, Mapping, mountIdmapped } from "../../src/index.ts";
-import { emptied, processesIn } from "../support/apart.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { Container, type Runtime } from "../support/oci.ts";
 import { makeBundle, owner, words } from "../support/oci-tests.ts";
+import { emptied, processesIn } from "../support/private-mounts.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts", "busybox"] as const;

@@ -5,10 +5,10 @@ import { chownSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Mapping, pin, UserNamespace, unmount } from "../../src/index.ts";
-import { apart, emptied, makeUser, processesIn, runToEnd, USER } from "../support/apart.ts";
 import { sh } from "../support/child.ts";
 import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
 import { owner, words } from "../support/oci-tests.ts";
+import { emptied, makeUser, privateMounts, processesIn, runToEnd, USER } from "../support/private-mounts.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts"] as const;
@@ -161,7 +161,7 @@ test(
 	},
 	() =>
 		withTmpfs(async (folder) => {
-			const prefix = apart({ user: makeUser(folder) });
+			const prefix = privateMounts({ user: makeUser(folder) });
 			const { uid, first } = USER;
 			// unshare 2.38 has them as outer,inner,count.
 			await unshareAndRead(

@@ -25,7 +25,7 @@ const answers: Target = {
 
 /** What newuidmap says goes to terminals and logs. */
 const words: Target = {
-	name: "helper-words",
+	name: "newidmap-words",
 	words: [
 		"newuidmap: ",
 		"write to uid_map failed",
