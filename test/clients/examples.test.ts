@@ -21,7 +21,7 @@ function says({ status, stdout, stderr }: Ended): string[] {
 
 const tested = new Set<string>();
 
-/** A test of one example; what it leaves in its folder for temporary files is a failure. */
+/** Tests one example. A file that the example leaves in its folder for temporary files is a failure. */
 function testExample(
 	name: string,
 	how: string,
@@ -115,13 +115,13 @@ for (const runtime of RUNTIMES) {
 	});
 }
 
-test("the links of docs/clients.md lead somewhere", () => {
+test("the links of docs/clients.md lead to existing targets", () => {
 	const links = [...readFileSync(join(root, "docs/clients.md"), "utf8").matchAll(/\]\(([^)]+)\)/g)];
 	assert.ok(links.length > 0);
 	for (const [, link = ""] of links) assert.ok(existsSync(join(root, "docs", link)), link);
 });
 
-test("every example has a test, and imports the package by its name and nothing else of ours", () => {
+test("every example has a test, and imports this package by its name and no other file of it", () => {
 	const folder = join(root, "examples");
 	const files = readdirSync(folder);
 	assert.deepEqual(files.sort(), [...tested].sort());

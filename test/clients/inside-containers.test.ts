@@ -11,13 +11,13 @@ import { privateMounts, runToEnd, USER } from "../support/private-mounts.ts";
 import { assertRefused, attackProgram, results } from "../support/sandbox-attacks.ts";
 import { test } from "../support/test.ts";
 
-/* Attacks from inside of a container on its host: see inside-bwrap.test.ts. */
+/* Attacks from inside a container on its host: see inside-bwrap.test.ts. */
 const needs = ["linux", "root", "mounts", "static"] as const;
 
-/** On the machine's own /proc: what only the host's root may write. */
+/** Files in the machine's own /proc that only the host's root may write. */
 const PROC = ["write=/proc/sys/kernel/printk", "write=/proc/sys/kernel/core_pattern"];
 
-/** Against a container whose root file system is at / and whose volume is at /data. */
+/** Attacks on a container whose root file system is at / and whose volume is at /data. */
 const CONTAINER = [
 	...[
 		"remount=/",
@@ -38,7 +38,7 @@ const CONTAINER = [
 	...[...PROC, "write=/data/device", "nested-write=/data/device"],
 ];
 
-/** A root file system with the attacks in it, and a volume with a device file that anybody may open. */
+/** A root file system that contains the attacks, and a volume with a device file that any user may open. */
 function makeWorld(folder: string): { rootfs: string; data: string } {
 	const rootfs = makeRootfs(join(folder, "rootfs"));
 	const [data = ""] = mkdirs(folder, "data");
@@ -53,8 +53,8 @@ function makeWorld(folder: string): { rootfs: string; data: string } {
 }
 
 /**
- * Beside the program, in its mount namespace, an ordinary user looks for the bundle's mounts again and again, and prints
- * each one that is reached.
+ * Beside the program, in its mount namespace, an ordinary user looks for the bundle's mounts in a loop, and prints each
+ * mount that it reaches.
  */
 const BESIDE = `
 look() { while :; do for file in "$1"/*/rootfs/bin/busybox "$1"/*/*/rootfs/bin/busybox; do
@@ -80,7 +80,7 @@ for (const runtime of ["crun", "runc"] as Runtime[]) {
 	};
 
 	test(
-		`examples/oci-container.ts with ${runtime}: nothing of the host is reached, nor the bundle by others`,
+		`examples/oci-container.ts with ${runtime}: no attack reaches the host, and no other user reaches the bundle`,
 		{ needs: required },
 		() =>
 			withTmpfs((folder) => {
@@ -97,7 +97,7 @@ for (const runtime of ["crun", "runc"] as Runtime[]) {
 	);
 
 	test(
-		`examples/shared-namespace.ts with ${runtime}: a hostile shell reaches nothing of the host`,
+		`examples/shared-namespace.ts with ${runtime}: a hostile shell does not reach the host`,
 		{ needs: required },
 		() =>
 			withTmpfs((folder) => {
@@ -105,7 +105,7 @@ for (const runtime of ["crun", "runc"] as Runtime[]) {
 				const attacks = CONTAINER.map((attack) => attack.replace("/data", "/shared")).filter(
 					(attack) => !attack.includes("write=/shared"),
 				);
-				// The example runs /bin/sh: this one attacks before it does what it was asked for.
+				// The example runs /bin/sh. This one attacks first, and then does what it was asked for.
 				sh("rm", join(rootfs, "bin/sh"));
 				const shell = [
 					"#!/bin/busybox sh",
@@ -171,7 +171,7 @@ for (const runtime of ["crun", "runc"] as Runtime[]) {
 	);
 
 	test(
-		`a set-uid program that a container of ${runtime} leaves on disk is root's, below a closed directory for nobody`,
+		`a set-uid program that a container of ${runtime} leaves on disk is root's, and a closed directory protects it`,
 		{
 			needs: required,
 		},
@@ -188,7 +188,7 @@ for (const runtime of ["crun", "runc"] as Runtime[]) {
 				assert.equal(statSync(left).uid, 0);
 				assert.equal(statSync(left).mode & 0o7777, 0o4755);
 				const others = { uid: USER.uid, gid: USER.uid, encoding: "utf8" } as const;
-				// What the documents warn of: whoever reaches the file runs it as root.
+				// The documents warn of this: a user who reaches the file runs it as root.
 				writeFileSync(join(folder, "secret"), "", { mode: 0o600 });
 				const attack = `write=${join(folder, "secret")}`;
 				assert.equal(
@@ -196,7 +196,7 @@ for (const runtime of ["crun", "runc"] as Runtime[]) {
 					"EACCES",
 				);
 				assert.equal(results(spawnSync(left, [attack], others).stdout).get(attack), "ok");
-				// And what they advise.
+				// The documents advise this.
 				chmodSync(folder, 0o700);
 				assert.equal((spawnSync(left, [attack], others).error as NodeJS.ErrnoException).code, "EACCES");
 			}),
