@@ -39,7 +39,7 @@ const reading: string[][] = [
 	["supports", "/tmp"],
 ];
 
-test("when the reader has closed the pipe, nothing is printed and the status is that of SIGPIPE", {
+test("the command prints nothing and exits with the status of SIGPIPE when the reader has closed the pipe", {
 	needs: [...needs, "tool:bash"],
 }, () => {
 	for (const args of reading) {
@@ -52,7 +52,7 @@ test("when the reader has closed the pipe, nothing is printed and the status is 
 	}
 });
 
-test("on a full disk, one line is printed and the exit status is 1", {
+test("the command prints one line and exits with status 1 when the disk is full", {
 	needs: [...needs, "tool:bash"],
 }, () => {
 	for (const args of reading) {
@@ -66,7 +66,7 @@ test("on a full disk, one line is printed and the exit status is 1", {
 });
 
 test(
-	"what a command has done stays done when its result cannot be written, and the line says so",
+	"a command whose result cannot be written keeps what it has done, and its error line says so",
 	{ needs: [...needs, "tool:bash"] },
 	() =>
 		withTmpfs((folder) => {
@@ -107,7 +107,7 @@ test(
 		}),
 );
 
-test("a failure is printed on standard error even if standard output cannot be written", {
+test("the command prints a failure on standard error even if standard output cannot be written", {
 	needs: [...needs, "tool:bash"],
 }, () => {
 	const words = ["mount", "--json", "--map", "0:1:1", "/no/such", "/there"];

@@ -23,14 +23,14 @@ function throughLink(...args: string[]): { status: number | null; stdout: string
 	}
 }
 
-test("what bin names runs through a link, from another folder, and finds its package", () => {
+test("the bin file runs through a link from another folder and finds its package", () => {
 	assert.deepEqual(throughLink("--version").stdout, `${version}\n`);
 	const help = throughLink("help", "map");
 	assert.equal(help.status, 0);
 	assert.match(help.stdout, /^Usage: userns map /);
 });
 
-test("and finds the compiled part beside it", { needs: ["linux"] }, () => {
+test("the bin file finds the add-on beside it", { needs: ["linux"] }, () => {
 	const { status, stdout, stderr } = throughLink("show", "--json", `${process.pid}`);
 	assert.equal(stderr, "");
 	assert.equal(status, 0);
@@ -39,7 +39,7 @@ test("and finds the compiled part beside it", { needs: ["linux"] }, () => {
 	assert.deepEqual(Object.values(uidMappings[0]), uidMap.slice(0, 3));
 });
 
-test("it is one file: nothing but Node's own modules is loaded, and commander's notice is in it", () => {
+test("the bin file is one file: it loads Node's own modules only, and contains commander's notice", () => {
 	const text = readFileSync(join(root, bin.userns), "utf8");
 	const loaded = [...text.matchAll(/\brequire\("([^"]+)"\)/g)].map(([, name = ""]) => name);
 	assert.ok(loaded.length > 5);

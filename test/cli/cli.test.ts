@@ -11,7 +11,7 @@ import { test } from "../support/test.ts";
 const needs = ["linux", "root", "mounts"] as const;
 const COMMANDS = ["mount", "umount", "create", "exec", "show"];
 
-test("help: exit status 0, every line within 80 columns, every command named", () => {
+test("help exits with status 0, prints lines of at most 80 columns and names every command", () => {
 	const all = userns("--help");
 	assert.equal(all.status, 0);
 	for (const command of COMMANDS) {
@@ -25,7 +25,7 @@ test("help: exit status 0, every line within 80 columns, every command named", (
 	for (const line of all.stdout.split("\n")) assert.ok(line.length <= 80, line);
 });
 
-test("wrong usage: exit status 2, a message and a hint on standard error, nothing on standard output", () => {
+test("wrong usage exits with status 2 and prints a message and a hint on standard error only", () => {
 	const cases: [string[], RegExp][] = [
 		[["nonsense"], /unknown command 'nonsense'/],
 		[["mount", "--map", "0:1:1", "/tmp"], /missing required argument 'target'/],
@@ -51,7 +51,7 @@ test("wrong usage: exit status 2, a message and a hint on standard error, nothin
 	assert.equal(userns().status, 2);
 });
 
-test("mount, then umount: as text, and nothing is left", { needs }, () =>
+test("mount, then umount print text and leave no mount", { needs }, () =>
 	withTmpfs((folder) => {
 		const [source = "", target = ""] = mkdirs(folder, "source", "target");
 		writeFileSync(join(source, "file"), "");
@@ -93,7 +93,7 @@ test("mount --recursive --json and umount --json print one JSON value", { needs 
 	}),
 );
 
-test("a failure with --json is one JSON value with the code, and still told on standard error", {
+test("a failure with --json prints one JSON value with the code, and the message on standard error", {
 	needs,
 }, () => {
 	const { status, stdout, stderr } = userns("mount", "--json", "--map", "0:1:1", "/definitely/not", "/there");
@@ -106,7 +106,7 @@ test("a failure with --json is one JSON value with the code, and still told on s
 });
 
 test(
-	"create --at keeps a namespace that show and nsenter open, until umount",
+	"create --at pins a namespace that show and nsenter open until umount",
 	{ needs: [...needs, "tool:nsenter"] },
 	() =>
 		withTmpfs((folder) => {
@@ -140,7 +140,7 @@ test(
 		}),
 );
 
-test("show PID tells of a process's own namespace", { needs: ["linux", "root"] }, () => {
+test("show PID prints the user namespace of a process", { needs: ["linux", "root"] }, () => {
 	const shown = JSON.parse(userns("show", `${process.pid}`, "--json").stdout);
 	assert.equal(shown.inode, statSync("/proc/self/ns/user").ino);
 	assert.equal(shown.parentInode, null);
@@ -149,7 +149,7 @@ test("show PID tells of a process's own namespace", { needs: ["linux", "root"] }
 	assert.match(missing.stderr, /ESRCH/);
 });
 
-test("the main job shows owners, one namespace for two spellings, and leaves nothing", { needs }, () => {
+test("npm start shows the owners and one namespace for two spellings, and leaves nothing", { needs }, () => {
 	const { status, stdout, stderr } = spawnSync(
 		process.execPath,
 		[join(root, "scripts/start.mjs"), "--in-mount-namespace"],
@@ -165,7 +165,7 @@ test("the main job shows owners, one namespace for two spellings, and leaves not
 	for (const line of stdout.split("\n")) assert.ok(line.length <= 80, line);
 });
 
-test("the main job as an ordinary user says what it leaves out and does the rest", {
+test("npm start as an ordinary user names the parts that it skips and does the rest", {
 	needs: ["linux", "ordinary"],
 }, () => {
 	const { status, stdout, stderr, uid } = askOrdinary<ScriptResult & { uid: number }>(`
@@ -183,7 +183,7 @@ test("the main job as an ordinary user says what it leaves out and does the rest
 	assert.match(stdout, /uid 33 +33 +\d+:\d+/);
 });
 
-test("the main job as a user without subordinate IDs says what that leaves out, and what to do", {
+test("npm start as a user without subordinate IDs says what it skips and what to do", {
 	needs: ["linux", "root", "user"],
 }, () => {
 	const { status, stdout, stderr } = spawnSync(

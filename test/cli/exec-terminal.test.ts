@@ -43,7 +43,7 @@ for (const [shell, unshare] of [
 	);
 }
 
-test("as an ordinary user, with subordinate IDs: the same", {
+test("an ordinary user with subordinate IDs reads the terminal after the program, too", {
 	needs: ["linux", "ordinary", "tool:script"],
 }, () => {
 	const said = askOrdinary<string>(
@@ -91,7 +91,7 @@ for (const [who, status] of [
 const stat = (pid: number) => readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
 
 test(
-	"a program with the whole terminal is its foreground process group from the start, and gives it back",
+	"a program with the whole terminal is its foreground process group from the start, and returns it at its end",
 	{
 		needs,
 	},
@@ -170,7 +170,7 @@ test(
 		}),
 );
 
-test("in an orphaned process group, Ctrl-Z is ignored, and Ctrl-C reaches the program", { needs }, () =>
+test("an orphaned process group ignores Ctrl-Z, and Ctrl-C reaches its program", { needs }, () =>
 	atTerminal(
 		new Terminal(`${exec(`sh -c 'trap "echo interrupted; exit 4" INT; echo ready; read a'`)}`),
 		async (terminal) => {
@@ -185,7 +185,7 @@ test("in an orphaned process group, Ctrl-Z is ignored, and Ctrl-C reaches the pr
 );
 
 test(
-	"in a pipeline, the part that reads the terminal gets it, and Ctrl-C reaches every part",
+	"the part of a pipeline that reads the terminal gets it, and Ctrl-C reaches every part",
 	{ needs: jobs },
 	() =>
 		atTerminal(Terminal.shell(), async (terminal) => {
@@ -214,7 +214,7 @@ test(
 		}),
 );
 
-test("started in the background it stops when it reads, and fg gives it the terminal", { needs: jobs }, () =>
+test("a background command stops when it reads, and fg gives it the terminal", { needs: jobs }, () =>
 	atTerminal(Terminal.shell(), async (terminal) => {
 		await terminal.says(/bash-[\d.]+[#$] /);
 		terminal.type(`${exec("sh -c 'echo ready; read a; echo got $a'")} &\n`);

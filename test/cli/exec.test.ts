@@ -35,7 +35,7 @@ function command(...args: string[]): ChildProcess {
 	return child;
 }
 
-test("the exit status and the end by a signal are the program's own", { needs }, async () => {
+test("the exit status, or the end by a signal, is the program's own", { needs }, async () => {
 	for (const code of [0, 1, 2, 7, 125, 255]) {
 		assert.equal(userns("exec", "--map", MAP, "--", "sh", "-c", `exit ${code}`).status, code);
 	}
@@ -45,7 +45,7 @@ test("the exit status and the end by a signal are the program's own", { needs },
 	}
 });
 
-test("a signal to the command is one to the program, with and without a pid namespace", {
+test("a signal to the command reaches the program, with and without a pid namespace", {
 	needs,
 }, async () => {
 	for (const unshare of [[], ["--unshare", "pid,mount"]]) {
@@ -59,7 +59,7 @@ test("a signal to the command is one to the program, with and without a pid name
 	}
 });
 
-test("the program takes the place of the command: one process, three descriptors", { needs }, async () => {
+test("the program replaces the command: one process with three descriptors", { needs }, async () => {
 	const child = command("--map", MAP, "--uid", "5", "--gid", "6", "sleep", "1000");
 	const end = once(child, "close");
 	const pid = child.pid as number;
@@ -74,7 +74,9 @@ test("the program takes the place of the command: one process, three descriptors
 	await end;
 });
 
-test("standard input goes through; options behind the program are the program's", { needs }, () => {
+test("standard input reaches the program, and options after the program's name are the program's", {
+	needs,
+}, () => {
 	const through = spawnSync(process.execPath, [MAIN, "exec", "--map", MAP, "cat"], {
 		input: "x".repeat(200_000),
 		encoding: "utf8",
@@ -111,7 +113,7 @@ test("a terminal stays the program's controlling terminal, in blocking mode, and
 	}
 });
 
-test("Ctrl-Z stops the program and the one that stands for it, and fg continues them", {
+test("Ctrl-Z stops the program and the process that stands for it, and fg continues them", {
 	needs: [...needs, "tool:script", "tool:bash"],
 }, async () => {
 	// A shell with job control, at a terminal of its own. The program starts no process, for dash waits for one in
@@ -145,7 +147,7 @@ test("Ctrl-Z stops the program and the one that stands for it, and fg continues 
 	assert.equal((await end).status, 6);
 });
 
-test("--unshare: the kinds are new, and all of the pid namespace ends with the program", {
+test("--unshare creates namespaces of these kinds, and the pid namespace ends with the program", {
 	needs,
 }, async () => {
 	const child = command("--map", MAP, "--unshare", "pid,net,mount", "sh", "-c", "sleep 1000 & wait");
@@ -160,7 +162,7 @@ test("--unshare: the kinds are new, and all of the pid namespace ends with the p
 });
 
 test(
-	"--in takes the namespace of a process, or one that is kept at a path",
+	"--in enters the namespace of a process, or one that is pinned at a path",
 	{ needs: [...needs, "mounts"] },
 	() =>
 		withTmpfs(async (folder) => {
@@ -181,7 +183,7 @@ test(
 		}),
 );
 
-test("--groups takes setgroups along; without it they are denied", { needs }, () => {
+test("--groups allows setgroups; without the option setgroups is denied", { needs }, () => {
 	const read = ["sh", "-c", "cat /proc/self/setgroups"];
 	assert.equal(userns("exec", "--map", MAP, ...read).stdout, "deny\n");
 	assert.equal(userns("exec", "--map", MAP, "--setgroups", "allow", ...read).stdout, "allow\n");
@@ -191,7 +193,9 @@ test("--groups takes setgroups along; without it they are denied", { needs }, ()
 	assert.match(both.stderr, /denies setgroups/);
 });
 
-test("125: not started, 126: not executable, 127: not there; each with message and hint", { needs }, () => {
+test("the status is 125 if nothing starts, 126 if the program cannot be executed, 127 if it is missing, each with a hint", {
+	needs,
+}, () => {
 	const cases: [args: string[], status: number, message: RegExp][] = [
 		[["--map", MAP], 125, /missing required argument 'command'/],
 		[["true"], 125, /neither --map nor --in/],
@@ -218,7 +222,7 @@ test("125: not started, 126: not executable, 127: not there; each with message a
 });
 
 test(
-	"what the kernel refuses at the very end is told in words, with the same statuses",
+	"a refusal of the kernel just before exec prints a message, with the same statuses",
 	{
 		needs: [...needs, "mounts"],
 	},
@@ -238,14 +242,16 @@ test(
 		}),
 );
 
-test("a failure with --json is one JSON value; a --json of the program's is not ours", { needs }, () => {
+test("--json before the program prints a failure as one JSON value; --json after it is the program's", {
+	needs,
+}, () => {
 	const { stdout, status: code } = userns("exec", "--json", "--map", MAP, "no-such-program");
 	assert.equal(JSON.parse(stdout).error.code, "ERR_USERNS_NO_PROGRAM");
 	assert.equal(code, 127);
 	assert.equal(userns("exec", "--map", MAP, "no-such-program", "--json").stdout, "");
 });
 
-test("without root, --map auto and keep-id are what the user may map", {
+test("without root, --map auto and --map keep-id are mappings of the user's own and subordinate IDs", {
 	needs: ["linux", "ordinary"],
 }, () => {
 	const answer = askOrdinary<{ auto: string; keep: string; own: number; create: [number, string] }>(

@@ -32,7 +32,7 @@ function run(status: number, ...args: string[]): ScriptResult {
 	return result;
 }
 
-test("of all characters, a line escapes exactly those that an error's message escapes", () => {
+test("a line escapes exactly the characters that an error message escapes", () => {
 	for (let code = 0; code <= 0x10ffff; code++) {
 		const character = String.fromCodePoint(code);
 		const line = printable(character);
@@ -54,7 +54,7 @@ test("of all characters, a line escapes exactly those that an error's message es
 	);
 });
 
-test("mount, mounts, supports and umount of a place with such a name", { needs }, () =>
+test("mount, mounts, supports and umount print no control character of a path", { needs }, () =>
 	withTmpfs((folder) => {
 		const [source = "", target = ""] = mkdirs(folder, `source${BAD}`, `target${BAD}`);
 		const words = ["mount", "--map", "0:100000:10", source, target];
@@ -84,7 +84,7 @@ test("mount, mounts, supports and umount of a place with such a name", { needs }
 );
 
 test(
-	"a tree with such a name in it: the mount that cannot be mapped, and the skipped ones",
+	"a tree prints no control character of the mount that cannot be mapped, or of the skipped ones",
 	{
 		needs: [...needs, "linux:6.15"],
 	},
@@ -104,7 +104,7 @@ test(
 );
 
 test(
-	"the subtype of a FUSE file system and the name of its directory, as a container's root chooses them",
+	"mounts prints no control character of a FUSE subtype and its directory, which a container's root chooses",
 	{
 		needs: [...needs, "fs:fuse", "tool:unshare", "tool:cc"],
 	},
@@ -125,7 +125,7 @@ test(
 		}),
 );
 
-test("create, show and exec at a place with such a name", { needs }, () =>
+test("create, show and exec print no control character of a path", { needs }, () =>
 	withTmpfs((folder) => {
 		const at = join(folder, BAD);
 		assert.ok(
@@ -149,7 +149,7 @@ test("create, show and exec at a place with such a name", { needs }, () =>
 	}),
 );
 
-test("map: texts, users, files and drawings", { needs: ["linux"] }, () => {
+test("map prints no control character of texts, users, files and drawings", { needs: ["linux"] }, () => {
 	run(2, "map", "convert", BAD);
 	run(2, "map", "convert", "--json", `0:1:1${BAD}`);
 	run(2, "map", "convert", "--from", BAD, "0:1:1");
@@ -170,7 +170,7 @@ test("map: texts, users, files and drawings", { needs: ["linux"] }, () => {
 	}
 });
 
-test("errors about unknown commands, options and values", () => {
+test("errors print no control character of unknown commands, options and values", () => {
 	run(2, BAD);
 	run(2, `--${BAD}`);
 	run(2, "help", BAD);

@@ -9,7 +9,7 @@ import { test } from "../support/test.ts";
 
 const PUNCHED = "0:100000:1000,1000:1000:1,1001:101001:64535";
 
-test("map: every subcommand has its help within 80 columns", () => {
+test("map prints the help of each subcommand within 80 columns", () => {
 	for (const name of [
 		"convert",
 		"invert",
@@ -27,7 +27,7 @@ test("map: every subcommand has its help within 80 columns", () => {
 	}
 });
 
-test("map: results as text", () => {
+test("map prints results as text", () => {
 	const cases: [string[], string][] = [
 		[["convert", "--to", "incus", "0:100000:65536"], "both 100000-165535 0-65535"],
 		[["convert", "--from", "incus", "both 100000-165535 0-65535"], "0:100000:65536"],
@@ -55,7 +55,7 @@ test("map: results as text", () => {
 	}
 });
 
-test("map: --json, standard input, and the maps of a process", () => {
+test("map prints JSON, reads standard input, and reads the maps of a process", () => {
 	const converted = JSON.parse(userns("map", "convert", "--json", "--to", "lxc", "0:1:1").stdout);
 	assert.equal(converted.text, "b:0:1:1");
 	assert.deepEqual(converted.mapping, Mapping.from("0:1:1").toJSON());
@@ -83,7 +83,7 @@ test("map: --json, standard input, and the maps of a process", () => {
 	assert.match(gone.stderr, /^userns: cannot read the maps .*\nhint: /);
 });
 
-test("map: exit status 1 for an ID that is not mapped, 2 for what is wrong", () => {
+test("map exits with status 1 for an ID that is not mapped, and with 2 for wrong usage", () => {
 	assert.equal(userns("map", "translate", "--uid", "5", "0:1:1").status, 1);
 	const wrong: [string[], RegExp][] = [
 		[["check", "0:1:1,0:5:1"], /overlap/],
@@ -105,7 +105,7 @@ test("map: exit status 1 for an ID that is not mapped, 2 for what is wrong", () 
 	}
 });
 
-test("map draw: every range stands in its column, gaps are marked, and it fits 80 columns", () => {
+test("map draw puts every range into its column, marks gaps, and fits 80 columns", () => {
 	const { stdout } = userns("map", "draw", PUNCHED);
 	const rows = stdout.split("\n");
 	for (const row of rows) assert.ok(row.length <= 80, row);
@@ -148,7 +148,7 @@ function follow(rows: readonly string[], start: number): number {
 	return -1;
 }
 
-test("map draw: each line leads from a range to the one that it is mapped to, however they cross", () => {
+test("map draw: each line leads from a range to the one that it is mapped to, however the lines cross", () => {
 	const maps = [
 		PUNCHED,
 		"0:9:1,1:8:1,2:7:1",
@@ -170,7 +170,7 @@ test("map draw: each line leads from a range to the one that it is mapped to, ho
 	}
 });
 
-test("map draw --svg: well-formed, with the ranges as text and colours for light and dark", () => {
+test("map draw --svg prints well-formed XML, with the ranges as text and colours for light and dark", () => {
 	const folder = mkdtempSync(join(tmpdir(), "userns-svg-"));
 	const file = join(folder, "map.svg");
 	const { status, stdout } = userns("map", "draw", "--svg", file, PUNCHED);

@@ -16,7 +16,7 @@ function ok(...args: string[]): string {
 	return stdout;
 }
 
-test("help of mount, mounts and supports fits 80 columns and names every option", () => {
+test("the help of mount, mounts and supports fits 80 columns and names every option", () => {
 	const options = {
 		mount: [
 			"--map",
@@ -49,7 +49,7 @@ test("help of mount, mounts and supports fits 80 columns and names every option"
 	}
 });
 
-test("wrong usage of the options has exit status 2 and nothing on standard output", () => {
+test("wrong usage of the options exits with status 2 and prints nothing on standard output", () => {
 	const cases: [string[], RegExp][] = [
 		[
 			["mount", "--map", MAP, "--nested", "perhaps", "/a", "/b"],
@@ -79,7 +79,7 @@ test("wrong usage of the options has exit status 2 and nothing on standard outpu
 	}
 });
 
-test("attributes, a nested source and what takes its place", { needs: [...needs, "linux:6.15"] }, () =>
+test("mount sets attributes, composes maps and replaces a mount", { needs: [...needs, "linux:6.15"] }, () =>
 	withTmpfs((folder) => {
 		const [source = "", one = "", two = ""] = mkdirs(folder, "source", "one", "two");
 		chownSync(source, 7, 7);
@@ -112,7 +112,7 @@ test("attributes, a nested source and what takes its place", { needs: [...needs,
 );
 
 test(
-	"a tree: the mount that refuses is named, --skip-unsupported tells of it",
+	"mount --recursive names the mount that refuses, and --skip-unsupported lists it",
 	{ needs: [...needs, "linux:6.15"] },
 	() =>
 		withTmpfs((folder) => {
@@ -137,7 +137,7 @@ test(
 		}),
 );
 
-test("--target-root and --resolve keep the target where it belongs", { needs }, () =>
+test("--target-root and --resolve restrict where the target leads", { needs }, () =>
 	withTmpfs((folder) => {
 		const [source = "", jail = "", spot = "", outside = ""] = mkdirs(
 			folder,
@@ -160,7 +160,7 @@ test("--target-root and --resolve keep the target where it belongs", { needs }, 
 );
 
 test(
-	"--into a container, seen there by mounts --pid and taken off there",
+	"mount --into a container is visible to mounts --pid, and umount --into removes it",
 	{ needs: [...needs, "tool:unshare"] },
 	() =>
 		withTmpfs(async (folder) => {
@@ -194,7 +194,7 @@ test(
 		}),
 );
 
-test("mounts: a table, JSON with the mapping, and --all", { needs: [...needs, "linux:6.15"] }, () =>
+test("mounts prints a table, JSON with maps, and all with --all", { needs: [...needs, "linux:6.15"] }, () =>
 	withTmpfs((folder) => {
 		const [source = "", target = ""] = mkdirs(folder, "source", "a b");
 		ok("mount", "--map", "u:0:100000:10,u:20:5:1,g:0:200000:10", source, target);
@@ -215,7 +215,7 @@ test("mounts: a table, JSON with the mapping, and --all", { needs: [...needs, "l
 	}),
 );
 
-test("supports: exit status 0 and 1, as text and as JSON", { needs }, () =>
+test("supports exits with status 0 or 1, and prints text or JSON", { needs }, () =>
 	withTmpfs((folder) => {
 		assert.equal(
 			ok("supports", folder),

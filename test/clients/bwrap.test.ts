@@ -13,17 +13,17 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { type MappingInput, mountIdmapped, UserNamespace } from "../../src/index.ts";
-import { apart, type Ended, emptied, makeUser, runToEnd, USER } from "../support/apart.ts";
 import { ask } from "../support/child.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { OTHER_UID } from "../support/needs.ts";
 import { owner, words } from "../support/oci-tests.ts";
+import { type Ended, emptied, makeUser, privateMounts, runToEnd, USER } from "../support/private-mounts.ts";
 import { SLOWER } from "../support/slower.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts", "tool:bwrap"] as const;
 
-/** A sandbox of the machine's own files, with `folder` at /tmp, that runs a shell script. */
+/** A sandbox that shows the machine's own files, with `folder` at /tmp, and runs a shell script. */
 function sandbox(folder: string, script: string, ...options: string[]): string[] {
 	return [
 		...options,
@@ -35,24 +35,24 @@ function sandbox(folder: string, script: string, ...options: string[]): string[]
 
 const LOOK = "set -e; id -u; cat /proc/self/uid_map /proc/self/gid_map; readlink /proc/self/ns/user";
 
-/** Runs it as root, with a namespace that root made as descriptor 3; nobody must be left in the namespace. */
+/** Runs it as root, with a namespace that root made as descriptor 3. No process may stay in the namespace. */
 async function inNamespace(
 	mapping: MappingInput,
 	body: (inode: number, run: (command: readonly string[]) => Ended) => void,
 ): Promise<void> {
 	const ns = await UserNamespace.create(mapping, { setgroups: "allow" });
 	try {
-		body(ns.inode, (command) => runToEnd([...apart({}), ...command], ns.fd));
+		body(ns.inode, (command) => runToEnd([...privateMounts({}), ...command], ns.fd));
 		assert.deepEqual(await emptied(ns.inode), []);
 	} finally {
 		ns.close();
 	}
 }
 
-test("bwrap --userns 3: the sandbox has our mapping, and owns on disk by it", { needs }, () =>
+test("bwrap --userns 3: the sandbox has our mapping, and its files are owned on disk by it", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [work = ""] = mkdirs(folder, "work");
-		// bwrap works as its caller, the host's root, which must have an ID inside.
+		// bwrap works as its caller, the host's root, which must have an ID in the namespace.
 		await inNamespace("0:0:1,1:100001:65535", (inode, run) => {
 			const script = `${LOOK}; touch /tmp/root /tmp/seven; chown 7:8 /tmp/seven`;
 			const { status, stdout, stderr } = run([
@@ -69,7 +69,7 @@ test("bwrap --userns 3: the sandbox has our mapping, and owns on disk by it", { 
 );
 
 test(
-	"bwrap --userns 3: with the caller at 1000 inside, the sandbox's root is 100000 on disk",
+	"bwrap --userns 3: if the caller is 1000 inside, the sandbox's root is 100000 on disk",
 	{
 		needs: [...needs, "tool:setpriv"],
 	},
@@ -105,7 +105,7 @@ test(
 		}),
 );
 
-test("bwrap started by spawn: root of a namespace in which its caller has no ID", { needs }, () =>
+test("bwrap works when spawn starts it as root of a namespace in which its caller has no ID", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [work = ""] = mkdirs(folder, "work");
 		chownSync(work, 100000, 100000);
@@ -134,7 +134,7 @@ test("bwrap started by spawn: root of a namespace in which its caller has no ID"
 	}),
 );
 
-/** For a process of an ordinary user: makes a namespace, and runs bwrap with it as descriptor 3. */
+/** For a process of an ordinary user: creates a namespace, and runs bwrap with it as descriptor 3. */
 function script(mapping: string, command: readonly string[]): string {
 	return `const { spawnSync } = await import("node:child_process");
 	const mapping = ${mapping};
@@ -147,7 +147,7 @@ function script(mapping: string, command: readonly string[]): string {
 }
 
 test(
-	"without root: bwrap --userns 3 with the user's own and subordinate IDs",
+	"bwrap --userns 3 works without root, with the user's own and subordinate IDs",
 	{
 		needs: [...needs, "user", "tool:newuidmap", "tool:newgidmap"],
 	},
@@ -162,7 +162,7 @@ test(
 			);
 			const { inode, status, stdout, stderr } = ask<Ended & { inode: number }>(
 				script("userns.Mapping.rootless()", command),
-				{ prefix: apart({ user: makeUser(folder) }) },
+				{ prefix: privateMounts({ user: makeUser(folder) }) },
 			);
 			assert.equal(status, 0, stderr);
 			const map = [`0 ${USER.uid} 1`, `1 ${USER.first} ${USER.size}`];
@@ -173,7 +173,7 @@ test(
 		}),
 );
 
-test("without root and without a name: bwrap --userns 3 with the user's own IDs alone", {
+test("bwrap --userns 3 works without root and without a name, with the user's own IDs alone", {
 	needs: ["linux", "tool:bwrap", ...(process.geteuid?.() === 0 ? (["user"] as const) : [])],
 }, async () => {
 	const root = process.geteuid?.() === 0;
@@ -191,7 +191,7 @@ test("without root and without a name: bwrap --userns 3 with the user's own IDs 
 	assert.deepEqual(await emptied(inode), []);
 });
 
-/** A folder with a file of uid 1000, in a mount namespace whose root directory may be written for a moment. */
+/** A folder with a file of uid 1000, in a mount namespace whose root directory is writable for a moment. */
 async function withVolume(
 	body: (folder: string, source: string, target: string) => Promise<void>,
 ): Promise<void> {
@@ -203,16 +203,16 @@ async function withVolume(
 	});
 }
 
-/** A sandbox with only the programs and /data of the machine's, as root, with `fd` as descriptor 3. */
+/** A sandbox that shows only the machine's programs and /data, run as root, with `fd` as descriptor 3. */
 function withData(bind: readonly string[], script: string, fd?: number): Ended {
 	const programs = ["usr", "bin", "sbin", "lib", "lib64"].filter((name) => existsSync(`/${name}`));
 	const view = programs.flatMap((name) => ["--ro-bind", `/${name}`, `/${name}`]);
 	const command = ["bwrap", ...view, "--proc", "/proc", "--dev", "/dev", ...bind, "sh", "-c", script];
-	return runToEnd([...apart({}), ...command], fd);
+	return runToEnd([...privateMounts({}), ...command], fd);
 }
 
 test(
-	"a detached mount as /proc/self/fd/3: bwrap --bind binds the host's root, writable, as docs/clients.md warns",
+	"bwrap --bind of /proc/self/fd/3, a detached mount, binds the host's root writable, as docs/clients.md warns",
 	{
 		needs,
 	},
@@ -222,7 +222,7 @@ test(
 			try {
 				assert.equal(readlinkSync(`/proc/self/fd/${mount.fd}`), "/");
 				const left = join(folder, "left");
-				// What the sandbox writes below /data is at the same place on the host.
+				// What the sandbox writes below /data appears at the same path on the host.
 				const script = `ls /data; echo here > /data${left}`;
 				const { status, stdout, stderr } = withData(["--bind", "/proc/self/fd/3", "/data"], script, mount.fd);
 				assert.equal(status, 0, stderr);
@@ -230,7 +230,7 @@ test(
 				assert.ok(words(stdout).includes("etc"));
 				assert.equal(readFileSync(left, "utf8"), "here\n");
 				rmSync(left);
-				// The kernel refuses it to those that do not resolve it.
+				// The kernel refuses a detached mount if the program does not resolve the link.
 				const byFd = withData(["--bind-fd", "3", "/data"], "ls /data", mount.fd);
 				assert.notEqual(byFd.status, 0);
 				assert.match(byFd.stderr, /Invalid argument|Unknown option --bind-fd/);
@@ -241,14 +241,14 @@ test(
 );
 
 test(
-	"a detached mount as /proc/self/fd/3: mount --bind binds the host's root too",
+	"mount --bind of /proc/self/fd/3, a detached mount, binds the host's root too",
 	{ needs: ["linux", "root", "mounts"] },
 	() =>
 		withVolume(async (_, source, target) => {
 			const mount = await mountIdmapped({ source, mapping: "1000:0:1" });
 			try {
 				const script = 'mount --bind /proc/self/fd/3 "$0" && ls "$0"';
-				const { stdout, stderr } = runToEnd([...apart({}), "sh", "-c", script, target], mount.fd);
+				const { stdout, stderr } = runToEnd([...privateMounts({}), "sh", "-c", script, target], mount.fd);
 				assert.ok(words(stdout).includes("etc"), stderr);
 			} finally {
 				mount.close();
@@ -257,7 +257,7 @@ test(
 );
 
 test(
-	"an attached mount by its path: bwrap --bind binds it and nothing else, and no descriptor leads out",
+	"bwrap --bind of an attached mount's path binds that mount alone, and no descriptor leads out",
 	{ needs },
 	() =>
 		withVolume(async (folder, source, target) => {
@@ -280,7 +280,7 @@ test(
 				});
 				const [status] = await once(child, "close");
 				assert.equal(status, 0);
-				// Three streams, and the folder that ls reads.
+				// The three standard streams, and the folder that ls reads.
 				assert.deepEqual(words(said), ["file", "0:0", "4"]);
 				assert.equal(statSync(join(source, "new")).uid, 1000);
 				const others = spawnSync("ls", [target], { uid: OTHER_UID, gid: OTHER_UID, encoding: "utf8" });
@@ -293,7 +293,7 @@ test(
 );
 
 test(
-	"the descriptor of an attached mount leads out of the sandbox by .., as docs/clients.md warns",
+	'the descriptor of an attached mount leads out of the sandbox by "..", as docs/clients.md warns',
 	{ needs },
 	() =>
 		withVolume(async (folder, source, target) => {

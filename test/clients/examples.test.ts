@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { chownSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { apart, type Ended, makeUser, USER } from "../support/apart.ts";
 import { root } from "../support/child.ts";
 import { runExample } from "../support/examples.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import type { Need } from "../support/needs.ts";
 import { makeRootfs, type Runtime } from "../support/oci.ts";
 import { owner, words } from "../support/oci-tests.ts";
+import { type Ended, makeUser, privateMounts, USER } from "../support/private-mounts.ts";
 import { test } from "../support/test.ts";
 
 const needs: readonly Need[] = ["linux", "root", "mounts"];
@@ -21,13 +21,13 @@ function says({ status, stdout, stderr }: Ended): string[] {
 
 const tested = new Set<string>();
 
-/** A test of one example; what it leaves in its folder for temporary files is a failure. */
+/** Tests one example. A file that the example leaves in its folder for temporary files is a failure. */
 function testExample(
 	name: string,
 	how: string,
 	more: readonly Need[],
 	body: (folder: string, run: (...args: string[]) => Ended) => void,
-	prefix: (folder: string) => string[] = () => apart({ cgroup2: true }),
+	prefix: (folder: string) => string[] = () => privateMounts({ cgroup2: true }),
 ): void {
 	tested.add(`${name}.ts`);
 	test(`examples/${name}.ts ${how}`, { needs: [...needs, ...more] }, () =>
@@ -41,7 +41,7 @@ function testExample(
 	);
 }
 
-const asUser = (folder: string) => apart({ user: makeUser(folder) });
+const asUser = (folder: string) => privateMounts({ user: makeUser(folder) });
 const LOOK = ["sh", "-c", "id -u; cat /proc/self/uid_map"];
 
 testExample("spawn", "runs a command as root of a namespace, and passes its exit status on", [], (_, run) => {
@@ -65,7 +65,7 @@ testExample(
 testExample("rootless", "says what to do for a user without subordinate IDs", ["user"], (folder, _) => {
 	const copies = makeUser(folder);
 	for (const file of ["subuid", "subgid"]) writeFileSync(join(copies, file), "");
-	const { status, stderr } = runExample(apart({ user: copies }), "rootless");
+	const { status, stderr } = runExample(privateMounts({ user: copies }), "rootless");
 	assert.equal(status, 1);
 	assert.match(stderr, /has no subordinate uids in \/etc\/subuid\nLet root add a line/);
 });
@@ -115,13 +115,13 @@ for (const runtime of RUNTIMES) {
 	});
 }
 
-test("the links of docs/clients.md lead somewhere", () => {
+test("the links of docs/clients.md lead to existing targets", () => {
 	const links = [...readFileSync(join(root, "docs/clients.md"), "utf8").matchAll(/\]\(([^)]+)\)/g)];
 	assert.ok(links.length > 0);
 	for (const [, link = ""] of links) assert.ok(existsSync(join(root, "docs", link)), link);
 });
 
-test("every example has a test, and imports the package by its name and nothing else of ours", () => {
+test("every example has a test, and imports this package by its name and no other file of it", () => {
 	const folder = join(root, "examples");
 	const files = readdirSync(folder);
 	assert.deepEqual(files.sort(), [...tested].sort());

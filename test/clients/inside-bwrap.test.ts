@@ -4,34 +4,34 @@ import { once } from "node:events";
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { apart, type Ended, makeUser, runToEnd } from "../support/apart.ts";
 import { packageForAll } from "../support/child.ts";
 import { exampleCommand, runExample } from "../support/examples.ts";
-import { assertRefused, attackProgram, results } from "../support/inside.ts";
 import { withTmpfs } from "../support/mounts.ts";
 import type { Need } from "../support/needs.ts";
 import { words } from "../support/oci-tests.ts";
+import { type Ended, makeUser, privateMounts, runToEnd } from "../support/private-mounts.ts";
+import { assertRefused, attackProgram, results } from "../support/sandbox-attacks.ts";
 import { test } from "../support/test.ts";
 
 /*
- * Every example and recipe of the documents is attacked from inside once, as root and as an ordinary user. What the
- * kernel must refuse is written down before the call; where a recipe leaves a defence out on purpose, the same attack
- * shows that it works.
+ * Each example and recipe of the documents is attacked once from inside, as root and as an ordinary user. The test
+ * states what the kernel must refuse before the call. Where a recipe leaves a defence out on purpose, the same attack
+ * must succeed.
  */
 const needs = ["linux", "root", "mounts", "static"] as const;
 const bwrap = [...needs, "tool:bwrap"] as const;
 const user = [...bwrap, "user", "tool:newuidmap"] as const;
-const asUser = (folder: string) => apart({ user: makeUser(folder) });
-const asRoot = () => apart({});
+const asUser = (folder: string) => privateMounts({ user: makeUser(folder) });
+const asRoot = () => privateMounts({});
 const WHO: [string, readonly Need[], (folder: string) => string[]][] = [
 	["root", bwrap, asRoot],
 	["an ordinary user", user, asUser],
 ];
 
-/** On the machine's own /proc: what only the host's root may write. */
+/** Files in the machine's own /proc that only the host's root may write. */
 const PROC = ["write=/proc/sys/kernel/printk", "write=/proc/sys/kernel/core_pattern"];
 
-/** Against a sandbox that shows the machine's files read-only and hides /run and /tmp, in which `folder` lies. */
+/** Attacks on a sandbox that shows the machine's files read-only and covers /run and /tmp. `folder` is in /tmp. */
 const inSandboxOf = (folder: string) => [
 	...["remount=/", "umount=/tmp", "umount=/run", `uncover=${folder}/secret`, "chroot=/tmp"],
 	...["nested-remount=/", "nested-umount=/tmp", "nested-umount=/run", `nested-uncover=${folder}/secret`],
@@ -39,7 +39,7 @@ const inSandboxOf = (folder: string) => [
 	...["mknod=/tmp/device", "nested-mknod=/tmp/device", ...PROC],
 ];
 
-/** Puts a file in /tmp and a service's socket in /run, in a mount namespace of the test's own. */
+/** Puts a file into /tmp and a service's socket into /run, in a mount namespace of the test's own. */
 async function withSecrets(
 	prefix: (folder: string) => string[],
 	body: (before: string[], folder: string) => void | Promise<void>,
@@ -63,7 +63,7 @@ async function withSecrets(
 
 for (const [who, required, prefix] of WHO) {
 	test(
-		`examples/bwrap-sandbox.ts as ${who}: what is read-only stays so, what is hidden stays hidden`,
+		`examples/bwrap-sandbox.ts as ${who}: read-only mounts stay read-only, and covered directories stay covered`,
 		{ needs: required },
 		() =>
 			withSecrets(prefix, (before, folder) => {
@@ -85,7 +85,7 @@ for (const [who, required, prefix] of WHO) {
 				const capabilities = [...stdout.matchAll(/^Cap(?:Prm|Eff|Amb|Inh):\t(.*)$/gm)].map(([, set]) => set);
 				assert.deepEqual(capabilities, Array(8).fill("0000000000000000"));
 				assert.equal([...stdout.matchAll(/^NoNewPrivs:\t1$/gm)].length, 2);
-				// Processes outside are not seen: bwrap's own process 1, the shell, ls and grep.
+				// The command sees no process outside: only bwrap's process 1, the shell, ls and grep.
 				assert.ok(Number(words(stdout).at(-1)) <= 4, stdout);
 			}),
 	);
@@ -105,7 +105,7 @@ for (const [who, required, prefix] of WHO) {
 	);
 }
 
-/** The example's sandbox, as root, with other options in place of its defences. */
+/** The example's sandbox, run as root, with other options in place of its defences. */
 async function inSandbox(
 	before: readonly string[],
 	options: readonly string[],
@@ -136,7 +136,7 @@ const VIEW = [
 const APART = ["--unshare-pid", "--unshare-net", "--unshare-ipc", "--die-with-parent"];
 
 test(
-	"bwrap started by root inside, as docs/clients.md warns: with its capabilities the command undoes the sandbox",
+	"bwrap with root's capabilities inside: the command undoes the sandbox, as docs/clients.md warns",
 	{
 		needs: bwrap,
 	},
@@ -149,13 +149,13 @@ test(
 			const found = results(stdout);
 			for (const [attack, result] of Object.entries(expected))
 				assert.equal(found.get(attack), result, stderr);
-			// The file belongs to the host's root, so it is found and not written.
+			// The file belongs to the host's root, so open(2) finds it and refuses to write.
 			assert.equal(found.get(secret), "EACCES");
 		}),
 );
 
 test(
-	"bwrap started by root inside, as docs/clients.md has it: every capability but CAP_SYS_ADMIN undoes nothing",
+	"bwrap with every capability but CAP_SYS_ADMIN inside: the command undoes nothing, as docs/clients.md says",
 	{
 		needs: bwrap,
 	},
@@ -178,7 +178,7 @@ test(
 );
 
 test(
-	"bwrap without --tmpfs /run and without --new-session: a socket is reached, and the terminal is typed into",
+	"without --tmpfs /run and --new-session, the command of bwrap reaches a socket and types into the terminal",
 	{
 		needs: bwrap,
 	},
@@ -190,7 +190,7 @@ test(
 			const socket = await inSandbox(before, [...view, ...APART, ...drop], attackProgram(), connect);
 			assert.equal(results(socket.stdout).get(connect), "ok", socket.stderr);
 			const legacy = spawnSync("cat", ["/proc/sys/dev/tty/legacy_tiocsti"], { encoding: "utf8" });
-			if (legacy.stdout.trim() === "0") return; // this kernel refuses TIOCSTI to everybody without CAP_SYS_ADMIN
+			if (legacy.stdout.trim() === "0") return; // this kernel refuses TIOCSTI to processes without CAP_SYS_ADMIN
 			const typing = await inSandbox(
 				[attackProgram(), "pty", ...before],
 				[...view, ...APART, ...drop],

@@ -3,21 +3,21 @@ import { spawnSync } from "node:child_process";
 import { chmodSync, chownSync, copyFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Mapping, mountIdmapped } from "../../src/index.ts";
-import { apart, runToEnd, USER } from "../support/apart.ts";
 import { sh } from "../support/child.ts";
 import { exampleCommand } from "../support/examples.ts";
-import { assertRefused, attackProgram, results } from "../support/inside.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { Container, makeRootfs, type Runtime } from "../support/oci.ts";
+import { privateMounts, runToEnd, USER } from "../support/private-mounts.ts";
+import { assertRefused, attackProgram, results } from "../support/sandbox-attacks.ts";
 import { test } from "../support/test.ts";
 
-/* Attacks from inside of a container on its host: see inside-bwrap.test.ts. */
+/* Attacks from inside a container on its host: see inside-bwrap.test.ts. */
 const needs = ["linux", "root", "mounts", "static"] as const;
 
-/** On the machine's own /proc: what only the host's root may write. */
+/** Files in the machine's own /proc that only the host's root may write. */
 const PROC = ["write=/proc/sys/kernel/printk", "write=/proc/sys/kernel/core_pattern"];
 
-/** Against a container whose root file system is at / and whose volume is at /data. */
+/** Attacks on a container whose root file system is at / and whose volume is at /data. */
 const CONTAINER = [
 	...[
 		"remount=/",
@@ -38,12 +38,12 @@ const CONTAINER = [
 	...[...PROC, "write=/data/device", "nested-write=/data/device"],
 ];
 
-/** A root file system with the attacks in it, and a volume with a device file that anybody may open. */
+/** A root file system that contains the attacks, and a volume with a device file that any user may open. */
 function makeWorld(folder: string): { rootfs: string; data: string } {
 	const rootfs = makeRootfs(join(folder, "rootfs"));
 	const [data = ""] = mkdirs(folder, "data");
-	copyFileSync(attackProgram(), join(rootfs, "bin/inside"));
-	chmodSync(join(rootfs, "bin/inside"), 0o755);
+	copyFileSync(attackProgram(), join(rootfs, "bin/sandbox-attacks"));
+	chmodSync(join(rootfs, "bin/sandbox-attacks"), 0o755);
 	sh("mknod", join(data, "device"), "c", "1", "3");
 	for (const path of [data, join(data, "device")]) {
 		chownSync(path, 1000, 1000);
@@ -53,8 +53,8 @@ function makeWorld(folder: string): { rootfs: string; data: string } {
 }
 
 /**
- * Beside the program, in its mount namespace, an ordinary user looks for the bundle's mounts again and again, and prints
- * each one that is reached.
+ * Beside the program, in its mount namespace, an ordinary user looks for the bundle's mounts in a loop, and prints each
+ * mount that it reaches.
  */
 const BESIDE = `
 look() { while :; do for file in "$1"/*/rootfs/bin/busybox "$1"/*/*/rootfs/bin/busybox; do
@@ -75,17 +75,17 @@ for (const runtime of ["crun", "runc"] as Runtime[]) {
 	const required = [...needs, "user", "busybox", `tool:${runtime}`] as const;
 	const run = (folder: string, ...args: string[]) => {
 		const [temporary = ""] = mkdirs(folder, "temporary");
-		const before = [...apart({ cgroup2: true }), "env", `TMPDIR=${temporary}`];
+		const before = [...privateMounts({ cgroup2: true }), "env", `TMPDIR=${temporary}`];
 		return runToEnd([...before, "sh", "-c", BESIDE, temporary, ...args]);
 	};
 
 	test(
-		`examples/oci-container.ts with ${runtime}: nothing of the host is reached, nor the bundle by others`,
+		`examples/oci-container.ts with ${runtime}: no attack reaches the host, and no other user reaches the bundle`,
 		{ needs: required },
 		() =>
 			withTmpfs((folder) => {
 				const { rootfs, data } = makeWorld(folder);
-				const inside = ["/bin/sh", "-c", '"$@"; sleep 0.3', "sh", "/bin/inside", ...CONTAINER];
+				const inside = ["/bin/sh", "-c", '"$@"; sleep 0.3', "sh", "/bin/sandbox-attacks", ...CONTAINER];
 				const { status, stdout, stderr } = run(
 					...[folder, ...exampleCommand("oci-container", runtime, rootfs, data, ...inside)],
 				);
@@ -97,7 +97,7 @@ for (const runtime of ["crun", "runc"] as Runtime[]) {
 	);
 
 	test(
-		`examples/shared-namespace.ts with ${runtime}: a hostile shell reaches nothing of the host`,
+		`examples/shared-namespace.ts with ${runtime}: a hostile shell does not reach the host`,
 		{ needs: required },
 		() =>
 			withTmpfs((folder) => {
@@ -105,11 +105,11 @@ for (const runtime of ["crun", "runc"] as Runtime[]) {
 				const attacks = CONTAINER.map((attack) => attack.replace("/data", "/shared")).filter(
 					(attack) => !attack.includes("write=/shared"),
 				);
-				// The example runs /bin/sh: this one attacks before it does what it was asked for.
+				// The example runs /bin/sh. This one attacks first, and then does what it was asked for.
 				sh("rm", join(rootfs, "bin/sh"));
 				const shell = [
 					"#!/bin/busybox sh",
-					`found=$(/bin/inside ${attacks.join(" ")})`,
+					`found=$(/bin/sandbox-attacks ${attacks.join(" ")})`,
 					'/bin/busybox printf "%s\\n" "$found"',
 					'exec /bin/busybox sh "$@"',
 				].join("\n");
@@ -135,11 +135,16 @@ for (const runtime of ["crun", "runc"] as Runtime[]) {
 					runtime,
 					rootfs,
 					data,
-					"/bin/inside",
+					"/bin/sandbox-attacks",
 					"type=0",
 					"type=tty",
 				);
-				const { stdout } = runToEnd([attackProgram(), "pty", ...apart({ cgroup2: true }), ...command]);
+				const { stdout } = runToEnd([
+					attackProgram(),
+					"pty",
+					...privateMounts({ cgroup2: true }),
+					...command,
+				]);
 				assertRefused(stdout, ["type=0", "type=tty"]);
 				assert.match(stdout, /^typed 0$/m);
 			}),
@@ -166,14 +171,14 @@ for (const runtime of ["crun", "runc"] as Runtime[]) {
 	);
 
 	test(
-		`a set-uid program that a container of ${runtime} leaves on disk is root's, below a closed directory for nobody`,
+		`a set-uid program that a container of ${runtime} leaves on disk is root's, and a closed directory protects it`,
 		{
 			needs: required,
 		},
 		() =>
 			withTmpfs((folder) => {
 				const { rootfs, data } = makeWorld(folder);
-				const leave = "cp /bin/inside /left; chmod 4755 /left";
+				const leave = "cp /bin/sandbox-attacks /left; chmod 4755 /left";
 				const { status, stderr } = run(
 					folder,
 					...exampleCommand("oci-container", runtime, rootfs, data, "/bin/sh", "-c", leave),
@@ -183,15 +188,15 @@ for (const runtime of ["crun", "runc"] as Runtime[]) {
 				assert.equal(statSync(left).uid, 0);
 				assert.equal(statSync(left).mode & 0o7777, 0o4755);
 				const others = { uid: USER.uid, gid: USER.uid, encoding: "utf8" } as const;
-				// What the documents warn of: whoever reaches the file runs it as root.
+				// The documents warn of this: a user who reaches the file runs it as root.
 				writeFileSync(join(folder, "secret"), "", { mode: 0o600 });
 				const attack = `write=${join(folder, "secret")}`;
 				assert.equal(
-					results(spawnSync(join(rootfs, "bin/inside"), [attack], others).stdout).get(attack),
+					results(spawnSync(join(rootfs, "bin/sandbox-attacks"), [attack], others).stdout).get(attack),
 					"EACCES",
 				);
 				assert.equal(results(spawnSync(left, [attack], others).stdout).get(attack), "ok");
-				// And what they advise.
+				// The documents advise this.
 				chmodSync(folder, 0o700);
 				assert.equal((spawnSync(left, [attack], others).error as NodeJS.ErrnoException).code, "EACCES");
 			}),

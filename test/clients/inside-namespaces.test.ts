@@ -3,25 +3,27 @@ import { once } from "node:events";
 import { chmodSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { mountIdmapped, pin, UserNamespace, unmount } from "../../src/index.ts";
-import { apart, makeUser, runToEnd, USER } from "../support/apart.ts";
 import { packageForAll } from "../support/child.ts";
 import { exampleCommand } from "../support/examples.ts";
-import { assertRefused, attackProgram, results } from "../support/inside.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import type { Need } from "../support/needs.ts";
+import { makeUser, privateMounts, runToEnd, USER } from "../support/private-mounts.ts";
+import { assertRefused, attackProgram, results } from "../support/sandbox-attacks.ts";
 import { test } from "../support/test.ts";
 
-/* Attacks from inside of what `spawn` and `userns exec` run, and on it: see inside-bwrap.test.ts. */
+/*
+ * Attacks from inside the programs that `spawn` and `userns exec` run, and on these programs: see inside-bwrap.test.ts.
+ */
 const needs = ["linux", "root", "mounts", "static"] as const;
-const asUser = (folder: string) => apart({ user: makeUser(folder) });
+const asUser = (folder: string) => privateMounts({ user: makeUser(folder) });
 
-/** On the machine's own /proc: what only the host's root may write. */
+/** Files in the machine's own /proc that only the host's root may write. */
 const PROC = ["write=/proc/sys/kernel/printk", "write=/proc/sys/kernel/core_pattern"];
 
-/** Against a program that only has namespaces of its own, with a read-only mount at `place`. */
-const inNamespaces = (place: string) => [
-	...[`remount=${place}`, `umount=${place}`, `uncover=${place}/new`, `create=${place}/new`],
-	...[`nested-remount=${place}`, `nested-umount=${place}`, `nested-uncover=${place}/new`],
+/** Attacks on a program that has only namespaces of its own, with a read-only mount at `location`. */
+const inNamespaces = (location: string) => [
+	...[`remount=${location}`, `umount=${location}`, `uncover=${location}/new`, `create=${location}/new`],
+	...[`nested-remount=${location}`, `nested-umount=${location}`, `nested-uncover=${location}/new`],
 	...[
 		"mknod=/var/tmp/device",
 		`kill=${process.pid}`,
@@ -45,25 +47,28 @@ for (const [name, command, required] of [
 		[...needs, "user", "tool:newuidmap"],
 	],
 ] as [string, () => string[], readonly Need[]][]) {
-	test(`${name}: a read-only mount stays so, and nothing outside is reached`, { needs: required }, () =>
-		withTmpfs(async (folder) => {
-			const [source = "", place = ""] = mkdirs(folder, "source", "place");
-			chmodSync(source, 0o777);
-			const mount = await mountIdmapped({
-				...{ source, target: place, mapping: "0:2100000000:65536", readonly: true },
-			});
-			try {
-				const before = readFileSync("/proc/self/mountinfo", "utf8");
-				const prefix = name.includes("auto") ? asUser(folder) : apart({});
-				const attacks = inNamespaces(place);
-				const { status, stdout, stderr } = runToEnd([...prefix, ...command(), attackProgram(), ...attacks]);
-				assert.equal(status, 0, stderr);
-				assertRefused(stdout, attacks);
-				assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
-			} finally {
-				await mount.unmount();
-			}
-		}),
+	test(
+		`${name}: a read-only mount stays read-only, and no attack reaches the host`,
+		{ needs: required },
+		() =>
+			withTmpfs(async (folder) => {
+				const [source = "", location = ""] = mkdirs(folder, "source", "location");
+				chmodSync(source, 0o777);
+				const mount = await mountIdmapped({
+					...{ source, target: location, mapping: "0:2100000000:65536", readonly: true },
+				});
+				try {
+					const before = readFileSync("/proc/self/mountinfo", "utf8");
+					const prefix = name.includes("auto") ? asUser(folder) : privateMounts({});
+					const attacks = inNamespaces(location);
+					const { status, stdout, stderr } = runToEnd([...prefix, ...command(), attackProgram(), ...attacks]);
+					assert.equal(status, 0, stderr);
+					assertRefused(stdout, attacks);
+					assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
+				} finally {
+					await mount.unmount();
+				}
+			}),
 	);
 }
 
@@ -72,7 +77,7 @@ function cli(): string[] {
 }
 
 test(
-	"a user to whom /etc/subuid gives the mapping's IDs kills root's program; no user can with the documents' range",
+	"a user to whom /etc/subuid gives the mapping's IDs kills root's program; no user does with the documents' range",
 	{
 		needs: [...needs, "user", "tool:newuidmap"],
 	},
@@ -113,7 +118,7 @@ test(
 );
 
 test(
-	"userns create --at: an ordinary user can open the pinned namespace, and cannot join it",
+	"userns create --at: an ordinary user opens the pinned namespace, and cannot join it",
 	{
 		needs: [...needs, "user", "tool:nsenter"],
 	},
@@ -124,7 +129,7 @@ test(
 			pin(ns, path);
 			ns.close();
 			try {
-				const before = apart({ uid: USER.uid });
+				const before = privateMounts({ uid: USER.uid });
 				const entered = runToEnd([...before, "nsenter", `--user=${path}`, "true"]);
 				assert.notEqual(entered.status, 0);
 				assert.match(entered.stderr, /Operation not permitted/);

@@ -5,16 +5,16 @@ import { existsSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Handles, Mapping, mountIdmapped } from "../../src/index.ts";
-import { emptied, processesIn } from "../support/apart.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { Container, type Runtime } from "../support/oci.ts";
 import { makeBundle, owner, words } from "../support/oci-tests.ts";
+import { emptied, processesIn } from "../support/private-mounts.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts", "busybox"] as const;
 const MAP = "0:100000:65536";
 
-/** Waits at most ten seconds for a file, then looks at who owns it. */
+/** Waits at most ten seconds for a file, and returns its owner. */
 const SEE =
 	'see() { n=0; until [ -e "$1" ] || [ $n = 200 ]; do n=$((n+1)); usleep 50000; done; stat -c "%n %u:%g" "$1"; }';
 const LOOK = `${SEE}; readlink /proc/self/ns/user`;
@@ -29,7 +29,7 @@ async function output(child: ChildProcess): Promise<string[]> {
 	return words(said);
 }
 
-/** None for a process that ended meanwhile. */
+/** Returns nothing if the process ended meanwhile. */
 function pidNamespace(pid: string): string[] {
 	try {
 		return [readlinkSync(`/proc/${pid}/ns/pid`)];
@@ -43,7 +43,7 @@ for (const [first, second] of [
 	["crun", "crun"],
 ] as [Runtime, Runtime][]) {
 	test(
-		`${first} and ${second} run in one namespace of a Handles, and see each other's files as they are owned`,
+		`${first} and ${second} run in one namespace of a Handles, and see the same owners of each other's files`,
 		{
 			needs: [...needs, `tool:${first}`, `tool:${second}`],
 		},
@@ -82,14 +82,14 @@ for (const [first, second] of [
 				try {
 					const children = containers.map((container) => container.start());
 					const outputs = children.map(output);
-					// Both live at once, in pid namespaces of their own and one user namespace, until we say so.
+					// Both run at once, in their own pid namespaces and one user namespace, until the test ends them.
 					while (!existsSync(join(data, "b")) && children.every(({ exitCode }) => exitCode === null)) {
 						await sleep(10);
 					}
 					assert.equal(new Set(processesIn(a.inode).flatMap(pidNamespace)).size, 2);
 					writeFileSync(join(data, "end"), "");
 					const [of1, of2] = await Promise.all(outputs);
-					// "end" was made by the host's root, who has no ID in the containers' volume.
+					// The host's root creates "end", and has no ID in the containers' volume.
 					assert.deepEqual(of1, [namespace, "/data/b 0:0", "/data/end 65534:65534"]);
 					assert.deepEqual(of2, [namespace, "/data/a-is-there 0:0", "/data/a 7:8", "/data/end 65534:65534"]);
 					assert.equal(owner(join(data, "a")), "1003:1008");

@@ -5,16 +5,16 @@ import { chownSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Mapping, pin, UserNamespace, unmount } from "../../src/index.ts";
-import { apart, emptied, makeUser, processesIn, runToEnd, USER } from "../support/apart.ts";
 import { sh } from "../support/child.ts";
 import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
 import { owner, words } from "../support/oci-tests.ts";
+import { emptied, makeUser, privateMounts, processesIn, runToEnd, USER } from "../support/private-mounts.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts"] as const;
 const MAP = "u:0:100000:65536,g:0:200000:65536";
 
-/** A namespace of MAP at a path, with nothing else that holds it. */
+/** A namespace of MAP that is pinned at a path. No other reference holds it. */
 async function withPinned(body: (path: string, inode: number, folder: string) => Promise<void> | void) {
 	await withTmpfs(async (folder) => {
 		const path = join(folder, "pinned");
@@ -44,7 +44,7 @@ test("mount -o X-mount.idmap takes a pinned namespace, from util-linux 2.39 on",
 			assert.ok(isMapped, version);
 			assert.equal(owner(join(target, "file")), "100007:200008");
 		} else {
-			// Older ones take any X-… for a note to somebody else: a mount without a map, and no word about it.
+			// Older versions ignore unknown X-… options: they mount without a map and print nothing.
 			assert.equal(isMapped, false, version);
 			assert.equal(owner(join(target, "file")), "7:8");
 			t.diagnostic(`X-mount.idmap has no effect in ${version.trim()}`);
@@ -54,7 +54,7 @@ test("mount -o X-mount.idmap takes a pinned namespace, from util-linux 2.39 on",
 );
 
 test(
-	"nsenter enters a pinned namespace, and one by its descriptor",
+	"nsenter enters a pinned namespace, by its path and by its descriptor",
 	{ needs: [...needs, "tool:nsenter"] },
 	() =>
 		withPinned((path, inode, folder) => {
@@ -76,7 +76,7 @@ test(
 );
 
 test(
-	"lsns shows our inode for a process inside",
+	"lsns shows the same inode for a process in the namespace",
 	{
 		needs: [...needs, "tool:lsns"],
 	},
@@ -99,7 +99,7 @@ test(
 		}),
 );
 
-/** Starts unshare(1) with a program that waits; answers when its maps are written. */
+/** Starts unshare(1) with a program that waits. Resolves when its maps are written. */
 async function unshared(
 	prefix: readonly string[],
 	options: readonly string[],
@@ -118,7 +118,7 @@ async function unshared(
 	return [child, Number(said.toString())];
 }
 
-/** By pid, by path and as a bare descriptor, each time with an object that knows nothing yet. */
+/** Opens by pid, by path and as a bare descriptor, each time with a new object that has no cached mapping. */
 async function readBack(pid: number, asked: Mapping, setgroups: string, uid: number): Promise<number> {
 	const byPid = UserNamespace.open(pid);
 	const byPath = UserNamespace.open(`/proc/${pid}/ns/user`);
@@ -135,7 +135,7 @@ async function readBack(pid: number, asked: Mapping, setgroups: string, uid: num
 	return inode;
 }
 
-/** What unshare makes with these options, and what must be read back. */
+/** What unshare(1) creates with these options, and what this package must read back. */
 async function unshareAndRead(
 	prefix: readonly string[],
 	options: readonly string[],
@@ -155,15 +155,15 @@ async function unshareAndRead(
 }
 
 test(
-	"a namespace that unshare made for an ordinary user is opened, and read back as it was asked for",
+	"open and mapping read a namespace that unshare made for an ordinary user",
 	{
 		needs: [...needs, "user", "tool:unshare", "tool:newuidmap", "tool:newgidmap"],
 	},
 	() =>
 		withTmpfs(async (folder) => {
-			const prefix = apart({ user: makeUser(folder) });
+			const prefix = privateMounts({ user: makeUser(folder) });
 			const { uid, first } = USER;
-			// unshare 2.38 has them as outer,inner,count.
+			// unshare 2.38 takes outer,inner,count.
 			await unshareAndRead(
 				prefix,
 				[`--map-users=${first + 10},1,200`, `--map-groups=${first},1,500`, "--map-root-user"],
@@ -175,7 +175,7 @@ test(
 		}),
 );
 
-test("a namespace that unshare made for root is opened, and read back as it was asked for", {
+test("open and mapping read a namespace that unshare made for root", {
 	needs: [...needs, "tool:unshare"],
 }, async () => {
 	await unshareAndRead([], ["--map-root-user"], "0:0:1", "deny", 0);

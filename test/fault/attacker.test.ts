@@ -8,13 +8,13 @@ import { OTHER_UID } from "../support/needs.ts";
 import { test } from "../support/test.ts";
 
 const LONG = process.env.USERNS_LONG === "1";
-/** In each of two namespaces. */
+/** In each of the two namespaces. */
 const READS = LONG ? 20_000 : 1000;
 const SPAWNS = LONG ? 20_000 : 1000;
 const needs = ["linux", "root", "tool:cc", "tool:nsenter"] as const;
 const MAP = "0:100000:65536";
 
-/** Nobody of the host's, and nobody of ours at all: a program of ours that holds IDs of the namespace is none too. */
+/** No process of the host, and no process of this package, not even a program that holds IDs of the namespace. */
 function nobodyOfOurs(attacker: Attacker): void {
 	const ours = attacker.caught().filter(({ uid, name }) => uid === OVERFLOW || name.startsWith("userns-"));
 	assert.deepEqual(ours, []);
@@ -24,7 +24,7 @@ async function readBacks(ns: UserNamespace, attacker: Attacker): Promise<void> {
 	const bare = UserNamespace.open(`/proc/self/fd/${ns.fd}`);
 	const ids = ns.mappingSync().size.uid;
 	for (let i = 0; i < READS; i++) {
-		// A new object each time: a mapping that was read is not read again.
+		// A new object each time, because an object that has read its mapping does not read it again.
 		const again = UserNamespace.open(`/proc/self/fd/${bare.fd}`);
 		assert.equal(i % 2 === 0 ? again.mappingSync().size.uid : (await again.mapping()).size.uid, ids);
 		again.close();
@@ -33,7 +33,7 @@ async function readBacks(ns: UserNamespace, attacker: Attacker): Promise<void> {
 	nobodyOfOurs(attacker);
 }
 
-/** Four at a time. The attacker kills what it catches, and the program itself is its lawful prey. */
+/** Runs four at a time. The attacker kills the programs that it catches, and may do so. */
 async function spawns(ns: UserNamespace, attacker: Attacker): Promise<void> {
 	const other = ns.mappingSync().size.uid > 1 ? { uid: 1000, gid: 1000 } : {};
 	const options = [{}, other, { unshare: ["net", "ipc"] as const }, { unshare: ["pid", "mount"] as const }];
@@ -56,9 +56,10 @@ async function spawns(ns: UserNamespace, attacker: Attacker): Promise<void> {
 }
 
 /**
- * In a namespace of root's own, PR_SET_DUMPABLE alone protects who joins: without it this attacker gets hold of hundreds.
- * Who joins a namespace that somebody else made is made undumpable by setns(2) itself (commit_creds() in the kernel): there
- * the rows show that nothing of ours takes that back before its IDs are those of the namespace.
+ * In a namespace that root created, PR_SET_DUMPABLE alone protects a process that joins: without it this attacker
+ * seizes hundreds. In a namespace that another user created, setns(2) itself makes the process undumpable
+ * (commit_creds() in the kernel). There the rows show that this package does not undo that before the process has the
+ * namespace's IDs.
  */
 const homes: [whose: string, open: () => Promise<Home>][] = [
 	["of root's", async () => ({ ns: await UserNamespace.create(MAP, { setgroups: "allow" }) })],
@@ -71,7 +72,7 @@ const attacks: [what: string, attack: typeof spawns][] = [
 
 for (const [whose, open] of homes) {
 	for (const [what, attack] of attacks) {
-		test(`an attacker in a namespace ${whose} never gets hold of a process of ours: ${what}`, {
+		test(`an attacker in a namespace ${whose} never traces a process of this package: ${what}`, {
 			needs,
 			timeout: 600_000,
 		}, async () => {
@@ -82,10 +83,10 @@ for (const [whose, open] of homes) {
 	}
 }
 
-test("with fs.suid_dumpable = 1, where who joins can be traced all the same, nothing of ours joins", {
+test("no process joins when fs.suid_dumpable is 1, because a joining process could be traced", {
 	needs: ["linux", "root", "mounts", "path:/mnt", "tool:unshare"],
 }, () => {
-	// By what its file says: with the real setting this attacker got hold of userns-enter.
+	// The file of fs.suid_dumpable says 1 here. With the real setting this attacker seized userns-enter.
 	const errors = ask<Record<string, string>[]>(
 		`import fs from "node:fs";
 		import { spawnSync } from "node:child_process";

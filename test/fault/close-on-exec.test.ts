@@ -6,14 +6,14 @@ import { ask } from "../support/child.ts";
 import { test } from "../support/test.ts";
 
 /*
- * What the kernel was asked for, and what came of it: every descriptor close-on-exec from its first moment on. What the
- * source says of it is looked at by test/unit/native-calls.test.ts.
+ * Compares what the package asked the kernel for with the result: every descriptor is close-on-exec from the start.
+ * test/unit/native-calls.test.ts checks the same in the source.
  */
 
 const MAKERS =
 	"open,openat,openat2,open_tree,fsopen,fsmount,fspick,pidfd_open,pipe,pipe2,socket,socketpair,accept,accept4,dup,dup2,dup3,fcntl,eventfd2,memfd_create,epoll_create1,recvmsg,execve,execveat";
 
-/** Every operation that makes descriptors; what is in `kept` at the end is still open. */
+/** Every operation that opens descriptors. The descriptors in `kept` are still open at the end. */
 const EVERYTHING = `const kept = [];
 	const ns = await userns.UserNamespace.create("0:100000:65536");
 	kept.push(ns, userns.UserNamespace.createSync("0:5:1"), userns.UserNamespace.open(process.pid), ns.dup());
@@ -37,7 +37,7 @@ const EVERYTHING = `const kept = [];
 	child.kill("SIGKILL");
 	await new Promise((resolve) => child.on("close", resolve));`;
 
-test("every descriptor that is made, by us and by the children that share our memory, is close-on-exec at once", {
+test("every descriptor that the package and its memory-sharing children open is close-on-exec from the start", {
 	needs: ["linux", "root", "mounts", "linux:6.15", "fs:overlay", "path:/mnt", "tool:strace", "tool:unshare"],
 }, () => {
 	const folder = mkdtempSync(join(tmpdir(), "userns-strace-"));
@@ -101,7 +101,7 @@ test("every descriptor that is made, by us and by the children that share our me
 	}
 });
 
-/** strace(1) breaks a line where another thread's call comes in between. */
+/** strace(1) splits a line if another thread makes a call meanwhile. */
 function whole(text: string): { pid: string; call: string }[] {
 	const begun = new Map<string, string>();
 	return text.split("\n").flatMap((line) => {
@@ -119,13 +119,14 @@ function whole(text: string): { pid: string; call: string }[] {
 const OPEN_TREE_CLOEXEC = 0x80000;
 
 function isSafe(name: string, call: string): boolean {
-	// open_tree_attr(2), which many a strace does not know; it shows others of its kind that make no descriptor.
+	// open_tree_attr(2), which many versions of strace print by its number, as they print other new calls without a
+	// descriptor.
 	if (name === "syscall_0x1d3") return (Number(call.split(", ")[2]) & OPEN_TREE_CLOEXEC) !== 0;
 	if (name.startsWith("syscall_0x")) return true;
-	// A child of Node's own, which has a table of its own, on its way to execve.
+	// A child of Node, which has a descriptor table of its own and is about to call execve(2).
 	if (/^openat\(AT_FDCWD, "\/dev\/null", \w+\) = [012]$/.test(call)) return true;
 	if (name === "fcntl") return !/F_DUPFD,/.test(call);
-	// Into a descriptor table of its own, of what a program that is executed next is to have.
+	// Duplicates a descriptor for the program that the child executes next, into the child's own table.
 	if (name === "dup3" || name === "dup2") return /, [0-9]+(, 0)?\)/.test(call) || call.includes("O_CLOEXEC");
 	if (name === "recvmsg") return !call.includes("SCM_RIGHTS") || call.includes("MSG_CMSG_CLOEXEC");
 	if (name.startsWith("pidfd_") || name.startsWith("execve")) return true;

@@ -9,14 +9,17 @@ import { test } from "../support/test.ts";
 import { withThief } from "../support/thief.ts";
 
 /*
- * Two copies of the package in one process, as with two versions in node_modules. Each has static variables of its own, and the
- * process has one dumpable flag (PR_SET_DUMPABLE, prctl(2)): while a creation process of one copy is alive, the other copy must
- * not make the process dumpable again.
+ * Two copies of the package run in one process, for example two versions in node_modules. Each copy has static
+ * variables of its own, but the process has one dumpable flag (PR_SET_DUMPABLE, prctl(2)). While a creation process of
+ * one copy is alive, the other copy must not make the process dumpable again.
  */
 
 const needs = ["linux", "root", "tool:cc", "tool:setpriv"] as const;
 const CREATIONS = process.env.USERNS_LONG === "1" ? 60_000 : 6000;
-/** With this gid, the group of /proc/self/mem says whether the process is dumpable: its own gid if so, otherwise 0 (proc(5)). */
+/**
+ * With this gid, the group of /proc/self/mem shows whether the process is dumpable: its own gid if so, otherwise 0
+ * (proc(5)).
+ */
 const DUMPABLE = OTHER_UID;
 const prefix = ["setpriv", `--regid=${DUMPABLE}`, "--clear-groups"];
 const GROUP = `const group = () => fs.statSync("/proc/self/mem").gid;`;
@@ -26,11 +29,14 @@ interface Robbed {
 	read: number;
 	/** How many files named userns.node the process has mapped. */
 	loaded: number;
-	/** The group of /proc/self/mem before and after. */
+	/** The group of /proc/self/mem, before and after. */
 	groups: [before: number, after: number];
 }
 
-/** Creates namespaces with two copies at once, the second one on the main thread or in a worker, while a thief is at work. */
+/**
+ * Creates namespaces with two copies at once, the second one on the main thread or in a worker, while a thief looks for
+ * them.
+ */
 function rob(thief: string, second: string, inWorker: boolean): Robbed {
 	return ask(
 		`import fs from "node:fs";
@@ -60,7 +66,7 @@ function rob(thief: string, second: string, inWorker: boolean): Robbed {
 			worker.postMessage(creations);
 			await done;
 		};
-		await Promise.all([run(userns, 12), runOther(12)]); // every thread is there before the thief looks for them
+		await Promise.all([run(userns, 12), runOther(12)]); // every thread exists before the thief looks for threads
 		const maps = fs.readFileSync("/proc/self/maps", "utf8");
 		const loaded = new Set(maps.match(/\\/\\S*userns\\.node$/gm)).size;
 		const at = /^([0-9a-f]+)-\\S+ \\S+ 0+ .*userns\\.node$/m.exec(maps)[1];
@@ -83,7 +89,7 @@ for (const [where, inWorker] of [
 	["one of them in a worker", true],
 ] as const) {
 	test(
-		`two copies of the package, ${where}: none makes the process dumpable during ${CREATIONS} creations`,
+		`two copies of the package, ${where}: no copy makes the process dumpable during ${CREATIONS} creations`,
 		{
 			needs,
 			timeout: 600_000,
@@ -101,11 +107,11 @@ for (const [where, inWorker] of [
 	);
 }
 
-/** What a script finds that creates a namespace with a complete copy, and with one that has no userns-join. */
+/** The results of a script that creates namespaces with a complete copy, and with a copy that lacks userns-join. */
 interface Apart {
 	made: string;
 	without: string;
-	/** The groups of /proc/self/mem: before, while twenty were made, and after. */
+	/** The groups of /proc/self/mem: before, during twenty creations, and after. */
 	groups: number[];
 }
 
@@ -128,7 +134,7 @@ function createApart(without: string, before: string, env: Record<string, string
 }
 
 test(
-	"a process that other code has made not dumpable stays so, and its memory is not shared",
+	"a process that other code made undumpable stays so, and a creation does not share its memory",
 	{
 		needs,
 	},
@@ -136,7 +142,8 @@ test(
 		withLame((url) => {
 			const { made, without } = createApart(url, "");
 			assert.deepEqual([made, without], ["made", "made"], "otherwise it is shared");
-			// A change of the IDs makes a process what fs.suid_dumpable says (commit_creds() in kernel/cred.c), which is not 1.
+			// A change of IDs sets the dumpable flag to fs.suid_dumpable (commit_creds() in kernel/cred.c), which is
+			// not 1.
 			const by = createApart(url, `process.setegid(1); process.setegid(${DUMPABLE});`);
 			assert.deepEqual(by, { made: "made", without: EXECUTING, groups: [0] });
 		}),
@@ -144,7 +151,7 @@ test(
 
 for (const protection of ["PROT_NONE", "PROT_READ | PROT_WRITE"]) {
 	test(
-		`where other code has mapped the address that the copies share (${protection}), no memory is shared`,
+		`creations do not share memory if other code has mapped the address that the copies share (${protection})`,
 		{
 			needs,
 		},

@@ -15,7 +15,7 @@ interface Sweep {
 	mounts: number;
 }
 
-/** Runs an action with 0, 1, 2 … free descriptors, so that each of its steps is the first to find none. */
+/** Runs an action with 0, 1, 2 … free descriptors, so that each of its steps is once the first to find none. */
 function sweep(setup: string, action: string): Sweep {
 	return ask<Sweep>(
 		`import fs from "node:fs";
@@ -41,7 +41,7 @@ function sweep(setup: string, action: string): Sweep {
 }
 
 test(
-	"EMFILE at every step of a recursive mount: nothing stays mounted, no descriptor is lost",
+	"EMFILE at every step of a recursive mount leaves no mount and no descriptor",
 	{ needs: ["linux", "root", "mounts"] },
 	() =>
 		withTmpfs(async (folder) => {
@@ -64,7 +64,7 @@ test(
 );
 
 test(
-	"EMFILE at every step of a nested tree, an overlay and a mount in a container: nothing is left",
+	"EMFILE at every step of a nested tree, an overlay and a mount in a container leaves nothing",
 	{ needs: ["linux", "root", "mounts", "linux:6.15", "fs:overlay", "tool:unshare"] },
 	() =>
 		withTmpfs(async (folder) => {
@@ -110,14 +110,15 @@ test(
 					assert.match(code, /^ERR_USERNS_(MOUNT|UNMOUNT|DESCRIPTOR|READ_MOUNTS|MOUNT_NAMESPACE)$/, name);
 				}
 			}
-			// A mount that could not be taken off for want of descriptors was told of, and stays until it is.
+			// The error reports a mount that could not be unmounted for lack of descriptors. The script unmounts it
+			// here.
 			await container.end();
 			assert.ok(before.length > 0);
 			sh("umount", below);
 		}),
 );
 
-test("EMFILE at every step of reading a mapping back: no descriptor and no process is lost", {
+test("EMFILE at every step of reading a mapping leaves no descriptor and no process", {
 	needs: ["linux", "root"],
 }, () => {
 	const found = sweep(

@@ -11,7 +11,7 @@ const needs = ["linux", "root", "mounts", "tool:unshare"] as const;
 
 type Failure = { code: string; errnoCode?: string; step?: string; hint: string; message: string };
 
-/** Everything that needs /proc or goes by it: made, opened, read back, run inside. */
+/** Each operation that needs /proc or reads it: create, open, read the mapping, spawn. */
 const ALL = `const MAP = globalThis.map ?? "0:100000:10";
 	const outcome = async (call) => { try { return await call(); } catch (e) { return e; } };
 	const ended = (child) => new Promise((resolve, reject) => child.on("error", reject).on("close", resolve));
@@ -32,14 +32,14 @@ const ALL = `const MAP = globalThis.map ?? "0:100000:10";
 
 const WHOLE = { made: true, sync: true, byPath: true, byPid: true, read: "0:100000:10", spawned: 0 };
 
-/** Runs a script in a mount namespace of its own, in which root has done something to it before. */
+/** Runs a script in a mount namespace of its own, which a command of root has changed first. */
 function changed(before: string): { prefix: string[] } {
 	return {
 		prefix: ["unshare", "--mount", "--propagation", "private", "sh", "-c", `${before}; exec "$@"`, "sh"],
 	};
 }
 
-test("with hidepid=2 everything works, and another user's process looks like a missing one", {
+test("every operation works with hidepid=2, and another user's process looks like a missing one", {
 	needs: [...needs, "ordinary"],
 }, () => {
 	const hidden = "mount -t proc -o hidepid=2 proc /proc";
@@ -53,7 +53,8 @@ test("with hidepid=2 everything works, and another user's process looks like a m
 	);
 	assert.equal(user.init.code, "ERR_USERNS_OPEN");
 	assert.ok(user.init.hint && user.init.step, JSON.stringify(user.init));
-	// Who joins cannot be traced, and is hidden for that: only root can read a bare descriptor's mapping there.
+	// hidepid=2 covers a join process, because it cannot be traced: only root reads the mapping of a bare descriptor
+	// there.
 	const { read, ...found } = user.found;
 	assert.deepEqual({ ...found, read: WHOLE.read }, WHOLE);
 	const { code, errnoCode, hint } = read as Failure;
@@ -61,7 +62,7 @@ test("with hidepid=2 everything works, and another user's process looks like a m
 	assert.match(hint, /hidepid/);
 });
 
-test("with no /proc root makes and reads namespaces by a private one; what only /proc has is an error", {
+test("without /proc, root creates and reads namespaces by a private procfs; operations that need /proc itself fail", {
 	needs,
 }, () => {
 	const found = ask<Record<string, unknown>>(
@@ -81,7 +82,7 @@ test("with no /proc root makes and reads namespaces by a private one; what only 
 	assert.ok(hint);
 });
 
-test("with no /proc an ordinary user's creation is an error that says what it lacks", {
+test("without /proc, an ordinary user's creation fails and names what is missing", {
 	needs: [...needs, "ordinary"],
 }, () => {
 	for (const before of ["umount -R -l /proc", "mount -t tmpfs lie /proc"]) {
@@ -100,7 +101,7 @@ test("with no /proc an ordinary user's creation is an error that says what it la
 	}
 });
 
-test("a read-only /proc: creation says that it is", { needs }, () => {
+test("with a read-only /proc, a creation fails and says so", { needs }, () => {
 	const { made, before } = ask<{ made: Failure; before: boolean }>(
 		`${ALL} import { spawnSync } from "node:child_process";
 		const before = (await all()).made;
@@ -113,11 +114,13 @@ test("a read-only /proc: creation says that it is", { needs }, () => {
 	assert.match(made.hint, /mounted read-only/);
 });
 
-test("in a pid namespace of one's own, with its /proc and without it", { needs }, () => {
+test("every operation works in a new pid namespace, and creations work there with the outer /proc too", {
+	needs,
+}, () => {
 	const script = `${ALL} console.log(JSON.stringify({ pid: process.pid, ...(await all()) }));`;
 	const own = ask(script, { prefix: ["unshare", "--pid", "--fork", "--mount-proc"] });
 	assert.deepEqual(own, { pid: 1, ...WHOLE });
-	// The /proc of the pid namespace above: its "self" is nobody's here, and its numbers are others'.
+	// The /proc of the outer pid namespace: its "self" does not exist for this process, and its pids are others.
 	const foreign = ask<Record<string, unknown>>(script, { prefix: ["unshare", "--pid", "--fork"] });
 	assert.deepEqual(
 		{ made: foreign.made, sync: foreign.sync, byPid: foreign.byPid },
@@ -129,7 +132,7 @@ test("in a pid namespace of one's own, with its /proc and without it", { needs }
 	);
 });
 
-test("with RLIMIT_NOFILE 12 each operation is an error that names the limit, and works again above it", {
+test("with RLIMIT_NOFILE 12 each operation fails and names the limit, and works again with a higher limit", {
 	needs: [...needs, "tool:prlimit"],
 }, () => {
 	const { errors, later } = ask<{ errors: Failure[]; later: object }>(
@@ -166,7 +169,7 @@ test("with RLIMIT_NOFILE 12 each operation is an error that names the limit, and
 	assert.deepEqual(later, WHOLE);
 });
 
-test("under no_new_privs the own ID can be mapped all the same", {
+test("the caller's own ID can be mapped under no_new_privs", {
 	needs: [...needs, "ordinary", "tool:setpriv"],
 }, () => {
 	const read = askAs<string>(
@@ -178,7 +181,7 @@ test("under no_new_privs the own ID can be mapped all the same", {
 	assert.equal(read, "0:OWN:1");
 });
 
-/** create_user_ns() in kernel/user_namespace.c: a namespace at level 33 has no room below it. */
+/** create_user_ns() in kernel/user_namespace.c: a namespace at level 33 cannot have a child. */
 for (const [level, deepest] of [
 	[1, false],
 	[31, false],
@@ -209,7 +212,7 @@ function without(capability: string): { prefix: string[] } {
 	};
 }
 
-/** What each of them is needed for, by user_namespaces(7) and mount_setattr(2). */
+/** What each capability is needed for, by user_namespaces(7) and mount_setattr(2). */
 const capabilities: [capability: string, refused: Record<string, string>][] = [
 	["setfcap", { root: "ERR_USERNS_CREATE EPERM the process's uid_map" }],
 	["setuid", { range: "ERR_USERNS_CREATE EPERM the process's uid_map" }],
@@ -219,7 +222,7 @@ const capabilities: [capability: string, refused: Record<string, string>][] = [
 ];
 
 for (const [capability, refused] of capabilities) {
-	test(`root without CAP_${capability.toUpperCase()}: what it is needed for is refused, and the rest works`, {
+	test(`root without CAP_${capability.toUpperCase()}: the operations that need it fail, and the others work`, {
 		needs: [...needs, "tool:setpriv"],
 	}, () => {
 		const found = ask<Record<string, string>>(
@@ -252,7 +255,7 @@ for (const [capability, refused] of capabilities) {
 }
 
 test(
-	"in a container made by crun: namespaces are made and read back there, mounting is refused",
+	"in a container of crun, namespaces are created and read back, and a mount is refused",
 	{
 		needs: [...needs, "tool:crun", "busybox"],
 	},

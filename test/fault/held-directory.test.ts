@@ -11,8 +11,8 @@ import { OTHER_UID } from "../support/needs.ts";
 import { test } from "../support/test.ts";
 
 /*
- * A user without any privilege, who may only read the target's directory, holds its lock. move_mount(2) waits for it, and
- * no signal ends that wait.
+ * An unprivileged user, who can only read the target's directory, holds the directory's lock. move_mount(2) waits for
+ * the lock, and no signal ends that wait.
  */
 
 const needs = [
@@ -30,7 +30,7 @@ const HELD = ["held-1", "held-2", "held-3", "held-4"];
 
 interface Stage {
 	folder: string;
-	/** Lets go of the directories. */
+	/** Releases the directories. */
 	release: () => Promise<void>;
 }
 
@@ -62,7 +62,7 @@ async function withHeld(body: (stage: Stage) => Promise<void>): Promise<void> {
 	});
 }
 
-/** A process that mounts at each of the held directories; `then` is what it does meanwhile, and prints as JSON. */
+/** A process that mounts at each of the held directories. `then` runs meanwhile, and prints its result as JSON. */
 function start(folder: string, then: string): ChildProcess {
 	const script = `const userns = await import(${JSON.stringify(pathToFileURL(join(root, "dist/src/index.js")))});
 		const fs = await import("node:fs");
@@ -95,7 +95,7 @@ function mountsIn(folder: string): string[] {
 }
 
 test(
-	"held target directories: unrelated work continues, the mounts fail with the cause, and no mount appears later",
+	"while a user holds target directories, other work continues, the mounts fail, and no mount appears later",
 	{ needs, timeout: 120_000 },
 	() =>
 		withHeld(async ({ folder, release }) => {
@@ -106,7 +106,7 @@ test(
 			let worst = 0;
 			let last = performance.now();
 			const timer = setInterval(() => { const now = performance.now(); worst = Math.max(worst, now - last); last = now; }, 20);
-			// What else the process does, until the mounts have failed.
+			// Other work of the process, until the mounts have failed.
 			let over = false;
 			const all = Promise.all(held).then((results) => { over = true; return results; });
 			while (!over) {
@@ -129,12 +129,12 @@ test(
 			for (const result of found.results as string[]) {
 				assert.match(result, /^ERR_USERNS_MOUNT ETIMEDOUT: .*lock of the target's directory/);
 			}
-			// In ten seconds, with pauses of 0.1 s: one that waited for a lock would have stopped all that came after it.
+			// Ten seconds, with pauses of 0.1 s. A round that waited for a lock would have stopped all later ones.
 			assert.ok((found.rounds as number) > 10, `${found.rounds} rounds`);
 			assert.ok((found.worst as number) < 3000, `no timer for ${found.worst} ms`);
 			assert.deepEqual(mountsIn(folder), before);
 			await release();
-			// The kernel ends the waits now.
+			// Now the kernel ends the waits.
 			await sleep(500);
 			assert.deepEqual(mountsIn(folder), before, "a mount appeared after its error");
 		}),
@@ -144,7 +144,7 @@ for (const [name, end] of [
 	["process.exit()", "process.exit();"],
 	["SIGKILL", "process.kill(process.pid, 'SIGKILL');"],
 ] as const) {
-	test(`held target directories: ${name} does not wait for them`, { needs, timeout: 120_000 }, () =>
+	test(`${name} does not wait for target directories that a user holds`, { needs, timeout: 120_000 }, () =>
 		withHeld(async ({ folder, release }) => {
 			const before = mountsIn(folder);
 			const child = start(folder, `setTimeout(() => { console.log("ends"); ${end} }, 500);`);
@@ -156,7 +156,7 @@ for (const [name, end] of [
 			await release();
 			await sleep(500);
 			const later = mountsIn(folder).filter((path) => !before.includes(path));
-			// Of a process that was killed nothing is left that could unmount: docs/security.md.
+			// A process that was killed leaves no process that could unmount: docs/security.md.
 			if (name === "process.exit()") assert.deepEqual(later, []);
 			const table = readFileSync("/proc/self/mountinfo", "utf8").split("\n");
 			for (const path of later) {
@@ -171,7 +171,7 @@ for (const [name, end] of [
 }
 
 test(
-	"held target directories: worker.terminate() does not wait for them, and no mount appears later",
+	"worker.terminate() does not wait for target directories that a user holds, and no mount appears later",
 	{ needs, timeout: 120_000 },
 	() =>
 		withHeld(async ({ folder, release }) => {
@@ -189,7 +189,7 @@ test(
 			await release();
 			await sleep(500);
 			assert.deepEqual(mountsIn(folder), before);
-			// The next work of the kind reaps the children that were left behind.
+			// The next mount reaps the children that were left.
 			const { mountIdmapped } = await import("../../src/index.ts");
 			const options = { source: join(folder, "source"), target: join(folder, "free"), mapping: MAP };
 			await (await mountIdmapped(options)).unmount();

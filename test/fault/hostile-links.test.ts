@@ -40,7 +40,7 @@ const ATTEMPTS = LONG ? 5000 : 300;
 
 after(removeSwapper);
 
-/** A step of the look-up that refused a link, with a hint. */
+/** Asserts that a step of the look-up refused a link, with a hint. */
 function refused(code: string, message: RegExp): (error: unknown) => boolean {
 	return (error) => {
 		assert.ok(error instanceof UsernsError, String(error));
@@ -56,10 +56,10 @@ const OF_ANOTHER = /the symbolic link "way" belongs to another user, uid 54321: 
 
 interface Places {
 	folder: string;
-	/** Of the other user: way is a link to victim. */
+	/** `way` is the other user's link to `victim`. */
 	home: string;
 	way: string;
-	/** Of root: spot has a mount of this package on it. */
+	/** `spot` belongs to root and has a mount of this package on it. */
 	victim: string;
 	spot: string;
 	ns: UserNamespace;
@@ -116,7 +116,7 @@ test("no function and no command follows another user's link on the path", { nee
 );
 
 test(
-	"links of root and of the caller are followed, including chained and trailing links",
+	"every function follows links of root and of the caller, including chained and trailing links",
 	{
 		needs,
 	},
@@ -127,20 +127,20 @@ test(
 			assert.equal((await supports(join(folder, "two"))).mountPoint, spot);
 			pin(ns, join(folder, "one/pinned"));
 			assert.equal(mountAt(join(victim, "pinned"))?.type, "nsfs");
-			// The pin's file goes with it, wherever the link that led to it lies.
+			// unmount removes the pin's file wherever it is, although a link led to it.
 			symlinkSync("one/pinned", join(folder, "trailing"));
 			assert.equal(unmount(join(folder, "trailing")).kind, "user namespace");
 			assert.equal(existsSync(join(victim, "pinned")), false);
 			assert.equal(unmount(join(folder, "two")).kind, "idmapped mount");
 			assert.equal(mountAt(spot), undefined);
-			// A trailing link is not followed to make a file, whoever owns it.
+			// pin does not follow a trailing link to create a file, whoever owns the link.
 			symlinkSync(join(victim, "dangling"), join(folder, "to-nothing"));
 			assert.throws(() => pin(ns, join(folder, "to-nothing")), {
 				code: "ERR_USERNS_PIN",
 				errnoCode: "EEXIST",
 			});
 			assert.equal(existsSync(join(victim, "dangling")), false);
-			// The other user is the caller of his own links.
+			// The other user is the caller here, and so the link is the caller's own.
 			const said = ask<string>(
 				`process.setegid(${OTHER_UID}); process.seteuid(${OTHER_UID});
 			const end = await userns.supports(${JSON.stringify(way)}).then(() => "", (error) => error.step);
@@ -150,56 +150,59 @@ test(
 		}),
 );
 
-test('what resolve: "no-symlinks" and targetRoot allow and refuse', { needs }, () =>
-	withLink(async ({ folder, way, spot, ns }) => {
-		symlinkSync("victim", join(folder, "own"));
-		symlinkSync("/victim", join(folder, "rooted"));
-		symlinkSync("../../../victim", join(folder, "climbing"));
-		symlinkSync("/proc/self/cwd", join(folder, "magic"));
-		const cases: [PathOptions, string, string | undefined][] = [
-			[{ resolve: "no-symlinks" }, join(folder, "own/spot"), undefined],
-			[{ resolve: "no-symlinks" }, join(folder, "home/../victim/spot"), spot],
-			[{ targetRoot: folder }, "/victim/spot", spot],
-			[{ targetRoot: folder }, "../../victim/spot", spot],
-			[{ targetRoot: folder }, "own/spot", spot],
-			[{ targetRoot: folder }, "rooted/spot", spot],
-			[{ targetRoot: folder }, "climbing/spot", spot],
-			[{ targetRoot: folder, resolve: "no-symlinks" }, "own/spot", undefined],
-			[{ targetRoot: folder }, "home/way/spot", undefined],
-			[{ targetRoot: folder }, "magic", undefined],
-			[{ targetRoot: way }, "spot", undefined],
-		];
-		for (const [options, path, where] of cases) {
-			const told = JSON.stringify([options, path]);
-			if (where === undefined) {
-				const step = "following a symbolic link";
-				const is = (error: UsernsError) => error.step === step || error.errnoCode === "ENOENT";
-				await assert.rejects(supports(path, options), is, told);
-				await assert.rejects(unmountAsync(path, options), is, told);
-				assert.throws(() => pin(ns, `${path}/ns`, options), is, told);
-			} else {
-				assert.equal((await supports(path, options)).mountPoint, where, told);
-				pin(ns, `${path}.ns`, options);
-				assert.equal(unmount(`${path}.ns`, options).kind, "user namespace", told);
-				assert.deepEqual(readdirSync(join(folder, "victim")), ["spot"], told);
+test(
+	'resolve: "no-symlinks" refuses every link, and targetRoot resolves links below the root',
+	{ needs },
+	() =>
+		withLink(async ({ folder, way, spot, ns }) => {
+			symlinkSync("victim", join(folder, "own"));
+			symlinkSync("/victim", join(folder, "rooted"));
+			symlinkSync("../../../victim", join(folder, "climbing"));
+			symlinkSync("/proc/self/cwd", join(folder, "magic"));
+			const cases: [PathOptions, string, string | undefined][] = [
+				[{ resolve: "no-symlinks" }, join(folder, "own/spot"), undefined],
+				[{ resolve: "no-symlinks" }, join(folder, "home/../victim/spot"), spot],
+				[{ targetRoot: folder }, "/victim/spot", spot],
+				[{ targetRoot: folder }, "../../victim/spot", spot],
+				[{ targetRoot: folder }, "own/spot", spot],
+				[{ targetRoot: folder }, "rooted/spot", spot],
+				[{ targetRoot: folder }, "climbing/spot", spot],
+				[{ targetRoot: folder, resolve: "no-symlinks" }, "own/spot", undefined],
+				[{ targetRoot: folder }, "home/way/spot", undefined],
+				[{ targetRoot: folder }, "magic", undefined],
+				[{ targetRoot: way }, "spot", undefined],
+			];
+			for (const [options, path, where] of cases) {
+				const told = JSON.stringify([options, path]);
+				if (where === undefined) {
+					const step = "following a symbolic link";
+					const is = (error: UsernsError) => error.step === step || error.errnoCode === "ENOENT";
+					await assert.rejects(supports(path, options), is, told);
+					await assert.rejects(unmountAsync(path, options), is, told);
+					assert.throws(() => pin(ns, `${path}/ns`, options), is, told);
+				} else {
+					assert.equal((await supports(path, options)).mountPoint, where, told);
+					pin(ns, `${path}.ns`, options);
+					assert.equal(unmount(`${path}.ns`, options).kind, "user namespace", told);
+					assert.deepEqual(readdirSync(join(folder, "victim")), ["spot"], told);
+				}
 			}
-		}
-		const root = openSync(folder, "r");
-		assert.equal((await supports("/victim/spot", { targetRoot: root })).mountPoint, spot);
-		assert.deepEqual(unmount("/victim/spot", { targetRoot: root }), {
-			path: "/victim/spot",
-			kind: "idmapped mount",
-		});
-		closeSync(root);
-		const flags = ["--target-root", folder, "--resolve", "no-symlinks"];
-		assert.equal(userns("create", "--map", "0:1:1", "--at", "/victim/ns", ...flags).status, 0);
-		assert.equal(userns("supports", "/victim/ns", ...flags, "--json").status, 1); // nsfs is never mapped
-		assert.equal(userns("umount", "/own/ns", ...flags).status, 1);
-		assert.equal(userns("umount", "/victim/ns", ...flags).status, 0);
-	}),
+			const root = openSync(folder, "r");
+			assert.equal((await supports("/victim/spot", { targetRoot: root })).mountPoint, spot);
+			assert.deepEqual(unmount("/victim/spot", { targetRoot: root }), {
+				path: "/victim/spot",
+				kind: "idmapped mount",
+			});
+			closeSync(root);
+			const flags = ["--target-root", folder, "--resolve", "no-symlinks"];
+			assert.equal(userns("create", "--map", "0:1:1", "--at", "/victim/ns", ...flags).status, 0);
+			assert.equal(userns("supports", "/victim/ns", ...flags, "--json").status, 1); // nsfs cannot be ID-mapped
+			assert.equal(userns("umount", "/own/ns", ...flags).status, 1);
+			assert.equal(userns("umount", "/victim/ns", ...flags).status, 0);
+		}),
 );
 
-test("invalid options, undefined ones included, are refused before any look-up", {
+test("invalid options, undefined ones included, throw before any look-up", {
 	needs,
 }, async () => {
 	const ns = UserNamespace.createSync("0:100000:10");
@@ -259,7 +262,7 @@ test(
 		}),
 );
 
-test("forty links are followed, and not one more; a loop ends", { needs }, () =>
+test("the look-up follows forty links and refuses one more, and refuses a loop", { needs }, () =>
 	withTmpfs(async (folder) => {
 		symlinkSync(".", join(folder, "1"));
 		for (let i = 2; i <= 41; i++) symlinkSync(`${i - 1}`, join(folder, `${i}`));
@@ -273,7 +276,7 @@ test("forty links are followed, and not one more; a loop ends", { needs }, () =>
 
 test("the owner of a link on an ID-mapped mount is not trusted", { needs: [...needs, "linux:6.8"] }, () =>
 	withLink(async ({ folder, home, spot }) => {
-		// The other user's files are root's there, the link too.
+		// The mount shows the other user's files, the link included, as root's.
 		const [view = ""] = mkdirs(folder, "view");
 		const mount = await mountIdmapped({ source: home, target: view, mapping: `${OTHER_UID}:0:1` });
 		const path = join(view, "way/spot");
@@ -300,7 +303,7 @@ test("the owner of a link on a FUSE file system is not trusted", { needs: [...ne
 );
 
 test(
-	"in a user namespace, links of the overflow uid are refused, because it is the host's root or any other user",
+	"links of the overflow uid are refused in a user namespace, because their owner can be the host's root or any user",
 	{
 		needs: [...needs, "user", "tool:unshare"],
 	},
@@ -320,7 +323,7 @@ test(
 				console.log(JSON.stringify(ends));`,
 					{ prefix, uid: OTHER_UID, gid: OTHER_UID },
 				);
-			// As root of the namespace, and as a uid that the namespace does not have, which is the overflow uid itself.
+			// As root of the namespace, and as a uid that the namespace does not map, which is the overflow uid itself.
 			const asRoot = look("unshare", "--user", "--map-root-user", "--mount");
 			assert.deepEqual(asRoot, { "of-root": "refused", "of-another": "refused", own: "found" });
 			assert.deepEqual(look("unshare", "--user"), {
@@ -390,7 +393,7 @@ for (const [name, options] of [
 	["a directory", { resolve: "no-symlinks" }],
 ] as [string, PathOptions][]) {
 	test(
-		`nothing else is unmounted or made while ${name} and another user's link are swapped: ${JSON.stringify(options)}`,
+		`no other mount is unmounted or created while ${name} and another user's link are swapped: ${JSON.stringify(options)}`,
 		swapping,
 		(t) =>
 			withLink(async ({ home, way, spot, victim, ns }) => {
@@ -410,7 +413,7 @@ for (const [name, options] of [
 					const before = swaps();
 					for (let i = 0; i < ATTEMPTS || swaps() - before < 1000; i++) {
 						const call = i % 2 === 0 ? unmount : unmountAsync;
-						// EINVAL: the directory without a mount; that of the victim's is never unmounted.
+						// EINVAL: the path led to the directory without a mount. The victim's mount is never unmounted.
 						await tried(tries.unmount, /^(EACCES|ELOOP|EINVAL|ENOENT)$/, () =>
 							call(join(way, "spot"), options),
 						);
@@ -427,7 +430,7 @@ for (const [name, options] of [
 					}
 					t.diagnostic(`${swaps() - before} swaps, ${JSON.stringify(tries)}`);
 				});
-				// Both ways were met, or this shows nothing.
+				// The control: both outcomes occurred.
 				assert.ok(tries.pin.done > ATTEMPTS / 100 && tries.pin.refused > ATTEMPTS / 100);
 				assert.ok(tries.supports.done > ATTEMPTS / 100 && tries.supports.refused > ATTEMPTS / 100);
 				for (const folder of [way, other]) if (mountAt(join(folder, "ns"))) unmount(join(folder, "ns"));
@@ -437,7 +440,7 @@ for (const [name, options] of [
 
 test('"..": no other mount is unmounted while the directory before it is moved elsewhere', swapping, (t) =>
 	withLink(async ({ folder, home, spot }) => {
-		// home/inner and victim/inner change places; home/inner/../spot is home/spot, whatever inner's parent is.
+		// home/inner and victim/inner are swapped. home/inner/../spot means home/spot, whatever the parent of inner is.
 		const [inner = "", elsewhere = ""] = mkdirs(folder, "home/inner", "victim/inner");
 		mkdirSync(join(home, "spot"));
 		const id = mountAt(spot)?.id;
@@ -445,7 +448,7 @@ test('"..": no other mount is unmounted while the directory before it is moved e
 		await whileSwapping(inner, elsewhere, async (swaps) => {
 			const before = swaps();
 			for (let i = 0; i < ATTEMPTS || swaps() - before < 1000; i++) {
-				// Nothing is mounted on home/spot: EINVAL.
+				// EINVAL: nothing is mounted on home/spot.
 				const call = i % 2 === 0 ? unmount : unmountAsync;
 				await tried(tries, /^EINVAL$/, () => call(`${home}/inner/../spot`));
 				assert.equal(mountAt(spot)?.id, id);
@@ -457,7 +460,7 @@ test('"..": no other mount is unmounted while the directory before it is moved e
 );
 
 test(
-	"a namespace is not opened through another user's link: the program of root would run where that user says",
+	"open follows no link of another user, because root's program would run in a namespace of that user's choice",
 	{ needs: [...needs, "tool:unshare"] },
 	() =>
 		withTmpfs(async (folder) => {
@@ -487,7 +490,7 @@ test(
 					mountIdmapped({ source: folder, target: "/data", mapping: "0:1:1", into: join(home, "way") }),
 					refused("ERR_USERNS_MOUNT_NAMESPACE", OF_ANOTHER),
 				);
-				// The link of procfs itself belongs to the user of the process, and leads where the path says.
+				// The link in procfs belongs to the user of the process, and leads where the path says.
 				symlinkSync(join(folder, "pinned"), join(folder, "roots"));
 				for (const path of [
 					`/proc/${container.pid}/ns/user`,

@@ -15,7 +15,7 @@ import { test } from "../support/test.ts";
 const needs = ["linux", "root", "mounts", "tool:cc"] as const;
 const LONG = process.env.USERNS_LONG === "1";
 const ATTEMPTS = LONG ? 20_000 : 1500;
-/** The attacker has his way so often while the mounts are made. */
+/** How many swaps the attacker makes at least while the mounts are made. */
 const SWAPS = LONG ? 100_000 : 1000;
 
 after(removeSwapper);
@@ -29,8 +29,8 @@ function mountsBelow(folder: string, process: number | "self" = "self"): string[
 }
 
 /**
- * jail/way is a directory at one moment and a symbolic link out of the jail at the next; both lead to a "spot". Whoever
- * looks the way up twice, or follows the link, mounts in the victim's folder.
+ * jail/way is a directory at one moment and a symbolic link out of the jail at the next. Both lead to a "spot". A
+ * caller that looks the path up twice, or follows the link, mounts in the victim's folder.
  */
 async function withWays(
 	body: (places: {
@@ -58,17 +58,17 @@ async function withWays(
 
 interface Attack {
 	attempts: number;
-	/** Where the mount is to go, each time. */
+	/** The target of each mount. */
 	target: string;
 	options: AttachOptions;
-	/** What may be the kernel's answer when the link was met. */
+	/** The errors that the kernel may return for the link. */
 	refusals: RegExp;
-	/** The mount points that there are in the victim's folder, and in the jail. */
+	/** The mount points in the victim's folder, and in the jail. */
 	outside(): string[];
 	inside(): string[];
 }
 
-/** Mounts again and again where somebody swaps a directory for a link, and looks each time where it went. */
+/** Mounts in a loop while a directory and a link are swapped, and checks each time where the mount is. */
 async function attack(
 	t: TestContext,
 	source: string,
@@ -99,7 +99,7 @@ async function attack(
 	handles.release();
 	assert.deepEqual(outside(), []);
 	assert.deepEqual(inside(), []);
-	// Both ways were met, or this shows nothing.
+	// The control: both outcomes occurred.
 	const least = (mounted + refused) / 100;
 	assert.ok(mounted > least && refused > least, `${mounted} mounted, ${refused} refused`);
 }
@@ -113,7 +113,7 @@ const CASES: [
 		(jail) => ({
 			target: "/way/spot",
 			options: { targetRoot: jail },
-			refusals: /^(ENOENT|EAGAIN|EXDEV)$/, // the link leads to a place that is not there below the root
+			refusals: /^(ENOENT|EAGAIN|EXDEV)$/, // the link leads to a path that does not exist below the root
 		}),
 	],
 	[
@@ -137,7 +137,7 @@ const CASES: [
 const swapping = { needs, timeout: LONG ? 900_000 : 60_000 };
 
 for (const [name, ask] of CASES) {
-	test(`${name}: nothing is ever mounted outside while a directory and a link are swapped`, swapping, (t) =>
+	test(`${name}: no mount appears outside while a directory and a link are swapped`, swapping, (t) =>
 		withWays(({ jail, way, other, victim, source }) =>
 			attack(t, source, [way, other], {
 				attempts: ATTEMPTS,
@@ -150,15 +150,17 @@ for (const [name, ask] of CASES) {
 }
 
 test(
-	"into: nothing is ever mounted outside the container's root while it swaps a directory and a link",
+	"into: no mount appears outside the container's root while the container swaps a directory and a link",
 	{ ...swapping, needs: [...needs, "tool:unshare", "tool:nsenter"] },
 	(t) =>
 		withTmpfs(async (folder) => {
 			const [source = "", victim = ""] = mkdirs(folder, "source", "victim");
 			mkdirs(folder, "victim/spot");
-			// By chroot(2) alone: all that the host has is in its mount namespace too, and only the root stands before it.
+			// With chroot(2) alone, the container's mount namespace has all mounts of the host, and only the root
+			// directory confines it.
 			const container = await startContainer(folder, "chroot");
-			// Its root hides from its own mountinfo what is outside; this one has the root of the namespace.
+			// The mountinfo of a process in the chroot leaves out what is outside. This process has the namespace's
+			// root.
 			const witness = spawn("nsenter", ["--target", `${container.pid}`, "--mount", "sleep", "10000"]);
 			const gone = once(witness, "close");
 			try {
@@ -176,7 +178,7 @@ test(
 				assert.deepEqual(seen(victim), [join(victim, "spot")], "the witness does not see what is outside");
 				inNamespace("umount", join(victim, "spot"));
 				await attack(t, source, [way, other], {
-					attempts: LONG ? ATTEMPTS : ATTEMPTS / 5, // each takes a process
+					attempts: LONG ? ATTEMPTS : ATTEMPTS / 5, // each attempt takes a process
 					target: "/way/spot",
 					options: { into: container.pid },
 					refusals: /^(ENOENT|EAGAIN|EXDEV)$/,
@@ -191,12 +193,12 @@ test(
 		}),
 );
 
-test("the control: mount(8) with a path that was checked before does mount outside", { needs }, () =>
+test("the control: mount(8) mounts outside if the path was checked before the mount", { needs }, () =>
 	withWays(async ({ way, other, victim, source }) => {
 		let outside = 0;
 		await whileSwapping(way, other, async () => {
 			for (let i = 0; i < 2000 && outside === 0; i++) {
-				// The check that a careful script would make, and the mount that follows it.
+				// The check that a careful script makes, and the mount that follows.
 				const script = 'test -d "$1" && test ! -L "$1" && mount --bind "$2" "$1/spot"';
 				spawnSync("sh", ["-c", script, "sh", way, source]);
 				outside += mountsBelow(victim).length;
@@ -206,7 +208,7 @@ test("the control: mount(8) with a path that was checked before does mount outsi
 	}),
 );
 
-test("without anybody who swaps: what the two options allow and refuse", { needs }, () =>
+test("targetRoot and resolve allow and refuse the same paths when nothing is swapped", { needs }, () =>
 	withWays(async ({ jail, way, other, victim, source }) => {
 		const base = { source, mapping: "0:100000:10" };
 		const cases: [AttachOptions, string, string | undefined, string?][] = [
@@ -217,7 +219,7 @@ test("without anybody who swaps: what the two options allow and refuse", { needs
 			[{ targetRoot: jail, resolve: "no-symlinks" }, "/other/spot", undefined, "ELOOP"],
 			[{ resolve: "no-symlinks" }, join(other, "spot"), undefined, "ELOOP"],
 			[{ resolve: "no-symlinks" }, join(way, "spot"), join(way, "spot")],
-			[{}, join(other, "spot"), join(victim, "spot")], // asked for nothing, links are followed as everywhere
+			[{}, join(other, "spot"), join(victim, "spot")], // without these options links are followed, as everywhere
 			[{ targetRoot: join(jail, "none") }, "/way/spot", undefined, "ENOENT"],
 		];
 		for (const [options, target, where, errno] of cases) {
@@ -234,7 +236,7 @@ test("without anybody who swaps: what the two options allow and refuse", { needs
 			assert.deepEqual([...mountsBelow(jail), ...mountsBelow(victim)], [where]);
 			await mount.unmount();
 		}
-		// A link in the source's path is refused too.
+		// resolve: "no-symlinks" refuses a link in the source's path too.
 		await assert.rejects(
 			mountIdmapped({
 				source: join(other, "spot"),

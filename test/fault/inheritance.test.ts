@@ -4,10 +4,10 @@ import { test } from "../support/test.ts";
 
 const SECONDS = process.env.USERNS_LONG === "1" ? 20 : 1;
 
-test("what a thread starts at the very moment of exec() inherits no namespace", {
+test("a child that another thread starts during exec() inherits no namespace descriptor", {
 	needs: ["linux", "root"],
 }, () => {
-	// A program that is not there: the add-on comes back from execve(2), and the moment again and again.
+	// The program does not exist: execve(2) returns to the add-on, and the script repeats the moment.
 	const { children, inherited, attempts } = ask<Record<string, number>>(
 		`import { createRequire } from "node:module";
 		import { fileURLToPath } from "node:url";

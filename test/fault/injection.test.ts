@@ -19,13 +19,16 @@ const LONG = process.env.USERNS_LONG === "1";
 const needs = ["linux", "root", "mounts", "tool:cc", "tool:taskset", "tool:unshare"] as const;
 const names = LONG ? Object.keys(ERRNOS) : ["ENOSYS", "EPERM", "EMFILE"];
 
-/** After these nothing of what was asked for can have happened, whatever the number: a success would be a lie. */
+/**
+ * After a failure of these calls the requested operation cannot have succeeded, whatever the errno: a success would be
+ * a lie.
+ */
 const NEVER_SURVIVED = new Set([
 	...["setns", "setresuid", "setresgid", "close_range", "dup3", "execve", "execveat"],
 	...["open_tree", "mount_setattr", "move_mount", "umount2"],
 ]);
 
-/** What older kernels and filters lack, and docs/kernel-features.md has a way around for. */
+/** Calls that older kernels and filters lack, for which docs/kernel-features.md has a fallback. */
 const WAYS_AROUND = new Set(["clone3", "openat2", "open_tree_attr", "statmount", "listmount"]);
 
 function describe({ scope, index, call, errno }: Point): string {
@@ -40,7 +43,7 @@ function checkPoint({ again = [], essential = [], spare = [] }: Operation, point
 	assert.equal(next, undefined, `${where}: the next call fails too`);
 	if (error === undefined) {
 		assert.ok(done, `${where}: it says that it is done and is not`);
-		// A call that was interrupted is made again.
+		// An interrupted call is repeated.
 		const survives = errno === ERRNOS.EINTR || [...again, ...spare].includes(callName(call));
 		assert.ok(survives || !NEVER_SURVIVED.has(callName(call)), `${where} was not noticed`);
 		return;
@@ -53,7 +56,7 @@ function checkPoint({ again = [], essential = [], spare = [] }: Operation, point
 	assert.ok(!hidden, `${where}: there is a way around, and yet: ${error.text}`);
 }
 
-/** Which calls there were, so that a supervisor that does nothing shows. */
+/** Which calls were made: a supervisor that does nothing shows no calls. */
 function checkAll(operation: Operation, points: Point[], numbers: readonly number[]): void {
 	for (const point of points) checkPoint(operation, point);
 	for (const scope of operation.scopes) {
@@ -89,16 +92,21 @@ function attack(
 const chosen = (operations: readonly Operation[]) => operations.filter(({ long }) => LONG || !long);
 
 for (const operation of chosen(forRoot)) {
-	test(`each call of ${operation.name} fails in turn, as root`, { needs, timeout: 600_000 }, (t) =>
-		withTmpfs((folder) => {
-			const [, , below = ""] = mkdirs(folder, "source", "target", "tree/below");
-			sh("mount", "-t", "tmpfs", "userns-test", below);
-			t.diagnostic(`${attack(operation, folder, names)} faults`);
-		}),
+	test(
+		`${operation.name} reports a failure of each of its calls, as root`,
+		{ needs, timeout: 600_000 },
+		(t) =>
+			withTmpfs((folder) => {
+				const [, , below = ""] = mkdirs(folder, "source", "target", "tree/below");
+				sh("mount", "-t", "tmpfs", "userns-test", below);
+				t.diagnostic(`${attack(operation, folder, names)} faults`);
+			}),
 	);
 }
 
-test("these scripts end when one of our objects is forgotten, and only then", { needs }, () => {
+test("these scripts end if an object of this package is garbage-collected unclosed, and only then", {
+	needs,
+}, () => {
 	const [operation] = forRoot as [Operation];
 	const collect =
 		"for (let i = 0; i < 20; i++) { globalThis.gc(); await new Promise((r) => setTimeout(r, 5)); }";
@@ -111,9 +119,11 @@ test("these scripts end when one of our objects is forgotten, and only then", { 
 	assert.match(forgotten.stderr, /USERNS_FORGOTTEN_DESCRIPTOR/);
 });
 
-/** The user's uid and gid are one number. */
+/** The user's uid and gid are the same number. */
 const own = '"0:" + process.getuid() + ":1"';
-/** One number for each, unless there is time: root has had the others, and the two programs make a creation long. */
+/**
+ * The short form takes one errno for each, because root has tried the others and the two programs make a creation long.
+ */
 const ways: [how: string, map: string, names: readonly string[]][] = [
 	["with the user's own IDs", own, LONG ? names : ["EPERM"]],
 	["with newuidmap", '"0:200000:1000"', LONG ? names : ["EMFILE"]],
@@ -121,8 +131,8 @@ const ways: [how: string, map: string, names: readonly string[]][] = [
 
 for (const [how, map, some] of ways) {
 	for (const operation of chosen(forEverybody)) {
-		if (!LONG && operation.name === "create") continue; // what createSync does, in another thread
-		test(`each call of ${operation.name} fails in turn, as an ordinary user ${how}`, {
+		if (!LONG && operation.name === "create") continue; // the same as createSync, on another thread
+		test(`${operation.name} reports a failure of each of its calls, as an ordinary user ${how}`, {
 			needs: [...needs, "ordinary"],
 			timeout: 600_000,
 		}, (t) => {
@@ -137,7 +147,7 @@ const everything = `const whole2 = async () => { const ns = await userns.UserNam
 	try { return (await bare.mapping()).id === MAP && own.mappingSync().uidMappings.length > 0; }
 	finally { ns.close(); bare.close(); own.close(); } };`;
 
-test("what /proc says in pieces of a few bytes is read whole", { needs }, () => {
+test("files in /proc are read whole when each read(2) returns a few bytes", { needs }, () => {
 	const [operation] = forRoot as [Operation];
 	const { status, stdout, stderr } = supervised(
 		`${prelude(operation, "/")}${everything}
@@ -153,7 +163,7 @@ test("what /proc says in pieces of a few bytes is read whole", { needs }, () => 
 	assert.deepEqual(JSON.parse(stdout), Array(4).fill([true, true]));
 });
 
-test("a map of which the kernel takes only a part is an error, and no lesser map", { needs }, () => {
+test("a map that the kernel takes only in part is an error, and no smaller map is used", { needs }, () => {
 	const [operation] = forRoot as [Operation];
 	const { status, stdout, stderr } = supervised(
 		`${prelude(operation, "/")}
@@ -178,7 +188,7 @@ test("a map of which the kernel takes only a part is an error, and no lesser map
 });
 
 test(
-	"without a call that there is a way around, everything works: each of them, all the time",
+	"every operation works without each call that has a fallback",
 	{
 		needs,
 	},

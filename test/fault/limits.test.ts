@@ -10,7 +10,7 @@ const ADDON = `import { createRequire } from "node:module";
 	const addon = createRequire("/")(${JSON.stringify(join(packageForAll(), `build/linux-${process.arch}/userns.node`))});`;
 const LIMIT = "/proc/sys/user/max_user_namespaces";
 
-/** Runs a script as root of a namespace whose own limit on namespaces inside it is `most`. */
+/** Runs a script as root of a namespace that allows `most` namespaces inside it. */
 async function withLimit<T>(most: number, script: string): Promise<T> {
 	const outer = await UserNamespace.create("0:100000:65536", { setgroups: "allow" });
 	try {
@@ -26,7 +26,7 @@ async function withLimit<T>(most: number, script: string): Promise<T> {
 	}
 }
 
-test("a lasting ENOSPC is ERR_USERNS_LIMIT, naming the limit's file and the depth", {
+test("a lasting ENOSPC is ERR_USERNS_LIMIT, which names the limit's file and the depth", {
 	needs: [...needs, "tool:nsenter"],
 }, async () => {
 	const script = `const handles = new userns.Handles();
@@ -45,10 +45,10 @@ test("a lasting ENOSPC is ERR_USERNS_LIMIT, naming the limit's file and the dept
 	assert.equal(size, 0);
 });
 
-test("a transient ENOSPC is waited for: the count comes back only after the reap", {
+test("a creation retries after a transient ENOSPC, because the kernel lowers the count after the reap", {
 	needs: [...needs, "tool:nsenter"],
 }, async () => {
-	// The control in the same run: without a second try, some of these are refused.
+	// The control: without a retry, the kernel refuses some of these.
 	const script = `let refused = 0, made = 0;
 		const create = addon.creator("/nonexistent", () => {});
 		for (let i = 0; i < 10; i++) {
@@ -63,8 +63,8 @@ test("a transient ENOSPC is waited for: the count comes back only after the reap
 	assert.ok(refused > 0, "the kernel gave every count back at once, so this shows nothing");
 });
 
-test("EMFILE at every step is an error with its step, and no descriptor is lost", { needs }, () => {
-	// With 0, 1, 2 … descriptors left, creation fails at another place each time, until there are enough.
+test("EMFILE at every step is an error that names the step, and no descriptor is lost", { needs }, () => {
+	// With 0, 1, 2 … free descriptors, the creation fails at another step each time, until there are enough.
 	const { failures, successes, lost } = ask<{
 		failures: { code: string; step: string; hint: string; errnoCode: string }[];
 		successes: number;
@@ -115,7 +115,7 @@ test("EAGAIN from RLIMIT_NPROC is an error that names the limits", {
 	assert.match(error.hint ?? "", /RLIMIT_NPROC/);
 });
 
-test("EPERM in a chroot is an error that names it", { needs: [...needs, "mounts"] }, () =>
+test("EPERM in a chroot is an error that names the chroot", { needs: [...needs, "mounts"] }, () =>
 	withTmpfs((folder) => {
 		const [newRoot = ""] = mkdirs(folder, "root");
 		sh("mount", "--rbind", "/", newRoot);
@@ -130,10 +130,11 @@ test("EPERM in a chroot is an error that names it", { needs: [...needs, "mounts"
 	}),
 );
 
-test("with a lie mounted over /proc the maps still reach the right process", {
+test("the maps reach the right process although a fake /proc is mounted", {
 	needs: [...needs, "mounts", "tool:unshare"],
 }, () => {
-	// A tmpfs on /proc: whoever wrote below it would write into somebody's trap. A private procfs is used instead.
+	// A tmpfs is on /proc. A caller that writes below it would write into another program's files. The package uses a
+	// private procfs.
 	const answer = ask<{ id: string }>(
 		`import { spawnSync } from "node:child_process";
 		spawnSync("mount", ["-t", "tmpfs", "lie", "/proc"]);
@@ -145,10 +146,10 @@ test("with a lie mounted over /proc the maps still reach the right process", {
 	assert.equal(answer.id, "0:100000:10");
 });
 
-test("with the /proc of another pid namespace the right process is found", {
+test("the maps reach the right process although /proc belongs to another pid namespace", {
 	needs: [...needs, "tool:unshare"],
 }, () => {
-	// In a new pid namespace without a new /proc: numbers there are not ours.
+	// In a new pid namespace without a new /proc, where the pids in /proc are those of the outer namespace.
 	const answer = ask<{ id: string; own: number }>(
 		`const ns = await userns.UserNamespace.create("0:100000:10");
 		console.log(JSON.stringify({ own: process.pid, id: userns.UserNamespace.open("/proc/self/fd/" + ns.fd).mappingSync().id }));`,

@@ -8,8 +8,9 @@ import { test } from "../support/test.ts";
 import { withThief } from "../support/thief.ts";
 
 /*
- * Whoever has the uid that a user namespace belongs to has every capability over it. So the creation process can be traced by
- * who cannot trace the caller: the same uid with less privilege. It must not give him the caller's memory.
+ * A process with the uid that owns a user namespace has every capability over that namespace. A process of the same uid
+ * with less privilege therefore may trace the creation process, although it may not trace the caller. It must not get
+ * the caller's memory from the creation process.
  */
 
 const needs = ["linux", "root", "mounts", "tool:cc", "tool:setpriv"] as const;
@@ -17,9 +18,9 @@ const CREATIONS = process.env.USERNS_LONG === "1" ? 20_000 : 400;
 const OTHER = [`--reuid=${OTHER_UID}`, `--regid=${OTHER_UID}`, "--clear-groups"];
 
 interface Caller {
-	/** What the script runs below. */
+	/** The command that the script runs below. */
 	prefix: string[];
-	/** What takes its privilege from the thief. */
+	/** The command that drops the thief's privilege. */
 	drop: string[];
 	map: string;
 }
@@ -35,7 +36,7 @@ const WITH_CAPABILITY: Caller = {
 	map: `0:${OTHER_UID}:1`,
 };
 const ORDINARY: Caller = { prefix: ["setpriv", ...OTHER], drop: ["env"], map: `0:${OTHER_UID}:1` };
-/** A machine with Yama, by what its file says. */
+/** A machine with Yama: its sysctl file says 1. */
 const YAMA = [
 	...["unshare", "--mount", "--propagation", "private", "sh", "-c"],
 	'mount -t tmpfs x /proc/sys/kernel && mkdir /proc/sys/kernel/yama && echo 1 > /proc/sys/kernel/yama/ptrace_scope && exec "$@"',
@@ -44,15 +45,15 @@ const YAMA = [
 const UNDER_YAMA: Caller = { ...ORDINARY, prefix: [...YAMA, ...ORDINARY.prefix] };
 
 interface Robbed {
-	/** How often he saw a child of the caller's. */
+	/** How often the thief saw a child of the caller. */
 	seen: number;
-	/** How often he read the caller's memory in it. */
+	/** How often the thief read the caller's memory in a child. */
 	read: number;
-	/** PR_GET_DUMPABLE of the caller before and after, by the owner of a file in /proc that goes by it. */
+	/** PR_GET_DUMPABLE of the caller before and after, shown by the owner of one of its /proc files. */
 	owners: [before: number, after: number];
 }
 
-/** Makes namespaces while a thief is at work who has the caller's uid and not his privilege. */
+/** Creates namespaces while a thief with the caller's uid and less privilege looks for their processes. */
 function rob(thief: string, { prefix, drop, map }: Caller): Robbed {
 	return ask(
 		`import fs from "node:fs";
@@ -87,7 +88,7 @@ const callers: [name: string, caller: Caller, owner: number][] = [
 
 for (const [name, caller, owner] of callers) {
 	test(
-		`who has the uid of ${name} and less privilege gets none of his memory: ${CREATIONS} creations`,
+		`a process with the uid of ${name} and less privilege reads none of its memory in ${CREATIONS} creations`,
 		{
 			needs,
 		},
@@ -101,24 +102,21 @@ for (const [name, caller, owner] of callers) {
 	);
 }
 
-test(
-	"the same thief does read what shares memory in a namespace of his uid, without a capability",
-	{ needs },
-	() =>
-		withThief(async (thief) => {
-			const prey = spawn(thief, ["prey"], { stdio: ["pipe", "pipe", "inherit"] });
-			const [told] = await once(prey.stdout, "data");
-			const [pid = "", address = ""] = String(told).trim().split(" ");
-			const [command = "", ...args] = [...ROOT.drop, thief, pid, address];
-			const robber = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
-			await once(robber.stdout, "data");
-			robber.stdin.end();
-			const [said] = await once(robber.stdout, "data");
-			const [seen = 0, read = 0] = String(said).split(" ").map(Number);
-			assert.ok(seen > 0 && read === seen, String(said));
-			const child = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
-			process.kill(Number(child), "SIGKILL");
-			prey.stdin.end();
-			await once(prey, "close");
-		}),
+test("the control: the thief does read the memory that a namespace of its own uid shares", { needs }, () =>
+	withThief(async (thief) => {
+		const prey = spawn(thief, ["prey"], { stdio: ["pipe", "pipe", "inherit"] });
+		const [told] = await once(prey.stdout, "data");
+		const [pid = "", address = ""] = String(told).trim().split(" ");
+		const [command = "", ...args] = [...ROOT.drop, thief, pid, address];
+		const robber = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
+		await once(robber.stdout, "data");
+		robber.stdin.end();
+		const [said] = await once(robber.stdout, "data");
+		const [seen = 0, read = 0] = String(said).split(" ").map(Number);
+		assert.ok(seen > 0 && read === seen, String(said));
+		const child = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
+		process.kill(Number(child), "SIGKILL");
+		prey.stdin.end();
+		await once(prey, "close");
+	}),
 );

@@ -13,7 +13,7 @@ import { test } from "../support/test.ts";
 const needs = ["linux", "root", "mounts", "tool:cc"] as const;
 const LONG = process.env.USERNS_LONG === "1";
 const MAP = "0:100000:65536";
-/** One number everywhere, but for those of the old days. */
+/** These calls have one number on every architecture, except for the oldest ones. */
 const CALL = {
 	umount2: process.arch === "arm64" ? 39 : 166,
 	setns: process.arch === "arm64" ? 268 : 308,
@@ -36,7 +36,7 @@ after(() => {
 	if (folder !== undefined) rmSync(folder, { recursive: true });
 });
 
-/** The prefix with which a script gets that answer to those calls. */
+/** The prefix of a script for which these calls return that errno. */
 function answering(errno: number | undefined, ...calls: Call[]): { prefix: string[] } {
 	if (folder === undefined) {
 		folder = mkdtempSync(join(tmpdir(), "userns-deny-"));
@@ -52,7 +52,7 @@ interface Answer {
 	mounts: number;
 }
 
-/** Runs an action that fails, twice, and tells of the second failure and of what it left in that process. */
+/** Runs an action that fails, twice. Returns the second failure, and what it left in that process. */
 function failing(action: string, errno: number | undefined, ...calls: Call[]): Answer {
 	return ask<Answer>(
 		`import fs from "node:fs";
@@ -73,7 +73,7 @@ function mountOf(options: object): string {
 	return `return userns.mountIdmapped(${JSON.stringify(options)});`;
 }
 
-/** A source with an ID-mapped mount below it, so that every call of this package is needed. */
+/** A source with an ID-mapped mount below it, so that a mount needs every call of this package. */
 async function withEverything(
 	body: (places: { source: string; plain: string; target: string; old: string }) => Promise<void>,
 ): Promise<void> {
@@ -95,7 +95,7 @@ async function withEverything(
 for (const errno of LONG ? ([undefined, 1, 12] as const) : ([undefined, 1] as const)) {
 	const name = errno === undefined ? "ENOSYS" : errno === 1 ? "EPERM" : "ENOMEM";
 	test(
-		`${name} at each call of a mount: an error with the call, and nothing is left attached or open`,
+		`${name} at each call of a mount is an error that names the call, and leaves nothing attached or open`,
 		{
 			needs: [...needs, "linux:6.15"],
 		},
@@ -118,7 +118,7 @@ for (const errno of LONG ? ([undefined, 1, 12] as const) : ([undefined, 1] as co
 				for (const [options, call] of cases) {
 					const { error, descriptors, mounts } = failing(mountOf(options), errno, call);
 					const what = `${call}: ${JSON.stringify(error)}`;
-					// Making the namespace needs openat2 too.
+					// The creation of the namespace needs openat2 too.
 					assert.match(error?.code ?? "", /^ERR_USERNS_(MOUNT|UNSUPPORTED_KERNEL|READ_MOUNTS|CREATE)$/, what);
 					assert.ok(error?.code !== "ERR_USERNS_CREATE" || call === "openat2", what);
 					if (errno !== undefined) assert.equal(error?.errnoCode, name, what);
@@ -132,7 +132,7 @@ for (const errno of LONG ? ([undefined, 1, 12] as const) : ([undefined, 1] as co
 	);
 }
 
-test("where statx is hidden a mount is an error, and nothing is attached", { needs }, () =>
+test("a mount without statx is an error, and nothing is attached", { needs }, () =>
 	withTmpfs((place) => {
 		const [source = "", target = ""] = mkdirs(place, "source", "target");
 		const code = ask<string>(
@@ -150,7 +150,7 @@ test("where statx is hidden a mount is an error, and nothing is attached", { nee
 );
 
 test(
-	"a kernel before 6.15: nested maps say what is missing, all else works as before",
+	"before Linux 6.15, nested maps fail and say what is missing, and all other mounts work",
 	{
 		needs: [...needs, "linux:6.15"],
 	},
@@ -191,7 +191,7 @@ test(
 		}),
 );
 
-test("EBUSY while the map is set says that there is a writer", { needs }, () =>
+test("EBUSY while the map is set is an error that names a writer", { needs }, () =>
 	withTmpfs((top) => {
 		const [source = "", target = ""] = mkdirs(top, "source", "target");
 		const { error, descriptors, mounts } = failing(
@@ -208,7 +208,7 @@ test("EBUSY while the map is set says that there is a writer", { needs }, () =>
 );
 
 test(
-	"each call of an overlay, and of a mount in a container, that fails leaves nothing",
+	"each failing call of an overlay, and of a mount in a container, leaves nothing",
 	{
 		needs: [...needs, "fs:overlay", "tool:unshare"],
 	},
@@ -240,7 +240,7 @@ test(
 					assert.equal(descriptors, 0);
 					assert.equal(table(), before, call);
 				}
-				const fine = failing(inside, undefined, "fsopen"); // the control: nothing that it needs
+				const fine = failing(inside, undefined, "fsopen"); // the control: a call that the mount does not need
 				assert.equal(fine.error, null);
 				assert.equal(table(), before);
 			} finally {
@@ -249,47 +249,50 @@ test(
 		}),
 );
 
-test("overlays of kernels that take layers by one text only, and none on detached mounts", { needs }, () =>
-	withTmpfs(async (top) => {
-		const [one = "", two = "", upper = "", work = "", target = ""] = mkdirs(
-			top,
-			"one",
-			"two",
-			"upper",
-			"work",
-			"target",
-		);
-		writeFileSync(join(one, "file"), "");
-		// FSCONFIG_SET_FD: EOPNOTSUPP before Linux 6.5.
-		const { prefix } = answering(95, "fsconfig");
-		const [deny = ""] = prefix;
-		const options = { lower: [one, two], upper, work, target, mapping: MAP };
-		const [seen, table] = ask<[number, string]>(
-			`import fs from "node:fs";
+test(
+	"an overlay works on kernels that take the layers as one text, and fails there with detached layers",
+	{ needs },
+	() =>
+		withTmpfs(async (top) => {
+			const [one = "", two = "", upper = "", work = "", target = ""] = mkdirs(
+				top,
+				"one",
+				"two",
+				"upper",
+				"work",
+				"target",
+			);
+			writeFileSync(join(one, "file"), "");
+			// FSCONFIG_SET_FD returns EOPNOTSUPP before Linux 6.5.
+			const { prefix } = answering(95, "fsconfig");
+			const [deny = ""] = prefix;
+			const options = { lower: [one, two], upper, work, target, mapping: MAP };
+			const [seen, table] = ask<[number, string]>(
+				`import fs from "node:fs";
 			const mount = await userns.overlay(${JSON.stringify(options)});
 			const seen = fs.statSync(${JSON.stringify(join(target, "file"))}).uid;
 			const table = fs.readFileSync("/proc/self/mountinfo", "utf8");
 			await mount.unmount();
 			console.log(JSON.stringify([seen, table]));`,
-			{ prefix: [deny, `${CALL.fsconfig}:5=95`] },
-		);
-		assert.equal(seen, 100000);
-		assert.match(table, /lowerdir=\/proc\/thread-self\/fd\/\d+:\/proc\/thread-self\/fd\/\d+/);
-		// The layers attached in a mount namespace of a child, which a kernel since 6.15 does not need, but takes.
-		const before = readFileSync("/proc/self/mountinfo", "utf8");
-		const layers = await Promise.all([one, two].map((source) => mountIdmapped({ source, mapping: MAP })));
-		const fds = layers.map(({ fd }) => fd);
-		const made = await native().overlay(fds, -1, -1, 0, 0, fds, false, true);
-		assert.equal(made.error, 0);
-		assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
-		for (const layer of layers) layer.close();
-		assert.equal(statSync(`/proc/self/fd/${made.fd}/file`).uid, 100000);
-		native().close(made.fd);
-	}),
+				{ prefix: [deny, `${CALL.fsconfig}:5=95`] },
+			);
+			assert.equal(seen, 100000);
+			assert.match(table, /lowerdir=\/proc\/thread-self\/fd\/\d+:\/proc\/thread-self\/fd\/\d+/);
+			// The layers are attached in a child's mount namespace. Kernels since 6.15 take this too, but do not need it.
+			const before = readFileSync("/proc/self/mountinfo", "utf8");
+			const layers = await Promise.all([one, two].map((source) => mountIdmapped({ source, mapping: MAP })));
+			const fds = layers.map(({ fd }) => fd);
+			const made = await native().overlay(fds, -1, -1, 0, 0, fds, false, true);
+			assert.equal(made.error, 0);
+			assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
+			for (const layer of layers) layer.close();
+			assert.equal(statSync(`/proc/self/fd/${made.fd}/file`).uid, 100000);
+			native().close(made.fd);
+		}),
 );
 
 test(
-	"into a container on a kernel without PIDFD_GET_MNT_NAMESPACE and NS_GET_MNTNS_ID",
+	"into works on a kernel without PIDFD_GET_MNT_NAMESPACE and NS_GET_MNTNS_ID",
 	{
 		needs: [...needs, "tool:unshare"],
 	},
@@ -322,7 +325,7 @@ test(
 		}),
 );
 
-test("20 mounts with 40 descriptors to open", { needs: [...needs, "tool:prlimit"] }, () =>
+test("20 concurrent mounts succeed with 40 free descriptors", { needs: [...needs, "tool:prlimit"] }, () =>
 	withTmpfs((top) => {
 		const source = mkdirs(top, "source")[0] as string;
 		const targets = mkdirs(top, ...Array.from({ length: 20 }, (_, i) => `target-${i}`));
@@ -349,7 +352,7 @@ test("20 mounts with 40 descriptors to open", { needs: [...needs, "tool:prlimit"
 );
 
 test(
-	"many mounts of every kind leave descriptors, mounts and processes as before",
+	"many mounts of every kind leave the descriptors, mounts and processes as before",
 	{
 		needs: [...needs, "linux:6.15", "fs:overlay", "tool:unshare"],
 		timeout: LONG ? 600_000 : 60_000,

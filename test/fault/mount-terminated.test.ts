@@ -18,7 +18,7 @@ const START = `import { parentPort, workerData } from "node:worker_threads";
 	const base = { source, mapping: "0:100000:65536", handles };
 	const detached = await userns.mountIdmapped(base);`;
 
-/** The thread is held in the callback of a timer, so that its loop has the answer to deliver when it is terminated. */
+/** A timer's callback keeps the thread busy, so that its event loop has an undelivered result when it is terminated. */
 const worker = (call: string) => `${START}
 	setTimeout(async () => {
 		${call}.then(() => parentPort.postMessage("told"));
@@ -28,14 +28,11 @@ const worker = (call: string) => `${START}
 	}, 5);`;
 
 for (const [name, call] of Object.entries(CALLS)) {
-	test(
-		`a mount whose answer reaches a thread that is being terminated does not stay: ${name}`,
-		{ needs },
-		() =>
-			withTmpfs((folder) => {
-				const [source = "", target = ""] = mkdirs(folder, "source", "target");
-				const { heard, left } = ask<{ heard: string[]; left: number }>(
-					`import { Worker } from "node:worker_threads";
+	test(`a mount whose result reaches a terminated thread does not stay: ${name}`, { needs }, () =>
+		withTmpfs((folder) => {
+			const [source = "", target = ""] = mkdirs(folder, "source", "target");
+			const { heard, left } = ask<{ heard: string[]; left: number }>(
+				`import { Worker } from "node:worker_threads";
 				import { once } from "node:events";
 				import fs from "node:fs";
 				const heard = [];
@@ -47,18 +44,18 @@ for (const [name, call] of Object.entries(CALLS)) {
 				await worker.terminate();
 				const left = fs.readFileSync("/proc/self/mountinfo", "utf8").split("\\n").filter((line) => line.split(" ")[4] === workerData.target).length;
 				console.log(JSON.stringify({ heard, left }));`,
-					{ prefix: ["unshare", "--mount", "--propagation", "private"] },
-				);
-				assert.deepEqual({ heard, left }, { heard: ["under way"], left: 0 });
-			}),
+				{ prefix: ["unshare", "--mount", "--propagation", "private"] },
+			);
+			assert.deepEqual({ heard, left }, { heard: ["under way"], left: 0 });
+		}),
 	);
 }
 
-/** The mount is attached, and its child does not come back for a while: as on a machine that has no time for it. */
+/** The mount is attached, and its child does not return for a while, as on an overloaded machine. */
 const SLOW = ["inject=move_mount:delay_exit=800000", "inject=umount2:delay_enter=200000"];
 
 test(
-	"a mount whose child is killed when its thread ends is unmounted on a busy machine too",
+	"a mount whose child is killed when its thread ends is unmounted, on an overloaded machine too",
 	{
 		needs: [...needs, "tool:strace"],
 	},

@@ -23,7 +23,7 @@ for (const [words, mapping] of [
 	["a container with a user namespace of its own", MAP],
 ] as const) {
 	test(
-		`a file and a directory that nobody may enter are unmounted again in ${words}, whatever lies on its /proc`,
+		`a file and a directory without permissions are unmounted again in ${words}, whatever its /proc is`,
 		{ needs },
 		() =>
 			withTmpfs(async (folder) => {
@@ -50,7 +50,7 @@ for (const [words, mapping] of [
 						assert.deepEqual(pointsOf(pid, target), [target], "it is mounted there");
 						await mount.unmount();
 						assert.equal(readFileSync(`/proc/${pid}/mountinfo`, "utf8"), before);
-						// By another process: nothing but the path is known then.
+						// Another process unmounts it, and knows only the path.
 						(await mountIdmapped(options)).close();
 						assert.equal(unmount(target, { into: pid }).kind, "idmapped mount");
 						assert.equal(readFileSync(`/proc/${pid}/mountinfo`, "utf8"), before);
@@ -63,7 +63,10 @@ for (const [words, mapping] of [
 	);
 }
 
-/** A process that attaches, here or in a container, while strace(1) makes its calls fail; and what is said and stays. */
+/**
+ * A process that attaches, here or in a container, while strace(1) makes its calls fail. Returns its output and the
+ * mounts that stay.
+ */
 function attaching(source: string, target: string, into: number | undefined, inject: string[]) {
 	return ask<{ error: string | null; step: string | null }>(
 		`import { spawn } from "node:child_process";
@@ -71,7 +74,7 @@ function attaching(source: string, target: string, into: number | undefined, inj
 		const mount = await userns.mountIdmapped({ source: ${JSON.stringify(source)}, mapping: "${MAP}" });
 		const trace = ["-f", "-qq", "-o", "/dev/null", ...${JSON.stringify(inject)}.flatMap((each) => ["-e", "inject=" + each]), "-p", String(process.pid)];
 		const tracer = spawn("strace", trace, { stdio: ["ignore", "ignore", "inherit"] });
-		// Until it is traced.
+		// Waits until strace has attached.
 		while (!/TracerPid:\\t[1-9]/.test((await import("node:fs")).readFileSync("/proc/self/status", "utf8"))) await new Promise((r) => setTimeout(r, 10));
 		const error = await mount.attach(${JSON.stringify(target)}, ${into === undefined ? "{}" : `{ into: ${into} }`}).then(() => null, (reason) => reason);
 		tracer.kill("SIGINT");
@@ -84,7 +87,7 @@ function attaching(source: string, target: string, into: number | undefined, inj
 
 for (const where of ["here", "in a container"] as const) {
 	test(
-		`a propagation that cannot be set ${where}: the mount is unmounted again, and where that fails too the error says so`,
+		`if the propagation cannot be set ${where}, the mount is unmounted again; if that fails too the error says so`,
 		{ needs: [...needs, "tool:strace"] },
 		() =>
 			withTmpfs(async (folder) => {
@@ -135,7 +138,7 @@ test(
 		}),
 );
 
-/** Closes a number as another library does by mistake, and opens the root of a foreign mount with that number. */
+/** Closes a descriptor as a faulty library does, and opens the root of another mount under the same number. */
 function reuse(number: number, path: string): void {
 	closeSync(number);
 	for (const opened: number[] = []; ; ) {
@@ -149,7 +152,7 @@ function reuse(number: number, path: string): void {
 }
 
 test(
-	"after other code has closed the descriptor, the mount that now has its number is neither unmounted nor moved nor closed",
+	"if other code has closed the descriptor, the mount that now has its number is not unmounted, moved or closed",
 	{ needs },
 	() =>
 		withTmpfs(async (folder) => {
@@ -184,7 +187,7 @@ test(
 				assert.equal(victimLine(), before);
 				assert.deepEqual(pointsOf("self", target), [target], "ours stays until unmount(path)");
 				mount.close();
-				closeSync(number); // still the other code's
+				closeSync(number); // still the descriptor of the other code
 				assert.match(unmount(target).kind, /mount|overlay/);
 			}
 			const detached = await mountIdmapped(base);

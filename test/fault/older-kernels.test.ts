@@ -9,7 +9,7 @@ import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "tool:cc"] as const;
-/** One number everywhere, but for ioctl. */
+/** These calls have one number on every architecture, except for ioctl. */
 const CALL = {
 	open_tree: 428,
 	move_mount: 429,
@@ -28,7 +28,7 @@ after(() => {
 	if (folder !== undefined) rmSync(folder, { recursive: true });
 });
 
-/** The prefix that takes these calls away from a script. */
+/** The prefix of a script for which these calls do not exist. */
 function without(...calls: (number | string)[]): { prefix: string[] } {
 	if (folder === undefined) {
 		folder = mkdtempSync(join(tmpdir(), "userns-deny-"));
@@ -52,7 +52,7 @@ const cases: [name: string, calls: (number | string)[]][] = [
 ];
 
 for (const [name, calls] of cases) {
-	test(`namespaces are made, opened and read back without ${name}`, { needs }, () => {
+	test(`namespaces are created, opened and read back without ${name}`, { needs }, () => {
 		const has = kernelFacts().get("NS_GET_ID") === 0 && !calls.includes(`${ioctl}:${NS_GET_ID}`);
 		assert.deepEqual(ask<Record<string, unknown>>(CREATE_AND_READ, without(...calls)), {
 			read: "0:100000:65536,70000:300000:5",
@@ -63,8 +63,8 @@ for (const [name, calls] of cases) {
 	});
 }
 
-test("the ways around are really gone around: the denied calls say ENOSYS and ENOTTY", { needs }, () => {
-	// Reading back needs close_range and has no way around it, so that a filter that does nothing would show here.
+test("the control: the denied calls fail with ENOSYS and ENOTTY", { needs }, () => {
+	// Reading a mapping needs close_range and has no fallback, so a filter that does nothing would be visible.
 	const error = ask<Record<string, string>>(
 		`const ns = userns.UserNamespace.createSync("0:100000:10");
 		let error; try { userns.UserNamespace.open("/proc/self/fd/" + ns.fd).mappingSync(); } catch (e) { error = e; }

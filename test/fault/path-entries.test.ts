@@ -6,8 +6,8 @@ import { ask, packageForAll, root, sh } from "../support/child.ts";
 import { test } from "../support/test.ts";
 
 /*
- * The working directory can belong to a user with less privilege than the caller. Nothing that this package calls or loads for
- * itself comes from there, whatever PATH says.
+ * The working directory can belong to a user with less privilege than the caller. The package runs and loads no program
+ * from there, whatever PATH says.
  */
 
 const needs = ["linux", "root", "mounts", "tool:unshare"] as const;
@@ -22,14 +22,17 @@ function withFolder<T>(work: (folder: string) => T): T {
 	}
 }
 
-/** Programs of these names that leave a file behind when they are executed. */
+/** Programs of these names that leave a file when they run. */
 function plant(folder: string, ran: string): void {
 	for (const name of PROGRAMS) {
 		writeFileSync(join(folder, name), `#!/bin/sh\n: > "${ran}/${name}"\nexit 1\n`, { mode: 0o755 });
 	}
 }
 
-/** Calls everything that looks a program up, in a directory with such programs, and answers which of them ran. */
+/**
+ * Calls every function that looks a program up, in a directory with these programs. Returns the names of those that
+ * ran.
+ */
 function executed(
 	folder: string,
 	path: string | undefined,
@@ -41,7 +44,7 @@ function executed(
 		mkdirSync(place, { recursive: true });
 		plant(place, ran);
 	}
-	// Both kinds of user database have a source that only a program can ask.
+	// Both kinds of user database have a source that only a program can query.
 	writeFileSync(join(folder, "nsswitch"), "passwd: files sss\nsubid: sss\n");
 	const { hint } = ask<{ hint: string }>(
 		`process.chdir(${JSON.stringify(folder)});
@@ -66,7 +69,7 @@ function executed(
 	return { ran: readdirSync(ran).sort(), hint };
 }
 
-test("a PATH that everything inherits from Object.prototype is not searched", { needs }, () =>
+test("a PATH that is inherited from Object.prototype is not searched", { needs }, () =>
 	withFolder((folder) => assert.deepEqual(executed(folder, undefined).ran, [])),
 );
 
@@ -78,7 +81,7 @@ for (const [what, path] of [
 	["a relative directory", "/nonexistent:bin"],
 	["a relative directory with dots", "./bin:../bin"],
 ]) {
-	test(`PATH with ${what}: no program of the working directory is executed`, { needs }, () =>
+	test(`PATH with ${what}: no program of the working directory runs`, { needs }, () =>
 		withFolder((folder) => {
 			const { ran, hint } = executed(folder, path ?? "");
 			assert.deepEqual(ran, []);
@@ -87,13 +90,13 @@ for (const [what, path] of [
 	);
 }
 
-test("the same programs are executed from an absolute directory", { needs }, () =>
+test("the control: the same programs run from an absolute directory", { needs }, () =>
 	withFolder((folder) => {
 		assert.deepEqual(executed(folder, join(folder, "bin")).ran, [...PROGRAMS].sort());
 	}),
 );
 
-/** A bundle of the package in a directory without a package.json on the way up, as an application may have it. */
+/** A bundle of the package in a directory without a package.json above it, as an application may have it. */
 test(
 	"a bundle without a package.json above it loads nothing, and the error says so",
 	{ needs: ["linux"] },
@@ -103,7 +106,7 @@ test(
 			const entry = join(packageForAll(), "dist/src/index.js");
 			const options = ["--bundle", "--format=esm", "--platform=node", "--log-level=warning"];
 			sh(join(root, "node_modules/.bin/esbuild"), entry, ...options, `--outfile=${outfile}`);
-			// Where a relative path would be looked for: in node_modules, and in the working directory.
+			// Where a relative path would lead: node_modules, and the working directory.
 			const name = join("build", `linux-${process.arch}`);
 			const places = [join(folder, "node_modules", name), join(folder, name)];
 			for (const place of places) {

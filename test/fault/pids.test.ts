@@ -7,15 +7,15 @@ import { test } from "../support/test.ts";
 
 const LONG = process.env.USERNS_LONG === "1";
 const needs = ["linux", "root", "tool:unshare"] as const;
-/** Where numbers are given out anew: nobody else starts a process there, so that the next one is known. */
+/** A pid namespace in which no other program starts a process, so that the next pid is known. */
 const apart = ["unshare", "--pid", "--fork", "--mount-proc"];
 
-test("creation processes that all have one and the same pid get their own maps", { needs }, () => {
+test("creation processes that all have the same pid get their own maps", { needs }, () => {
 	const { pids, right } = ask<{ pids: number; right: number }>(
 		`import fs from "node:fs";
 		const LAST = "/proc/sys/kernel/ns_last_pid";
 		const seen = new Set(); let right = 0;
-		(await userns.UserNamespace.create("0:1:1")).close(); // its thread takes a number too
+		(await userns.UserNamespace.create("0:1:1")).close(); // its thread takes a pid too
 		for (let i = 0; i < ${LONG ? 20_000 : 500}; i++) {
 			fs.writeFileSync(LAST, "2000");
 			const map = "0:" + (100000 + i) + ":" + (1 + i % 5);
@@ -34,8 +34,8 @@ test("creation processes that all have one and the same pid get their own maps",
 });
 
 /**
- * A shell beside the script starts a process in the first namespace, and on a word ends it and starts another in the
- * second namespace under the very same pid. The script is held up at one of its calls meanwhile.
+ * A shell beside the script starts a process in the first namespace. On a word from the script it ends that process and
+ * starts another one in the second namespace with the same pid. Meanwhile one of the script's calls is held.
  */
 const SWAP = `import { spawn } from "node:child_process";
 	import { once } from "node:events";
@@ -62,7 +62,7 @@ const SWAP = `import { spawn } from "node:child_process";
 	const tell = (word) => shell.stdin.write(word + "\\n");
 	tell(NS.fd + " " + second.fd);`;
 
-test("a pid that becomes another's in the middle of open: the first one, whole, or an error, and never a mixture", {
+test("open of a pid that is reused meanwhile returns the first process's namespace or an error, never a mixture", {
 	needs: [...needs, "mounts", "tool:cc", "tool:nsenter"],
 	timeout: 300_000,
 }, (t) => {
@@ -107,7 +107,7 @@ test("a pid that becomes another's in the middle of open: the first one, whole, 
 			assert.ok(step);
 			continue;
 		}
-		// Held before the very first call, the pid is the other's already when it is looked at.
+		// Before the very first call is made, the pid belongs to the other process already.
 		if (i === 0 && !isFirst) assert.equal(map, "0:200000:7");
 		else {
 			assert.ok(isFirst, `point ${i}: ${stdout}`);
@@ -129,12 +129,12 @@ test("a newuidmap that hangs does not outlive its caller", {
 		setTimeout(() => process.kill(process.pid, "SIGKILL"), 300);`,
 		user.options,
 	);
-	assert.equal(status, 128 + 9, stderr); // 99: somebody lives on
+	assert.equal(status, 128 + 9, stderr); // 99: a process still runs
 	assert.deepEqual(processesOf(user.uid), []);
 });
 
 if (LONG) {
-	test("a newuidmap that hangs is ended after its time, and the error says so", {
+	test("a newuidmap that hangs is killed after the time limit, and the error says so", {
 		needs: [...needs, "ordinary"],
 		timeout: 100_000,
 	}, () => {

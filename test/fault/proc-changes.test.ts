@@ -6,17 +6,20 @@ import { test } from "../support/test.ts";
 const needs = ["linux", "root", "mounts", "tool:unshare"] as const;
 
 /*
- * That /proc is a procfs of our own pid namespace is proven once for a mount. What these attack: another mount, or
- * another place of a mount that is known, where the proof does not hold.
+ * The package verifies once for each mount that /proc is a procfs of its own pid namespace. These tests attack that
+ * with another mount, and with another directory of a verified mount.
  */
 
 const READ = `const idOf = (ns) => userns.UserNamespace.open("/proc/self/fd/" + ns.fd).mappingSync().id;`;
 
-test("the /proc of another pid namespace, mounted after our own was proven, is noticed", { needs }, () =>
-	withTmpfs((folder) => {
-		const [outer = ""] = mkdirs(folder, "outer");
-		const answer = ask<{ numbers: [string, string]; ids: string[] }>(
-			`import fs from "node:fs";
+test(
+	"maps are right after the /proc of another pid namespace is mounted over the verified one",
+	{ needs },
+	() =>
+		withTmpfs((folder) => {
+			const [outer = ""] = mkdirs(folder, "outer");
+			const answer = ask<{ numbers: [string, string]; ids: string[] }>(
+				`import fs from "node:fs";
 			import { execFileSync } from "node:child_process";
 			const mount = (...args) => execFileSync("mount", args);
 			mount("--bind", "/proc", "${outer}");
@@ -37,20 +40,20 @@ test("the /proc of another pid namespace, mounted after our own was proven, is n
 				ns.close();
 			}
 			console.log(JSON.stringify({ numbers, ids }));`,
-			{ prefix: ["unshare", "--mount", "--propagation", "private", "--pid", "--fork"] },
-		);
-		assert.notEqual(answer.numbers[0], answer.numbers[1], "the two /proc call the process the same");
-		assert.deepEqual(answer.ids, ["0:100000:10", "0:200000:10", "0:300000:10", "0:400000:10"]);
-	}),
+				{ prefix: ["unshare", "--mount", "--propagation", "private", "--pid", "--fork"] },
+			);
+			assert.notEqual(answer.numbers[0], answer.numbers[1], "the two /proc call the process the same");
+			assert.deepEqual(answer.ids, ["0:100000:10", "0:200000:10", "0:300000:10", "0:400000:10"]);
+		}),
 );
 
-test("a lie that is mounted over a /proc that was proven is noticed", { needs }, () => {
+test("maps are right after a fake /proc is mounted over the verified one", { needs }, () => {
 	const answer = ask<{ ids: string[]; written: string }>(
 		`import fs from "node:fs";
 		import { execFileSync } from "node:child_process";
 		const held = [userns.UserNamespace.createSync("0:100000:10")];
 		execFileSync("mount", ["-t", "tmpfs", "lie", "/proc"]);
-		// Whatever number the next process has, a trap waits under it.
+		// A fake file waits at every pid that the next process can have.
 		for (let pid = process.pid; pid < process.pid + 3000; pid++) {
 			fs.mkdirSync("/proc/" + pid);
 			fs.writeFileSync("/proc/" + pid + "/uid_map", "");
@@ -66,7 +69,7 @@ test("a lie that is mounted over a /proc that was proven is noticed", { needs },
 	assert.deepEqual(answer, { ids: ["0:100000:10", "0:200000:10"], written: "" });
 });
 
-test("a folder of procfs that is mounted at /proc is not taken for its root", { needs }, () => {
+test("a folder of procfs that is mounted at /proc does not count as its root", { needs }, () => {
 	const ids = ask<string[]>(
 		`import { execFileSync } from "node:child_process";
 		const held = [userns.UserNamespace.createSync("0:100000:10")];
@@ -80,7 +83,7 @@ test("a folder of procfs that is mounted at /proc is not taken for its root", { 
 	assert.deepEqual(ids, ["0:100000:10", "0:200000:10"]);
 });
 
-test("a /proc that shows another namespace as our own is not believed what that one maps", { needs }, () =>
+test("a mapping is right although /proc shows another namespace as this process's own", { needs }, () =>
 	withTmpfs((folder) => {
 		const [lie = ""] = mkdirs(folder, "lie");
 		const read = ask<string>(

@@ -9,7 +9,7 @@ const PRIVATE = ["unshare", "--mount", "--propagation", "private"];
 
 type Answer = { error: string; step: string; hint: string; sources: string[] };
 
-/** Replaces what is mounted at `target`, and says what is mounted there afterwards, by the sources in mountinfo. */
+/** Replaces the mount at `target`, and returns the sources that are mounted there afterwards, from mountinfo. */
 const replaceIt = (source: string, target: string) => `import fs from "node:fs";
 	const at = { source: ${JSON.stringify(source)}, target: ${JSON.stringify(target)}, mapping: "0:100000:65536", replace: true };
 	const { message: error = "", step = "", hint = "" } = await userns.mountIdmapped(at).then((mount) => (mount.close(), {}), (e) => e);
@@ -18,7 +18,7 @@ const replaceIt = (source: string, target: string) => `import fs from "node:fs";
 	console.log(JSON.stringify({ error, step, hint, sources }));`;
 
 test(
-	"a child that is killed between the new mount and the old one: neither is unmounted for the other",
+	"if the child is killed between attaching the new mount and unmounting the old one, both stay",
 	{
 		needs: [...needs, "tool:strace"],
 	},
@@ -26,7 +26,7 @@ test(
 		withTmpfs((folder) => {
 			const [source = "", target = ""] = mkdirs(folder, "source", "target");
 			sh("mount", "-t", "tmpfs", "the-old-one", target);
-			// The first umount2(2) of the child only asks whether a filter lets it pass.
+			// The child's first umount2(2) only asks whether a filter permits the call.
 			const kill = ["strace", "-f", "-o", "/dev/null", "-e", "inject=umount2:signal=SIGKILL:when=2"];
 			const answer = ask<Answer>(replaceIt(source, target), { prefix: [...PRIVATE, ...kill] });
 			assert.match(answer.step, /taking the old mount off/);
@@ -36,7 +36,7 @@ test(
 );
 
 test(
-	"what takes the place of a file system that shuts down slowly is there, and stays",
+	"a mount that replaces a file system with a slow shutdown is there, and stays",
 	{
 		needs: [...needs, "loop", "fs:fuse", "fs:fuseblk", "tool:cc", "tool:losetup"],
 	},

@@ -31,11 +31,11 @@ const needs = [
 	"tool:prlimit",
 	"fs:fuse",
 ] as const;
-/** timer_create(2) fails with EAGAIN then: what ends a child must not depend on it. */
+/** With this limit timer_create(2) fails with EAGAIN, and a child must end without a timer. */
 const NO_TIMERS = ["prlimit", "--sigpending=0"];
 const descriptors = () => readdirSync("/proc/self/fd").length;
 
-/** A container with a silent file system at /real (silent-fs.c); `work` says by what it is over. */
+/** A container with a file system at /real that does not answer (silent-fs.c). `work` may end its server. */
 function withSilent(
 	way: string[],
 	work: (container: Container, server: ChildProcess, volume: string) => Promise<void>,
@@ -47,7 +47,7 @@ function withSilent(
 		const [volume = ""] = mkdirs(folder, "volume");
 		try {
 			sh("cc", "-O2", "-o", join(tools, "silent-fs"), join(root, "test/support/programs/silent-fs.c"));
-			// Its own /dev/fuse: the container has no /dev.
+			// The test makes /dev/fuse, because the container has no /dev.
 			const inside = `/proc/${container.pid}/root`;
 			sh("mknod", join(inside, "fuse"), "c", "10", "229");
 			sh("mkdir", join(inside, "dev"));
@@ -73,66 +73,72 @@ async function end(server: ChildProcess): Promise<void> {
 }
 
 for (const [name, ...way] of [
-	...(process.env.USERNS_LONG === "1" ? [["never answers"]] : []), // ten seconds of waiting each
+	...(process.env.USERNS_LONG === "1" ? [["never answers"]] : []), // each waits ten seconds
 	["takes every request and never answers, so that no signal ends the wait", "take"],
 ]) {
-	test(`a file system of the container that ${name} is given up on, and nothing is left`, { needs }, () =>
-		withSilent(way, async (container, server, volume) => {
-			const table = () => readFileSync(`/proc/${container.pid}/mountinfo`, "utf8");
-			const before = table();
-			const early = descriptors();
-			const options = { source: volume, mapping: "0:1:1", into: container.pid };
-			// The pidfd of the child that no signal ends, until it has ended.
-			const held = way.length;
-			const start = Date.now();
-			let ticks = 0;
-			const clock = setInterval(() => ticks++, 100);
-			await assert.rejects(
-				mountIdmapped({ ...options, target: "/real/below" }),
-				failure("ERR_USERNS_MOUNT", /working in the mount namespace: ETIMEDOUT/),
-			);
-			clearInterval(clock);
-			assert.ok(Date.now() - start < 30_000);
-			assert.ok(ticks > 50, "the event loop went on");
-			assert.equal(table(), before);
-			assert.equal(descriptors(), early + held);
-			const fine = await mountIdmapped({ ...options, target: "/data" });
-			await fine.unmount();
-			if (process.env.USERNS_LONG === "1") {
+	test(
+		`a mount into a container whose file system ${name} fails after its time limit and leaves nothing`,
+		{ needs },
+		() =>
+			withSilent(way, async (container, server, volume) => {
+				const table = () => readFileSync(`/proc/${container.pid}/mountinfo`, "utf8");
+				const before = table();
+				const early = descriptors();
+				const options = { source: volume, mapping: "0:1:1", into: container.pid };
+				// The pidfd of the child that no signal ends, until the child has ended.
+				const held = way.length;
+				const start = Date.now();
+				let ticks = 0;
+				const clock = setInterval(() => ticks++, 100);
+				await assert.rejects(
+					mountIdmapped({ ...options, target: "/real/below" }),
+					failure("ERR_USERNS_MOUNT", /working in the mount namespace: ETIMEDOUT/),
+				);
+				clearInterval(clock);
+				assert.ok(Date.now() - start < 30_000);
+				assert.ok(ticks > 50, "the event loop went on");
+				assert.equal(table(), before);
+				assert.equal(descriptors(), early + held);
+				const fine = await mountIdmapped({ ...options, target: "/data" });
+				await fine.unmount();
+				if (process.env.USERNS_LONG === "1") {
+					assert.throws(
+						() => unmount("/real/below", { into: container.pid }),
+						failure("ERR_USERNS_UNMOUNT", /ETIMEDOUT/),
+					);
+					assert.equal(descriptors(), early + 2 * held);
+				}
+				await end(server);
+				// A blocked child has ended with the server, and the next mount reaps it.
+				await (await mountIdmapped({ ...options, target: "/data" })).unmount();
+			}),
+	);
+}
+
+// Only in the long form, because it waits half a minute.
+if (process.env.USERNS_LONG === "1") {
+	test(
+		"a descriptor that the file system returns only after the child was killed does not reach this process",
+		{ needs },
+		() =>
+			withSilent(["late"], async (container, server, volume) => {
+				const early = descriptors();
 				assert.throws(
 					() => unmount("/real/below", { into: container.pid }),
 					failure("ERR_USERNS_UNMOUNT", /ETIMEDOUT/),
 				);
-				assert.equal(descriptors(), early + 2 * held);
-			}
-			await end(server);
-			// A child that was held up has ended with the server, and is reaped by the next work of its kind.
-			await (await mountIdmapped({ ...options, target: "/data" })).unmount();
-		}),
-	);
-}
-
-// Half a minute of waiting, so in the long form alone.
-if (process.env.USERNS_LONG === "1") {
-	test("what a file system finds only after the seeker was killed is no descriptor of ours", { needs }, () =>
-		withSilent(["late"], async (container, server, volume) => {
-			const early = descriptors();
-			assert.throws(
-				() => unmount("/real/below", { into: container.pid }),
-				failure("ERR_USERNS_UNMOUNT", /ETIMEDOUT/),
-			);
-			const [answer] = await once(server.stdout as NonNullable<typeof server.stdout>, "data");
-			assert.match(String(answer), /answered/);
-			await (
-				await mountIdmapped({ source: volume, mapping: "0:1:1", into: container.pid, target: "/data" })
-			).unmount();
-			assert.equal(descriptors(), early, "with its child reaped by the work that followed");
-			await end(server);
-		}),
+				const [answer] = await once(server.stdout as NonNullable<typeof server.stdout>, "data");
+				assert.match(String(answer), /answered/);
+				await (
+					await mountIdmapped({ source: volume, mapping: "0:1:1", into: container.pid, target: "/data" })
+				).unmount();
+				assert.equal(descriptors(), early, "with its child reaped by the work that followed");
+				await end(server);
+			}),
 	);
 
 	test(
-		"nor is it after setuid(2), when nobody of ours may kill the child any more",
+		"no descriptor reaches this process after setuid(2) either, when it may no longer kill the child",
 		{
 			needs,
 		},
@@ -156,7 +162,7 @@ if (process.env.USERNS_LONG === "1") {
 			}),
 	);
 
-	test("a joiner that those inside have stopped ends after setuid(2) as well", {
+	test("a join process that its namespace has stopped ends after setuid(2) too", {
 		needs,
 	}, async () => {
 		const folder = mkdtempSync(join(tmpdir(), "userns-stopped-"));
@@ -165,7 +171,7 @@ if (process.env.USERNS_LONG === "1") {
 		try {
 			const copy = join(folder, "package");
 			cpSync(packageForAll(), copy, { recursive: true });
-			// One that stops as soon as it has joined, as root of the namespace can have it do.
+			// It stops as soon as it has joined, as root of the namespace can cause.
 			const source = readFileSync(join(root, "native/programs/userns-join.c"), "utf8");
 			const joined = "raw_syscall3(SYS_prctl, PR_SET_PDEATHSIG";
 			assert.ok(source.includes(joined));
@@ -197,7 +203,7 @@ if (process.env.USERNS_LONG === "1") {
 	});
 
 	test(
-		"a mount of which was said that it is not attached is not attached later either",
+		"a mount that is reported as not attached is not attached later",
 		{
 			needs: [...needs, "linux:6.15"],
 		},
@@ -205,7 +211,7 @@ if (process.env.USERNS_LONG === "1") {
 			withSilent(["hold"], async (container, server, volume) => {
 				const table = () => readFileSync(`/proc/${container.pid}/mountinfo`, "utf8");
 				const [before, early] = [table(), descriptors()];
-				// The file system's own root, which is locked while a directory is made in it.
+				// The file system's root directory, which is locked while a directory is made in it.
 				const options = { source: volume, mapping: "0:1:1", into: container.pid };
 				await assert.rejects(
 					mountIdmapped({ ...options, target: "/real" }),

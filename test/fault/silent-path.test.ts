@@ -12,7 +12,7 @@ import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts", "tool:cc", "fs:fuse"] as const;
 
-/** The children that the kernel held end with the server, and each look-up reaps those that have. */
+/** The children that the kernel blocks end with the server, and each look-up reaps those that have ended. */
 async function reapHeld(folder: string): Promise<void> {
 	for (let i = 0; i < 100 && (i === 0 || pidfds() > 0); i++) {
 		await sleep(20);
@@ -20,7 +20,7 @@ async function reapHeld(folder: string): Promise<void> {
 	}
 }
 
-/** A folder with a FUSE file system at /silent whose server takes every request and answers none (silent-fs.c). */
+/** A folder with a FUSE file system at /silent whose server reads every request and answers none (silent-fs.c). */
 function withSilent(body: (folder: string, server: ChildProcess) => Promise<void>): Promise<void> {
 	return withTmpfs(async (folder) => {
 		const tools = mkdtempSync(join(tmpdir(), "userns-silent-"));
@@ -41,19 +41,19 @@ function withSilent(body: (folder: string, server: ChildProcess) => Promise<void
 	});
 }
 
-/** How many pidfds this process has: of children that the kernel holds. */
+/** How many pidfds this process has: those of children that the kernel blocks. */
 function pidfds(): number {
 	const isOne = (fd: string) => {
 		try {
 			return readlinkSync(`/proc/self/fd/${fd}`).includes("pidfd");
 		} catch {
-			return false; // that of the folder itself
+			return false; // the descriptor of the folder itself
 		}
 	};
 	return readdirSync("/proc/self/fd").filter(isOne).length;
 }
 
-/** What came of it, and after how many milliseconds. */
+/** The result of the call, and how many milliseconds it took. */
 async function end(work: Promise<unknown>): Promise<[error: UsernsError, milliseconds: number]> {
 	const start = Date.now();
 	try {
@@ -66,7 +66,7 @@ async function end(work: Promise<unknown>): Promise<[error: UsernsError, millise
 }
 
 test(
-	"each look-up fails when a file system on the path does not answer, and does not block the event loop",
+	"each look-up fails if a file system on the path does not answer, and does not block the event loop",
 	{
 		needs,
 		timeout: 120_000,
@@ -87,7 +87,7 @@ test(
 					unmountAsync(join(silent, "mount")),
 					unmountAsync("/data", { into: join(silent, "ns") }),
 					pinAsync(ns, join(silent, "below/ns")),
-					pinAsync(ns, join(silent, "ns")), // which the root itself would hold
+					pinAsync(ns, join(silent, "ns")), // a mount of the root itself would hold it
 					supports(join(silent, "file")),
 					supports("file", { targetRoot: join(silent, "root") }),
 					UserNamespace.openAsync(join(silent, "ns")),
@@ -104,7 +104,7 @@ test(
 			);
 			for (const [error, milliseconds] of ends) {
 				assert.match(error.hint ?? "", /within ten seconds/);
-				assert.ok(milliseconds < 40_000, `${milliseconds} ms`); // two rounds where four threads are shared
+				assert.ok(milliseconds < 40_000, `${milliseconds} ms`); // two rounds, because four threads share the calls
 			}
 			assert.ok(longest < 1000, `the event loop was held for ${longest} ms`);
 			assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), table);

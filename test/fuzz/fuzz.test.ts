@@ -6,12 +6,12 @@ import { runTurns } from "./engine/run.ts";
 import { toBytes } from "./engine/target.ts";
 import { targets } from "./targets/index.ts";
 
-// The short form: what is kept, every past crash among it, and some hundred mutations of it with a seed of this run's own.
-// `npm run test:fuzz` is the long one, which is guided by what the inputs reach in the code.
+// The short form: the kept inputs, every past crash among them, and some hundred mutations of them with a new seed.
+// `npm run test:fuzz` is the long form, which the coverage guides.
 const LONG = process.env.USERNS_LONG === "1";
 const RUNS = LONG ? 50_000 : 500;
 
-test("every parser answers or refuses every input, at once", { timeout: 600_000 }, async () => {
+test("every parser accepts or refuses every input within its time limit", { timeout: 600_000 }, async () => {
 	const turns = targets.map(({ name }) => {
 		const corpus = readCorpus(name).map(({ bytes }) => bytes);
 		return { name, seed: SEED, runs: RUNS, guided: false, corpus };
@@ -31,18 +31,18 @@ function milliseconds(run: (bytes: Uint8Array) => unknown, bytes: Uint8Array): n
 }
 
 const SMALL = LONG ? 3000 : 300;
-/** Ten times as much may take 25 times as long, where a hundred times would be its square; below 4 ms it is noise. */
+/** A tenfold input may take 25 times as long, and a quadratic parser takes a hundred times. Less than 4 ms is noise. */
 const MOST = 25;
 const NOISE_MS = 4;
 
-test("ten times as long a text, of whatever is repeated in it, does not take its square", (t) => {
+test("no parser takes quadratic time for a text that repeats a range", (t) => {
 	if (!LONG) return t.skip("it measures time: USERNS_LONG=1 runs it");
 	for (const { name, run, growing = {} } of targets) {
 		for (const [what, make] of Object.entries(growing)) {
 			const [small, large] = [toBytes(make(SMALL)), toBytes(make(10 * SMALL))];
 			let best = Number.POSITIVE_INFINITY;
 			const times = { small: best, large: best };
-			// The machine may have been busy with something else: one good try is enough.
+			// The machine may have been busy: one good try is enough.
 			for (let i = 0; i < 8 && best > MOST; i++) {
 				times.small = Math.min(times.small, milliseconds(run, small));
 				times.large = Math.min(times.large, milliseconds(run, large));

@@ -2,10 +2,10 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../support/child.ts";
 
-/** Where the harnesses for C lie, beside the sources. */
+/** The folder of the harnesses for C, in the source tree. */
 export const folder: string = join(root, "test/fuzz/native");
 
-/** What a harness needs of native/ beside the file that it takes in. */
+/** The files of native/ that a harness needs beside the file that it includes. */
 const OTHERS: Record<string, readonly string[]> = {
 	"bounded-child": ["child/child.c", "child/cpu-binding.c"],
 	newidmap: [
@@ -22,7 +22,7 @@ export const harnesses: readonly string[] = readdirSync(folder)
 	.map((file) => file.slice(0, -2))
 	.sort();
 
-/** The compiler's arguments for one, without the sanitizers and the output. */
+/** The compiler's arguments for one harness, without the sanitizers and the output. */
 export function sourcesOf(name: string): string[] {
 	const others = (OTHERS[name] ?? []).map((file) => join(root, "native", file));
 	const flags = [

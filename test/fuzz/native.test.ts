@@ -13,8 +13,9 @@ const run = promisify(execFile);
 const SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"];
 const MUTATIONS = 200;
 
-// The short form: what is kept and mutations of it, with any compiler. `npm run test:fuzz -- --native` is the long one.
-test("the functions in C that take bytes do so under AddressSanitizer and UBSan", {
+// The short form: the kept inputs and mutations of them, with any compiler. `npm run test:fuzz -- --native` is the long
+// form.
+test("the C functions that parse bytes run without a finding of AddressSanitizer and UBSan", {
 	needs: ["linux", "sanitizers"],
 }, async () => {
 	const work = mkdtempSync(join(tmpdir(), "userns-native-"));

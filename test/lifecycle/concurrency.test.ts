@@ -17,8 +17,8 @@ const STEPS = LONG ? 10_000 : 1000;
 const needs = ["linux", "ids"] as const;
 
 /**
- * What one worker does: STEPS times something at random, with a model beside it that knows which namespace each mapping
- * must lead to. `random` is mulberry32, so that a seed says everything.
+ * One worker's run: STEPS random operations, with a model beside it that knows the namespace of each mapping. `random`
+ * is mulberry32, so that the seed reproduces the run.
  */
 const MODEL = `import { parentPort, workerData } from "node:worker_threads";
 	import fs from "node:fs";
@@ -32,12 +32,12 @@ const MODEL = `import { parentPort, workerData } from "node:worker_threads";
 		return ((t ^ (t >>> 14)) >>> 0) % below;
 	};
 	const handles = new userns.Handles();
-	const cached = new Map(); // mapping → the namespace that the next get must give
+	const cached = new Map(); // mapping → the namespace that the next get must return
 	const held = []; // { ns, id, key }
 	const is = (truth, what) => { if (!truth) throw new Error(what + " (seed " + seed + ")"); };
 	const keyOf = (ns) => ns.inode + " " + ns.id;
 	const mappings = Array.from({ length: 12 }, (_, i) => "0:" + (first + i * 10) + ":5,5:" + (first + 500 + i * 10) + ":" + (i + 1));
-	/** Another way to write the same. */
+	/** Another spelling of the same mapping. */
 	const spelled = (id) => random(2) ? id : id.split(",").reverse().join(",");
 	const take = (ns, id) => {
 		const key = keyOf(ns);
@@ -62,7 +62,7 @@ const MODEL = `import { parentPort, workerData } from "node:worker_threads";
 			for (const ns of await Promise.all([handles.get(id), handles.get(spelled(id)), handles.get(id)])) take(ns, id);
 		},
 		async () => {
-			// Some are given up at once: nothing of them may stay.
+			// Some gets are aborted at once: nothing of them may stay.
 			const id = mappings[random(12)];
 			const wasCached = cached.has(id);
 			const controller = new AbortController();
@@ -71,7 +71,7 @@ const MODEL = `import { parentPort, workerData } from "node:worker_threads";
 			const ns = await promise.catch((e) => e);
 			if (ns instanceof userns.UserNamespace) take(ns, id);
 			else is(ns.code === "ABORT_ERR" && (!wasCached || cached.has(id)), "aborted");
-			// Whether a creation that nobody waits for any more is kept is its own affair: ask what there is now.
+			// The cache may or may not keep a creation that was aborted, so the model asks the cache.
 			if (!wasCached) { cached.delete(id); const now = await handles.get(id); take(now, id); }
 		},
 		async () => { if (held.length > 0) drop(random(held.length)); },
@@ -80,7 +80,7 @@ const MODEL = `import { parentPort, workerData } from "node:worker_threads";
 		async () => { if (held.length > 0) { const { ns, id, key } = held[random(held.length)]; const copy = ns.dup(); is(keyOf(copy) === key, "dup"); held.push({ ns: copy, id, key }); } },
 		async () => { if (random(8) === 0) { handles.release(); cached.clear(); is(handles.size === 0, "released"); } },
 		async () => {
-			// Released while it is being made: whoever waits gets one, and the cache does not.
+			// A release while the namespace is created: the caller gets a namespace, and the cache does not keep it.
 			if (random(8) !== 0) return;
 			const id = mappings[random(12)];
 			const promise = handles.get(id);
@@ -112,7 +112,7 @@ function runWorker(code: string, workerData: object): Promise<unknown> {
 	});
 }
 
-test(`${WORKERS} workers at once do ${STEPS} things each at random, and every one agrees with its model`, {
+test(`${WORKERS} concurrent workers do ${STEPS} random operations each, and every worker agrees with its model`, {
 	needs,
 	timeout: 600_000,
 }, async (t) => {
@@ -127,7 +127,9 @@ test(`${WORKERS} workers at once do ${STEPS} things each at random, and every on
 	assert.deepEqual(done, Array(WORKERS).fill(STEPS));
 });
 
-test("release and close while gets are in flight: whoever waits gets one that works", { needs }, async () => {
+test("release and close during a get: the caller of get still receives a namespace that works", {
+	needs,
+}, async () => {
 	const handles = new userns.Handles();
 	for (let round = 0; round < (LONG ? 200 : 15); round++) {
 		const ids = Array.from({ length: 12 }, (_, i) => hosted(`0:${i % 6}:${1 + (round % 3)}`));
@@ -150,7 +152,7 @@ test("release and close while gets are in flight: whoever waits gets one that wo
 	}
 });
 
-/** The whole package once more, under another path. */
+/** A complete copy of the package, under another path. */
 async function anotherCopy(body: (other: typeof userns) => Promise<void>): Promise<void> {
 	const folder = mkdtempSync(join(tmpdir(), "userns-copy-"));
 	try {
@@ -162,7 +164,7 @@ async function anotherCopy(body: (other: typeof userns) => Promise<void>): Promi
 }
 
 test(
-	"two copies of the package in one process: neither takes the other's objects or descriptors",
+	"of two copies of the package in one process, neither takes the other's objects or descriptors",
 	{
 		needs,
 	},
@@ -180,14 +182,14 @@ test(
 				userns.mountIdmapped({ source: "/tmp", userns: theirs as unknown as userns.UserNamespace }),
 				failure("ERR_USERNS_INVALID_ARGUMENT", /userns must be a UserNamespace/),
 			);
-			// By its path each one opens the other's; a Mapping is taken for what it says.
+			// Each copy opens the other's namespace by its path, and a Mapping counts by its text.
 			const again = userns.UserNamespace.open(`/proc/self/fd/${theirs.fd}`);
 			assert.equal(again.inode, theirs.inode);
 			const mapping = other.Mapping.from(hosted("0:5:5"));
 			assert.equal(userns.Mapping.from(mapping as unknown as userns.Mapping).id, mapping.id);
 			const { fd } = mine;
 			mine.close();
-			// The lowest number that is free, each time.
+			// The kernel gives the lowest free number each time.
 			const next = [theirs.dup()];
 			while (next.at(-1)?.fd !== fd && next.length < 100) next.push(theirs.dup());
 			assert.equal(next.at(-1)?.fd, fd, "the number was given out again, to the other copy");
@@ -197,7 +199,9 @@ test(
 		}),
 );
 
-test("what comes from another vm context is taken, and its errors are ours", { needs }, async () => {
+test("values from another vm context are accepted, and the errors are this package's", {
+	needs,
+}, async () => {
 	const context = vm.createContext({ userns, map: host(7) });
 	const made = (await vm.runInContext(
 		`(async () => {
@@ -213,11 +217,11 @@ test("what comes from another vm context is taken, and its errors are ours", { n
 	made.ns.close();
 });
 
-test("the add-on is loaded again and again by workers, each time after it was unloaded", {
+test("workers load the add-on again and again, each time after it was unloaded", {
 	needs,
 	timeout: 600_000,
 }, () => {
-	// The main thread never loads it, so that the end of each worker is the end of the add-on.
+	// The main thread never loads the add-on, so it is unloaded when the worker ends.
 	const { loaded, unloaded, right } = ask<{ loaded: number; unloaded: number; right: number }>(
 		`import fs from "node:fs";
 		import { Worker } from "node:worker_threads";
@@ -229,7 +233,7 @@ test("the add-on is loaded again and again by workers, each time after it was un
 				const ns = await userns.UserNamespace.create("${hosted("0:1:1")}");
 				parentPort.postMessage(ns.mappingSync().id);
 				if (\${i} % 3) for (;;) await userns.UserNamespace.open("/proc/self/fd/" + ns.fd).mapping();\`, { eval: true });
-			const exit = new Promise((resolve) => worker.on("exit", resolve)); // from now on: it can follow the message at once
+			const exit = new Promise((resolve) => worker.on("exit", resolve)); // from now on, because it can follow the message at once
 			const id = await new Promise((resolve, reject) => worker.on("message", resolve).on("error", reject));
 			if (id === "${hosted("0:1:1")}") right++;
 			if (isLoaded()) loaded++;

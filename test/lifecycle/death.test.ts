@@ -10,7 +10,7 @@ import { test } from "../support/test.ts";
 const LONG = process.env.USERNS_LONG === "1";
 const needs = ["linux", "root", "mounts", "tool:cc"] as const;
 
-/** A whole process for each point takes its time: each point in the long form, and here as many as tell most. */
+/** Each point takes a whole process: the long form tries every point, and the short form the most telling ones. */
 const STRIDE = LONG ? 1 : 5;
 
 const SIGNALS = { SIGKILL: 9, SIGTERM: 15, SIGINT: 2 } as const;
@@ -38,11 +38,11 @@ function countCalls(each: Operation, scope: keyof typeof SCOPE, folder: string):
 
 interface Death {
 	status: number | null;
-	/** It came to the point at all. */
+	/** Whether the process came to the point at all. */
 	reached: boolean;
-	/** Those that were made before. */
+	/** The calls that were made before. */
 	calls: string[];
-	/** How many calls of move_mount(2) were made, in whatever process; and how many after the end. */
+	/** How many calls of move_mount(2) were made in any process, and how many after the end of the process. */
 	attached: number;
 	late: number;
 	stderr: string;
@@ -62,7 +62,7 @@ function readDeath({ status, stderr }: { status: number | null; stderr: string }
 	};
 }
 
-/** The target is as it was, or wholly as was asked for, and the latter only when the attaching call had been made. */
+/** The target is unchanged, or wholly as requested, and the latter only if the attaching call was made. */
 function checkTargets(folder: string, death: Death, where: string, before = ""): void {
 	assert.equal(death.late, 0, `${where}: a child attached after the end`);
 	const target = join(folder, "target");
@@ -86,7 +86,7 @@ function checkTargets(folder: string, death: Death, where: string, before = ""):
 	rmSync(pinned);
 }
 
-/** Kills the process at a call. Nothing of it lives three seconds later: then the status would be 99. */
+/** Kills the process at a call. Status 99 means that one of its processes still runs three seconds later. */
 function killAt(
 	each: Operation,
 	scope: keyof typeof SCOPE,
@@ -123,7 +123,7 @@ for (const [name, scopes, stride] of deaths) {
 	const signals = Object.entries(SIGNALS).filter(([signal]) => LONG || signal === "SIGKILL");
 	for (const [signal, number] of signals) {
 		test(
-			`${signal} at each call of ${name}: nobody lives on, and nothing is half made`,
+			`${signal} at each call of ${name}: no process stays, and nothing is half made`,
 			{
 				needs,
 				timeout: 600_000,
@@ -142,21 +142,21 @@ for (const [name, scopes, stride] of deaths) {
 						}
 					}
 					t.diagnostic(`${died} deaths at ${tried} points`);
-					// A creation process may be gone before it comes to a call; the calls of our own are always made.
+					// A creation process may end before it makes a call; the calls of the caller are always made.
 					assert.ok(died > 0 && (scopes.includes("children") || died === tried));
 				}),
 		);
 	}
 }
 
-/** What ends a process while its thread pool is at work. */
+/** Ways in which a process ends while its thread pool works. */
 const ends: [name: string, end: string, status: number][] = [
 	["process.exit", "process.exit(7)", 7],
 	["an uncaught exception", "throw new Error('on purpose')", 1],
 	["an unhandled rejection", "Promise.reject(new Error('on purpose'))", 1],
 ];
 
-/** Ends the process while a call is held. True when that was before the caller had an answer. */
+/** Ends the process while a call is held. Returns true if the caller had no result before that. */
 function endAt(
 	each: Operation,
 	scope: keyof typeof SCOPE,
@@ -178,7 +178,7 @@ function endAt(
 	const where = `${each.name}, ${end} at call ${index} (${scope})`;
 	assert.ok([0, status].includes(death.status ?? -1), `${where}: ${death.status} ${death.stderr}`);
 	if (death.status === status) {
-		// What is replaced leaves no bare target: the old mount is on top, or the new one is in its place.
+		// replace leaves no bare target: the old mount is on top, or the new one replaces it.
 		const replaces = each.name.endsWith("with replace");
 		for (const path of ["target", "pinned"]) {
 			const there = mountAt(join(folder, path)) !== undefined;
@@ -190,7 +190,7 @@ function endAt(
 	return death.status === status;
 }
 
-/** Some of the calls at which a process ends: the first, the last, and those between. */
+/** Some of the calls at which a process ends: the first, the last, and some between them. */
 function chosen(count: number): number[] {
 	const all = Array.from({ length: count }, (_, i) => i + 1);
 	return all.filter((index) => LONG || (count - index) % Math.max(1, Math.floor(count / 4)) === 0);
@@ -204,10 +204,10 @@ for (const [name, end, status] of ends) {
 		"mountIdmapped, with replace",
 		"pinAsync",
 	].map(operation)) {
-		// All three go by exit(3), so that the short form has the rest with one of them.
+		// All three end with exit(3), so the short form tries the other operations with one of them.
 		if (!LONG && name !== "process.exit" && !["create", "mountIdmapped"].includes(each.name)) continue;
 		test(
-			`${name} in the middle of ${each.name}: nobody lives on, and nothing is attached that the caller does not have`,
+			`${name} during ${each.name}: no process stays, and no mount that the caller has no result of`,
 			{
 				needs,
 				timeout: 600_000,
@@ -217,7 +217,7 @@ for (const [name, end, status] of ends) {
 					mkdirs(folder, "source", "target");
 					let ended = 0;
 					for (const scope of each.scopes) {
-						// A creation process ends when it likes: those of our own calls are enough.
+						// A creation process may end at any time, so the caller's calls are enough.
 						if (each.name === "create" && scope !== "own") continue;
 						for (const index of chosen(countCalls(each, scope, folder))) {
 							if (endAt(each, scope, index, end, status, folder)) ended++;
@@ -230,7 +230,7 @@ for (const [name, end, status] of ends) {
 	}
 }
 
-/** What is ended, in the middle of whose calls, and which of these. */
+/** What ends, during which operation, and at which of its calls. */
 const terminations: [name: string, scope: number, stride: number][] = [
 	["create", SCOPE.own, LONG ? 1 : 8],
 	["read", SCOPE.own, LONG ? 1 : 15],
@@ -243,7 +243,7 @@ const terminations: [name: string, scope: number, stride: number][] = [
 ];
 
 test(
-	"worker.terminate at each call of a creation, a read-back, a mount and a pin: nothing is left",
+	"worker.terminate at each call of a creation, a read-back, a mount and a pin leaves nothing",
 	{
 		needs,
 		timeout: 600_000,
@@ -285,7 +285,7 @@ test(
 						worker.on("error", reject);
 						worker.on("message", () => { clearInterval(timer); resolve("done"); });
 					});
-					// The end is under way before the call goes on.
+					// Waits until the termination has begun, and then releases the call.
 					const ended = worker.terminate();
 					letGo();
 					await ended;
@@ -310,7 +310,8 @@ test(
 			t.diagnostic(JSON.stringify(terminated));
 			for (const [name, scope] of terminations)
 				assert.ok(terminated[`${name}${scope}`] > 1, `${name} ${scope}`);
-			// Held in the close(2) with which it is acknowledged, the very last call, a mount counts as acknowledged.
+			// A mount counts as acknowledged if the worker ends in the close(2) that acknowledges it, which is the very
+			// last call.
 			const acknowledged = new Set<string>();
 			const untold = attached.filter(([name, , hit]: [string, number, number]) => {
 				if (acknowledged.has(name) || !["mountBelow", "pin"].includes(name)) return true;

@@ -10,13 +10,13 @@ import { ACTION, SCOPE } from "../support/supervise.ts";
 import { test } from "../support/test.ts";
 
 /*
- * A process that becomes somebody else by setuid(2) while something is under way on other threads. libc changes those by a
- * signal, wherever they are: what they have begun as one user they would end as another.
+ * A process changes its user with setuid(2) during work on other threads. libc changes the IDs of those threads with a
+ * signal, wherever they are: work that began as one user would end as another.
  */
 
 const needs = ["linux", "root"] as const;
 
-test("what is made after setuid(2) is the new user's, on threads that were there before", { needs }, () => {
+test("a creation after setuid(2) is the new user's, also on threads that existed before", { needs }, () => {
 	const { before, after } = ask<{ before: number; after: number }>(
 		`const owner = async (mapping) => { const ns = await userns.UserNamespace.create(mapping); const uid = ns.ownerUid(); ns.close(); return uid; };
 		const before = await owner("0:100000:10");
@@ -26,7 +26,7 @@ test("what is made after setuid(2) is the new user's, on threads that were there
 	assert.deepEqual([before, after], [0, OTHER_UID]);
 });
 
-test("setuid(2) in the middle of creations: what may not be killed any more ends all the same", {
+test("creations that setuid(2) interrupts end, although the process may not kill their children any more", {
 	needs,
 }, () => {
 	for (let i = 0; i < 10; i++) {
@@ -42,7 +42,7 @@ test("setuid(2) in the middle of creations: what may not be killed any more ends
 	}
 });
 
-test("setuid(2) beside newuidmap: the creation ends all the same, and the process is what setuid(2) makes it", {
+test("setuid(2) during newuidmap: the creation ends, and the process has the dumpable flag that setuid(2) sets", {
 	needs: [...needs, "tool:newuidmap", "tool:newgidmap", "tool:unshare"],
 }, () => {
 	const folder = mkdtempSync(join(tmpdir(), "userns-slow-helper-"));
@@ -61,17 +61,19 @@ test("setuid(2) beside newuidmap: the creation ends all the same, and the proces
 			console.log(JSON.stringify({ settled, children, owner: fs.statSync("/proc/self/status").uid }));`,
 			{ env: { PATH: `${folder}:${process.env.PATH}` } },
 		);
-		// The namespace has no map, since these programs wrote none; what counts is that somebody hears of it.
+		// The namespace has no map, because these programs write none. The test only needs the creation to end with a
+		// result.
 		assert.match(settled, /^ERR_USERNS_/);
 		assert.equal(children, "");
-		// As the kernel has made it: what is dumpable belongs to the new user, whose other processes may trace it then.
+		// The kernel has cleared the dumpable flag: the new user's other processes could trace a dumpable process.
 		assert.equal(owner, 0);
 		const script = `const userns = await import(process.argv[1]);
 			userns.UserNamespace.create("0:1:1", { method: "newuidmap" }).catch(() => {});
 			await new Promise((next) => setTimeout(next, 200));
 			process.setgid(${OTHER_UID}); process.setuid(${OTHER_UID});
 			process.kill(process.pid, "SIGKILL");`;
-		// The programs end after a while by themselves; process 1 reaps what is left to it here, and counts what does not end.
+		// The programs end by themselves after a while. Process 1 reaps its orphans here, and counts those that do not
+		// end.
 		const first = `import { spawnSync } from "node:child_process";
 			import fs from "node:fs";
 			spawnSync(process.execPath, ["--input-type=module", "-e", ${JSON.stringify(script)}, process.argv[1]]);
@@ -97,7 +99,7 @@ test("setuid(2) beside newuidmap: the creation ends all the same, and the proces
 });
 
 test(
-	"setuid(2) in the middle of an attach: of what is refused nothing stays attached",
+	"setuid(2) during an attach: a mount that is reported as failed does not stay attached",
 	{
 		needs: [...needs, "mounts"],
 	},
@@ -108,7 +110,7 @@ test(
 				`import fs from "node:fs";
 			const [source, folder] = ${JSON.stringify([source, folder])};
 			const busy = (ms) => { const until = performance.now() + ms; while (performance.now() < until); };
-			// An attach has two steps on other threads: the second one begins when this thread has heard of the first.
+			// An attach has two steps on other threads. The second begins when this thread has the result of the first.
 			const turn = async (ms) => { const until = performance.now() + ms; while (performance.now() < until) await new Promise(setImmediate); };
 			let refused = 0;
 			const wrong = [];
@@ -136,7 +138,7 @@ test(
 );
 
 test(
-	"seteuid(2) while a child attaches: the child ends as the user as which it began",
+	"seteuid(2) while a child attaches: the child ends with the user with which it began",
 	{
 		needs: [...needs, "mounts", "tool:cc"],
 	},

@@ -35,17 +35,19 @@ test("several worker threads create at once, each with its own handles", { needs
 	);
 	const answers = await Promise.all(
 		workers.map(async (each) => {
-			const exit = once(each, "exit"); // from now on: it can follow the message at once
+			const exit = once(each, "exit"); // from now on, because it can follow the message at once
 			const [message] = (await once(each, "message")) as [{ right: number }];
 			await exit;
 			return message.right;
 		}),
 	);
-	// A descriptor that a worker opened and forgot is not in this list: the leak check around the test looks for it.
+	// This list has no descriptor that a worker left open: the leak check around the test finds those.
 	assert.deepEqual(answers, [25, 25, 25, 25]);
 });
 
-test("a worker that is terminated in the middle leaves no descriptor and no process", { needs }, async () => {
+test("a worker that is terminated during creations leaves no descriptor and no process", {
+	needs,
+}, async () => {
 	for (const delay of [0, 1, 2, 5, 10]) {
 		const each = worker(`parentPort.postMessage("started"); const handles = new userns.Handles();
 			const held = [];
@@ -56,7 +58,7 @@ test("a worker that is terminated in the middle leaves no descriptor and no proc
 	}
 });
 
-test("a worker that is terminated while it reads back and mounts leaves nothing either", {
+test("a worker that is terminated while it reads mappings and mounts leaves nothing", {
 	needs: ["linux", "root", "mounts"],
 }, async () => {
 	for (const delay of [0, 1, 3, 8]) {
@@ -101,7 +103,7 @@ test(
 		}),
 );
 
-test("what a worker still holds when it ends is closed", { needs }, async () => {
+test("the descriptors that a worker holds are closed when it ends", { needs }, async () => {
 	const each = worker(
 		`globalThis.held = await new userns.Handles().get("${hosted("0:1:1")}"); parentPort.postMessage(held.fd);`,
 	);
@@ -111,7 +113,7 @@ test("what a worker still holds when it ends is closed", { needs }, async () => 
 	await exit;
 });
 
-/** Every process that has the word in its command line. A creation process shares its parent's. */
+/** Every process that has the word in its command line. A creation process has the command line of its parent. */
 function processesWith(word: string): string[] {
 	return readdirSync("/proc").filter((pid) => {
 		if (!/^\d+$/.test(pid) || Number(pid) === process.pid) return false;
@@ -142,7 +144,7 @@ test("a process that is killed while it creates leaves no creation process", { n
 	}
 });
 
-test("a forgotten namespace is closed by the garbage collector, with a warning", { needs }, () => {
+test("the garbage collector closes an unclosed namespace and emits a warning", { needs }, () => {
 	const { status, stdout, stderr } = runScript(
 		`import fs from "node:fs";
 		let fd = userns.UserNamespace.createSync("${hosted("0:1:1")}").fd;
@@ -160,7 +162,7 @@ test("a forgotten namespace is closed by the garbage collector, with a warning",
 	);
 });
 
-test("what was closed, released or handed on gives no warning", { needs }, () => {
+test("a closed, released or transferred descriptor emits no warning", { needs }, () => {
 	const { stderr } = runScript(
 		`(() => { const h = new userns.Handles(); h.getSync("${hosted("0:1:1")}").close(); h.release();
 			const a = userns.UserNamespace.createSync("${hosted("0:1:1")}"); a.dup().close(); a.close(); })();
@@ -170,7 +172,7 @@ test("what was closed, released or handed on gives no warning", { needs }, () =>
 	assert.equal(stderr, "");
 });
 
-test("what watches over a descriptor is used again after close(), and watches over the next one as well", {
+test("the guard of a closed descriptor is reused, and it guards the next descriptor too", {
 	needs,
 }, () => {
 	const { stdout, stderr } = runScript(
@@ -179,9 +181,9 @@ test("what watches over a descriptor is used again after close(), and watches ov
 			try { return fs.readlinkSync("/proc/self/fd/" + fd).startsWith("user:["); } catch { return false; }
 		}).length;
 		const h = new userns.Handles();
-		// More than are kept for the next descriptor: the rest is collected, and is no descriptor that was forgotten.
+		// More guards than the package keeps: the others are collected, and no warning reports them.
 		(() => { for (const ns of Array.from({ length: 200 }, () => h.getSync("${hosted("0:1:1")}"))) { ns.close(); ns.close(); } })();
-		// Forgotten, each with what one of those had before.
+		// Namespaces without a close(), each with a guard that was used before.
 		(() => { for (let i = 0; i < 30; i++) h.getSync("${hosted("0:1:1")}"); })();
 		const held = Array.from({ length: 10 }, () => h.getSync("${hosted("0:1:1")}"));
 		const before = namespaces();
@@ -195,7 +197,7 @@ test("what watches over a descriptor is used again after close(), and watches ov
 	assert.equal(stderr.split("USERNS_FORGOTTEN_DESCRIPTOR").length - 1, 30);
 });
 
-test("many creations, good and bad, leave no descriptor and no child", { needs }, async () => {
+test("many creations, successful and failed, leave no descriptor and no child", { needs }, async () => {
 	const { Handles } = await import("../../src/index.ts");
 	const handles = new Handles();
 	const good = Array.from({ length: 60 }, (_, i) => handles.get(`0:${host(i + 1)}:1`));

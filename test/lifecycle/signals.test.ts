@@ -16,7 +16,9 @@ const LONG = process.env.USERNS_LONG === "1";
 const needs = ["linux", "ids"] as const;
 const MAP = hosted("0:100:1,5:200:1");
 
-/** Creates and reads back until its standard input ends, and says how often; what is wrong ends it with status 1. */
+/**
+ * Creates and reads mappings until its standard input ends, and prints how often. A wrong result ends it with status 1.
+ */
 const BUSY = `let times = 0, signals = 0;
 	process.on("SIGUSR2", () => { signals++; });
 	process.on("SIGCHLD", () => {});
@@ -69,7 +71,7 @@ async function busy(body: string = BUSY, prefix: string[] = []): Promise<Busy> {
 	};
 }
 
-test("a storm of signals changes nothing", { needs }, async () => {
+test("a storm of signals does not change any result", { needs }, async () => {
 	const { child, end } = await busy();
 	const until = Date.now() + (LONG ? 30_000 : 1500);
 	let sent = 0;
@@ -85,7 +87,7 @@ test("a storm of signals changes nothing", { needs }, async () => {
 	assert.ok(times > 5, `${times} rounds`);
 });
 
-test("stopped and continued in the middle, it goes on where it was", { needs }, async () => {
+test("a process that is stopped and continued during creations goes on", { needs }, async () => {
 	const { child, end } = await busy();
 	for (let i = 0; i < (LONG ? 1000 : 40); i++) {
 		child.kill("SIGSTOP");
@@ -97,14 +99,14 @@ test("stopped and continued in the middle, it goes on where it was", { needs }, 
 	assert.ok(times > 1, `${times} rounds`);
 });
 
-test("SIGINT to the process group while 50 creations are in flight: everybody is gone", {
+test("SIGINT to the process group during 50 creations leaves no process", {
 	needs: ["linux", "root", "tool:cc"],
 	timeout: 600_000,
 }, async () => {
 	const endless = `console.log("ready");
 		for (;;) await Promise.all(Array.from({ length: 50 }, async () => (await userns.UserNamespace.create("${MAP}")).close()));`;
 	for (let round = 0; round < (LONG ? 20 : 4); round++) {
-		// Its children come to the supervisor when it dies, and one that lives on makes the status 99.
+		// The supervisor adopts the children when the process ends; one that still runs makes the status 99.
 		const { child } = await busy(endless, [supervise()]);
 		const closed = once(child, "close");
 		await sleep(10 + (round % 8) * 7);
@@ -113,7 +115,7 @@ test("SIGINT to the process group while 50 creations are in flight: everybody is
 	}
 });
 
-test("where SIGCHLD is ignored everything works, programs inside too", { needs }, () => {
+test("every operation works with SIGCHLD ignored, and so do programs in a namespace", { needs }, () => {
 	const answer = ask<{ id: string; status: number }>(
 		`const ns = await userns.UserNamespace.create("${MAP}");
 		const bare = userns.UserNamespace.open("/proc/self/fd/" + ns.fd);
@@ -126,7 +128,7 @@ test("where SIGCHLD is ignored everything works, programs inside too", { needs }
 	assert.deepEqual(answer, { id: MAP, status: 0 });
 });
 
-/** Runs the body with a library that reaps everybody's children. */
+/** Runs the body with a library that reaps every child of the process. */
 async function withReaper(body: (library: string) => void): Promise<void> {
 	const folder = mkdtempSync(join(tmpdir(), "userns-reaper-"));
 	try {
@@ -148,13 +150,13 @@ async function withReaper(body: (library: string) => void): Promise<void> {
 	}
 }
 
-/** Behind what is loaded into this process already: a sanitizer's library has to come first. */
+/** Comes after the libraries that this process preloads, because a sanitizer's library must be the first. */
 function preloaded(library: string): string {
 	return [process.env.LD_PRELOAD, library].filter((each) => each).join(":");
 }
 
 test(
-	"while somebody else reaps every child, whatever it is, nothing of ours goes wrong",
+	"every operation works while a library reaps every child of the process",
 	{
 		needs: [...needs, "tool:cc"],
 	},
@@ -182,14 +184,14 @@ test(
 );
 
 test(
-	"while somebody else reaps newuidmap, what it wrote counts",
+	"the map that newuidmap wrote counts, although a library reaps newuidmap",
 	{
 		needs: ["linux", "root", "ordinary", "tool:cc"],
 	},
 	() =>
 		withReaper((library) => {
 			const { options } = freshUser();
-			// Not for the shell of the set-up: it waits for its own children.
+			// The library is not for the shell of the set-up, which waits for its own children.
 			const prefix = [...(options.prefix ?? []), "/usr/bin/env", `LD_PRELOAD=${preloaded(library)}`];
 			const { status, stdout, stderr } = runScript(
 				`let right = 0;
@@ -207,7 +209,7 @@ test(
 			const { right, refused, own } = JSON.parse(stdout);
 			assert.equal(right, 20);
 			assert.match(refused, /^ERR_USERNS_(NOT_DELEGATED|MAPPING_DIFFERS)$/);
-			// What that takes is in files: Node never learns of the end of a program that somebody else reaps.
+			// The result is in files, because Node does not learn that a program has ended if the library reaps it.
 			assert.match(own, /:200000:65536/);
 			assert.ok(Number(/^reaper: (\d+)$/m.exec(stderr)?.[1]) > 0);
 		}),

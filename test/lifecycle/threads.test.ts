@@ -7,7 +7,7 @@ import { test } from "../support/test.ts";
 
 const needs = ["linux", "root"] as const;
 
-/** The threads of this package in a process: those that creations have of their own. */
+/** The threads of this package in a process: its worker pool. */
 const OWN = `import fs from "node:fs";
 	const own = () => fs.readdirSync("/proc/self/task").filter((tid) => {
 		try { return fs.readFileSync("/proc/self/task/" + tid + "/comm", "utf8") === "userns\\n"; } catch { return false; }
@@ -17,7 +17,7 @@ const OWN = `import fs from "node:fs";
 		for (const made of await Promise.all(MANY.map((mapping) => userns.UserNamespace.create(mapping)))) made.close();
 	};`;
 
-test("a creation does not wait behind what others have in libuv's pool", { needs }, () => {
+test("a creation does not wait for other work in libuv's pool", { needs }, () => {
 	const order = ask<string[]>(
 		`import { pbkdf2 } from "node:crypto";
 		const order = [];
@@ -32,7 +32,7 @@ test("a creation does not wait behind what others have in libuv's pool", { needs
 	assert.deepEqual(order, ["namespace", "pool"]);
 });
 
-test("there are four threads at most, only when something was to be made later, and no signal is handled on them", {
+test("the worker pool has at most four threads, starts with the first asynchronous creation, and handles no signal", {
 	needs,
 }, () => {
 	const { before, sync, inTurn, many, blocked } = ask<{
@@ -54,12 +54,15 @@ test("there are four threads at most, only when something was to be made later, 
 	);
 	assert.deepEqual([before, sync, inTurn], [0, 0, 1]);
 	assert.ok(many >= 1 && many <= 4, `${many} threads`);
-	// All 64 but SIGKILL and SIGSTOP, which nobody blocks, and the first real-time signals, which libc keeps for itself.
+	// All 64 signals but SIGKILL and SIGSTOP, which cannot be blocked, and the first real-time signals, which libc
+	// reserves.
 	const not = (1n << 8n) | (1n << 18n) | (0x7n << 31n);
 	for (const mask of blocked) assert.equal(BigInt(`0x${mask}`) | not, 0xffffffffffffffffn);
 });
 
-test("a process ends by itself with its threads idle, and a worker takes his with him", { needs }, () => {
+test("waiting threads do not keep a process from ending, and a worker joins its threads when it ends", {
+	needs,
+}, () => {
 	const left = ask<{ worker: number; during: number; main: number; both: number }>(
 		`${OWN}
 		import { Worker } from "node:worker_threads";
@@ -69,7 +72,7 @@ test("a process ends by itself with its threads idle, and a worker takes his wit
 			for (let i = 0; i < 50; i++) (await userns.UserNamespace.create("0:1:1")).close();
 			for (let i = 0; i < 2000; i++) userns.UserNamespace.create("0:" + (i + 1) + ":1").then((ns) => ns.close(), () => {});
 			parentPort.postMessage("begun");\`;
-		// A thread that was joined is in /proc for a moment yet.
+		// A joined thread is in /proc for another moment.
 		const atMost = async (count) => {
 			for (let i = 0; i < 200 && own().length > count; i++) await new Promise((next) => setTimeout(next, 5));
 			return own().length;
@@ -93,13 +96,13 @@ test("a process ends by itself with its threads idle, and a worker takes his wit
 	assert.equal(left.both, 0);
 });
 
-test("process.exit() in the middle leaves no process behind", { needs: [...needs, "tool:unshare"] }, () => {
+test("process.exit() during creations leaves no process", { needs: [...needs, "tool:unshare"] }, () => {
 	const script = `const userns = await import(process.argv[1]);
 		let told = 0;
 		for (let i = 0; i < 300; i++) {
 			userns.UserNamespace.create("0:" + (i + 1) + ":1").then((ns) => { ns.close(); if (++told === 20) process.exit(); });
 		}`;
-	// The first process of a pid namespace gets whatever was left behind, and this one reaps only what it waits for.
+	// Process 1 of a pid namespace adopts every orphan. This one reaps only the processes that it waits for.
 	const first = `import { spawnSync } from "node:child_process";
 		${READ_CHILDREN}
 		let left = 0;
@@ -114,7 +117,7 @@ test("process.exit() in the middle leaves no process behind", { needs: [...needs
 	assert.equal(sh("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", ...node).trim(), "0");
 });
 
-test("where no thread can be started, libuv's pool makes them", { needs: [...needs, "tool:cc"] }, () => {
+test("creations run in libuv's pool if no thread can be started", { needs: [...needs, "tool:cc"] }, () => {
 	const folder = mkdtempSync(join(tmpdir(), "userns-no-thread-"));
 	try {
 		const library = join(folder, "no-thread.so");
@@ -137,7 +140,7 @@ test("where no thread can be started, libuv's pool makes them", { needs: [...nee
 	}
 });
 
-test("copies of this package in one environment share the threads, and each hears of its own", {
+test("copies of this package in one environment share the threads, and each gets its own results", {
 	needs,
 }, () => {
 	const { wrong, threads } = ask<{ wrong: number; threads: number }>(
@@ -161,7 +164,9 @@ test("copies of this package in one environment share the threads, and each hear
 	assert.ok(threads >= 1 && threads <= 4, `${threads} threads`);
 });
 
-test("who was busy while more was made than he may find hears of all of it", { needs }, () => {
+test("a busy event loop gets every result, although more were made than the limit of undelivered ones", {
+	needs,
+}, () => {
 	const made = ask<number>(
 		`let made = 0;
 		const all = Array.from({ length: 400 }, (_, i) => userns.UserNamespace.create("0:" + (i + 1) + ":1").then((ns) => { ns.close(); made++; }));
@@ -174,7 +179,7 @@ test("who was busy while more was made than he may find hears of all of it", { n
 	assert.equal(made, 400);
 });
 
-test("what an AsyncLocalStorage has for the first caller is not kept", { needs }, () => {
+test("a creation does not keep the AsyncLocalStorage value of the first caller", { needs }, () => {
 	const kept = ask<boolean[]>(
 		`import { AsyncLocalStorage } from "node:async_hooks";
 		import { setTimeout as sleep } from "node:timers/promises";

@@ -4,15 +4,15 @@ import { type Plan, ROOT, STRANGER } from "./plan.ts";
 import { each, edges, type Shape, samples, some } from "./shapes.ts";
 import { ACL, ACL_MODE, acl, CAPABILITY, capabilities, capabilitiesOf, DEFAULT_ACL } from "./xattrs.ts";
 
-// What changes files that are there: owners, modes, attributes, names that go.
+// Operations that change existing files: owners, modes, attributes, removed names.
 
-/** Both kinds of owners, mapped ones first. */
+/** Owners of both kinds, the mapped ones first. */
 function targets(shape: Shape): oracle.Ids[] {
 	const { mapped, unmapped } = samples(shape.mapping, "disk");
 	return [...some(mapped, 2), ...some(unmapped, 3)];
 }
 
-/** Callers who own the file as it is seen, who only have the number that is on disk, and others. */
+/** Callers who own the file by its visible ID, callers who only have the ID on disk, and others. */
 function changers({ mapping }: Shape, disk: oracle.Ids, to: oracle.Ids): oracle.Actor[] {
 	const { uid, gid } = oracle.shown(mapping, disk);
 	return [
@@ -76,7 +76,7 @@ function inode(plan: Plan, shape: Shape, base: string): void {
 	let count = 0;
 	for (const disk of targets(shape)) {
 		const { uid, gid } = oracle.shown(mapping, disk);
-		// S_ISGID stays for an owner who is in the group, and the number on disk makes nobody a member.
+		// S_ISGID stays for an owner in the file's visible group. The ID on disk makes no caller a member.
 		const owners = [
 			{ ...STRANGER, uid },
 			{ uid, gid: disk.gid },
@@ -84,7 +84,7 @@ function inode(plan: Plan, shape: Shape, base: string): void {
 		for (const actor of [...changers(shape, disk, { uid, gid }), ...owners]) {
 			const path = `${folder}/${count++}`;
 			file(plan.operation("preparing"), `disk/${path}`, disk);
-			// Of a file that everybody may write to, a mode says nothing: only the map can be against it.
+			// If every user may write to a file, its mode refuses nothing: only the map can.
 			const open = (how: "read" | "write") => oracle.opening(mapping, actor, disk, 0o666, how);
 			plan.operation("open to read").expect(actor, ["read", `seen/${path}`], open("read"));
 			plan.operation("open to write").expect(actor, ["write", `seen/${path}`], open("write"));
@@ -98,7 +98,7 @@ function inode(plan: Plan, shape: Shape, base: string): void {
 	}
 }
 
-/** In a sticky directory the file's and the directory's owners, as they are seen, take names away. */
+/** In a sticky directory only the visible owners of the file and of the directory remove names. */
 function unlink(plan: Plan, shape: Shape, base: string): void {
 	const { mapping } = shape;
 	const own = samples(mapping, "disk").mapped.at(-1) as oracle.Ids;

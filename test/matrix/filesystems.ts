@@ -8,23 +8,23 @@ import { mountAt } from "../support/mounts.ts";
 import type { Need } from "../support/needs.ts";
 import type { Verdict } from "./oracle.ts";
 
-/** A file system to try, as it is mounted at `disk` in a folder that is a tmpfs of our own. */
+/** A file system to test. It is mounted at `disk` in a folder that is a tmpfs of the tests. */
 export interface FileSystem {
 	name: string;
 	needs: readonly Need[];
-	/** It is made from a tree that is there beforehand, at `tree`. Every write must give EROFS. */
+	/** It is built from a tree at `tree`, before the mount. Every write must fail with EROFS. */
 	readonly?: true;
-	/** It keeps no POSIX ACLs: what reading one gives. */
+	/** It keeps no POSIX ACLs: the errno of reading one. */
 	withoutAcl?: Verdict;
-	/** What is known of kernels that refuse to map it. */
+	/** The kernels that are known not to ID-map it. */
 	refusal?: string;
-	/** Mounts it at `folder`/disk. The answer takes back what unmounting `folder` recursively does not. */
+	/** Mounts it at `folder`/disk. The returned function undoes what a recursive unmount of `folder` does not. */
 	mount(folder: string): Promise<(() => Promise<void>) | undefined>;
 }
 
 const NOTHING = undefined;
 
-/** A file system on a loop device, which mount(8) makes to vanish with its mount (LO_FLAGS_AUTOCLEAR). */
+/** A file system on a loop device, which mount(8) sets up to vanish with its mount (LO_FLAGS_AUTOCLEAR). */
 function onImage(name: string, size: string, ...mkfs: string[]): FileSystem {
 	return {
 		name,
@@ -80,7 +80,7 @@ export const overlay: FileSystem = {
 	refusal: "overlayfs takes ID-mapped layers, and is not to be mapped itself",
 	async mount(folder) {
 		for (const name of ["lower", "upper", "work"]) mkdirSync(join(folder, name));
-		// By their names alone: in the options a comma or a colon of the folder's path would mean something.
+		// The options name the files only, because a comma or a colon in the folder's path would have a meaning there.
 		const options = "lowerdir=lower,upperdir=upper,workdir=work";
 		const script = 'cd "$1" && mount -t overlay -o "$2" userns-matrix disk';
 		sh("sh", "-c", script, "sh", folder, options);
@@ -89,8 +89,8 @@ export const overlay: FileSystem = {
 };
 
 /**
- * The server of a FUSE file system lives in our mount namespace and would keep it, with all that is mounted there, if
- * it outlived us: so it dies with this thread, which starts it.
+ * The server of a FUSE file system runs in the mount namespace of the tests. If it outlived them it would keep that
+ * namespace with all its mounts, so it dies with this thread, which starts it.
  */
 export const fuse: FileSystem = {
 	name: "fuse",

@@ -10,7 +10,7 @@ import { test } from "../support/test.ts";
 import { ext4, type FileSystem, fuse } from "./filesystems.ts";
 import { needsOf } from "./matrix.ts";
 
-// What the matrix makes must be gone with it when it is killed: loop devices, servers, and the mounts by themselves.
+// The loop devices and servers of the matrix must end with it when it is killed. The mounts end by themselves.
 
 async function until(what: string, holds: () => boolean): Promise<void> {
 	for (let i = 0; !holds(); i++) {
@@ -27,13 +27,13 @@ function read(path: string): string {
 	}
 }
 
-/** Whoever adopts it may take his time to reap it. */
+/** The process that adopts an orphan may reap it late. */
 function isAlive(pid: string): boolean {
 	const status = read(`/proc/${pid}/status`);
 	return status !== "" && !/^State:\s*[ZX]/m.test(status);
 }
 
-/** Where it is mounted and what from, as soon as it is: the device of a loop mount. */
+/** Waits until it is mounted. Returns its source: the device of a loop mount. */
 function findDisk(pid: number): { folder: string; source: string } | undefined {
 	const line = /^\S+ \S+ \S+ \S+ (\S+\/matrix-\w+\/disk) .* - \S+ (\S+) /m.exec(
 		read(`/proc/${pid}/mountinfo`),
@@ -57,18 +57,20 @@ async function kill(fs: FileSystem): Promise<{ source: string; children: string[
 			return found !== undefined;
 		});
 	} finally {
-		child.kill("SIGSTOP"); // so that it does not end meanwhile
+		child.kill("SIGSTOP"); // so that it does not end before the kill
 	}
 	const children = read(`/proc/${pid}/task/${pid}/children`).split(" ").filter(Boolean);
 	child.kill("SIGKILL");
 	await ended;
 	const { folder, source } = found as NonNullable<typeof found>;
 	assert.equal(mountAt(folder), undefined);
-	rmdirSync(folder); // empty, or this fails
+	rmdirSync(folder); // it must be empty
 	return { source, children };
 }
 
-test("killed: the loop device is free again", { needs: [...needsOf(ext4), "tool:unshare"] }, async () => {
+test("SIGKILL to the matrix frees the loop device", {
+	needs: [...needsOf(ext4), "tool:unshare"],
+}, async () => {
 	const { source } = await kill(ext4);
 	assert.match(source, /^\/dev\/loop\d+$/);
 	const backing = `/sys/block/${source.slice("/dev/".length)}/loop/backing_file`;
@@ -76,7 +78,7 @@ test("killed: the loop device is free again", { needs: [...needsOf(ext4), "tool:
 	await until("the loop device is free", () => read(backing) !== before || before === "");
 });
 
-test("killed: the server of the FUSE file system ends", {
+test("SIGKILL to the matrix ends the server of the FUSE file system", {
 	needs: [...needsOf(fuse), "tool:unshare"],
 }, async () => {
 	const { children } = await kill(fuse);

@@ -2,7 +2,7 @@ import * as oracle from "./oracle.ts";
 import { type Expectation, type Plan, ROOT, STRANGER } from "./plan.ts";
 import { each, type Shape, samples, some } from "./shapes.ts";
 
-// What makes files and names: whose they are on disk then, and who may not.
+// Operations that create files and names: their owners on disk, and the callers that are refused.
 
 const KINDS: readonly { operation: string; make: (folder: string, name: string) => (string | number)[] }[] = [
 	{ operation: "create", make: (folder, name) => ["create", `${folder}/${name}`, 0o644] },
@@ -12,17 +12,17 @@ const KINDS: readonly { operation: string; make: (folder: string, name: string) 
 	{ operation: "O_TMPFILE", make: (folder, name) => ["tmpfile", folder, 0o644, `${folder}/${name}`] },
 ];
 
-/** A directory on disk that belongs to somebody and that all may write to. */
+/** A directory on disk with that owner, which every user may write to. */
 export function directory(plan: Plan, path: string, { uid, gid }: oracle.Ids, mode = 0o777): void {
 	plan.prepare(["mkdir", path, 0o777], ["chown", path, uid, gid], ["chmod", path, mode]);
 }
 
-/** A file on disk that belongs to somebody. */
+/** A file on disk with that owner. */
 export function file(plan: Plan, path: string, { uid, gid }: oracle.Ids, mode = 0o666): void {
 	plan.prepare(["create", path, mode], ["chown", path, uid, gid], ["chmod", path, mode]);
 }
 
-/** What stat(2) must say on either side about what lies at `path`, when the oracle gave this. */
+/** What stat(2) must show on both sides for `path`, if the oracle returned this. */
 function look(plan: Plan, shape: Shape, path: string, made: oracle.Verdict | oracle.Ids): void {
 	const absent = typeof made === "string";
 	plan.expect(ROOT, ["stat", `disk/${path}`], absent ? "ENOENT" : { ...made });
@@ -31,7 +31,7 @@ function look(plan: Plan, shape: Shape, path: string, made: oracle.Verdict | ora
 
 const answer = (made: oracle.Verdict | oracle.Ids): Expectation => (typeof made === "string" ? made : "OK");
 
-/** One caller makes one of each kind in one directory. */
+/** One caller creates one of each kind in one directory. */
 function makeEach(
 	plan: Plan,
 	shape: Shape,
@@ -65,7 +65,7 @@ function making(plan: Plan, shape: Shape, base: string): void {
 	for (const [i, actor] of [...mapped, ...unmapped].entries()) {
 		makeEach(plan, shape, `${base}/make`, actor, { disk: own }, `${i}-`);
 	}
-	// Nothing can be made in a directory with an owner that has no visible ID.
+	// Nothing can be created in a directory whose owner has no visible ID.
 	for (const [i, parent] of some(disk.unmapped, 3).entries()) {
 		const folder = `${base}/unmapped${i}`;
 		directory(plan.operation("preparing"), `disk/${folder}`, parent);
@@ -127,7 +127,7 @@ function linking(plan: Plan, shape: Shape, base: string): void {
 			plan.expect(ROOT, ["stat", `disk/${source}`], { ...of, nlink });
 		}
 	}
-	// A link from one mount to another is refused, though both show one file system.
+	// link(2) from one mount to another is refused, although both show one file system.
 	const actor = mapped[1] as oracle.Actor;
 	plan.expect(actor, ["link", `disk/${folder}/file0`, `seen/${folder}/other`], "EXDEV");
 	plan.expect(actor, ["link", `seen/${folder}/file0`, `disk/${folder}/other`], "EXDEV");

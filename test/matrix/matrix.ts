@@ -17,12 +17,12 @@ import { type Shape, samples, shapes } from "./shapes.ts";
 import { readWithTools, refuseTools, writeWithTools } from "./tools.ts";
 import { makeTree, namespaceRoot } from "./tree.ts";
 
-// What is done through an ID-mapped mount: file systems × shapes of maps × operations.
+// Operations through an ID-mapped mount: file systems × shapes of maps × operations.
 //
-// oracle.ts knows what must come out, from the mapping alone. shapes.ts has the mappings and picks the IDs to try, at
-// their edges. tree.ts makes the files that are there beforehand; reading.ts, making.ts and changing.ts put operations
-// with what they must answer into a plan (plan.ts), which one process does in one go. What is on disk is looked at through
-// the unmapped mount. tools.ts does it again with programs that people use. teeth.test.ts shows that a wrong map is noticed.
+// oracle.ts computes the result from the mapping alone. shapes.ts has the mappings, and chooses the IDs to try at their
+// edges. tree.ts creates the files that exist beforehand. reading.ts, making.ts and changing.ts add operations and
+// their results to a plan (plan.ts), which one process runs at once. The unmapped mount shows what is on disk. tools.ts
+// does the same with common programs. teeth.test.ts shows that the matrix notices a wrong map.
 
 const TOOLS = ["setfacl", "getfacl", "setcap", "getcap", "cc"] as const;
 const NEEDS: readonly Need[] = ["linux", "root", "mounts", ...TOOLS.map((tool): Need => `tool:${tool}`)];
@@ -37,8 +37,8 @@ export interface Fixture {
 }
 
 /**
- * The folder lies where the build's products are: when we are killed, our mounts go with the mount namespace, and an
- * empty directory that remains goes with the next build.
+ * The folder lies in the build folder: if the tests are killed, their mounts end with the mount namespace, and the next
+ * build removes the empty directory that remains.
  */
 async function open(fs: FileSystem): Promise<Fixture> {
 	const folder = mkdtempSync(join(root, "dist", "matrix-"));
@@ -68,7 +68,7 @@ export function needsOf(fs: FileSystem): Need[] {
 	return [...NEEDS, ...fs.needs];
 }
 
-/** When something is missing, the tests themselves say so, or fail for it. */
+/** If a need is not met, the tests themselves are skipped or fail. */
 function isThere(needs: readonly Need[]): boolean {
 	try {
 		return reasonToSkip(needs) === undefined;
@@ -77,7 +77,7 @@ function isThere(needs: readonly Need[]): boolean {
 	}
 }
 
-/** Opens it for all tests of this file, and closes it behind the last one. Undefined when something is missing. */
+/** Opens it for all tests of this file, and closes it after the last one. Returns undefined if a need is not met. */
 export async function openFor(fs: FileSystem): Promise<Fixture | undefined> {
 	if (!isThere(needsOf(fs))) return undefined;
 	const fixture = await open(fs);
@@ -85,7 +85,7 @@ export async function openFor(fs: FileSystem): Promise<Fixture | undefined> {
 	return fixture;
 }
 
-/** Whether the kernel maps it: asked by mapping it. */
+/** Asks whether the kernel can ID-map it, by mapping it. */
 async function isRefused(source: string): Promise<boolean> {
 	try {
 		(await mountIdmapped({ source, mapping: "0:100000:65536" })).close();
@@ -97,7 +97,7 @@ async function isRefused(source: string): Promise<boolean> {
 	}
 }
 
-/** Everything that is done through a mount of that shape, and what must come out. */
+/** Every operation through a mount of that shape, and its result. */
 export function planRow(shape: Shape, base: string, traits: Traits): Plan {
 	const plan = new Plan();
 	planReading(plan, shape, traits);
@@ -109,7 +109,7 @@ export function planRow(shape: Shape, base: string, traits: Traits): Plan {
 	return plan;
 }
 
-/** Mounts with that map, does the plan and, when all of it came out as expected, what else there is; and unmounts. */
+/** Mounts with that map, runs the plan and, if every result was as expected, the other checks. Then unmounts. */
 export async function throughMount(
 	{ folder, programs }: Fixture,
 	mapping: Shape["mapping"],
@@ -179,7 +179,7 @@ async function refusal(fs: FileSystem, { folder }: Fixture, { mapping }: Shape):
 	assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), mounts, "something was attached");
 }
 
-/** All shapes on one file system: one test for each. */
+/** All shapes on one file system, with one test for each. */
 export async function matrix(fs: FileSystem): Promise<void> {
 	const needs = needsOf(fs);
 	const fixture = await openFor(fs);
@@ -188,10 +188,16 @@ export async function matrix(fs: FileSystem): Promise<void> {
 	for (const [i, shape] of shapes.entries()) {
 		const name = `${fs.name}, ${shape.name}`;
 		if (refused) {
-			test(`${name}: refused with EINVAL (${reason})`, { needs }, () => refusal(fs, fixture, shape));
+			test(`${name}: the kernel refuses the mount with EINVAL (${reason})`, { needs }, () =>
+				refusal(fs, fixture, shape),
+			);
 		} else {
 			const body = () => row(fixture as Fixture, shape, `row${i}`);
-			test(`${name}: every operation is as the mapping says`, { needs, timeout: 600_000 }, body);
+			test(
+				`${name}: every operation has the result that the mapping gives`,
+				{ needs, timeout: 600_000 },
+				body,
+			);
 		}
 	}
 }

@@ -1,8 +1,8 @@
 import type { IdKind, Mapping } from "../../src/index.ts";
 
-// What an ID-mapped mount must show and do, from the mapping alone: pure functions, and nothing here asks the kernel.
-// "On disk" is the mapping's containerID, "visible" its hostID. Files belong to a file system of the initial user
-// namespace, and so do callers. Where two rules refuse, the one that the kernel asks first is answered.
+// The results of operations on an ID-mapped mount, computed from the mapping alone: pure functions that do not ask the
+// kernel. "On disk" is the mapping's containerID, "visible" its hostID. Files belong to a file system of the initial
+// user namespace, and so do callers. If two rules refuse, the one that the kernel checks first gives the errno.
 
 /** A user and a group. */
 export interface Ids {
@@ -10,7 +10,7 @@ export interface Ids {
 	gid: number;
 }
 
-/** What an operation must answer: the name of an errno, or "OK". */
+/** The result of an operation: the name of an errno, or "OK". */
 export type Verdict =
 	| "OK"
 	| "EACCES"
@@ -23,15 +23,15 @@ export type Verdict =
 	| "ENODATA"
 	| "ENOENT";
 
-/** Who does it: fsuid, fsgid and other groups, with every capability or none. */
+/** The caller: fsuid, fsgid and supplementary groups, with every capability or none. */
 export interface Actor extends Ids {
 	groups?: readonly number[];
 	capable?: boolean;
 }
 
-/** What stat(2) shows for an ID that is not mapped: fs.overflowuid and fs.overflowgid, as every kernel starts. */
+/** The ID that stat(2) shows for an unmapped one: fs.overflowuid and fs.overflowgid, with the kernel's defaults. */
 export const NOBODY = 65534;
-/** What a POSIX ACL shows for an ID that is not mapped: (uid_t) −1. */
+/** The ID that a POSIX ACL shows for an unmapped one: (uid_t) −1. */
 export const NO_ID = 4294967295;
 
 export function toVisible(mapping: Mapping, kind: IdKind, disk: number): number | undefined {
@@ -42,14 +42,14 @@ export function toDisk(mapping: Mapping, kind: IdKind, visible: number): number 
 	return kind === "uid" ? mapping.uidToContainer(visible) : mapping.gidToContainer(visible);
 }
 
-/** Both IDs of a file on disk are mapped. When one is not, the file can hardly be changed (HAS_UNMAPPED_ID). */
+/** Whether both IDs of a file on disk are mapped. If one is not, the kernel refuses most changes (HAS_UNMAPPED_ID). */
 export function isMapped(mapping: Mapping, disk: Ids): boolean {
 	return (
 		toVisible(mapping, "uid", disk.uid) !== undefined && toVisible(mapping, "gid", disk.gid) !== undefined
 	);
 }
 
-/** What stat(2) shows through the mount. */
+/** The owner that stat(2) shows through the mount. */
 export function shown(mapping: Mapping, disk: Ids): Ids {
 	return {
 		uid: toVisible(mapping, "uid", disk.uid) ?? NOBODY,
@@ -57,25 +57,27 @@ export function shown(mapping: Mapping, disk: Ids): Ids {
 	};
 }
 
-/** The IDs on disk of what this caller makes; undefined when one of his has none (fsuidgid_has_mapping). */
+/** The IDs on disk of files that this caller creates; undefined if one of them is missing (fsuidgid_has_mapping). */
 export function ownerOnDisk(mapping: Mapping, { uid, gid }: Ids): Ids | undefined {
 	const disk = { uid: toDisk(mapping, "uid", uid), gid: toDisk(mapping, "gid", gid) };
 	return disk.uid === undefined || disk.gid === undefined ? undefined : { uid: disk.uid, gid: disk.gid };
 }
 
 export interface Directory {
-	/** Its owner on disk. */
+	/** The owner of a new file on disk. */
 	disk: Ids;
 	setgid?: boolean;
 }
 
-/** Whether a caller may make a name in a directory that anybody may write to. */
+/** Whether a caller may create a name in a directory that every user may write to. */
 export function naming(mapping: Mapping, actor: Actor, directory: Directory): Verdict {
 	if (ownerOnDisk(mapping, actor) === undefined) return "EOVERFLOW";
 	return isMapped(mapping, directory.disk) ? "OK" : "EACCES";
 }
 
-/** create, mkdir, mknod, symlink, O_TMPFILE: the owner on disk, or why not. A setgid directory gives its own group. */
+/**
+ * create, mkdir, mknod, symlink, O_TMPFILE: the owner on disk, or the errno. A setgid directory gives its own group.
+ */
 export function creation(mapping: Mapping, actor: Actor, directory: Directory): Verdict | Ids {
 	const verdict = naming(mapping, actor, directory);
 	const owner = ownerOnDisk(mapping, actor);
@@ -83,46 +85,46 @@ export function creation(mapping: Mapping, actor: Actor, directory: Directory): 
 	return { uid: owner.uid, gid: directory.setgid ? directory.disk.gid : owner.gid };
 }
 
-/** Whether the caller is in the group that is on disk: it is the visible ID that counts. */
+/** Whether the caller is in the group that is on disk. The visible ID counts. */
 export function isMember(mapping: Mapping, actor: Actor, diskGid: number): boolean {
 	const visible = toVisible(mapping, "gid", diskGid);
 	return visible !== undefined && [actor.gid, ...(actor.groups ?? [])].includes(visible);
 }
 
-/** Whether the caller is the owner on disk, as he is seen. */
+/** Whether the caller is the owner on disk. The visible ID counts. */
 export function isOwner(mapping: Mapping, actor: Actor, diskUid: number): boolean {
 	return toVisible(mapping, "uid", diskUid) === actor.uid;
 }
 
-/** A capability counts for files with both IDs mapped only (capable_wrt_inode_uidgid). */
+/** A capability counts only for files with two mapped IDs (capable_wrt_inode_uidgid). */
 export function isCapable(mapping: Mapping, actor: Actor, disk: Ids): boolean {
 	return actor.capable === true && isMapped(mapping, disk);
 }
 
-/** Whether S_ISGID stays on a group-executable file that is made in, or by chmod(2) given to, a file of that group. */
+/** Whether S_ISGID stays on a group-executable file that is created in a setgid directory, or changed by chmod(2). */
 export function keepsSetgid(mapping: Mapping, actor: Actor, disk: Ids): boolean {
 	return isMember(mapping, actor, disk.gid) || isCapable(mapping, actor, disk);
 }
 
-/** chmod(2), and utimensat(2) to given times: for the owner, or with a capability. */
+/** chmod(2), and utimensat(2) with given times: for the owner, or with a capability. */
 export function inodeChange(mapping: Mapping, actor: Actor, disk: Ids): Verdict {
 	if (!isMapped(mapping, disk)) return "EOVERFLOW";
 	return isOwner(mapping, actor, disk.uid) || actor.capable ? "OK" : "EPERM";
 }
 
-/** chown(2) to visible IDs; one that is left out stays as it is. The owner on disk after it, or why not. */
+/** chown(2) to visible IDs; an ID that is left out stays. Returns the owner on disk afterwards, or the errno. */
 export function ownerChange(mapping: Mapping, actor: Actor, disk: Ids, to: Partial<Ids>): Verdict | Ids {
 	const uid = to.uid === undefined ? disk.uid : toDisk(mapping, "uid", to.uid);
 	const gid = to.gid === undefined ? disk.gid : toDisk(mapping, "gid", to.gid);
 	if (uid === undefined || gid === undefined) return "EOVERFLOW";
-	// Writing the inode back would write an ID that is not known: unless it is made valid by this very call.
+	// Writing the inode back would write an invalid ID, unless this call itself makes the ID valid.
 	const mappedUid = toVisible(mapping, "uid", disk.uid) !== undefined;
 	const mappedGid = toVisible(mapping, "gid", disk.gid) !== undefined;
 	if (to.uid === undefined && !mappedUid) return "EOVERFLOW";
 	if (to.gid === undefined && !mappedGid) return "EOVERFLOW";
 	const owner = isOwner(mapping, actor, disk.uid);
-	// An ID that is not mapped is given away by a capability over the file system; one that is mapped needs one over
-	// the file, which nobody has while the other ID is not mapped (chown_ok and chgrp_ok in fs/attr.c).
+	// A capability over the file system may change an unmapped ID. A mapped ID needs a capability over the file, which
+	// does not exist while the other ID is unmapped (chown_ok and chgrp_ok in fs/attr.c).
 	const capable = (mapped: boolean) => (mapped ? isCapable(mapping, actor, disk) : actor.capable === true);
 	if (to.uid !== undefined && !(owner && uid === disk.uid) && !capable(mappedUid)) return "EPERM";
 	const joins = gid === disk.gid || isMember(mapping, actor, gid);
@@ -130,7 +132,7 @@ export function ownerChange(mapping: Mapping, actor: Actor, disk: Ids, to: Parti
 	return { uid, gid };
 }
 
-/** unlink(2) in a directory that anybody may write to, and the first half of rename(2). */
+/** unlink(2) in a directory that every user may write to, and the first half of rename(2). */
 export function removal(mapping: Mapping, actor: Actor, disk: Ids, sticky?: Ids): Verdict {
 	if (!isMapped(mapping, disk)) return "EOVERFLOW";
 	if (sticky === undefined) return "OK";
@@ -139,7 +141,10 @@ export function removal(mapping: Mapping, actor: Actor, disk: Ids, sticky?: Ids)
 	return owner || isCapable(mapping, actor, disk) ? "OK" : "EPERM";
 }
 
-/** rename(2) to a new name, or over a file (its owner on disk): then no name is made, and the caller's IDs don't matter. */
+/**
+ * rename(2) to a new name, or over a file (its owner on disk). Over a file it creates no name, so the caller's IDs do
+ * not count.
+ */
 export function renaming(mapping: Mapping, actor: Actor, disk: Ids, over?: Ids): Verdict {
 	const removed = removal(mapping, actor, disk);
 	if (removed !== "OK") return removed;
@@ -152,7 +157,7 @@ export function linking(mapping: Mapping, actor: Actor, disk: Ids): Verdict {
 	return naming(mapping, actor, { disk });
 }
 
-/** open(2) of a file with that mode: what the three classes may. Writing is for files with both IDs mapped. */
+/** open(2) of a file with that mode: the rights of the three classes. Writing needs two mapped IDs. */
 export function opening(
 	mapping: Mapping,
 	actor: Actor,
@@ -166,41 +171,41 @@ export function opening(
 	return (mode >> shift) & (how === "read" ? 4 : 2) ? "OK" : "EACCES";
 }
 
-/** A POSIX ACL entry for a visible ID: the ID on disk, or why not. */
+/** A POSIX ACL entry for a visible ID: the ID on disk, or the errno. */
 export function aclEntryOnDisk(mapping: Mapping, kind: IdKind, visible: number): number | "EINVAL" {
 	return toDisk(mapping, kind, visible) ?? "EINVAL";
 }
 
-/** What a POSIX ACL entry shows through the mount. */
+/** The ID that a POSIX ACL entry shows through the mount. */
 export function aclEntryShown(mapping: Mapping, kind: IdKind, disk: number): number {
 	return toVisible(mapping, kind, disk) ?? NO_ID;
 }
 
-/** setxattr(2) on a file of that owner, as one who would be allowed to. */
+/** setxattr(2) on a file of that owner, by a caller with permission. */
 export function attributeChange(mapping: Mapping, disk: Ids): Verdict {
 	return isMapped(mapping, disk) ? "OK" : "EPERM";
 }
 
-/** File capabilities with the root of a namespace in them (v3), or none (v2, which stands for 0): the root on disk. */
+/** File capabilities with the root of a namespace (v3), or without one (v2, which means 0): the root on disk. */
 export function rootidOnDisk(mapping: Mapping, visible: number | undefined): number | "EINVAL" {
 	return toDisk(mapping, "uid", visible ?? 0) ?? "EINVAL";
 }
 
-/** What reading file capabilities shows: their root, 0 for v2; or why not. `disk` is 0 for v2 as well. */
+/** The root that reading file capabilities shows, 0 for v2, or the errno. `disk` is 0 for v2 as well. */
 export function rootidShown(mapping: Mapping, disk: number): number | "EOVERFLOW" {
 	return toVisible(mapping, "uid", disk) ?? "EOVERFLOW";
 }
 
 /**
- * Whether file capabilities take effect: their root, as seen, must be uid 0 of the caller's namespace (`root` is what
- * that one is outside) or of one above it, and above it is the initial namespace.
+ * Whether file capabilities take effect: their visible root must be uid 0 of the caller's namespace (`root` is its ID
+ * outside) or of one above it, and above it is the initial namespace.
  */
 export function capabilitiesCount(mapping: Mapping, diskRoot: number, root = 0): boolean {
 	const visible = toVisible(mapping, "uid", diskRoot);
 	return visible !== undefined && (visible === root || visible === 0);
 }
 
-/** Who a program with both set-ID bits runs as: they are ignored when one of the file's IDs is not mapped. */
+/** The IDs of a program with both set-ID bits: the kernel ignores the bits if one of the file's IDs is unmapped. */
 export function execution(mapping: Mapping, actor: Actor, disk: Ids): { euid: number; egid: number } {
 	if (!isMapped(mapping, disk)) return { euid: actor.uid, egid: actor.gid };
 	const { uid, gid } = shown(mapping, disk);

@@ -4,16 +4,16 @@ import { join } from "node:path";
 import { root, sh } from "../support/child.ts";
 import type { Actor, Ids, Verdict } from "./oracle.ts";
 
-/** Root without more, which prepares things and looks at what is on disk. */
+/** Root, which prepares files and looks at what is on disk. */
 export const ROOT: Actor = { uid: 0, gid: 0, capable: true };
-/** A user and a group that no shape maps and no file has. */
+/** A user and a group that no shape maps and that own no file. */
 export const STRANGER: Readonly<Ids> = { uid: 4242424242, gid: 4242424242 };
 
-/** What an operation must answer: the verdict alone, or success with these findings among others. */
+/** The expected result of an operation: the verdict alone, or success with at least these findings. */
 export type Expectation = Verdict | Readonly<Record<string, number | string>>;
 
 interface Step {
-	/** Of which operation of the matrix this is a part. */
+	/** The operation of the matrix to which this belongs. */
 	operation: string;
 	actor: Actor;
 	line: readonly (string | number)[];
@@ -23,27 +23,26 @@ interface Step {
 const errnoNames = new Map(Object.entries(constants.errno).map(([name, number]) => [number as number, name]));
 
 /**
- * File operations in the order in which they are to be done, each with what it must answer: all of that is written
- * down before the first is done. Paths count from the fixture's folder: `disk` is the file system as it is, `seen` the
- * ID-mapped mount of it.
+ * File operations in their order, each with its expected result, which is fixed before the first one runs. Paths are
+ * relative to the fixture's folder: `disk` is the file system itself, `seen` its ID-mapped mount.
  */
 export class Plan {
 	readonly #steps: Step[] = [];
 	#operation = "";
 
-	/** What the steps that follow belong to. */
+	/** The operation to which the next steps belong. */
 	operation(name: string): this {
 		this.#operation = name;
 		return this;
 	}
 
-	/** A step that is looked at. */
+	/** A step whose result is checked. */
 	expect(actor: Actor, line: Step["line"], expected: Expectation): this {
 		this.#steps.push({ operation: this.#operation, actor, line, expected });
 		return this;
 	}
 
-	/** Steps that prepare something, as root. */
+	/** Steps of root that prepare files. */
 	prepare(...lines: Step["line"][]): this {
 		for (const line of lines) this.expect(ROOT, line, "OK");
 		return this;
@@ -57,7 +56,7 @@ export class Plan {
 		return this.#steps.length;
 	}
 
-	/** Does all of it. Answers what came out otherwise than expected, by operation. */
+	/** Runs all of it. Returns the unexpected results, by operation. */
 	run(programs: Programs, folder: string, namespace?: number): Difference[] {
 		const input = this.#steps.map(({ actor, line }) => {
 			const { uid, gid, groups = [], capable } = actor;
@@ -85,7 +84,7 @@ export interface Difference {
 	text: string;
 }
 
-/** Modes as people write them. */
+/** A mode in octal, as chmod(1) takes it. */
 const WITH_MODE = ["create", "mkdir", "mkfifo", "chmod", "tmpfile"];
 const octal = (mode: unknown) => `0${Number(mode).toString(8)}`;
 
@@ -112,7 +111,7 @@ function compare(step: Step, answer: Record<string, unknown>): Difference[] {
 	return [{ operation, text: `${operation}: ${describe(step)}: expected ${expectation}, got ${got}` }];
 }
 
-/** The descriptor of a namespace in the program that does a plan. */
+/** The descriptor of a namespace in the program that runs a plan. */
 export const NAMESPACE_FD = 3;
 
 export interface Programs {

@@ -4,15 +4,15 @@ import { type Shape, samples, some } from "./shapes.ts";
 import { aclNamed, capabilitiesNamed, FILE_MODE, named, namespaceRoot, owners, rootids } from "./tree.ts";
 import { ACL, acl, CAPABILITIES, CAPABILITY, capabilitiesOf } from "./xattrs.ts";
 
-// What can be seen and done on any file system: nothing here changes a file.
+// Operations that work on any file system: none of them changes a file.
 
 export interface Traits {
 	readonly: boolean;
-	/** What reading a POSIX ACL gives where there are none; undefined where there are. */
+	/** The errno of reading a POSIX ACL where there are none; undefined where there are. */
 	withoutAcl: oracle.Verdict | undefined;
 }
 
-/** Callers to whom a file of those IDs on disk may look like theirs, or not. */
+/** Callers that own a file with these IDs on disk by the visible ID, by the ID on disk only, or not at all. */
 function callers({ mapping }: Shape, disk: oracle.Ids): oracle.Actor[] {
 	const { uid, gid } = oracle.shown(mapping, disk);
 	return [
@@ -73,7 +73,7 @@ function readAcl(plan: Plan, shape: Shape, { withoutAcl }: Traits): void {
 			oracle.aclEntryShown(mapping, "gid", gid),
 		];
 		plan.expect(ROOT, ["getxattr", path, ACL], { value: acl(user, group) });
-		// The file is nobody's, so that only these entries let anybody in.
+		// The owner of the file is none of the callers, so that only these entries permit anything.
 		for (const actor of callers(shape, { uid, gid })) {
 			if (actor.capable) continue;
 			const letIn = oracle.isOwner(mapping, actor, uid) || oracle.isMember(mapping, actor, gid);
@@ -95,7 +95,7 @@ function fileCapabilities(plan: Plan, shape: Shape): void {
 		plan.expect(STRANGER, ["exec", path], found(oracle.capabilitiesCount(mapping, disk)));
 		const inside = { uid: 1, gid: 1 };
 		plan.expect(inside, ["exec", path, NAMESPACE_FD], found(oracle.capabilitiesCount(mapping, disk, root)));
-		// Without the map it is the number on disk that counts.
+		// Without the map, the ID on disk counts.
 		const unmapped = `disk/${capabilitiesNamed(disk)}`;
 		plan.expect(STRANGER, ["exec", unmapped], found(disk === 0));
 		plan.expect(inside, ["exec", unmapped, NAMESPACE_FD], found(disk === 0 || disk === root));
@@ -114,7 +114,7 @@ function setUid(plan: Plan, shape: Shape): void {
 	}
 }
 
-/** Everything that changes something, by those whom any other file system would let. */
+/** Every change, by callers whom any other file system would permit it. */
 function refusals(plan: Plan, shape: Shape): void {
 	const { mapped, unmapped } = samples(shape.mapping, "visible");
 	const disk = samples(shape.mapping, "disk").mapped[0] as oracle.Ids;

@@ -16,8 +16,8 @@ const many: IdMap[] = Array.from({ length: 340 }, (_, i) => ({
 }));
 
 /**
- * Up to five extents the kernel looks through one after the other, from six on it sorts and bisects. Wherever it can be,
- * IDs on disk are visible IDs as well, but others: who confuses the two gets an answer, and a wrong one.
+ * The kernel searches up to five extents in turn; six or more it sorts and bisects. Where possible, the IDs on disk are
+ * visible IDs of other extents as well: a caller that confuses the two gets an answer, and a wrong one.
  */
 export const shapes: readonly Shape[] = [
 	shape("one extent", "0:100000:65536"),
@@ -33,7 +33,7 @@ export const shapes: readonly Shape[] = [
 
 const LAST = 4294967294;
 
-/** The edges of every extent, in either column: what is just inside, and what is just outside. */
+/** The edges of every extent, in both columns: the IDs just inside, and just outside. */
 export function edges(
 	mapping: Mapping,
 	kind: IdKind,
@@ -57,11 +57,11 @@ export function edges(
 
 const at = (list: readonly number[], i: number) => list[i % list.length] as number;
 
-/** Users with groups at the edges: both inside; and one of them outside, or both. */
+/** Users with groups at the edges: both inside, and one or both outside. */
 export function samples(mapping: Mapping, column: "disk" | "visible"): { mapped: Ids[]; unmapped: Ids[] } {
 	const uid = edges(mapping, "uid", column);
 	const gid = edges(mapping, "gid", column);
-	// The groups go the other way round, so that who takes one for the other is found out.
+	// The groups are in reverse order, so that a mix-up of users and groups shows.
 	const gids = gid.inside.reverse();
 	const length = Math.max(uid.inside.length, gids.length);
 	const mapped = Array.from({ length }, (_, i) => ({ uid: at(uid.inside, i), gid: at(gids, i) }));
@@ -84,12 +84,12 @@ function spread<T>(list: readonly T[], count: number): T[] {
 	);
 }
 
-/** A few of them, first and last included; all of them in the long form. */
+/** A few of them, the first and the last included; all of them in the long form. */
 export function each<T>(list: readonly T[], count: number): T[] {
 	return spread(list, LONG ? list.length : count);
 }
 
-/** As `each`, for lists that are crossed with one another: the long form takes some more of them. */
+/** As `each`, for lists that are combined with others: the long form takes some more of them. */
 export function some<T>(list: readonly T[], count: number): T[] {
 	return spread(list, LONG ? 3 * count : count);
 }

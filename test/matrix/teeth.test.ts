@@ -6,13 +6,13 @@ import { type Fixture, needsOf, openFor, planRow, throughMount } from "./matrix.
 import { type Shape, shapes } from "./shapes.ts";
 import { namespaceRoot } from "./tree.ts";
 
-// The matrix must be able to fail: here the mount has another map than the plan was made for.
+// The matrix must be able to fail: here the mount has another map than the plan expects.
 
 const needs = needsOf(tmpfs);
 const fixture = await openFor(tmpfs);
 let rows = 0;
 
-/** How many steps of each operation come out otherwise, of all that there are. */
+/** How many steps of each operation have an unexpected result, and how many there are. */
 async function noticed(shape: Shape, mapping: Mapping): Promise<Map<string, number>> {
 	const { traits } = fixture as Fixture;
 	const plan = planRow(shape, `row${rows++}`, traits);
@@ -28,9 +28,9 @@ async function noticed(shape: Shape, mapping: Mapping): Promise<Map<string, numb
 
 for (const shape of shapes) {
 	const { uidMappings } = shape.mapping;
-	test(`every operation notices the inverted map: ${shape.name}`, { needs }, async () => {
+	test(`every operation of the matrix notices an inverted map: ${shape.name}`, { needs }, async () => {
 		const counts = await noticed(shape, shape.mapping.invert());
-		// The root of file capabilities is a uid, and some map leaves the uids as they are.
+		// The root of file capabilities is a uid, and some of these maps do not change the uids.
 		if (uidMappings.every(({ containerID, hostID }) => containerID === hostID)) {
 			assert.equal(counts.get("file capabilities"), 0);
 			counts.delete("file capabilities");
@@ -48,7 +48,7 @@ for (const [what, text] of [
 	["a gid beside", "u:0:100000:65536,g:0:100001:65536"],
 	["another in between", "0:100000:65535,65535:300000:1"],
 ] as const) {
-	test(`a map with ${what} is noticed`, { needs }, async () => {
+	test(`the matrix notices a map with ${what}`, { needs }, async () => {
 		const counts = await noticed(shapes[0] as Shape, Mapping.from(text));
 		assert.ok([...counts.values()].some((count) => count > 0));
 	});

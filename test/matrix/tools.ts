@@ -4,7 +4,7 @@ import * as oracle from "./oracle.ts";
 import { type Shape, samples } from "./shapes.ts";
 import { aclNamed, capabilitiesNamed, named, namespaceRoot } from "./tree.ts";
 
-// The same attributes with the programs that people use, which know nothing of the map.
+// The same attributes with common programs, which know nothing of the map.
 
 const NAME = "cap_net_bind_service";
 
@@ -35,7 +35,7 @@ function fail(message: RegExp, cwd: string, command: string, ...args: string[]):
 	assert.match(output, message, `${command} ${args.join(" ")}`);
 }
 
-/** What getfacl says of an ACL as `acl` in xattrs.ts makes it. */
+/** The output of getfacl for an ACL as `acl` in xattrs.ts builds it. */
 const listed = (uid: number, gid: number): string[] => [
 	"user::rw-",
 	`user:${uid}:r--`,
@@ -53,7 +53,7 @@ const getcap = (folder: string, path: string): string => succeed(folder, "getcap
 const shownCap = (path: string, root: number): string =>
 	`${path} ${NAME}=ep${root === 0 ? "" : ` [rootid=${root}]`}`;
 
-/** On files that are there from the beginning. */
+/** On files that exist beforehand. */
 export function readWithTools(folder: string, shape: Shape, withAcl: boolean): void {
 	const { mapped } = samples(shape.mapping, "disk");
 	const disk = mapped.at(-1) as oracle.Ids;

@@ -5,8 +5,8 @@ import { Plan, type Programs, STRANGER } from "./plan.ts";
 import { each, edges, type Shape, samples, shapes } from "./shapes.ts";
 import { ACL, acl, CAPABILITY, capabilitiesOf } from "./xattrs.ts";
 
-// What is there to be read on every file system, read-only ones included: files of many owners, made beforehand. The
-// names say what is on disk.
+// The files that exist beforehand on every file system, read-only ones included: files of many owners. Their names give
+// the IDs on disk.
 
 export const FILE_MODE = 0o640;
 
@@ -14,13 +14,13 @@ export const named = (folder: string, { uid, gid }: Ids): string => `${folder}/$
 export const aclNamed = (user: number, group: number): string => `acls/${user}.${group}`;
 export const capabilitiesNamed = (root: number): string => `capabilities/${root}`;
 
-/** The owners that a shape is tried with: inside of it and outside. */
+/** The owners to try with a shape: inside it and outside. */
 export function owners({ mapping }: Shape, count: number): Ids[] {
 	const { mapped, unmapped } = samples(mapping, "disk");
 	return [...each(mapped, count), ...each(unmapped, count)];
 }
 
-/** The roots of file capabilities that a shape is tried with, as they are on disk. */
+/** The roots of file capabilities to try with a shape, as they are on disk. */
 export function rootids({ mapping }: Shape): number[] {
 	const { inside, outside } = edges(mapping, "uid", "disk");
 	const seenAsRoot = mapping.uidToContainer(0);
@@ -34,7 +34,7 @@ export function rootids({ mapping }: Shape): number[] {
 	];
 }
 
-/** The first of them that a shape shows, and not as the initial namespace's root if that can be. */
+/** The first of them that a shape shows, and if possible not as the initial namespace's root. */
 export function namespaceRoot(shape: Shape): { disk: number; visible: number } {
 	const shown = rootids(shape).flatMap((disk) => {
 		const visible = toVisible(shape.mapping, "uid", disk);

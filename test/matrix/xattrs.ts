@@ -1,4 +1,4 @@
-// Extended attributes as the system calls pass them, in hexadecimal.
+// Extended attributes as the system calls take them, in hexadecimal.
 
 export const ACL = "system.posix_acl_access";
 export const DEFAULT_ACL = "system.posix_acl_default";
@@ -25,14 +25,14 @@ export function acl(user: number, group: number): string {
 	return bytes.toString("hex");
 }
 
-/** The mode that a file has with that ACL: the mask takes the group's place. */
+/** The mode of a file with that ACL: the mask replaces the group's bits. */
 export const ACL_MODE = 0o640;
 
 /** CAP_NET_BIND_SERVICE, which every container has as well. */
 const BIT = 10;
 export const CAPABILITIES: number = 2 ** BIT;
 
-/** `struct vfs_cap_data` of <linux/capability.h>, permitted and effective; v3 has the root of a namespace in it. */
+/** `struct vfs_cap_data` of <linux/capability.h>, permitted and effective; v3 has the root of a namespace. */
 export function capabilities(rootid?: number): string {
 	const bytes = Buffer.alloc(rootid === undefined ? 20 : 24);
 	bytes.writeUInt32LE((rootid === undefined ? 0x02000000 : 0x03000000) + 1, 0);
@@ -41,7 +41,7 @@ export function capabilities(rootid?: number): string {
 	return bytes.toString("hex");
 }
 
-/** As the kernel writes and shows them: root 0 is what v2 stands for. */
+/** As the kernel writes and shows them: root 0 means v2. */
 export function capabilitiesOf(rootid: number): string {
 	return capabilities(rootid === 0 ? undefined : rootid);
 }

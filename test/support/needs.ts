@@ -16,7 +16,7 @@ const checks: Record<string, () => string | undefined> = {
 		process.env.USERNS_PRIVATE_MOUNTS === "1"
 			? firstReason("tool:mount", "tool:umount", ...(olderThan("6.3") ? EXT4 : []))
 			: "no mount namespace of its own (needs root)",
-	/** By Node itself, and by setpriv(1), which test/support/apart.ts runs. */
+	/** By Node itself, and by setpriv(1), which test/support/private-mounts.ts runs. */
 	user: () =>
 		spawnSync("true", { uid: OTHER_UID, gid: OTHER_UID }).status === 0
 			? firstReason("tool:setpriv")

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Mapping, mountIdmapped, pin, UserNamespace, unmount } from "../../src/index.ts";
-import { apart, emptied, makeUser, processesIn, USER } from "./apart.ts";
 import { ask } from "./child.ts";
 import { mkdirs, withTmpfs } from "./mounts.ts";
 import { Container, makeRootfs, ociConfig, type Runtime } from "./oci.ts";
+import { emptied, makeUser, privateMounts, processesIn, USER } from "./private-mounts.ts";
 import { SLOWER } from "./slower.ts";
 import { test } from "./test.ts";
 
@@ -195,7 +195,7 @@ export function ociTests(runtime: Runtime): void {
 				const mapping = (await ns.mapping()).toString();
 				console.log(JSON.stringify({ mapping, inode: ns.inode, status, stdout, stderr }));
 				ns.close();`,
-					{ prefix: apart({ cgroup2: true, user: makeUser(folder) }) },
+					{ prefix: privateMounts({ cgroup2: true, user: makeUser(folder) }) },
 				);
 				assert.equal(status, 0, stderr);
 				assert.equal(mapping, expected.toString());

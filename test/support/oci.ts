@@ -15,8 +15,8 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import type { OciMappings } from "../../src/index.ts";
-import { apart, type Ended, runToEnd } from "./apart.ts";
 import { sh } from "./child.ts";
+import { type Ended, privateMounts, runToEnd } from "./private-mounts.ts";
 import { SLOWER } from "./slower.ts";
 
 export type Runtime = "crun" | "runc";
@@ -117,7 +117,7 @@ export class Container {
 
 	#command(...args: string[]): string[] {
 		return [
-			...apart({ cgroup2: true }),
+			...privateMounts({ cgroup2: true }),
 			this.#runtime,
 			"--root",
 			join(this.#bundle, "state"),

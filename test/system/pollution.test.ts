@@ -419,9 +419,9 @@ test("Object.prototype: what the compiled part does not tell is not read there",
 
 /** Each file that takes options, so that a new function is added to the tests above. */
 const TAKE_OPTIONS = [
-	...["mapping/mapping.ts", "mount/mounts.ts", "mount/oci.ts", "mount/options.ts", "mount/overlay.ts"],
-	...["mount/pin.ts", "mount/supports.ts", "mount/target.ts", "mount/unmount.ts"],
-	...["namespace/inside.ts", "namespace/options.ts", "options.ts"],
+	...["mapping/mapping.ts", "mount/attach-options.ts", "mount/from-oci.ts", "mount/mount-options.ts"],
+	...["mount/mounts.ts", "mount/overlay.ts", "mount/pin.ts", "mount/supports.ts", "mount/unmount.ts"],
+	...["namespace/create-options.ts", "namespace/enter-options.ts", "options.ts"],
 ];
 
 test("the tests above know every file that takes options", () => {

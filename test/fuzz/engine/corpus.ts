@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from "node:path";
 import { root } from "../../support/child.ts";
 
-/** Beside the sources, so that it is kept: a folder for each target. */
+/** In the source tree, so that git keeps it: one folder for each target. */
 export function corpusFolder(target: string): string {
 	return join(root, "test/fuzz/corpus", target);
 }
@@ -25,7 +25,7 @@ export function nameFor(kind: string, bytes: Uint8Array): string {
 	return `${kind}-${createHash("sha256").update(bytes).digest("hex").slice(0, 12)}`;
 }
 
-/** Where it lies then. */
+/** The path that it has then. */
 export function keep(target: string, kind: string, bytes: Uint8Array): string {
 	const folder = corpusFolder(target);
 	const file = join(folder, nameFor(kind, bytes));
@@ -34,13 +34,13 @@ export function keep(target: string, kind: string, bytes: Uint8Array): string {
 	return file;
 }
 
-/** An input in a message. */
+/** An input, escaped for a message. */
 export function shown(bytes: Uint8Array): string {
 	const text = JSON.stringify(Buffer.from(bytes).toString("latin1"));
 	return text.length <= 600 ? text : `${text.slice(0, 600)}… (${bytes.length} bytes)`;
 }
 
-/** Takes what a run says is worth keeping, in the place of what runs before it had found. Past crashes stay. */
+/** Replaces the inputs that earlier runs found by the ones that this run wants to keep. Past crashes stay. */
 export function replaceFound(target: string, found: readonly Uint8Array[]): void {
 	const folder = corpusFolder(target);
 	const names = new Set(found.map((bytes) => nameFor("found", bytes)));

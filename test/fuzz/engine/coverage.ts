@@ -1,11 +1,11 @@
 import { type Profiler, Session } from "node:inspector";
 
-/** A place in the code, numbered by when it was first reached. */
+/** A block of the code, numbered in the order in which the blocks were first reached. */
 type Place = number;
 
 /**
- * Which blocks of our own code were executed, from V8 itself (Profiler.takePreciseCoverage): no instrumentation, no
- * dependency. Asking takes a millisecond or two, so it is asked for many inputs at once.
+ * Which blocks of this package's code were executed, from V8 (Profiler.takePreciseCoverage): no instrumentation and no
+ * dependency. A query takes a millisecond or two, so one query covers many inputs.
  */
 export class Coverage {
 	readonly #session = new Session();
@@ -21,10 +21,10 @@ export class Coverage {
 		return this.#places.size;
 	}
 
-	/** What was executed since the last time, and whether any of it never was before. */
+	/** Which blocks were executed since the last query, and whether one of them is new. */
 	take(): { places: Set<Place>; fresh: boolean } {
 		let result: Profiler.ScriptCoverage[] = [];
-		// On the thread's own session the answer comes before post() returns.
+		// In a session of the thread itself, the answer comes before post() returns.
 		this.#session.post("Profiler.takePreciseCoverage", (error, answer) => {
 			if (error) throw error;
 			result = answer.result;

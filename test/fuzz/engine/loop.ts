@@ -4,7 +4,7 @@ import type { Random } from "./random.ts";
 import type { Target } from "./target.ts";
 import { toBytes } from "./target.ts";
 
-/** What a watching thread is told: which input is being read, and since when. */
+/** What the watching thread needs: the input that is being read, and since when. */
 export interface Watch {
 	begin(bytes: Uint8Array): void;
 	end(): void;
@@ -17,9 +17,9 @@ export interface Problem {
 }
 
 export interface Limits {
-	/** Milliseconds that one input may take. */
-	patience: number;
-	/** When to end: after so many mutations, or at that time (performance.now()). */
+	/** The time limit of one input, in milliseconds. */
+	timeout: number;
+	/** When to stop: after this many mutations, or at this time (performance.now()). */
 	runs: number;
 	until: number;
 }
@@ -27,24 +27,24 @@ export interface Limits {
 export interface Report {
 	inputs: number;
 	seconds: number;
-	/** Blocks of our own code that were reached; 0 where nobody counted. */
+	/** How many blocks of this package's code were reached; 0 without coverage. */
 	blocks: number;
 	/** How many kinds of answers there were. */
 	answers: number;
 	slowest: number;
 	problems: Problem[];
-	/** What is worth keeping: small, and each reaches something that no other does. */
+	/** The inputs to keep: small ones, each of which reaches something that no other reaches. */
 	corpus: Uint8Array[];
 }
 
-/** So many inputs between two looks at the coverage. */
+/** How many inputs run between two queries of the coverage. */
 const BATCH = 256;
-/** Inputs that are tried to make one smaller, and all together. */
+/** How many inputs are tried to reduce one, and to reduce all. */
 const SMALLER_TRIES = 60;
 const ALL_TRIES = 1500;
-/** Kinds of answers for which an input is kept: there are targets in which they have no end. */
+/** The most kinds of answers for which an input is kept, because the kinds of some targets have no end. */
 const MOST_ANSWERS = 60;
-/** Of one kind; more say nothing new. */
+/** The most inputs of one kind. More of them show nothing new. */
 const MOST_PROBLEMS = 20;
 
 const PROTOTYPES = [
@@ -65,7 +65,7 @@ function prototypeKeys(): string {
 	return PROTOTYPES.map((each) => Reflect.ownKeys(each).map(String).join()).join(";");
 }
 
-/** Everything about one target: its corpus, then mutations of it until the limits. */
+/** The whole run of one target: its corpus, then mutations of it until the limits. */
 export class Loop {
 	readonly #target: Target;
 	readonly #random: Random;
@@ -76,7 +76,7 @@ export class Loop {
 	readonly #pool: Uint8Array[] = [];
 	readonly #old = new Set<Uint8Array>();
 	readonly #answers = new Set<string>();
-	/** By what was kept. */
+	/** Counted by the reason for which an input was kept. */
 	readonly #reached = new Set<number>();
 	readonly #prototypes: string = prototypeKeys();
 	readonly #found = new Map<string, Problem>();
@@ -95,7 +95,7 @@ export class Loop {
 
 	run(corpus: readonly Uint8Array[]): Report {
 		const start = performance.now();
-		// A stack is of no use in errors that are only counted, and making it takes most of the time.
+		// The errors are only counted, so they need no stack, which would take most of the time.
 		const { stackTraceLimit } = Error;
 		Error.stackTraceLimit = 0;
 		try {
@@ -135,7 +135,7 @@ export class Loop {
 		}
 	}
 
-	/** Newer ones more often: they are where something was found last. */
+	/** Chooses newer inputs more often, because they found something last. */
 	#next(): Uint8Array {
 		const { length } = this.#pool;
 		const from = this.#random.below(3) === 0 ? Math.max(0, length - 20) : 0;
@@ -147,7 +147,7 @@ export class Loop {
 		if (bytes.length <= USUAL_SIZE && this.#pool.at(-1) !== bytes) this.#pool.push(bytes);
 	}
 
-	/** One of these reached something new, but which? */
+	/** Finds the input of this batch that reached something new. */
 	#keepFresh(batch: readonly Uint8Array[], coverage: Coverage): void {
 		for (const bytes of batch) this.#one(bytes);
 		const fresh = [...coverage.take().places].filter((place) => !this.#reached.has(place));
@@ -163,7 +163,7 @@ export class Loop {
 		this.#keepFresh(batch.slice(half), coverage);
 	}
 
-	/** True when the answer is of a kind that there was not before. */
+	/** Returns true if the answer's kind is new. */
 	#one(bytes: Uint8Array): boolean {
 		this.#inputs++;
 		const answer = this.#timed(bytes);
@@ -187,12 +187,12 @@ export class Loop {
 		}
 		this.#watch.end();
 		const took = performance.now() - start;
-		if (took > this.#limits.patience) this.#again(bytes);
+		if (took > this.#limits.timeout) this.#again(bytes);
 		else if (took > this.#slowest) this.#slowest = took;
 		return answer;
 	}
 
-	/** It can have been the machine: only what is slow three times is. */
+	/** The machine can cause this, so an input counts as slow only if it is slow three times. */
 	#again(bytes: Uint8Array): void {
 		let best = Number.POSITIVE_INFINITY;
 		for (let i = 0; i < 2; i++) {
@@ -200,11 +200,11 @@ export class Loop {
 			try {
 				this.#target.run(bytes);
 			} catch {
-				// told already
+				// The finding is reported already.
 			}
 			best = Math.min(best, performance.now() - start);
 		}
-		if (best > this.#limits.patience) this.#problem("hang", bytes, `it takes ${Math.round(best)} ms`);
+		if (best > this.#limits.timeout) this.#problem("hang", bytes, `it takes ${Math.round(best)} ms`);
 	}
 
 	#problem(kind: Problem["kind"], bytes: Uint8Array, message: string): void {
@@ -214,7 +214,7 @@ export class Loop {
 		this.#found.set(key, { kind, bytes: Uint8Array.from(bytes), message });
 	}
 
-	/** Of all that were kept the few that reach all that all reach, each as small as it can be with that. */
+	/** Chooses the few inputs that together reach the same as all, and makes each as small as it can be. */
 	#smallest(coverage: Coverage): Uint8Array[] {
 		const reach = (bytes: Uint8Array): Set<string> => {
 			const answer = this.#timed(bytes);
@@ -236,7 +236,7 @@ export class Loop {
 			}
 			const needs = new Set([...best.reached].filter((key) => needed.has(key)));
 			for (const key of needs) needed.delete(key);
-			// What lay in the corpus was made smaller when it was found.
+			// An input of the corpus was reduced when it was found.
 			kept.push(this.#old.has(best.bytes) ? best.bytes : this.#smaller(best.bytes, needs, reach));
 		}
 		return kept;

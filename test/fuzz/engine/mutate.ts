@@ -13,7 +13,10 @@ const NUMBERS = [
 	`0${"0".repeat(60)}1`,
 ];
 
-/** Characters that look like others, vanish, join, or end a line for some programs only; and bytes that are no UTF-8. */
+/**
+ * Characters that look like others, are invisible, combine, or end a line for some programs only, and bytes that are
+ * not UTF-8.
+ */
 const STRANGE: readonly Uint8Array[] = [
 	..."０ ١ ² ½ : ： ﹕ – − ﬂ é e\u0301 😀 \ufeff \u00a0 \u2028 \u2029 \u0085 \u200b \u202e \u0000 \u007f \u001b[2J".split(
 		" ",
@@ -34,7 +37,10 @@ const STRANGE: readonly Uint8Array[] = [
 	);
 
 export const USUAL_SIZE = 4096;
-/** What one argument of a command may have (MAX_ARG_STRLEN), and more than any file in /proc that is read here. */
+/**
+ * The most that one argument of a command may have (MAX_ARG_STRLEN), and more than any file in /proc that the package
+ * reads.
+ */
 export const MOST_SIZE = 131_072;
 
 function splice(bytes: Uint8Array, at: number, remove: number, insert: Uint8Array): Uint8Array {
@@ -45,7 +51,7 @@ function splice(bytes: Uint8Array, at: number, remove: number, insert: Uint8Arra
 	return result;
 }
 
-/** The digits around or behind a place, as [start, end]; nothing: [place, place]. */
+/** The digits around or after an offset, as [start, end], or [offset, offset] if there are none. */
 function digitsNear(bytes: Uint8Array, from: number): [number, number] {
 	const isDigit = (at: number) => (bytes[at] ?? 0) >= 48 && (bytes[at] ?? 0) <= 57;
 	let start = from;
@@ -64,7 +70,7 @@ type Mutation = (
 	other: Uint8Array,
 ) => Uint8Array;
 
-/** A piece of the bytes, mostly short. */
+/** A range of the bytes, mostly a short one. */
 function piece(bytes: Uint8Array, random: Random): [number, number] {
 	const at = random.below(bytes.length + 1);
 	const most = random.below(4) === 0 ? bytes.length : 16;
@@ -72,7 +78,7 @@ function piece(bytes: Uint8Array, random: Random): [number, number] {
 }
 
 const MUTATIONS: readonly Mutation[] = [
-	// a bit, a byte
+	// Changes a bit or a byte.
 	(bytes, random) => {
 		const copy = Uint8Array.from(bytes);
 		const at = random.below(copy.length);
@@ -84,13 +90,13 @@ const MUTATIONS: readonly Mutation[] = [
 		if (copy.length > 0) copy[random.below(copy.length)] = random.below(256);
 		return copy;
 	},
-	// a word of the grammar, put in or in the place of something
+	// Inserts a word of the grammar, or replaces a range by it.
 	(bytes, random, words) => splice(bytes, random.below(bytes.length + 1), 0, random.pick(words)),
 	(bytes, random, words) => {
 		const [at, length] = piece(bytes, random);
 		return splice(bytes, at, length, random.pick(words));
 	},
-	// a number for a number, or one more or less
+	// Replaces a number by another, or by one more or less.
 	(bytes, random) => {
 		const [start, end] = digitsNear(bytes, random.below(bytes.length + 1));
 		return splice(bytes, start, end - start, Buffer.from(random.pick(NUMBERS)));
@@ -102,9 +108,9 @@ const MUTATIONS: readonly Mutation[] = [
 		const near = value + BigInt(random.pick([-1, 1, -value === 0n ? 1 : 2, 65536]));
 		return splice(bytes, start, end - start, Buffer.from(String(near)));
 	},
-	// what is strange
+	// Inserts strange characters.
 	(bytes, random) => splice(bytes, random.below(bytes.length + 1), 0, random.pick(STRANGE)),
-	// a piece away, twice, elsewhere
+	// Removes, repeats or moves a range.
 	(bytes, random) => {
 		const [at, length] = piece(bytes, random);
 		return splice(bytes, at, length, new Uint8Array(0));
@@ -119,22 +125,22 @@ const MUTATIONS: readonly Mutation[] = [
 		const rest = splice(bytes, at, length, new Uint8Array(0));
 		return splice(rest, random.below(rest.length + 1), 0, moved);
 	},
-	// its end away
+	// Cuts off the end.
 	(bytes, random) => bytes.slice(0, random.below(bytes.length + 1)),
-	// another input's end
+	// Appends the end of another input.
 	(bytes, random, _, other) =>
 		Buffer.concat([
 			bytes.subarray(0, random.below(bytes.length + 1)),
 			other.subarray(random.below(other.length + 1)),
 		]),
-	// a piece of another input
+	// Inserts a range of another input.
 	(bytes, random, _, other) => {
 		const [at, length] = piece(other, random);
 		return splice(bytes, random.below(bytes.length + 1), 0, other.subarray(at, at + length));
 	},
 ];
 
-/** A piece many times over: what takes longer than its length shows only where there is much of it. */
+/** Repeats a range many times, because superlinear time shows only in long inputs. */
 function repeat(bytes: Uint8Array, random: Random, most: number): Uint8Array {
 	const [at, length] = piece(bytes, random);
 	if (length === 0) return bytes;
@@ -144,7 +150,7 @@ function repeat(bytes: Uint8Array, random: Random, most: number): Uint8Array {
 	return splice(bytes, at, 0, again);
 }
 
-/** One input out of another. */
+/** Makes one input out of another. */
 export function mutate(
 	bytes: Uint8Array,
 	random: Random,

@@ -3,35 +3,35 @@ import { SLOWER } from "../../support/slower.ts";
 import type { Report } from "./loop.ts";
 import { MOST_SIZE } from "./mutate.ts";
 
-/** Places in the head of what the threads share. COUNT is odd while an input is being read. */
+/** Indexes into the array that the threads share. COUNT is odd while an input is being read. */
 export const LENGTH = 0;
 export const COUNT = 1;
 
-/** One target's turn. */
+/** The run of one target. */
 export interface Turn {
 	name: string;
 	seed: number;
-	/** One of these two ends it. */
+	/** The limits: the first one that is reached ends the run. */
 	runs?: number;
 	milliseconds?: number;
-	/** Whether inputs are kept for what they reach in the code. */
+	/** Whether the run keeps inputs by the coverage of the code. */
 	guided: boolean;
 	corpus: readonly Uint8Array[];
 }
 
 export interface Work {
 	turns: readonly Turn[];
-	/** Milliseconds for one input. */
-	patience: number;
+	/** The time limit of one input, in milliseconds. */
+	timeout: number;
 	shared: SharedArrayBuffer;
 }
 
-/** What a second of one input is worth here; a machine can stop for that long, so that slow ones are tried again. */
-const PATIENCE_MS = 1000 * SLOWER;
-/** From then on it is taken for one that never ends. */
-const HOPELESS_MS = 15_000 * SLOWER;
+/** The time limit of one input. A machine can stop for that long, so slow inputs are tried again. */
+const TIMEOUT_MS = 1000 * SLOWER;
+/** After this time an input counts as one that never ends. */
+const HANG_MS = 15_000 * SLOWER;
 
-/** Runs targets one behind the other in a thread, which is ended and begun anew when an input takes for ever. */
+/** Runs targets one after another in a thread. Terminates and restarts the thread when an input does not end. */
 export async function runTurns(turns: readonly Turn[]): Promise<Report[]> {
 	const reports: Report[] = [];
 	while (reports.length < turns.length) reports.push(...(await runThread(turns.slice(reports.length))));
@@ -40,7 +40,7 @@ export async function runTurns(turns: readonly Turn[]): Promise<Report[]> {
 
 function runThread(turns: readonly Turn[]): Promise<Report[]> {
 	const shared = new SharedArrayBuffer(8 + MOST_SIZE);
-	const work: Work = { turns, patience: PATIENCE_MS, shared };
+	const work: Work = { turns, timeout: TIMEOUT_MS, shared };
 	const worker = new Worker(new URL("./worker.js", import.meta.url), { workerData: work });
 	const count = () => Atomics.load(new Int32Array(shared), COUNT);
 	const reports: Report[] = [];
@@ -52,7 +52,7 @@ function runThread(turns: readonly Turn[]): Promise<Report[]> {
 			if (now !== seen || now % 2 === 0) {
 				seen = now;
 				since = performance.now();
-			} else if (performance.now() - since > HOPELESS_MS) {
+			} else if (performance.now() - since > HANG_MS) {
 				reports.push(hung(shared));
 				void end().then(() => resolve(reports));
 			}
@@ -69,17 +69,17 @@ function runThread(turns: readonly Turn[]): Promise<Report[]> {
 	});
 }
 
-/** All that is known of a turn whose thread was ended: what it was busy with. */
+/** The result of a run whose thread was terminated: the input that it was reading. */
 function hung(shared: SharedArrayBuffer): Report {
 	const [length = 0] = new Int32Array(shared, 0, 1);
 	const bytes = Uint8Array.from(new Uint8Array(shared, 8, length));
-	const message = `it did not end within ${HOPELESS_MS / 1000} seconds`;
+	const message = `it did not end within ${HANG_MS / 1000} seconds`;
 	return {
 		inputs: 0,
-		seconds: HOPELESS_MS / 1000,
+		seconds: HANG_MS / 1000,
 		blocks: 0,
 		answers: 0,
-		slowest: HOPELESS_MS,
+		slowest: HANG_MS,
 		problems: [{ kind: "hang", bytes, message }],
 		corpus: [],
 	};

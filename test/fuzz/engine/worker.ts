@@ -5,8 +5,8 @@ import { Loop, type Report, type Watch } from "./loop.ts";
 import { Random } from "./random.ts";
 import { COUNT, LENGTH, type Turn, type Work } from "./run.ts";
 
-/* Targets in a thread of their own: one that never comes back from an input can be ended, and its input is known. */
-const { turns, patience, shared } = workerData as Work;
+/* Runs targets in a thread of its own, so that an input that never ends can be ended and is known. */
+const { turns, timeout, shared } = workerData as Work;
 const head = new Int32Array(shared, 0, 2);
 const room = new Uint8Array(shared, 8);
 const watch: Watch = {
@@ -26,7 +26,7 @@ function take({ name, seed, runs, milliseconds, guided, corpus }: Turn): Report 
 	if (target === undefined) throw new Error(`there is no target ${name}`);
 	const coverage = guided ? new Coverage() : undefined;
 	const until = performance.now() + (milliseconds ?? Number.POSITIVE_INFINITY);
-	const limits = { patience, runs: runs ?? Number.POSITIVE_INFINITY, until };
+	const limits = { timeout, runs: runs ?? Number.POSITIVE_INFINITY, until };
 	const report = new Loop(target, new Random(seed), coverage, watch, limits).run(corpus);
 	coverage?.stop();
 	return report;

@@ -12,7 +12,7 @@ import { attempt, skeleton, type Target, toText } from "../engine/target.ts";
 
 const WRONG = ["ERR_USERNS_INVALID_ARGUMENT", "ERR_USERNS_INVALID_MAPPING", "ERR_USERNS_OPEN"] as const;
 
-/** Those that do something: their words are read, and then nothing is done. */
+/** Commands with effects: the test parses their arguments and does nothing then. */
 const DOING = {
 	create: defineCreate,
 	exec: defineExec,
@@ -27,7 +27,7 @@ interface Made {
 	said: string[];
 }
 
-/** As src/cli/main.ts makes it. */
+/** Builds the program as src/cli/main.ts does. */
 function make(name: string, define: (command: Command) => void, acts: boolean): Made {
 	const said: string[] = [];
 	const write = (text: string) => void said.push(text);
@@ -41,7 +41,7 @@ function make(name: string, define: (command: Command) => void, acts: boolean): 
 	return { command: program, said };
 }
 
-/** What it writes; standard output itself is the fuzzer's own. */
+/** What the command writes. Standard output itself belongs to the fuzzer. */
 function quietly(call: () => void): string {
 	const { writeSync } = fs;
 	const code = process.exitCode;
@@ -62,7 +62,7 @@ function quietly(call: () => void): string {
 	return written;
 }
 
-/** Neither a file of somebody's, nor our own standard input. */
+/** The command may read neither a file of the machine nor the fuzzer's standard input. */
 function isHarmful(args: readonly string[]): boolean {
 	return args.some((arg) => arg === "-" || /^--s/.test(arg) || arg.startsWith("/proc/"));
 }
@@ -88,7 +88,7 @@ function run(
 	return `${said.length} ${written.slice(0, 3).replace(/\d/g, "0")}`;
 }
 
-/** The arguments of a command, a line each; the first line is its name. */
+/** The arguments of a command, one in each line; the first line is its name. */
 const parsing: Target = {
 	name: "cli",
 	words: [

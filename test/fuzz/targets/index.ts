@@ -8,7 +8,7 @@ import { procMaps } from "./proc.ts";
 import { programTargets } from "./programs.ts";
 import { subidTargets } from "./subid.ts";
 
-/** Every parser of this project: whatever takes text, bytes or values that somebody else made. */
+/** Every parser of this project that reads text, bytes or values from outside. */
 export const targets: readonly Target[] = [
 	...mappingTargets,
 	procMaps,

@@ -4,7 +4,7 @@ import { about, attempt, must, skeleton, type Target, toText } from "../engine/t
 const INVALID = ["ERR_USERNS_INVALID_MAPPING"] as const;
 const NAMES = Object.keys(mappingSyntaxes) as MappingSyntax[];
 
-/** By rules of our own, not by those of the code under test: what the kernel takes, and canonical. */
+/** The rules of the kernel and of the canonical form, written again and not taken from the code under test. */
 export function checkMapping(mapping: Mapping, limits = true): void {
 	for (const extents of [mapping.uidMappings, mapping.gidMappings]) {
 		must(Object.isFrozen(extents), () => "extents that can be changed");
@@ -38,7 +38,7 @@ export function checkMapping(mapping: Mapping, limits = true): void {
 	}
 }
 
-/** What a syntax cannot say. */
+/** What a syntax cannot express. */
 function isInexpressible(syntax: MappingSyntax, { uidMappings, gidMappings }: Mapping): boolean {
 	if (syntax === "oci" || syntax === "podman-idmap")
 		return uidMappings.length === 0 || gidMappings.length === 0;
@@ -53,7 +53,7 @@ function isInexpressible(syntax: MappingSyntax, { uidMappings, gidMappings }: Ma
 
 const USER = { name: "alice", uid: 1000 };
 
-/** Every syntax gives back what it was told, or says that it cannot say it. */
+/** Asserts that every syntax reads back what it printed, or refuses to print it. */
 function checkPrinting(mapping: Mapping, syntax: MappingSyntax): void {
 	const context = { user: USER };
 	const printed = attempt(INVALID, () => mapping.toString(syntax, context));
@@ -80,7 +80,7 @@ export function checkAll(mapping: Mapping): void {
 	for (const syntax of NAMES) checkPrinting(mapping, syntax);
 }
 
-/** Separate texts are divided by U+001E; what stands before U+001D is the mapping that the text refers to. */
+/** U+001E separates texts. The text before U+001D is the mapping that the other texts refer to. */
 function split(text: string): { texts: string[]; context: MappingContext } {
 	const at = text.indexOf("\x1d");
 	const texts = text.slice(at + 1).split("\x1e");
@@ -91,7 +91,7 @@ function split(text: string): { texts: string[]; context: MappingContext } {
 	return { texts, context: { parent: around.value, container: around.value, rootless, user: USER } };
 }
 
-/** What the colon syntax takes, in another way than the scanner's. */
+/** The rules of the colon syntax, in another way than the scanner's. */
 const COLON =
 	/^(?:[ugb]:)?(?:0|[1-9]\d*)(?::(?:0|[1-9]\d*)){2}(?:,(?:[ugb]:)?(?:0|[1-9]\d*)(?::(?:0|[1-9]\d*)){2})*$/;
 
@@ -237,7 +237,7 @@ export const mappingTargets: readonly Target[] = [
 	recognising(),
 ];
 
-/** Without a name: one meaning, whatever syntaxes give it, or an error. */
+/** Without a syntax name a text has one meaning, however many syntaxes read it, or it is an error. */
 function recognising(): Target {
 	const speaking = NAMES.filter((name) => !["lxc", "podman", "subid"].includes(name));
 	return {

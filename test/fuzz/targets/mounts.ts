@@ -21,7 +21,7 @@ function statmount(texts: string, uid: [number, number], gid: [number, number], 
 
 const EXTENT = "0 100000 65536\0";
 
-/** What statmount(2) writes. Read at other places than told it would be memory of somebody else's. */
+/** A result of statmount(2). Reading at a wrong offset would read foreign memory. */
 const statmounts: Target = {
 	name: "statmount",
 	words: [
@@ -44,7 +44,7 @@ const statmounts: Target = {
 		const parsed = attempt(["ERR_USERNS_READ_MOUNTS"], () => parseStatmount(buffer));
 		if ("error" in parsed) return skeleton(parsed.error);
 		const mount = parsed.value;
-		// Every map is a piece of what came behind the structure, its NULs as newlines.
+		// Every map is a range of the bytes behind the structure, with newlines in place of its NULs.
 		const behind = Buffer.from(bytes.subarray(512)).toString("latin1").replaceAll("\0", "\n");
 		for (const map of [mount.uidMap, mount.gidMap]) {
 			must(map === undefined || behind.includes(map), () => `the map ${JSON.stringify(map)}`);
@@ -65,7 +65,7 @@ const statmounts: Target = {
 
 const LINE = "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue\n";
 
-/** By the rules of proc_pid_mountinfo(5), in another way: backwards, character by character. */
+/** The rules of proc_pid_mountinfo(5) in another way: backwards, character by character. */
 function decoded(text: string): string {
 	let result = "";
 	for (let i = 0; i < text.length; i++) {
@@ -94,7 +94,7 @@ function checkEntry(entry: MountEntry, line: string): void {
 	must(entry.unbindable === fields.slice(6, dash).includes("unbindable"), () => "unbindable");
 }
 
-/** The table of mounts, of which a container's is its own work: read, and put together as a tree. */
+/** A mount table, which a container controls: parsed, and built into a tree. */
 const mountinfo: Target = {
 	name: "mountinfo",
 	words: [
@@ -155,7 +155,7 @@ const mountinfo: Target = {
 	growing: {
 		siblings: (n) => `1 0 0:1 / / rw - x x rw\n${numbered(n, (i) => `${i} 1 0:1 / /m${i} rw - x x rw`)}`,
 		chain: (n) => `1 0 0:1 / / rw - x x rw\n${numbered(n, (i) => `${i} ${i - 1} 0:1 / /m${i} rw - x x rw`)}`,
-		// Each before what it is mounted on, as after moves.
+		// Each mount comes before the mount that it is on, as after moves.
 		"chain upside down": (n) =>
 			`1 0 0:1 / / rw - x x rw\n${numbered(n, (i) => `${n + 3 - i} ${n + 2 - i} 0:1 / /m${i} rw - x x rw`)}`,
 		stacked: (n) => `1 0 0:1 / / rw - x x rw\n${numbered(n, (i) => `${i} ${i - 1} 0:1 / /m rw - x x rw`)}`,
@@ -169,7 +169,7 @@ const mountinfo: Target = {
 	},
 };
 
-/** The lines for the mounts 2 … n + 1. */
+/** The lines of the mounts 2 … n + 1. */
 function numbered(n: number, line: (i: number) => string): string {
 	return `${Array.from({ length: n }, (_, i) => line(i + 2)).join("\n")}\n`;
 }

@@ -6,7 +6,7 @@ import { checkAll } from "./mapping.ts";
 const WRONG = ["ERR_USERNS_INVALID_ARGUMENT", "ERR_USERNS_INVALID_MAPPING"] as const;
 const LIST = '[{"containerID":0,"hostID":100000,"size":65536}]';
 
-/** The mounts of a container's config.json, which comes from whoever made the container's image or bundle. */
+/** The mounts of a container's config.json, which comes with the container's image or bundle. */
 export const ociMounts: Target = {
 	name: "oci-mount",
 	words: [
@@ -33,7 +33,7 @@ export const ociMounts: Target = {
 		const container = bytes.length % 3 === 0 ? undefined : Mapping.from("0:100000:65536");
 		const read = attempt(WRONG, () => fromOci(mount, container && { container }));
 		if ("error" in read) return skeleton(read.error);
-		// What it gives is what mountIdmapped takes, and for the files that the entry names.
+		// The result is accepted by mountIdmapped, for the files that the entry names.
 		const options = read.value;
 		const attributes = attempt(WRONG, () => checkMountOptions({ ...options, targetRoot: "/root" }));
 		must(

@@ -12,7 +12,7 @@ import { toValue } from "./value.ts";
 const WRONG = ["ERR_USERNS_INVALID_ARGUMENT", "ERR_USERNS_INVALID_MAPPING"] as const;
 const known = { mapping: Mapping.from("0:100000:65536"), setgroups: "allow" as const };
 
-/** Whatever the types of TypeScript say, JavaScript passes anything. */
+/** JavaScript callers can pass any value, whatever the types of TypeScript say. */
 const calls: readonly ((value: never) => unknown)[] = [
 	(value) => checkAll(Mapping.from(value)),
 	(value) => checkMountOptions(copyMountOptions(value)),
@@ -39,7 +39,7 @@ const calls: readonly ((value: never) => unknown)[] = [
 	(value) => known.mapping.toString(value),
 ];
 
-/** The first byte chooses the call, the others are its value. */
+/** The first byte chooses the call, and the others are its value. */
 export const options: Target = {
 	name: "options",
 	words: [

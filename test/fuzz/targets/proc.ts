@@ -6,7 +6,9 @@ import { isComplete, knownFrom, parseMaps } from "../../../src/namespace/read-ma
 import { about, attempt, must, skeleton, type Target, toText } from "../engine/target.ts";
 import { checkMapping } from "./mapping.ts";
 
-/** As the kernel would see it: the pieces are the extents, none crosses a border of the own ones. */
+/**
+ * As the kernel sees it: the pieces are the extents, and no piece crosses the border of one of the caller's extents.
+ */
 function checkCut({ uidMappings: asked }: Mapping, own: readonly IdMap[]): string {
 	const cut = attempt(["ERR_USERNS_UNMAPPED_ID"], () => cutAtOwn("uid", asked, own));
 	const holds = (first: number, last: number) =>
@@ -23,7 +25,7 @@ function checkCut({ uidMappings: asked }: Mapping, own: readonly IdMap[]): strin
 	return about(cut.value.length);
 }
 
-/** /proc/PID/uid_map, gid_map and setgroups, divided by "=": of a namespace, and of the caller's own. */
+/** /proc/PID/uid_map, gid_map and setgroups, separated by "=": those of a namespace, and those of the caller. */
 export const procMaps: Target = {
 	name: "proc-maps",
 	words: ["         0     100000      65536\n", "=", "allow\n", "deny\n", "4294967295", "\n", " "],
@@ -37,7 +39,7 @@ export const procMaps: Target = {
 		const texts = toText(bytes).replaceAll(":", ";").split("=");
 		const [uidMap = "", gidMap = "", setgroups = ""] = texts;
 		const own = attempt(["ERR_USERNS_INVALID_MAPPING"], () => parseProcLines("gid", gidMap));
-		const answer = `${uidMap}:${gidMap}:${setgroups}`; // as nsfs_read_maps() in native/proc/nsfs.c makes it
+		const answer = `${uidMap}:${gidMap}:${setgroups}`; // as nsfs_read_maps() in native/proc/nsfs.c builds it
 		const read = attempt(["ERR_USERNS_READ_MAPPING"], () => parseMaps(answer));
 		const known = knownFrom(answer);
 		if ("error" in read) {

@@ -2,7 +2,7 @@ import { oneLine } from "../../../src/namespace/newidmap.ts";
 import { enterError, parseAnswer } from "../../../src/namespace/spawn.ts";
 import { attempt, must, skeleton, type Target, toText } from "../engine/target.ts";
 
-/** "STEP ERRNO" on the pipe of userns-enter. */
+/** "STEP ERRNO" in the pipe from userns-enter. */
 const answers: Target = {
 	name: "enter-answer",
 	words: ["setns", "execve", "close_range", "program", " ", "1", "22", "0", "-1", "4294967295"],
@@ -23,9 +23,9 @@ const answers: Target = {
 	growing: { length: (n) => "x".repeat(n), blanks: (n) => " ".repeat(n) },
 };
 
-/** What newuidmap says goes to terminals and logs. */
+/** The text that newuidmap prints, which goes to terminals and logs. */
 const words: Target = {
-	name: "helper-words",
+	name: "newidmap-words",
 	words: [
 		"newuidmap: ",
 		"write to uid_map failed",

@@ -5,14 +5,14 @@ import { parseEntries } from "../../../src/subid/users.ts";
 import { about, attempt, must, skeleton, type Target, toText } from "../engine/target.ts";
 import { checkAll } from "./mapping.ts";
 
-/** Ranges of what can be mapped, and the mapping that comes of them one that the kernel takes. */
+/** Ranges of IDs that can be mapped, and a mapping of them that the kernel takes. */
 function checkRanges(ranges: readonly SubidRange[], keepId: boolean): string {
 	for (const { first, size } of ranges) {
 		must(Number.isInteger(first) && Number.isInteger(size), () => `the range ${first}, ${size}`);
 		must(first >= 0 && size > 0 && first + size <= 2 ** 32 - 1, () => `the range ${first}, ${size}`);
 	}
 	const extents = rootlessExtents({ own: 1000, ranges }, keepId);
-	// Only for too many of them.
+	// The only reason is that there are too many of them.
 	const mapping = attempt(["ERR_USERNS_INVALID_MAPPING"], () => Mapping.from({ uidMappings: extents }));
 	if ("error" in mapping) {
 		must(extents.length > 100, () => mapping.error.message);
@@ -67,7 +67,7 @@ const getsubids: Target = {
 	},
 };
 
-/** passwd(5) and nsswitch.conf(5), in one: what they share is that anything may be in them. */
+/** passwd(5) and nsswitch.conf(5) in one target, because both may contain any text. */
 const users: Target = {
 	name: "passwd",
 	words: ["root:x:0:0:root:/root:/bin/bash\n", "subid:", "files", "sss", "#", ":", "\n", " ", "4294967295"],

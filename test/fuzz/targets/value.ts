@@ -93,7 +93,7 @@ const SCALARS: readonly unknown[] = [
 
 const DEEPEST = 6;
 
-/** A value of JavaScript that bytes stand for, whatever they are: what JSON cannot say is in it too. */
+/** A JavaScript value that these bytes encode, including values that JSON cannot express. */
 export function toValue(bytes: Uint8Array): unknown {
 	let at = 0;
 	const next = () => bytes[at++] ?? 0;

@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATIENCE_MS 3000
+#define TIMEOUT_MS 3000
 #define SURVIVORS 99
 static const int group_signals[] = {SIGINT, SIGTERM, SIGHUP};
 
@@ -91,7 +91,7 @@ static void serve(struct plan *plan, int listener)
 		/* Killed, a thread of the program itself gets no answer: it must not go on. A child's call waits for the end. */
 		plan->killed = call.id;
 		/* Node has handlers for the others, which run when the call is over. */
-		plan->release_at = now_ms() + (plan->argument == SIGKILL ? PATIENCE_MS : 20);
+		plan->release_at = now_ms() + (plan->argument == SIGKILL ? TIMEOUT_MS : 20);
 		kill(plan->program, plan->argument);
 		break;
 	}
@@ -155,7 +155,7 @@ static int watch(struct plan *plan, int listener)
 	while (reap(plan, &status)) {
 		struct pollfd poller = {.fd = listener, .events = POLLIN};
 
-		if (plan->ended && end == 0) end = now_ms() + PATIENCE_MS;
+		if (plan->ended && end == 0) end = now_ms() + TIMEOUT_MS;
 		if (plan->killed != 0 && (plan->ended || now_ms() >= plan->release_at)) release(listener, &plan->killed);
 		if (plan->held != 0 && (plan->let_go || now_ms() >= plan->release_at)) release(listener, &plan->held);
 		if (end != 0 && now_ms() > end) {

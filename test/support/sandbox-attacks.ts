@@ -6,17 +6,23 @@ import { root, sh } from "./child.ts";
 let program: string | undefined;
 
 /**
- * The program of inside.c, which every user can run. It is static, for root file systems without a C library, and lies
+ * The program of sandbox-attacks.c, which every user can run. It is static, for root file systems without a C library, and lies
  * outside of /tmp, which a sandbox hides.
  */
 export function attackProgram(): string {
 	if (program !== undefined) return program;
-	const folder = mkdtempSync("/var/tmp/userns-inside-");
+	const folder = mkdtempSync("/var/tmp/userns-sandbox-attacks-");
 	process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 	chmodSync(folder, 0o755);
 	const flags = ["-O2", "-Wall", "-Wextra", "-Werror", "-static"];
-	sh("cc", ...flags, "-o", join(folder, "inside"), join(root, "test/support/programs/inside.c"));
-	program = join(folder, "inside");
+	sh(
+		"cc",
+		...flags,
+		"-o",
+		join(folder, "sandbox-attacks"),
+		join(root, "test/support/programs/sandbox-attacks.c"),
+	);
+	program = join(folder, "sandbox-attacks");
 	return program;
 }
 

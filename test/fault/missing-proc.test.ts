@@ -4,7 +4,7 @@ import { ask, root, sh } from "../support/child.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
-/** Something that is not procfs lies on /proc, in a mount namespace of its own, from the script's `hide()` to `show()`. */
+/** Another file system covers /proc from the script's `hide()` to `show()`, in a mount namespace of its own. */
 const WITHOUT_PROC = `import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 const sh = (...args) => { if (spawnSync(args[0], args.slice(1)).status !== 0) throw new Error(args.join(" ")); };
@@ -19,11 +19,11 @@ const prefix = ["unshare", "--mount", "--propagation", "private"];
 const needs = ["linux", "root", "mounts", "linux:6.5", "tool:unshare"] as const;
 
 test(
-	"without a /proc, what is reported as failed is not attached, and what is replaced is gone",
+	"without /proc, a mount that reports failure is not attached, and a mount that replace removes is gone",
 	{ needs: [...needs, "tool:cc"] },
 	() =>
 		withTmpfs((folder) => {
-			// With statmount(2) and listmount(2) the submounts are known without a /proc, and nothing fails.
+			// With statmount(2) and listmount(2) the package knows the submounts without /proc, and nothing fails.
 			const deny = join(folder, "deny");
 			sh("cc", "-O2", "-o", deny, join(root, "test/support/programs/deny.c"));
 			const [source = "", target = "", old = ""] = mkdirs(folder, "source", "target", "old");
@@ -54,7 +54,7 @@ test(
 		}),
 );
 
-test("without a /proc a file is unmounted and replaced as a directory is", { needs }, () =>
+test("without /proc, files are unmounted and replaced as directories are", { needs }, () =>
 	withTmpfs((folder) => {
 		const [source = "", target = "", old = ""] = ["source", "target", "old"].map((name) =>
 			join(folder, name),

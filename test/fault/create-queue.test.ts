@@ -7,7 +7,7 @@ const needs = ["linux", "root"] as const;
 const COUNT = `import fs from "node:fs";
 	const descriptors = () => fs.readdirSync("/proc/self/fd").length;`;
 
-test("of many that were made together each is told of, whatever the one who is told throws", {
+test("each of many concurrent creations reports its result, even if the callback of another one throws", {
 	needs,
 }, () => {
 	const answer = ask<{ tokens: number; uncaught: string[]; refused: number; left: number }>(
@@ -21,7 +21,7 @@ test("of many that were made together each is told of, whatever the one who is t
 			if (token % 3 === 0) throw new Error("thrown on purpose");
 		});
 		const before = descriptors();
-		// Some are refused: an answer that is an object is made by other calls than a number.
+		// Some creations fail, because other Node-API calls make an object than a number.
 		for (let i = 0; i < 64; i++) create(i % 5 ? "0 " + i + " 1" : "nonsense", null, false, true, [], i);
 		for (let i = 0; i < 500 && told.length < 64; i++) await new Promise((r) => setTimeout(r, 10));
 		let refused = 0;
@@ -34,7 +34,7 @@ test("of many that were made together each is told of, whatever the one who is t
 	assert.deepEqual([...new Set(answer.uncaught)], ["thrown on purpose"]);
 });
 
-test("of sixteen at most is told in one go, whatever comes meanwhile", { needs }, () => {
+test("at most sixteen results are delivered in one turn, whatever requests come meanwhile", { needs }, () => {
 	const { most, told } = ask<{ most: number; told: number }>(
 		`const { createRequire } = await import("node:module");
 		const addon = createRequire(USERNS)(new URL("../../build/linux-" + process.arch + "/userns.node", USERNS).pathname);
@@ -43,7 +43,7 @@ test("of sixteen at most is told in one go, whatever comes meanwhile", { needs }
 			if (now++ === 0) queueMicrotask(() => { most = Math.max(most, now); now = 0; });
 			told++;
 			addon.close(answer);
-			// Few are put at a time, so that the works find other numbers of them than eight.
+			// The script adds few requests at a time, so that a work item finds more or fewer than eight.
 			if (begun < 4000) for (let i = 0; i < 1 + begun % 3; i++) create("0 1 1", null, false, true, [], begun++);
 		});
 		for (let i = 0; i < 40; i++) create("0 1 1", null, false, true, [], begun++);
@@ -54,7 +54,9 @@ test("of sixteen at most is told in one go, whatever comes meanwhile", { needs }
 	assert.ok(most > 8 && most <= 16, `${most} in one go`);
 });
 
-test("a setter on Object.prototype is not called, and changes no answer", { needs }, () => {
+test("a creation does not call a setter on Object.prototype, and the setter changes no result", {
+	needs,
+}, () => {
 	const { failed, made, uncaught } = ask<{ failed: string[]; made: number; uncaught: string[] }>(
 		`const uncaught = []; process.on("uncaughtException", (error) => uncaught.push(error.message));
 		(await userns.UserNamespace.create("0:1:1")).close();
@@ -67,25 +69,25 @@ test("a setter on Object.prototype is not called, and changes no answer", { need
 		{ env: { PATH: "/nonexistent" } },
 	);
 	assert.equal(made, 16);
-	// newuidmap is missing: these are told by an object, whose properties are its own.
+	// newuidmap is missing, so these results are objects with properties of their own.
 	assert.deepEqual(failed, Array(4).fill("0 UsernsError"));
 	assert.deepEqual(uncaught, []);
 });
 
-test("a worker that is terminated while thousands wait: they are not made, and none is held open meanwhile", {
+test("terminating a worker while thousands of creations wait makes none of them, and holds no namespace open", {
 	needs,
 }, () => {
 	const { most, left } = ask<{ most: number; left: number }>(
 		`${COUNT}
 		import { Worker } from "node:worker_threads";
 		import { once } from "node:events";
-		await once(new Worker("", { eval: true }), "exit"); // the first one opens something for good
+		await once(new Worker("", { eval: true }), "exit"); // the first creation opens descriptors that stay open
 		const before = descriptors();
 		const worker = new Worker(\`import { parentPort, workerData } from "node:worker_threads";
 			const userns = await import(workerData);
 			for (let i = 0; i < 3000; i++) userns.UserNamespace.create("0:" + (i + 1) + ":1").catch(() => {});
 			parentPort.postMessage("begun");
-			for (;;); // nothing is told of before the end\`, { eval: true, workerData: String(USERNS) });
+			for (;;); // no result is delivered before the end\`, { eval: true, workerData: String(USERNS) });
 		await once(worker, "message");
 		let most = 0, ended = false;
 		const look = () => { most = Math.max(most, descriptors() - before); if (!ended) setImmediate(look); };
@@ -94,15 +96,16 @@ test("a worker that is terminated while thousands wait: they are not made, and n
 		ended = true;
 		console.log(JSON.stringify({ most, left: descriptors() - before }));`,
 	);
-	// Four works with sixteen each at most, their processes, and what Node has for a worker.
+	// Four work items with at most sixteen namespaces each, their processes, and the descriptors that Node opens for a
+	// worker.
 	assert.ok(most < 300, `${most} descriptors`);
 	assert.equal(left, 0);
 });
 
-test("with no more descriptors than one after the other takes, all of many at once are made", {
+test("many concurrent creations succeed with no more free descriptors than successive ones need", {
 	needs: [...needs, "tool:prlimit"],
 }, () => {
-	// The results are kept, and each of four threads has three descriptors open besides: as many as there may be.
+	// The script keeps the results, and each of four threads has three more descriptors open: this is the limit.
 	const refused = ask<string[]>(
 		`${COUNT}
 		import { execFileSync } from "node:child_process";

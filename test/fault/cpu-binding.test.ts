@@ -6,17 +6,17 @@ import { test } from "../support/test.ts";
 
 const needs = ["linux", "root"] as const;
 
-/** Which processors a thread may run on, as the kernel tells. */
+/** The CPUs that a thread may run on, from /proc. */
 function allowed(status: string): string {
 	return /^Cpus_allowed:\s*(\S+)$/m.exec(readFileSync(status, "utf8"))?.[1] ?? "";
 }
 
-/** Of every thread of this process, the thread pool's included. */
+/** The same for every thread of this process, the thread pool's included. */
 function allAllowed(): string[] {
 	return readdirSync("/proc/self/task").map((task) => allowed(`/proc/self/task/${task}/status`));
 }
 
-test("creation leaves every thread on the processors that it had", { needs }, async () => {
+test("a creation leaves every thread on the CPUs that it had", { needs }, async () => {
 	const before = allowed("/proc/thread-self/status");
 	assert.deepEqual([...new Set(allAllowed())], [before]);
 	const handles = new Handles();
@@ -27,8 +27,8 @@ test("creation leaves every thread on the processors that it had", { needs }, as
 	assert.deepEqual([...new Set(allAllowed())], [before]);
 });
 
-test("and so does a creation that fails, at whatever step", { needs }, () => {
-	// With 0, 1, 2 … descriptors left, it fails at clone itself, then at each step behind it.
+test("a creation that fails at any step leaves every thread on the CPUs that it had", { needs }, () => {
+	// With 0, 1, 2 … free descriptors, the creation fails at clone(2) first, then at each later step.
 	const { steps, masks } = ask<{ steps: string[]; masks: string[] }>(
 		`import fs from "node:fs";
 		const mask = () => /^Cpus_allowed:\\s*(\\S+)$/m.exec(fs.readFileSync("/proc/thread-self/status", "utf8"))[1];
@@ -50,7 +50,7 @@ test("and so does a creation that fails, at whatever step", { needs }, () => {
 	assert.equal(new Set(masks).size, 1);
 });
 
-/** What strace saw of sched_setaffinity in three creations; the mask of the thread before and behind them. */
+/** The sched_setaffinity calls in three creations, by strace(1), and the mask of the thread before and after. */
 function traced(prefix: readonly string[]): { before: string; after: string; calls: number } {
 	return ask(
 		`import fs from "node:fs";
@@ -71,14 +71,14 @@ function traced(prefix: readonly string[]): { before: string; after: string; cal
 	);
 }
 
-test("a thread that may not run everywhere is not touched at all", {
+test("a creation does not bind a thread that may not run on every CPU", {
 	needs: [...needs, "tool:taskset", "tool:strace"],
 }, (t) => {
 	const all = traced([]);
 	if (!/^0-[1-9]/.test(readFileSync("/sys/devices/system/cpu/possible", "utf8"))) {
 		return t.skip("one processor");
 	}
-	// The control in the same test: unless this process is limited itself, the same creations do bind and unbind.
+	// The control: without the limit, the same creations do bind and unbind, unless this process itself is limited.
 	const everywhere =
 		/^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ===
 		readFileSync("/sys/devices/system/cpu/possible", "utf8").trim();
@@ -91,7 +91,7 @@ test("a thread that may not run everywhere is not touched at all", {
 	assert.notEqual(limited.after, all.after);
 });
 
-test("what is spawned after a creation runs where it would have", { needs }, async () => {
+test("a program that is spawned after a creation may run on the same CPUs as before", { needs }, async () => {
 	const before = allowed("/proc/thread-self/status");
 	(await UserNamespace.create("0:100000:10")).close();
 	UserNamespace.createSync("0:100000:10").close();
@@ -101,10 +101,10 @@ test("what is spawned after a creation runs where it would have", { needs }, asy
 	assert.equal(child, before);
 });
 
-test("the child of a thread that was bound may run elsewhere where waitid knows no pidfd too", {
+test("the child of a bound thread is unbound before the wait, also where waitid(2) takes no pidfd", {
 	needs: [...needs, "tool:strace"],
 }, (t) => {
-	if (traced([]).calls === 0) return t.skip("nothing is bound here");
+	if (traced([]).calls === 0) return t.skip("creations bind no thread here");
 	const lines = ask<string[]>(
 		`import { spawn } from "node:child_process";
 		import { once } from "node:events";
@@ -119,6 +119,6 @@ test("the child of a thread that was bound may run elsewhere where waitid knows 
 		console.log(JSON.stringify(text.split("\\n")));`,
 	);
 	const calls = lines.flatMap((line) => /^(poll|waitid\(P_PID\b|waitid)/.exec(line)?.[1] ?? []);
-	// It was waited for with a limit, behind which it is let go, before it was waited for without one.
+	// The wait with a time limit comes first, then the child is unbound, then the wait without a limit begins.
 	assert.deepEqual(calls, ["waitid", "poll", "waitid", "waitid(P_PID"]);
 });

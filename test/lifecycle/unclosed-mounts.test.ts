@@ -4,7 +4,7 @@ import { test } from "../support/test.ts";
 
 const MOUNTS = 500;
 
-test("of mounts that are forgotten without close() nothing is remembered", {
+test("mounts without a close() leave nothing in memory and no descriptor", {
 	needs: ["linux", "root", "mounts", "path:/mnt", "tool:unshare"],
 }, () => {
 	const { mappings, descriptors } = ask<{ mappings: number; descriptors: number }>(
@@ -16,7 +16,7 @@ test("of mounts that are forgotten without close() nothing is remembered", {
 		const before = count();
 		const ns = await userns.UserNamespace.create("0:1:1");
 		for (let i = 0; i < ${MOUNTS}; i++) {
-			// Each mapping an object of its own, to be counted.
+			// Each mapping is an object of its own, so that the objects can be counted.
 			await userns.mountIdmapped({ source: "/mnt", mapping: "0:" + (i + 1) + ":1" });
 			if (i % 50 === 49) { gc(); await new Promise((resolve) => setTimeout(resolve, 5)); }
 		}

@@ -4,11 +4,11 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SLOWER } from "./slower.ts";
 
-/** An ordinary user with a name and subordinate IDs, who exists in the mount namespaces of `apart` alone. */
+/** An ordinary user with a name and subordinate IDs, who exists in the mount namespaces of `privateMounts` alone. */
 export const USER = { name: "userns-clients", uid: 54322, first: 2_000_000, size: 1000 } as const;
 
-/** What {@link apart} puts in place before the program starts. */
-export interface Apart {
+/** What {@link privateMounts} puts in place before the program starts. */
+export interface PrivateMounts {
 	/**
 	 * cgroup2, and nothing else, at /sys/fs/cgroup: crun 1.8.1 refuses a tree of both kinds. And an empty /run, where
 	 * runtimes keep their state unless told otherwise.
@@ -33,13 +33,13 @@ exec "$@"`;
  * What to put before a program, so that it runs in a mount namespace of its own: whatever it mounts, and the user that it
  * runs as, is gone with it, and nothing of the machine is changed.
  */
-export function apart({ cgroup2 = false, user, uid }: Apart): string[] {
+export function privateMounts({ cgroup2 = false, user, uid }: PrivateMounts): string[] {
 	const who = uid ?? (user === undefined ? "" : USER.uid);
 	const unshare = ["unshare", "--mount", "--propagation", "private", "sh", "-c", SCRIPT, "sh"];
 	return [...unshare, user ?? "", cgroup2 ? "cgroup2" : "", String(who)];
 }
 
-/** Writes copies of the user database with USER added, for `apart`. */
+/** Writes copies of the user database with USER added, for `privateMounts`. */
 export function makeUser(folder: string): string {
 	const { name, uid, first, size } = USER;
 	const lines = {

@@ -11,9 +11,9 @@ import { SLOWER } from "../support/slower.ts";
 import { test } from "../support/test.ts";
 
 /*
- * A process inside may stop userns-join, which then reads nothing, and after setuid(2) its parent may not kill it. It must end all
- * the same when the parent closes its end of the socket, also where RLIMIT_SIGPENDING leaves no room for a timer
- * (timer_create(2), EAGAIN).
+ * A process in the namespace may stop userns-join, which then reads nothing, and after setuid(2) its parent may not
+ * kill it. userns-join must end when the parent closes its end of the socket, also if RLIMIT_SIGPENDING leaves no room
+ * for a timer (timer_create(2), EAGAIN).
  */
 
 const needs = ["linux", "root", "tool:prlimit"] as const;
@@ -32,7 +32,9 @@ async function until(what: string, holds: () => boolean): Promise<void> {
 	throw new Error(`in vain: ${what}`);
 }
 
-/** The program with the socket as descriptor 0 and the namespace as 1, as joiner.c starts it, once it is in a namespace. */
+/**
+ * userns-join with the socket as descriptor 0 and the namespace as 1, as join-process.c starts it, once it has joined.
+ */
 async function started(prefix: readonly string[], ns: UserNamespace | undefined): Promise<ChildProcess> {
 	const [command = PROGRAM, ...rest] = [...prefix, PROGRAM, ...(ns === undefined ? ["new"] : [])];
 	const child = spawn(command, rest, { stdio: ["pipe", ns?.fd ?? "ignore", "inherit"] });
@@ -63,12 +65,12 @@ for (const mode of ["joined", "new"]) {
 	}
 }
 
-test("userns-join joins nothing if its parent closed the socket before it was ready", {
+test("userns-join joins nothing if its parent closed the socket before userns-join was ready", {
 	needs: [...needs, "tool:strace"],
 }, async () => {
 	const ns = await UserNamespace.create("0:100000:10");
 	try {
-		// cat(1) waits for the end of the input, so the socket is closed by then.
+		// cat(1) waits for the end of its input, when the socket is closed.
 		const script = 'cat; exec strace -qq -e trace=setns,exit_group "$0"';
 		const child = spawn("sh", ["-c", script, PROGRAM], { stdio: ["pipe", ns.fd, "pipe"] });
 		let traced = "";

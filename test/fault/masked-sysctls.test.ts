@@ -7,8 +7,8 @@ import { OTHER_UID } from "../support/needs.ts";
 import { test } from "../support/test.ts";
 
 /*
- * /proc/sys can be hidden: ProcSubset=pid of systemd.exec(5), which is subset=pid of proc(5), or a mount over it. What fs.suid_dumpable
- * and Yama say is unknown then. It does not count as off.
+ * /proc/sys can be masked by ProcSubset=pid of systemd.exec(5), which is subset=pid of proc(5), or by a mount over it.
+ * The values of fs.suid_dumpable and of Yama are then unknown. Unknown does not count as off.
  */
 
 const needs = ["linux", "root", "mounts", "tool:unshare", "tool:setpriv"] as const;
@@ -29,7 +29,7 @@ interface Joined {
 	hints: string[];
 }
 
-/** Asks for a mapping that a process must join for, and runs a program inside. */
+/** Reads a mapping, for which a process must join, and runs a program in the namespace. */
 function joins(prefix: string[]): Joined {
 	const addon = join(packageForAll(), "build", `linux-${process.arch}`, "userns.node");
 	return ask(
@@ -51,7 +51,7 @@ function joins(prefix: string[]): Joined {
 }
 
 for (const by of [SUBSET, COVERED, "mount -t tmpfs cover /proc/sys/fs"]) {
-	test(`fs.suid_dumpable hidden by "${by}": without CAP_SYS_ADMIN no process of ours joins`, {
+	test(`fs.suid_dumpable masked by "${by}": no process joins without CAP_SYS_ADMIN`, {
 		needs,
 	}, () => {
 		const { setting, mapping, spawned, hints } = joins(hidden(by, ...UNPRIVILEGED));
@@ -61,7 +61,7 @@ for (const by of [SUBSET, COVERED, "mount -t tmpfs cover /proc/sys/fs"]) {
 			assert.match(hint, /^Make \/proc\/sys visible to this process: .*ProcSubset=all/);
 	});
 
-	test(`fs.suid_dumpable hidden by "${by}": with CAP_SYS_ADMIN it is read from a procfs of our own`, {
+	test(`fs.suid_dumpable masked by "${by}": with CAP_SYS_ADMIN a private procfs gives its value`, {
 		needs,
 	}, () => {
 		const real = Number(readFileSync("/proc/sys/fs/suid_dumpable", "utf8"));
@@ -80,7 +80,7 @@ for (const [what, by] of [
 		"mount -t tmpfs x /mnt && echo 0 > /mnt/zero && mount --bind /mnt/zero /proc/sys/fs/suid_dumpable",
 	],
 ] as const) {
-	test(`${what} of another file system over fs.suid_dumpable says nothing about the kernel`, {
+	test(`${what} of another file system over fs.suid_dumpable does not count as its value`, {
 		needs,
 	}, () => {
 		const { setting, mapping, spawned } = joins(hidden(by));
@@ -88,14 +88,14 @@ for (const [what, by] of [
 	});
 }
 
-test("a read-only /proc/sys, as in containers, is read like any other", { needs }, () => {
+test("fs.suid_dumpable is read from a read-only /proc/sys, as containers have it", { needs }, () => {
 	const by = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys";
 	const { setting, mapping } = joins(hidden(by, ...UNPRIVILEGED));
 	assert.equal(setting, Number(readFileSync("/proc/sys/fs/suid_dumpable", "utf8")));
 	assert.equal(mapping, setting === 1 ? "ERR_USERNS_READ_MAPPING" : "0:100000:10");
 });
 
-/** Where Yama may keep processes of one uid from each other, the creation process must not share the caller's memory. */
+/** If Yama may keep processes of one uid from each other, the creation process must not share the caller's memory. */
 function create(url: string, prefix: string[]): string {
 	const user = ["setpriv", `--reuid=${OTHER_UID}`, `--regid=${OTHER_UID}`, "--clear-groups"];
 	return ask(
@@ -106,13 +106,16 @@ function create(url: string, prefix: string[]): string {
 	);
 }
 
-test("if the Yama setting cannot be read, an ordinary user's memory is not shared", { needs }, () =>
-	withLame((url) => {
-		const YAMA = "/proc/sys/kernel/yama/ptrace_scope";
-		const on = existsSync(YAMA) && readFileSync(YAMA, "utf8").trim() !== "0";
-		assert.equal(create(url, hidden("true")), on ? EXECUTING : "made", "by what the kernel says");
-		for (const by of [SUBSET, COVERED, "mount -t tmpfs cover /proc/sys/kernel"]) {
-			assert.equal(create(url, hidden(by)), EXECUTING, by);
-		}
-	}),
+test(
+	"if Yama's ptrace_scope cannot be read, a creation does not share an ordinary user's memory",
+	{ needs },
+	() =>
+		withLame((url) => {
+			const YAMA = "/proc/sys/kernel/yama/ptrace_scope";
+			const on = existsSync(YAMA) && readFileSync(YAMA, "utf8").trim() !== "0";
+			assert.equal(create(url, hidden("true")), on ? EXECUTING : "made", "by what the kernel says");
+			for (const by of [SUBSET, COVERED, "mount -t tmpfs cover /proc/sys/kernel"]) {
+				assert.equal(create(url, hidden(by)), EXECUTING, by);
+			}
+		}),
 );

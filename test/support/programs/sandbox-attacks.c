@@ -1,9 +1,9 @@
 /*
- * Attacks from inside a sandbox or a container. "inside ATTACK=OPERAND …" tries each and prints a line
+ * Attacks from inside a sandbox or a container. "sandbox-attacks ATTACK=OPERAND …" tries each and prints a line
  * "ATTACK=OPERAND RESULT": "ok" where the kernel allowed it, otherwise the kernel's errno. With "nested-" before its name an
  * attack runs in a user and a mount namespace of its own, in which the caller has every capability.
  *
- * "inside pty PROGRAM …" runs a program with a new terminal as its controlling terminal, copies what it prints, and prints
+ * "sandbox-attacks pty PROGRAM …" runs a program with a new terminal as its controlling terminal, copies what it prints, and prints
  * "typed N": how many characters wait in the terminal's input at the end. Nothing but TIOCSTI can put any there.
  */
 #define _GNU_SOURCE
