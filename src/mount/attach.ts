@@ -1,11 +1,11 @@
 import { UsernsError } from "../errors.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import type { Descriptor } from "../native/descriptor.ts";
-import { ERRNO } from "../native/steps.ts";
-import { runAsync } from "../native/work.ts";
+import { ERRNO } from "../native/errno.ts";
+import { runAsync } from "../native/operation.ts";
 import { type AttachOptions, RESOLVE, resolveFlags, showPlace } from "./attach-options.ts";
 import { attachBranches, type Branch, rootPropagation } from "./branches.ts";
-import { detachWork, type HeldRoot, markOf } from "./detach.ts";
+import { detachMount, type HeldRoot, markOf } from "./detach.ts";
 import { findMount, mountsBelow } from "./find-mount.ts";
 import { mountError } from "./mount-errors.ts";
 import { type MountNamespace, openMountNamespaceAsync } from "./mount-namespace.ts";
@@ -255,5 +255,5 @@ export function attachedError(tried: string, where: string): UsernsError {
 
 /** Unmounts an attached tree. */
 export function detachTree(mount: HeldRoot, { namespace, submounts }: Attached): Promise<void> {
-	return runAsync(detachWork(mount, (submount) => submounts.has(markOf(submount)), namespace?.fd));
+	return runAsync(detachMount(mount, (submount) => submounts.has(markOf(submount)), namespace?.fd));
 }

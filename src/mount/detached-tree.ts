@@ -2,7 +2,7 @@ import { UsernsError } from "../errors.ts";
 import { Mapping } from "../mapping/mapping.ts";
 import { native, type Outcome, PART } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
-import { ERRNO } from "../native/steps.ts";
+import { ERRNO } from "../native/errno.ts";
 import { withCopy } from "./attach.ts";
 import { showPlace } from "./attach-options.ts";
 import { PROPAGATION } from "./attributes.ts";

@@ -1,6 +1,7 @@
 import type { UsernsError } from "../errors.ts";
 import type { Outcome } from "../native/addon.ts";
-import { ERRNO, kernelError, shorten } from "../native/steps.ts";
+import { ERRNO } from "../native/errno.ts";
+import { kernelError, shorten } from "../native/steps.ts";
 import type { Place } from "./source-tree.ts";
 
 type Failure = Pick<Outcome, "error" | "step" | "log">;

@@ -3,7 +3,7 @@ import { Mapping, type MappingInput } from "../mapping/mapping.ts";
 import { Handles } from "../namespace/handles.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
-import { ERRNO } from "../native/steps.ts";
+import { ERRNO } from "../native/errno.ts";
 import { copyOptions, ownMap } from "../options.ts";
 import {
 	ATTACH_OPTIONS,

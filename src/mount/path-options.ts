@@ -1,8 +1,9 @@
 import { invalidArgument, type UsernsError, type UsernsErrorCode } from "../errors.ts";
 import { native, type Outcome, WALK_END, WALK_LINKS } from "../native/addon.ts";
+import { ERRNO } from "../native/errno.ts";
 import { linkOwner, linkRefused, NO_OWNER } from "../native/link-owner.ts";
-import { ERRNO, kernelError } from "../native/steps.ts";
-import type { Call, Work } from "../native/work.ts";
+import type { NativeCall, Operation } from "../native/operation.ts";
+import { kernelError } from "../native/steps.ts";
 import { checkPlace, resolveFlags } from "./attach-options.ts";
 import type { MountNamespace } from "./mount-namespace.ts";
 
@@ -44,7 +45,7 @@ export function checkPathOptions(what: string, options: PathOptions & { into?: n
 }
 
 /** How a name in a directory that a look-up has returned is opened: nothing is followed. */
-export function nameIn(end: number, directory: number, name: string): Call {
+export function nameIn(end: number, directory: number, name: string): NativeCall {
 	return (later) => native().walk(end, WALK_LINKS.none, NO_OWNER, -1, directory, false, name, later);
 }
 
@@ -57,10 +58,10 @@ export function* lookUp(
 	path: string,
 	options: PathOptions,
 	inside?: MountNamespace,
-): Work<Outcome> {
+): Operation<Outcome> {
 	const links = options.resolve === undefined ? WALK_LINKS.own : WALK_LINKS.none;
 	const walk =
-		(start: number, contained: boolean): Call =>
+		(start: number, contained: boolean): NativeCall =>
 		(later) =>
 			native().walk(end, links, linkOwner(), inside?.descriptor.fd ?? -1, start, contained, path, later);
 	if (inside !== undefined) return yield walk(inside.root?.fd ?? -1, true);

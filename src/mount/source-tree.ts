@@ -1,8 +1,8 @@
 import { readlinkSync } from "node:fs";
 import { UsernsError } from "../errors.ts";
 import { native } from "../native/addon.ts";
+import { runAsync } from "../native/operation.ts";
 import { kernelError } from "../native/steps.ts";
-import { runAsync } from "../native/work.ts";
 import { PATH_MAX } from "./attach-options.ts";
 import { findMount } from "./find-mount.ts";
 import { childrenOf, descendants, type MountEntry, readInLater } from "./mountinfo.ts";

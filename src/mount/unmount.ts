@@ -1,11 +1,12 @@
 import { show, UsernsError } from "../errors.ts";
 import { native, type Outcome, WALK_END } from "../native/addon.ts";
-import { ERRNO, kernelError } from "../native/steps.ts";
-import { runAsync, runSync, type Work } from "../native/work.ts";
+import { ERRNO } from "../native/errno.ts";
+import { type Operation, runAsync, runSync } from "../native/operation.ts";
+import { kernelError } from "../native/steps.ts";
 import { copyOptions } from "../options.ts";
 import { checkPath, checkTarget } from "./attach-options.ts";
 import { checkBooleans } from "./attributes.ts";
-import { detachWork } from "./detach.ts";
+import { detachMount } from "./detach.ts";
 import { findMount } from "./find-mount.ts";
 import { type MountNamespace, openMountNamespace, openMountNamespaceAsync } from "./mount-namespace.ts";
 import type { MountEntry } from "./mountinfo.ts";
@@ -45,7 +46,7 @@ export function unmount(path: string, options?: UnmountOptions): Unmounted {
 	const copy = check("unmount", path, options);
 	const inside = copy.into === undefined ? undefined : openMountNamespace(copy.into);
 	try {
-		return runSync(unmountWork(path, copy, inside));
+		return runSync(unmountPath(path, copy, inside));
 	} finally {
 		close(inside);
 	}
@@ -56,7 +57,7 @@ export async function unmountAsync(path: string, options?: UnmountOptions): Prom
 	const copy = check("unmountAsync", path, options);
 	const inside = copy.into === undefined ? undefined : await openMountNamespaceAsync(copy.into);
 	try {
-		return await runAsync(unmountWork(path, copy, inside));
+		return await runAsync(unmountPath(path, copy, inside));
 	} finally {
 		close(inside);
 	}
@@ -81,11 +82,11 @@ function close(inside: MountNamespace | undefined): void {
 const MOST_STACKED = 1000;
 
 /** Holds the directory open from the look-up on. Every later step uses its descriptor and the name in it. */
-function* unmountWork(
+function* unmountPath(
 	path: string,
 	options: UnmountOptions,
 	inside: MountNamespace | undefined,
-): Work<Unmounted> {
+): Operation<Unmounted> {
 	const holder = yield* lookUp(WALK_END.holder, path, options, inside);
 	if (holder.error < 0) throw openError(path, holder);
 	try {
@@ -120,7 +121,7 @@ function* unmountTop(
 	holder: Outcome,
 	recursive: boolean,
 	inside: MountNamespace | undefined,
-): Work<Unmounted["kind"] | undefined> {
+): Operation<Unmounted["kind"] | undefined> {
 	const { name } = holder;
 	const top =
 		name === undefined
@@ -144,7 +145,7 @@ function* unmountTop(
 			const ours = under.some((each) => kindOf(each, inside, recorded) !== undefined);
 			if (!ours) throw notOurs(path, entry);
 		} else if (recursive) yield* uncover(held, mountNs, tried);
-		yield* detachWork(held, () => recursive, mountNs);
+		yield* detachMount(held, () => recursive, mountNs);
 		if (kind === "mount without a map") forgetMount(facts[1]);
 		return kind;
 	} finally {
@@ -179,7 +180,7 @@ const OVERLAY_SOURCE = "userns";
  * The numbers in mountinfo of the mounts of records.ts, which know them by their unique IDs: read once, since whoever mounts
  * in that namespace decides how many mounts are compared with them.
  */
-function* recordedHere(inside: MountNamespace | undefined): Work<ReadonlySet<number>> {
+function* recordedHere(inside: MountNamespace | undefined): Operation<ReadonlySet<number>> {
 	const here = new Set<number>();
 	const ns = inside === undefined ? 0n : native().mountNamespaceId(inside.descriptor.fd);
 	if (typeof ns === "number") return here;

@@ -16,7 +16,7 @@ import { mountIdmapped, overlay, type UsernsError, unmount, unmountAsync } from 
 import { forgetMount, recordedMounts, recordMount } from "../../src/mount/records.ts";
 import { stackedOn, stackedUnder, uncover } from "../../src/mount/stack.ts";
 import { native } from "../../src/native/addon.ts";
-import { runSync } from "../../src/native/work.ts";
+import { runSync } from "../../src/native/operation.ts";
 import { sh, userns } from "../support/child.ts";
 import { startContainer } from "../support/container.ts";
 import { failure } from "../support/errors.ts";
