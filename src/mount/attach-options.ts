@@ -32,7 +32,7 @@ export const ATTACH_OPTIONS = ["targetRoot", "resolve", "replace", "into"] as co
 /** <linux/openat2.h>. */
 export const RESOLVE = { noMagicLinks: 0x02, noSymlinks: 0x04, inRoot: 0x10 } as const;
 
-export function checkPlace(what: string, value: unknown): asserts value is string | number {
+export function checkLocation(what: string, value: unknown): asserts value is string | number {
 	if (typeof value !== "number") checkPath(what, value);
 	else if (!Number.isInteger(value) || value < 0 || value > 0x7fffffff) {
 		throw invalidArgument(`${what} must be a path or a descriptor, not ${show(value)}`);
@@ -57,13 +57,13 @@ export function checkTarget(what: string, target: unknown, options: AttachOption
 		}
 		return;
 	}
-	checkPlace(`${what}: the target`, target);
+	checkLocation(`${what}: the target`, target);
 	if (options.targetRoot !== undefined) checkRoot(what, target, options);
 	if (options.into !== undefined) checkInto(what, options.into);
 }
 
 function checkRoot(what: string, target: unknown, { targetRoot, into }: AttachOptions): void {
-	checkPlace(`${what}: targetRoot`, targetRoot);
+	checkLocation(`${what}: targetRoot`, targetRoot);
 	if (typeof target === "number") {
 		throw invalidArgument(`${what}: targetRoot is of no use beside a target that is a descriptor`);
 	}
@@ -94,6 +94,6 @@ export function checkAttachOptions(what: string, target: unknown, options: unkno
 }
 
 /** A place in a message. */
-export function showPlace(place: string | number): string {
+export function showLocation(place: string | number): string {
 	return typeof place === "number" ? `descriptor ${place}` : show(place);
 }

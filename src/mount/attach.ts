@@ -1,11 +1,11 @@
 import { UsernsError } from "../errors.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import type { Descriptor } from "../native/descriptor.ts";
-import { ERRNO } from "../native/steps.ts";
-import { runAsync } from "../native/work.ts";
-import { type AttachOptions, RESOLVE, resolveFlags, showPlace } from "./attach-options.ts";
+import { ERRNO } from "../native/errno.ts";
+import { runAsync } from "../native/operation.ts";
+import { type AttachOptions, RESOLVE, resolveFlags, showLocation } from "./attach-options.ts";
 import { attachBranches, type Branch, rootPropagation } from "./branches.ts";
-import { detachWork, type HeldRoot, markOf } from "./detach.ts";
+import { detachMount, type HeldRoot, markOf } from "./detach.ts";
 import { findMount, mountsBelow } from "./find-mount.ts";
 import { mountError } from "./mount-errors.ts";
 import { type MountNamespace, openMountNamespaceAsync } from "./mount-namespace.ts";
@@ -31,7 +31,7 @@ export interface Tree {
 }
 
 /** What became of it. */
-export interface Attached {
+export interface Attachment {
 	/** The mount namespace that it is in, when it is another than this process's own. */
 	namespace: Descriptor | undefined;
 	/** The mounts that came along, so that unmount() can tell them from what others mount there later. */
@@ -39,8 +39,8 @@ export interface Attached {
 }
 
 /** What attachTree() did, and a descriptor that is to be closed when the caller knows of the mount (load.ts, `attach`). */
-export interface JustAttached extends Attached {
-	untold: number;
+export interface NewAttachment extends Attachment {
+	unacknowledged: number;
 }
 
 /**
@@ -53,23 +53,23 @@ export async function attachTree(
 	options: AttachOptions,
 	tried: string,
 	held?: HeldTarget,
-): Promise<JustAttached> {
-	const inside = held === undefined ? await openInto(options) : held.takeInside();
-	let untold = -1;
+): Promise<NewAttachment> {
+	const mountNamespace = held === undefined ? await openInto(options) : held.takeMountNamespace();
+	let unacknowledged = -1;
 	try {
 		// In the namespace in which it is attached the kernel would move it; one that is attached elsewhere is EINVAL.
-		if (!tree.fresh) await refuseAttached(tree.fd, inside?.descriptor.fd, tried);
-		const outcome = await attach(tree, held?.fd ?? target, options, inside, tried);
+		if (!tree.fresh) await refuseAttached(tree.fd, mountNamespace?.descriptor.fd, tried);
+		const outcome = await attach(tree, held?.fd ?? target, options, mountNamespace, tried);
 		if (outcome.error < 0) throw mountError(tried, tree.mapping, outcome);
-		untold = outcome.fd;
-		await attachBranches(tree, inside?.descriptor.fd ?? -1, options.replace ?? false, tried);
-		const submounts = await findSubmounts(tree, inside, options.replace ?? false, tried);
-		inside?.root?.close();
-		return { namespace: inside?.descriptor, submounts, untold };
+		unacknowledged = outcome.fd;
+		await attachBranches(tree, mountNamespace?.descriptor.fd ?? -1, options.replace ?? false, tried);
+		const submounts = await findSubmounts(tree, mountNamespace, options.replace ?? false, tried);
+		mountNamespace?.root?.close();
+		return { namespace: mountNamespace?.descriptor, submounts, unacknowledged };
 	} catch (error) {
-		if (untold >= 0) native().close(untold);
-		inside?.root?.close();
-		inside?.descriptor.close();
+		if (unacknowledged >= 0) native().close(unacknowledged);
+		mountNamespace?.root?.close();
+		mountNamespace?.descriptor.close();
 		throw error;
 	}
 }
@@ -84,7 +84,7 @@ export interface HeldTarget {
 	/** Whether the mount that the target is on is shared. */
 	isShared: boolean;
 	/** The mount namespace that the target is in, when it is not this process's own. */
-	takeInside: () => MountNamespace | undefined;
+	takeMountNamespace: () => MountNamespace | undefined;
 	close: () => void;
 }
 
@@ -93,21 +93,21 @@ export async function holdTarget(
 	target: string | number,
 	options: AttachOptions,
 ): Promise<HeldTarget | undefined> {
-	let inside = await openInto(options);
+	let mountNamespace = await openInto(options);
 	let fd = -1;
 	const close = () => {
 		if (fd >= 0) native().close(fd);
-		inside?.root?.close();
-		inside?.descriptor.close();
-		inside = undefined;
+		mountNamespace?.root?.close();
+		mountNamespace?.descriptor.close();
+		mountNamespace = undefined;
 		fd = -1;
 	};
-	const mountNs = inside?.descriptor.fd;
+	const mountNs = mountNamespace?.descriptor.fd;
 	try {
 		const outcome = await withTarget(
 			target,
 			options,
-			inside,
+			mountNamespace,
 			{ tried: "", mapping: "" },
 			(from, path, flags) =>
 				path === null
@@ -117,12 +117,12 @@ export async function holdTarget(
 		fd = outcome.fd;
 		const on = fd < 0 ? undefined : await runAsync(findMount(fd, mountNs, "ERR_USERNS_MOUNT", ""));
 		if (on !== undefined) {
-			const takeInside = () => {
-				const taken = inside;
-				inside = undefined;
+			const takeMountNamespace = () => {
+				const taken = mountNamespace;
+				mountNamespace = undefined;
 				return taken;
 			};
-			return { fd, isShared: on.shared, takeInside, close };
+			return { fd, isShared: on.shared, takeMountNamespace, close };
 		}
 	} catch {}
 	close();
@@ -133,10 +133,10 @@ function attach(
 	tree: Tree,
 	target: string | number,
 	options: AttachOptions,
-	inside: MountNamespace | undefined,
+	mountNamespace: MountNamespace | undefined,
 	tried: string,
 ): Promise<Outcome> {
-	return withTarget(target, options, inside, { tried, mapping: tree.mapping }, (fd, path, resolve) =>
+	return withTarget(target, options, mountNamespace, { tried, mapping: tree.mapping }, (fd, path, resolve) =>
 		native().attach(
 			tree.fd,
 			tree.uniqueId,
@@ -146,7 +146,7 @@ function attach(
 			options.replace ?? false,
 			tree.recursive,
 			tree.below.length > 0 ? rootPropagation(tree) : tree.propagation,
-			inside?.descriptor.fd ?? -1,
+			mountNamespace?.descriptor.fd ?? -1,
 			true,
 		),
 	);
@@ -159,20 +159,23 @@ function attach(
 async function withTarget(
 	target: string | number,
 	options: AttachOptions,
-	inside: MountNamespace | undefined,
+	mountNamespace: MountNamespace | undefined,
 	{ tried, mapping }: { tried: string; mapping: string },
 	call: (fd: number, path: string | null, resolve: number) => Promise<Outcome>,
 ): Promise<Outcome> {
 	const links = resolveFlags("", options.resolve);
 	const below = links | RESOLVE.inRoot | RESOLVE.noMagicLinks;
 	if (typeof target === "number") return withCopy(target, (fd) => call(fd, null, 0), "target");
-	if (inside !== undefined) return call(inside.root?.fd ?? -1, target, below);
+	if (mountNamespace !== undefined) return call(mountNamespace.root?.fd ?? -1, target, below);
 	const { targetRoot } = options;
 	if (targetRoot === undefined) return call(-1, target, links);
 	if (typeof targetRoot === "number") return withCopy(targetRoot, (fd) => call(fd, target, below), "target");
 	const root = await native().openPlace(-1, targetRoot, 0, -1, true);
 	if (root.error < 0) {
-		throw mountError(`${tried} (targetRoot ${showPlace(targetRoot)})`, mapping, { ...root, step: "target" });
+		throw mountError(`${tried} (targetRoot ${showLocation(targetRoot)})`, mapping, {
+			...root,
+			step: "target",
+		});
 	}
 	try {
 		return await call(root.fd, target, below);
@@ -198,12 +201,12 @@ export async function withCopy(
 
 async function findSubmounts(
 	tree: Tree,
-	inside: MountNamespace | undefined,
+	mountNamespace: MountNamespace | undefined,
 	replace: boolean,
 	tried: string,
 ): Promise<ReadonlySet<string>> {
 	if (!tree.recursive && !replace) return new Set();
-	const namespace = inside?.descriptor.fd;
+	const namespace = mountNamespace?.descriptor.fd;
 	let mine: MountEntry | undefined;
 	let below: MountEntry[];
 	try {
@@ -254,6 +257,6 @@ export function attachedError(tried: string, where: string): UsernsError {
 }
 
 /** Unmounts an attached tree. */
-export function detachTree(mount: HeldRoot, { namespace, submounts }: Attached): Promise<void> {
-	return runAsync(detachWork(mount, (submount) => submounts.has(markOf(submount)), namespace?.fd));
+export function detachTree(mount: HeldRoot, { namespace, submounts }: Attachment): Promise<void> {
+	return runAsync(detachMount(mount, (submount) => submounts.has(markOf(submount)), namespace?.fd));
 }

@@ -1,7 +1,8 @@
 import { UsernsError } from "../errors.ts";
 import { native, type Outcome } from "../native/addon.ts";
-import { ERRNO, kernelError } from "../native/steps.ts";
-import type { Work } from "../native/work.ts";
+import { ERRNO } from "../native/errno.ts";
+import type { Operation } from "../native/operation.ts";
+import { kernelError } from "../native/steps.ts";
 import { findMount, mountsBelow } from "./find-mount.ts";
 import type { MountEntry } from "./mountinfo.ts";
 
@@ -25,11 +26,11 @@ export interface HeldRoot {
  * `own` returns true for a submount that belongs to the mount; `mountNs` is its mount namespace, unless that is this
  * process's own.
  */
-export function* detachWork(
+export function* detachMount(
 	{ fd, mountId, uniqueId }: HeldRoot,
 	own: (submount: MountEntry) => boolean,
 	mountNs: number | undefined = undefined,
-): Work<void> {
+): Operation<void> {
 	const mine = yield* findAlone(fd, mountId, own, mountNs);
 	if (mine === undefined) return;
 	const outcome = yield (later) => native().detach(fd, uniqueId, mountNs ?? -1, false, later);
@@ -44,7 +45,7 @@ function* findAlone(
 	id: number,
 	own: (submount: MountEntry) => boolean,
 	mountNs: number | undefined,
-): Work<MountEntry | undefined> {
+): Operation<MountEntry | undefined> {
 	const tried = `cannot unmount mount ${id}`;
 	const mine = yield* findMount(fd, mountNs, "ERR_USERNS_UNMOUNT", tried);
 	if (mine === undefined) return undefined;
@@ -96,7 +97,7 @@ export function coveredError(where: string): UsernsError {
 }
 
 /** False too when it cannot be told: the kernel has said that it unmounted. */
-function* isAttached(fd: number, mountNs: number | undefined): Work<boolean> {
+function* isAttached(fd: number, mountNs: number | undefined): Operation<boolean> {
 	try {
 		return (yield* findMount(fd, mountNs, "ERR_USERNS_UNMOUNT", "")) !== undefined;
 	} catch {

@@ -2,30 +2,30 @@ import { UsernsError } from "../errors.ts";
 import { Mapping } from "../mapping/mapping.ts";
 import { native, type Outcome, PART } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
-import { ERRNO } from "../native/steps.ts";
+import { ERRNO } from "../native/errno.ts";
 import { withCopy } from "./attach.ts";
-import { showPlace } from "./attach-options.ts";
+import { showLocation } from "./attach-options.ts";
 import { PROPAGATION } from "./attributes.ts";
 import { type Branch, closeBranches, rootPropagation } from "./branches.ts";
 import { adoptMount, type IdmappedMount } from "./idmapped-mount.ts";
 import { MapNamespaces } from "./map-namespaces.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
-import { type Place, sameTree, survey } from "./source-tree.ts";
+import type { MountRequest } from "./mount-request.ts";
+import { readSourceTree, sameTree, type TreeMount } from "./source-tree.ts";
 import {
 	type Part,
-	type Plan,
-	type Planning,
+	type PlanContext,
 	planTree,
 	type SkippedMount,
 	TreeChanged,
+	type TreePlan,
 } from "./tree-plan.ts";
-import type { Wanted } from "./wanted.ts";
 
 /** A mount without a map: every ID that there is. */
 const AS_ON_DISK = "0:0:4294967295";
 
 /** A detached tree, and what it shows. */
-export interface Made {
+export interface DetachedTree {
 	descriptor: Descriptor;
 	mountId: number;
 	/** 0 before Linux 6.8. */
@@ -40,7 +40,7 @@ export interface Made {
 }
 
 /** Drops a tree that is attached nowhere. */
-export function closeMade({ descriptor, branches }: Made): void {
+export function closeTree({ descriptor, branches }: DetachedTree): void {
 	closeBranches(branches, true);
 	descriptor.close();
 }
@@ -53,45 +53,45 @@ const ATTEMPTS = 5;
  * of it is ID-mapped already, or cannot be. What is plain may come attached: the caller acknowledges it (`told`) as
  * the last thing before it returns the mount.
  */
-export async function makeTree(wanted: Wanted & { plain: false }): Promise<Made>;
-export async function makeTree(wanted: Wanted): Promise<Made | IdmappedMount>;
-export async function makeTree(wanted: Wanted): Promise<Made | IdmappedMount> {
-	const namespaces = new MapNamespaces(wanted.handles);
+export async function createTree(request: MountRequest & { plain: false }): Promise<DetachedTree>;
+export async function createTree(request: MountRequest): Promise<DetachedTree | IdmappedMount>;
+export async function createTree(request: MountRequest): Promise<DetachedTree | IdmappedMount> {
+	const namespaces = new MapNamespaces(request.handles);
 	try {
-		const asked = wanted.unmap ? undefined : await namespaces.adopt(wanted);
-		const ns = asked === undefined ? -1 : await namespaces.fd(asked);
-		const { source, target } = wanted;
-		const shown = target === undefined ? "" : showPlace(target);
-		const tried = triedTo(showPlace(source), shown, asked?.id ?? "");
-		const careful = { wanted, asked, namespaces, tried };
-		if (asked === undefined || wanted.apart) return await makeCarefully(careful, undefined);
+		const requested = request.unmap ? undefined : await namespaces.adopt(request);
+		const ns = requested === undefined ? -1 : await namespaces.fd(requested);
+		const { source, target } = request;
+		const shown = target === undefined ? "" : showLocation(target);
+		const tried = triedTo(showLocation(source), shown, requested?.id ?? "");
+		const context = { request, requested, namespaces, tried };
+		if (requested === undefined || request.separate) return await createByMount(context, undefined);
 		const part: Part = { path: "", mountId: 0, mode: PART.map, ns };
-		const plain = wanted.plain && target !== undefined;
+		const plain = request.plain && target !== undefined;
 		const outcome = plain
-			? await mountAtOnce(wanted, target, ns)
-			: await withPlace(source, "open_tree", (fd, path) => build(wanted, fd, path, [part]));
-		if (outcome.error >= 0) return plain ? adopt(outcome, wanted, asked) : made(outcome, asked, []);
+			? await mountAtOnce(request, target, ns)
+			: await withLocation(source, "open_tree", (fd, path) => build(request, fd, path, [part]));
+		if (outcome.error >= 0) return plain ? adopt(outcome, request, requested) : made(outcome, requested, []);
 		const refused = outcome.error === ERRNO.EPERM || outcome.error === ERRNO.EINVAL;
-		if (outcome.step !== "mount_setattr" || !refused) throw mountError(tried, asked.id, outcome);
-		return await makeCarefully(careful, outcome);
+		if (outcome.step !== "mount_setattr" || !refused) throw mountError(tried, requested.id, outcome);
+		return await createByMount(context, outcome);
 	} finally {
 		namespaces.close();
 	}
 }
 
 /** Maps and attaches one mount on one thread, because the wait for a second thread takes as long as the mount. */
-function mountAtOnce(wanted: Wanted, target: string | number, ns: number): Promise<Outcome> {
-	const { source, resolve, set, clear, propagation } = wanted;
+function mountAtOnce(request: MountRequest, target: string | number, ns: number): Promise<Outcome> {
+	const { source, resolve, set, clear, propagation } = request;
 	const flags = (path: string | null) => (path === null ? 0 : resolve);
-	return withPlace(source, "open_tree", (sourceFd, from) =>
-		withPlace(target, "target", (targetFd, to) =>
+	return withLocation(source, "open_tree", (sourceFd, from) =>
+		withLocation(target, "target", (targetFd, to) =>
 			native().mount(sourceFd, from, flags(from), targetFd, to, flags(to), ns, set, clear, propagation, true),
 		),
 	);
 }
 
-function adopt({ fd, mountId, uniqueId }: Outcome, wanted: Wanted, mapping: Mapping): IdmappedMount {
-	const { source, target, propagation } = wanted;
+function adopt({ fd, mountId, uniqueId }: Outcome, request: MountRequest, mapping: Mapping): IdmappedMount {
+	const { source, target, propagation } = request;
 	const descriptor = new Descriptor(fd, "IdmappedMount", mapping);
 	const known = { descriptor, mountId, uniqueId, source, propagation, mapping: mapping.id };
 	return adoptMount({ ...known, recursive: false, words: undefined }, mapping, [], target);
@@ -101,7 +101,7 @@ function made(
 	{ fd, mountId, uniqueId }: Outcome,
 	mapping: Mapping | undefined,
 	skipped: SkippedMount[],
-): Made {
+): DetachedTree {
 	const shows = mapping ?? Mapping.from(AS_ON_DISK);
 	return {
 		descriptor: new Descriptor(fd, "IdmappedMount", shows),
@@ -114,21 +114,26 @@ function made(
 	};
 }
 
-function withPlace(
-	place: string | number,
+function withLocation(
+	location: string | number,
 	step: string,
 	work: (fd: number, path: string | null) => Promise<Outcome>,
 ): Promise<Outcome> {
-	return typeof place === "string" ? work(-1, place) : withCopy(place, (fd) => work(fd, null), step);
+	return typeof location === "string" ? work(-1, location) : withCopy(location, (fd) => work(fd, null), step);
 }
 
 /** One call of the C part: a copy of each part, put together. */
-function build(wanted: Wanted, fd: number, path: string | null, parts: readonly Part[]): Promise<Outcome> {
-	const { recursive, recursiveIdmap, set, clear, propagation } = wanted;
+function build(
+	request: MountRequest,
+	fd: number,
+	path: string | null,
+	parts: readonly Part[],
+): Promise<Outcome> {
+	const { recursive, recursiveIdmap, set, clear, propagation } = request;
 	return native().tree(
 		fd,
 		path,
-		path === null ? 0 : wanted.resolve,
+		path === null ? 0 : request.resolve,
 		parts.map((part) => part.path),
 		parts.flatMap(({ mountId, mode, ns }) => [mountId, mode, ns]),
 		recursive,
@@ -140,20 +145,20 @@ function build(wanted: Wanted, fd: number, path: string | null, parts: readonly 
 	);
 }
 
-type Careful = Pick<Planning, "wanted" | "asked" | "namespaces" | "tried">;
+type TreeContext = Pick<PlanContext, "request" | "requested" | "namespaces" | "tried">;
 
 /**
  * Looks at every mount of the source and makes the tree mount by mount. `refusal` is what the kernel said of the whole;
  * for a single mount of which nothing is found that explains it, it is the error.
  */
-async function makeCarefully(careful: Careful, refusal: Outcome | undefined): Promise<Made> {
-	const { wanted, tried } = careful;
-	const mapping = careful.asked?.id ?? "";
-	const source = await holdSource(wanted, tried, mapping);
+async function createByMount(context: TreeContext, refusal: Outcome | undefined): Promise<DetachedTree> {
+	const { request, tried } = context;
+	const mapping = context.requested?.id ?? "";
+	const source = await holdSource(request, tried, mapping);
 	try {
 		let error: number = ERRNO.EAGAIN;
 		for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
-			const outcome = await attemptTree(careful, source.fd, refusal);
+			const outcome = await attemptTree(context, source.fd, refusal);
 			if (typeof outcome !== "number") return outcome;
 			error = outcome;
 		}
@@ -165,48 +170,61 @@ async function makeCarefully(careful: Careful, refusal: Outcome | undefined): Pr
 
 /** The tree, or a negative errno when its mounts changed meanwhile. */
 async function attemptTree(
-	careful: Careful,
+	context: TreeContext,
 	source: number,
 	refusal: Outcome | undefined,
-): Promise<Made | number> {
-	const { wanted, tried, asked } = careful;
-	const mapping = asked?.id ?? "";
-	const places = await survey(source, wanted.recursive, tried);
-	let plan: Plan;
+): Promise<DetachedTree | number> {
+	const { request, tried, requested } = context;
+	const mapping = requested?.id ?? "";
+	const mounts = await readSourceTree(source, request.recursive, tried);
+	let plan: TreePlan;
 	try {
-		plan = await planTree({ ...careful, source, places });
+		plan = await planTree({ ...context, source, mounts });
 	} catch (error) {
 		if (error instanceof TreeChanged) return error.error;
 		throw error;
 	}
 	// A tree is tried mount by mount even so: what refused may be hidden under another mount, and is left out.
-	if (!plan.special && refusal !== undefined && !wanted.recursive) {
-		throw mountError(tried, mapping, refusal, places[0]);
+	if (!plan.special && refusal !== undefined && !request.recursive) {
+		throw mountError(tried, mapping, refusal, mounts[0]);
 	}
-	const apart = wanted.apart && plan.parts.length > 1;
-	if (!apart && plan.parts.length > 1 && wanted.propagation === PROPAGATION.shared) {
+	const separate = request.separate && plan.parts.length > 1;
+	if (!separate && plan.parts.length > 1 && request.propagation === PROPAGATION.shared) {
 		throw sharedError(tried, mapping);
 	}
-	const result = await (apart ? makeBranches : makeWhole)(wanted, source, plan);
+	const result = await (separate ? copyEach : copyWhole)(request, source, plan);
 	if ("error" in result) {
 		if (result.step === "submount") return result.error;
-		throw mountError(tried, mapping, result, places[0]);
+		throw mountError(tried, mapping, result, mounts[0]);
 	}
-	return (await isSame(places, source, wanted.recursive, tried, result)) ? result : ERRNO.EAGAIN;
+	return (await isUnchanged(mounts, source, request.recursive, tried, result)) ? result : ERRNO.EAGAIN;
 }
 
-async function makeWhole(wanted: Wanted, source: number, plan: Plan): Promise<Made | Outcome> {
-	const outcome = await buildPlan(wanted, source, plan);
+async function copyWhole(
+	request: MountRequest,
+	source: number,
+	plan: TreePlan,
+): Promise<DetachedTree | Outcome> {
+	const outcome = await buildPlan(request, source, plan);
 	return outcome.error < 0 ? outcome : made(outcome, plan.mapping, plan.skipped);
 }
 
 /** Makes each mount of the tree a detached mount of its own. */
-async function makeBranches(wanted: Wanted, source: number, plan: Plan): Promise<Made | Outcome> {
-	const alone = { ...wanted, recursive: false, recursiveIdmap: false, propagation: rootPropagation(wanted) };
+async function copyEach(
+	request: MountRequest,
+	source: number,
+	plan: TreePlan,
+): Promise<DetachedTree | Outcome> {
+	const alone = {
+		...request,
+		recursive: false,
+		recursiveIdmap: false,
+		propagation: rootPropagation(request),
+	};
 	const asItIs = { ...alone, set: 0, clear: 0, propagation: 0 };
-	const isPeer = wanted.propagation === PROPAGATION.shared;
+	const isPeer = request.propagation === PROPAGATION.shared;
 	const branches: Branch[] = [];
-	let root: Made | undefined;
+	let root: DetachedTree | undefined;
 	for (const part of plan.parts) {
 		const outcome = await build(alone, source, null, [part]);
 		const copy =
@@ -225,7 +243,7 @@ async function makeBranches(wanted: Wanted, source: number, plan: Plan): Promise
 		closeBranches(branches, true);
 		return failed;
 	}
-	return { ...(root as Made), branches };
+	return { ...(root as DetachedTree), branches };
 }
 
 /**
@@ -246,31 +264,36 @@ function sharedError(tried: string, mapping: string): UsernsError {
 }
 
 /** Whether the tree still is what was copied of it; drops the copy when it is not. */
-async function isSame(
-	places: readonly Place[],
+async function isUnchanged(
+	mounts: readonly TreeMount[],
 	source: number,
 	recursive: boolean,
 	tried: string,
-	result: Made,
+	result: DetachedTree,
 ): Promise<boolean> {
 	let same = false;
 	try {
-		same = sameTree(places, await survey(source, recursive, tried));
+		same = sameTree(mounts, await readSourceTree(source, recursive, tried));
 		return same;
 	} finally {
-		if (!same) closeMade(result);
+		if (!same) closeTree(result);
 	}
 }
 
 /** A single part that is all there is needs no second look at what is below it. */
-function buildPlan(wanted: Wanted, fd: number, plan: Plan): Promise<Outcome> {
+function buildPlan(request: MountRequest, fd: number, plan: TreePlan): Promise<Outcome> {
 	const alone = plan.parts.length === 1;
-	return build(alone ? { ...wanted, recursive: false, recursiveIdmap: false } : wanted, fd, null, plan.parts);
+	return build(
+		alone ? { ...request, recursive: false, recursiveIdmap: false } : request,
+		fd,
+		null,
+		plan.parts,
+	);
 }
 
 /** The source as a descriptor, so that what is looked at is what is copied. */
-async function holdSource(wanted: Wanted, tried: string, mapping: string): Promise<Descriptor> {
-	const { source, resolve } = wanted;
+async function holdSource(request: MountRequest, tried: string, mapping: string): Promise<Descriptor> {
+	const { source, resolve } = request;
 	const held =
 		typeof source === "number"
 			? native().duplicate(source)

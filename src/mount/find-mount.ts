@@ -1,7 +1,8 @@
 import type { UsernsErrorCode } from "../errors.ts";
 import { native } from "../native/addon.ts";
-import { ERRNO, kernelError } from "../native/steps.ts";
-import { either, type Work } from "../native/work.ts";
+import { ERRNO } from "../native/errno.ts";
+import { type Operation, syncOrAsync } from "../native/operation.ts";
+import { kernelError } from "../native/steps.ts";
 import { descendants, type MountEntry, readIn, readInLater } from "./mountinfo.ts";
 import { ask, isFull, listPage, openAnswer, textAt } from "./statmount.ts";
 
@@ -59,12 +60,12 @@ export function* findMount(
 	mountNs: number | undefined,
 	code: UsernsErrorCode,
 	tried: string,
-): Work<MountEntry | undefined> {
+): Operation<MountEntry | undefined> {
 	const { id, unique } = numbersOf(fd, code, tried);
 	const found = unique === 0n ? "unknown" : yield* describe(unique, namespaceId(mountNs));
 	if (found === "gone") return undefined;
 	if (found !== "unknown") return found;
-	return yield* either(
+	return yield* syncOrAsync(
 		() => findIn(readIn(mountNs, code, tried), id),
 		async () => findIn(await readInLater(mountNs, code, tried), id),
 	);
@@ -82,11 +83,11 @@ export function* mountsBelow(
 	mountNs: number | undefined,
 	code: UsernsErrorCode,
 	tried: string,
-): Work<MountEntry[]> {
+): Operation<MountEntry[]> {
 	const { id, unique } = numbersOf(fd, code, tried);
 	const below = yield* listBelow(unique, mountNs);
 	if (below !== undefined) return below;
-	const entries = yield* either(
+	const entries = yield* syncOrAsync(
 		() => [...readIn(mountNs, code, tried)],
 		() => readInLater(mountNs, code, tried),
 	);
@@ -109,7 +110,7 @@ function namespaceId(mountNs: number | undefined): bigint | undefined {
 	return typeof id === "number" ? undefined : id;
 }
 
-function* listBelow(unique: bigint, mountNs: number | undefined): Work<MountEntry[] | undefined> {
+function* listBelow(unique: bigint, mountNs: number | undefined): Operation<MountEntry[] | undefined> {
 	const namespace = unique === 0n ? undefined : namespaceId(mountNs);
 	if (namespace === undefined) return undefined;
 	const entries: MountEntry[] = [];
@@ -127,7 +128,10 @@ function* listBelow(unique: bigint, mountNs: number | undefined): Work<MountEntr
 	}
 }
 
-function* describe(unique: bigint, namespace: bigint | undefined): Work<MountEntry | "gone" | "unknown"> {
+function* describe(
+	unique: bigint,
+	namespace: bigint | undefined,
+): Operation<MountEntry | "gone" | "unknown"> {
 	if (namespace === undefined) return "unknown";
 	const answer = yield* ask(unique, namespace, WANTED);
 	if (answer === ERRNO.ENOENT) return "gone";

@@ -12,7 +12,7 @@ function uniqueId(fd: number): bigint {
  * The map of a mount that this process holds. The kernel tells it of attached mounts only, and a detached one can be the
  * source of another mount. Which mount each one is, is asked here: this is done once for a thousand that are made.
  */
-export function rememberedMap(fd: number): Mapping | undefined {
+export function heldMap(fd: number): Mapping | undefined {
 	const id = uniqueId(fd);
 	if (id === 0n) return undefined;
 	for (const [held, mapping] of shownBy()) if (uniqueId(held) === id) return mapping;

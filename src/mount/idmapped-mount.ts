@@ -2,16 +2,16 @@ import { UsernsError } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import type { Descriptor } from "../native/descriptor.ts";
-import { type Attached, attachedError, attachTree, detachTree, type HeldTarget } from "./attach.ts";
-import { type AttachOptions, checkAttachOptions, showPlace } from "./attach-options.ts";
+import { type Attachment, attachedError, attachTree, detachTree, type HeldTarget } from "./attach.ts";
+import { type AttachOptions, checkAttachOptions, showLocation } from "./attach-options.ts";
 import type { Branch } from "./branches.ts";
 import { coveredError, detachError, isForeign } from "./detach.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
-import { forgetMount, recordMount } from "./records.ts";
+import { recordMount, removeRecord } from "./records.ts";
 import type { SkippedMount } from "./tree-plan.ts";
 
 /** What is known of a mount that was just made. */
-export interface MadeMount {
+export interface NewMount {
 	descriptor: Descriptor;
 	mountId: number;
 	/**
@@ -30,7 +30,7 @@ export interface MadeMount {
 }
 
 /** In this mount namespace, with nothing that came along. */
-const ALONE: Attached = { namespace: undefined, submounts: new Set() };
+const ALONE: Attachment = { namespace: undefined, submounts: new Set() };
 
 const NONE: readonly SkippedMount[] = Object.freeze([]);
 
@@ -54,16 +54,16 @@ export interface AttachMore {
 
 /** The part that every mount of this package has: its descriptor, and being attached and taken away. */
 export class HeldMount implements AsyncDisposable {
-	readonly #mount: MadeMount;
+	readonly #mount: NewMount;
 	#target: string | number | undefined;
-	#attached: Attached | undefined;
+	#attached: Attachment | undefined;
 	/** From the call of attach() on; the promise of it, for unmount() to wait for. */
 	#attaching: Promise<unknown> | undefined;
 	#unmounting: Promise<void> | undefined;
 	#unmounted = false;
 
 	/** `target`: where it is attached already, in this mount namespace and with nothing below; undefined: it is not. */
-	protected constructor(mount: MadeMount, target: string | number | undefined) {
+	protected constructor(mount: NewMount, target: string | number | undefined) {
 		this.#mount = mount;
 		this.#target = target;
 		this.#attached = target === undefined ? undefined : ALONE;
@@ -101,10 +101,10 @@ export class HeldMount implements AsyncDisposable {
 		void this.fd; // throws when it is closed
 		const tried = this.#tried(target);
 		if (this.#attaching !== undefined || this.#attached !== undefined) {
-			throw attachedError(tried, this.#target === undefined ? "another target" : showPlace(this.#target));
+			throw attachedError(tried, this.#target === undefined ? "another target" : showLocation(this.#target));
 		}
-		const told = await this.#attach(target, checked, false);
-		told();
+		const acknowledge = await this.#attach(target, checked, false);
+		acknowledge();
 	}
 
 	static {
@@ -113,7 +113,7 @@ export class HeldMount implements AsyncDisposable {
 
 	#tried(target: string | number): string {
 		const { source, words, mapping } = this.#mount;
-		return triedTo(words ?? showPlace(source), showPlace(target), mapping);
+		return triedTo(words ?? showLocation(source), showLocation(target), mapping);
 	}
 
 	async #attach(
@@ -135,12 +135,12 @@ export class HeldMount implements AsyncDisposable {
 		);
 		this.#attaching = attaching;
 		try {
-			const { namespace, submounts, untold } = await attaching;
+			const { namespace, submounts, unacknowledged } = await attaching;
 			this.#attached = { namespace, submounts };
 			this.#target = target;
 			if (mapping === "") recordMount(BigInt(uniqueId)); // unmount(path) recognises it by the record
 			if (descriptor.closed) namespace?.close();
-			return () => native().close(untold);
+			return () => native().close(unacknowledged);
 		} finally {
 			this.#attaching = undefined;
 			native().close(held.fd);
@@ -172,17 +172,17 @@ export class HeldMount implements AsyncDisposable {
 		}
 		if (this.#attached !== undefined) await this.#detach(this.#attached);
 		this.#unmounted = true;
-		if (this.#mount.mapping === "") forgetMount(BigInt(this.#mount.uniqueId));
+		if (this.#mount.mapping === "") removeRecord(BigInt(this.#mount.uniqueId));
 		this.#attached?.namespace?.close();
 		await this.#mount.descriptor.closeLater();
 	}
 
 	#where(): string {
-		return this.#target === undefined ? "no target" : showPlace(this.#target);
+		return this.#target === undefined ? "no target" : showLocation(this.#target);
 	}
 
 	/** Works on duplicates, because close() may be called during the attach. */
-	async #detach(attached: Attached): Promise<void> {
+	async #detach(attached: Attachment): Promise<void> {
 		const { descriptor, mountId, uniqueId } = this.#mount;
 		const fd = native().copy(descriptor.fd);
 		const namespace = attached.namespace?.dup();
@@ -229,7 +229,7 @@ export class HeldMount implements AsyncDisposable {
 
 /** For this package's own files: an IdmappedMount of a mount that was just made. */
 export let adoptMount: (
-	mount: MadeMount,
+	mount: NewMount,
 	mapping: Mapping,
 	skipped: readonly SkippedMount[],
 	target: string | number | undefined,
@@ -251,7 +251,7 @@ export class IdmappedMount extends HeldMount {
 	readonly skipped: readonly SkippedMount[];
 
 	private constructor(
-		mount: MadeMount,
+		mount: NewMount,
 		mapping: Mapping,
 		skipped: readonly SkippedMount[],
 		target: string | number | undefined,

@@ -1,12 +1,13 @@
 import type { UsernsError } from "../errors.ts";
 import type { Outcome } from "../native/addon.ts";
-import { ERRNO, kernelError, shorten } from "../native/steps.ts";
-import type { Place } from "./source-tree.ts";
+import { ERRNO } from "../native/errno.ts";
+import { kernelError, shorten } from "../native/steps.ts";
+import type { TreeMount } from "./source-tree.ts";
 
 type Failure = Pick<Outcome, "error" | "step" | "log">;
 
 /** A mount that was not made or attached, in words. `place`: the one mount of a tree that refused. */
-export function mountError(tried: string, mapping: string, outcome: Failure, place?: Place): UsernsError {
+export function mountError(tried: string, mapping: string, outcome: Failure, place?: TreeMount): UsernsError {
 	const { error, step = "" } = outcome;
 	const where = place === undefined ? "" : `, for the ${place.fsType} at ${place.mountPoint}`;
 	const said = outcome.log ? `, and the kernel says: ${firstLine(outcome.log)}` : "";

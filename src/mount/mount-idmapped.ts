@@ -3,10 +3,10 @@ import { native } from "../native/addon.ts";
 import { type HeldTarget, holdTarget } from "./attach.ts";
 import { type AttachOptions, resolveFlags } from "./attach-options.ts";
 import { closeBranches } from "./branches.ts";
-import { makeTree } from "./detached-tree.ts";
+import { createTree } from "./detached-tree.ts";
 import { adoptMount, attachFresh, IdmappedMount } from "./idmapped-mount.ts";
 import { checkMountOptions, copyMountOptions, type MountIdmappedOptions } from "./mount-options.ts";
-import type { Wanted } from "./wanted.ts";
+import type { MountRequest } from "./mount-request.ts";
 
 /**
  * Shows `source` at `target` under other owners, without a change on disk. A copy of the source's mount is mapped and
@@ -23,7 +23,7 @@ export async function mountIdmapped(given: MountIdmappedOptions): Promise<Idmapp
 	const { recursive, recursiveIdmap, nested, set, clear, propagation } = checkMountOptions(options);
 	const { source, target, mapping, userns, handles } = options;
 	const resolve = resolveFlags("mountIdmapped", options.resolve);
-	const wanted: Wanted = {
+	const request: MountRequest = {
 		recursive,
 		recursiveIdmap,
 		nested,
@@ -39,29 +39,29 @@ export async function mountIdmapped(given: MountIdmappedOptions): Promise<Idmapp
 		unmap: options.unmap ?? false,
 		skipUnsupported: options.skipUnsupported ?? false,
 		plain: target !== undefined && isPlain(options),
-		apart: false,
+		separate: false,
 	};
-	if (target === undefined || !recursive) return mountWanted(wanted, options, undefined);
+	if (target === undefined || !recursive) return mountWanted(request, options, undefined);
 	const held = await holdTarget(target, options);
 	try {
-		return await mountWanted({ ...wanted, apart: held?.isShared ?? false }, options, held);
+		return await mountWanted({ ...request, separate: held?.isShared ?? false }, options, held);
 	} finally {
 		held?.close();
 	}
 }
 
 async function mountWanted(
-	wanted: Wanted,
+	request: MountRequest,
 	options: AttachOptions,
 	held: HeldTarget | undefined,
 ): Promise<IdmappedMount> {
-	const { recursive, propagation, source, target } = wanted;
-	const made = await makeTree(wanted);
-	if (made instanceof IdmappedMount) {
-		native().told(made.fd);
-		return made;
+	const { recursive, propagation, source, target } = request;
+	const tree = await createTree(request);
+	if (tree instanceof IdmappedMount) {
+		native().told(tree.fd);
+		return tree;
 	}
-	const { descriptor, mountId, uniqueId } = made;
+	const { descriptor, mountId, uniqueId } = tree;
 	const mount = adoptMount(
 		{
 			descriptor,
@@ -71,22 +71,22 @@ async function mountWanted(
 			propagation,
 			source,
 			words: undefined,
-			mapping: made.mapping?.id ?? "",
+			mapping: tree.mapping?.id ?? "",
 		},
-		made.shows,
-		made.skipped,
+		tree.shows,
+		tree.skipped,
 		undefined,
 	);
 	if (target === undefined) return mount;
 	try {
-		const told = await attachFresh(mount, target, options, { held, below: made.branches });
-		told();
+		const acknowledge = await attachFresh(mount, target, options, { held, below: tree.branches });
+		acknowledge();
 		return mount;
 	} catch (error) {
 		mount.close();
 		throw error;
 	} finally {
-		closeBranches(made.branches, false);
+		closeBranches(tree.branches, false);
 	}
 }
 

@@ -3,7 +3,7 @@ import type { MappingInput } from "../mapping/mapping.ts";
 import { Handles } from "../namespace/handles.ts";
 import { UserNamespace } from "../namespace/user-namespace.ts";
 import { copyOptions } from "../options.ts";
-import { ATTACH_OPTIONS, type AttachOptions, checkPlace, checkTarget } from "./attach-options.ts";
+import { ATTACH_OPTIONS, type AttachOptions, checkLocation, checkTarget } from "./attach-options.ts";
 import {
 	ATTRIBUTE_OPTIONS,
 	type AttributeOptions,
@@ -64,7 +64,7 @@ export interface MountAttributes extends Attributes {
 
 /** Checks every option of the copy, before any system call. */
 export function checkMountOptions(options: MountIdmappedOptions): MountAttributes {
-	checkPlace(`${WHAT}: the source`, options.source);
+	checkLocation(`${WHAT}: the source`, options.source);
 	checkTarget(WHAT, options.target, options);
 	checkBooleans(WHAT, options, BOOLEANS);
 	checkNamespace(options);

@@ -1,7 +1,8 @@
 import { closeSync, openSync } from "node:fs";
 import { describeErrno, UsernsError, type UsernsErrorCode } from "../errors.ts";
 import { native, type Outcome } from "../native/addon.ts";
-import { ERRNO, kernelError } from "../native/steps.ts";
+import { ERRNO } from "../native/errno.ts";
+import { kernelError } from "../native/steps.ts";
 import { Lines, type MountEntry, superOptionsOf } from "./mount-entry.ts";
 
 export { childrenOf, descendants, type MountEntry, parseMountinfo } from "./mount-entry.ts";

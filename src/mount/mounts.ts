@@ -1,7 +1,8 @@
 import { invalidArgument, show } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import { native } from "../native/addon.ts";
-import { ERRNO, kernelError } from "../native/steps.ts";
+import { ERRNO } from "../native/errno.ts";
+import { kernelError } from "../native/steps.ts";
 import { copyOptions } from "../options.ts";
 import { checkBooleans } from "./attributes.ts";
 import { type MountEntry, openTable, readTable, readTableLater } from "./mountinfo.ts";

@@ -2,8 +2,9 @@ import { UsernsError } from "../errors.ts";
 import { ownMapsAll } from "../namespace/caller-map.ts";
 import { native } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
-import { ERRNO, kernelError } from "../native/steps.ts";
-import { showPlace } from "./attach-options.ts";
+import { ERRNO } from "../native/errno.ts";
+import { kernelError } from "../native/steps.ts";
+import { showLocation } from "./attach-options.ts";
 import type { HeldMount } from "./idmapped-mount.ts";
 import { overlayLayers } from "./mountinfo.ts";
 
@@ -111,7 +112,7 @@ async function isInUse(
 }
 
 function layerWords(name: keyof WrittenLayers, layers: WrittenLayers): string {
-	return `${WORDS[name]} ${showPlace(layers[name].given)}`;
+	return `${WORDS[name]} ${showLocation(layers[name].given)}`;
 }
 
 function inUse(tried: string, layer: string, user: string | undefined): UsernsError {
@@ -135,7 +136,7 @@ async function nameOfUser(fd: number): Promise<string | undefined> {
 		const mount = users.get(key)?.deref();
 		if (mount === undefined || mount.closed) continue;
 		if (mount.target === undefined) return "a detached overlay of this process";
-		return `the overlay of this process at ${showPlace(mount.target)}`;
+		return `the overlay of this process at ${showLocation(mount.target)}`;
 	}
 	for (const { mountPoint, paths } of overlayLayers()) {
 		for (const path of paths) {
@@ -144,7 +145,7 @@ async function nameOfUser(fd: number): Promise<string | undefined> {
 			// An option of mount(2) keeps its backslashes (ovl_unescape() in fs/overlayfs); a descriptor's path has none.
 			for (const each of new Set([path, path.replaceAll(/\\(.)/g, "$1")])) {
 				const key = await keyAt(-1, each);
-				if (key !== undefined && keys.has(key)) return `the overlay at ${showPlace(mountPoint)}`;
+				if (key !== undefined && keys.has(key)) return `the overlay at ${showLocation(mountPoint)}`;
 			}
 		}
 	}

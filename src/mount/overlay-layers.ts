@@ -4,8 +4,8 @@ import type { Mapping } from "../mapping/mapping.ts";
 import type { Handles } from "../namespace/handles.ts";
 import { native, PART } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
-import { RESOLVE, showPlace } from "./attach-options.ts";
-import { makeTree } from "./detached-tree.ts";
+import { RESOLVE, showLocation } from "./attach-options.ts";
+import { createTree } from "./detached-tree.ts";
 import { mountError } from "./mount-errors.ts";
 
 const MS_PRIVATE = 1 << 18;
@@ -17,7 +17,7 @@ export async function mappedLayer(
 	mapping: Mapping,
 	handles: Handles,
 ): Promise<Descriptor> {
-	const layer = await makeTree({
+	const layer = await createTree({
 		source,
 		resolve: 0,
 		target: undefined,
@@ -27,7 +27,7 @@ export async function mappedLayer(
 		unmap: false,
 		skipUnsupported: false,
 		plain: false,
-		apart: false,
+		separate: false,
 		recursive: false,
 		recursiveIdmap: false,
 		nested: "compose",
@@ -44,7 +44,7 @@ export interface Upper {
 	/** RESOLVE_…. */
 	resolve: number;
 	/** On a detached mount of their own, as the lower ones are. */
-	apart: boolean;
+	detached: boolean;
 	/**
 	 * Checks both layers before they are used, and throws if another overlay uses them. `roots` are detached mounts
 	 * that they are on, for this check alone, because the check attaches them in a mount namespace that ends with it.
@@ -62,8 +62,8 @@ export async function upperLayer(
 ): Promise<{ upper: Descriptor; work: Descriptor; root?: Descriptor }> {
 	const upper = await hold(options.upper, options.resolve, "overlay upper", tried, held);
 	const work = await hold(options.work, options.resolve, "overlay work", tried, held);
-	if (!options.apart) await options.check(upper, work, []);
-	if (!options.mapped && !options.apart) return { upper, work };
+	if (!options.detached) await options.check(upper, work, []);
+	if (!options.mapped && !options.detached) return { upper, work };
 	// Both must be on one mount, so it is what holds both that is copied.
 	const [upperPath, workPath] = [pathOf(upper.fd, tried), pathOf(work.fd, tried)];
 	const folder = commonFolder(upperPath, workPath);
@@ -78,7 +78,7 @@ export async function upperLayer(
 			},
 		);
 	}
-	const inside = async (root: Descriptor, path: string, original: Descriptor, step: string) => {
+	const openLayer = async (root: Descriptor, path: string, original: Descriptor, step: string) => {
 		const outcome = await native().openPlace(
 			root.fd,
 			path.slice(folder === "/" ? 1 : folder.length + 1),
@@ -100,12 +100,12 @@ export async function upperLayer(
 	const both = async (root: Descriptor) => {
 		held.push(root);
 		return {
-			upper: await inside(root, upperPath, upper, "overlay upper"),
-			work: await inside(root, workPath, work, "overlay work"),
+			upper: await openLayer(root, upperPath, upper, "overlay upper"),
+			work: await openLayer(root, workPath, work, "overlay work"),
 			root,
 		};
 	};
-	if (options.apart) {
+	if (options.detached) {
 		const asked = await both(await plainCopy(around.fd, tried));
 		await options.check(asked.upper, asked.work, [asked.root.fd]);
 	}
@@ -133,7 +133,7 @@ async function hold(
 		typeof place === "number"
 			? native().duplicate(place)
 			: await native().openPlace(-1, place, resolve, -1, true);
-	if (outcome.error < 0) throw mountError(`${tried} (${showPlace(place)})`, "", { ...outcome, step });
+	if (outcome.error < 0) throw mountError(`${tried} (${showLocation(place)})`, "", { ...outcome, step });
 	const descriptor = new Descriptor(outcome.fd, "layer");
 	held.push(descriptor);
 	return descriptor;

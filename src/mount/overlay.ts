@@ -3,15 +3,15 @@ import { Mapping, type MappingInput } from "../mapping/mapping.ts";
 import { Handles } from "../namespace/handles.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
-import { ERRNO } from "../native/steps.ts";
+import { ERRNO } from "../native/errno.ts";
 import { copyOptions, ownMap } from "../options.ts";
 import {
 	ATTACH_OPTIONS,
 	type AttachOptions,
-	checkPlace,
+	checkLocation,
 	checkTarget,
 	resolveFlags,
-	showPlace,
+	showLocation,
 } from "./attach-options.ts";
 import {
 	ATTRIBUTE_OPTIONS,
@@ -20,7 +20,7 @@ import {
 	checkAttributes,
 	checkBooleans,
 } from "./attributes.ts";
-import { attachFresh, HeldMount, type MadeMount } from "./idmapped-mount.ts";
+import { attachFresh, HeldMount, type NewMount } from "./idmapped-mount.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
 import { Claim, refuseInUse } from "./overlay-in-use.ts";
 import { mappedLayer, type Upper, upperLayer } from "./overlay-layers.ts";
@@ -56,14 +56,14 @@ const KNOWN = [
 	...ATTACH_OPTIONS,
 ];
 
-let adoptOverlay: (mount: MadeMount, mapping: Mapping) => OverlayMount;
+let adoptOverlay: (mount: NewMount, mapping: Mapping) => OverlayMount;
 
 /** An overlay of ID-mapped layers. Its descriptor keeps it, as that of an {@link IdmappedMount} does. */
 export class OverlayMount extends HeldMount {
 	/** Of the lower layers, disk to visible. */
 	readonly mapping: Mapping;
 
-	private constructor(mount: MadeMount, mapping: Mapping) {
+	private constructor(mount: NewMount, mapping: Mapping) {
 		super(mount, undefined);
 		this.mapping = mapping;
 	}
@@ -82,8 +82,8 @@ export class OverlayMount extends HeldMount {
 export async function overlay(given: OverlayOptions): Promise<OverlayMount> {
 	const { options, layers, attributes, mapping } = checkOverlayOptions(given);
 	const { target } = options;
-	const source = `an overlay of ${layers.map(showPlace).join(", ")}`;
-	const tried = triedTo(source, target === undefined ? "" : showPlace(target), mapping.id);
+	const source = `an overlay of ${layers.map(showLocation).join(", ")}`;
+	const tried = triedTo(source, target === undefined ? "" : showLocation(target), mapping.id);
 	const handles = options.handles ?? new Handles();
 	const held: Descriptor[] = [];
 	let claim: Claim | undefined;
@@ -99,13 +99,19 @@ export async function overlay(given: OverlayOptions): Promise<OverlayMount> {
 			claim ??= new Claim(both, tried);
 			await refuseInUse(both, roots, tried);
 		};
-		const make = async (apart: boolean) => {
+		const make = async (detached: boolean) => {
 			const resolve = resolveFlags(WHAT, options.resolve);
 			const writable =
 				upper === undefined || work === undefined
 					? undefined
-					: await upperLayer({ upper, work, mapped, resolve, apart, check }, mapping, handles, tried, held);
-			const roots = apart ? [...lower, ...(writable?.root === undefined ? [] : [writable.root.fd])] : [];
+					: await upperLayer(
+							{ upper, work, mapped, resolve, detached, check },
+							mapping,
+							handles,
+							tried,
+							held,
+						);
+			const roots = detached ? [...lower, ...(writable?.root === undefined ? [] : [writable.root.fd])] : [];
 			return native().overlay(
 				lower,
 				writable?.upper.fd ?? -1,
@@ -119,8 +125,8 @@ export async function overlay(given: OverlayOptions): Promise<OverlayMount> {
 		};
 		let outcome = await make(false);
 		// Before Linux 6.15 that says no more than that layers on detached mounts are refused.
-		const detached = outcome.step === "overlay create" && outcome.error === ERRNO.EINVAL;
-		if (detached) outcome = await make(true);
+		const needsAttached = outcome.step === "overlay create" && outcome.error === ERRNO.EINVAL;
+		if (needsAttached) outcome = await make(true);
 		if (outcome.error < 0) throw mountError(tried, mapping.id, outcome);
 		const mount = await adopt(options, outcome, attributes, mapping, source);
 		claim?.keep(mount);
@@ -155,8 +161,8 @@ async function adopt(
 	);
 	try {
 		if (options.target !== undefined) {
-			const told = await attachFresh(mount, options.target, options);
-			told();
+			const acknowledge = await attachFresh(mount, options.target, options);
+			acknowledge();
 		}
 		return mount;
 	} catch (error) {
@@ -177,7 +183,7 @@ export function checkOverlayOptions(given: OverlayOptions): {
 	const options = copyOptions<OverlayOptions>(WHAT, given, KNOWN);
 	const { lower } = options;
 	const layers = ownMap(Array.isArray(lower) ? lower : [lower], (layer) => {
-		checkPlace(`${WHAT}: a lower layer`, layer);
+		checkLocation(`${WHAT}: a lower layer`, layer);
 		return layer;
 	});
 	if (layers.length === 0) throw invalidArgument(`${WHAT}: there is no lower layer`);
@@ -195,8 +201,8 @@ export function checkOverlayOptions(given: OverlayOptions): {
 		);
 	}
 	if (options.upper !== undefined) {
-		checkPlace(`${WHAT}: the upper layer`, options.upper);
-		checkPlace(`${WHAT}: the work directory`, options.work);
+		checkLocation(`${WHAT}: the upper layer`, options.upper);
+		checkLocation(`${WHAT}: the work directory`, options.work);
 	} else if (options.mapUpper) throw invalidArgument(`${WHAT}: mapUpper is of no use without an upper layer`);
 	checkTarget(WHAT, options.target, options);
 	if (options.handles !== undefined && !(options.handles instanceof Handles)) {

@@ -1,9 +1,10 @@
 import { invalidArgument, type UsernsError, type UsernsErrorCode } from "../errors.ts";
 import { native, type Outcome, WALK_END, WALK_LINKS } from "../native/addon.ts";
+import { ERRNO } from "../native/errno.ts";
 import { linkOwner, linkRefused, NO_OWNER } from "../native/link-owner.ts";
-import { ERRNO, kernelError } from "../native/steps.ts";
-import type { Call, Work } from "../native/work.ts";
-import { checkPlace, resolveFlags } from "./attach-options.ts";
+import type { NativeCall, Operation } from "../native/operation.ts";
+import { kernelError } from "../native/steps.ts";
+import { checkLocation, resolveFlags } from "./attach-options.ts";
 import type { MountNamespace } from "./mount-namespace.ts";
 
 /**
@@ -34,7 +35,7 @@ export function checkPathOptions(what: string, options: PathOptions & { into?: n
 	}
 	resolveFlags(what, options.resolve);
 	if (options.targetRoot === undefined) return;
-	checkPlace(`${what}: targetRoot`, options.targetRoot);
+	checkLocation(`${what}: targetRoot`, options.targetRoot);
 	if (options.into !== undefined) {
 		throw invalidArgument(
 			`${what}: there is both a targetRoot and an into`,
@@ -44,7 +45,7 @@ export function checkPathOptions(what: string, options: PathOptions & { into?: n
 }
 
 /** How a name in a directory that a look-up has returned is opened: nothing is followed. */
-export function nameIn(end: number, directory: number, name: string): Call {
+export function nameIn(end: number, directory: number, name: string): NativeCall {
 	return (later) => native().walk(end, WALK_LINKS.none, NO_OWNER, -1, directory, false, name, later);
 }
 
@@ -56,14 +57,23 @@ export function* lookUp(
 	end: number,
 	path: string,
 	options: PathOptions,
-	inside?: MountNamespace,
-): Work<Outcome> {
+	mountNamespace?: MountNamespace,
+): Operation<Outcome> {
 	const links = options.resolve === undefined ? WALK_LINKS.own : WALK_LINKS.none;
 	const walk =
-		(start: number, contained: boolean): Call =>
+		(start: number, contained: boolean): NativeCall =>
 		(later) =>
-			native().walk(end, links, linkOwner(), inside?.descriptor.fd ?? -1, start, contained, path, later);
-	if (inside !== undefined) return yield walk(inside.root?.fd ?? -1, true);
+			native().walk(
+				end,
+				links,
+				linkOwner(),
+				mountNamespace?.descriptor.fd ?? -1,
+				start,
+				contained,
+				path,
+				later,
+			);
+	if (mountNamespace !== undefined) return yield walk(mountNamespace.root?.fd ?? -1, true);
 	const { targetRoot } = options;
 	if (targetRoot === undefined) return yield walk(-1, false);
 	const root: Outcome =

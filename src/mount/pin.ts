@@ -1,8 +1,9 @@
 import { invalidArgument, show, type UsernsError } from "../errors.ts";
 import { UserNamespace } from "../namespace/user-namespace.ts";
 import { native, type Outcome, WALK_END } from "../native/addon.ts";
-import { ERRNO, kernelError } from "../native/steps.ts";
-import { runAsync, runSync, type Work } from "../native/work.ts";
+import { ERRNO } from "../native/errno.ts";
+import { type Operation, runAsync, runSync } from "../native/operation.ts";
+import { kernelError } from "../native/steps.ts";
 import { copyOptions } from "../options.ts";
 import { checkPath } from "./attach-options.ts";
 import {
@@ -22,7 +23,7 @@ import {
  */
 export function pin(namespace: UserNamespace, path: string, options?: PathOptions): void {
 	const checked = check("pin", namespace, path, options);
-	native().close(runSync(pinWork(namespace.fd, path, checked)));
+	native().close(runSync(pinAt(namespace.fd, path, checked)));
 }
 
 /** Like `pin`, but does not block the event loop on a file system that does not answer. */
@@ -31,7 +32,7 @@ export async function pinAsync(namespace: UserNamespace, path: string, options?:
 	const held = namespace.dup(); // the caller may close his own meanwhile
 	let pinned: number;
 	try {
-		pinned = await runAsync(pinWork(held.fd, path, checked));
+		pinned = await runAsync(pinAt(held.fd, path, checked));
 	} finally {
 		held.close();
 	}
@@ -56,7 +57,7 @@ function check(
 }
 
 /** A descriptor of the mount, which is closed when the caller knows of it (load.ts, `attach`). */
-function* pinWork(ns: number, path: string, options: PathOptions): Work<number> {
+function* pinAt(ns: number, path: string, options: PathOptions): Operation<number> {
 	const parent = yield* lookUp(WALK_END.parent, path, options);
 	if (parent.error < 0) throw pinError(path, parent);
 	const { name } = parent;
@@ -75,7 +76,7 @@ function* pinWork(ns: number, path: string, options: PathOptions): Work<number> 
 	}
 }
 
-function* mountOn(ns: number, file: number): Work<Outcome> {
+function* mountOn(ns: number, file: number): Operation<Outcome> {
 	try {
 		return yield (later) => native().pin(ns, file, later);
 	} finally {

@@ -49,7 +49,7 @@ export function recordMount(uniqueId: bigint): void {
 }
 
 /** Removes the record of a mount that was unmounted. */
-export function forgetMount(uniqueId: bigint): void {
+export function removeRecord(uniqueId: bigint): void {
 	own.delete(uniqueId);
 	try {
 		if (isRoots(PARENT) && isRoots(FOLDER)) unlinkSync(`${FOLDER}/${prefix()}${uniqueId}`);

@@ -1,14 +1,14 @@
 import { readlinkSync } from "node:fs";
 import { UsernsError } from "../errors.ts";
 import { native } from "../native/addon.ts";
+import { runAsync } from "../native/operation.ts";
 import { kernelError } from "../native/steps.ts";
-import { runAsync } from "../native/work.ts";
 import { PATH_MAX } from "./attach-options.ts";
 import { findMount } from "./find-mount.ts";
 import { childrenOf, descendants, type MountEntry, readInLater } from "./mountinfo.ts";
 
 /** One mount of the tree that a source is the root of. */
-export interface Place {
+export interface TreeMount {
 	/** From the source to it; "" is the source itself. */
 	path: string;
 	/** As in mountinfo. */
@@ -24,7 +24,7 @@ export interface Place {
  * directory, is left out: nobody could reach it. So are unbindable mounts with what is below them, as the kernel does it
  * (copy_tree in fs/namespace.c).
  */
-export async function survey(fd: number, recursive: boolean, tried: string): Promise<Place[]> {
+export async function readSourceTree(fd: number, recursive: boolean, tried: string): Promise<TreeMount[]> {
 	const facts = native().mountFacts(fd);
 	if (typeof facts === "number")
 		throw kernelError("ERR_USERNS_MOUNT", tried, { error: facts, step: "statx" });
@@ -33,7 +33,7 @@ export async function survey(fd: number, recursive: boolean, tried: string): Pro
 	const own = recursive
 		? entries.find((entry) => entry.id === id)
 		: await runAsync(findMount(fd, undefined, "ERR_USERNS_MOUNT", tried));
-	if (own === undefined) return [detachedPlace(id, recursive, tried)];
+	if (own === undefined) return [detachedRoot(id, recursive, tried)];
 	const path = pathOf(fd, tried);
 	const root = { path: "", mountId: id, mountPoint: path, fsType: own.fsType, idmapped: isMapped(own) };
 	if (!recursive) return [root];
@@ -46,7 +46,7 @@ export async function survey(fd: number, recursive: boolean, tried: string): Pro
 }
 
 /** Mounted from a working directory on the way, it can be further down than a path can tell. */
-function refuseTooLong({ path, fsType }: Place, tried: string): void {
+function refuseTooLong({ path, fsType }: TreeMount, tried: string): void {
 	const bytes = Buffer.byteLength(path);
 	if (bytes < PATH_MAX) return;
 	throw new UsernsError(
@@ -57,7 +57,7 @@ function refuseTooLong({ path, fsType }: Place, tried: string): void {
 }
 
 /** What is no UTF-8 was read as U+FFFD, and the name that the kernel has cannot be told from that. */
-function refuseUnnamed({ path, mountPoint, fsType }: Place, tried: string): void {
+function refuseUnnamed({ path, mountPoint, fsType }: TreeMount, tried: string): void {
 	if (!path.includes("\ufffd")) return;
 	throw new UsernsError(
 		"ERR_USERNS_MOUNT",
@@ -73,7 +73,7 @@ function isMapped(entry: MountEntry): boolean {
 	return entry.options.includes("idmapped");
 }
 
-function detachedPlace(mountId: number, recursive: boolean, tried: string): Place {
+function detachedRoot(mountId: number, recursive: boolean, tried: string): TreeMount {
 	if (recursive) {
 		throw new UsernsError(
 			"ERR_USERNS_MOUNT",
@@ -165,7 +165,7 @@ function leftOut(
 }
 
 /** `start` is the source's path, without the slash of the root directory. */
-export function visibleBelow(entries: readonly MountEntry[], own: MountEntry, start: string): Place[] {
+export function visibleBelow(entries: readonly MountEntry[], own: MountEntry, start: string): TreeMount[] {
 	const below = descendants(entries, own.id).filter(
 		({ mountPoint }) => mountPoint.startsWith(`${start}/`) && mountPoint.length > start.length + 1,
 	);
@@ -186,7 +186,7 @@ export function visibleBelow(entries: readonly MountEntry[], own: MountEntry, st
 }
 
 /** True when two surveys saw the same mounts at the same places. */
-export function sameTree(a: readonly Place[], b: readonly Place[]): boolean {
+export function sameTree(a: readonly TreeMount[], b: readonly TreeMount[]): boolean {
 	return (
 		a.length === b.length &&
 		a.every(({ path, mountId }, i) => b[i]?.path === path && b[i]?.mountId === mountId)

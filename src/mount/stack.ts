@@ -1,6 +1,6 @@
 import { native } from "../native/addon.ts";
+import { type Operation, syncOrAsync } from "../native/operation.ts";
 import { kernelError } from "../native/steps.ts";
-import { either, type Work } from "../native/work.ts";
 import type { HeldRoot } from "./detach.ts";
 import { type MountEntry, readIn, readInLater } from "./mountinfo.ts";
 
@@ -37,8 +37,8 @@ export function stackedUnder(entries: readonly MountEntry[], id: number): MountE
 }
 
 /** The whole table of a mount namespace (undefined: this process's own). */
-export function* readTable(mountNs: number | undefined, tried: string): Work<MountEntry[]> {
-	return yield* either(
+export function* readTable(mountNs: number | undefined, tried: string): Operation<MountEntry[]> {
+	return yield* syncOrAsync(
 		() => [...readIn(mountNs, "ERR_USERNS_UNMOUNT", tried)],
 		() => readInLater(mountNs, "ERR_USERNS_UNMOUNT", tried),
 	);
@@ -56,7 +56,7 @@ export function* uncover(
 	{ fd, mountId, uniqueId }: HeldRoot,
 	mountNs: number | undefined,
 	tried: string,
-): Work<void> {
+): Operation<void> {
 	for (let i = 0; i < MOST_STACKED; i++) {
 		if (stackedOn(yield* readTable(mountNs, tried), mountId).length === 0) return;
 		const outcome = yield (later) => native().detach(fd, uniqueId, mountNs ?? -1, false, later);

@@ -1,8 +1,9 @@
 import { UsernsError } from "../errors.ts";
 import { Mapping } from "../mapping/mapping.ts";
 import { native } from "../native/addon.ts";
-import { ERRNO, kernelError } from "../native/steps.ts";
-import { runSync, type Work } from "../native/work.ts";
+import { ERRNO } from "../native/errno.ts";
+import { type Operation, runSync } from "../native/operation.ts";
+import { kernelError } from "../native/steps.ts";
 
 /**
  * What statmount(2) writes, read with every bound checked: `struct statmount` of <linux/mount.h>, 512 bytes and then
@@ -126,7 +127,7 @@ export function statMount(id: bigint, mountNs: bigint): StatMount | number {
 }
 
 /** The answer of statmount(2) for one mount, or a negative errno. */
-export function* ask(id: bigint, mountNs: bigint, mask: bigint): Work<ArrayBuffer | number> {
+export function* ask(id: bigint, mountNs: bigint, mask: bigint): Operation<ArrayBuffer | number> {
 	for (let bytes = FIRST_BYTES; ; bytes *= 2) {
 		const size = bytes;
 		const answer = yield (later) => native().statmount(id, mountNs, mask, size, later);
@@ -139,7 +140,7 @@ export function* ask(id: bigint, mountNs: bigint, mask: bigint): Work<ArrayBuffe
  * The unique mount IDs, after `last`, of the mounts of a mount namespace or of those below one mount; or a negative
  * errno.
  */
-export function* listPage(mountNs: bigint, below: bigint, last: bigint): Work<BigUint64Array | number> {
+export function* listPage(mountNs: bigint, below: bigint, last: bigint): Operation<BigUint64Array | number> {
 	const { error, bytes } = yield (later) => native().listmount(below, mountNs, last, PAGE, later);
 	return error < 0 ? error : new BigUint64Array(bytes ?? new ArrayBuffer(0));
 }

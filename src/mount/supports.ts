@@ -2,10 +2,10 @@ import { describeErrno, invalidArgument, type UsernsError } from "../errors.ts";
 import { Mapping } from "../mapping/mapping.ts";
 import { native, type Outcome, PART, WALK_END } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
-import { ERRNO } from "../native/steps.ts";
-import { runAsync } from "../native/work.ts";
+import { ERRNO } from "../native/errno.ts";
+import { runAsync } from "../native/operation.ts";
 import { copyOptions } from "../options.ts";
-import { checkPlace, showPlace } from "./attach-options.ts";
+import { checkLocation, showLocation } from "./attach-options.ts";
 import { findMount } from "./find-mount.ts";
 import { MapNamespaces } from "./map-namespaces.ts";
 import { mountError } from "./mount-errors.ts";
@@ -31,13 +31,13 @@ export interface MountSupport {
  * no such path, or the caller may not mount. Throws for a symbolic link of another user on the path.
  */
 export async function supports(path: string | number, options?: PathOptions): Promise<MountSupport> {
-	checkPlace("supports: the path", path);
+	checkLocation("supports: the path", path);
 	const checked = copyOptions<PathOptions>("supports", options, PATH_OPTIONS);
 	checkPathOptions("supports", checked);
 	if (typeof path === "number" && checked.targetRoot !== undefined) {
 		throw invalidArgument("supports: targetRoot is of no use beside a path that is a descriptor");
 	}
-	const tried = `cannot tell whether ${showPlace(path)} can be ID-mapped`;
+	const tried = `cannot tell whether ${showLocation(path)} can be ID-mapped`;
 	const held =
 		typeof path === "number"
 			? native().duplicate(path)

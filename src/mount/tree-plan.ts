@@ -2,14 +2,15 @@ import { describeErrno, UsernsError } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import { ownMapsAll } from "../namespace/caller-map.ts";
 import { native, type Outcome, PART } from "../native/addon.ts";
-import { ERRNO, shorten } from "../native/steps.ts";
+import { ERRNO } from "../native/errno.ts";
+import { shorten } from "../native/steps.ts";
 import { RESOLVE } from "./attach-options.ts";
-import { rememberedMap } from "./held-maps.ts";
+import { heldMap } from "./held-maps.ts";
 import type { MapNamespaces } from "./map-namespaces.ts";
 import { mountError } from "./mount-errors.ts";
-import type { Place } from "./source-tree.ts";
+import type { MountRequest } from "./mount-request.ts";
+import type { TreeMount } from "./source-tree.ts";
 import { mappingAt, NOT_ON_THIS_KERNEL } from "./statmount.ts";
-import type { Wanted } from "./wanted.ts";
 
 /** A mount below the source that came along without a map, since its file system cannot be mapped. */
 export interface SkippedMount {
@@ -28,7 +29,7 @@ export interface Part {
 	ns: number;
 }
 
-export interface Plan {
+export interface TreePlan {
 	parts: Part[];
 	/** Of the source itself, disk to visible; undefined for none. */
 	mapping: Mapping | undefined;
@@ -48,12 +49,12 @@ export class TreeChanged extends Error {
 	}
 }
 
-export interface Planning {
-	wanted: Wanted;
+export interface PlanContext {
+	request: MountRequest;
 	/** A descriptor of the source. */
 	source: number;
-	places: readonly Place[];
-	asked: Mapping | undefined;
+	mounts: readonly TreeMount[];
+	requested: Mapping | undefined;
 	namespaces: MapNamespaces;
 	tried: string;
 }
@@ -62,19 +63,17 @@ export interface Planning {
  * Decides for each mount of a tree what becomes of its map, by asking the kernel about each and never by the name of its
  * file system. Throws when one of them refuses and is not to be skipped: the error names it.
  */
-export async function planTree(planning: Planning): Promise<Plan> {
-	const { wanted, places } = planning;
-	const plan: Plan = { parts: [], mapping: planning.asked, skipped: [], special: false };
-	for (const [index, place] of places.entries()) {
-		const mapped = index === 0 || wanted.recursiveIdmap;
-		const { mode, mapping } = mapped
-			? await decide(planning, place)
-			: { mode: PART.keep, mapping: undefined };
-		const ns = mapping === undefined ? -1 : await planning.namespaces.fd(mapping);
-		const part: Part = { path: place.path, mountId: place.mountId, mode, ns };
+export async function planTree(context: PlanContext): Promise<TreePlan> {
+	const { request, mounts } = context;
+	const plan: TreePlan = { parts: [], mapping: context.requested, skipped: [], special: false };
+	for (const [index, mount] of mounts.entries()) {
+		const mapped = index === 0 || request.recursiveIdmap;
+		const { mode, mapping } = mapped ? await decide(context, mount) : { mode: PART.keep, mapping: undefined };
+		const ns = mapping === undefined ? -1 : await context.namespaces.fd(mapping);
+		const part: Part = { path: mount.path, mountId: mount.mountId, mode, ns };
 		if (index === 0) plan.mapping = mapping;
 		if (mode === PART.remap || mode === PART.clear) plan.special = true;
-		if (mode !== PART.keep && places.length > 1) await probe(planning, place, part, plan, index);
+		if (mode !== PART.keep && mounts.length > 1) await probe(context, mount, part, plan, index);
 		plan.parts.push(part);
 	}
 	return plan;
@@ -82,47 +81,46 @@ export async function planTree(planning: Planning): Promise<Plan> {
 
 /** What becomes of the map of one mount that is to be mapped. */
 async function decide(
-	planning: Planning,
-	place: Place,
+	context: PlanContext,
+	mount: TreeMount,
 ): Promise<{ mode: Part["mode"]; mapping: Mapping | undefined }> {
-	const { wanted, asked, tried } = planning;
-	const { idmapped = await isMapped(planning, place) } = place;
-	if (asked === undefined) return { mode: idmapped ? PART.clear : PART.keep, mapping: undefined };
-	if (!idmapped) return { mode: PART.map, mapping: asked };
-	if (wanted.nested === "replace") return { mode: PART.remap, mapping: asked };
-	if (wanted.nested === "refuse") {
+	const { request, requested, tried } = context;
+	const { idmapped = await isMapped(context, mount) } = mount;
+	if (requested === undefined) return { mode: idmapped ? PART.clear : PART.keep, mapping: undefined };
+	if (!idmapped) return { mode: PART.map, mapping: requested };
+	if (request.nested === "replace") return { mode: PART.remap, mapping: requested };
+	if (request.nested === "refuse") {
 		throw new UsernsError(
 			"ERR_USERNS_MOUNT",
-			`${tried}: the ${place.fsType} at ${place.mountPoint} is ID-mapped already`,
+			`${tried}: the ${mount.fsType} at ${mount.mountPoint} is ID-mapped already`,
 			{
 				hint: 'Leave nested out to have the maps composed, or set it to "replace".',
-				mapping: asked.id,
+				mapping: requested.id,
 				step: "looking at the source's map",
 			},
 		);
 	}
-	return { mode: PART.remap, mapping: compose(planning, place, await currentMap(planning, place)) };
+	return { mode: PART.remap, mapping: compose(context, mount, await currentMap(context, mount)) };
 }
 
 /** For a mount that is in no table: whether a copy of it takes a map tells whether it has one. */
-async function isMapped({ source, asked, namespaces }: Planning, place: Place): Promise<boolean> {
-	if (rememberedMap(source) !== undefined) return true;
-	if (asked === undefined) return true; // clearing is no error where there is nothing to clear
-	const ns = await namespaces.fd(asked);
-	const part: Part = { path: place.path, mountId: place.mountId, mode: PART.map, ns };
+async function isMapped({ source, requested, namespaces }: PlanContext, mount: TreeMount): Promise<boolean> {
+	if (heldMap(source) !== undefined) return true;
+	if (requested === undefined) return true; // clearing is no error where there is nothing to clear
+	const ns = await namespaces.fd(requested);
+	const part: Part = { path: mount.path, mountId: mount.mountId, mode: PART.map, ns };
 	return (await tryPart(source, part)).error === ERRNO.EPERM;
 }
 
 /** The map that a mount has, disk to visible. */
-async function currentMap(planning: Planning, place: Place): Promise<Mapping> {
-	const { source, tried } = planning;
-	const known =
-		place.path === "" ? (mappingOfFd(source) ?? rememberedMap(source)) : await mapBelow(planning, place);
+async function currentMap(context: PlanContext, mount: TreeMount): Promise<Mapping> {
+	const { source, tried } = context;
+	const known = mount.path === "" ? (mappingOfFd(source) ?? heldMap(source)) : await mapBelow(context, mount);
 	if (typeof known !== "string" && known !== undefined) return known;
 	const kernel = known === NOT_ON_THIS_KERNEL;
 	throw new UsernsError(
 		kernel ? "ERR_USERNS_UNSUPPORTED_KERNEL" : "ERR_USERNS_MOUNT",
-		`${tried}: the ${place.fsType} at ${place.mountPoint} is ID-mapped already, and its map cannot be composed with another: ${known ?? "map unknown"}`,
+		`${tried}: the ${mount.fsType} at ${mount.mountPoint} is ID-mapped already, and its map cannot be composed with another: ${known ?? "map unknown"}`,
 		{
 			hint:
 				known === PARTIAL
@@ -143,15 +141,15 @@ const PARTIAL =
 function mappingOfFd(fd: number): Mapping | string | undefined {
 	const known = mappingAt(fd);
 	if (known === undefined || (typeof known !== "string" && ownMapsAll())) return known;
-	return rememberedMap(fd) ?? (typeof known === "string" ? known : PARTIAL);
+	return heldMap(fd) ?? (typeof known === "string" ? known : PARTIAL);
 }
 
-async function mapBelow({ source }: Planning, place: Place): Promise<Mapping | string | undefined> {
+async function mapBelow({ source }: PlanContext, mount: TreeMount): Promise<Mapping | string | undefined> {
 	const resolve = RESOLVE.noSymlinks | RESOLVE.noMagicLinks;
-	const opened = await native().openPlace(source, place.path, resolve, -1, true);
+	const opened = await native().openPlace(source, mount.path, resolve, -1, true);
 	if (opened.error < 0) throw new TreeChanged(opened.error);
 	try {
-		if (opened.mountId !== place.mountId) throw new TreeChanged(ERRNO.EAGAIN);
+		if (opened.mountId !== mount.mountId) throw new TreeChanged(ERRNO.EAGAIN);
 		return mappingOfFd(opened.fd);
 	} finally {
 		native().close(opened.fd);
@@ -159,16 +157,16 @@ async function mapBelow({ source }: Planning, place: Place): Promise<Mapping | s
 }
 
 /** The map that is there first, then the one that was asked for: as if the mounts were stacked. */
-function compose({ asked, tried }: Planning, place: Place, there: Mapping): Mapping {
-	const composed = there.compose(asked as Mapping);
+function compose({ requested, tried }: PlanContext, mount: TreeMount, there: Mapping): Mapping {
+	const composed = there.compose(requested as Mapping);
 	if (composed.uidMappings.length > 0 && composed.gidMappings.length > 0) return composed;
 	const kind = composed.uidMappings.length === 0 ? "uids" : "gids";
 	throw new UsernsError(
 		"ERR_USERNS_INVALID_MAPPING",
-		`${tried}: the ${place.fsType} at ${place.mountPoint} is ID-mapped already, and none of the ${kind} visible through it are in the mapping`,
+		`${tried}: the ${mount.fsType} at ${mount.mountPoint} is ID-mapped already, and none of the ${kind} visible through it are in the mapping`,
 		{
 			hint: `For a nested mount, containerID is the ID that is visible through the source. Its map is ${shorten(there.id)}.`,
-			mapping: (asked as Mapping).id,
+			mapping: (requested as Mapping).id,
 		},
 	);
 }
@@ -183,25 +181,25 @@ export async function tryPart(source: number, part: Part): Promise<Outcome> {
 
 /** Asks the kernel whether one mount of a tree takes its map; a refusal is an error, or the mount is skipped. */
 async function probe(
-	{ source, wanted, asked, tried }: Planning,
-	place: Place,
+	{ source, request, requested, tried }: PlanContext,
+	mount: TreeMount,
 	part: Part,
-	plan: Plan,
+	plan: TreePlan,
 	index: number,
 ): Promise<void> {
 	const outcome = await tryPart(source, part);
 	if (outcome.error >= 0 || outcome.step === "submount") return; // what changed meanwhile is noticed later
 	const refuses = outcome.error === ERRNO.EINVAL || outcome.error === ERRNO.EPERM;
 	const bySetting = outcome.step === "mount_setattr" || outcome.step === "open_tree_attr";
-	if (!wanted.skipUnsupported || index === 0 || !refuses || !bySetting) {
-		throw mountError(tried, asked?.id ?? "", outcome, place);
+	if (!request.skipUnsupported || index === 0 || !refuses || !bySetting) {
+		throw mountError(tried, requested?.id ?? "", outcome, mount);
 	}
 	part.mode = PART.keep;
 	part.ns = -1;
 	plan.special = true;
 	plan.skipped.push({
-		mountPoint: place.mountPoint,
-		fsType: place.fsType,
+		mountPoint: mount.mountPoint,
+		fsType: mount.fsType,
 		reason: `setting the map: ${describeErrno(outcome.error)}`,
 	});
 }

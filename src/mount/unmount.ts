@@ -1,11 +1,12 @@
 import { show, UsernsError } from "../errors.ts";
 import { native, type Outcome, WALK_END } from "../native/addon.ts";
-import { ERRNO, kernelError } from "../native/steps.ts";
-import { runAsync, runSync, type Work } from "../native/work.ts";
+import { ERRNO } from "../native/errno.ts";
+import { type Operation, runAsync, runSync } from "../native/operation.ts";
+import { kernelError } from "../native/steps.ts";
 import { copyOptions } from "../options.ts";
 import { checkPath, checkTarget } from "./attach-options.ts";
 import { checkBooleans } from "./attributes.ts";
-import { detachWork } from "./detach.ts";
+import { detachMount } from "./detach.ts";
 import { findMount } from "./find-mount.ts";
 import { type MountNamespace, openMountNamespace, openMountNamespaceAsync } from "./mount-namespace.ts";
 import type { MountEntry } from "./mountinfo.ts";
@@ -17,7 +18,7 @@ import {
 	PATH_OPTIONS,
 	type PathOptions,
 } from "./path-options.ts";
-import { forgetMount, recordedMounts } from "./records.ts";
+import { recordedMounts, removeRecord } from "./records.ts";
 import { readTable, stackedUnder, uncover } from "./stack.ts";
 import { ask, BASIC, parseStatmount } from "./statmount.ts";
 
@@ -43,22 +44,22 @@ export interface Unmounted {
  */
 export function unmount(path: string, options?: UnmountOptions): Unmounted {
 	const copy = check("unmount", path, options);
-	const inside = copy.into === undefined ? undefined : openMountNamespace(copy.into);
+	const mountNamespace = copy.into === undefined ? undefined : openMountNamespace(copy.into);
 	try {
-		return runSync(unmountWork(path, copy, inside));
+		return runSync(unmountPath(path, copy, mountNamespace));
 	} finally {
-		close(inside);
+		close(mountNamespace);
 	}
 }
 
 /** Like `unmount`, but does not block the event loop on a file system that does not answer. */
 export async function unmountAsync(path: string, options?: UnmountOptions): Promise<Unmounted> {
 	const copy = check("unmountAsync", path, options);
-	const inside = copy.into === undefined ? undefined : await openMountNamespaceAsync(copy.into);
+	const mountNamespace = copy.into === undefined ? undefined : await openMountNamespaceAsync(copy.into);
 	try {
-		return await runAsync(unmountWork(path, copy, inside));
+		return await runAsync(unmountPath(path, copy, mountNamespace));
 	} finally {
-		close(inside);
+		close(mountNamespace);
 	}
 }
 
@@ -72,25 +73,25 @@ function check(what: string, path: unknown, options: UnmountOptions | undefined)
 	return copy;
 }
 
-function close(inside: MountNamespace | undefined): void {
-	inside?.root?.close();
-	inside?.descriptor.close();
+function close(mountNamespace: MountNamespace | undefined): void {
+	mountNamespace?.root?.close();
+	mountNamespace?.descriptor.close();
 }
 
 /** The most mounts that one call unmounts, in case another program mounts there again and again. */
 const MOST_STACKED = 1000;
 
 /** Holds the directory open from the look-up on. Every later step uses its descriptor and the name in it. */
-function* unmountWork(
+function* unmountPath(
 	path: string,
 	options: UnmountOptions,
-	inside: MountNamespace | undefined,
-): Work<Unmounted> {
-	const holder = yield* lookUp(WALK_END.holder, path, options, inside);
+	mountNamespace: MountNamespace | undefined,
+): Operation<Unmounted> {
+	const holder = yield* lookUp(WALK_END.holder, path, options, mountNamespace);
 	if (holder.error < 0) throw openError(path, holder);
 	try {
 		for (let i = 0; i < MOST_STACKED; i++) {
-			const kind = yield* unmountTop(path, holder, options.recursive ?? false, inside);
+			const kind = yield* unmountTop(path, holder, options.recursive ?? false, mountNamespace);
 			if (kind === undefined) continue;
 			if (kind === "user namespace" && holder.name !== undefined) {
 				const removed = yield nameIn(WALK_END.remove, holder.fd, holder.name);
@@ -119,8 +120,8 @@ function* unmountTop(
 	path: string,
 	holder: Outcome,
 	recursive: boolean,
-	inside: MountNamespace | undefined,
-): Work<Unmounted["kind"] | undefined> {
+	mountNamespace: MountNamespace | undefined,
+): Operation<Unmounted["kind"] | undefined> {
 	const { name } = holder;
 	const top =
 		name === undefined
@@ -128,7 +129,7 @@ function* unmountTop(
 			: yield nameIn(WALK_END.place, holder.fd, name);
 	if (top.error < 0) throw openError(path, top);
 	try {
-		const mountNs = inside?.descriptor.fd;
+		const mountNs = mountNamespace?.descriptor.fd;
 		const tried = `cannot unmount ${show(path)}`;
 		const facts = native().mountFacts(top.fd);
 		// A file inside a mount: unmounting the mount around it would be a surprise.
@@ -137,15 +138,15 @@ function* unmountTop(
 		const id = Number(facts[0]);
 		const held = { fd: top.fd, mountId: id, uniqueId: Number(facts[1]) };
 		const entry = yield* findMount(top.fd, mountNs, "ERR_USERNS_UNMOUNT", tried);
-		const recorded = yield* recordedHere(inside);
-		const kind = kindOf(entry, inside, recorded);
+		const recorded = yield* recordedHere(mountNamespace);
+		const kind = kindOf(entry, mountNamespace, recorded);
 		if (kind === undefined) {
 			const under = recursive ? stackedUnder(yield* readTable(mountNs, tried), id) : [];
-			const ours = under.some((each) => kindOf(each, inside, recorded) !== undefined);
+			const ours = under.some((each) => kindOf(each, mountNamespace, recorded) !== undefined);
 			if (!ours) throw notOurs(path, entry);
 		} else if (recursive) yield* uncover(held, mountNs, tried);
-		yield* detachWork(held, () => recursive, mountNs);
-		if (kind === "mount without a map") forgetMount(facts[1]);
+		yield* detachMount(held, () => recursive, mountNs);
+		if (kind === "mount without a map") removeRecord(facts[1]);
 		return kind;
 	} finally {
 		// With it the file system may be shut down.
@@ -160,14 +161,14 @@ function closeNow(fd: number): Outcome {
 /** What the package calls a mount that it makes; undefined for every other one. */
 function kindOf(
 	entry: MountEntry | undefined,
-	inside: MountNamespace | undefined,
+	mountNamespace: MountNamespace | undefined,
 	recorded: ReadonlySet<number>,
 ): Unmounted["kind"] | undefined {
 	if (entry === undefined) return undefined;
 	if (entry.options.includes("idmapped")) return "idmapped mount";
 	if (entry.fsType === "overlay" && entry.source === OVERLAY_SOURCE) return "overlay";
 	// No namespace is pinned in a container.
-	if (inside === undefined && entry.fsType === "nsfs" && entry.root.startsWith("user:["))
+	if (mountNamespace === undefined && entry.fsType === "nsfs" && entry.root.startsWith("user:["))
 		return "user namespace";
 	return recorded.has(entry.id) ? "mount without a map" : undefined;
 }
@@ -179,9 +180,9 @@ const OVERLAY_SOURCE = "userns";
  * The numbers in mountinfo of the mounts of records.ts, which know them by their unique IDs: read once, since whoever mounts
  * in that namespace decides how many mounts are compared with them.
  */
-function* recordedHere(inside: MountNamespace | undefined): Work<ReadonlySet<number>> {
+function* recordedHere(mountNamespace: MountNamespace | undefined): Operation<ReadonlySet<number>> {
 	const here = new Set<number>();
-	const ns = inside === undefined ? 0n : native().mountNamespaceId(inside.descriptor.fd);
+	const ns = mountNamespace === undefined ? 0n : native().mountNamespaceId(mountNamespace.descriptor.fd);
 	if (typeof ns === "number") return here;
 	for (const unique of recordedMounts()) {
 		const answer = yield* ask(unique, ns, BASIC);

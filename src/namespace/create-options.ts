@@ -21,7 +21,7 @@ export interface CreateOptions {
 export type CreateMethod = "auto" | "direct" | "newuidmap";
 
 /** Everything that a creation needs to know. */
-export interface Wanted {
+export interface CreateRequest {
 	mapping: Mapping;
 	setgroups: "deny" | "allow";
 	method: CreateMethod;
@@ -56,7 +56,11 @@ const OPTIONS_LATER = [...OPTIONS, "signal"] as const;
 type LaterOptions = CreateOptions & { signal?: AbortSignal | undefined };
 
 /** Checks mapping and options of every call that creates on the calling thread. */
-export function checkCreate(what: string, mapping: MappingInput, options: CreateOptions | undefined): Wanted {
+export function checkCreate(
+	what: string,
+	mapping: MappingInput,
+	options: CreateOptions | undefined,
+): CreateRequest {
 	return checked(what, mapping, copyOptions(what, options, OPTIONS));
 }
 
@@ -65,12 +69,12 @@ export function checkCreateLater(
 	what: string,
 	mapping: MappingInput,
 	options: LaterOptions | undefined,
-): [wanted: Wanted, signal: AbortSignal | undefined] {
+): [request: CreateRequest, signal: AbortSignal | undefined] {
 	const copy = copyOptions<LaterOptions>(what, options, OPTIONS_LATER);
 	return [checked(what, mapping, copy), checkSignal(what, copy.signal)];
 }
 
-function checked(what: string, mapping: MappingInput, { setgroups, method }: CreateOptions): Wanted {
+function checked(what: string, mapping: MappingInput, { setgroups, method }: CreateOptions): CreateRequest {
 	return {
 		setgroups: checkSetgroups(what, setgroups),
 		method: checkMethod(what, method),

@@ -7,13 +7,17 @@ import { createLater, createNow } from "../native/create-requests.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { freeMapping } from "../subid/free.ts";
 import { cutAtOwn } from "./caller-map.ts";
-import { isOneOwn, type Wanted } from "./create-options.ts";
+import { type CreateRequest, isOneOwn } from "./create-options.ts";
 import { creationError, differs, isCountLimit, isMapRefused } from "./creation-errors.ts";
-import { findHelpers, type Helpers, helperText, NO_HELPERS } from "./newidmap.ts";
+import { findNewidmap, type NewidmapPrograms, NO_NEWIDMAP, newidmapText } from "./newidmap.ts";
 
 const NO_WORDS: readonly string[] = [];
 
-function prepare({ mapping, setgroups }: Wanted, direct: boolean, helpers: Helpers): Creation {
+function prepare(
+	{ mapping, setgroups }: CreateRequest,
+	direct: boolean,
+	newidmap: NewidmapPrograms,
+): Creation {
 	const { uidMappings, gidMappings } = mapping;
 	const uid = cutAtOwn("uid", uidMappings);
 	const gid = cutAtOwn("gid", gidMappings);
@@ -30,16 +34,16 @@ function prepare({ mapping, setgroups }: Wanted, direct: boolean, helpers: Helpe
 		gidMap: gid === uid ? null : procText(gid),
 		allow: setgroups === "allow",
 		direct,
-		helpers: helpers === NO_HELPERS ? NO_WORDS : words(helpers, uid, gid),
+		helpers: newidmap === NO_NEWIDMAP ? NO_WORDS : words(newidmap, uid, gid),
 	};
 }
 
-function words(helpers: Helpers, uid: Extents, gid: Extents): readonly string[] {
+function words(newidmap: NewidmapPrograms, uid: Extents, gid: Extents): readonly string[] {
 	return [
-		helpers.uid ?? "",
-		helpers.gid ?? "",
-		helpers.uid === null ? "" : helperText("uid", uid),
-		helpers.gid === null ? "" : helperText("gid", gid),
+		newidmap.uid ?? "",
+		newidmap.gid ?? "",
+		newidmap.uid === null ? "" : newidmapText("uid", uid),
+		newidmap.gid === null ? "" : newidmapText("gid", gid),
 	];
 }
 
@@ -71,36 +75,41 @@ function isRoot(): boolean {
 	return wasRoot;
 }
 
-/** The first call, and the helpers that it may use. */
+/** The first call, and the newidmap that it may use. */
 interface First {
 	call: Creation;
-	helpers: Helpers;
+	newidmap: NewidmapPrograms;
 }
 
 /**
- * The kernel itself is asked whether the caller may write the maps. Root nearly always may, so the helpers are looked for
+ * The kernel itself is asked whether the caller may write the maps. Root nearly always may, so the newidmap are looked for
  * only when it said no; others nearly never may, so with a second map they are looked for first.
  */
-function first(wanted: Wanted): First {
-	const { mapping, method } = wanted;
+function first(request: CreateRequest): First {
+	const { mapping, method } = request;
 	const early = method === "newuidmap" || (method === "auto" && !isRoot() && !isOneOwn(mapping));
-	const helpers = early ? findHelpers(mapping) : NO_HELPERS;
-	return { call: prepare(wanted, method !== "newuidmap", helpers), helpers };
+	const newidmap = early ? findNewidmap(mapping) : NO_NEWIDMAP;
+	return { call: prepare(request, method !== "newuidmap", newidmap), newidmap };
 }
 
 /** What else there is to try when the first call did not simply succeed; without a need for it this is not begun. */
-function* again(wanted: Wanted, { call, helpers }: First, begun: Answer, what: string): Steps<Descriptor> {
-	const { mapping, method } = wanted;
+function* again(
+	request: CreateRequest,
+	{ call, newidmap }: First,
+	begun: Answer,
+	what: string,
+): Steps<Descriptor> {
+	const { mapping, method } = request;
 	const answer = yield* persist(call, begun);
-	if (typeof answer === "number" || method !== "auto" || helpers !== NO_HELPERS) {
-		return finish(wanted, helpers, answer, what);
+	if (typeof answer === "number" || method !== "auto" || newidmap !== NO_NEWIDMAP) {
+		return finish(request, newidmap, answer, what);
 	}
-	if (!isMapRefused(answer) || isOneOwn(mapping)) return finish(wanted, helpers, answer, what);
+	if (!isMapRefused(answer) || isOneOwn(mapping)) return finish(request, newidmap, answer, what);
 	wasRoot = false;
-	const found = findHelpers(mapping);
-	const withHelpers = prepare(wanted, true, found);
+	const found = findNewidmap(mapping);
+	const withHelpers = prepare(request, true, found);
 	const last = yield* persist(withHelpers, (yield { call: withHelpers }) as Answer);
-	return finish(wanted, found, last, what);
+	return finish(request, found, last, what);
 }
 
 /** Who waits for a descriptor: one of the two is called, once, and must not throw. */
@@ -113,12 +122,12 @@ export interface Waiting {
  * Makes a namespace on another thread; the event loop only waits, and hears of it later. The answer owns its descriptor;
  * `what` names the owner in messages. Throws when it cannot even be begun.
  */
-export function startDescriptor(wanted: Wanted, what: string, waiting: Waiting): void {
-	const begun = first(wanted);
+export function createDescriptor(request: CreateRequest, what: string, waiting: Waiting): void {
+	const begun = first(request);
 	createLater(begun.call, (answer) => {
 		if (typeof answer === "number") waiting.resolve(new Descriptor(answer, what));
 		else
-			runLater(again(wanted, begun, answer, what)).then(
+			runLater(again(request, begun, answer, what)).then(
 				(descriptor) => waiting.resolve(descriptor),
 				(error: unknown) => waiting.reject(error),
 			);
@@ -138,12 +147,12 @@ async function runLater<T>(steps: Steps<T>): Promise<T> {
 }
 
 /** The same on the calling thread. */
-export function createDescriptorSync(wanted: Wanted, what: string): Descriptor {
-	const begun = first(wanted);
+export function createDescriptorSync(request: CreateRequest, what: string): Descriptor {
+	const begun = first(request);
 	const answer = createNow(begun.call);
 	return typeof answer === "number"
 		? new Descriptor(answer, what)
-		: runNow(again(wanted, begun, answer, what));
+		: runNow(again(request, begun, answer, what));
 }
 
 function runNow<T>(steps: Steps<T>): T {
@@ -157,11 +166,16 @@ function runNow<T>(steps: Steps<T>): T {
 	return next.value;
 }
 
-function finish(wanted: Wanted, helpers: Helpers, answer: Answer, what: string): Descriptor {
+function finish(
+	request: CreateRequest,
+	newidmap: NewidmapPrograms,
+	answer: Answer,
+	what: string,
+): Descriptor {
 	if (typeof answer === "number") return new Descriptor(answer, what);
-	if (answer.error < 0) throw creationError(wanted, helpers, answer);
+	if (answer.error < 0) throw creationError(request, newidmap, answer);
 	const descriptor = new Descriptor(answer.fd, what);
-	const different = answer.maps === undefined ? undefined : differs(wanted, answer.maps);
+	const different = answer.maps === undefined ? undefined : differs(request, answer.maps);
 	if (different === undefined) return descriptor;
 	descriptor.close();
 	throw different;

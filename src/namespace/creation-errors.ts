@@ -1,8 +1,9 @@
 import { UsernsError } from "../errors.ts";
 import type { Outcome } from "../native/addon.ts";
-import { ERRNO, kernelError, shorten } from "../native/steps.ts";
-import { isOneOwn, type Wanted } from "./create-options.ts";
-import { type Helpers, helperFailure, helperMissing } from "./newidmap.ts";
+import { ERRNO } from "../native/errno.ts";
+import { kernelError, shorten } from "../native/steps.ts";
+import { type CreateRequest, isOneOwn } from "./create-options.ts";
+import { type NewidmapPrograms, newidmapFailure, newidmapMissing } from "./newidmap.ts";
 import { parseMaps } from "./read-maps.ts";
 import { limitHint, restriction } from "./sysctls.ts";
 
@@ -16,7 +17,7 @@ export function isCountLimit(outcome: Outcome): boolean {
 }
 
 /** A map that another program wrote is the one that was asked for, or an error: never silently less. */
-export function differs({ mapping, setgroups }: Wanted, maps: string): UsernsError | undefined {
+export function differs({ mapping, setgroups }: CreateRequest, maps: string): UsernsError | undefined {
 	const got = parseMaps(maps);
 	const tried = `cannot create a user namespace with the mapping ${shorten(mapping.id)}`;
 	const details = { mapping: mapping.id, step: "reading the mapping back" };
@@ -38,8 +39,12 @@ export function differs({ mapping, setgroups }: Wanted, maps: string): UsernsErr
 	);
 }
 
-export function creationError(wanted: Wanted, helpers: Helpers, outcome: Outcome): UsernsError {
-	const { mapping, method } = wanted;
+export function creationError(
+	request: CreateRequest,
+	newidmap: NewidmapPrograms,
+	outcome: Outcome,
+): UsernsError {
+	const { mapping, method } = request;
 	const { step, error } = outcome;
 	const tried = `cannot create a user namespace with the mapping ${shorten(mapping.id)}`;
 	const setting = restriction(step, error);
@@ -47,7 +52,7 @@ export function creationError(wanted: Wanted, helpers: Helpers, outcome: Outcome
 		return kernelError("ERR_USERNS_LIMIT", tried, outcome, { mapping: mapping.id, hint: limitHint() });
 	}
 	if (step === "newuidmap" || step === "newgidmap") {
-		const failure = helperFailure(mapping, helpers, outcome);
+		const failure = newidmapFailure(mapping, newidmap, outcome);
 		if (setting === undefined || failure.code !== "ERR_USERNS_HELPER_FAILED") return failure;
 		return new UsernsError("ERR_USERNS_RESTRICTED", failure.message, { ...failure, hint: setting });
 	}
@@ -55,15 +60,15 @@ export function creationError(wanted: Wanted, helpers: Helpers, outcome: Outcome
 		return kernelError("ERR_USERNS_RESTRICTED", tried, outcome, { mapping: mapping.id, hint: setting });
 	}
 	if (isMapRefused(outcome) && method !== "direct" && (method === "newuidmap" || !isOneOwn(mapping))) {
-		return helperMissing(step === "gid_map" ? "gid" : "uid", mapping);
+		return newidmapMissing(step === "gid_map" ? "gid" : "uid", mapping);
 	}
 	return kernelError("ERR_USERNS_CREATE", tried, outcome, {
 		mapping: mapping.id,
-		hint: hintFor(outcome, wanted),
+		hint: hintFor(outcome, request),
 	});
 }
 
-function hintFor({ step, error }: Outcome, { mapping, setgroups }: Wanted): string | undefined {
+function hintFor({ step, error }: Outcome, { mapping, setgroups }: CreateRequest): string | undefined {
 	if (step === "clone") return cloneHints[error];
 	if (error === ERRNO.EPERM && step === "setgroups") {
 		return 'The namespace of this process denies setgroups, so a namespace inside it cannot allow it: leave setgroups at "deny".';

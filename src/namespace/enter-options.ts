@@ -1,7 +1,7 @@
 import { invalidArgument, show, UsernsError } from "../errors.ts";
 import { type Extents, type IdKind, showRange } from "../mapping/extent.ts";
 import { copyOptions, ownCopy, ownMap } from "../options.ts";
-import type { Known } from "./read-maps.ts";
+import type { NamespaceMaps } from "./read-maps.ts";
 
 /** The kinds of namespaces that can be made beside a user namespace, by their flags for unshare(2). */
 const FLAGS = {
@@ -56,14 +56,14 @@ export const SPAWN_OPTIONS: readonly string[] = [
 const MOST_GROUPS = 65536;
 
 /** What a program is started in: the open namespace, what it maps, and whether this process lives in it. */
-export interface Target {
+export interface EnterTarget {
 	readonly fd: number;
-	readonly known: Known;
+	readonly maps: NamespaceMaps;
 	readonly own: boolean;
 }
 
 /** EnterOptions, checked and as numbers. */
-export interface Inside {
+export interface EnterRequest {
 	uid: number;
 	gid: number;
 	/** Undefined: they stay as they are. */
@@ -124,7 +124,7 @@ const FORMS: Record<string, { is: (value: unknown) => boolean; words: string }> 
 };
 
 /** As whom the program runs: every ID must be mapped, so that no process ends up as nobody. */
-export function inside(what: string, options: EnterOptions, target: Target): Inside {
+export function enterRequest(what: string, options: EnterOptions, target: EnterTarget): EnterRequest {
 	const unshare = flagsOf(what, options.unshare);
 	const uid = pick(what, "uid", options.uid, target);
 	const gid = pick(what, "gid", options.gid, target);
@@ -156,13 +156,13 @@ function checkId(what: string, name: string, id: unknown): number {
 	return id;
 }
 
-function pick(what: string, kind: IdKind, wanted: unknown, { known: { mapping }, own }: Target): number {
+function pick(what: string, kind: IdKind, given: unknown, { maps: { mapping }, own }: EnterTarget): number {
 	const mine = (kind === "uid" ? process.geteuid?.() : process.getegid?.()) ?? 0;
 	const extents = kind === "uid" ? mapping.uidMappings : mapping.gidMappings;
 	const isMapped = (id: number) =>
 		(kind === "uid" ? mapping.uidToHost(id) : mapping.gidToHost(id)) !== undefined;
-	if (wanted !== undefined) {
-		const id = checkId(what, kind, wanted);
+	if (given !== undefined) {
+		const id = checkId(what, kind, given);
 		if (!isMapped(id))
 			throw unmapped(`${what}: the ${kind} ${id} is not mapped in the user namespace`, extents, kind);
 		return id;
@@ -184,8 +184,12 @@ function unmapped(message: string, extents: Extents, kind: IdKind): UsernsError 
 	return new UsernsError("ERR_USERNS_UNMAPPED_ID", message, { hint: `The ${kind}s inside are: ${list}.` });
 }
 
-function pickGroups(what: string, groups: unknown, { known, own }: Target): readonly number[] | undefined {
-	const { mapping, setgroups } = known;
+function pickGroups(
+	what: string,
+	groups: unknown,
+	{ maps, own }: EnterTarget,
+): readonly number[] | undefined {
+	const { mapping, setgroups } = maps;
 	if (groups === undefined) return setgroups === "allow" && !own ? [] : undefined;
 	if (!Array.isArray(groups) || groups.length > MOST_GROUPS) {
 		throw invalidArgument(

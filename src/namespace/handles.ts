@@ -1,22 +1,16 @@
-import type { Mapping, MappingInput } from "../mapping/mapping.ts";
+import type { MappingInput } from "../mapping/mapping.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { abortError } from "./abort.ts";
-import { createDescriptorSync, startDescriptor } from "./create.ts";
-import { type CreateOptions, checkCreate, checkCreateLater, type Wanted } from "./create-options.ts";
+import { createDescriptor, createDescriptorSync } from "./create.ts";
+import { type CreateOptions, type CreateRequest, checkCreate, checkCreateLater } from "./create-options.ts";
 import { Pending } from "./pending.ts";
-import type { Known } from "./read-maps.ts";
+import type { NamespaceMaps } from "./read-maps.ts";
 import { adoptNamespace, type UserNamespace } from "./user-namespace.ts";
 
 interface Entry {
 	descriptor: Descriptor;
-	known: Known;
+	maps: NamespaceMaps;
 }
-
-/**
- * For this package's own files: the descriptor that a Handles has for a mapping, without a duplicate, so for the very
- * moment only; undefined when there is none.
- */
-export let cachedDescriptor: (handles: Handles, mapping: Mapping) => number | undefined;
 
 /**
  * The cache: one user namespace for each mapping, made at the first request, and a duplicate of its own for each
@@ -28,10 +22,6 @@ export class Handles implements Disposable {
 	readonly #cached = new Map<string, Entry>();
 	/** By wayOf(). */
 	readonly #pending = new Map<string, Pending<UserNamespace>>();
-
-	static {
-		cachedDescriptor = (handles, { id }) => handles.#cached.get(id)?.descriptor.fd;
-	}
 
 	/** How many namespaces are cached now. Those being made do not count yet. */
 	get size(): number {
@@ -49,21 +39,21 @@ export class Handles implements Disposable {
 	): Promise<UserNamespace> {
 		// One promise, and whatever is thrown rejects it: an async function around it would make two more.
 		return new Promise((resolve, reject) => {
-			const [wanted, signal] = checkCreateLater("Handles.get", mapping, options);
+			const [request, signal] = checkCreateLater("Handles.get", mapping, options);
 			if (signal?.aborted) throw abortError(signal);
-			const entry = this.#cached.get(keyOf(wanted));
+			const entry = this.#cached.get(keyOf(request));
 			if (entry !== undefined) resolve(handOut(entry));
-			else this.#underWay(wanted).add(resolve, reject, signal);
+			else this.#underWay(request).add(resolve, reject, signal);
 		});
 	}
 
 	/** As `get`, on the calling thread. */
 	getSync(mapping: MappingInput, options?: CreateOptions): UserNamespace {
-		const wanted = checkCreate("Handles.getSync", mapping, options);
-		const key = keyOf(wanted);
+		const request = checkCreate("Handles.getSync", mapping, options);
+		const key = keyOf(request);
 		let entry = this.#cached.get(key);
 		if (entry === undefined) {
-			entry = { descriptor: createDescriptorSync(wanted, "Handles"), known: wanted };
+			entry = { descriptor: createDescriptorSync(request, "Handles"), maps: request };
 			this.#cached.set(key, entry);
 		}
 		return handOut(entry);
@@ -85,15 +75,15 @@ export class Handles implements Disposable {
 	}
 
 	/** The creation of it, begun if there is none. */
-	#underWay(wanted: Wanted): Pending<UserNamespace> {
-		const way = wayOf(wanted);
+	#underWay(request: CreateRequest): Pending<UserNamespace> {
+		const way = wayOf(request);
 		const before = this.#pending.get(way);
 		if (before !== undefined) return before;
 		const pending = new Pending<UserNamespace>();
-		startDescriptor(wanted, "Handles", {
+		createDescriptor(request, "Handles", {
 			resolve: (descriptor) => {
 				this.#forget(way, pending);
-				this.#hand(pending, { descriptor, known: wanted });
+				this.#hand(pending, { descriptor, maps: request });
 			},
 			reject: (error) => {
 				this.#forget(way, pending);
@@ -107,7 +97,7 @@ export class Handles implements Disposable {
 	#hand(pending: Pending<UserNamespace>, made: Entry): void {
 		const kept = pending.keep ? this.#keep(made, pending.wanted) : made;
 		pending.resolve(() => handOut(kept));
-		if (this.#cached.get(keyOf(made.known)) !== made) made.descriptor.close();
+		if (this.#cached.get(keyOf(made.maps)) !== made) made.descriptor.close();
 	}
 
 	#forget(way: string, pending: Pending<UserNamespace>): void {
@@ -116,7 +106,7 @@ export class Handles implements Disposable {
 
 	/** Caches what was made, when somebody still wants it; a getSync() may have been faster, then that one stays. */
 	#keep(made: Entry, wanted: boolean): Entry {
-		const key = keyOf(made.known);
+		const key = keyOf(made.maps);
 		const first = this.#cached.get(key);
 		if (first !== undefined) return first;
 		if (wanted) this.#cached.set(key, made);
@@ -128,15 +118,15 @@ export class Handles implements Disposable {
  * What makes namespaces differ. Mostly the mapping's own id, which it keeps: a key put together at each call would be
  * hashed at each call. No id begins with a word.
  */
-function keyOf({ mapping: { id }, setgroups }: Known): string {
+function keyOf({ mapping: { id }, setgroups }: NamespaceMaps): string {
 	return setgroups === "deny" ? id : `allow ${id}`;
 }
 
 /** A creation under way serves those who want it done in the same way: what one way cannot do, another may. */
-function wayOf(wanted: Wanted): string {
-	return wanted.method === "auto" ? keyOf(wanted) : `${wanted.method} ${keyOf(wanted)}`;
+function wayOf(request: CreateRequest): string {
+	return request.method === "auto" ? keyOf(request) : `${request.method} ${keyOf(request)}`;
 }
 
-function handOut({ descriptor, known }: Entry): UserNamespace {
-	return adoptNamespace(descriptor.dup("UserNamespace", known.mapping), known);
+function handOut({ descriptor, maps }: Entry): UserNamespace {
+	return adoptNamespace(descriptor.dup("UserNamespace", maps.mapping), maps);
 }

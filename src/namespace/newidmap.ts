@@ -7,20 +7,21 @@ import type { Mapping } from "../mapping/mapping.ts";
 import { procText } from "../mapping/proc.ts";
 import type { SubidRange } from "../mapping/rootless.ts";
 import type { Outcome } from "../native/addon.ts";
-import { ERRNO, shorten } from "../native/steps.ts";
+import { ERRNO } from "../native/errno.ts";
+import { shorten } from "../native/steps.ts";
 import { ownValue } from "../options.ts";
 import { SUBID_FILES, subordinateRanges } from "../subid/ranges.ts";
 import { nameOf, noSubids } from "../subid/rootless.ts";
 import { callingUser, findUser } from "../subid/users.ts";
 
 /** newuidmap(1) and newgidmap(1): the paths of those that are there. */
-export type Helpers = Record<IdKind, string | null>;
+export type NewidmapPrograms = Record<IdKind, string | null>;
 
-export const NO_HELPERS: Helpers = { uid: null, gid: null };
+export const NO_NEWIDMAP: NewidmapPrograms = { uid: null, gid: null };
 const NAMES = { uid: "newuidmap", gid: "newgidmap" } as const;
 
 /** The helper programs that a mapping may need, found in the absolute directories of PATH. */
-export function findHelpers(mapping: Mapping): Helpers {
+export function findNewidmap(mapping: Mapping): NewidmapPrograms {
 	const find = (kind: IdKind, extents: readonly unknown[]) =>
 		extents.length === 0 ? null : (findOwnProgram(NAMES[kind])?.found ?? null);
 	return { uid: find("uid", mapping.uidMappings), gid: find("gid", mapping.gidMappings) };
@@ -30,7 +31,7 @@ export function findHelpers(mapping: Mapping): Helpers {
  * What a helper is given. It grants the user's own ID only where it stands alone, so an extent that runs through it is
  * cut there.
  */
-export function helperText(kind: IdKind, extents: readonly Readonly<IdMap>[]): string {
+export function newidmapText(kind: IdKind, extents: readonly Readonly<IdMap>[]): string {
 	const own = (kind === "uid" ? process.getuid?.() : process.getgid?.()) ?? 0;
 	return procText(extents.flatMap((extent) => cutOut(extent, own)));
 }
@@ -48,7 +49,7 @@ function tried(mapping: Mapping): string {
 }
 
 /** For a map that the caller may not write and no helper was found for. */
-export function helperMissing(kind: IdKind, mapping: Mapping): UsernsError {
+export function newidmapMissing(kind: IdKind, mapping: Mapping): UsernsError {
 	const name = NAMES[kind];
 	return new UsernsError(
 		"ERR_USERNS_HELPER_MISSING",
@@ -70,14 +71,14 @@ function relativeHint(): string {
 }
 
 /** For an outcome in which a helper was called and did not do its work. */
-export function helperFailure(mapping: Mapping, helpers: Helpers, outcome: Outcome): UsernsError {
+export function newidmapFailure(mapping: Mapping, newidmap: NewidmapPrograms, outcome: Outcome): UsernsError {
 	const failed = (["uid", "gid"] as const).filter((kind) => statusOf(outcome, kind) !== 0);
 	const message = `${tried(mapping)}: ${failed.map((kind) => describe(outcome, kind)).join("; ")}`;
 	const kind = failed[0] ?? "uid";
 	const details: UsernsErrorDetails = { mapping: mapping.id, step: `running ${NAMES[kind]}` };
 	const status = statusOf(outcome, kind);
 	if (status < 0) {
-		const hint = notRunHint(helpers[kind] ?? "", kind, status);
+		const hint = notRunHint(newidmap[kind] ?? "", kind, status);
 		return new UsernsError("ERR_USERNS_HELPER_FAILED", message, { ...details, errno: status, hint });
 	}
 	for (const each of failed) {
@@ -86,7 +87,7 @@ export function helperFailure(mapping: Mapping, helpers: Helpers, outcome: Outco
 	}
 	return new UsernsError("ERR_USERNS_HELPER_FAILED", message, {
 		...details,
-		hint: privilegeHint(helpers[kind] ?? "", said(outcome, kind)),
+		hint: privilegeHint(newidmap[kind] ?? "", said(outcome, kind)),
 	});
 }
 

@@ -1,12 +1,13 @@
 import { UsernsError } from "../errors.ts";
 import { Mapping } from "../mapping/mapping.ts";
 import type { Outcome } from "../native/addon.ts";
+import { ERRNO } from "../native/errno.ts";
 import { linkRefused } from "../native/link-owner.ts";
-import { ERRNO, kernelError } from "../native/steps.ts";
+import { kernelError } from "../native/steps.ts";
 import { traceableError, unknownDumpableError } from "./sysctls.ts";
 
 /** What is known of a namespace without asking the kernel again. Both are fixed once gid_map is written. */
-export interface Known {
+export interface NamespaceMaps {
 	mapping: Mapping;
 	setgroups: "deny" | "allow";
 }
@@ -15,7 +16,7 @@ export interface Known {
  * Of the three files as the C part answers them: with a colon between them. An ID that the caller's namespace does not
  * have is printed as 4294967295, which no mapping can hold.
  */
-export function parseMaps(maps: string): Known {
+export function parseMaps(maps: string): NamespaceMaps {
 	const first = maps.indexOf(":");
 	const second = maps.indexOf(":", first + 1);
 	let mapping: Mapping;
@@ -37,7 +38,7 @@ export function isComplete(mapping: Mapping): boolean {
 }
 
 /** What opening by a pid found. What cannot be told now is told when it is asked for. */
-export function knownFrom(maps: string): Known | undefined {
+export function completeMaps(maps: string): NamespaceMaps | undefined {
 	try {
 		const read = parseMaps(maps);
 		return isComplete(read.mapping) ? read : undefined;

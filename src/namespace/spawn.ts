@@ -6,9 +6,10 @@ import { isMainThread } from "node:worker_threads";
 import { invalidArgument, show, UsernsError } from "../errors.ts";
 import { findProgram } from "../find-program.ts";
 import { native, ownProgram } from "../native/addon.ts";
-import { ERRNO, kernelError } from "../native/steps.ts";
+import { ERRNO } from "../native/errno.ts";
+import { kernelError } from "../native/steps.ts";
 import { ownCopy, ownMap } from "../options.ts";
-import { type EnterOptions, type Inside, inside, type Target } from "./enter-options.ts";
+import { type EnterOptions, type EnterRequest, type EnterTarget, enterRequest } from "./enter-options.ts";
 import { refuseTraceable, restriction } from "./sysctls.ts";
 
 /** Options of `UserNamespace.spawn`: those of `child_process.spawn`, with IDs that count inside, and what to unshare. */
@@ -119,8 +120,8 @@ function plan(
 	first: number,
 	ns: number,
 	control: number | undefined,
-	target: Target,
-	who: Inside,
+	target: EnterTarget,
+	who: EnterRequest,
 	keepSession: boolean,
 	program: string,
 	argv: readonly string[],
@@ -161,8 +162,8 @@ function shellCommand(command: string, args: readonly string[], options: Namespa
 }
 
 /** Starts a program inside. Wrong words, an ID that is not mapped and a missing program are thrown. */
-export function spawnInside(
-	target: Target,
+export function spawnIn(
+	target: EnterTarget,
 	command: string,
 	args: readonly string[],
 	options: NamespaceSpawnOptions,
@@ -171,26 +172,26 @@ export function spawnInside(
 	// Only the options that child_process reads, because the rest of a destructuring has a prototype again.
 	const rest = ownCopy(others);
 	rest.env ??= ownCopy(process.env);
-	const who = inside("UserNamespace.spawn", options, target);
+	const who = enterRequest("UserNamespace.spawn", options, target);
 	if (keepSession && options.detached) {
 		throw invalidArgument(
 			"UserNamespace.spawn: keepSession and detached exclude each other",
 			"Leave out keepSession for a new session, or detached for the session of this process.",
 		);
 	}
-	const wanted = shellCommand(command, args, options);
-	const program = locate(wanted, rest.env, pathOf(rest.cwd));
+	const request = shellCommand(command, args, options);
+	const program = locate(request, rest.env, pathOf(rest.cwd));
 	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", failed(command));
 	const list = stdioList(stdio);
 	const first = list.length;
 	const own: SpawnOptions = { argv0: "userns-enter", stdio: [...list, target.fd, "pipe"] };
-	const words = plan(first, first, first + 1, target, who, keepSession ?? false, program, wanted.argv);
+	const words = plan(first, first, first + 1, target, who, keepSession ?? false, program, request.argv);
 	const child = start(command, words, Object.assign(rest, own));
 	// The program is what the caller started: our two descriptors and our program are nobody's concern.
-	Object.assign(child, { spawnfile: wanted.file, spawnargs: wanted.argv });
+	Object.assign(child, { spawnfile: request.file, spawnargs: request.argv });
 	const control = child.stdio?.[(first + 1) as 3] as Control | undefined;
 	if (child.stdio !== undefined) (child.stdio as unknown as unknown[]).length = first;
-	if (control != null) listen(child, control, wanted.shown);
+	if (control != null) listen(child, control, request.shown);
 	return child;
 }
 
@@ -291,14 +292,14 @@ const hints: Record<string, Record<number, string>> = {
 const MOST_TEXT_BYTES = 32 * 65536 - 1;
 
 /** Replaces this process. Answers only by throwing. */
-export function execInside(
-	target: Target,
+export function execIn(
+	target: EnterTarget,
 	command: string,
 	args: readonly string[],
 	options: NamespaceExecOptions,
 	held: number,
 ): never {
-	const wanted: Command = { file: command, argv: [options.argv0 ?? command, ...args], shown: command };
+	const request: Command = { file: command, argv: [options.argv0 ?? command, ...args], shown: command };
 	if (!isMainThread) {
 		throw new UsernsError("ERR_USERNS_SPAWN", `${failed(command)}: a worker cannot replace the process`, {
 			hint: "Call exec on the main thread, or use spawn.",
@@ -309,15 +310,15 @@ export function execInside(
 		value === undefined ? [] : [`${name}=${value}`],
 	);
 	// The error that the kernel returns beyond MAX_ARG_STRLEN. The C part does not accept longer arguments.
-	if ([...wanted.argv, ...pairs].some((text) => Buffer.byteLength(text) > MOST_TEXT_BYTES)) {
+	if ([...request.argv, ...pairs].some((text) => Buffer.byteLength(text) > MOST_TEXT_BYTES)) {
 		throw enterError(command, { step: "enter program", error: ERRNO.E2BIG });
 	}
-	const who = inside("UserNamespace.exec", options, target);
-	const program = locate(wanted, env);
+	const who = enterRequest("UserNamespace.exec", options, target);
+	const program = locate(request, env);
 	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", failed(command));
 	const error = native().execute(
 		enterProgram(command),
-		["userns-enter", ...plan(3, held, undefined, target, who, true, program, wanted.argv)],
+		["userns-enter", ...plan(3, held, undefined, target, who, true, program, request.argv)],
 		pairs,
 		held,
 	);

@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { UsernsError, type UsernsErrorCode } from "../errors.ts";
 import { native } from "../native/addon.ts";
-import { ERRNO, kernelError } from "../native/steps.ts";
+import { ERRNO } from "../native/errno.ts";
+import { kernelError } from "../native/steps.ts";
 
 /** The settings of a machine that keep ordinary users from making user namespaces, and which answers they cause. */
 const settings: { file: string; forbids: string; steps: readonly string[]; hint: string }[] = [

@@ -3,14 +3,22 @@ import { checkPath, invalidArgument, show } from "../errors.ts";
 import type { Mapping, MappingInput } from "../mapping/mapping.ts";
 import { native, type Outcome, ownProgram } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
+import { ERRNO } from "../native/errno.ts";
 import { linkOwner } from "../native/link-owner.ts";
-import { ERRNO, kernelError } from "../native/steps.ts";
+import { kernelError } from "../native/steps.ts";
 import { abortable, abortError } from "./abort.ts";
-import { createDescriptorSync, startDescriptor } from "./create.ts";
+import { createDescriptor, createDescriptorSync } from "./create.ts";
 import { type CreateOptions, checkCreate, checkCreateLater } from "./create-options.ts";
 import { checkArguments, EXEC_OPTIONS, SPAWN_OPTIONS } from "./enter-options.ts";
-import { isComplete, type Known, knownFrom, openError, parseMaps, readError } from "./read-maps.ts";
-import { execInside, type NamespaceExecOptions, type NamespaceSpawnOptions, spawnInside } from "./spawn.ts";
+import {
+	completeMaps,
+	isComplete,
+	type NamespaceMaps,
+	openError,
+	parseMaps,
+	readError,
+} from "./read-maps.ts";
+import { execIn, type NamespaceExecOptions, type NamespaceSpawnOptions, spawnIn } from "./spawn.ts";
 
 const WHAT = "UserNamespace";
 /** <linux/sched.h> */
@@ -19,10 +27,7 @@ const CLONE_NEWUSER = 0x10000000;
 const PATH_MAX = 4096;
 
 /** For this package's own files: a UserNamespace of a descriptor that it then owns. */
-export let adoptNamespace: (descriptor: Descriptor, known?: Known) => UserNamespace;
-
-/** For this package's own files: the mapping of a namespace, where it is known without asking the kernel. */
-export let knownMapping: (namespace: UserNamespace) => Mapping | undefined;
+export let adoptNamespace: (descriptor: Descriptor, maps?: NamespaceMaps) => UserNamespace;
 
 /**
  * An open user namespace: a descriptor of its nsfs file, as /proc/PID/ns/user gives it. The namespace lives for as
@@ -33,16 +38,15 @@ export let knownMapping: (namespace: UserNamespace) => Mapping | undefined;
 export class UserNamespace implements Disposable {
 	readonly #descriptor: Descriptor;
 	#identity: { device: bigint; inode: bigint; id: bigint } | undefined;
-	#known: Known | undefined;
+	#maps: NamespaceMaps | undefined;
 
-	private constructor(descriptor: Descriptor, known: Known | undefined) {
+	private constructor(descriptor: Descriptor, maps: NamespaceMaps | undefined) {
 		this.#descriptor = descriptor;
-		this.#known = known;
+		this.#maps = maps;
 	}
 
 	static {
-		adoptNamespace = (descriptor, known) => new UserNamespace(descriptor, known);
-		knownMapping = (namespace) => namespace.#known?.mapping;
+		adoptNamespace = (descriptor, maps) => new UserNamespace(descriptor, maps);
 	}
 
 	/**
@@ -55,19 +59,19 @@ export class UserNamespace implements Disposable {
 		mapping: MappingInput,
 		options?: CreateOptions & { signal?: AbortSignal | undefined },
 	): Promise<UserNamespace> {
-		const [wanted, signal] = checkCreateLater("UserNamespace.create", mapping, options);
+		const [request, signal] = checkCreateLater("UserNamespace.create", mapping, options);
 		if (signal?.aborted) throw abortError(signal);
 		const made = new Promise<Descriptor>((resolve, reject) =>
-			startDescriptor(wanted, WHAT, { resolve, reject }),
+			createDescriptor(request, WHAT, { resolve, reject }),
 		);
 		const descriptor = await abortable(made, signal, (late) => late.close());
-		return new UserNamespace(descriptor, wanted);
+		return new UserNamespace(descriptor, request);
 	}
 
 	/** As `create`, on the calling thread. */
 	static createSync(mapping: MappingInput, options?: CreateOptions): UserNamespace {
-		const wanted = checkCreate("UserNamespace.createSync", mapping, options);
-		return new UserNamespace(createDescriptorSync(wanted, WHAT), wanted);
+		const request = checkCreate("UserNamespace.createSync", mapping, options);
+		return new UserNamespace(createDescriptorSync(request, WHAT), request);
 	}
 
 	/**
@@ -101,7 +105,7 @@ export class UserNamespace implements Disposable {
 		}
 		const answer = native().openPid(pid);
 		if (Array.isArray(answer) && answer[0] >= 0) {
-			return new UserNamespace(new Descriptor(answer[0], WHAT), knownFrom(answer[1]));
+			return new UserNamespace(new Descriptor(answer[0], WHAT), completeMaps(answer[1]));
 		}
 		const failed = Array.isArray(answer) ? { error: answer[0], step: "own" } : answer;
 		throw openError(`cannot open the user namespace of process ${pid}`, failed);
@@ -136,7 +140,7 @@ export class UserNamespace implements Disposable {
 
 	/** Another descriptor of the same namespace, with a life of its own. */
 	dup(): UserNamespace {
-		return new UserNamespace(this.#descriptor.dup(), this.#known);
+		return new UserNamespace(this.#descriptor.dup(), this.#maps);
 	}
 
 	/** True when both are the same namespace. While both are held, device and inode cannot mislead. */
@@ -150,7 +154,7 @@ export class UserNamespace implements Disposable {
 	}
 
 	/**
-	 * The mapping, as seen from the caller's own user namespace. Known without asking for a namespace that was created
+	 * The mapping, as seen from the caller's own user namespace. NamespaceMaps without asking for a namespace that was created
 	 * here or opened by a pid; otherwise read back through a process that joins, which needs CAP_SYS_ADMIN in the
 	 * namespace. A namespace whose maps were not written yet has an empty one.
 	 */
@@ -216,8 +220,8 @@ export class UserNamespace implements Disposable {
 			given,
 			SPAWN_OPTIONS,
 		);
-		const target = { fd, known: this.#readSync(), own: this.#isOwn() };
-		return spawnInside(target, command, checked.args, checked.options);
+		const target = { fd, maps: this.#readSync(), own: this.#isOwn() };
+		return spawnIn(target, command, checked.args, checked.options);
 	}
 
 	/**
@@ -238,8 +242,8 @@ export class UserNamespace implements Disposable {
 		// A duplicate, since it is to be inherited.
 		const held = this.#descriptor.dup();
 		try {
-			const target = { fd, known: this.#readSync(), own: this.#isOwn() };
-			execInside(target, command, checked.args, checked.options, held.fd);
+			const target = { fd, maps: this.#readSync(), own: this.#isOwn() };
+			execIn(target, command, checked.args, checked.options, held.fd);
 		} finally {
 			held.close();
 		}
@@ -281,9 +285,9 @@ export class UserNamespace implements Disposable {
 		return this.#identity;
 	}
 
-	async #read(): Promise<Known> {
+	async #read(): Promise<NamespaceMaps> {
 		const fd = this.fd;
-		if (this.#known !== undefined) return this.#known;
+		if (this.#maps !== undefined) return this.#maps;
 		// The work in the thread pool needs a descriptor that nobody closes meanwhile: its number may be another's then.
 		const held = native().duplicate(fd);
 		if (held.error < 0) throw readError(held);
@@ -295,16 +299,16 @@ export class UserNamespace implements Disposable {
 		}
 	}
 
-	#readSync(): Known {
+	#readSync(): NamespaceMaps {
 		const fd = this.fd;
-		if (this.#known !== undefined) return this.#known;
+		if (this.#maps !== undefined) return this.#maps;
 		return this.#learn(native().readMaps(fd, ownProgram("userns-join"), false));
 	}
 
-	#learn(answer: string | Outcome): Known {
+	#learn(answer: string | Outcome): NamespaceMaps {
 		if (typeof answer !== "string") throw readError(answer);
 		const read = parseMaps(answer);
-		if (isComplete(read.mapping)) this.#known = read;
+		if (isComplete(read.mapping)) this.#maps = read;
 		return read;
 	}
 }

@@ -1,5 +1,6 @@
 import { describeErrno, UsernsError, type UsernsErrorCode, type UsernsErrorDetails } from "../errors.ts";
 import type { Outcome } from "./addon.ts";
+import { ERRNO } from "./errno.ts";
 
 /** For each step that the C part names: the words for people, and the system call that said no. */
 const steps: Record<string, readonly [words: string, syscall: string]> = {
@@ -131,37 +132,3 @@ function generalHint(error: number): string | undefined {
 			return undefined;
 	}
 }
-
-/** The few errnos that this package decides by, negative as everywhere. */
-export const ERRNO = {
-	EPERM: -1,
-	ENOENT: -2,
-	ESRCH: -3,
-	EINTR: -4,
-	E2BIG: -7,
-	ENOEXEC: -8,
-	EBADF: -9,
-	EAGAIN: -11,
-	ENOMEM: -12,
-	EACCES: -13,
-	EBUSY: -16,
-	EEXIST: -17,
-	EXDEV: -18,
-	ENODEV: -19,
-	ENOTDIR: -20,
-	EINVAL: -22,
-	ENFILE: -23,
-	EMFILE: -24,
-	ENOSPC: -28,
-	EROFS: -30,
-	ENOSYS: -38,
-	ELOOP: -40,
-	ENODATA: -61,
-	EPROTO: -71,
-	EOVERFLOW: -75,
-	EUSERS: -87,
-	ETIMEDOUT: -110,
-	ESTALE: -116,
-	ECANCELED: -125,
-	EMEDIUMTYPE: -124,
-} as const;

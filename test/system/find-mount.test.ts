@@ -10,7 +10,7 @@ import { findMount, mountsBelow } from "../../src/mount/find-mount.ts";
 import { openMountNamespace } from "../../src/mount/mount-namespace.ts";
 import { descendants, type MountEntry, parseMountinfo, readMountinfoOf } from "../../src/mount/mountinfo.ts";
 import { native, type Outcome, WALK_END, WALK_LINKS } from "../../src/native/addon.ts";
-import { runSync } from "../../src/native/work.ts";
+import { runSync } from "../../src/native/operation.ts";
 import { ask, root, sh } from "../support/child.ts";
 import { startContainer } from "../support/container.ts";
 import { failure } from "../support/errors.ts";

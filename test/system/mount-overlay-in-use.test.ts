@@ -261,7 +261,7 @@ test(
 				const both = { upper: { given: upper, fd: upperLayer.fd }, work: { given: work, fd: workLayer.fd } };
 				await refuseInUse(both, roots, "test");
 			};
-			const options = { upper, work, mapped: false, resolve: 0, apart: true, check };
+			const options = { upper, work, mapped: false, resolve: 0, detached: true, check };
 			const make = () => upperLayer(options, Mapping.from(MAP), handles, "test", held);
 			const bottom = await mountIdmapped({ source: lower, mapping: MAP });
 			const layers = await make();

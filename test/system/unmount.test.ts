@@ -13,10 +13,10 @@ import {
 import { createRequire, syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { mountIdmapped, overlay, type UsernsError, unmount, unmountAsync } from "../../src/index.ts";
-import { forgetMount, recordedMounts, recordMount } from "../../src/mount/records.ts";
+import { recordedMounts, recordMount, removeRecord } from "../../src/mount/records.ts";
 import { stackedOn, stackedUnder, uncover } from "../../src/mount/stack.ts";
 import { native } from "../../src/native/addon.ts";
-import { runSync } from "../../src/native/work.ts";
+import { runSync } from "../../src/native/operation.ts";
 import { sh, userns } from "../support/child.ts";
 import { startContainer } from "../support/container.ts";
 import { failure } from "../support/errors.ts";
@@ -105,7 +105,7 @@ test(
 				plain.close();
 				sh("mount", "--bind", source, other);
 				const [, unique] = facts;
-				forgetMount(unique); // from here on as if another process had made it
+				removeRecord(unique); // from here on as if another process had made it
 				assert.throws(() => unmount(target), FOREIGN);
 				assert.equal(userns("umount", target).status, 1);
 				recordMount(unique);
@@ -134,7 +134,7 @@ test(
 				assert.deepEqual([status, stdout], [0, `mount without a map unmounted from ${target}\n`]);
 				assert.equal(mountAt(target), undefined);
 				assert.deepEqual(readdirSync("/run/userns"), [], "the record went with it");
-				forgetMount(unique);
+				removeRecord(unique);
 				assert.equal(recordedMounts().has(unique), false);
 				// Of an earlier boot: not this one's.
 				closeSync(openSync(`/run/userns/00000000-0000-0000-0000-000000000000-${unique}`, "w"));

@@ -4,7 +4,12 @@ import { checkAttachOptions } from "../../../src/mount/attach-options.ts";
 import { checkMountOptions, copyMountOptions } from "../../../src/mount/mount-options.ts";
 import { checkOverlayOptions } from "../../../src/mount/overlay.ts";
 import { checkCreateLater } from "../../../src/namespace/create-options.ts";
-import { checkArguments, EXEC_OPTIONS, inside, SPAWN_OPTIONS } from "../../../src/namespace/enter-options.ts";
+import {
+	checkArguments,
+	EXEC_OPTIONS,
+	enterRequest,
+	SPAWN_OPTIONS,
+} from "../../../src/namespace/enter-options.ts";
 import { attempt, must, skeleton, type Target } from "../engine/target.ts";
 import { checkAll, checkMapping } from "./mapping.ts";
 import { toValue } from "./value.ts";
@@ -59,7 +64,11 @@ export const options: Target = {
 		if (which === calls.length) {
 			must(typeof value !== "number" || describeErrno(value).length > 0, () => "an errno without words");
 			const what = () =>
-				inside("spawn", { uid: value, groups: value, unshare: value }, { fd: 3, known, own: false });
+				enterRequest(
+					"spawn",
+					{ uid: value, groups: value, unshare: value },
+					{ fd: 3, maps: known, own: false },
+				);
 			const read = attempt([...WRONG, "ERR_USERNS_UNMAPPED_ID"], what);
 			return "error" in read ? `inside ${skeleton(read.error)}` : "inside";
 		}

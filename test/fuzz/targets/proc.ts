@@ -2,7 +2,7 @@ import type { IdMap, Mapping } from "../../../src/index.ts";
 import { canonical } from "../../../src/mapping/extent.ts";
 import { parseProcLines } from "../../../src/mapping/proc.ts";
 import { cutAtOwn } from "../../../src/namespace/caller-map.ts";
-import { isComplete, knownFrom, parseMaps } from "../../../src/namespace/read-maps.ts";
+import { completeMaps, isComplete, parseMaps } from "../../../src/namespace/read-maps.ts";
 import { about, attempt, must, skeleton, type Target, toText } from "../engine/target.ts";
 import { checkMapping } from "./mapping.ts";
 
@@ -41,7 +41,7 @@ export const procMaps: Target = {
 		const own = attempt(["ERR_USERNS_INVALID_MAPPING"], () => parseProcLines("gid", gidMap));
 		const answer = `${uidMap}:${gidMap}:${setgroups}`; // as nsfs_read_maps() in native/proc/nsfs.c builds it
 		const read = attempt(["ERR_USERNS_READ_MAPPING"], () => parseMaps(answer));
-		const known = knownFrom(answer);
+		const known = completeMaps(answer);
 		if ("error" in read) {
 			must(known === undefined, () => "known, and yet unreadable");
 			return `${skeleton(read.error)} ${"error" in own ? skeleton(own.error) : ""}`;

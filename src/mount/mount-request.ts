@@ -4,7 +4,7 @@ import type { UserNamespace } from "../namespace/user-namespace.ts";
 import type { MountAttributes } from "./mount-options.ts";
 
 /** What is to be made. */
-export interface Wanted extends MountAttributes {
+export interface MountRequest extends MountAttributes {
 	source: string | number;
 	/** RESOLVE_… for the source's path. */
 	resolve: number;
@@ -18,5 +18,5 @@ export interface Wanted extends MountAttributes {
 	/** One mount at a target that is found as every path is: it can be made and attached at once. */
 	plain: boolean;
 	/** Whether the mounts of the tree are attached one by one. */
-	apart: boolean;
+	separate: boolean;
 }
