@@ -1,45 +1,147 @@
 import { getSystemErrorMap } from "node:util";
 
+interface CodeEntry {
+	/** What the code means, in the words of docs/errors.md. */
+	explanation: string;
+	/** One thing to do, for an error that is raised without a hint of its own. */
+	hint: string;
+}
+
 /**
- * Every code that an error of this package can carry, with what it means. The codes are part of the public
- * contract and never change their meaning; the messages may.
+ * Every code that an error of this package can have. The codes are part of the public contract and never change their
+ * meaning; the texts may change. test/docs/docs.test.ts holds docs/errors.md against this table.
  */
-export const explanations = {
-	ERR_USERNS_INVALID_ARGUMENT: "an argument or option has the wrong type, name or value",
-	ERR_USERNS_INVALID_MAPPING: "the mapping breaks a rule of the kernel's uid_map or gid_map files",
-	ERR_USERNS_UNMAPPED_ID: "an ID is not mapped in the user namespace that the caller lives in",
-	ERR_USERNS_CLOSED: "the descriptor was closed before this use",
-	ERR_USERNS_CREATE: "the kernel did not make the user namespace",
-	ERR_USERNS_RESTRICTED: "a setting of this machine keeps ordinary users from making user namespaces",
-	ERR_USERNS_HELPER_MISSING: "newuidmap or newgidmap is needed and not installed",
-	ERR_USERNS_HELPER_FAILED: "newuidmap or newgidmap did not write the map",
-	ERR_USERNS_UNKNOWN_USER: "the user is not known to this machine",
-	ERR_USERNS_NO_SUBIDS: "the user has no subordinate IDs",
-	ERR_USERNS_NOT_DELEGATED: "the mapping has IDs that are not among the user's own and subordinate ones",
-	ERR_USERNS_MAPPING_DIFFERS: "the user namespace got another mapping than was asked for",
-	ERR_USERNS_LIMIT: "a limit on the number or the depth of user namespaces is reached",
-	ERR_USERNS_OPEN: "the user namespace could not be opened",
-	ERR_USERNS_NOT_A_USER_NAMESPACE: "the file or descriptor is something else than a user namespace",
-	ERR_USERNS_READ_MAPPING: "the mapping of a user namespace could not be read back",
-	ERR_USERNS_DESCRIPTOR: "a descriptor could not be duplicated or asked about",
-	ERR_USERNS_MOUNT: "the kernel did not make or attach the mount",
-	ERR_USERNS_ATTACHED: "the mount is attached already, and would be moved",
-	ERR_USERNS_READ_MOUNTS: "the mounts of a mount namespace, or the map of one, could not be read",
-	ERR_USERNS_MOUNT_NAMESPACE: "the mount namespace could not be opened, or is this process's own",
-	ERR_USERNS_UNMOUNT: "the mount could not be taken away",
-	ERR_USERNS_PIN: "the user namespace could not be kept at a path",
-	ERR_USERNS_NO_PROGRAM: "the program to run is not there or may not be executed",
-	ERR_USERNS_SPAWN: "the program could not be started in the user namespace",
-	ERR_USERNS_UNSUPPORTED_PLATFORM: "this needs Linux",
-	ERR_USERNS_UNSUPPORTED_KERNEL: "this kernel lacks a system call that is needed",
-	ERR_USERNS_NATIVE_MISSING: "the compiled part of the package is not there or does not load",
+const codes = {
+	ERR_USERNS_INVALID_ARGUMENT: {
+		explanation: "an argument or option has the wrong type, name or value",
+		hint: "Correct the argument that the message names. Nothing was changed.",
+	},
+	ERR_USERNS_INVALID_MAPPING: {
+		explanation: "the mapping breaks a rule of the kernel's uid_map and gid_map files",
+		hint: "Give every extent a containerID, a hostID and a size of at least 1, all whole numbers; the last ID is 4294967294.",
+	},
+	ERR_USERNS_UNMAPPED_ID: {
+		explanation: "an ID is not mapped in the user namespace of the caller",
+		hint: "Use only IDs that /proc/self/uid_map and /proc/self/gid_map list.",
+	},
+	ERR_USERNS_CLOSED: {
+		explanation: "the descriptor was closed before this use",
+		hint: "Call dup() before close() if two parts of the program use the descriptor.",
+	},
+	ERR_USERNS_CREATE: {
+		explanation: "the kernel did not create the user namespace",
+		hint: "The step and the errno name the cause: see ERR_USERNS_CREATE in docs/errors.md.",
+	},
+	ERR_USERNS_RESTRICTED: {
+		explanation: "a sysctl of this machine forbids users without privilege to create user namespaces",
+		hint: "Run the program as root, or let root change the sysctl that the message names.",
+	},
+	ERR_USERNS_HELPER_MISSING: {
+		explanation: "newuidmap or newgidmap is needed and is not installed",
+		hint: "Install newuidmap and newgidmap (Debian and Ubuntu: apt-get install uidmap).",
+	},
+	ERR_USERNS_HELPER_FAILED: {
+		explanation: "newuidmap or newgidmap did not write the map",
+		hint: "Check that newuidmap and newgidmap are set-user-ID root, and that /etc/subuid and /etc/subgid list the user.",
+	},
+	ERR_USERNS_UNKNOWN_USER: {
+		explanation: "the user database of this machine has no entry for the user",
+		hint: "Name a user that getent passwd lists.",
+	},
+	ERR_USERNS_NO_SUBIDS: {
+		explanation: "the user has no subordinate IDs",
+		hint: "Let root add a line for the user to /etc/subuid and to /etc/subgid.",
+	},
+	ERR_USERNS_NOT_DELEGATED: {
+		explanation: "the mapping has IDs that are neither the user's own nor subordinate to the user",
+		hint: "Use only the user's own IDs and the ranges that /etc/subuid and /etc/subgid assign to the user.",
+	},
+	ERR_USERNS_MAPPING_DIFFERS: {
+		explanation: "the user namespace has another mapping than the requested one",
+		hint: "Check that newuidmap and newgidmap in PATH are those of the package uidmap.",
+	},
+	ERR_USERNS_LIMIT: {
+		explanation: "the limit on the number or the depth of user namespaces is reached",
+		hint: "Close user namespaces that are not used, or let root raise /proc/sys/user/max_user_namespaces.",
+	},
+	ERR_USERNS_OPEN: {
+		explanation: "the user namespace could not be opened",
+		hint: "Check that the process or the path exists and that the caller may open it.",
+	},
+	ERR_USERNS_NOT_A_USER_NAMESPACE: {
+		explanation: "the file or descriptor is not a user namespace",
+		hint: "Name a file such as /proc/PID/ns/user, or a path at which a user namespace is pinned.",
+	},
+	ERR_USERNS_READ_MAPPING: {
+		explanation: "the mapping of a user namespace could not be read",
+		hint: "Open the user namespace by the pid of a process in it.",
+	},
+	ERR_USERNS_DESCRIPTOR: {
+		explanation: "a descriptor could not be duplicated or queried",
+		hint: "Close descriptors that are not used, or raise the limit (ulimit -n).",
+	},
+	ERR_USERNS_MOUNT: {
+		explanation: "the kernel did not create or attach the mount",
+		hint: "Check whether the source can be ID-mapped with supports(path).",
+	},
+	ERR_USERNS_ATTACHED: {
+		explanation: "the mount is already attached, and attaching it again would move it",
+		hint: "Unmount it and create another mount.",
+	},
+	ERR_USERNS_READ_MOUNTS: {
+		explanation: "the mounts of a mount namespace, or the map of a mount, could not be read",
+		hint: "Check that a procfs is mounted at /proc and that the process has not ended.",
+	},
+	ERR_USERNS_MOUNT_NAMESPACE: {
+		explanation: "the mount namespace could not be opened, or is the caller's own",
+		hint: "Name the pid of a container, or a file such as /proc/PID/ns/mnt.",
+	},
+	ERR_USERNS_UNMOUNT: {
+		explanation: "the mount could not be unmounted",
+		hint: "End the programs that use the mount, and call again.",
+	},
+	ERR_USERNS_PIN: {
+		explanation: "the user namespace could not be pinned at a path",
+		hint: "Call it as root, with a path in an existing directory at which there is no file yet.",
+	},
+	ERR_USERNS_NO_PROGRAM: {
+		explanation: "the program does not exist or may not be executed",
+		hint: "Name a program that exists in PATH and that the caller may execute.",
+	},
+	ERR_USERNS_SPAWN: {
+		explanation: "the program could not be started in the user namespace",
+		hint: "The step and the errno name the cause: see ERR_USERNS_SPAWN in docs/errors.md.",
+	},
+	ERR_USERNS_UNSUPPORTED_PLATFORM: {
+		explanation: "the function needs Linux",
+		hint: "Call it on Linux. On other systems only Mapping works.",
+	},
+	ERR_USERNS_UNSUPPORTED_KERNEL: {
+		explanation: "the kernel lacks a system call that the function needs",
+		hint: "Use a newer kernel: docs/kernel-features.md lists the versions.",
+	},
+	ERR_USERNS_NATIVE_MISSING: {
+		explanation: "the native add-on is missing or cannot be loaded",
+		hint: 'Run "node scripts/build-native.mjs" in the directory of the package.',
+	},
 } as const;
 
-export type UsernsErrorCode = keyof typeof explanations;
+export type UsernsErrorCode = keyof typeof codes;
+
+/** The same table. Compiling this line fails if a code lacks its explanation or its hint. */
+const entries: Readonly<Record<UsernsErrorCode, CodeEntry>> = codes;
+
+/** Every code with its meaning in a few words. */
+export const explanations: Readonly<Record<UsernsErrorCode, string>> = Object.freeze(
+	Object.fromEntries(Object.entries(entries).map(([code, { explanation }]) => [code, explanation])) as Record<
+		UsernsErrorCode,
+		string
+	>,
+);
 
 /**
- * A text without characters that a terminal obeys or that change how a line is read: what somebody else wrote is in
- * messages, and they reach terminals and logs.
+ * Escapes the characters of a text that a terminal interprets or that change how a line reads. Messages contain names
+ * that other users chose, and messages reach terminals and logs.
  */
 function printable(text: string): string {
 	return text.replaceAll(
@@ -48,59 +150,64 @@ function printable(text: string): string {
 	);
 }
 
-/** What an error can say beside its code and message. Fields that do not apply are left out. */
+/** The fields of an error besides its code and message. */
 export interface UsernsErrorDetails {
-	/** One sentence on what to do. */
+	/** One sentence: one thing to do. Left out: the hint of the code. */
 	hint?: string | undefined;
-	/** The kernel's answer as a negative number, as libuv writes it: −1 for EPERM. */
+	/** The kernel's error number, negative as in libuv: −1 for EPERM. */
 	errno?: number | undefined;
 	/** The system call that failed. */
 	syscall?: string | undefined;
 	/** The step of the operation that failed, in words. */
 	step?: string | undefined;
-	/** The mapping that was asked for, in the `colon` text form. */
+	/** The mapping that was requested, in the `colon` text form. */
 	mapping?: string | undefined;
-	/** Anything that came before. */
+	/** The error that led to this one. */
 	cause?: unknown;
 }
 
 /**
- * The one error class. `code` is stable; `errno`, `errnoCode` and `syscall` are there where the kernel said no;
- * `hint` says in one sentence what to do about it.
+ * The error class of this package. `code` is stable, and `hint` names one thing to do. `errno`, `errnoCode`, `syscall`
+ * and `step` are set if the kernel refused. A field that does not apply is undefined and not enumerable, so that
+ * util.inspect() shows only fields with a value.
  */
 export class UsernsError extends Error {
 	override readonly name: string = "UsernsError";
 	readonly code: UsernsErrorCode;
-	readonly hint: string | undefined;
+	readonly hint: string;
+	// `declare` emits no field: the constructor defines these properties, enumerable only if they have a value.
 	/** Negative, as in Node's own system errors. */
-	readonly errno: number | undefined;
+	declare readonly errno: number | undefined;
 	/** The kernel's name for `errno`, such as `"EPERM"`. */
-	readonly errnoCode: string | undefined;
-	readonly syscall: string | undefined;
-	readonly step: string | undefined;
-	readonly mapping: string | undefined;
+	declare readonly errnoCode: string | undefined;
+	declare readonly syscall: string | undefined;
+	declare readonly step: string | undefined;
+	declare readonly mapping: string | undefined;
 
 	constructor(code: UsernsErrorCode, message: string, details: UsernsErrorDetails = {}) {
 		// Only own properties count, as for all options (options.ts).
 		const own: UsernsErrorDetails = Object.assign(Object.create(null), details);
 		super(printable(message), own.cause === undefined ? undefined : { cause: own.cause });
 		this.code = code;
-		this.hint = own.hint && printable(own.hint);
-		this.errno = own.errno;
-		this.errnoCode = own.errno === undefined ? undefined : errnoName(own.errno);
-		this.syscall = own.syscall;
-		this.step = own.step;
-		this.mapping = own.mapping;
+		this.hint = printable(own.hint ?? entries[code].hint);
+		const { errno, syscall, step, mapping } = own;
+		const errnoCode = errno === undefined ? undefined : errnoName(errno);
+		for (const [name, value] of Object.entries({ errno, errnoCode, syscall, step, mapping })) {
+			// An own property even if undefined: otherwise a polluted Object.prototype would give it a value.
+			const property = { value, enumerable: value !== undefined, configurable: true, writable: true };
+			Object.defineProperty(this, name, Object.assign(Object.create(null), property));
+		}
 	}
 
-	/** The error as plain data, for `--json` and for logs. */
+	/** The error as plain data, for `--json` and for logs. Only fields with a value are in it. */
 	toJSON(): Record<string, unknown> {
 		const { code, message, hint, errno, errnoCode, syscall, step, mapping } = this;
-		return { code, message, hint, errno, errnoCode, syscall, step, mapping };
+		const all = { code, message, hint, errno, errnoCode, syscall, step, mapping };
+		return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
 	}
 }
 
-/** What libuv's own table lacks, of what the calls of this package can answer; texts as strerror(3) has them. */
+/** Error numbers that the system calls of this package return and libuv's table lacks, with the texts of strerror(3). */
 const moreErrnos: Record<number, [name: string, text: string]> = {
 	[-8]: ["ENOEXEC", "exec format error"],
 	[-15]: ["ENOTBLK", "block device required"],
@@ -126,21 +233,15 @@ export function describeErrno(errno: number): string {
 	return entry === undefined ? `errno ${-errno}` : `${entry[0]} (${entry[1]})`;
 }
 
-export function invalidArgument(
-	message: string,
-	hint = "Nothing was done: correct that and call again.",
-): UsernsError {
+export function invalidArgument(message: string, hint?: string): UsernsError {
 	return new UsernsError("ERR_USERNS_INVALID_ARGUMENT", message, { hint });
 }
 
-export function invalidMapping(
-	message: string,
-	hint = "An extent has a first ID inside, a first ID outside and a size of at least 1, all whole numbers; the last ID is 4294967294.",
-): UsernsError {
+export function invalidMapping(message: string, hint?: string): UsernsError {
 	return new UsernsError("ERR_USERNS_INVALID_MAPPING", message, { hint });
 }
 
-/** <linux/limits.h>, with the NUL at the end. */
+/** <linux/limits.h>, including the terminating NUL. */
 export const PATH_MAX = 4096;
 
 /** Throws unless the value is a path that the kernel accepts. */
@@ -150,13 +251,13 @@ export function checkPath(what: string, value: unknown): asserts value is string
 	}
 	if (Buffer.byteLength(value) >= PATH_MAX) {
 		throw invalidArgument(
-			`${what} has ${Buffer.byteLength(value)} bytes, and the kernel takes paths of at most ${PATH_MAX - 1}`,
-			"Open a directory on the path, and start the path there: /proc/self/fd/N/….",
+			`${what} has ${Buffer.byteLength(value)} bytes, and the kernel accepts at most ${PATH_MAX - 1}`,
+			"Open a directory on the path as descriptor N, and begin the path with /proc/self/fd/N.",
 		);
 	}
 }
 
-/** A short text for any value in a message: never throws, never long. */
+/** A text of at most 70 characters for any value in a message. It never throws. */
 export function show(value: unknown): string {
 	let text: string;
 	switch (typeof value) {

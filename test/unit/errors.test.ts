@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { inspect } from "node:util";
 import {
 	describeErrno,
 	errnoName,
@@ -38,13 +39,37 @@ test("an error carries what it was given, the kernel's name for the number, and 
 	assert.deepEqual(JSON.parse(JSON.stringify(error)), data);
 	const bare = new UsernsError("ERR_USERNS_CLOSED", "it is closed");
 	assert.equal(Object.hasOwn(bare, "cause"), false);
-	assert.deepEqual(JSON.parse(JSON.stringify(bare)), { code: "ERR_USERNS_CLOSED", message: "it is closed" });
+	const { hint } = bare;
+	assert.match(hint, /^Call dup\(\)/); // the hint of the code
+	assert.deepEqual(JSON.parse(JSON.stringify(bare)), {
+		code: "ERR_USERNS_CLOSED",
+		message: "it is closed",
+		hint,
+	});
 	assert.equal(bare.errnoCode, undefined);
+});
+
+test("an inspected error shows no undefined property, and a polluted prototype gives it none", () => {
+	const bare = new UsernsError("ERR_USERNS_CLOSED", "it is closed");
+	assert.doesNotMatch(inspect(bare), /undefined/);
+	assert.deepEqual(Object.keys(bare).sort(), ["code", "hint", "name"]);
+	assert.match(inspect(new UsernsError("ERR_USERNS_OPEN", "it failed", { errno: -1 })), /errnoCode: 'EPERM'/);
+	const root = Object.prototype as { errno?: number };
+	root.errno = -1;
+	try {
+		assert.equal(bare.errno, undefined);
+	} finally {
+		delete root.errno;
+	}
 });
 
 test("the two errors for callers have their code, and a hint of their own unless another is given", () => {
 	for (const [make, code, hint] of [
-		[invalidArgument, "ERR_USERNS_INVALID_ARGUMENT", /^Nothing was done: correct that and call again\.$/],
+		[
+			invalidArgument,
+			"ERR_USERNS_INVALID_ARGUMENT",
+			/^Correct the argument that the message names\. Nothing was changed\.$/,
+		],
 		[invalidMapping, "ERR_USERNS_INVALID_MAPPING", /size of at least 1.*the last ID is 4294967294\.$/],
 	] as const) {
 		const error = make("no");

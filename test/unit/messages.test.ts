@@ -17,13 +17,13 @@ const extent = (containerID: unknown, hostID: unknown, size: unknown) =>
 	({ containerID, hostID, size }) as IdMap;
 
 const NUMBERS =
-	"An extent has a first ID inside, a first ID outside and a size of at least 1, all whole numbers; the last ID is 4294967294.";
+	"Give every extent a containerID, a hostID and a size of at least 1, all whole numbers; the last ID is 4294967294.";
 const WHOLE = "Give every extent containerID, hostID and size as whole numbers.";
 const EXTENT = "Write an extent as {containerID: 0, hostID: 2100000000, size: 65536}.";
 const ONCE = "Give every ID at most once in each column.";
 const LEAST = "Give at least one extent, such as 0:2100000000:65536.";
 const LAST = "The largest ID that can be mapped is 4294967294.";
-const NOTHING = "Nothing was done: correct that and call again.";
+const NOTHING = "Correct the argument that the message names. Nothing was changed.";
 
 test("a mapping that the kernel would refuse, or quietly change", () =>
 	check("ERR_USERNS_INVALID_MAPPING", [
