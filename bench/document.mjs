@@ -1,13 +1,13 @@
-// The results as the tables of docs/performance.md, between its two marks.
+// Writes the results as the tables of docs/performance.md, between its two marks.
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { amount, timeOf } from "./table.mjs";
+import { amount, nameOf, timeOf } from "./table.mjs";
 
 const file = fileURLToPath(new URL("../docs/performance.md", import.meta.url));
 const BEGIN = "<!-- written by npm run bench -- --save -->";
 const END = "<!-- to here -->";
 
-/** Padded as the formatter of Markdown in this project would. */
+/** Padded as the formatter of Markdown pads it. */
 function markdown(header, rows) {
 	const all = [header, ...rows];
 	const widths = header.map((_, column) => Math.max(...all.map((row) => row[column].length)));
@@ -26,19 +26,18 @@ function goalText({ most, least }) {
 function goalRows({ what, ratios, values }) {
 	const rows = [];
 	const add = (of, goal, found) => {
-		if (goal.met !== undefined) rows.push([what, of, goalText(goal), found, goal.met ? "met" : "**no**"]);
+		const judged = goal.met === undefined ? "" : goal.met ? "met" : "**no**";
+		rows.push([what, of, goalText(goal), found, judged]);
 	};
-	for (const { of, to, value, ratio, goal } of ratios) {
-		add(`${of} / ${to}${value === "mean" ? ", mean" : ""}`, goal, `${amount(ratio)} ×`);
-	}
+	for (const ratio of ratios) add(nameOf(ratio), ratio.goal, `${amount(ratio.ratio)} ×`);
 	for (const { found, unit, goal } of values) add(unit, goal, amount(found));
 	return rows;
 }
 
-/** Of the goals that were not met. */
+/** Why the goals that were missed were missed. */
 function reasons({ what, ratios, values, why = {} }) {
 	const missed = [
-		...ratios.map(({ of, to, goal }) => ({ name: `${of} / ${to}`, goal })),
+		...ratios.map((ratio) => ({ name: nameOf(ratio), goal: ratio.goal })),
 		...values.map(({ unit, goal }) => ({ name: unit, goal })),
 	].filter(({ goal }) => goal.met === false);
 	return missed.map(({ name }) => `- ${what}, ${name}: ${why[name] ?? "other work on the machine"}.`);
@@ -69,13 +68,13 @@ function tables({ machine, loadBeforeAndAfter, rounds, mostRounds, rows, floorSt
 	return [
 		`${date}, ${versions}; ${rounds} to ${mostRounds} rounds, load ${load} after.${quiet}`,
 		markdown(["what", "of", "goal", "measured", ""], rows.flatMap(goalRows)),
-		"Why not, and what was left out:",
+		"Why goals are missed, and what was left out:",
 		[...rows.flatMap(reasons), ...left].join("\n") || "- Nothing.",
 		"The times themselves (medians of the rounds):",
 		markdown(["what", "program", "time"], numbers),
-		"The floor step by step, bound to one processor, mean:",
+		"The floor step by step, bound to one CPU, mean:",
 		steps(floorSteps),
-		"What the add-on does beside it, each call by itself in a loop, mean:",
+		"The further steps of the add-on, each call by itself in a loop, mean:",
 		steps(extras),
 	].join("\n\n");
 }

@@ -1,4 +1,7 @@
-// Times of one action: the same quantiles as bench/peers/measure.h and the Go program have.
+// Times of one action, with the quantiles of bench/peers/measure.h and of the Go program.
+import { createRequire } from "node:module";
+import { performance } from "node:perf_hooks";
+import { setTimeout as sleep } from "node:timers/promises";
 
 export function quantile(values, share) {
 	const sorted = [...values].sort((a, b) => a - b);
@@ -15,7 +18,7 @@ export function now() {
 	return Number(process.hrtime.bigint()) / 1000;
 }
 
-/** `action` is called `batch` times for one time, after a few calls that do not count. */
+/** One time is that of `batch` calls of `action`. The first `warmUps` calls do not count. */
 export function measure(action, rounds, batch = 1, warmUps = 20) {
 	const times = [];
 	for (let i = 0; i < warmUps; i++) action();
@@ -27,13 +30,38 @@ export function measure(action, rounds, batch = 1, warmUps = 20) {
 	return summary(times);
 }
 
-export async function measureAsync(action, rounds) {
+export async function measureAsync(action, rounds, warmUps = 20) {
 	const times = [];
-	for (let i = 0; i < 20; i++) await action();
+	for (let i = 0; i < warmUps; i++) await action();
 	for (let i = 0; i < rounds; i++) {
 		const start = now();
 		await action();
 		times.push(now() - start);
 	}
 	return summary(times);
+}
+
+let usage;
+
+/** The CPU time of this process, all its threads and the child processes that have ended, in microseconds. */
+function cpuTime() {
+	usage ??= createRequire(import.meta.url)("../dist/bench/usage.node");
+	const { user, system } = process.cpuUsage();
+	return user + system + usage.children();
+}
+
+/** Like `measureAsync`, with the mean CPU time of a call, because V8 compiles and frees memory beside the calls. */
+export async function measureWithCpu(action, rounds, warmUps) {
+	for (let i = 0; i < warmUps; i++) await action();
+	await sleep(20); // the compilation that the first calls started
+	const before = cpuTime();
+	const result = await measureAsync(action, rounds, 0);
+	return { ...result, cpu: (cpuTime() - before) / rounds };
+}
+
+/** How long the event loop is not waiting during one call of `action`, its own turn included: an upper bound of what the call holds it. */
+export async function loopTime(action) {
+	const before = performance.eventLoopUtilization();
+	const result = await action();
+	return { result, held: performance.eventLoopUtilization(before).active * 1000 };
 }

@@ -1,4 +1,5 @@
-// What is measured: each row has subjects, each a program that prints one line of JSON, and the ratios that count.
+// The rows of the benchmark: each has subjects, which are programs that print one line of JSON, and the ratios between
+// them. No goal is a time, because machines differ.
 
 import { spawnSync } from "node:child_process";
 import { freemem } from "node:os";
@@ -8,11 +9,18 @@ const trial = fileURLToPath(new URL("trial.mjs", import.meta.url));
 const command = fileURLToPath(new URL("../dist/src/cli/userns.cjs", import.meta.url));
 const joiner = fileURLToPath(new URL(`../build/linux-${process.arch}/userns-join`, import.meta.url));
 
+/** The goals of rows whose peer does less than the function: what it does more is the reason beside each. */
+const LOOP = 2;
+const PARSE = 2;
+const COMPOSE = 2;
+const UNSHARE = ["unshare", "--user", "--map-root-user", "true"];
+const BWRAP = ["bwrap", "--unshare-user", "--uid", "0", "--gid", "0", "--bind", "/", "/", "true"];
+
 function ours(...words) {
 	return { argv: [process.execPath, trial, ...words.map(String)] };
 }
 
-/** As many descriptors as may be open, with what makes the limit as high as it can be. */
+/** How many descriptors a process may open, and the program that raises the limit. */
 function descriptors(wanted) {
 	const raise = ["prlimit", `--nofile=${wanted + 1000}:${wanted + 1000}`];
 	if (spawnSync(raise[0], [...raise.slice(1), "true"]).status === 0)
@@ -23,8 +31,8 @@ function descriptors(wanted) {
 }
 
 /**
- * `most` and `least` are the goals. A subject with `reason` is left out; a row or a subject with `rounds` is measured in
- * so many, instead of as many as the others: many and short where the machine's speed changes from second to second.
+ * `most` and `least` are the goals. A subject with `reason` is left out. `rounds` of a row or a subject replaces the common
+ * number of rounds: many short ones where the machine's speed changes from second to second.
  */
 export function rowsFor({ quick, peers, stage }) {
 	const n = (full, short) => (quick ? short : full);
@@ -32,8 +40,8 @@ export function rowsFor({ quick, peers, stage }) {
 		const { program, reason } = peers[name];
 		return reason ? { reason } : { argv: [program, ...words.map(String)] };
 	};
-	const spawned = (name, rounds, ...words) =>
-		peers[name].reason ? { reason: peers[name].reason } : ours("program", rounds, ...words);
+	/** A trial of ours that needs the program `name`. */
+	const needing = (name, ...words) => (peers[name].reason ? { reason: peers[name].reason } : ours(...words));
 	const many = n(11, 1);
 	const rows = [
 		{
@@ -42,7 +50,7 @@ export function rowsFor({ quick, peers, stage }) {
 			what: "first getSync of a mapping",
 			why: {
 				"userns / floor":
-					"JavaScript, cold behind each creation, takes 6 to 15 µs, and the checks around /proc, the shelter and the processor 5 to 10; where the other processor is awake, the floor's child starts and dies there meanwhile",
+					"JavaScript takes 6 to 15 µs, because each creation empties the caches of the CPU, and the checks of /proc, the trace guard and the CPU binding 5 to 10; on another CPU that is awake, the floor's child starts and ends at the same time",
 			},
 			subjects: {
 				userns: ours("first", n(3000, 100), 0),
@@ -50,7 +58,7 @@ export function rowsFor({ quick, peers, stage }) {
 				"floor, bound": peer("creation", "bound", n(3000, 100), 0),
 				fork: peer("creation", "fork", n(300, 50), 0),
 				"runc's way": peer("runc-way", "create", n(200, 30), 0),
-				"unshare from Node": spawned("unshare", n(60, 5), "unshare", "--user", "--map-root-user", "true"),
+				"unshare from Node": needing("unshare", "program", n(60, 5), ...UNSHARE),
 			},
 			ratios: [
 				{ of: "userns", to: "floor", most: 1.1, aim: 0.7 },
@@ -67,27 +75,26 @@ export function rowsFor({ quick, peers, stage }) {
 			rounds: many,
 			what: "first get of a mapping (async)",
 			why: {
-				"userns / floor":
-					"a thread and then the event loop have to be woken, each on a processor that sleeps, as the floor has to be on another thread; the rest is JavaScript, cold behind that",
-				µs: "includes what the loop itself does in a turn",
+				"userns / floor, on another thread":
+					"JavaScript takes 10 to 15 µs before and after the creation, because each creation empties the caches of the CPU; the event loop is woken through an eventfd and a queue, the floor through an eventfd alone",
 			},
 			subjects: {
 				userns: ours("firstAsync", n(3000, 100)),
 				floor: peer("creation", "plain", n(3000, 100), 0),
 				"floor, on another thread": peer("creation", "handed", n(3000, 100), 0),
-				"an empty work in the thread pool": ours("emptyWork", n(3000, 100)),
+				"empty work on libuv's pool": ours("emptyWork", n(3000, 100)),
 			},
 			ratios: [
-				{ of: "userns", to: "floor", most: 1.4 },
+				{ of: "userns", to: "floor" },
 				{ of: "floor, on another thread", to: "floor" },
-				{ of: "userns", to: "floor, on another thread" },
+				{ of: "userns", to: "floor, on another thread", most: 1.15 },
+				{ of: "userns", to: "empty work on libuv's pool", value: "loopHeld", most: LOOP },
 			],
-			values: [{ of: "userns", value: "loopHeld", unit: "µs", most: 30 }],
 		},
 		...[1, 100, 340].map((count) => ({
 			id: `cached${count}`,
 			rounds: many,
-			what: `cached getSync and close, ${count} extents`,
+			what: `cached getSync and close, ${count} ${count === 1 ? "extent" : "extents"}`,
 			subjects: {
 				userns: ours("cached", n(500, 50), count),
 				"F_DUPFD_CLOEXEC in C": peer("descriptor", "cached", n(500, 50)),
@@ -106,7 +113,7 @@ export function rowsFor({ quick, peers, stage }) {
 			what: "1,000 distinct mappings at once",
 			why: {
 				"userns / floor on 4 threads":
-					"the event loop's share is 20 to 30 µs for each, on the same processors: with as many processors as threads it would run beside them",
+					"the event loop needs 20 to 30 µs for each, on the CPUs of the threads: with one CPU more it would run beside them",
 			},
 			subjects: {
 				userns: ours("many", n(1000, 200)),
@@ -115,13 +122,14 @@ export function rowsFor({ quick, peers, stage }) {
 			ratios: [{ of: "userns", to: "floor on 4 threads", value: "perSecond", least: 0.9 }],
 		},
 		heldRow(n(50000, 1000), ours),
+		...[1, 340].map((count) => cachedBytesRow(n(1000, 200), count, ours)),
 		{
 			id: "known",
 			rounds: many,
 			what: "opening by pid, with the mapping",
 			why: {
 				"userns / the reads in C":
-					"/proc and the process are checked, and the namespace is looked at again behind the maps; C does neither",
+					"/proc and the process are checked, and the namespace is checked again after the maps are read; C does neither",
 			},
 			subjects: {
 				userns: ours("known", n(3000, 100), stage.pid),
@@ -132,41 +140,55 @@ export function rowsFor({ quick, peers, stage }) {
 		{
 			id: "joined",
 			rounds: many,
-			what: "mapping of a bare descriptor, by the joining program",
+			what: "mapping of a bare descriptor, through userns-join",
 			why: {
 				"userns / the same in C":
-					"the path and /proc are looked at before they are used, a setting is read before anything joins, and the process is held by a pidfd; C does none of it",
+					"the path and /proc are checked before they are used, fs.suid_dumpable is read before the process joins, and a pidfd refers to the process; C does none of it",
 			},
 			subjects: {
-				// As many as V8 needs to compile what runs: with 200, half of the time was that of code that was not compiled.
+				// V8 needs that many calls to compile the code: with 200, half of the time was that of the interpreter.
 				userns: ours("joined", n(1000, 20), stage.pid),
 				"the same in C": peer("descriptor", "joined", stage.pid, joiner, n(1000, 20)),
 			},
 			ratios: [{ of: "userns", to: "the same in C", most: 1.3 }],
 		},
 		...mountRows({ many, n, peers, peer, stage, quick }),
+		mountsRow({ n, peers, peer, stage }),
+		spawnRow({ many, n, ours, needing }),
 		{
 			id: "parse",
 			rounds: many,
 			what: "Mapping.parse and id, 340 extents",
-			subjects: { userns: ours("parse", n(2000, 200)) },
-			values: [{ of: "userns", value: "p50", unit: "µs", most: 100 }],
+			why: { "userns / split and Number, no check": "every ID, overlap and limit is checked" },
+			subjects: {
+				userns: ours("parse", n(2000, 200)),
+				"split and Number, no check": ours("parsePlain", n(2000, 200)),
+			},
+			ratios: [{ of: "userns", to: "split and Number, no check", most: PARSE }],
 		},
 		{
 			id: "compose",
 			rounds: many,
 			what: "compose of two mappings, 340 extents each",
-			subjects: { userns: ours("compose", n(2000, 200)) },
-			values: [{ of: "userns", value: "p50", unit: "µs", most: 200 }],
+			why: { "userns / a plain merge, no check": "the result is a mapping, and is checked as every mapping" },
+			subjects: {
+				userns: ours("compose", n(2000, 200)),
+				"a plain merge, no check": ours("composePlain", n(2000, 200)),
+			},
+			ratios: [{ of: "userns", to: "a plain merge, no check", most: COMPOSE }],
 		},
+		execRow({ many, n, needing }),
 		{
 			id: "command",
-			what: "userns show, from the shell",
+			what: "userns show PID, from the shell",
 			subjects: {
 				userns: ours("program", n(15, 3), process.execPath, command, "show", stage.pid),
 				"node -e 0": ours("program", n(15, 3), process.execPath, "-e", "0"),
 			},
-			ratios: [{ of: "userns", to: "node -e 0", most: 1.4 }],
+			ratios: [
+				{ of: "userns", to: "node -e 0", most: 1.4 },
+				{ of: "userns", to: "node -e 0", value: "cpu" },
+			],
 		},
 	];
 	for (const row of rows) {
@@ -193,7 +215,7 @@ function memoryRow(mebibytes, { many, quick, ours, peer }) {
 	return {
 		...row,
 		subjects: {
-			// As many as V8 needs to compile what runs, which takes it longer behind the collections that the memory sets off.
+			// V8 needs that many calls to compile the code, because the memory causes collections that delay it.
 			"userns, empty": ours("first", 3000, 0),
 			userns: ours("first", 3000, mebibytes),
 			"fork, empty": { ...peer("creation", "fork", 100, 0), rounds: 5 },
@@ -210,12 +232,103 @@ function heldRow(wanted, ours) {
 		what: `${(count * processes).toLocaleString("en")} namespaces held`,
 		note:
 			processes > 1
-				? `by ${processes} processes, since RLIMIT_NOFILE does not allow one as many here`
+				? `by ${processes} processes, because RLIMIT_NOFILE does not allow one process that many here`
 				: undefined,
 		subjects: { userns: { argv: [...prefix, argv[0], "--expose-gc", ...argv.slice(1)], rounds: 3 } },
 		values: [
-			{ of: "userns", value: "lastToFirst", unit: "× the time of the first fifth, for the last", most: 1.25 },
+			{ of: "userns", value: "lastToFirst", unit: "last fifth / first fifth", most: 1.25 },
 			{ of: "userns", value: "bytes", unit: "bytes of JavaScript each", most: 400 },
+		],
+	};
+}
+
+/** Every mapping is different, and no other code refers to it: the cache holds the only copy of its extents. */
+function cachedBytesRow(count, extents, ours) {
+	const { argv } = ours("cachedBytes", count, extents);
+	const goal = extents === 1 ? {} : { most: 12_000 };
+	return {
+		id: `cachedBytes${extents}`,
+		what: `handles in a cache, ${extents} + ${extents} extents each`,
+		subjects: { userns: { argv: [argv[0], "--expose-gc", ...argv.slice(1)], rounds: 3 } },
+		values: [{ of: "userns", value: "bytes", unit: "bytes of JavaScript each", ...goal }],
+	};
+}
+
+/** In a mount namespace that has all those mounts, and beside it in one whose mounts have no map. */
+function mountsRow({ n, peers, peer, stage }) {
+	const count = n(10_000, 200);
+	const within = (pid, trialName) => {
+		const { argv } = ours(trialName, n(5, 2), count);
+		return peer("mounts", "within", stage.source, stage.targets, pid, count, ...argv);
+	};
+	return {
+		id: "mounts",
+		what: `mounts() of ${count.toLocaleString("en")} mounts`,
+		note: "findmnt prints no mapping",
+		subjects: {
+			userns: within(stage.pid, "mounts"),
+			"userns, none ID-mapped": within(0, "mounts"),
+			"findmnt -J from Node": peers.findmnt.reason
+				? { reason: peers.findmnt.reason }
+				: within(stage.pid, "findmnt"),
+		},
+		ratios: [
+			{ of: "userns", to: "findmnt -J from Node", most: 1 },
+			{ of: "userns, none ID-mapped", to: "findmnt -J from Node" },
+		],
+	};
+}
+
+function spawnRow({ many, n, ours, needing }) {
+	const rounds = n(200, 5);
+	return {
+		id: "spawn",
+		rounds: many,
+		what: 'namespace.spawn("true") to its exit',
+		note: "bwrap makes a mount namespace beside, which it cannot do without",
+		why: {
+			"userns / child_process, CPU":
+				"a program more is executed, which joins the user namespace, and the socket on which it reports an error is one stream more",
+		},
+		subjects: {
+			userns: ours("spawned", rounds, "userns"),
+			child_process: ours("spawned", rounds, "child_process"),
+			nsenter: needing("nsenter", "spawned", rounds, "nsenter"),
+			"bwrap --userns": needing("bwrap", "spawned", rounds, "bwrap"),
+		},
+		ratios: [
+			{ of: "userns", to: "child_process", value: "cpu", most: 1.2 },
+			{ of: "userns", to: "nsenter", value: "cpu", most: 1 },
+			{ of: "userns", to: "bwrap --userns", most: 1 },
+			{ of: "userns", to: "child_process" },
+			{ of: "userns", to: "nsenter" },
+			{ of: "userns", to: "bwrap --userns", value: "cpu" },
+		],
+	};
+}
+
+function execRow({ many, n, needing }) {
+	const rounds = n(7, 2);
+	const program = (...words) => ours("program", rounds, ...words);
+	return {
+		id: "exec",
+		rounds: many,
+		what: "userns exec --map … -- true",
+		why: {
+			"userns / node -e 0":
+				"V8 compiles the command, the library and commander at each start; a code cache is not used (docs/adr/034-start-of-exec.md)",
+		},
+		subjects: {
+			userns: program(process.execPath, command, "exec", "--map", "0:100000:65536", "--", "true"),
+			"node -e 0": program(process.execPath, "-e", "0"),
+			"unshare --user": needing("unshare", "program", rounds, ...UNSHARE),
+			"bwrap --unshare-user": needing("bwrap", "program", rounds, ...BWRAP),
+		},
+		ratios: [
+			{ of: "userns", to: "node -e 0", most: 1.2 },
+			{ of: "userns", to: "node -e 0", value: "cpu" },
+			{ of: "userns", to: "unshare --user" },
+			{ of: "userns", to: "bwrap --unshare-user" },
 		],
 	};
 }
@@ -231,10 +344,9 @@ function mountRows({ many, n, peers, peer, stage, quick }) {
 			what: "mountIdmapped and unmount",
 			why: {
 				"userns / the system calls in C":
-					"umount2 waits for a thread of RCU, which the loop in C finds awake where it does nothing else",
+					"umount2 waits for an RCU thread, which the loop in C finds awake because it does nothing else",
 				"userns / the same, 10 µs apart":
-					"each of the two calls wakes a thread and the event loop, and starts a child that can be left behind when a user holds the directory's lock (docs/adr/044-bounded-children.md)",
-				µs: "includes what the loop itself does in a turn",
+					"each of the two calls wakes a thread and the event loop, and starts a bounded child, because a user may hold the lock of the directory (docs/adr/044-bounded-children.md)",
 			},
 			subjects: {
 				userns: ours("mount", n(2000, 50), source, target),
@@ -258,21 +370,23 @@ function mountRows({ many, n, peers, peer, stage, quick }) {
 			id: "mountLoop",
 			rounds: many,
 			what: "mountIdmapped or unmount on the event loop",
-			why: { µs: "includes what the loop itself does in a turn" },
-			subjects: { userns: ours("mountLoop", n(2000, 50), source, target) },
-			values: [{ of: "userns", value: "loopHeld", unit: "µs", most: 30 }],
+			subjects: {
+				userns: ours("mountLoop", n(2000, 50), source, target),
+				"empty work on libuv's pool": ours("emptyWork", n(2000, 50)),
+			},
+			ratios: [{ of: "userns", to: "empty work on libuv's pool", value: "loopHeld", most: LOOP }],
 		},
 		{
 			id: "mountMany",
 			rounds: many,
-			what: "1,000 mounts and their ends at once",
+			what: "1,000 mounts and their unmounts at once",
 			why: {
 				"userns / C on 4 threads":
-					"a child process for each attach and each unmount, which the threads in C do without; each child copies the descriptor table, which holds some 2,000 descriptors here, and 2,000 descriptors add some 90 µs; and the event loop's share on the same processors",
+					"each attach and each unmount starts a bounded child, which the threads in C do not; each child copies the descriptor table, and its 2,000 descriptors here take some 90 µs; the event loop runs on the CPUs of the threads",
 			},
 			subjects: {
-				userns: ours("mountMany", n(1000, 50), source, stage.places),
-				"C on 4 threads": peer("mounts", "many", source, stage.places, pid, n(1000, 50), 4),
+				userns: ours("mountMany", n(1000, 50), source, stage.targets),
+				"C on 4 threads": peer("mounts", "many", source, stage.targets, pid, n(1000, 50), 4),
 			},
 			ratios: [{ of: "userns", to: "C on 4 threads", value: "perSecond", least: 0.8 }],
 		},
@@ -281,7 +395,8 @@ function mountRows({ many, n, peers, peer, stage, quick }) {
 			rounds: many,
 			what: `reading ${files.toLocaleString("en")} files`,
 			why: {
-				"ID-mapped / plain": "no code of this package runs when a file is read: this is the machine's noise",
+				"ID-mapped / plain":
+					"no code of this package runs when a file is read: the difference is the noise of the machine",
 				"bindfs / plain": "no code of this package runs there",
 			},
 			subjects: {

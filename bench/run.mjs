@@ -1,6 +1,7 @@
-// npm run bench: everything side by side, one process a trial, in turns; a table. No number makes it fail; a trial
-// that breaks does. --quick: a few seconds, to see that it works. --out FILE: JSON. --save: the JSON that is committed
-// in bench/results and the tables of docs/performance.md.
+// npm run bench: runs the subjects of every row in turns, each trial in a process of its own, and prints a table. A trial
+// that fails makes it fail; a goal that is missed does not. --quick: a short form, to check that every trial works. --only
+// ROW,…: these rows alone, by their id in rows.mjs. --out FILE: JSON. --save: the committed JSON in bench/results, and the
+// tables of docs/performance.md.
 import { spawnSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { cpus, loadavg, release } from "node:os";
@@ -34,7 +35,7 @@ function machine(peers) {
 	};
 }
 
-/** Seconds spent on each row, to know where the time of a run goes. */
+/** Seconds for each row, so that the JSON shows where the time of a run goes. */
 const secondsOf = {};
 
 function runTrial({ argv }) {
@@ -43,7 +44,7 @@ function runTrial({ argv }) {
 	return JSON.parse(stdout);
 }
 
-/** results[row][subject]: one answer a round. */
+/** results[row][subject]: one result for each round. */
 function runAll(rows, rounds) {
 	const results = Object.fromEntries(rows.map(({ id }) => [id, {}]));
 	const most = Math.max(rounds, ...rows.map((row) => row.rounds ?? 0));
@@ -115,9 +116,11 @@ function conclude(row, results) {
 	return { id, what, note, why, medians, ratios, values, leftOut };
 }
 
-async function main({ quick, out, save }) {
+async function main({ quick, only, out, save }) {
 	const peers = buildPeers();
-	const counts = quick ? { files: 200, ownedFiles: 10 } : { files: 2000, ownedFiles: 100_000 };
+	const counts = quick
+		? { files: 200, ownedFiles: 10, targetCount: 200 }
+		: { files: 2000, ownedFiles: 100_000, targetCount: 10_000 };
 	const load = [loadavg()[0]];
 	const stage = Object.assign(await setStage({ ...counts, peers }), counts);
 	let result;
@@ -130,7 +133,8 @@ async function main({ quick, out, save }) {
 		});
 		mount.close();
 		const rounds = quick ? 1 : 5;
-		const rows = rowsFor({ quick, peers, stage });
+		const chosen = only?.split(",");
+		const rows = rowsFor({ quick, peers, stage }).filter(({ id }) => chosen?.includes(id) ?? true);
 		const results = runAll(rows, rounds);
 		const floorSteps = runTrial({ argv: [peers.creation.program, "steps", quick ? "100" : "2000", "0"] });
 		const extras = runTrial({ argv: [peers.extras.program, "20000"] });
@@ -158,7 +162,7 @@ async function main({ quick, out, save }) {
 	document(result);
 }
 
-/** Three digits are more than is known. */
+/** Four digits are more than the measurement is worth. */
 function shorten(_key, value) {
 	if (typeof value !== "number" || Number.isInteger(value)) return value;
 	return Number(value.toPrecision(4));
@@ -167,13 +171,14 @@ function shorten(_key, value) {
 const { values } = parseArgs({
 	options: {
 		quick: { type: "boolean", default: false },
+		only: { type: "string" },
 		out: { type: "string" },
 		save: { type: "boolean", default: false },
 		[INSIDE.slice(2)]: { type: "boolean", default: false },
 	},
 });
 if (process.platform !== "linux" || process.geteuid() !== 0) {
-	console.error("The benchmark needs Linux and root: it makes mounts.");
+	console.error("The benchmark needs Linux and root, because it makes mounts.");
 	process.exit(1);
 }
 if (values[INSIDE.slice(2)]) await main(values);

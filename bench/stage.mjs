@@ -1,4 +1,4 @@
-// What the trials work on: a tmpfs, processes in user namespaces, a bindfs. All of it ends with end().
+// The files, mounts and processes that the trials use: a tmpfs, a process in a user namespace, a bindfs. end() removes them.
 import { spawn, spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmdirSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -6,12 +6,12 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 
 const MAP = "0 100000 65536";
-/** What makes a program end when this process does, however that is. Behind --user: its capabilities forget it. */
+/** Ends the program when this process ends. It comes after --user, because a change of credentials clears the signal. */
 const WITH_US = ["setpriv", "--pdeathsig", "KILL"];
 
 async function until(what, condition) {
 	for (let i = 0; !condition(); i++) {
-		if (i > 500) throw new Error(`waited in vain: ${what}`);
+		if (i > 500) throw new Error(`timeout: ${what}`);
 		await sleep(10);
 	}
 }
@@ -21,7 +21,7 @@ function run(command, ...args) {
 	if (status !== 0) throw error ?? new Error(`${command} ${args.join(" ")}: ${stderr}`);
 }
 
-/** A process in a user namespace of its own that was made with other means than this package's. */
+/** A process in a user namespace of its own, without this package. */
 async function processInNamespace() {
 	const child = spawn("unshare", ["--user", ...WITH_US, "sleep", "infinity"], { stdio: "ignore" });
 	const own = readlinkSync("/proc/self/ns/user");
@@ -35,8 +35,8 @@ function makeFiles(folder, count) {
 	for (let i = 0; i < count; i++) writeFileSync(join(folder, `${i}`), "x".repeat(1024));
 }
 
-/** Only in a mount namespace of its own, as run.mjs makes it: then the mounts are gone even when this is killed. */
-export async function setStage({ files, ownedFiles, peers }) {
+/** Needs the private mount namespace that run.mjs makes, with which the mounts end even if this process is killed. */
+export async function setStage({ files, ownedFiles, targetCount, peers }) {
 	const folder = mkdtempSync(join(tmpdir(), "userns-bench-"));
 	const children = [];
 	const end = () => {
@@ -55,8 +55,8 @@ export async function setStage({ files, ownedFiles, peers }) {
 		makeFiles(stage.source, files);
 		stage.owned = join(folder, "owned");
 		makeFiles(stage.owned, ownedFiles);
-		stage.places = join(folder, "places");
-		for (let i = 0; i < 1000; i++) mkdirSync(join(stage.places, `${i}`), { recursive: true });
+		stage.targets = join(folder, "targets");
+		for (let i = 0; i < targetCount; i++) mkdirSync(join(stage.targets, `${i}`), { recursive: true });
 		children.push(await processInNamespace());
 		stage.pid = children[0].pid;
 		if (peers.bindfs.program) {

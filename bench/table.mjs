@@ -12,12 +12,27 @@ function goalOf({ most, least, met }) {
 }
 
 export function timeOf(medians) {
-	if (medians.p50 !== undefined)
-		return `${amount(medians.p50)} µs  (p90 ${amount(medians.p90)}, mean ${amount(medians.mean)})`;
+	const { cpu, loopHeld } = medians;
+	const more = [
+		cpu !== undefined && `CPU ${amount(cpu)}`,
+		loopHeld !== undefined && `event loop ${amount(loopHeld)}`,
+	];
+	if (medians.p50 !== undefined) {
+		const parts = [`p90 ${amount(medians.p90)}`, `mean ${amount(medians.mean)}`, ...more].filter(Boolean);
+		return `${amount(medians.p50)} µs  (${parts.join(", ")})`;
+	}
+	if (loopHeld !== undefined) return `event loop ${amount(loopHeld)} µs`;
 	if (medians.perSecond !== undefined) return `${amount(medians.perSecond)} a second`;
 	if (medians.createEach !== undefined)
-		return `${amount(medians.createEach)} µs to make each, ${amount(medians.closeEach)} to close`;
-	return "";
+		return `${amount(medians.createEach)} µs to create each, ${amount(medians.closeEach)} to close`;
+	return medians.bytes === undefined ? "" : `${amount(medians.bytes)} bytes each`;
+}
+
+const VALUES = { mean: ", mean", cpu: ", CPU", loopHeld: ", event loop" };
+
+/** The name of a ratio, also among the reasons of a row. */
+export function nameOf({ of, to, value }) {
+	return `${of} / ${to}${VALUES[value] ?? ""}`;
 }
 
 function printColumns(rows) {
@@ -38,11 +53,7 @@ export function printTable({ machine, loadBeforeAndAfter, form, rounds, rows, fl
 		console.log(`${what}${note ? ` (${note})` : ""}`);
 		printColumns([
 			...Object.entries(medians).map(([name, each]) => [name, timeOf(each), ""]),
-			...ratios.map(({ of, to, value, ratio, goal }) => [
-				`${of} / ${to}${value === "mean" ? ", mean" : ""}`,
-				`${amount(ratio)} ×`,
-				goalOf(goal),
-			]),
+			...ratios.map((ratio) => [nameOf(ratio), `${amount(ratio.ratio)} ×`, goalOf(ratio.goal)]),
 			...values.map(({ of, found, unit, goal }) => [of, `${amount(found)} ${unit}`, goalOf(goal)]),
 			...Object.entries(leftOut).map(([name, reason]) => [name, "left out", reason]),
 		]);
@@ -50,8 +61,8 @@ export function printTable({ machine, loadBeforeAndAfter, form, rounds, rows, fl
 	}
 	const steps = (times) =>
 		printColumns(Object.entries(times).map(([step, time]) => [step, amount(time), ""]));
-	console.log("The floor, step by step, bound to one processor (µs, mean)");
+	console.log("The floor, step by step, bound to one CPU (µs, mean)");
 	steps(floorSteps);
-	console.log("\nWhat the add-on does beside it (µs, mean)");
+	console.log("\nThe further steps of the add-on (µs, mean)");
 	steps(extras);
 }

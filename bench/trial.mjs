@@ -3,23 +3,32 @@ import { spawn, spawnSync } from "node:child_process";
 import { randomFill } from "node:crypto";
 import { once } from "node:events";
 import { closeSync, openSync, readFileSync } from "node:fs";
-import { performance } from "node:perf_hooks";
-import { Handles, Mapping, mountIdmapped, UserNamespace } from "../dist/src/index.js";
-import { measure, measureAsync, now, quantile } from "./measure.mjs";
+import { Handles, Mapping, mountIdmapped, mounts, UserNamespace } from "../dist/src/index.js";
+import { loopTime, measure, measureAsync, measureWithCpu, now, quantile } from "./measure.mjs";
 
 const MAP = "0:100000:65536";
 
-/** Extents that do not merge, for both kinds; 340 of them just fit in the 4095 bytes that the kernel takes. */
-function extents(count) {
+/** Extents that do not merge, for both kinds. 340 of them fit in the 4095 bytes that the kernel takes. */
+function extents(count, firstHostID = 1000) {
 	const list = Array.from({ length: count }, (_, i) => ({
 		containerID: i * 3,
-		hostID: 1000 + i * 3,
+		hostID: firstHostID + i * 3,
 		size: 2,
 	}));
 	return { uidMappings: list, gidMappings: list };
 }
 
-/** Makes that much memory resident; what is returned keeps it so. */
+/** The mapping of hosts behind that of `extents`, for the composition of both. */
+function outerExtents(count) {
+	const list = Array.from({ length: count }, (_, i) => ({
+		containerID: 1001 + i * 3,
+		hostID: i * 4,
+		size: 2,
+	}));
+	return { uidMappings: list, gidMappings: list };
+}
+
+/** Makes that much memory resident until the result is freed. */
 function resident(mebibytes) {
 	return Array.from({ length: mebibytes }, () => Buffer.alloc(1 << 20, 1));
 }
@@ -45,7 +54,6 @@ function hold(count) {
 		if ((i + 1) % (count / 5) === 0) marks.push(now());
 	}
 	globalThis.gc();
-	// The list itself is not a part of a handle.
 	const bytes = (process.memoryUsage().heapUsed - before) / count;
 	return {
 		list,
@@ -57,7 +65,7 @@ function hold(count) {
 	};
 }
 
-/** A process that holds so many, when it has them. */
+/** Starts a process that holds `count` namespaces, and returns when it has created them. */
 async function startHolder(count) {
 	const child = spawn(process.execPath, [...process.execArgv, process.argv[1], "holder", String(count)], {
 		stdio: ["pipe", "pipe", "inherit"],
@@ -65,6 +73,50 @@ async function startHolder(count) {
 	const ended = once(child, "close");
 	const [line] = await once(child.stdout, "data");
 	return { child, ended, marks: JSON.parse(String(line)) };
+}
+
+/** JavaScript memory, with that of typed arrays and strings outside the heap, after a collection. */
+function memory() {
+	globalThis.gc();
+	const { heapUsed, external } = process.memoryUsage();
+	return heapUsed + external;
+}
+
+/** The extents of both kinds of a text such as `0:1000:2,3:1003:2`, and the text again, without any check. */
+function parsePlainly(text) {
+	const list = text.split(",").map((part) => {
+		const [containerID, hostID, size] = part.split(":").map(Number);
+		return { containerID, hostID, size };
+	});
+	return list.map(({ containerID, hostID, size }) => `${containerID}:${hostID}:${size}`).join(",");
+}
+
+/** Both lists are sorted by the IDs in the middle, and nothing is checked. */
+function composePlainly(inner, outer) {
+	const result = [];
+	let first = 0;
+	for (const { containerID, hostID, size } of inner) {
+		const end = hostID + size;
+		while (first < outer.length && outer[first].containerID + outer[first].size <= hostID) first++;
+		for (let i = first; i < outer.length && outer[i].containerID < end; i++) {
+			const from = Math.max(hostID, outer[i].containerID);
+			const until = Math.min(end, outer[i].containerID + outer[i].size);
+			result.push({
+				containerID: containerID + from - hostID,
+				hostID: outer[i].hostID + from - outer[i].containerID,
+				size: until - from,
+			});
+		}
+	}
+	return result;
+}
+
+/** Resolves when the program has ended with the status 0. */
+function ended(child) {
+	return new Promise((resolve, reject) => {
+		child.once("error", reject);
+		child.once("exit", (status) => (status === 0 ? resolve() : reject(new Error(`status ${status}`))));
+	});
 }
 
 const trials = {
@@ -84,23 +136,25 @@ const trials = {
 			handles.release();
 		};
 		const result = await measureAsync(once, rounds);
-		// All that the loop did beside waiting, whoever it was for: an upper bound of what a call holds it.
 		const holds = [];
 		for (let i = 0; i < rounds; i++) {
 			const handles = new Handles();
-			const before = performance.eventLoopUtilization();
-			const namespace = await handles.get(mapping);
-			holds.push(performance.eventLoopUtilization(before).active * 1000);
+			const { result: namespace, held } = await loopTime(() => handles.get(mapping));
+			holds.push(held);
 			namespace.close();
 			handles.release();
 		}
 		return { ...result, loopHeld: quantile(holds, 0.5) };
 	},
 
-	/** What a thread of the pool and the way back cost, with nothing to do there. */
-	emptyWork(rounds) {
+	/** A thread of libuv's pool and the way back, with nothing to do on the thread. */
+	async emptyWork(rounds) {
 		const byte = Buffer.alloc(1);
-		return measureAsync(() => new Promise((resolve) => randomFill(byte, resolve)), rounds);
+		const action = () => new Promise((resolve) => randomFill(byte, resolve));
+		const result = await measureAsync(action, rounds);
+		const holds = [];
+		for (let i = 0; i < rounds; i++) holds.push((await loopTime(action)).held);
+		return { ...result, loopHeld: quantile(holds, 0.5) };
 	},
 
 	cached(rounds, count) {
@@ -108,7 +162,22 @@ const trials = {
 		return handlesOf((handles) => measure(() => handles.getSync(mapping).close(), rounds, 100));
 	},
 
-	/** The median of nine bursts behind three, in which V8 compiles what it finds worth it, once in the life of a process. */
+	/** The bytes of JavaScript memory for each handle of a cache of so many mappings, which have nothing in common. */
+	cachedBytes(count, extentCount) {
+		const handles = new Handles();
+		const fill = (target, first, until) => {
+			for (let i = first; i < until; i++)
+				target.getSync(Mapping.from(extents(extentCount, 1000 + i))).close();
+		};
+		handlesOf((others) => fill(others, count, 2 * count)); // compiles the code
+		const before = memory();
+		fill(handles, 0, count);
+		const bytes = (memory() - before) / count;
+		handles.release();
+		return { bytes };
+	},
+
+	/** The median of nine bursts after three, in which V8 compiles the code. */
 	async many(count) {
 		const rates = [];
 		for (let burst = 0; burst < 12; burst++) {
@@ -125,8 +194,8 @@ const trials = {
 	},
 
 	/**
-	 * So many namespaces held by so many processes, one after the other: what the last fifth of the last one took against
-	 * the first fifth of the first, and what the objects take in JavaScript.
+	 * Namespaces held by processes that start one after the other: the time of the last fifth in the last process divided by
+	 * that of the first fifth in the first one, and the JavaScript memory of the objects.
 	 */
 	async held(count, processes) {
 		const others = [];
@@ -145,7 +214,7 @@ const trials = {
 		}
 	},
 
-	/** Holds them until its standard input ends. */
+	/** Holds the namespaces until its standard input ends. */
 	async holder(count) {
 		const { list, ...marks } = hold(count);
 		console.log(JSON.stringify(marks));
@@ -183,15 +252,14 @@ const trials = {
 		return result;
 	},
 
-	/** How long a call of mountIdmapped and of unmount hold the event loop: the longer of the two medians. */
+	/** How long mountIdmapped and unmount hold the event loop: the longer of the two medians. */
 	async mountLoop(rounds, source, target) {
 		const handles = new Handles();
 		const mapping = Mapping.from(MAP);
 		const holds = [[], []];
 		const held = async (list, work) => {
-			const before = performance.eventLoopUtilization();
-			const result = await work();
-			list.push(performance.eventLoopUtilization(before).active * 1000);
+			const { result, held: time } = await loopTime(work);
+			list.push(time);
 			return result;
 		};
 		for (let i = 0; i < rounds; i++) {
@@ -202,7 +270,7 @@ const trials = {
 		return { loopHeld: Math.max(...holds.map((list) => quantile(list, 0.5))) };
 	},
 
-	/** Mounts on the directories of a folder, all at once, and then their ends. */
+	/** Mounts on the directories of a folder, all at once, and then their unmounts. */
 	async mountMany(count, source, folder) {
 		const handles = new Handles();
 		const mapping = Mapping.from(MAP);
@@ -218,37 +286,103 @@ const trials = {
 		return { perSecond: quantile(rates, 0.5) };
 	},
 
+	/** All mounts of this process's mount namespace. */
+	mounts(rounds, atLeast) {
+		let list = [];
+		const result = measure(
+			() => {
+				list = mounts();
+			},
+			rounds,
+			1,
+			2,
+		);
+		const mapped = list.filter(({ idmapped }) => idmapped);
+		if (list.length < atLeast || mapped.some(({ mapping }) => mapping === undefined)) {
+			throw new Error(`${list.length} mounts, ${mapped.length} of them ID-mapped, some without a mapping`);
+		}
+		return result;
+	},
+
+	/** The same with findmnt(8), which does not print the mappings. */
+	findmnt(rounds, atLeast) {
+		let text = "";
+		const result = measure(
+			() => {
+				const options = { encoding: "utf8", maxBuffer: 2 ** 30 };
+				const { status, stdout } = spawnSync("findmnt", ["-J", "--list"], options);
+				if (status !== 0) throw new Error(`findmnt: status ${status}`);
+				text = stdout;
+				JSON.parse(text);
+			},
+			rounds,
+			1,
+			2,
+		);
+		const count = JSON.parse(text).filesystems.length;
+		if (count < atLeast) throw new Error(`findmnt: ${count} mounts`);
+		return result;
+	},
+
+	/** From the start of true(1) to its exit: by `kind`, in one user namespace for all that join one. */
+	async spawned(rounds, kind) {
+		// bwrap needs a user namespace in which its own user is mapped.
+		const namespace = UserNamespace.createSync("0:0:65536");
+		const stdio = "ignore";
+		const start = {
+			userns: () => namespace.spawn("true", [], { stdio }),
+			child_process: () => spawn("true", [], { stdio }),
+			nsenter: () => spawn("nsenter", [`--user=/proc/${process.pid}/fd/${namespace.fd}`, "true"], { stdio }),
+			bwrap: () => {
+				const options = { stdio: [stdio, stdio, stdio, namespace.fd] };
+				return spawn("bwrap", ["--userns", "3", "--bind", "/", "/", "true"], options);
+			},
+		}[kind];
+		const result = await measureWithCpu(() => ended(start()), rounds, Math.min(rounds, 50));
+		namespace.close();
+		return result;
+	},
+
 	parse(rounds) {
 		const text = Mapping.from(extents(340)).toString();
 		return measure(() => Mapping.parse(text, "colon").id, rounds);
 	},
 
+	parsePlain(rounds) {
+		const text = Mapping.from(extents(340)).toString();
+		if (parsePlainly(text) !== text) throw new Error("the plain parser is wrong");
+		return measure(() => parsePlainly(text), rounds);
+	},
+
 	compose(rounds) {
 		const inner = Mapping.from(extents(340));
-		const list = Array.from({ length: 340 }, (_, i) => ({
-			containerID: 1001 + i * 3,
-			hostID: i * 4,
-			size: 2,
-		}));
-		const outer = Mapping.from({ uidMappings: list, gidMappings: list });
+		const outer = Mapping.from(outerExtents(340));
 		return measure(() => inner.compose(outer), rounds);
 	},
 
-	/** Any program, as Node starts it. */
-	program(rounds, ...command) {
-		const [file, ...args] = command.map(String);
-		return measure(
-			() => {
-				const { status, stderr, error } = spawnSync(file, args, { stdio: ["ignore", "ignore", "pipe"] });
-				if (status !== 0) throw error ?? new Error(`${command.join(" ")}: ${stderr}`);
-			},
-			rounds,
-			1,
-			Math.min(rounds - 1, 2),
-		);
+	composePlain(rounds) {
+		const inner = extents(340);
+		const outer = outerExtents(340);
+		const plain = () => ({
+			uidMappings: composePlainly(inner.uidMappings, outer.uidMappings),
+			gidMappings: composePlainly(inner.gidMappings, outer.gidMappings),
+		});
+		const right = Mapping.from(inner).compose(Mapping.from(outer));
+		if (Mapping.from(plain()).id !== right.id) throw new Error("the plain composition is wrong");
+		return measure(plain, rounds);
 	},
 
-	/** A mount made and taken away by programs. */
+	/** A program that Node starts and waits for. */
+	program(rounds, ...command) {
+		const [file, ...args] = command.map(String);
+		const run = () => {
+			const { status, stderr, error } = spawnSync(file, args, { stdio: ["ignore", "ignore", "pipe"] });
+			if (status !== 0) throw error ?? new Error(`${command.join(" ")}: ${stderr}`);
+		};
+		return measureWithCpu(run, rounds, Math.min(rounds - 1, 2));
+	},
+
+	/** A mount and its unmount by programs. */
 	bind(rounds, source, target) {
 		return measure(
 			() => {
@@ -268,7 +402,7 @@ const trials = {
 
 const [name, ...words] = process.argv.slice(2);
 const result = await trials[name](...words.map((word) => (/^\d+$/.test(word) ? Number(word) : word)));
-if (result === undefined) process.exit(0); // a part of another trial
+if (result === undefined) process.exit(0); // the holder, which has printed its line
 const children = readFileSync("/proc/thread-self/children", "utf8");
 if (children !== "") throw new Error(`children are left: ${children}`);
 console.log(JSON.stringify(result));

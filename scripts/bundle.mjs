@@ -1,29 +1,92 @@
-// The command in one file: Node takes longer to find and link fifty modules than for all that they do (docs/adr/032).
-import { chmodSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+// The command in two files, one of them for `userns exec` alone (docs/adr/032-one-file.md, docs/adr/034-start-of-exec.md).
+import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { build } from "esbuild";
 import { root } from "./setup.mjs";
 
-/** What is bundled with it keeps its notice. */
+const source = join(root, "dist/src");
+const folder = join(source, "cli");
+
+/** A dependency that is bundled with the command keeps its notice. */
 function notices() {
 	const text = readFileSync(join(root, "node_modules/commander/LICENSE"), "utf8").trim();
 	return `/*!\nContains commander:\n\n${text}\n*/`;
 }
 
-export async function bundleCommand() {
-	const outfile = join(root, "dist/src/cli/userns.cjs");
-	await build({
-		entryPoints: [join(root, "dist/src/cli/main.js")],
-		outfile,
+/**
+ * Modules of Node that are loaded at the first use of one of their exports, because Node's start-up does not load them:
+ * `child_process` and `worker_threads` bring sockets and streams with them, and take 4 to 6 ms each.
+ */
+const LAZY = ["child_process", "module", "os", "timers/promises", "worker_threads"];
+
+const lazyModules = {
+	name: "lazy modules",
+	setup({ onResolve, onLoad }) {
+		const namespace = "lazy";
+		onResolve({ filter: new RegExp(`^node:(${LAZY.join("|")})$`) }, ({ path, ...from }) =>
+			from.namespace === namespace ? { path, external: true } : { path, namespace },
+		);
+		onLoad({ filter: /./, namespace }, async ({ path }) => {
+			const names = JSON.stringify(Object.keys(await import(path)));
+			const getter = `{ enumerable: true, get: () => require("${path}")[name] }`;
+			return { contents: `for (const name of ${names}) Object.defineProperty(exports, name, ${getter});` };
+		});
+	},
+};
+
+/** The modules that src/index.ts imports for their effect, because it imports nothing else from them. */
+function modulesWithEffects() {
+	const text = readFileSync(join(source, "index.js"), "utf8");
+	return [...text.matchAll(/^import "([^"]+)"/gm)].map(([, path]) => join(source, path));
+}
+
+/**
+ * Keeps the other commands out of a bundle, and every module that only they use: the command imports the library
+ * through src/index.ts, which names all its modules.
+ */
+function onlyCommand(name) {
+	const effects = modulesWithEffects();
+	return {
+		name: `only ${name}`,
+		setup({ onResolve }) {
+			onResolve({ filter: /^\.\.?\/.*\.js$/ }, ({ path, resolveDir, kind }) => {
+				const file = resolve(resolveDir, path);
+				if (!file.startsWith(`${source}/`)) return undefined;
+				if (kind === "dynamic-import" && file !== join(folder, `${name}.js`)) return { path, external: true };
+				return { path: file, sideEffects: effects.includes(file) };
+			});
+		},
+	};
+}
+
+function bundle(outfile, plugins) {
+	return build({
+		absWorkingDir: root,
+		entryPoints: [join(folder, "main.js")],
+		outfile: join(folder, outfile),
 		bundle: true,
 		platform: "node",
 		target: "node20",
-		format: "cjs", // starts without the loader of modules, a tenth of all the time
+		format: "cjs", // starts without the loader of ES modules, a tenth of all the time
 		logLevel: "warning",
 		define: { "import.meta.url": "bundleUrl" },
 		banner: {
 			js: `${notices()}\nconst bundleUrl = require("node:url").pathToFileURL(__filename).href;`,
 		},
+		plugins: [lazyModules, ...plugins],
 	});
-	chmodSync(outfile, 0o755);
+}
+
+/** Chooses the file by the name of the command, as main.ts finds it. */
+const START = `#!/usr/bin/env node
+const command = process.argv.slice(2).find((word) => !word.startsWith("-"));
+require(command === "exec" ? "./userns-exec.cjs" : "./userns-all.cjs");
+`;
+
+export async function bundleCommand() {
+	await bundle("userns-all.cjs", []);
+	await bundle("userns-exec.cjs", [onlyCommand("exec")]);
+	const start = join(folder, "userns.cjs");
+	writeFileSync(start, START);
+	chmodSync(start, 0o755);
 }

@@ -1,14 +1,17 @@
 /*
- * `mounts idmapped SOURCE TARGET PID ROUNDS PAUSE`: an ID-mapped mount and its end, with the namespace of that process;
- * before either comes a pause of so many microseconds, which does not count: who does nothing else finds the thread of RCU
- * that umount2 waits for still awake;
- * `mounts many SOURCE FOLDER PID COUNT THREADS`: so many mounts on the directories 0 … COUNT-1 of a folder by so many threads,
- * and then their ends;
+ * `mounts idmapped SOURCE TARGET PID ROUNDS PAUSE`: an ID-mapped mount with the namespace of the process PID, and its
+ * unmount. A pause of PAUSE microseconds before each of the two does not count, because umount2 finds the RCU thread for
+ * which it waits awake where nothing else is done;
+ * `mounts many SOURCE FOLDER PID COUNT THREADS`: mounts on the directories 0 … COUNT-1 of a folder by THREADS threads, and
+ * then their unmounts;
+ * `mounts within SOURCE FOLDER PID COUNT PROGRAM …`: executes a program in a new mount namespace with COUNT mounts on those
+ * directories, with the namespace of the process PID or, for 0, without a map;
  * `mounts read FOLDER COUNT ROUNDS`: opens, reads and closes the files 0 … COUNT-1 in a folder.
  */
 #include "measure.h"
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/mount.h>
@@ -33,7 +36,7 @@ static int number;
 static int ns;
 static double pause_time;
 
-/* With the processor busy, as with something else to do. */
+/* Keeps the CPU busy, as other work would. */
 static void rest(void)
 {
 	double start = now();
@@ -60,7 +63,7 @@ static void mount_and_unmount(void)
 	if (umount2(target, MNT_DETACH) < 0) die("umount2");
 }
 
-static int mount_at(const char *place)
+static int mount_at(const char *directory)
 {
 	struct {
 		uint64_t set, clear, propagation, userns_fd;
@@ -68,8 +71,9 @@ static int mount_at(const char *place)
 	int tree = (int)syscall(SYS_open_tree, AT_FDCWD, source, TREE_CLONE | O_CLOEXEC);
 
 	if (tree < 0) die("open_tree");
+	if (ns < 0) attributes.set = 0;
 	if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0) die("mount_setattr");
-	if (syscall(SYS_move_mount, tree, "", AT_FDCWD, place, FROM_EMPTY_PATH) < 0) die("move_mount");
+	if (syscall(SYS_move_mount, tree, "", AT_FDCWD, directory, FROM_EMPTY_PATH) < 0) die("move_mount");
 	return tree;
 }
 
@@ -78,13 +82,13 @@ static int unmounting;
 
 static void *work(void *unused)
 {
-	char place[4096];
+	char directory[4096];
 
 	(void)unused;
 	for (int i = atomic_fetch_add(&next, 1); i < number; i = atomic_fetch_add(&next, 1)) {
-		snprintf(place, sizeof place, "%s/%d", target, i);
-		if (!unmounting) close(mount_at(place));
-		else if (umount2(place, MNT_DETACH) < 0) die("umount2");
+		snprintf(directory, sizeof directory, "%s/%d", target, i);
+		if (!unmounting) close(mount_at(directory));
+		else if (umount2(directory, MNT_DETACH) < 0) die("umount2");
 	}
 	return NULL;
 }
@@ -100,7 +104,21 @@ static void run_threads(int threads)
 	for (int i = 0; i < threads; i++) pthread_join(others[i], NULL);
 }
 
-/* The median of nine bursts: mounts and their ends. */
+/* A private mount namespace, which ends with the program. */
+__attribute__((noreturn)) static void within(char **program)
+{
+	char directory[4096];
+
+	if (unshare(CLONE_NEWNS) < 0) die("unshare");
+	for (int i = 0; i < number; i++) {
+		snprintf(directory, sizeof directory, "%s/%d", target, i);
+		close(mount_at(directory));
+	}
+	execvp(program[0], program);
+	die(program[0]);
+}
+
+/* The median of nine bursts of mounts and their unmounts. */
 static void many(int threads)
 {
 	double rates[9];
@@ -144,11 +162,16 @@ int main(int count, char **words)
 		measure(read_all, atoi(words[4]), 1);
 		return 0;
 	}
-	if (count != 7) return 2;
+	if (count < 7) return 2;
 	target = words[3];
 	snprintf(path, sizeof path, "/proc/%s/ns/user", words[4]);
-	ns = open(path, O_RDONLY | O_CLOEXEC);
-	if (ns < 0) die(path);
+	ns = strcmp(words[4], "0") == 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
+	if (ns < 0 && strcmp(words[4], "0") != 0) die(path);
+	if (strcmp(words[1], "within") == 0) {
+		number = atoi(words[5]);
+		within(words + 6);
+	}
+	if (count != 7) return 2;
 	if (strcmp(words[1], "many") == 0) {
 		number = atoi(words[5]);
 		many(atoi(words[6]));
