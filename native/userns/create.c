@@ -138,7 +138,7 @@ static void create_apart(const struct create_request *request, struct outcome *o
 {
 	struct join_process join;
 
-	if (join_process_start(&join, request->apart, -1, out) < 0) return;
+	if (join_process_start(&join, request->join_program, -1, out) < 0) return;
 	fill(request, &join.child, out);
 	join_process_end(&join);
 }

@@ -86,7 +86,7 @@ void read_maps(const struct read_maps_request *request, struct outcome *out)
 	int process;
 
 	if (read_own(request->ns, out) || refuse_traceable(out) < 0) return;
-	if (join_process_begin(&join, request->helper, request->ns, out) < 0) return;
+	if (join_process_begin(&join, request->program, request->ns, out) < 0) return;
 	process = procfs_open_process(join.child.pidfd, join.child.pid);
 	if (join_process_await(&join, out) == 0) open_maps(&join.child, process, maps, out);
 	/* It ends, perhaps on another processor, during what follows. */
