@@ -1,7 +1,7 @@
 #include "mount/mntns-child.h"
 #include "child/bounded-child.h"
 #include "child/fd-passing.h"
-#include "mount/mount-id.h"
+#include "kernel/statx.h"
 #include "proc/procfs.h"
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -208,7 +208,7 @@ int mount_detach_alone(int fd, uint64_t unique, struct waiter *waiter)
 {
 	uint64_t here = 0;
 	uint64_t on;
-	long error = mount_unique_id(fd, &here);
+	long error = statx_unique_id(fd, &here);
 
 	if (error < 0) return (int)error;
 	if (unique == 0 || here == 0) return -ENOSYS;

@@ -77,7 +77,7 @@ static void fill(const struct create_request *request, const struct child *child
 		return;
 	}
 	if (write_all(request, child, process, out) == 0) {
-		fd = nsfs_of_process(child->pidfd, process);
+		fd = nsfs_of_process(child->pidfd, process, CLONE_NEWUSER);
 		if (fd < 0) outcome_fail(out, fd, "namespace");
 		else out->fd = fd;
 	}

@@ -26,7 +26,7 @@ static int is_own(const struct stat *wanted, int self)
 	int fd;
 
 	if (pidfd < 0) return 0;
-	fd = nsfs_of_process(pidfd, self);
+	fd = nsfs_of_process(pidfd, self, CLONE_NEWUSER);
 	close(pidfd);
 	if (fd < 0) return 0;
 	error = fstat(fd, &own);

@@ -8,13 +8,7 @@ export const folder: string = join(root, "test/fuzz/native");
 /** What a harness needs of native/ beside the file that it takes in. */
 const OTHERS: Record<string, readonly string[]> = {
 	"bounded-child": ["child/child.c", "child/cpu-binding.c"],
-	newidmap: [
-		"child/child.c",
-		"child/cpu-binding.c",
-		"proc/procfs.c",
-		"proc/procfs-file.c",
-		"proc/procfs-pidns.c",
-	],
+	newidmap: ["child/child.c", "child/cpu-binding.c", "proc/procfs.c", "proc/procfs-file.c"],
 };
 
 export const harnesses: readonly string[] = readdirSync(folder)
