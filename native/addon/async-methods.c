@@ -39,6 +39,6 @@ napi_value long_read_maps(napi_env env, napi_callback_info info)
 		job_free(job);
 		return NULL;
 	}
-	job->request.join = (struct read_maps_request){.ns = fd, .helper = job->texts[0]};
+	job->request.join = (struct read_maps_request){.ns = fd, .program = job->texts[0]};
 	return later ? job_start(env, job, 1) : read_now(env, job);
 }

@@ -84,7 +84,7 @@ static napi_value create(napi_env env, napi_callback_info info)
 	}
 	creation->out.fd = -1;
 	creation->token = token;
-	creation->request.apart = creations_program(creations);
+	creation->request.join_program = creations_program(creations);
 	if (!read_arguments(env, arguments, creation)) {
 		creation_free(creation);
 		return NULL;

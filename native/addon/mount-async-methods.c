@@ -1,6 +1,5 @@
 #include "addon/mount-async-methods.h"
 #include "addon/results.h"
-#include "mount/detach.h"
 #include "mount/mntns-child.h"
 #include "addon/method.h"
 #include "mount/mount-id.h"

@@ -1,6 +1,6 @@
 /*
- * What this code needs and the machine's headers may lack: a kernel is often newer than the headers beside it.
- * Values are those of the kernel's own include/uapi; system calls from 424 on have one number everywhere but on alpha.
+ * Numbers and structures of the kernel that the installed headers may lack, because a kernel is often newer than they are.
+ * The values are those of include/uapi. System calls from 424 on have the same number on every architecture except alpha.
  */
 #ifndef USERNS_KERNEL_ABI_H
 #define USERNS_KERNEL_ABI_H
@@ -11,47 +11,38 @@
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 
-#ifndef SYS_pidfd_send_signal
+/* The C library lists the calls of a kernel release together, so one of them stands for all. */
+#ifndef SYS_pidfd_send_signal /* Linux 5.1 */
 #define SYS_pidfd_send_signal 424
 #endif
-#ifndef SYS_open_tree
+#ifndef SYS_open_tree /* Linux 5.2 */
 #define SYS_open_tree 428
-#endif
-#ifndef SYS_move_mount
 #define SYS_move_mount 429
-#endif
-#ifndef SYS_fsopen
 #define SYS_fsopen 430
-#endif
-#ifndef SYS_fsconfig
 #define SYS_fsconfig 431
-#endif
-#ifndef SYS_fsmount
 #define SYS_fsmount 432
 #endif
-#ifndef SYS_pidfd_open
+#ifndef SYS_pidfd_open /* Linux 5.3 */
 #define SYS_pidfd_open 434
 #endif
-#ifndef SYS_clone3
+#ifndef SYS_clone3 /* Linux 5.3, but some architectures received it later */
 #define SYS_clone3 435
 #endif
-#ifndef SYS_close_range
-#define SYS_close_range 436
-#endif
-#ifndef SYS_openat2
+#ifndef SYS_openat2 /* Linux 5.6 */
 #define SYS_openat2 437
 #endif
-#ifndef SYS_mount_setattr
+#ifndef SYS_close_range /* Linux 5.9 */
+#define SYS_close_range 436
+#endif
+#ifndef SYS_mount_setattr /* Linux 5.12 */
 #define SYS_mount_setattr 442
 #endif
-#ifndef SYS_statmount
-#define SYS_statmount 457 /* Linux 6.8 */
+#ifndef SYS_statmount /* Linux 6.8 */
+#define SYS_statmount 457
+#define SYS_listmount 458
 #endif
-#ifndef SYS_listmount
-#define SYS_listmount 458 /* Linux 6.8 */
-#endif
-#ifndef SYS_open_tree_attr
-#define SYS_open_tree_attr 467 /* Linux 6.15 */
+#ifndef SYS_open_tree_attr /* Linux 6.15 */
+#define SYS_open_tree_attr 467
 #endif
 
 #ifndef CLONE_PIDFD
@@ -64,7 +55,7 @@
 #ifndef __WALL
 #define __WALL 0x40000000
 #endif
-#define USERNS_P_PIDFD 3 /* an enumerator in newer headers, so #ifndef cannot ask for it */
+#define USERNS_P_PIDFD 3 /* an enumerator in newer headers, which #ifndef does not detect */
 
 #define USERNS_PROC_SUPER_MAGIC 0x9fa0
 #define USERNS_NSFS_MAGIC 0x6e736673
@@ -128,10 +119,10 @@ struct userns_mount_attr {
 #define USERNS_FSOPEN_CLOEXEC 1
 #define USERNS_FSMOUNT_CLOEXEC 1
 
-/* What statmount(2) and listmount(2) are asked with: MNT_ID_REQ_SIZE_VER1, Linux 6.11; 24 bytes before that. */
+/* The request of statmount(2) and listmount(2): MNT_ID_REQ_SIZE_VER1, Linux 6.11; 24 bytes before that. */
 struct userns_mnt_id_req {
 	uint32_t size;
-	uint32_t free_entry;
+	uint32_t reserved; /* 0 */
 	uint64_t mnt_id;
 	uint64_t param;
 	uint64_t mnt_ns_id;

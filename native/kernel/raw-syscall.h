@@ -1,6 +1,6 @@
 /*
- * System calls with no C library in between. A child that shares our memory also shares errno and every other
- * thread-local variable of the thread that made it, so it may not call into libc at all.
+ * System calls without the C library. A child that shares our memory also shares errno and every other thread-local variable
+ * of the thread that started it, so it must not call the C library.
  */
 #ifndef USERNS_RAW_SYSCALL_H
 #define USERNS_RAW_SYSCALL_H
@@ -8,8 +8,8 @@
 #include "kernel/kernel-abi.h"
 
 /*
- * For what runs in a child that shares our memory. The protector only reads the thread's canary, so that compilers
- * without the attribute (GCC before 11) do no harm.
+ * Marks a function that runs in a child which shares our memory. The stack protector only reads the thread's canary, so
+ * compilers without the attribute (GCC before 11) do no harm.
  */
 #if defined(__has_attribute)
 #if __has_attribute(no_stack_protector)
@@ -20,8 +20,8 @@
 #define NO_STACK_PROTECTOR
 #endif
 /*
- * The child ends by an exit or execve in the middle of its functions. What AddressSanitizer has marked around their
- * variables would stay marked, in memory that the parent goes on using.
+ * The child ends by exit_group(2) or execve(2) in the middle of its functions. Memory that AddressSanitizer has poisoned around
+ * their variables would stay poisoned, and the parent continues to use that memory.
  */
 #ifdef __SANITIZE_ADDRESS__
 #undef NO_STACK_PROTECTOR
@@ -57,7 +57,7 @@ static inline long raw_syscall5(long number, long a, long b, long c, long d, lon
 }
 
 #else
-#error "userns has raw system calls for x86-64 and arm64; add this processor's to native/kernel/raw-syscall.h"
+#error "userns has raw system calls for x86-64 and arm64; add those of this architecture to native/kernel/raw-syscall.h"
 #endif
 
 static inline long raw_syscall3(long number, long a, long b, long c)

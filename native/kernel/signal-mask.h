@@ -1,4 +1,4 @@
-/* The calling thread's blocked signals, all 64 of the kernel's; libc would leave its two internal ones out. */
+/* The signal mask of the calling thread, with all 64 signals; pthread_sigmask(3) would leave out the two that libc uses itself. */
 #ifndef USERNS_SIGNAL_MASK_H
 #define USERNS_SIGNAL_MASK_H
 

@@ -1,6 +1,7 @@
 #include "mount/mntns-child.h"
 #include "child/bounded-child.h"
 #include "child/fd-passing.h"
+#include "kernel/statx.h"
 #include "proc/procfs.h"
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -71,11 +72,11 @@ static int run(struct inside *in, child_body *body)
 {
 	int error;
 
-	attach_fail(&in->at, -EINTR, "inside killed"); /* unless the body reports another result */
+	attach_fail(&in->at, -EINTR, "mntns killed"); /* unless the body reports another result */
 	error = bounded_child_run(&in->bounded, body, in);
 	if ((error == -ETIMEDOUT || error == -ECANCELED) && in->at.error == 0) return 0;
-	if (error == -ETIMEDOUT && !in->bounded.began) return attach_fail(&in->at, error, "inside descriptors");
-	if (error == -ETIMEDOUT || error == -ECANCELED) return attach_fail(&in->at, error, "inside");
+	if (error == -ETIMEDOUT && !in->bounded.began) return attach_fail(&in->at, error, "mntns descriptors");
+	if (error == -ETIMEDOUT || error == -ECANCELED) return attach_fail(&in->at, error, "mntns");
 	if (error < 0) return attach_fail(&in->at, error, "clone");
 	return in->at.error;
 }
@@ -178,7 +179,7 @@ static void take_back(struct inside *in)
 	/* EINVAL: it is attached nowhere in that mount namespace (can_umount() in fs/namespace.c). */
 	if (!in->bounded.held && sure == -EINVAL) return;
 	in->at.left = 1;
-	attach_fail(&in->at, in->at.error, in->bounded.held ? "inside held" : "inside left");
+	attach_fail(&in->at, in->at.error, in->bounded.held ? "mntns held" : "mntns left");
 }
 
 void mount_attach(const struct attach_request *request, struct outcome *out)
@@ -201,6 +202,23 @@ void mount_attach(const struct attach_request *request, struct outcome *out)
 int mount_detach(int mount_ns, int fd, uint64_t unique, struct waiter *waiter)
 {
 	return detach(mount_ns, fd, unique, waiter, 0);
+}
+
+int mount_detach_alone(int fd, uint64_t unique, struct waiter *waiter)
+{
+	uint64_t here = 0;
+	uint64_t on;
+	long error = statx_unique_id(fd, &here);
+
+	if (error < 0) return (int)error;
+	if (unique == 0 || here == 0) return -ENOSYS;
+	if (here != unique) return -ESTALE;
+	error = call_listmount(unique, 0, 0, &on, 1);
+	if (error == -ENOENT) return 0;
+	if (error != 0) return error < 0 ? (int)error : -EBUSY;
+	error = mount_detach(-1, fd, unique, waiter);
+	if (error < 0) return (int)error;
+	return call_listmount(unique, 0, 0, &on, 1) >= 0;
 }
 
 NO_STACK_PROTECTOR static int open_inside(void *argument)

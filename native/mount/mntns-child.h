@@ -13,13 +13,20 @@
 /*
  * Attaches a mount, or replaces the one at the target with it. After a failure nothing is attached, except at these steps:
  * "umount old": the old mount could not be unmounted, and the new one is beneath it; "propagation beneath": the new mount has
- * replaced the old one, but its propagation could not be set again; "propagation left" and "inside left": the new mount could
- * not be unmounted again; "inside held": before Linux 6.15 the mount may be attached later.
+ * replaced the old one, but its propagation could not be set again; "propagation left" and "mntns left": the new mount could
+ * not be unmounted again; "mntns held": before Linux 6.15 the mount may be attached later.
  */
 void mount_attach(const struct attach_request *request, struct outcome *out);
 
 /* unmount_steps() in a mount namespace (−1: this process's own). ETIMEDOUT if a file system does not answer. */
 int mount_detach(int mount_ns, int fd, uint64_t unique, struct waiter *waiter);
+
+/*
+ * mount_detach() in this mount namespace after a check by listmount(2), Linux 6.8, which takes the unique mount ID. Returns
+ * 0, also when the mount is not in this mount namespace any more; EBUSY if something is mounted on it or below it, or another
+ * negative errno, with nothing changed; 1 if a mount was put on it between the check and the call, and was unmounted instead.
+ */
+int mount_detach_alone(int fd, uint64_t unique, struct waiter *waiter);
 
 /* Opens the mountinfo of a mount namespace, as seen from its root. A descriptor or a negative errno. */
 int mount_table_of(int mount_ns);

@@ -1,27 +1,24 @@
-/* What the kernel tells about mounts. */
+/* The IDs of a mount, and what a process sees of mounts: its mount namespace, its root directory and its mountinfo. */
 #ifndef USERNS_MOUNT_ID_H
 #define USERNS_MOUNT_ID_H
 
 #include "kernel/outcome.h"
 
 struct mount_ids {
-	uint64_t id;     /* as in mountinfo; given to another mount once this one is gone */
-	uint64_t unique; /* never reused, Linux 6.8; 0 before */
-	int root;        /* whether the descriptor is the root of its mount */
+	uint64_t id;     /* the mount ID of mountinfo, which the kernel reuses */
+	uint64_t unique; /* the unique mount ID, which it does not reuse (Linux 6.8); 0 before */
+	int root;        /* 1 if the descriptor is the root of its mount */
 };
 
-/* Of the mount that the descriptor is on. 0 or a negative errno; ENOSYS before Linux 5.8. */
+/* Fills in the IDs of the mount that the descriptor is on. Returns 0 or a negative errno; ENOSYS before Linux 5.8. */
 int mount_ids(int fd, struct mount_ids *ids);
 
-/* The second of these numbers alone. */
-int mount_unique_id(int fd, uint64_t *unique);
-
-/* Opens what the pidfd's process is in: its mount namespace; its root directory; and its mountinfo. */
+/* Open the mount namespace, the root directory and the mountinfo of the process of a pidfd. A descriptor or a negative errno. */
 int mount_namespace_of(int pidfd);
 int mount_root_of(int pidfd);
 int mount_table_of_process(int pidfd);
 
-/* The number that statmount(2) and listmount(2) know a mount namespace by, Linux 6.11. */
+/* Stores the ID that statmount(2) and listmount(2) take for a mount namespace (Linux 6.11). Returns 0 or a negative errno. */
 int mount_namespace_id(int fd, uint64_t *id);
 
 #endif

@@ -136,7 +136,7 @@ static int run_apart(int context, int tree, const struct overlay_request *reques
 	creating->tree = tree;
 	creating->needed[0] = context < 0 ? tree : context;
 	for (size_t i = 0; i < request->root_count; i++) creating->needed[i + 1] = request->roots[i];
-	creating->step = "inside killed";
+	creating->step = "mntns killed";
 	creating->error = -EINTR;
 	error = bounded_child_run(&creating->bounded, create_body, creating);
 	if (error == -ETIMEDOUT || error == -ECANCELED) creating->step = "overlay silent";

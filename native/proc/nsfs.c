@@ -1,56 +1,70 @@
 #include "proc/nsfs.h"
+#include "kernel/auto-close.h"
 #include "kernel/kernel-abi.h"
 #include "proc/procfs-file.h"
 #include "proc/procfs.h"
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <unistd.h>
 
-/* ENODEV and friends mean other things already; this one never comes from the calls below. */
-#define NOT_SUCH_A_NAMESPACE (-EMEDIUMTYPE)
+/* None of the system calls below fails with this error. */
+#define WRONG_KIND (-EMEDIUMTYPE)
 
-int nsfs_of_process(int pidfd, int process)
-{
-	/* Linux 6.11, commit 5b08bd408534: exact whatever /proc shows, and needs no name. */
-	int fd = ioctl(pidfd, USERNS_PIDFD_GET_USER_NAMESPACE, 0);
-	int error;
-
-	if (fd >= 0) return fd;
-	/* EACCES and EPERM are the kernel's answer; the others, that it has no such request. */
-	if (errno == EACCES || errno == EPERM || errno == EMFILE || errno == ENFILE) return -errno;
-	fd = openat(process, "ns/user", O_RDONLY | O_CLOEXEC);
-	if (fd < 0) return -errno;
-	error = nsfs_check(fd, CLONE_NEWUSER);
-	if (error < 0) {
-		close(fd);
-		return error;
-	}
-	return fd;
-}
-
-/* For what is known to be on nsfs: elsewhere the number of the request may mean something else. */
+/* Call this only for a descriptor on nsfs: on other file systems the number of the request may mean something else. */
 static int check_kind(int fd, int kind)
 {
 	int type = ioctl(fd, USERNS_NS_GET_NSTYPE);
 
 	if (type < 0) return -errno;
-	return type == kind ? 0 : NOT_SUCH_A_NAMESPACE;
+	return type == kind ? 0 : WRONG_KIND;
 }
 
-int nsfs_check(int fd, int kind)
+static int check_nsfs(int fd)
 {
 	struct statfs fs;
 
 	if (fstatfs(fd, &fs) < 0) return -errno;
-	return fs.f_type == USERNS_NSFS_MAGIC ? check_kind(fd, kind) : NOT_SUCH_A_NAMESPACE;
+	return fs.f_type == USERNS_NSFS_MAGIC ? 0 : WRONG_KIND;
+}
+
+int nsfs_check(int fd, int kind)
+{
+	int error = check_nsfs(fd);
+
+	return error < 0 ? error : check_kind(fd, kind);
+}
+
+int nsfs_is_same(int a, int b)
+{
+	struct stat first;
+	struct stat second;
+
+	if (fstat(a, &first) < 0 || fstat(b, &second) < 0) return 0;
+	return first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+}
+
+int nsfs_of_process(int pidfd, int process, int kind)
+{
+	const int is_user = kind == CLONE_NEWUSER;
+	AUTO_CLOSE int opened = -1;
+	/* Linux 6.11, commit 5b08bd408534: needs no name, and does not depend on what is mounted at /proc. */
+	AUTO_CLOSE int fd = ioctl(pidfd, is_user ? USERNS_PIDFD_GET_USER_NAMESPACE : USERNS_PIDFD_GET_MNT_NAMESPACE, 0);
+	int error;
+
+	if (fd >= 0) return take_fd(&fd);
+	/* Any other error means that the kernel does not have this request. */
+	if (errno == EACCES || errno == EPERM || errno == EMFILE || errno == ENFILE) return -errno;
+	if (process < 0) process = opened = procfs_open_process(pidfd, 0);
+	if (process < 0) return process;
+	fd = openat(process, is_user ? "ns/user" : "ns/mnt", O_RDONLY | O_CLOEXEC);
+	error = fd < 0 ? -errno : nsfs_check(fd, kind);
+	return error < 0 ? error : take_fd(&fd);
 }
 
 /*
- * Opens what an O_PATH descriptor holds. Looking first and opening then through the same descriptor means that
- * nothing is opened by accident: a device that rewinds, a fifo that waits.
+ * Opens the file of an O_PATH descriptor. The file was checked before it is opened, so that no other file is opened by accident:
+ * opening a tape device rewinds it, opening a FIFO waits.
  */
 static int reopen(int path_fd)
 {
@@ -62,31 +76,17 @@ static int reopen(int path_fd)
 	return fd < 0 ? -errno : fd;
 }
 
-static int same_file(int a, int b)
-{
-	struct stat first;
-	struct stat second;
-
-	if (fstat(a, &first) < 0 || fstat(b, &second) < 0) return 0;
-	return first.st_dev == second.st_dev && first.st_ino == second.st_ino;
-}
-
 void nsfs_open_seen(int seen, int kind, struct outcome *out)
 {
-	struct statfs fs;
-	int error = fstatfs(seen, &fs) < 0 ? -errno : 0;
-	int fd = -1;
+	AUTO_CLOSE int path_fd = seen;
+	int error = check_nsfs(path_fd);
+	AUTO_CLOSE int fd = error < 0 ? error : reopen(path_fd);
 
-	if (error == 0 && fs.f_type != USERNS_NSFS_MAGIC) error = NOT_SUCH_A_NAMESPACE;
-	if (error == 0) error = fd = reopen(seen);
-	if (fd >= 0) {
-		/* /proc may be anything: what came back must be what was looked at. */
-		error = same_file(seen, fd) ? check_kind(fd, kind) : -EXDEV;
-		if (error < 0) close(fd);
-		else out->fd = fd;
-	}
-	close(seen);
+	if (fd < 0) error = fd;
+	/* Another file system may be mounted at /proc, so the opened file must be the checked one. */
+	else error = nsfs_is_same(path_fd, fd) ? check_kind(fd, kind) : -EXDEV;
 	if (error < 0) outcome_fail(out, error, "open");
+	else out->fd = take_fd(&fd);
 }
 
 void nsfs_open_path(const char *path, int kind, struct outcome *out)
@@ -102,7 +102,7 @@ static const char *const map_files[NSFS_MAPS] = {"uid_map", "gid_map", "setgroup
 int nsfs_open_maps(int process, int maps[NSFS_MAPS], struct outcome *out)
 {
 	for (int i = 0; i < NSFS_MAPS; i++) {
-		maps[i] = procfs_open_file(process, map_files[i]);
+		maps[i] = procfs_open_below(process, map_files[i], O_RDONLY);
 		if (maps[i] >= 0) continue;
 		outcome_fail(out, maps[i], map_files[i]);
 		while (--i >= 0) close(maps[i]);
@@ -141,44 +141,28 @@ int nsfs_read_maps(int process, struct outcome *out)
 	return nsfs_open_maps(process, maps, out) < 0 ? out->error : nsfs_take_maps(maps, out);
 }
 
-static void open_process_namespace(int pidfd, int pid, struct outcome *out)
-{
-	int process = procfs_open_process(pidfd, pid);
-	int fd;
-	int again;
-
-	if (process < 0) {
-		outcome_fail(out, process, "proc");
-		return;
-	}
-	fd = nsfs_of_process(pidfd, process);
-	if (fd < 0) {
-		close(process);
-		outcome_fail(out, fd, "namespace");
-		return;
-	}
-	if (nsfs_read_maps(process, out) == 0) {
-		/* Had the process moved to another namespace meanwhile, the maps would be those of that one. */
-		again = nsfs_of_process(pidfd, process);
-		if (again < 0) outcome_fail(out, again, "namespace");
-		else if (!same_file(fd, again)) outcome_fail(out, -EAGAIN, "namespace");
-		if (again >= 0) close(again);
-	}
-	close(process);
-	if (out->error < 0) close(fd);
-	else out->fd = fd;
-}
-
+/*
+ * 1. Opens a pidfd, and the directory of its process in /proc.
+ * 2. Opens the namespace.
+ * 3. Reads the maps.
+ * 4. Opens the namespace again and compares: had the process changed its namespace meanwhile, the maps would be another's.
+ */
 void nsfs_open_pid(int pid, struct outcome *out)
 {
-	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	AUTO_CLOSE int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	AUTO_CLOSE int process = pidfd < 0 ? -errno : procfs_open_process(pidfd, pid);
+	AUTO_CLOSE int fd = process < 0 ? process : nsfs_of_process(pidfd, process, CLONE_NEWUSER);
+	AUTO_CLOSE int again = -1;
 
-	if (pidfd < 0) {
-		outcome_fail(out, -errno, "pidfd");
+	if (fd < 0) {
+		outcome_fail(out, fd, pidfd < 0 ? "pidfd" : process < 0 ? "proc" : "namespace");
 		return;
 	}
-	open_process_namespace(pidfd, pid, out);
-	close(pidfd);
+	if (nsfs_read_maps(process, out) < 0) return;
+	again = nsfs_of_process(pidfd, process, CLONE_NEWUSER);
+	if (again < 0) outcome_fail(out, again, "namespace");
+	else if (!nsfs_is_same(fd, again)) outcome_fail(out, -EAGAIN, "namespace");
+	else out->fd = take_fd(&fd);
 }
 
 int nsfs_identify(int fd, struct ns_identity *identity)

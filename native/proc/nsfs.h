@@ -1,4 +1,4 @@
-/* Descriptors of user namespaces: where they come from and what they tell. */
+/* Descriptors of namespaces (nsfs): how they are opened, checked and described; and the maps of a process. */
 #ifndef USERNS_NSFS_H
 #define USERNS_NSFS_H
 
@@ -10,45 +10,51 @@ struct ns_identity {
 	uint64_t id; /* NS_GET_ID; 0 before Linux 6.18 */
 };
 
-/* The user namespace of a live process, given its pidfd and its /proc/PID. A descriptor, or a negative errno. */
-int nsfs_of_process(int pidfd, int process);
+/*
+ * Opens the user or mount namespace (CLONE_NEWUSER, CLONE_NEWNS) of a live process. `process` is its directory in /proc, or -1:
+ * it is opened if the kernel needs it. Returns a descriptor or a negative errno.
+ */
+int nsfs_of_process(int pidfd, int process, int kind);
 
-/* 0 when the descriptor is a namespace of that kind, a CLONE_NEW…; EMEDIUMTYPE when it is something else. */
+/* Returns 0 if the descriptor is a namespace of that kind (CLONE_NEW…), EMEDIUMTYPE if it is anything else. */
 int nsfs_check(int fd, int kind);
 
-/* Opens the namespace of that kind that a path leads to. */
+/* Returns 1 if both descriptors are the same file. */
+int nsfs_is_same(int a, int b);
+
+/* Opens the namespace of that kind at a path. */
 void nsfs_open_path(const char *path, int kind, struct outcome *out);
 
-/* The same for an O_PATH descriptor, which the function closes. */
+/* nsfs_open_path() for an O_PATH descriptor, which the function closes. */
 void nsfs_open_seen(int seen, int kind, struct outcome *out);
 
-/* Opens the user namespace of the process with that number, and reads its uid_map, gid_map and setgroups. */
+/* Opens the user namespace of a process, and reads its uid_map, gid_map and setgroups. */
 void nsfs_open_pid(int pid, struct outcome *out);
 
 int nsfs_identify(int fd, struct ns_identity *identity);
 
-/* The uid that owns the namespace, as the caller's namespace sees it. */
+/* Stores the uid of the namespace's owner, as the caller's namespace shows it. */
 int nsfs_owner(int fd, uint32_t *uid);
 
-/* A descriptor of the parent namespace; EPERM when there is none that the caller may see. */
+/* Opens the parent namespace; EPERM if the caller may not see one. */
 int nsfs_parent(int fd);
 
 #define NSFS_MAPS 3
 
 /*
- * Opens uid_map, gid_map and setgroups below /proc/PID. They are those of the namespace that the process is in at this
- * moment, whatever becomes of it (proc_id_map_open() and proc_setgroups_open() in fs/proc/base.c). 0, and
- * nsfs_take_maps() is to follow; or a negative errno.
+ * Opens uid_map, gid_map and setgroups below /proc/PID. They belong to the namespace that the process is in at this moment, even
+ * if it leaves it later (proc_id_map_open() and proc_setgroups_open() in fs/proc/base.c). Returns 0, and the caller must call
+ * nsfs_take_maps(); or a negative errno.
  */
 int nsfs_open_maps(int process, int maps[NSFS_MAPS], struct outcome *out);
 
 /*
- * Reads and closes them: one text, with a colon between the three, since each value more that is answered to JavaScript
- * takes as long as a system call. 0; or a negative errno, and no text.
+ * Reads and closes them. OUTCOME_MAPS receives one text with a colon between the three files, because each further value that
+ * is passed to JavaScript takes as long as a system call. Returns 0; or a negative errno, without a text.
  */
 int nsfs_take_maps(const int maps[NSFS_MAPS], struct outcome *out);
 
-/* Both, one after the other. */
+/* nsfs_open_maps() and nsfs_take_maps(). */
 int nsfs_read_maps(int process, struct outcome *out);
 
 #endif

@@ -1,82 +1,102 @@
 #include "proc/procfs.h"
-#include "kernel/kernel-abi.h"
+#include "kernel/auto-close.h"
+#include "kernel/statx.h"
 #include "proc/procfs-file.h"
-#include "proc/procfs-pidns.h"
 #include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statfs.h>
-#include <unistd.h>
 
-/* Decimal digits of a number that is not negative, at the end of a text that has room for them. */
-static void append_number(char *text, int number)
+/*
+ * The unique ID of a mount whose procfs belongs to our own pid namespace, or 0 if none is known yet. It stays valid: a procfs
+ * belongs to one pid namespace, a mount to one file system, a process to one pid namespace (unshare(2) moves only its
+ * children), and the kernel does not reuse a unique mount ID, as it does device and inode numbers.
+ */
+static _Atomic uint64_t own_mount;
+
+static uint64_t unique_mount(int fd)
 {
-	char digits[12];
-	int count = 0;
+	uint64_t unique = 0;
 
-	do {
-		digits[count++] = (char)('0' + number % 10);
-		number /= 10;
-	} while (number > 0);
-	text += strlen(text);
-	while (count > 0) *text++ = digits[--count];
-	*text = '\0';
+	return statx_unique_id(fd, &unique) < 0 ? 0 : unique;
+}
+
+/*
+ * Returns 1 if this procfs shows us under one PID, that of our own pid namespace: NSpid has one for each pid namespace from
+ * that of the procfs down to ours (proc_pid_status() in fs/proc/array.c).
+ */
+static int shows_own_numbers(int root)
+{
+	char text[8192];
+	const char *line;
+
+	if (procfs_read(root, "thread-self/status", text, sizeof text) < 0) return 0;
+	line = strstr(text, "\nNSpid:\t");
+	if (line == NULL) return 0;
+	line += strlen("\nNSpid:\t");
+	return line[strcspn(line, "\t\n")] == '\n';
+}
+
+/* Returns 1 if the file is on the mount that is known to have a procfs of our own pid namespace. */
+static int is_known(int fd)
+{
+	uint64_t mount = atomic_load_explicit(&own_mount, memory_order_relaxed);
+
+	return mount != 0 && unique_mount(fd) == mount;
+}
+
+/* Returns 1 if the root of a procfs belongs to our own pid namespace. Its mount is known from then on (Linux 6.8). */
+static int is_own(int root)
+{
+	uint64_t mount;
+
+	if (is_known(root)) return 1;
+	mount = unique_mount(root);
+	if (mount == 0 || !shows_own_numbers(root)) return 0;
+	atomic_store_explicit(&own_mount, mount, memory_order_relaxed);
+	return 1;
 }
 
 int procfs_open(void)
 {
-	int fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int error;
+	AUTO_CLOSE int fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int error = fd < 0 ? -errno : procfs_check(fd, 1);
 
-	if (fd < 0) return -errno;
-	error = procfs_check(fd, 1);
-	if (error < 0) {
-		close(fd);
-		return error;
-	}
-	return fd;
+	return error < 0 ? error : take_fd(&fd);
 }
 
 int procfs_open_self(void)
 {
-	int root = procfs_open();
-	int self = root;
+	AUTO_CLOSE int root = procfs_open();
 
-	if (root >= 0) {
-		self = procfs_open_below(root, "thread-self", O_PATH | O_DIRECTORY);
-		close(root);
-	}
-	return self;
+	return root < 0 ? root : procfs_open_below(root, "thread-self", O_PATH | O_DIRECTORY);
 }
 
 int procfs_make_private(void)
 {
-	int context = (int)syscall(SYS_fsopen, "proc", USERNS_FSOPEN_CLOEXEC);
+	AUTO_CLOSE int context = (int)syscall(SYS_fsopen, "proc", USERNS_FSOPEN_CLOEXEC);
 	int fd;
 
-	if (context < 0) return -errno;
-	if (syscall(SYS_fsconfig, context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0) fd = -errno;
-	else {
-		fd = (int)syscall(SYS_fsmount, context, USERNS_FSMOUNT_CLOEXEC, 0);
-		if (fd < 0) fd = -errno;
-	}
-	close(context);
-	return fd;
+	if (context < 0 || syscall(SYS_fsconfig, context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0) return -errno;
+	fd = (int)syscall(SYS_fsmount, context, USERNS_FSMOUNT_CLOEXEC, 0);
+	return fd < 0 ? -errno : fd;
 }
 
 /*
- * The number of the process in the pid namespace of this procfs, from the pidfd's fdinfo (fs/pidfs.c,
- * pidfd_show_fdinfo). Negative: the process is reaped or not visible there.
+ * Returns the PID of the process in the pid namespace of this procfs, from the pidfd's fdinfo (pidfd_show_fdinfo() in
+ * fs/pidfs.c), or a negative errno: the process is reaped, or not visible there.
  */
 static int number_in(int root, int pidfd)
 {
-	char name[64] = "thread-self/fdinfo/";
+	char name[64];
 	char text[1024];
 	const char *line;
 	long number;
 	long length;
 
-	append_number(name, pidfd);
+	snprintf(name, sizeof name, "thread-self/fdinfo/%d", pidfd);
 	length = procfs_read(root, name, text, sizeof text);
 	if (length < 0) return (int)length;
 	line = strstr(text, "\nPid:");
@@ -85,33 +105,28 @@ static int number_in(int root, int pidfd)
 	return number > 0 && number <= 0x7fffffff ? (int)number : -ESRCH;
 }
 
-/* Signal 0 sends nothing. Other answers than ESRCH are no sign of its end: EPERM for another's, ENOSYS from a filter. */
+/* Sends signal 0, which has no effect. Errors other than ESRCH do not mean its end: EPERM, or ENOSYS from a filter. */
 static int is_reaped(int pidfd)
 {
 	return syscall(SYS_pidfd_send_signal, pidfd, 0, NULL, 0) < 0 && errno == ESRCH;
 }
 
-/* Whether the number was the process's when the folder was opened: nobody has reaped it by now. It is closed otherwise. */
-static int check_process(int process, int pidfd)
-{
-	if (process < 0 || !is_reaped(pidfd)) return process;
-	close(process);
-	return -ESRCH;
-}
-
-/* `number` is what this procfs calls the process, or a negative errno. */
+/* Opens the directory of a process. The number was still its own then, because the process is not reaped even now. */
 static int open_process_below(int root, int pidfd, int number)
 {
-	char name[16] = "";
+	char name[16];
+	AUTO_CLOSE int process = -1;
 
 	if (number < 0) return number;
-	append_number(name, number);
-	return check_process(procfs_open_below(root, name, O_PATH | O_DIRECTORY | O_NOFOLLOW), pidfd);
+	snprintf(name, sizeof name, "%d", number);
+	process = procfs_open_below(root, name, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+	return process >= 0 && is_reaped(pidfd) ? -ESRCH : take_fd(&process);
 }
 
 /*
- * The folder on the mount that is known, in one go. No link was followed, and what was found is on that very mount, whose
- * root has a folder with a number as its name for processes only. Negative: another way.
+ * Opens the directory on the known mount with one system call. No link is followed, and the result is on that very mount,
+ * whose root has directories with a number as their name only for processes. After a negative errno the caller uses the
+ * general path.
  */
 static int open_known(int pidfd, int number)
 {
@@ -119,63 +134,52 @@ static int open_known(int pidfd, int number)
 		.flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
 		.resolve = USERNS_RESOLVE_NO_SYMLINKS,
 	};
-	char name[24] = "/proc/";
-	int process;
+	char name[24];
+	AUTO_CLOSE int process = -1;
 
 	if (number <= 0) return -ENOENT;
-	append_number(name, number);
+	snprintf(name, sizeof name, "/proc/%d", number);
 	process = (int)syscall(SYS_openat2, AT_FDCWD, name, &how, sizeof how);
 	if (process < 0) return -errno;
-	if (procfs_is_known(process)) return check_process(process, pidfd);
-	close(process);
-	return -EXDEV;
+	if (!is_known(process)) return -EXDEV;
+	return is_reaped(pidfd) ? -ESRCH : take_fd(&process);
 }
 
 int procfs_number(int pidfd)
 {
-	int root = procfs_open();
-	int number = root;
+	AUTO_CLOSE int root = procfs_open();
 
-	if (root >= 0) {
-		number = number_in(root, pidfd);
-		close(root);
-	}
-	return number;
+	return root < 0 ? root : number_in(root, pidfd);
 }
 
 static int open_in_proc(int pidfd, int number)
 {
-	int root = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	int process;
+	AUTO_CLOSE int root = procfs_open();
 
-	if (root < 0) return -errno;
-	process = procfs_check(root, 1);
-	if (process == 0) {
-		if (number <= 0 || !procfs_is_own(root)) number = number_in(root, pidfd);
-		process = open_process_below(root, pidfd, number);
-	}
-	close(root);
-	return process;
+	if (root < 0) return root;
+	if (number <= 0 || !is_own(root)) number = number_in(root, pidfd);
+	return open_process_below(root, pidfd, number);
 }
 
+/*
+ * 1. Opens /proc/PID on the mount that is known to have our own PIDs.
+ * 2. Otherwise opens /proc, checks it, and finds the number of the process there.
+ * 3. Otherwise mounts a private procfs. If that fails too, the error of step 2 is returned, because it says more.
+ */
 int procfs_open_process(int pidfd, int number)
 {
+	AUTO_CLOSE int root = -1;
 	int process = open_known(pidfd, number);
-	int root;
 
 	if (process < 0) process = open_in_proc(pidfd, number);
 	if (process >= 0 || process == -EMFILE || process == -ENFILE || process == -ENOMEM) return process;
 	root = procfs_make_private();
-	if (root < 0) return process; /* why /proc itself was no use says more */
-	process = open_process_below(root, pidfd, number_in(root, pidfd));
-	close(root);
-	return process;
+	return root < 0 ? process : open_process_below(root, pidfd, number_in(root, pidfd));
 }
 
 void procfs_fd_name(int fd, char name[PROCFS_NAME])
 {
-	strcpy(name, "/proc/thread-self/fd/");
-	append_number(name, fd);
+	snprintf(name, PROCFS_NAME, "/proc/thread-self/fd/%d", fd);
 }
 
 int procfs_own_fd(int fd, char name[PROCFS_NAME])

@@ -77,7 +77,7 @@ static void fill(const struct create_request *request, const struct child *child
 		return;
 	}
 	if (write_all(request, child, process, out) == 0) {
-		fd = nsfs_of_process(child->pidfd, process);
+		fd = nsfs_of_process(child->pidfd, process, CLONE_NEWUSER);
 		if (fd < 0) outcome_fail(out, fd, "namespace");
 		else out->fd = fd;
 	}
@@ -138,7 +138,7 @@ static void create_apart(const struct create_request *request, struct outcome *o
 {
 	struct join_process join;
 
-	if (join_process_start(&join, request->apart, -1, out) < 0) return;
+	if (join_process_start(&join, request->join_program, -1, out) < 0) return;
 	fill(request, &join.child, out);
 	join_process_end(&join);
 }

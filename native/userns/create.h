@@ -12,7 +12,7 @@ struct create_request {
 	int direct;            /* write the maps, and call a program only for one that the kernel refuses with EPERM */
 	const char *programs[2]; /* the paths of newuidmap and newgidmap; NULL: they are not to be called */
 	char *arguments[2];      /* the maps as they are given to them; changed on the way */
-	const char *apart;       /* the path of userns-join, for where the creation process must share nothing with us */
+	const char *join_program; /* the path of userns-join, for where the creation process must share nothing with us */
 };
 
 /* What calls programs may take long. */

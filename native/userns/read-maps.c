@@ -26,7 +26,7 @@ static int is_own(const struct stat *wanted, int self)
 	int fd;
 
 	if (pidfd < 0) return 0;
-	fd = nsfs_of_process(pidfd, self);
+	fd = nsfs_of_process(pidfd, self, CLONE_NEWUSER);
 	close(pidfd);
 	if (fd < 0) return 0;
 	error = fstat(fd, &own);
@@ -86,7 +86,7 @@ void read_maps(const struct read_maps_request *request, struct outcome *out)
 	int process;
 
 	if (read_own(request->ns, out) || refuse_traceable(out) < 0) return;
-	if (join_process_begin(&join, request->helper, request->ns, out) < 0) return;
+	if (join_process_begin(&join, request->program, request->ns, out) < 0) return;
 	process = procfs_open_process(join.child.pidfd, join.child.pid);
 	if (join_process_await(&join, out) == 0) open_maps(&join.child, process, maps, out);
 	/* It ends, perhaps on another processor, during what follows. */

@@ -6,7 +6,7 @@
 
 struct read_maps_request {
 	int ns;             /* a descriptor of a user namespace */
-	const char *helper; /* the path of userns-join */
+	const char *program; /* the path of userns-join */
 };
 
 /*

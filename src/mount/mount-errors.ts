@@ -115,24 +115,24 @@ const hints: Record<string, Record<number, string>> = {
 		[ERRNO.ECANCELED]: BENEATH_PERHAPS,
 		[ERRNO.EINTR]: BENEATH_PERHAPS,
 	},
-	inside: {
+	mntns: {
 		[ERRNO.ETIMEDOUT]:
 			"A file system on the way to the target did not answer within ten seconds, or another process holds the lock of the target's directory. Nothing is attached, now or later: choose a target in a directory that other users cannot read.",
 		[ERRNO.ECANCELED]: "The thread was terminated. Nothing is attached, now or later.",
 	},
-	"inside held": {
+	"mntns held": {
 		[ERRNO.ETIMEDOUT]:
 			"A file system did not answer within ten seconds, or another process holds the lock of the target's directory. The mount may still be attached later, which only Linux 6.15 and later prevents: check with findmnt(8), and unmount it.",
 	},
-	"inside descriptors": {
+	"mntns descriptors": {
 		[ERRNO.ETIMEDOUT]:
 			"A file that this process has open lies on a FUSE or network file system that does not answer: close it. Nothing is attached.",
 	},
-	"inside killed": {
+	"mntns killed": {
 		[ERRNO.EINTR]:
 			"The child process that works in the mount namespace was killed, for example because memory ran out: try again.",
 	},
-	"inside left": {
+	"mntns left": {
 		[ERRNO.ETIMEDOUT]: "The mount may be attached: check with findmnt(8), and unmount it.",
 		[ERRNO.EINTR]: "The mount may be attached: check with findmnt(8), and unmount it.",
 	},

@@ -8,13 +8,7 @@ export const folder: string = join(root, "test/fuzz/native");
 /** The files of native/ that a harness needs beside the file that it includes. */
 const OTHERS: Record<string, readonly string[]> = {
 	"bounded-child": ["child/child.c", "child/cpu-binding.c"],
-	newidmap: [
-		"child/child.c",
-		"child/cpu-binding.c",
-		"proc/procfs.c",
-		"proc/procfs-file.c",
-		"proc/procfs-pidns.c",
-	],
+	newidmap: ["child/child.c", "child/cpu-binding.c", "proc/procfs.c", "proc/procfs-file.c"],
 };
 
 export const harnesses: readonly string[] = readdirSync(folder)

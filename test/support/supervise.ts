@@ -18,7 +18,7 @@ export function supervise(): string {
 	chmodSync(folder, 0o755);
 	process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 	const sources = ["supervise", "supervise-filter", "supervise-plan"].map((name) =>
-		join(root, `test/support/${name}.c`),
+		join(root, `test/support/programs/${name}.c`),
 	);
 	const file = join(folder, "supervise");
 	sh("cc", "-O2", "-o", file, ...sources);

@@ -36,8 +36,6 @@ static long fuzz_syscall(long number, ...)
 #include "proc/procfs-file.c"
 #include "proc/procfs.c"
 
-#include "proc/procfs-pidns.c"
-
 static void check_read(const uint8_t *data, size_t size)
 {
 	size_t room = 2 + size % 97;
