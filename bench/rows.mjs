@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 
 const trial = fileURLToPath(new URL("trial.mjs", import.meta.url));
 const command = fileURLToPath(new URL("../dist/src/cli/userns.cjs", import.meta.url));
-const joiner = fileURLToPath(new URL(`../build/linux-${process.arch}/userns-join`, import.meta.url));
+const joinProgram = fileURLToPath(new URL(`../build/linux-${process.arch}/userns-join`, import.meta.url));
 
 const UNSHARE = ["unshare", "--user", "--map-root-user", "true"];
 const BWRAP = ["bwrap", "--unshare-user", "--uid", "0", "--gid", "0", "--bind", "/", "/", "true"];
@@ -144,7 +144,7 @@ export function rowsFor({ quick, peers, stage }) {
 			subjects: {
 				// V8 needs that many calls to compile the code: with 200, half of the time was that of the interpreter.
 				userns: ours("joined", n(1000, 20), stage.pid),
-				"the same in C": peer("descriptor", "joined", stage.pid, joiner, n(1000, 20)),
+				"the same in C": peer("descriptor", "joined", stage.pid, joinProgram, n(1000, 20)),
 			},
 			ratios: [{ of: "userns", to: "the same in C", most: 1.3 }],
 		},
@@ -311,7 +311,7 @@ function execRow({ many, n, needing }) {
 		what: "userns exec --map … -- true",
 		why: {
 			"userns / node -e 0":
-				"V8 compiles the command, the library and commander at each start; a code cache is not used (docs/adr/034-start-of-exec.md)",
+				"V8 compiles the command, the library and commander at each start; a code cache is not used (docs/adr/051-bundle-of-exec.md)",
 		},
 		subjects: {
 			userns: program(process.execPath, command, "exec", "--map", "0:100000:65536", "--", "true"),
@@ -329,7 +329,7 @@ function execRow({ many, n, needing }) {
 }
 
 function mountRows({ many, n, peers, peer, stage, quick }) {
-	const { source, target, pid, idmapped, bindfs, owned } = stage;
+	const { source, target, pid, idmapped, bindfs, chowned } = stage;
 	const files = stage.files;
 	const through = (folder) => peer("mounts", "read", folder, files, n(30, 5));
 	return [
@@ -348,8 +348,8 @@ function mountRows({ many, n, peers, peer, stage, quick }) {
 				"the system calls in C": peer("mounts", "idmapped", source, target, pid, n(2000, 50), 0),
 				"the same, 10 µs apart": peer("mounts", "idmapped", source, target, pid, n(2000, 50), 10),
 				"mount --bind and umount": ours("bind", n(20, 3), source, target),
-				[`chown -R of ${stage.ownedFiles.toLocaleString("en")} files`]: {
-					...ours("program", 1, "chown", "-R", "100000:100000", owned),
+				[`chown -R of ${stage.chownedFiles.toLocaleString("en")} files`]: {
+					...ours("program", 1, "chown", "-R", "100000:100000", chowned),
 					rounds: 1,
 					...(quick && { reason: "takes too long for the quick form" }),
 				},
@@ -358,7 +358,7 @@ function mountRows({ many, n, peers, peer, stage, quick }) {
 				{ of: "userns", to: "the system calls in C" },
 				{ of: "userns", to: "the same, 10 µs apart", most: 2 },
 				{ of: "mount --bind and umount", to: "userns" },
-				{ of: `chown -R of ${stage.ownedFiles.toLocaleString("en")} files`, to: "userns" },
+				{ of: `chown -R of ${stage.chownedFiles.toLocaleString("en")} files`, to: "userns" },
 			],
 		},
 		{

@@ -119,8 +119,8 @@ function conclude(row, results) {
 async function main({ quick, only, out, save }) {
 	const peers = buildPeers();
 	const counts = quick
-		? { files: 200, ownedFiles: 10, targetCount: 200 }
-		: { files: 2000, ownedFiles: 100_000, targetCount: 10_000 };
+		? { files: 200, chownedFiles: 10, targetCount: 200 }
+		: { files: 2000, chownedFiles: 100_000, targetCount: 10_000 };
 	const load = [loadavg()[0]];
 	const stage = Object.assign(await setStage({ ...counts, peers }), counts);
 	let result;

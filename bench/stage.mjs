@@ -36,7 +36,7 @@ function makeFiles(folder, count) {
 }
 
 /** Needs the private mount namespace that run.mjs makes, with which the mounts end even if this process is killed. */
-export async function setStage({ files, ownedFiles, targetCount, peers }) {
+export async function setStage({ files, chownedFiles, targetCount, peers }) {
 	const folder = mkdtempSync(join(tmpdir(), "userns-bench-"));
 	const children = [];
 	const end = () => {
@@ -53,8 +53,8 @@ export async function setStage({ files, ownedFiles, targetCount, peers }) {
 		}
 		stage.source = join(folder, "source");
 		makeFiles(stage.source, files);
-		stage.owned = join(folder, "owned");
-		makeFiles(stage.owned, ownedFiles);
+		stage.chowned = join(folder, "chowned");
+		makeFiles(stage.chowned, chownedFiles);
 		stage.targets = join(folder, "targets");
 		for (let i = 0; i < targetCount; i++) mkdirSync(join(stage.targets, `${i}`), { recursive: true });
 		children.push(await processInNamespace());

@@ -1,4 +1,4 @@
-// The command in two files, one of them for `userns exec` alone (docs/adr/032-one-file.md, docs/adr/034-start-of-exec.md).
+// The command in two files, one of them for `userns exec` alone (docs/adr/032-one-file.md, docs/adr/051-bundle-of-exec.md).
 import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { build } from "esbuild";

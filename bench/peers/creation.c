@@ -1,6 +1,6 @@
 /*
- * What a user namespace with maps costs at the least: no check, no error told, nothing but the calls without which there
- * is none. `creation plain|bound|handed|fork|steps ROUNDS MEBIBYTES`, `creation many COUNT THREADS`.
+ * The floor: a user namespace with maps by the least system calls, without a check.
+ * `creation plain|bound|handed|fork|steps ROUNDS MEBIBYTES`, `creation many COUNT THREADS`.
  */
 #include "measure.h"
 #include <fcntl.h>
@@ -131,15 +131,15 @@ static void create_by_fork(void)
 }
 
 /*
- * Handed to another thread, and heard of by epoll_wait(2): what an event loop has to do that does not wait itself. The
- * other thread is there already and sleeps, as one of a pool does.
+ * Created on another thread, with the result through epoll_wait(2), as an event loop does it that must not block. The other
+ * thread sleeps before, as the threads of a pool do.
  */
 static struct {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	int wanted;
-	int told; /* an eventfd */
-	int loop; /* an epoll, which has that one */
+	int done; /* an eventfd */
+	int loop; /* an epoll with that eventfd */
 } other = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
 __attribute__((noreturn)) static void *create_for_others(void *argument)
@@ -153,7 +153,7 @@ __attribute__((noreturn)) static void *create_for_others(void *argument)
 		other.wanted = 0;
 		pthread_mutex_unlock(&other.lock);
 		create_bound();
-		if (write(other.told, &one, sizeof one) < 0) die("eventfd");
+		if (write(other.done, &one, sizeof one) < 0) die("eventfd");
 	}
 }
 
@@ -166,7 +166,7 @@ static void create_handed(void)
 	other.wanted = 1;
 	pthread_cond_signal(&other.wake);
 	pthread_mutex_unlock(&other.lock);
-	if (epoll_wait(other.loop, &event, 1, -1) != 1 || read(other.told, &count, sizeof count) < 0) die("epoll");
+	if (epoll_wait(other.loop, &event, 1, -1) != 1 || read(other.done, &count, sizeof count) < 0) die("epoll");
 }
 
 static void start_other(void)
@@ -174,10 +174,10 @@ static void start_other(void)
 	struct epoll_event event = {.events = EPOLLIN};
 	pthread_t thread;
 
-	other.told = eventfd(0, EFD_CLOEXEC);
+	other.done = eventfd(0, EFD_CLOEXEC);
 	other.loop = epoll_create1(EPOLL_CLOEXEC);
-	if (other.told < 0 || other.loop < 0) die("epoll");
-	if (epoll_ctl(other.loop, EPOLL_CTL_ADD, other.told, &event) < 0) die("epoll_ctl");
+	if (other.done < 0 || other.loop < 0) die("epoll");
+	if (epoll_ctl(other.loop, EPOLL_CTL_ADD, other.done, &event) < 0) die("epoll_ctl");
 	if (pthread_create(&thread, NULL, create_for_others, NULL) != 0) die("pthread_create");
 }
 
@@ -204,7 +204,7 @@ static double create_burst(int count, int threads)
 	return share * threads / (now() - start) * 1e6;
 }
 
-/* The median of five bursts behind a first one. */
+/* The median of five bursts after a first one. */
 static void create_many(int count, int threads)
 {
 	double rates[5];

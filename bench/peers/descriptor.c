@@ -1,7 +1,7 @@
 /*
- * What is done with the descriptor of a namespace, at the least: `descriptor cached`, a duplicate and its end;
- * `descriptor reads PID`, the namespace of a process and its maps; `descriptor joined PID PROGRAM`, the maps read from
- * outside while PROGRAM (userns-join) is inside. The number of rounds comes last.
+ * The least system calls for the descriptor of a namespace. `descriptor cached`: duplicates it and closes the duplicate.
+ * `descriptor reads PID`: opens the namespace of a process and reads its maps. `descriptor joined PID PROGRAM`: reads the
+ * maps from outside while PROGRAM (userns-join) is inside. The last argument is the number of rounds.
  */
 #include "measure.h"
 #include <fcntl.h>

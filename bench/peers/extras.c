@@ -1,6 +1,6 @@
 /*
- * What the add-on does beside the floor, each call by itself, in a loop: what it costs to be safe. Mean, µs.
- * `extras ROUNDS`.
+ * The system calls of the add-on that the floor does without, because they are for safety: each in a loop of its own. Mean,
+ * µs. `extras ROUNDS`.
  */
 #include "measure.h"
 #include <fcntl.h>
@@ -63,7 +63,7 @@ static void die_with_parent(void)
 {
 	int before = 0;
 
-	prctl(PR_GET_PDEATHSIG, &before); /* getting and setting it cost the same */
+	prctl(PR_GET_PDEATHSIG, &before); /* takes as long as PR_SET_PDEATHSIG */
 	syscall(SYS_getppid);
 }
 
@@ -71,12 +71,12 @@ static const struct {
 	const char *name;
 	void (*action)(void);
 } extras[] = {
-	{"signals blocked and given back", signals},
-	{"processors asked for, twice", affinity},
+	{"signals blocked and restored", signals},
+	{"CPU affinity read, twice", affinity},
 	{"/proc/PID opened and closed", open_process},
-	{"known by its mount", prove_mount},
-	{"the process still there", still_there},
-	{"the child: dies with its parent", die_with_parent},
+	{"/proc identified by its mount", prove_mount},
+	{"the process still exists", still_there},
+	{"in the child: ends with its parent", die_with_parent},
 };
 
 int main(int count, char **words)

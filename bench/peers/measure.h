@@ -1,4 +1,4 @@
-/* What the peers in C have in common: a clock, an order of times, one line of JSON. */
+/* Common to the peers in C: a clock, the order of times, one line of JSON. */
 #ifndef BENCH_MEASURE_H
 #define BENCH_MEASURE_H
 
@@ -31,10 +31,10 @@ static inline int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Microseconds that an action has spent on something that does not count. */
+/* Microseconds of an action that do not count. */
 static double not_counted;
 
-/* Calls `action` `batch` times for one time, `rounds` times, after a few that do not count; prints the quantiles. */
+/* Prints the quantiles of `rounds` times of `batch` calls each. The first 20 calls do not count. */
 static inline void measure(void (*action)(void), int rounds, int batch)
 {
 	double *times = calloc((size_t)rounds, sizeof *times);

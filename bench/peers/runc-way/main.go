@@ -1,5 +1,5 @@
-// The way of runc in Go: a copy of this program is started with CLONE_NEWUSER, mappings and Ptrace, so that it stops
-// before its first instruction; its namespace is opened, it is killed; handles are cached and duplicated.
+// The method of runc in Go: starts this program again with CLONE_NEWUSER, mappings and Ptrace, which stops it before its
+// first instruction, opens its namespace and kills it. The cache returns duplicates of its handles.
 // `runc-way create ROUNDS MEBIBYTES`, `runc-way cached ROUNDS EXTENTS`.
 package main
 
@@ -32,7 +32,7 @@ func side(maps []syscall.SysProcIDMap) string {
 	return strings.Join(texts, ",")
 }
 
-// What a cache by mapping has to make of it at each call, where nothing keeps it.
+// The key of the cache. It is made at each call, because a mapping does not keep it.
 func (m mapping) key() string { return side(m.uid) + ";" + side(m.gid) }
 
 func create(m mapping) *os.File {
