@@ -35,12 +35,15 @@ function goalRows({ what, ratios, values }) {
 }
 
 /** Why the goals that were missed were missed. */
-function reasons({ what, ratios, values, why = {} }) {
+function reasons({ what, ratios, values, why = {} }, busy) {
 	const missed = [
 		...ratios.map((ratio) => ({ name: nameOf(ratio), goal: ratio.goal })),
 		...values.map(({ unit, goal }) => ({ name: unit, goal })),
 	].filter(({ goal }) => goal.met === false);
-	return missed.map(({ name }) => `- ${what}, ${name}: ${why[name] ?? "other work on the machine"}.`);
+	return missed.map(
+		({ name }) =>
+			`- ${what}, ${name}: ${why[name] ?? (busy ? "other work on the machine" : "the reason is not known")}.`,
+	);
 }
 
 function steps(times) {
@@ -63,13 +66,13 @@ function tables({ machine, loadBeforeAndAfter, rounds, mostRounds, rows, floorSt
 	const numbers = rows.flatMap(({ what, medians }) =>
 		Object.entries(medians).map(([name, each]) => [what, name, timeOf(each)]),
 	);
-	const quiet =
-		Math.max(...loadBeforeAndAfter) > processors ? " **Other work was running on this machine.**" : "";
+	const busy = Math.max(...loadBeforeAndAfter) > processors;
+	const note = busy ? " **Other work was running on this machine.**" : "";
 	return [
-		`${date}, ${versions}; ${rounds} to ${mostRounds} rounds, load ${load} after.${quiet}`,
+		`${date}, ${versions}; ${rounds} to ${mostRounds} rounds, load ${load} after.${note}`,
 		markdown(["what", "of", "goal", "measured", ""], rows.flatMap(goalRows)),
 		"Why goals are missed, and what was left out:",
-		[...rows.flatMap(reasons), ...left].join("\n") || "- Nothing.",
+		[...rows.flatMap((row) => reasons(row, busy)), ...left].join("\n") || "- Nothing.",
 		"The times themselves (medians of the rounds):",
 		markdown(["what", "program", "time"], numbers),
 		"The floor step by step, bound to one CPU, mean:",
