@@ -5,14 +5,14 @@ import { test } from "../support/test.ts";
 const needs = ["linux", "ordinary"] as const;
 const fresh = ["linux", "root", "ordinary"] as const;
 
-/** What /proc shows of a program that runs in the namespace, seen from outside, its lines with single blanks. */
+/** What /proc shows of a program that runs in the namespace, seen from outside, with single blanks in each line. */
 const MAPS = `import fs from "node:fs";
 	import { once } from "node:events";
 	const maps = async (ns) => {
 		const child = ns.spawn("sleep", ["100"], { stdio: "ignore" });
 		const read = (file) => fs.readFileSync("/proc/" + child.pid + "/" + file, "utf8").trim()
 			.split("\\n").map((line) => line.trim().split(/\\s+/).join(" "));
-		// Until the program is executed the process cannot be looked into: it is not dumpable.
+		// Before the program is executed, the process is not dumpable and its files in /proc cannot be read.
 		const isInside = () => {
 			try {
 				return fs.readlinkSync("/proc/" + child.pid + "/ns/user") !== fs.readlinkSync("/proc/self/ns/user");
@@ -28,7 +28,7 @@ const MAPS = `import fs from "node:fs";
 		return seen;
 	};`;
 
-test("Mapping.rootless maps root to the user and all of the subordinate IDs behind, in the kernel as asked", {
+test("Mapping.rootless maps root to the user and all subordinate IDs after it, and the kernel has the same map", {
 	needs,
 }, () => {
 	const { id, read, seen, own } = askOrdinary<{
@@ -51,7 +51,7 @@ test("Mapping.rootless maps root to the user and all of the subordinate IDs behi
 	assert.equal(seen.setgroups, "deny");
 });
 
-test("with several lines by name and by number, every range is used, and what they share only once", {
+test("every range of several lines by name and by number is used, and IDs in two lines count once", {
 	needs: fresh,
 }, () => {
 	const user = freshUser({
@@ -75,7 +75,7 @@ test("with several lines by name and by number, every range is used, and what th
 	assert.deepEqual(seen.gid, [`0 ${user.uid} 1`, "1 400000 10", "11 500000 20"]);
 });
 
-test("keepId: the user's own IDs stay themselves, and root is the first subordinate ID", {
+test("keepId maps the user's own IDs to themselves, and root to the first subordinate ID", {
 	needs: fresh,
 }, () => {
 	const user = freshUser();
@@ -89,7 +89,7 @@ test("keepId: the user's own IDs stay themselves, and root is the first subordin
 	assert.deepEqual(seen.gid, expected);
 });
 
-test("files that root makes inside are the user's on disk, and those of uid 5 have a subordinate owner", {
+test("files that root makes in the namespace are the user's on disk, and those of uid 5 have a subordinate owner", {
 	needs: fresh,
 }, () => {
 	const user = freshUser({ before: 'mkdir /mnt/data; chown "$user:$user" /mnt/data; chmod 777 /mnt/data' });
@@ -106,7 +106,7 @@ test("files that root makes inside are the user's on disk, and those of uid 5 ha
 	assert.deepEqual(owners, { root: `${user.uid}:${user.uid}`, five: "200004:200005" });
 });
 
-test("one's own IDs alone need no helper, with setgroups denied; auto and direct make the same", {
+test('a map of the user\'s own IDs needs no newuidmap and denies setgroups; "auto" and "direct" give the same', {
 	needs,
 }, () => {
 	const seen = askOrdinary<{ uid: string[]; gid: string[]; setgroups: string }[]>(
@@ -128,7 +128,7 @@ test("one's own IDs alone need no helper, with setgroups denied; auto and direct
 	assert.equal(seen.length, 2);
 });
 
-test('"direct" is refused where it cannot do it, and "newuidmap" is used even for one\'s own ID', {
+test('"direct" fails for subordinate IDs, and "newuidmap" is used even for the user\'s own ID', {
 	needs,
 }, () => {
 	const answer = askOrdinary<{
@@ -151,7 +151,7 @@ test('"direct" is refused where it cannot do it, and "newuidmap" is used even fo
 	assert.ok(answer.made);
 });
 
-test("two callers at once who want it made in two ways: each gets what comes of his own", { needs }, () => {
+test("two concurrent callers with two methods each get the result of their own method", { needs }, () => {
 	const seen = askOrdinary<{ both: string[]; size: number }>(
 		`const handles = new userns.Handles();
 		const map = userns.Mapping.rootless();
@@ -165,7 +165,9 @@ test("two callers at once who want it made in two ways: each gets what comes of 
 	assert.deepEqual(seen, { both: ["rejected", "fulfilled"], size: 1 });
 });
 
-test("50 at once and 20 in turn, through the helpers, leave no process and no descriptor", { needs }, () => {
+test("50 concurrent and 20 successive creations with newuidmap leave no process and no descriptor", {
+	needs,
+}, () => {
 	const answer = askOrdinary<{ inodes: number; ids: string[]; children: string; descriptors: number }>(
 		`import fs from "node:fs";
 		const count = () => fs.readdirSync("/proc/self/fd").length;
@@ -180,11 +182,11 @@ test("50 at once and 20 in turn, through the helpers, leave no process and no de
 		for (const ns of all) ns.close();
 		console.log(JSON.stringify({ inodes, ids: ids.map((id) => id === mapping.id ? "as asked" : id), children, descriptors: count() - before - 70 }));`,
 	);
-	// The 70 that were opened for reading are still open, on purpose: nothing else is.
+	// The 70 descriptors that were opened for reading are still open on purpose, and no others.
 	assert.deepEqual(answer, { inodes: 70, ids: ["as asked"], children: "", descriptors: 0 });
 });
 
-test("root gets what it asks for by writing itself, and through the helpers only where it is told to", {
+test("root writes its maps itself, and uses newuidmap only if the method says so", {
 	needs: fresh,
 }, () => {
 	const user = freshUser({ asRoot: true, subuid: ["root:300000:10"], subgid: ["root:300000:10"] });
@@ -205,7 +207,7 @@ test("root gets what it asks for by writing itself, and through the helpers only
 	assert.equal(answer.refused.code, "ERR_USERNS_NOT_DELEGATED");
 });
 
-/** What a line of subuid gives to whom newuidmap lets use it, or nothing. */
+/** The ranges that a line of subuid gives to a user whom newuidmap permits them, or none. */
 const ODD_LINES: [line: string, range: string | undefined][] = [
 	["userns-tester:0200000:10", "65536:10"],
 	["userns-tester:0x493e0:10", "300000:10"],
@@ -230,7 +232,7 @@ for (const [how, before = ""] of [
 	["getsubids"],
 	["the files alone", "mount --bind /bin/false /usr/bin/getsubids"],
 ]) {
-	test(`lines of subuid with odd numbers, by ${how}: what newuidmap takes is given, and nothing that it refuses`, {
+	test(`lines of subuid with odd numbers, by ${how}: the ranges are those that newuidmap takes`, {
 		needs: [...fresh, "tool:getsubids"],
 	}, () => {
 		const user = freshUser({ subuid: ODD_LINES.map(([line]) => line), before });

@@ -15,7 +15,7 @@ type Failure = {
 	step?: string;
 };
 
-/** What both ways of creating say, which must be the same, and what they leave in the process: nothing. */
+/** The error of both ways to create, which must be the same, and what they leave in the process: nothing. */
 function refused(setup: UserSetup, mapping: string, options = "{}"): Failure {
 	const { errors, left } = askAs<{ errors: Failure[]; left: string }>(
 		freshUser(setup),
@@ -41,7 +41,7 @@ function refused(setup: UserSetup, mapping: string, options = "{}"): Failure {
 const WHOLE = '"0:200000:65536"';
 const NO_SUBIDS = { subuid: [], subgid: [] };
 
-test("a mapping outside the user's ranges: the first such ID, and the ranges that there are", {
+test("a mapping outside the user's ranges is an error that names the first such ID and the ranges", {
 	needs,
 }, () => {
 	const setup = { subuid: ["userns-tester:200000:1000", "userns-tester:300000:5"] };
@@ -49,7 +49,7 @@ test("a mapping outside the user's ranges: the first such ID, and the ranges tha
 	assert.equal(error.code, "ERR_USERNS_NOT_DELEGATED");
 	assert.match(error.message, /the uid 201000 is not among those of the user userns-tester/);
 	assert.match(error.hint, /subordinate uids 200000–200999, 300000–300004 \(\/etc\/subuid\)/);
-	// The helper's own words are in it too.
+	// The text of newuidmap itself is in the hint too.
 	assert.match(error.message, /newuidmap ended with status 1: newuidmap: uid range/);
 	assert.equal(error.mapping, "u:0:200000:1001,g:0:200000:1");
 
@@ -59,20 +59,20 @@ test("a mapping outside the user's ranges: the first such ID, and the ranges tha
 	assert.match(gids.hint, /\/etc\/subgid/);
 });
 
-test("host root asked for by a user: refused, with the ranges", { needs }, () => {
+test("a user's mapping of host root is refused, with the ranges", { needs }, () => {
 	const error = refused({}, '"0:0:1,1:200000:5"');
 	assert.equal(error.code, "ERR_USERNS_NOT_DELEGATED");
 	assert.match(error.message, /the uid 0 is not among/);
 });
 
-test("no newuidmap installed: the package to install", { needs }, () => {
+test("a missing newuidmap is an error that names the package to install", { needs }, () => {
 	const error = refused({ path: "/mnt/bin" }, WHOLE);
 	assert.equal(error.code, "ERR_USERNS_HELPER_MISSING");
 	assert.match(error.message, /newuidmap is not in PATH/);
 	assert.match(error.hint, /apt-get install uidmap/);
 });
 
-test("newuidmap there and newgidmap not: the one that lacks is named", { needs }, () => {
+test("a missing newgidmap beside a newuidmap is an error that names newgidmap", { needs }, () => {
 	const error = refused({ path: "/mnt/bin", before: "ln -s /usr/bin/newuidmap /mnt/bin/newuidmap" }, WHOLE);
 	assert.equal(error.code, "ERR_USERNS_HELPER_MISSING");
 	assert.match(error.message, /newgidmap is not in PATH/);
@@ -80,7 +80,9 @@ test("newuidmap there and newgidmap not: the one that lacks is named", { needs }
 
 const COPIES = "cp /usr/bin/newuidmap /usr/bin/newgidmap /mnt/bin; chmod 755 /mnt/bin/*";
 
-test("newuidmap without set-uid bit or file capability: the file and what to do to it", { needs }, () => {
+test("a newuidmap without set-uid bit or file capability is an error that names the file and the remedy", {
+	needs,
+}, () => {
 	const error = refused({ path: "/mnt/bin:/usr/bin:/bin", before: COPIES }, WHOLE);
 	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
 	assert.match(error.message, /newuidmap ended with status 1: newuidmap: /);
@@ -89,7 +91,7 @@ test("newuidmap without set-uid bit or file capability: the file and what to do 
 	assert.match(error.hint, /setcap cap_setuid=ep/);
 });
 
-test("with file capabilities in place of the set-uid bit it works (the control)", {
+test("the control: newuidmap works with file capabilities in place of the set-uid bit", {
 	needs: [...needs, "tool:setcap"],
 }, () => {
 	const before = `${COPIES}; setcap cap_setuid=ep /mnt/bin/newuidmap; setcap cap_setgid=ep /mnt/bin/newgidmap`;
@@ -101,20 +103,20 @@ test("with file capabilities in place of the set-uid bit it works (the control)"
 	assert.equal(read, "0:200000:65536");
 });
 
-test("newuidmap that may not be executed: said, with the file", { needs }, () => {
+test("a newuidmap that may not be executed is an error that names the file", { needs }, () => {
 	const error = refused({ path: "/mnt/bin", before: `${COPIES}; chmod 644 /mnt/bin/*` }, WHOLE);
 	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
 	assert.equal(error.errnoCode, "EACCES");
 	assert.match(error.hint, /\/mnt\/bin\/newuidmap/);
 });
 
-test("no_new_privs: the hint names it", { needs: [...needs, "tool:setpriv"] }, () => {
+test("the hint names no_new_privs", { needs: [...needs, "tool:setpriv"] }, () => {
 	const error = refused({ through: ["setpriv", "--no-new-privs"] }, WHOLE);
 	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
 	assert.match(error.hint, /no_new_privs/);
 });
 
-test("no entry in subuid: the line to add, and the file", { needs }, () => {
+test("no entry in subuid is an error that gives the line to add, and the file", { needs }, () => {
 	const error = refused({ subuid: [] }, WHOLE);
 	assert.equal(error.code, "ERR_USERNS_NO_SUBIDS");
 	assert.match(error.message, /the user userns-tester has no subordinate uids in \/etc\/subuid/);
@@ -124,7 +126,7 @@ test("no entry in subuid: the line to add, and the file", { needs }, () => {
 	assert.match(gid.message, /subordinate gids in \/etc\/subgid/);
 });
 
-test("Mapping.rootless without subordinate IDs is the same error; the user's own ID still works", {
+test("Mapping.rootless without subordinate IDs is the same error, and the user's own ID works", {
 	needs,
 }, () => {
 	const answer = askAs<{ rootless: Failure; own: boolean }>(
@@ -138,7 +140,9 @@ test("Mapping.rootless without subordinate IDs is the same error; the user's own
 	assert.ok(answer.own);
 });
 
-test("a subuid that may not be read: said, and not that the user has none", { needs }, () => {
+test("a subuid file that may not be read is an error that says so, and not that the user has no range", {
+	needs,
+}, () => {
 	const answer = askAs<Failure>(
 		freshUser({ before: "chmod 600 /etc/subuid" }),
 		`try { userns.Mapping.rootless(); } catch (error) { console.log(JSON.stringify(error)); }`,
@@ -148,7 +152,7 @@ test("a subuid that may not be read: said, and not that the user has none", { ne
 	assert.match(answer.hint, /chmod 644 \/etc\/subuid/);
 });
 
-test("a gid that is not the user's in the user database: newuidmap refuses, and the hint says why", {
+test("the hint says why newuidmap refuses a gid that the user database does not give to the user", {
 	needs,
 }, () => {
 	const before = 'sed -i "s/^\\(userns-tester:x:$user\\):$user:/\\1:4:/" /etc/passwd';
@@ -158,7 +162,7 @@ test("a gid that is not the user's in the user database: newuidmap refuses, and 
 	assert.match(error.hint, /whose gid \(\d+\) is not the one .* \(4\), as it is after newgrp/);
 });
 
-test("one's own uid in the middle of an extent makes two more: where that is too many, the hint says so", {
+test("the hint says when the user's own uid in the middle of an extent adds two lines, and makes them too many", {
 	needs,
 }, () => {
 	const error = refused(
@@ -172,7 +176,7 @@ test("one's own uid in the middle of an extent makes two more: where that is too
 	assert.match(error.hint, /own uid in an extent of its own only.*use fewer extents/);
 });
 
-test("two helpers that hang are ended together after 30 seconds, and nothing is left of them", {
+test("newuidmap and newgidmap are killed together after 30 seconds, and nothing of them is left", {
 	needs,
 	timeout: 50_000,
 }, (t) => {
@@ -188,16 +192,16 @@ test("two helpers that hang are ended together after 30 seconds, and nothing is 
 	assert.match(error.hint, /directory service/);
 });
 
-test("a uid without a name: newuidmap goes by names, and the hint says so", { needs }, () => {
+test("the hint says that newuidmap needs a name for the uid", { needs }, () => {
 	const error = refused({ name: null }, WHOLE);
 	assert.equal(error.code, "ERR_USERNS_UNKNOWN_USER");
 	assert.match(error.hint, /has none: add the user to \/etc\/passwd/);
 });
 
-test("max_user_namespaces = 0: the limit's file and what it says", {
+test("max_user_namespaces = 0 is an error that names the limit's file and its value", {
 	needs: [...needs, "tool:nsenter"],
 }, () => {
-	// The limit of a namespace around the script, so that nobody else on the machine is concerned.
+	// The limit of a namespace around the script, so that it changes nothing else on the machine.
 	const limited = [
 		"unshare",
 		"--user",
@@ -218,10 +222,12 @@ function setting(name: string, value: string): string {
 	return `mount -t tmpfs -o mode=0755 userns-test /proc/sys/kernel; echo ${value} > /proc/sys/kernel/${name}`;
 }
 
-/** The answer of such a kernel to clone(2) with CLONE_NEWUSER: EPERM. */
+/** The result of clone(2) with CLONE_NEWUSER on that kernel: EPERM. */
 const DENY = `cc -O2 -o /mnt/bin/deny-newuser ${join(root, "test/support/programs/deny-newuser.c")}`;
 
-test("unprivileged_userns_clone = 0: the file, by what it says", { needs: [...needs, "tool:cc"] }, () => {
+test("unprivileged_userns_clone = 0 is an error that names the file, by its value", {
+	needs: [...needs, "tool:cc"],
+}, () => {
 	const through = ["/mnt/bin/deny-newuser"];
 	const error = refused(
 		{ before: `${DENY}; ${setting("unprivileged_userns_clone", "0")}`, through },
@@ -231,7 +237,7 @@ test("unprivileged_userns_clone = 0: the file, by what it says", { needs: [...ne
 	assert.equal(error.errnoCode, "EPERM");
 	assert.match(error.hint, /\/proc\/sys\/kernel\/unprivileged_userns_clone says 0: .*sysctl/);
 
-	// The control: with a 1 in the file something else has refused it, and the hint is another.
+	// The control: if the file has a 1, another cause refused the creation, and the hint is another.
 	const other = refused(
 		{ before: `${DENY}; ${setting("unprivileged_userns_clone", "1")}`, through },
 		"userns.Mapping.rootless()",
@@ -240,7 +246,7 @@ test("unprivileged_userns_clone = 0: the file, by what it says", { needs: [...ne
 	assert.match(other.hint, /seccomp/);
 });
 
-test("apparmor_restrict_unprivileged_userns = 1: the file, by what it says", {
+test("apparmor_restrict_unprivileged_userns = 1 is an error that names the file, by its value", {
 	needs: [...needs, "tool:cc"],
 }, () => {
 	const restricted = setting("apparmor_restrict_unprivileged_userns", "1");
@@ -251,14 +257,14 @@ test("apparmor_restrict_unprivileged_userns = 1: the file, by what it says", {
 	assert.equal(error.code, "ERR_USERNS_RESTRICTED");
 	assert.match(error.hint, /apparmor_restrict_unprivileged_userns says 1: .*\/etc\/apparmor\.d/);
 
-	// Where it lets clone through and takes the capabilities away, the helper is what fails.
+	// If AppArmor permits clone(2) and drops the capabilities, newuidmap fails.
 	const helper = refused({ path: "/mnt/bin:/usr/bin:/bin", before: `${COPIES}; ${restricted}` }, WHOLE);
 	assert.equal(helper.code, "ERR_USERNS_RESTRICTED");
 	assert.match(helper.message, /newuidmap ended with status 1/);
 	assert.match(helper.hint, /apparmor_restrict_unprivileged_userns says 1/);
 });
 
-/** A newuidmap of the test's own, in sh. */
+/** A newuidmap of the test, in sh. */
 function helpers(uid: string, gid = uid): string {
 	const write = (name: string, body: string) =>
 		`printf '%s\\n' '#!/bin/sh' '${body}' > /mnt/bin/${name}; chmod 755 /mnt/bin/${name}`;
@@ -267,13 +273,17 @@ function helpers(uid: string, gid = uid): string {
 
 const PATH = "/mnt/bin:/usr/bin:/bin";
 
-test("a newuidmap that says it did its work and did nothing: an error, never a lesser map", { needs }, () => {
+test("a newuidmap that reports success and writes nothing is an error, and no smaller map is used", {
+	needs,
+}, () => {
 	const error = refused({ path: PATH, before: helpers("exit 0") }, WHOLE);
 	assert.equal(error.code, "ERR_USERNS_MAPPING_DIFFERS");
 	assert.match(error.message, /what was written maps nothing/);
 });
 
-test("a newuidmap that writes another map than it was told: an error that says which", { needs }, () => {
+test("a newuidmap that writes another map than requested is an error that names the difference", {
+	needs,
+}, () => {
 	const before = helpers(
 		'exec /usr/bin/newuidmap "$1" 0 200000 1000',
 		'exec /usr/bin/newgidmap "$1" 0 200000 65536',
@@ -283,14 +293,14 @@ test("a newuidmap that writes another map than it was told: an error that says w
 	assert.match(error.message, /u:0:200000:1000/);
 });
 
-test("a newgidmap that denies setgroups where it was to be allowed: an error", { needs }, () => {
-	// newgidmap itself does that for the own gid alone (CVE-2018-7169).
+test("a newgidmap that denies setgroups although it was to be allowed is an error", { needs }, () => {
+	// newgidmap itself denies it for the user's own gid alone (CVE-2018-7169).
 	const error = refused({}, '"u:0:200000:5,g:0:" + process.getgid() + ":1"', '{ setgroups: "allow" }');
 	assert.equal(error.code, "ERR_USERNS_MAPPING_DIFFERS");
 	assert.match(error.message, /setgroups is "deny" in it/);
 });
 
-test("a helper that says much, in bytes that are no text, is heard out and cut", { needs }, () => {
+test("long output of newuidmap with bytes that are not text is read whole and cut", { needs }, () => {
 	const before = helpers("head -c 300000 /dev/urandom >&2; echo end; exit 3", "exit 0");
 	const { message, code } = refusedAnyWords({ path: PATH, before });
 	assert.equal(code, "ERR_USERNS_HELPER_FAILED");
@@ -299,7 +309,7 @@ test("a helper that says much, in bytes that are no text, is heard out and cut",
 	assert.doesNotMatch(message, /\p{Cc}/u, "no escape sequences for a terminal");
 });
 
-/** As refused, for words that differ each time. */
+/** As `refused`, for messages that differ each time. */
 function refusedAnyWords(setup: UserSetup): Failure {
 	return askAs<Failure>(
 		freshUser(setup),
@@ -307,15 +317,15 @@ function refusedAnyWords(setup: UserSetup): Failure {
 	);
 }
 
-test("a helper that is killed: told, with the signal", { needs }, () => {
+test("a newuidmap that a signal kills is an error that names the signal", { needs }, () => {
 	const error = refused({ path: PATH, before: helpers("kill -9 $$", "exit 4") }, WHOLE);
 	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
 	assert.match(error.message, /newuidmap was ended by signal 9 and said nothing/);
 	assert.match(error.message, /newgidmap ended with status 4/);
 });
 
-test("a helper whose own child keeps its standard error open is not waited for", { needs }, () => {
-	// Not askAs: that child is the helper's, and goes on.
+test("a child of newuidmap that keeps standard error open does not delay the creation", { needs }, () => {
+	// Not askAs, because newuidmap's child goes on.
 	const user = freshUser({ path: PATH, before: helpers("sleep 20 & echo $! ; exit 4", "exit 0") });
 	const { message, running } = ask<{ message: string; running: boolean }>(
 		`const { message } = await userns.UserNamespace.create(${WHOLE}).catch((e) => e);
@@ -327,7 +337,7 @@ test("a helper whose own child keeps its standard error open is not waited for",
 	assert.ok(running, "the child was still there when the error came");
 });
 
-test("a folder in PATH that may not be entered is passed over, as the shell does", { needs }, () => {
+test("a folder of PATH that may not be entered is skipped, as in the shell", { needs }, () => {
 	const made = askAs<boolean>(
 		freshUser({ path: "/mnt/bin/locked:/usr/bin:/bin", before: "mkdir -m 700 /mnt/bin/locked" }),
 		`console.log(JSON.stringify((await userns.UserNamespace.create(${WHOLE})).fd > 2));`,
@@ -337,7 +347,7 @@ test("a folder in PATH that may not be entered is passed over, as the shell does
 
 const odd = ["we ird", "ünïcode", "a.b-c_d$", "x+y*", "(paren", "4711", "UPPER", "semi;colon"];
 for (const name of odd) {
-	test(`a user called ${JSON.stringify(name)}: the ranges are found by that name and no other`, {
+	test(`a user called ${JSON.stringify(name)}: the ranges are those of that name and of no other`, {
 		needs,
 	}, () => {
 		const ranges = [`${name}:200000:500`, "xxy:900000:5", "other:800000:5"];
@@ -356,7 +366,7 @@ for (const name of odd) {
 	});
 }
 
-test("npm start for a user whom newuidmap does not help: the rest is shown, and what is left out is told", {
+test("npm start for a user without newuidmap shows the other parts, and says what it skips", {
 	needs: [...needs, "tool:setpriv"],
 }, () => {
 	const { status, stdout, stderr } = askAs<Record<string, unknown>>(

@@ -5,7 +5,7 @@ import { test } from "../support/test.ts";
 const needs = ["linux", "ordinary"] as const;
 const fresh = ["linux", "root", "ordinary"] as const;
 
-/** In the scripts: all that a program says, and how it ends. */
+/** For the scripts: the output of a program, and its end. */
 const RUN = `const run = (ns, command, args, options) => new Promise((resolve) => {
 		const child = ns.spawn(command, args, options);
 		const said = { stdout: "", stderr: "", error: undefined };
@@ -15,7 +15,7 @@ const RUN = `const run = (ns, command, args, options) => new Promise((resolve) =
 		child.on("close", (status, signal) => resolve({ status, signal, ...said }));
 	});`;
 
-test("as root inside, as another user inside, with groups, and with other namespaces", {
+test("spawn runs a program as root, as another user, with groups, and in other namespaces", {
 	needs: [...needs, "tool:hostname"],
 }, () => {
 	const answer = askOrdinary<{ root: string; other: string; groups: string; all: string }>(
@@ -33,7 +33,7 @@ test("as root inside, as another user inside, with groups, and with other namesp
 	assert.equal(answer.root, "0");
 	assert.equal(answer.other, "33\n44");
 	assert.equal(answer.groups, "0 7 8");
-	// Process 1, the shell, and the two of the pipe at most.
+	// At most process 1, the shell, and the two programs of the pipe.
 	assert.ok(Number(answer.all) >= 2 && Number(answer.all) <= 4, answer.all);
 });
 
@@ -60,7 +60,7 @@ test("the program is in a session of its own, or with keepSession in the user's"
 	);
 });
 
-test("where setgroups is denied the user's own groups stay, as the kernel demands, and groups are refused", {
+test("with setgroups denied the user's own groups stay, as the kernel demands, and the groups option fails", {
 	needs: fresh,
 }, () => {
 	const user = freshUser();
@@ -74,12 +74,12 @@ test("where setgroups is denied the user's own groups stay, as the kernel demand
 		let error; try { ns.spawn("true", [], { groups: [] }); } catch (e) { error = e.message; }
 		console.log(JSON.stringify({ error, groups: (await run(ns, "sed", ["-n", "s/^Groups:.//p", "/proc/self/status"])).stdout }));`,
 	);
-	// 12345 is not mapped inside.
+	// The namespace does not map 12345.
 	assert.deepEqual(answer.groups.trim().split(" ").sort(), ["0", "65534"]);
 	assert.match(answer.error, /denies setgroups/);
 });
 
-test("with keepId it runs as the user by default only when told so: root is mapped too", {
+test("a namespace with keepId runs the program as root by default, and as the user only on request", {
 	needs: fresh,
 }, () => {
 	const user = freshUser();
@@ -93,7 +93,9 @@ test("with keepId it runs as the user by default only when told so: root is mapp
 	assert.deepEqual([plain, own], ["0", String(user.uid)]);
 });
 
-test("one's own ID alone, by another number: that is whom the program runs as", { needs }, () => {
+test("a namespace that maps the user's own ID to another number runs the program with that number", {
+	needs,
+}, () => {
 	const said = askOrdinary<string>(
 		`${RUN}
 		const ns = await userns.UserNamespace.create("u:7:" + process.getuid() + ":1,g:8:" + process.getgid() + ":1");
@@ -102,7 +104,7 @@ test("one's own ID alone, by another number: that is whom the program runs as", 
 	assert.equal(said, "7\n8\n");
 });
 
-test("somebody else's namespace can be opened and not entered: an error that says who may", {
+test("spawn in another user's namespace fails and says which users may enter; open works", {
 	needs: fresh,
 }, () => {
 	const before = `unshare --user sleep 60 > /dev/null 2>&1 & other=$!

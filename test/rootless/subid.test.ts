@@ -6,7 +6,7 @@ const needs = ["linux", "root", "ordinary"] as const;
 
 type Answer = { id?: string; code?: string; message?: string; hint?: string };
 
-/** What Mapping.rootless gives, "OWN" standing for the user's own ID. */
+/** The mapping that Mapping.rootless returns. "OWN" stands for the user's own ID. */
 function rootless(setup: UserSetup, options = "{}"): Answer {
 	return askAs<Answer>(
 		freshUser(setup),
@@ -21,22 +21,22 @@ const LINES = ["other:100000:500", "userns-tester:200000:500", "UID:300000:7"];
 const BOTH = { subuid: LINES, subgid: LINES };
 const FOUND = "0:OWN:1,1:200000:500,501:300000:7";
 
-test("with getsubids(1) and without it, by name and by number, the ranges are the same", { needs }, () => {
+test("the ranges by name and by number are the same with getsubids(1) and without it", { needs }, () => {
 	assert.equal(rootless(BOTH).id, FOUND);
-	// Neither getsubids nor getent are in this PATH.
+	// This PATH has neither getsubids nor getent.
 	assert.equal(rootless({ ...BOTH, path: "/mnt/bin" }).id, FOUND);
 });
 
-/** A getsubids of the test's own. */
+/** A getsubids of the test. */
 function getsubids(body: string): string {
 	return `printf '%s\\n' '#!/bin/sh' '${body}' > /mnt/bin/getsubids; chmod 755 /mnt/bin/getsubids`;
 }
 
-/** It is asked where there can be more than the files have. */
+/** The package asks getsubids if there can be more ranges than the files have. */
 const BOTH_SOURCES = 'echo "subid: files sss" >> /etc/nsswitch.conf';
 const OWN_FIRST = "/mnt/bin:/usr/bin:/bin";
 
-test("a getsubids that fails, says nonsense or is not executable leaves the files", { needs }, () => {
+test("the files count if getsubids fails, prints nonsense or is not executable", { needs }, () => {
 	for (const body of [
 		"exit 1",
 		"echo hello; echo 0: x y z; exit 0",
@@ -50,12 +50,12 @@ test("a getsubids that fails, says nonsense or is not executable leaves the file
 	assert.equal(rootless({ ...BOTH, path: OWN_FIRST, before }).id, FOUND);
 });
 
-test("ranges of a directory service count where nsswitch.conf says so, and the files do not then", {
+test("ranges of a directory service count if nsswitch.conf says so, and those of the files then do not", {
 	needs,
 }, () => {
 	const before = `${getsubids('echo "0: $2$1 700000 9"')}; echo "subid: sss # there" >> /etc/nsswitch.conf`;
 	assert.equal(rootless({ ...BOTH, path: OWN_FIRST, before }).id, "0:OWN:1,1:700000:9");
-	// The control: with the files among the sources, they count too.
+	// The control: if the files are among the sources, they count too.
 	const files = before.replace("subid: sss", "subid: files sss");
 	assert.equal(
 		rootless({ ...BOTH, path: OWN_FIRST, before: files }).id,
@@ -63,14 +63,14 @@ test("ranges of a directory service count where nsswitch.conf says so, and the f
 	);
 });
 
-test("where the files are all that there is no getsubids is waited for", { needs }, () => {
+test("getsubids is not called if the files are the only source", { needs }, () => {
 	for (const line of ["", '; echo "subid: files" >> /etc/nsswitch.conf']) {
 		const before = `${getsubids('echo "0: $2$1 700000 9"')}${line}`;
 		assert.equal(rootless({ ...BOTH, path: OWN_FIRST, before }).id, FOUND);
 	}
 });
 
-test("lines that mean nothing give nothing, a fourth field is ignored; what passes the last ID is cut there", {
+test("invalid lines give no range, a fourth field is ignored, and a range is cut at the last ID", {
 	needs,
 }, () => {
 	const lines = [
@@ -93,12 +93,12 @@ test("lines that mean nothing give nothing, a fourth field is ignored; what pass
 	);
 });
 
-test("files that may not be read are as good as none", { needs }, () => {
+test("files that may not be read count as missing", { needs }, () => {
 	const answer = rootless({ ...BOTH, before: "chmod 600 /etc/subuid /etc/subgid" });
 	assert.equal(answer.code, "ERR_USERNS_NO_SUBIDS");
 });
 
-test("another user, by name and by number, with that user's own IDs", { needs }, () => {
+test("another user, by name and by number, gets that user's own IDs", { needs }, () => {
 	const before = "echo 'somebody:x:4242:4343::/:/bin/sh' >> /etc/passwd";
 	const lines = ["somebody:800000:5"];
 	for (const user of ['"somebody"', "4242"]) {
@@ -109,7 +109,7 @@ test("another user, by name and by number, with that user's own IDs", { needs },
 	assert.equal(keep.id, "u:0:800000:5,u:4242:4242:1,g:0:800000:5,g:4343:4343:1");
 });
 
-test("a user who is not there, and what is no user at all", { needs }, () => {
+test("a user who does not exist, and a value that is no user, are errors", { needs }, () => {
 	for (const user of ['"nobody-here"', "3999999999", '"4242"']) {
 		const answer = rootless(BOTH, `{ user: ${user} }`);
 		assert.equal(answer.code, "ERR_USERNS_UNKNOWN_USER", user);
@@ -122,7 +122,7 @@ test("a user who is not there, and what is no user at all", { needs }, () => {
 	assert.equal(rootless(BOTH, "{ keepid: true }").code, "ERR_USERNS_INVALID_ARGUMENT");
 });
 
-test("the hint proposes the first range that the file assigns to no user, and works when it is followed", {
+test("the hint proposes the first range that the file assigns to no user, and it works when it is followed", {
 	needs,
 }, () => {
 	const granted = ["other:100000:65536", "third:231072:65536", "fourth:165536:100"];

@@ -7,14 +7,14 @@ const LONG = process.env.USERNS_LONG === "1";
 const needs = ["linux", "ids"] as const;
 const MB = 1024 * 1024;
 
-/** What a process has and holds, from /proc and after the garbage collector. */
+/** The resources of a process, from /proc and after the garbage collector has run. */
 interface Sample {
 	rss: number;
 	descriptors: number;
 	threads: number;
 	children: number;
 	mounts: number;
-	/** The kernel's own count of user namespaces, of the whole machine; 0 where it does not tell. */
+	/** The kernel's count of user namespaces on the whole machine; 0 where the kernel does not report it. */
 	namespaces: number;
 }
 
@@ -24,8 +24,8 @@ interface Soak {
 }
 
 /**
- * Does something again and again, and takes a sample after each tenth. Before the last one it waits: the kernel frees
- * the memory of namespaces late, since Linux 6.18 five seconds after their end (kfree_rcu(), KFREE_DRAIN_JIFFIES).
+ * Repeats an operation, and takes a sample after each tenth. Waits before the last sample, because the kernel frees the
+ * memory of namespaces late: since Linux 6.18 five seconds after their end (kfree_rcu(), KFREE_DRAIN_JIFFIES).
  */
 function soak(times: number, before: string, action: string, after = ""): ScriptResult {
 	return runScript(
@@ -33,7 +33,7 @@ function soak(times: number, before: string, action: string, after = ""): Script
 		${before}
 		const action = async (i) => { ${action} };
 		const children = () => readChildren().length;
-		// The kernel counts what each processor keeps for the next ones as used, up to a hundred: it is to let go of that first.
+		// The kernel counts the objects that each CPU caches, up to a hundred, as used, so these are drained first.
 		const namespaces = () => {
 			try { fs.writeFileSync("/sys/kernel/slab/user_namespace/shrink", "1"); } catch {}
 			try { return Number(/^user_namespace +(\\d+)/m.exec(fs.readFileSync("/proc/slabinfo", "utf8"))?.[1] ?? 0); } catch { return 0; }
@@ -66,7 +66,7 @@ function soak(times: number, before: string, action: string, after = ""): Script
 	);
 }
 
-/** The first tenth against the last. */
+/** Compares the first tenth with the last. */
 function checkFlat({ status, stdout, stderr }: ScriptResult): string {
 	assert.equal(status, 0, stderr);
 	const { samples, seconds } = JSON.parse(stdout) as Soak;
@@ -76,7 +76,7 @@ function checkFlat({ status, stdout, stderr }: ScriptResult): string {
 		assert.equal(last[key], first[key], `${key}: ${JSON.stringify(samples)}`);
 	}
 	assert.ok(last.rss - first.rss < 10 * MB, `resident memory: ${JSON.stringify(samples)}`);
-	// In the short form others' tests run at the same time; the test with a limit of our own is for that.
+	// In the short form other tests run at the same time. The test with a limit of its own covers this case.
 	if (LONG)
 		assert.ok(last.namespaces - first.namespaces <= 64, `user namespaces: ${JSON.stringify(samples)}`);
 	const grown = (last.rss - first.rss) / MB;
@@ -135,14 +135,14 @@ const soaks: [name: string, short: number, long: number, before: string, action:
 ];
 
 for (const [name, short, long, before, action, after] of soaks) {
-	// Without root each creation takes two programs.
+	// Without root each creation runs two programs.
 	const times = LONG ? long : process.geteuid?.() === 0 ? short : short / 10;
-	test(`${times} ${name}: nothing grows`, { needs, timeout: 1_800_000 }, (t) => {
+	test(`${times} ${name} do not let any resource grow`, { needs, timeout: 1_800_000 }, (t) => {
 		t.diagnostic(checkFlat(soak(times, before, action, after)));
 	});
 }
 
-test(`${LONG ? 5000 : 200} mounts and unmounts, and pins: nothing grows`, {
+test(`${LONG ? 5000 : 200} mounts and unmounts, and pins do not let any resource grow`, {
 	needs: ["linux", "root", "mounts"],
 	timeout: 1_800_000,
 }, (t) => {
@@ -159,15 +159,16 @@ test(`${LONG ? 5000 : 200} mounts and unmounts, and pins: nothing grows`, {
 	t.diagnostic(checkFlat(result));
 });
 
-test(`${LONG ? 20_000 : 500} creations where there may be 64 namespaces at a time: every count comes back`, {
+test(`${LONG ? 20_000 : 500} creations under a limit of 64 namespaces: the kernel lowers its count after each of them`, {
 	needs: ["linux", "root", "tool:unshare"],
 	timeout: 1_800_000,
 }, () => {
-	// A limit of a namespace around the script: nobody else on the machine counts, and one in 64 that is kept shows.
+	// The limit of a namespace around the script: no other process of the machine counts, and one kept namespace in 64
+	// shows.
 	const limit = 'echo 64 > /proc/sys/user/max_user_namespaces; exec "$@"';
 	const { status, stdout, stderr } = runScript(
 		`let made = 0;
-		// On a busy machine the kernel may take longer than we try; one that is kept never comes back at all.
+		// On a busy machine the kernel may take longer than the retries. A kept namespace would never lower the count.
 		const make = async (i) => {
 			for (let tries = 1; ; tries++) {
 				try { return i % 2 ? userns.UserNamespace.createSync("0:0:1") : await userns.UserNamespace.create("0:0:1"); }
@@ -191,7 +192,7 @@ test(`${LONG ? 20_000 : 500} creations where there may be 64 namespaces at a tim
 	assert.equal(Number(stdout), LONG ? 20_000 : 500);
 });
 
-test("descriptors that are forgotten come back by the garbage collector", { needs }, () => {
+test("the garbage collector closes descriptors without a close()", { needs }, () => {
 	const times = LONG ? 20_000 : 600;
 	const { status, stdout, stderr } = runScript(
 		`import fs from "node:fs";
