@@ -27,7 +27,10 @@ after(() => {
 	if (tools !== undefined) rmSync(tools, { recursive: true });
 });
 
-/** An ordinary user with so many mounts on a path of so many directories, in a mount namespace of the user's own. */
+/**
+ * A user's mount table with this many mounts on a path of this many directories, in a mount namespace of the user's
+ * own.
+ */
 async function withMany(
 	[depth, count]: [depth: number, count: number],
 	body: (pid: number, data: string) => Promise<void>,
@@ -57,7 +60,7 @@ async function withMany(
 	}
 }
 
-/** How many pieces of a table are read meanwhile. */
+/** How many chunks of a table are read meanwhile. */
 async function piecesRead(body: () => unknown): Promise<number> {
 	const surface = native();
 	const { readPiece } = surface;
@@ -80,7 +83,7 @@ const LARGE = failure(
 );
 
 test(
-	"a table of more than 32 MiB is refused, on the calling thread and on another one",
+	"a mount table of more than 32 MiB is refused, on the calling thread and on another one",
 	{ needs: hostile },
 	() =>
 		// 64 bytes and, for root and mount point, 15 names of 255 bytes with four characters for each.
@@ -116,7 +119,7 @@ test(
 					assert.equal((await supports(source)).supported, true);
 				});
 				assert.equal(pieces, 0);
-				// A tree of the caller's own is looked at as a whole; what was attached is asked for.
+				// A recursive mount reads the caller's whole tree; a query finds the attached mount.
 				const tree = await mountIdmapped({
 					source,
 					target: data,
@@ -131,7 +134,7 @@ test(
 		),
 );
 
-test("mountsAsync: the event loop runs, and is never blocked for half of the time", { needs: hostile }, () =>
+test("mountsAsync never blocks the event loop for half of the time", { needs: hostile }, () =>
 	withMany([15, 900], async (pid) => {
 		let turns = 0;
 		let longest = 0;
@@ -156,7 +159,7 @@ test("mountsAsync: the event loop runs, and is never blocked for half of the tim
 	}),
 );
 
-test("a table that the kernel does not write in time is refused", { needs }, async () => {
+test("a mount table that the kernel does not write within the time limit is refused", { needs }, async () => {
 	const { now } = performance;
 	let time = now.call(performance);
 	performance.now = () => {
@@ -174,15 +177,18 @@ test("a table that the kernel does not write in time is refused", { needs }, asy
 	}
 });
 
-test("without statmount and listmount the table is searched, up to the same limit", { needs: hostile }, () =>
-	withMany([15, 1200], (pid, data) =>
-		withTmpfs((folder) => {
-			const deny = join(folder, "deny");
-			sh("cc", "-O2", "-o", deny, join(root, "test/support/programs/deny.c"));
-			const [source = "", target = ""] = mkdirs(folder, "source", "target");
-			const before = readFileSync("/proc/self/mountinfo", "utf8");
-			const answer = ask<{ kind: string; fsType: string; refused: Record<string, string>[] }>(
-				`const [source, target, data, pid] = ${JSON.stringify([source, target, data, pid])};
+test(
+	"without statmount and listmount, the mount table is searched up to the same limit",
+	{ needs: hostile },
+	() =>
+		withMany([15, 1200], (pid, data) =>
+			withTmpfs((folder) => {
+				const deny = join(folder, "deny");
+				sh("cc", "-O2", "-o", deny, join(root, "test/support/programs/deny.c"));
+				const [source = "", target = ""] = mkdirs(folder, "source", "target");
+				const before = readFileSync("/proc/self/mountinfo", "utf8");
+				const answer = ask<{ kind: string; fsType: string; refused: Record<string, string>[] }>(
+					`const [source, target, data, pid] = ${JSON.stringify([source, target, data, pid])};
 				const base = { source, mapping: "0:1:65536" };
 				(await userns.mountIdmapped({ ...base, target })).close();
 				const { kind } = userns.unmount(target);
@@ -195,20 +201,20 @@ test("without statmount and listmount the table is searched, up to the same limi
 				refused.push(await userns.mountsAsync({ pid }).catch((e) => e));
 				held.close();
 				console.log(JSON.stringify({ kind, fsType, refused }));`,
-				{ prefix: [deny, "457,458"] },
-			);
-			assert.equal(answer.kind, "idmapped mount");
-			assert.equal(answer.fsType, freshType());
-			assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
-			// The mount is the last line of the table, which nobody reads so far: it stays, and the error says why.
-			const codes = ["ERR_USERNS_UNMOUNT", "ERR_USERNS_READ_MOUNTS", "ERR_USERNS_READ_MOUNTS"];
-			assert.deepEqual(
-				answer.refused.map(({ code }) => code),
-				codes,
-			);
-			for (const { message } of answer.refused) assert.match(message ?? "", /more than 33554432 bytes/);
-		}),
-	),
+					{ prefix: [deny, "457,458"] },
+				);
+				assert.equal(answer.kind, "idmapped mount");
+				assert.equal(answer.fsType, freshType());
+				assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
+				// The mount is the last line of the table, which is beyond the limit: it stays, and the error says why.
+				const codes = ["ERR_USERNS_UNMOUNT", "ERR_USERNS_READ_MOUNTS", "ERR_USERNS_READ_MOUNTS"];
+				assert.deepEqual(
+					answer.refused.map(({ code }) => code),
+					codes,
+				);
+				for (const { message } of answer.refused) assert.match(message ?? "", /more than 33554432 bytes/);
+			}),
+		),
 );
 
 function withoutOrder(list: readonly MountInfo[]): unknown {
@@ -250,7 +256,7 @@ test(
 		}),
 );
 
-/** The fields themselves: those of a line of a table are read when they are asked for. */
+/** The fields themselves, because the fields of a table's line are parsed when they are read. */
 function fields(entry: MountEntry): MountEntry {
 	const { id, parent, device, root, mountPoint, options, fsType, source, unbindable, shared } = entry;
 	return { id, parent, device, root, mountPoint, options, fsType, source, unbindable, shared };
@@ -298,7 +304,7 @@ test(
 				for (const entry of own.filter(({ mountPoint }) => mountPoint.startsWith(folder))) {
 					const fd = openSync(entry.mountPoint, O_PATH);
 					const found = runSync(findMount(fd, undefined, "ERR_USERNS_MOUNT", "x")) as MountEntry;
-					// Of several at one place the path leads to the topmost.
+					// Of several mounts at one path, the path leads to the topmost.
 					if (found.id === entry.id) {
 						assert.deepEqual(fields(found), fields(entry));
 						const below = runSync(mountsBelow(fd, undefined, "ERR_USERNS_MOUNT", "x"));

@@ -17,7 +17,7 @@ function isCloexec(fd: number): boolean {
 	return (Number.parseInt(flags, 8) & O_CLOEXEC) !== 0;
 }
 
-test("200 simultaneous gets make one namespace and 200 descriptors, all usable after release", {
+test("200 simultaneous gets create one namespace and 200 descriptors, all usable after release", {
 	needs: [...needs, "tool:nsenter"],
 }, async () => {
 	const handles = new Handles();
@@ -43,7 +43,7 @@ test("200 simultaneous gets make one namespace and 200 descriptors, all usable a
 	last.close();
 });
 
-test("equal mappings share a namespace whatever their order and split; others do not", {
+test("equal mappings share a namespace whatever their order and split; different mappings do not", {
 	needs,
 }, async () => {
 	const handles = new Handles();
@@ -73,20 +73,22 @@ test("equal mappings share a namespace whatever their order and split; others do
 	handles.release();
 });
 
-test("one Handles is good again after release", { needs }, async () => {
+test("a Handles works again after release", { needs }, async () => {
 	const handles = new Handles();
 	const before = await handles.get(hosted("0:1:1"));
 	handles.release();
 	handles.release();
 	const after = await handles.get(hosted("0:1:1"));
-	assert.notEqual(after.inode, before.inode); // before is still held, so its number cannot have been given again
+	assert.notEqual(after.inode, before.inode); // before is still held, so the kernel cannot have reused its number
 	assert.equal(handles.size, 1);
 	before.close();
 	after.close();
 	handles[Symbol.dispose]();
 });
 
-test("what is being made at a release reaches its callers and is not kept", { needs }, async () => {
+test("a namespace that is created during a release reaches its callers and is not cached", {
+	needs,
+}, async () => {
 	const handles = new Handles();
 	const pending = [handles.get(hosted("0:1:1")), handles.get(hosted("0:1:1"))];
 	handles.release();
@@ -100,7 +102,7 @@ test("what is being made at a release reaches its callers and is not kept", { ne
 	handles.release();
 });
 
-test("a getSync beside a get under way leaves one namespace, which both have", { needs }, async () => {
+test("a getSync during a get leaves one namespace, which both return", { needs }, async () => {
 	const handles = new Handles();
 	const pending = handles.get(hosted("0:1:1"));
 	const now = handles.getSync(hosted("0:1:1"));
@@ -112,7 +114,7 @@ test("a getSync beside a get under way leaves one namespace, which both have", {
 	handles.release();
 });
 
-test("an aborted get rejects with AbortError at once and leaks nothing; others keep waiting", {
+test("an aborted get rejects with AbortError at once and leaks nothing; the other gets go on", {
 	needs,
 }, async () => {
 	const handles = new Handles();
@@ -138,7 +140,7 @@ test("an aborted get rejects with AbortError at once and leaks nothing; others k
 	const nobody = handles.get(hosted("0:2:1"), { signal: alone.signal });
 	alone.abort();
 	await assert.rejects(nobody, { name: "AbortError" });
-	await sleep(50); // the leak check around this test sees what the creation might have left
+	await sleep(50); // the leak check around this test sees what the creation left
 	assert.equal(handles.size, 0);
 
 	const direct = new AbortController();
@@ -148,7 +150,7 @@ test("an aborted get rejects with AbortError at once and leaks nothing; others k
 	await sleep(50);
 });
 
-test("a failed get leaves nothing cached, and the next one works", {
+test("a failed get leaves nothing in the cache, and the next get works", {
 	needs: ["linux", "root", "user"],
 }, () => {
 	const answer = ask<{
@@ -176,12 +178,13 @@ test("a failed get leaves nothing cached, and the next one works", {
 	assert.ok(answer.ok);
 });
 
-test("the event loop turns while the kernel takes its time for a get", {
+test("the event loop runs while the kernel delays a get", {
 	needs: [...needs, "root", "tool:strace"],
 }, (t) => {
 	const folder = mkdtempSync(join(tmpdir(), "userns-strace-"));
 	t.after(() => rmSync(folder, { recursive: true }));
-	// Each openat2(2) takes half a second: those of a creation, since Node itself has none. On the loop's thread nothing would turn.
+	// Each openat2(2) takes half a second: those of a creation, because Node makes none. On the event loop's thread
+	// they would block it.
 	const slowly = ["-f", "-qq", "-o", join(folder, "trace"), "-e", "trace=openat2"];
 	const answer = ask<{ turns: number; settled: boolean; after: boolean }>(
 		`const handles = new userns.Handles();
@@ -197,7 +200,7 @@ test("the event loop turns while the kernel takes its time for a get", {
 	assert.match(readFileSync(join(folder, "trace"), "utf8"), /openat2/);
 });
 
-test("options with a mistake are refused before anything is made", async () => {
+test("invalid options throw before a namespace is created", async () => {
 	const handles = new Handles();
 	const wrong: [unknown, RegExp][] = [
 		[{ setgroup: "deny" }, /no option "setgroup"/],

@@ -5,7 +5,9 @@ import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "tool:nsenter"] as const;
 
-/** What a program in the namespace reads in its own /proc files: lines of three numbers, and the word of setgroups. */
+/**
+ * The /proc files of a program in the namespace, as it reads them: lines of three numbers, and the word of setgroups.
+ */
 function seenFromInside(ns: UserNamespace): { uid: string[]; gid: string[]; setgroups: string } {
 	const script = "cat /proc/self/uid_map; echo --; cat /proc/self/gid_map; echo --; cat /proc/self/setgroups";
 	const result = spawnSync(
@@ -48,10 +50,12 @@ const cases: [name: string, mapping: Parameters<typeof Mapping.from>[0], uid: st
 ];
 
 for (const [name, input, uid, gid] of cases) {
-	test(`the kernel holds exactly the canonical mapping, setgroups denied: ${name}`, { needs }, async () => {
+	test(`the kernel holds exactly the canonical mapping, with setgroups denied: ${name}`, {
+		needs,
+	}, async () => {
 		const ns = await UserNamespace.create(input);
 		assert.deepEqual(seenFromInside(ns), { uid, gid, setgroups: "deny" });
-		// And so says the bare descriptor, which knows nothing of what was asked for.
+		// The bare descriptor gives the same, and it has no cached mapping.
 		const bare = UserNamespace.open(`/proc/self/fd/${ns.fd}`);
 		const read = await bare.mapping();
 		assert.deepEqual(read.toJSON(), Mapping.from(input).toJSON());

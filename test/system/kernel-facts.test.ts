@@ -11,13 +11,13 @@ import type { Need } from "../support/needs.ts";
 import { test } from "../support/test.ts";
 
 /*
- * What the package says of a kernel is held against what the kernel itself answers to kernel-facts.c, so that these tests
+ * Compares the package's answers about a kernel with the kernel's own answers to kernel-facts.c. The tests therefore
  * hold on every kernel, and their diagnostics are the table of docs/kernel-features.md.
  */
 const needs = ["linux", "root", "mounts", "tool:cc"] as const;
 const EINVAL = 22;
 
-test("a namespace has an id where the kernel has NS_GET_ID, and everything else without it", {
+test("a namespace has an id if the kernel has NS_GET_ID, and everything else without it", {
 	needs,
 }, (t) => {
 	const facts = kernelFacts();
@@ -39,7 +39,7 @@ test("a namespace has an id where the kernel has NS_GET_ID, and everything else 
 interface FileSystem {
 	type: string;
 	tools?: readonly Need[];
-	/** Makes it on $image, a file of 400 megabytes of nothing, or mounts what it needs below $top; $empty is a folder. */
+	/** Makes it on $image, an empty file of 400 megabytes, or mounts what it needs below $top; $empty is a folder. */
 	make?: string;
 	mount?: string;
 }
@@ -61,7 +61,7 @@ const FILE_SYSTEMS: readonly FileSystem[] = [
 	{ type: "erofs", tools: ["loop", "tool:mkfs.erofs"], make: 'mkfs.erofs "$image" "$empty"' },
 ];
 
-/** A fresh file system of that type, at a path that `body` gets; answers why there is none here, or undefined. */
+/** A fresh file system of that type, at a path that `body` gets. Returns why there is none here, or undefined. */
 async function withFileSystem(
 	{ type, make = "true", mount = 'mount -o loop "$image" "$target"' }: FileSystem,
 	body: (folder: string) => Promise<void>,
@@ -88,7 +88,7 @@ async function withFileSystem(
 }
 
 for (const each of FILE_SYSTEMS) {
-	test(`${each.type}: ID-mapped where the kernel can, and refused with the kernel's errno where it cannot`, {
+	test(`${each.type} is ID-mapped if the kernel can, and refused with the kernel's errno if not`, {
 		needs: [...needs, ...(each.tools ?? [])],
 	}, async (t) => {
 		const reason = await withFileSystem(each, async (source) => {
@@ -112,7 +112,7 @@ for (const each of FILE_SYSTEMS) {
 				assert.match(error.hint ?? "", /cannot be ID-mapped/);
 			}
 			assert.equal(mountAt(target), undefined);
-			// Kernels differ in what they make of such a namespace; the package does not ask them.
+			// Kernels differ in what they do with such a namespace; the package does not ask them.
 			await assert.rejects(mountIdmapped({ source, mapping: "u:0:100000:10" }), {
 				code: "ERR_USERNS_INVALID_MAPPING",
 			});

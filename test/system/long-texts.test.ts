@@ -34,7 +34,7 @@ type Call = (text: string, namespace: UserNamespace, handles: Handles, folder: s
 const mapping = "0:1:1";
 const ONE = [{ containerID: 0, hostID: 1, size: 1 }];
 
-/** Every path that a caller can give. */
+/** Every option that is a path. */
 const paths: Record<string, Call> = {
 	open: (text) => UserNamespace.open(text),
 	pin: (text, namespace) => pin(namespace, text),
@@ -55,7 +55,7 @@ const paths: Record<string, Call> = {
 		fromOci({ source: "/", destination, options: ["bind"], uidMappings: ONE, gidMappings: ONE }),
 };
 
-/** And other texts. */
+/** Every other option that is a text. */
 const words: Record<string, Call> = {
 	mapping: (text) => UserNamespace.create(text),
 	"Handles.get": (text, _, handles) => handles.get(text),
@@ -84,7 +84,7 @@ async function refusal(call: () => unknown): Promise<unknown> {
 }
 
 test(
-	"a path or text that is too long, has a NUL or is empty: an error of this package, of a readable length",
+	"a path or text that is too long, has a NUL or is empty is an error of this package, and the error is short",
 	{
 		needs,
 	},
@@ -116,7 +116,7 @@ test(
 				() => namespace.spawn("true", [], { cwd: texts["5,000 characters"] as string }),
 				failure("ERR_USERNS_SPAWN", /there is no directory \/x+… that can be reached \(ENAMETOOLONG\)/),
 			);
-			// What fits is no error: a long argument reaches the program.
+			// A long argument that fits is no error: it reaches the program.
 			const child = namespace.spawn("true", ["x".repeat(100_000)]);
 			assert.deepEqual(await once(child, "exit"), [0, null]);
 			await once(child, "close");
@@ -124,7 +124,7 @@ test(
 		}),
 );
 
-test("exec: an argument or environment that is longer than execve takes is E2BIG, and the process stays", {
+test("exec with an argument or environment that is too long for execve(2) fails with E2BIG, and the process stays", {
 	needs: ["linux", "root"],
 }, () => {
 	const answer = ask<Record<string, string>[]>(`

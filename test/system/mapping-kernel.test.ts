@@ -13,7 +13,7 @@ import { test } from "../support/test.ts";
 
 const CASES = 10_000;
 
-/** Numbers where the kernel's 32 bits, and its idea of "no ID", begin and end. */
+/** Numbers at the edges of the kernel's 32 bits and of its "no ID". */
 const odd = fc.constantFrom(
 	0,
 	1,
@@ -34,7 +34,7 @@ const wild = fc.array(fc.record({ containerID: odd, hostID: odd, size: fc.oneof(
 	maxLength: 7,
 });
 
-/** Lists whose length is close to 340 lines, and whose text is close to 4095 bytes. */
+/** Lists with almost 340 lines, and lists with almost 4095 bytes of text. */
 const long = fc
 	.tuple(fc.integer({ min: 339, max: 341 }), fc.integer({ min: 0, max: 200 }))
 	.map(([count, offset]) =>
@@ -45,7 +45,7 @@ const long = fc
 		})),
 	);
 const full = fc.tuple(fc.integer({ min: 4094, max: 4096 }), fc.boolean()).map(([bytes, up]) => {
-	// 12 bytes a line, "1000 1000 1\n"; the last line is made as long as it takes.
+	// 12 bytes a line, "1000 1000 1\n"; the last line fills the rest.
 	const list: IdMap[] = Array.from({ length: 340 }, (_, i) => ({
 		containerID: 1000 + i * 2,
 		hostID: 1000 + i * 2,
@@ -60,7 +60,7 @@ const full = fc.tuple(fc.integer({ min: 4094, max: 4096 }), fc.boolean()).map(([
 	}
 	return list;
 });
-/** Valid lists with one number changed, so that most of a list is right and something may be wrong. */
+/** Valid lists with one number changed, so that most of a list is valid and something may be invalid. */
 const spoilt = fc
 	.tuple(
 		extents(),
@@ -89,7 +89,7 @@ interface Verdict {
 	shown: string;
 }
 
-/** Has the kernel judge all texts, in one run of the helper. */
+/** The kernel's verdict on all texts, in one run of write-maps. */
 function judge(program: string, texts: readonly string[], user?: number): Verdict[] {
 	const input = Buffer.concat(
 		texts.map((text) => {
@@ -130,7 +130,7 @@ function raw(list: readonly Readonly<IdMap>[]): string {
 	return list.map(({ containerID, hostID, size }) => `${containerID} ${hostID} ${size}`).join("\n");
 }
 
-/** What the kernel shows, line by line, in the same writing. */
+/** The kernel's map, line by line, in the same notation. */
 function lines(shown: string): string[] {
 	return shown
 		.split("\n")
@@ -139,8 +139,8 @@ function lines(shown: string): string[] {
 }
 
 /**
- * What is valid is written in its canonical form, and must be taken and shown again exactly. What is not valid is
- * written as it stands, and must be refused, or else be changed by the kernel: 4294967296 becomes 0 without a word.
+ * A valid map is written in its canonical form, and the kernel must show exactly the same. An invalid map is written
+ * unchanged, and the kernel must refuse it or change it: 4294967296 becomes 0 without an error.
  */
 function agree(
 	t: { diagnostic(text: string): void },
@@ -182,7 +182,7 @@ function agree(
 		});
 		const share = `${taken} taken, ${verdicts.length - taken - changed} refused, ${changed} changed by the kernel`;
 		t.diagnostic(`seed ${seed}: ${share}`);
-		// A generator that makes only one sort would show nothing.
+		// The control: the generator makes both kinds.
 		assert.ok(samples.length === CASES && taken > CASES / 100 && verdicts.length - taken > CASES / 20, share);
 	} finally {
 		rmSync(folder, { recursive: true });
@@ -192,13 +192,13 @@ function agree(
 const needs = ["linux", "root", "tool:cc"] as const;
 
 test(
-	`${CASES} maps as root: valid is exactly what the kernel takes unaltered`,
+	`${CASES} maps as root: a map is valid if and only if the kernel takes it unaltered`,
 	{ needs, timeout: 120_000 },
 	(t) => agree(t, () => true),
 );
 
 test(
-	`${CASES} maps as an ordinary user, who may map his own ID alone`,
+	`${CASES} maps as an ordinary user: a map is valid if and only if the kernel takes it unaltered`,
 	{ needs: [...needs, "user"], timeout: 120_000 },
 	(t) =>
 		agree(

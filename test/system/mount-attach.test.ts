@@ -13,7 +13,7 @@ const needs = ["linux", "root", "mounts"] as const;
 const MAP = "0:100000:65536";
 const LONG = process.env.USERNS_LONG === "1";
 
-test("a detached mount is attached once; a second time is an error and nothing moves", { needs }, () =>
+test("a detached mount is attached once; a second attach fails and nothing moves", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [source = "", first = "", second = ""] = mkdirs(folder, "source", "first", "second");
 		const mount = await mountIdmapped({ source, mapping: MAP });
@@ -38,13 +38,13 @@ test("a detached mount is attached once; a second time is an error and nothing m
 		await mount.unmount();
 		await assert.rejects(mount.attach(first), failure("ERR_USERNS_CLOSED", /closed/));
 
-		// Somebody else who was given the descriptor attached it.
+		// Another program got the descriptor and attached it.
 		const given = await mountIdmapped({ source, mapping: MAP });
 		ask(
 			`import { createRequire } from "node:module";
 			const addon = createRequire("/")(${JSON.stringify(new URL("../../../build/linux-x64/userns.node", import.meta.url).pathname.replace("linux-x64", `linux-${process.arch}`))});
 			const out = await addon.attach(3, 0, -1, ${JSON.stringify(first)}, 0, false, false, ${1 << 18}, -1, true);
-			addon.close(out.fd); // heard of
+			addon.close(out.fd); // the event loop has the result
 			console.log(JSON.stringify(out.error));`,
 			{ stdio: ["ignore", "pipe", "pipe", given.fd] },
 		);
@@ -59,27 +59,24 @@ test("a detached mount is attached once; a second time is an error and nothing m
 	}),
 );
 
-test(
-	"unmount while attach is under way waits for it; close while it is under way leaves the mount",
-	{ needs },
-	() =>
-		withTmpfs(async (folder) => {
-			const [source = "", target = ""] = mkdirs(folder, "source", "target");
-			const mount = await mountIdmapped({ source, mapping: MAP });
-			const attaching = mount.attach(target);
-			await mount.unmount();
-			await attaching;
-			assert.equal(mountAt(target), undefined);
-			const left = await mountIdmapped({ source, mapping: MAP });
-			const under = left.attach(target);
-			left.close();
-			await under;
-			assert.equal(mountAt(target)?.id, left.mountId);
-			sh("umount", target);
-		}),
+test("unmount during attach waits for it; close during attach leaves the mount", { needs }, () =>
+	withTmpfs(async (folder) => {
+		const [source = "", target = ""] = mkdirs(folder, "source", "target");
+		const mount = await mountIdmapped({ source, mapping: MAP });
+		const attaching = mount.attach(target);
+		await mount.unmount();
+		await attaching;
+		assert.equal(mountAt(target), undefined);
+		const left = await mountIdmapped({ source, mapping: MAP });
+		const under = left.attach(target);
+		left.close();
+		await under;
+		assert.equal(mountAt(target)?.id, left.mountId);
+		sh("umount", target);
+	}),
 );
 
-test("the target may be a descriptor, and a name that is swapped meanwhile changes nothing", { needs }, () =>
+test("the target may be a descriptor, and swapping its name meanwhile changes nothing", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [source = "", target = ""] = mkdirs(folder, "source", "target");
 		const fd = openSync(target, constants.O_RDONLY | constants.O_DIRECTORY);
@@ -104,7 +101,7 @@ test("the target may be a descriptor, and a name that is swapped meanwhile chang
 	}),
 );
 
-/** Looks for target/marker again and again while the body runs; how often it was not there, of how many looks. */
+/** Looks for target/marker in a loop while the body runs. Counts how often it was missing, and how often it looked. */
 async function misses(target: string, body: () => Promise<void>): Promise<{ missed: number; looks: number }> {
 	const watcher = spawn(
 		process.execPath,
@@ -133,7 +130,7 @@ async function misses(target: string, body: () => Promise<void>): Promise<{ miss
 }
 
 test(
-	"replace exchanges what is mounted there, and the target is never bare",
+	"replace exchanges the mount at the target, and the target is never bare",
 	{ needs: [...needs, "linux:6.5"] },
 	() =>
 		withTmpfs(async (folder) => {
@@ -156,7 +153,7 @@ test(
 			await there.unmount();
 			assert.equal(mountAt(target), undefined);
 
-			// The control: taking the old one off first does leave it bare.
+			// The control: unmounting the old one first does leave the target bare.
 			const control = await misses(target, async () => {
 				for (let i = 0; i < rounds; i++) {
 					const mount = await mountIdmapped({ source: one, target, mapping: MAP, handles });
@@ -169,7 +166,7 @@ test(
 );
 
 test(
-	"replace: a tree goes as a whole, another file system's mount too; where nothing is, it is attached",
+	"replace exchanges a whole tree, and any type of file system, and attaches where no mount is",
 	{
 		needs: [...needs, "linux:6.5"],
 	},
@@ -197,7 +194,7 @@ test(
 			await plain.unmount();
 			sh("umount", deep);
 
-			// A refusal leaves what was there.
+			// A refused replace leaves the old mount.
 			writeFileSync(join(source, "file"), "");
 			sh("mount", "-t", "tmpfs", "old", target);
 			const before = readFileSync("/proc/self/mountinfo", "utf8");
@@ -211,7 +208,7 @@ test(
 );
 
 test(
-	"under a shared parent a mount that takes another's place is private too",
+	"a mount that replaces another under a shared parent is private too",
 	{ needs: [...needs, "linux:6.5"] },
 	() =>
 		withTmpfs(async (folder) => {
@@ -226,7 +223,7 @@ test(
 			const mount = await mountIdmapped({ source, target, mapping: MAP, replace: true });
 			assert.equal(mountAt(target)?.id, mount.mountId);
 			assert.deepEqual(mountAt(target)?.optional, []);
-			// The peer has the new one in the old one's place, and not beneath it.
+			// The peer has the new mount in place of the old one, and not beneath it.
 			const received = readFileSync("/proc/self/mountinfo", "utf8")
 				.split("\n")
 				.filter((line) => line.split(" ")[4] === there);
@@ -240,7 +237,7 @@ test(
 		}),
 );
 
-test("options that do not fit together are refused before any system call", async () => {
+test("options that exclude each other throw before any system call", async () => {
 	const source = "/definitely/not/there";
 	const cases: [object, RegExp][] = [
 		[{ replace: true }, /replace is of no use without a target/],
@@ -267,7 +264,7 @@ test("options that do not fit together are refused before any system call", asyn
 	}
 });
 
-test("options that are changed while the work is under way change nothing", { needs }, () =>
+test("a change of the options object during the call has no effect", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [source = ""] = mkdirs(folder, "source", "one/spot", "two/spot");
 		const options = {
@@ -291,7 +288,7 @@ test("options that are changed while the work is under way change nothing", { ne
 	}),
 );
 
-test("unmount() and then attach(): whatever the order, nothing stays attached", { needs }, () =>
+test("unmount() followed by attach(), in any order, leaves nothing attached", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [source = "", target = ""] = mkdirs(folder, "source", "target");
 		const first = await mountIdmapped({ source, mapping: "0:1:1" });
@@ -305,7 +302,7 @@ test("unmount() and then attach(): whatever the order, nothing stays attached", 
 	}),
 );
 
-test("a path that is longer than the kernel takes is refused before any system call", async () => {
+test("a path that is too long for the kernel throws before any system call", async () => {
 	const long = `/${"a/".repeat(3000)}`;
 	const refused = failure("ERR_USERNS_INVALID_ARGUMENT", /6001 bytes/);
 	const mapping = "0:1:1";

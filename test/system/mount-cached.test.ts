@@ -16,7 +16,7 @@ import { test } from "../support/test.ts";
 const needs = ["linux", "root", "mounts"] as const;
 const MAP = "0:100000:65536";
 
-/** The calls about mounts of a mount and its end, each with "pool " before it when another thread made it. */
+/** The mount calls of a mount and its unmount, each with "pool " before it if another thread made it. */
 function traced(folder: string, options: string): string[] {
 	return ask(
 		`import { spawn } from "node:child_process";
@@ -61,10 +61,10 @@ test(
 			]) {
 				const calls = traced(folder, `{ ${place}, mapping: "${MAP}", handles }`);
 				const elsewhere = ["open_tree", "mount_setattr", "move_mount", "umount2"];
-				// The control: they are made, and seen.
+				// The control: strace sees the calls.
 				for (const call of elsewhere) assert.ok(calls.includes(`pool ${call}`), `${call}: ${calls.join()}`);
 				const here = calls.filter((call) => !call.startsWith("pool "));
-				// What finds a mount namespace or reads mountinfo opens files of our own procfs.
+				// The look-up of a mount namespace and of mountinfo opens files of this package's own procfs.
 				assert.deepEqual(
 					here.filter((call) => call !== "openat"),
 					[],
@@ -73,7 +73,7 @@ test(
 		}),
 );
 
-test("it is the same mount whichever way it was made", { needs }, () =>
+test("the cached and the general path make the same mount", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [source = "", first = "", second = ""] = mkdirs(folder, "source", "first", "second");
 		const options = { source, mapping: MAP, readonly: true, noexec: true, atime: "noatime" } as const;
@@ -92,13 +92,13 @@ test("it is the same mount whichever way it was made", { needs }, () =>
 			uid: statSync(`/proc/self/fd/${fd}`).uid,
 			map: map.id,
 		}));
-		// On top of each other, the last one is what is seen.
+		// They are stacked, and the last one is visible.
 		assert.equal(mountAt(first)?.id, mounts[2]?.mountId);
 		assert.equal(mountAt(second)?.id, mounts[3]?.mountId);
 		for (const { uid, map } of shown) assert.deepEqual([uid, map], [100000, mapping]);
 		assert.equal(new Set(shown.map(({ mountId }) => mountId)).size, 4);
 		assert.deepEqual(mountAt(first)?.options, mountAt(second)?.options);
-		// The one below is covered, which unmount() sees with and without the whole table.
+		// The one below is covered, which unmount() notices with and without the whole table.
 		await assert.rejects(
 			(mounts[0] as (typeof mounts)[0]).unmount(),
 			failure("ERR_USERNS_UNMOUNT", /something else was mounted on it/),
@@ -109,7 +109,7 @@ test("it is the same mount whichever way it was made", { needs }, () =>
 	}),
 );
 
-test("its number is told whenever it is asked for, and places may be descriptors", { needs }, () =>
+test("the mount ID is available at any time, and source and target may be descriptors", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [source = "", target = ""] = mkdirs(folder, "source", "target");
 		using handles = new Handles();
@@ -139,55 +139,52 @@ test("its number is told whenever it is asked for, and places may be descriptors
 	}),
 );
 
-test(
-	"a request that is not right is refused in the same words with and without a cached namespace",
-	{ needs },
-	() =>
-		withTmpfs(async (folder) => {
-			const [source = "", target = ""] = mkdirs(folder, "source", "target");
-			using handles = new Handles();
-			handles.getSync(MAP).close();
-			const right = { source, target, mapping: MAP };
-			const long = `/${"€".repeat(1400)}`;
-			for (const wrong of [
-				{ source: undefined },
-				{ source: "" },
-				{ source: "a\0b" },
-				{ source: -1 },
-				{ source: 1.5 },
-				{ source: long },
-				{ target: "" },
-				{ target: null },
-				{ target: Number.NaN },
-				{ target: 2 ** 31 },
-				{ target: long },
-				{ mapping: undefined },
-				{ mapping: "0:1" },
-				{ mapping: {} },
-				{ mapping: "u:0:100000:1" },
-				{ another: 1 },
-				{ userns: {} },
-				{ source: `${folder}/none` },
-				{ target: `${folder}/none` },
-				{ source: "/proc" },
-			]) {
-				const words = [handles, undefined].map(async (cache) => {
-					const options = { ...right, ...wrong, handles: cache } as Parameters<typeof mountIdmapped>[0];
-					const error = await mountIdmapped(options).then(
-						() => assert.fail(`${JSON.stringify(wrong)} was taken`),
-						(reason: UsernsError) => reason,
-					);
-					return [error.code, error.message, error.hint];
-				});
-				const [cached, uncached] = await Promise.all(words);
-				assert.match(String(cached?.[0]), /^ERR_USERNS_/);
-				assert.deepEqual(cached, uncached);
-				assert.equal(mountAt(target), undefined);
-			}
-		}),
+test("a wrong request fails with the same message with and without a cached namespace", { needs }, () =>
+	withTmpfs(async (folder) => {
+		const [source = "", target = ""] = mkdirs(folder, "source", "target");
+		using handles = new Handles();
+		handles.getSync(MAP).close();
+		const right = { source, target, mapping: MAP };
+		const long = `/${"€".repeat(1400)}`;
+		for (const wrong of [
+			{ source: undefined },
+			{ source: "" },
+			{ source: "a\0b" },
+			{ source: -1 },
+			{ source: 1.5 },
+			{ source: long },
+			{ target: "" },
+			{ target: null },
+			{ target: Number.NaN },
+			{ target: 2 ** 31 },
+			{ target: long },
+			{ mapping: undefined },
+			{ mapping: "0:1" },
+			{ mapping: {} },
+			{ mapping: "u:0:100000:1" },
+			{ another: 1 },
+			{ userns: {} },
+			{ source: `${folder}/none` },
+			{ target: `${folder}/none` },
+			{ source: "/proc" },
+		]) {
+			const words = [handles, undefined].map(async (cache) => {
+				const options = { ...right, ...wrong, handles: cache } as Parameters<typeof mountIdmapped>[0];
+				const error = await mountIdmapped(options).then(
+					() => assert.fail(`${JSON.stringify(wrong)} was taken`),
+					(reason: UsernsError) => reason,
+				);
+				return [error.code, error.message, error.hint];
+			});
+			const [cached, uncached] = await Promise.all(words);
+			assert.match(String(cached?.[0]), /^ERR_USERNS_/);
+			assert.deepEqual(cached, uncached);
+			assert.equal(mountAt(target), undefined);
+		}
+	}),
 );
 
-/** For a process of its own: were it the event loop that waits, nothing in it could end the test. */
+/** For a process of its own, because the test could not end if its own event loop were blocked. */
 function waitingScript(options: { source: string; target: string }): string {
 	return `const { Handles, mountIdmapped } = await import(${JSON.stringify(pathToFileURL(join(root, "dist/src/index.js")))});
 		const handles = new Handles();
@@ -199,7 +196,7 @@ function waitingScript(options: { source: string; target: string }): string {
 		setInterval(() => { if (++ticks === 20) console.log(settled ? "settled" : "waits"); }, 10);`;
 }
 
-/** What such a process says within ten seconds; it is waited for when nothing holds it up any more. */
+/** The output of that process within ten seconds. The function waits for its end once nothing blocks it. */
 async function says(
 	options: { source: string; target: string },
 	release: () => Promise<void>,
@@ -223,7 +220,7 @@ async function says(
 }
 
 test(
-	"a file system that does not answer holds a thread of the pool, and never the event loop",
+	"a file system that does not answer blocks a thread of the pool, and never the event loop",
 	{
 		needs: [...needs, "tool:cc", "fs:fuse"],
 		timeout: 60_000,
@@ -243,7 +240,7 @@ test(
 					});
 					const gone = once(server, "close");
 					await once(server.stdout, "data");
-					// The end of the connection ends the waiting.
+					// The wait ends with the FUSE connection.
 					const said = await says(options, async () => {
 						server.kill("SIGKILL");
 						await gone;
@@ -257,7 +254,7 @@ test(
 		}),
 );
 
-test("a mount that its maker has heard of stays when his worker ends without a word", { needs }, () =>
+test("an acknowledged mount stays when its worker ends without an unmount", { needs }, () =>
 	withTmpfs(async (folder) => {
 		mkdirs(folder, "source", "quick", "long");
 		const [quick, long] = [join(folder, "quick"), join(folder, "long")];
@@ -283,7 +280,8 @@ test("a mount that its maker has heard of stays when his worker ends without a w
 			},
 		);
 		await once(worker, "exit");
-		// The control: of a worker that is terminated before it hears of it, lifecycle/death.test.ts sees none.
+		// lifecycle/death.test.ts has the control: no mount stays of a worker that is terminated before it has the
+		// result.
 		assert.deepEqual([mountAt(quick) !== undefined, mountAt(long) !== undefined], [true, true]);
 		for (const place of [quick, long]) sh("umount", place);
 	}),

@@ -74,8 +74,8 @@ test("every failure names its step and leaves nothing attached", { needs }, () =
 	}),
 );
 
-test("bad options, and a mapping of one kind, are refused before any system call", async () => {
-	const source = "/definitely/not/there"; // the kernel would say ENOENT, had it been asked
+test("wrong options, and a mapping of one kind, throw before any system call", async () => {
+	const source = "/definitely/not/there"; // the kernel would return ENOENT
 	const cases: [unknown, string, RegExp][] = [
 		[undefined, "ERR_USERNS_INVALID_ARGUMENT", /missing/],
 		[{ source, mapping: MAP, targett: "/x" }, "ERR_USERNS_INVALID_ARGUMENT", /no option "targett"/],
@@ -107,7 +107,7 @@ test("bad options, and a mapping of one kind, are refused before any system call
 	}
 });
 
-test("a userns of one kind is refused for a mount too", { needs }, () =>
+test("a userns with a mapping of one kind is refused for a mount too", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [source = "", target = ""] = mkdirs(folder, "source", "target");
 		const userns = UserNamespace.createSync("u:0:100000:10");

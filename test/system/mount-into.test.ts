@@ -9,7 +9,7 @@ import { freshType, mkdirs, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts", "tool:unshare", "tool:nsenter"] as const;
-/** What the container's own root is on the host; the volume's files of 1000 on disk shall be his. */
+/** The ID of the container's root on the host. The volume's files of 1000 on disk belong to it. */
 const CONTAINER = "0:100000:65536";
 const VOLUME = "1000:100000:1,0:165000:1";
 
@@ -45,7 +45,7 @@ async function withVolume(body: (folder: string, volume: string) => Promise<void
 for (const way of ["pivot", "chroot"] as const) {
 	for (const mapping of [undefined, CONTAINER]) {
 		const name = `${way === "pivot" ? "pivot_root" : "chroot"}, ${mapping ? "a user namespace of its own" : "the host's user namespace"}`;
-		test(`into a container (${name}): its processes see the volume, the host does not`, { needs }, () =>
+		test(`into a container (${name}): its processes see the volume, and the host does not`, { needs }, () =>
 			withVolume(async (folder, volume) => {
 				const container = await startContainer(folder, way, mapping);
 				try {
@@ -55,7 +55,8 @@ for (const way of ["pivot", "chroot"] as const) {
 						mapping: VOLUME,
 						into: container.pid,
 					});
-					// Mapped, the container's root (100000 outside) is 0 inside; without a namespace of its own it is 100000.
+					// The container's root is 0 with the map (100000 outside), and 100000 without a user namespace of
+					// its own.
 					assert.equal(statSync(`/proc/${container.pid}/root/data/file`).uid, 100000);
 					if (way === "pivot") {
 						const seen = mapping
@@ -83,7 +84,7 @@ for (const way of ["pivot", "chroot"] as const) {
 }
 
 test(
-	"into the path of a mount namespace: under the root of the namespace, a tree, with what it replaces",
+	"into the path of a mount namespace mounts below the namespace's root, with recursive and replace too",
 	{
 		needs: [...needs, "linux:6.5"],
 	},
@@ -103,7 +104,7 @@ test(
 				}
 				assert.equal(inside(container, "stat", "-c", "%u", "/data/file").trim(), "0");
 				await mount.unmount();
-				assert.equal(lineOf(container.pid, "/data"), undefined); // the old one was taken off as well
+				assert.equal(lineOf(container.pid, "/data"), undefined); // the old one was unmounted as well
 				sh("umount", join(volume, "deep"));
 			} finally {
 				await container.end();
@@ -111,7 +112,7 @@ test(
 		}),
 );
 
-test("a container's links lead nowhere but into the container", { needs }, () =>
+test("a link in a container leads to a path in the container", { needs }, () =>
 	withVolume(async (folder, volume) => {
 		const container = await startContainer(folder, "pivot", CONTAINER);
 		const base = { source: volume, mapping: VOLUME, into: container.pid };
@@ -123,14 +124,14 @@ test("a container's links lead nowhere but into the container", { needs }, () =>
 				mountIdmapped({ ...base, target: "/link", resolve: "no-symlinks" }),
 				failure("ERR_USERNS_MOUNT", /opening the target: ELOOP/),
 			);
-			// /etc is not there in the container, whatever the host has.
+			// The container has no /etc, although the host has.
 			await assert.rejects(
 				mountIdmapped({ ...base, target: "/host-etc" }),
 				failure("ERR_USERNS_MOUNT", /opening the target: ENOENT/),
 			);
 			const up = await mountIdmapped({ ...base, target: "../../../../data" });
 			assert.ok(lineOf(container.pid, "/data"));
-			// What others mounted on it since is not taken off there either.
+			// A mount that another program stacked on it is not unmounted there either.
 			inside(container, "mount", "-t", "tmpfs", "top", "/data");
 			await assert.rejects(
 				up.unmount(),
@@ -138,7 +139,7 @@ test("a container's links lead nowhere but into the container", { needs }, () =>
 			);
 			inside(container, "umount", "/data");
 			await up.unmount();
-			// A magic link in the container's procfs leads out of it.
+			// A magic link in the container's procfs leads out of the container.
 			await assert.rejects(
 				mountIdmapped({ ...base, target: `/proc/${process.pid}/root/tmp` }),
 				failure("ERR_USERNS_MOUNT", /opening the target: ELOOP/),
@@ -150,7 +151,7 @@ test("a container's links lead nowhere but into the container", { needs }, () =>
 	}),
 );
 
-test("a namespace that cannot be opened or joined is told, and nothing is attached", { needs }, () =>
+test("a namespace that cannot be opened or joined is an error, and nothing is attached", { needs }, () =>
 	withVolume(async (folder, volume) => {
 		const base = { source: volume, target: "/data", mapping: VOLUME };
 		const before = readFileSync("/proc/self/mountinfo", "utf8");
@@ -170,7 +171,7 @@ test("a namespace that cannot be opened or joined is told, and nothing is attach
 );
 
 test(
-	"a mount whose descriptor somebody else attached in the container is not moved there",
+	"a mount whose descriptor another program attached in the container is not moved there",
 	{
 		needs,
 	},
@@ -185,7 +186,7 @@ test(
 				const addon = createRequire("/")(${JSON.stringify(addon)});
 				const ns = addon.openNamespace("/proc/${container.pid}/ns/mnt", 0x20000, 0, false);
 				const out = await addon.attach(3, 0, -1, "/data", 18, false, false, ${1 << 18}, ns.fd, true);
-				addon.close(out.fd); // heard of
+				addon.close(out.fd); // the event loop has the result
 				console.log(JSON.stringify(out.error));`,
 					{ stdio: ["ignore", "pipe", "pipe", given.fd] },
 				);
@@ -205,7 +206,7 @@ test(
 		}),
 );
 
-test("the mount outlives the process that it was found by, and unmount still reaches it", { needs }, () =>
+test("the mount outlives the process that into named, and unmount still reaches it", { needs }, () =>
 	withVolume(async (folder, volume) => {
 		const container = await startContainer(folder, "pivot", CONTAINER);
 		const mount = await mountIdmapped({
@@ -226,7 +227,7 @@ test("the mount outlives the process that it was found by, and unmount still rea
 );
 
 test(
-	"the root of a container with a user namespace of its own can undo attributes, but not an overlay that is read-only",
+	"the root of a container with a user namespace undoes the attributes of a mount, but not of a read-only overlay",
 	{
 		needs: [...needs, "fs:overlay"],
 	},
@@ -237,7 +238,8 @@ test(
 			const [nothing = ""] = mkdirs(folder, "nothing");
 			const write = () => inside(container, "sh", "-c", "echo x > /data/new").trim();
 			try {
-				// What docs/security.md warns of: the kernel locks no attribute of a mount that is attached, only of one that is copied.
+				// docs/security.md warns of this: the kernel locks no attribute of an attached mount, only of a copied
+				// one.
 				const mount = await mountIdmapped({
 					source: volume,
 					target,
@@ -250,7 +252,7 @@ test(
 				write();
 				assert.equal(statSync(join(volume, "new")).uid, 1000);
 				await mount.unmount();
-				// And what it recommends.
+				// docs/security.md recommends this.
 				const layered = await overlay({
 					lower: [volume, nothing],
 					target,
@@ -268,13 +270,13 @@ test(
 		}),
 );
 
-test("a mount that is locked in the container stays as it is there, a slave of the host's", { needs }, () =>
+test("a mount that is locked in the container stays, and stays a slave of the host's mount", { needs }, () =>
 	withTmpfs(async (folder) => {
 		sh("mount", "--make-shared", folder);
 		const [source = "", target = ""] = mkdirs(folder, "source", "target");
 		const base = { source, target, mapping: "0:100000:65536", propagation: "shared" } as const;
 		const mount = await mountIdmapped(base);
-		// With a user namespace of its own, what it has of the host is locked.
+		// With a user namespace of its own, the container's copies of the host's mounts are locked.
 		const answer = ask<string>(
 			`import { spawn } from "node:child_process";
 			import { once } from "node:events";

@@ -17,7 +17,7 @@ import { freshType, mkdirs, withExt4, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts"] as const;
-/** Many extents of each kind, which differ: the texts do not fit into the first answer. */
+/** Many extents of each kind, which differ, so that the texts do not fit into the first buffer. */
 const LONG = Array.from(
 	{ length: 200 },
 	(_, i) => `u:${i * 2}:${100000 + i * 3}:1,g:${i * 2}:${200000 + i * 3}:2`,
@@ -27,7 +27,7 @@ function at(list: readonly MountInfo[], mountPoint: string): MountInfo | undefin
 	return list.findLast((mount) => mount.mountPoint === mountPoint);
 }
 
-test("mounts: all that mountinfo has, and of the ID-mapped ones the map", { needs }, () =>
+test("mounts returns every field of mountinfo, and the map of each ID-mapped mount", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [source = "", one = "", two = "", three = ""] = mkdirs(folder, "source", "one", "two", "a b");
 		const made = [
@@ -68,7 +68,7 @@ test("mounts: all that mountinfo has, and of the ID-mapped ones the map", { need
 );
 
 test(
-	"mounts: the maps are those that were asked for, extent by extent",
+	"mounts returns the maps as they were requested, extent by extent",
 	{ needs: [...needs, "linux:6.15"] },
 	() =>
 		withTmpfs(async (folder) => {
@@ -90,7 +90,7 @@ test(
 );
 
 test(
-	"mounts: of another mount namespace, with a user namespace of its own",
+	"mounts reads another mount namespace with a user namespace of its own",
 	{
 		needs: [...needs, "linux:6.15", "tool:unshare"],
 	},
@@ -118,7 +118,7 @@ test(
 );
 
 test(
-	"mounts: an ordinary user of a namespace sees the maps in the IDs that he has",
+	"mounts shows an ordinary user of a namespace the maps in the namespace's IDs",
 	{
 		needs: [...needs, "linux:6.15", "tool:nsenter"],
 	},
@@ -133,7 +133,7 @@ test(
 			});
 			outer.close();
 			await mount.unmount();
-			// Visible 100007 is 7 in there, visible 5 is nobody and left out by the kernel.
+			// Visible 100007 is 7 in the namespace. Visible 5 has no ID there, and the kernel leaves it out.
 			const seen = found.find(({ mountPoint }) => mountPoint === target);
 			assert.ok(seen?.idmapped);
 			assert.ok(
@@ -143,48 +143,51 @@ test(
 		}),
 );
 
-test("supports: yes and no by trial, with the file system, its place and the reason", { needs }, () =>
-	withTmpfs(async (folder) => {
-		const [dir = "", ram = "", over = "", lower = ""] = mkdirs(folder, "dir", "ram", "over", "lower");
-		writeFileSync(join(dir, "file"), "");
-		sh("mount", "-t", "ramfs", "ram", ram);
-		const before = readFileSync("/proc/self/mountinfo", "utf8");
-		for (const path of [dir, join(dir, "file"), folder]) {
-			const answer = await supports(path);
-			assert.deepEqual(answer, {
-				fsType: freshType(),
-				mountPoint: folder,
-				supported: true,
-				reason: "a copy of its mount took a map",
-			});
-		}
-		for (const [path, fsType, mountPoint] of [
-			["/proc/self", "proc", "/proc"],
-			[ram, "ramfs", ram],
-		]) {
-			const answer = await supports(path as string);
-			assert.equal(answer.supported, false);
-			assert.equal(answer.fsType, fsType);
-			assert.equal(answer.mountPoint, mountPoint);
-			assert.match(answer.reason, /maps no mounts of this (proc|ramfs) \(EINVAL/);
-			assert.ok(answer.hint);
-		}
-		const layered = await overlay({ lower: [lower, dir], target: over, mapping: "0:1:1" });
-		assert.equal((await supports(over)).fsType, "overlay");
-		await layered.unmount();
-		const fd = openSync(dir, "r");
-		assert.equal((await supports(fd)).supported, true);
-		closeSync(fd);
-		assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
-		await assert.rejects(supports(join(folder, "none")), failure("ERR_USERNS_MOUNT", /ENOENT/));
-		await assert.rejects(supports(""), failure("ERR_USERNS_INVALID_ARGUMENT", /path/));
-		await assert.rejects(supports(987654), failure("ERR_USERNS_MOUNT", /EBADF/));
-		sh("umount", ram);
-	}),
+test(
+	"supports tries whether a path can be mapped, and returns the file system, its path and the reason",
+	{ needs },
+	() =>
+		withTmpfs(async (folder) => {
+			const [dir = "", ram = "", over = "", lower = ""] = mkdirs(folder, "dir", "ram", "over", "lower");
+			writeFileSync(join(dir, "file"), "");
+			sh("mount", "-t", "ramfs", "ram", ram);
+			const before = readFileSync("/proc/self/mountinfo", "utf8");
+			for (const path of [dir, join(dir, "file"), folder]) {
+				const answer = await supports(path);
+				assert.deepEqual(answer, {
+					fsType: freshType(),
+					mountPoint: folder,
+					supported: true,
+					reason: "a copy of its mount took a map",
+				});
+			}
+			for (const [path, fsType, mountPoint] of [
+				["/proc/self", "proc", "/proc"],
+				[ram, "ramfs", ram],
+			]) {
+				const answer = await supports(path as string);
+				assert.equal(answer.supported, false);
+				assert.equal(answer.fsType, fsType);
+				assert.equal(answer.mountPoint, mountPoint);
+				assert.match(answer.reason, /maps no mounts of this (proc|ramfs) \(EINVAL/);
+				assert.ok(answer.hint);
+			}
+			const layered = await overlay({ lower: [lower, dir], target: over, mapping: "0:1:1" });
+			assert.equal((await supports(over)).fsType, "overlay");
+			await layered.unmount();
+			const fd = openSync(dir, "r");
+			assert.equal((await supports(fd)).supported, true);
+			closeSync(fd);
+			assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
+			await assert.rejects(supports(join(folder, "none")), failure("ERR_USERNS_MOUNT", /ENOENT/));
+			await assert.rejects(supports(""), failure("ERR_USERNS_INVALID_ARGUMENT", /path/));
+			await assert.rejects(supports(987654), failure("ERR_USERNS_MOUNT", /EBADF/));
+			sh("umount", ram);
+		}),
 );
 
 test(
-	"supports: ext4, a mount that has a map already, one that is unbindable",
+	"supports answers for ext4, for a mapped mount, and for an unbindable one",
 	{
 		needs: [...needs, "loop", "tool:mkfs.ext4", "linux:6.15"],
 	},
@@ -216,7 +219,7 @@ test(
 		}),
 );
 
-test("supports: what prevents the trial is an error and no answer", { needs: [...needs, "user"] }, () => {
+test("supports fails if it cannot try", { needs: [...needs, "user"] }, () => {
 	const error = ask<Record<string, string>>(
 		`console.log(JSON.stringify(await userns.supports("/").catch((e) => e)));`,
 		{ uid: 54321, gid: 54321 },
@@ -227,12 +230,12 @@ test("supports: what prevents the trial is an error and no answer", { needs: [..
 });
 
 test(
-	"mounts of a process, where /proc is that of another pid namespace",
+	"mounts finds a process by its pid if /proc belongs to another pid namespace",
 	{ needs: [...needs, "tool:unshare"] },
 	() =>
 		withTmpfs((folder) => {
 			const [marked = ""] = mkdirs(folder, "marked");
-			// The number of the child in the new pid namespace is another process's in this /proc.
+			// The pid of the child in the new pid namespace belongs to another process in this /proc.
 			const prefix = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork"];
 			const seen = ask<string[]>(
 				`import { spawn } from "node:child_process";

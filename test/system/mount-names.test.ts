@@ -8,7 +8,7 @@ import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts", "linux:6.3"] as const;
 
-/** A source with a mount of that type on a directory whose name is one byte, no UTF-8. */
+/** A source with a mount of that type on a directory whose name is one byte that is not UTF-8. */
 function withOddName(type: string, body: (source: string, target: string) => Promise<void>): Promise<void> {
 	return withTmpfs(async (folder) => {
 		const [source = "", target = ""] = mkdirs(folder, "source", "target");
@@ -18,7 +18,7 @@ function withOddName(type: string, body: (source: string, target: string) => Pro
 	});
 }
 
-test("a tree with a name that is no UTF-8 is copied as a whole", { needs }, () =>
+test("a tree with a name that is not UTF-8 is copied as a whole", { needs }, () =>
 	withOddName("tmpfs", async (source, target) => {
 		const mount = await mountIdmapped({ source, target, mapping: "0:5:1", recursive: true });
 		assert.equal(sh("sh", "-c", `stat -c %u "$1"/*`, "sh", target).trim(), "5");
@@ -26,11 +26,14 @@ test("a tree with a name that is no UTF-8 is copied as a whole", { needs }, () =
 	}),
 );
 
-test("mount by mount it cannot be copied, and the error says that it is the name", { needs }, () =>
-	withOddName("ramfs", (source, target) =>
-		assert.rejects(
-			mountIdmapped({ source, target, mapping: "0:5:1", recursive: true, skipUnsupported: true }),
-			failure("ERR_USERNS_MOUNT", /mount of ramfs below the source, .* cannot be told: it is not UTF-8/),
+test(
+	"a tree with a name that is not UTF-8 cannot be copied mount by mount, and the error names the reason",
+	{ needs },
+	() =>
+		withOddName("ramfs", (source, target) =>
+			assert.rejects(
+				mountIdmapped({ source, target, mapping: "0:5:1", recursive: true, skipUnsupported: true }),
+				failure("ERR_USERNS_MOUNT", /mount of ramfs below the source, .* cannot be told: it is not UTF-8/),
+			),
 		),
-	),
 );

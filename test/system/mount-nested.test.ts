@@ -9,10 +9,10 @@ import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts", "linux:6.15"] as const;
 const NOBODY = 65534;
-/** Disk IDs that lie in, at the edges of and outside the maps below. */
+/** Disk IDs inside, at the edges of and outside the maps below. */
 const DISK = [0, 1, 7, 8, 65534, 65535, 65536, 100000, 100007, 200000];
 
-/** A file for each disk owner; gids run the other way, so that a mix-up of the two shows. */
+/** A file for each owner on disk. The gids are in reverse order, so that a mix-up of the two shows. */
 function makeFiles(folder: string): void {
 	DISK.forEach((uid, i) => {
 		const path = join(folder, `${i}`);
@@ -28,7 +28,7 @@ function seen(folder: string): string[] {
 	});
 }
 
-/** What each file must be seen as through mounts stacked in that order, from the mappings alone. */
+/** The visible owner of each file through mounts that are stacked in that order, from the mappings alone. */
 function oracle(...maps: readonly Mapping[]): string[] {
 	const through = (kind: "uidToHost" | "gidToHost", id: number) =>
 		maps.reduce<number | undefined>((at, map) => (at === undefined ? undefined : map[kind](at)), id) ??
@@ -56,7 +56,7 @@ const SHAPES: [name: string, there: string, asked: string][] = [
 ];
 
 for (const [name, there, asked] of SHAPES) {
-	test(`nested, ${name}: as if the mounts were stacked`, { needs }, () =>
+	test(`nested, ${name}: the owners are as if the mounts were stacked`, { needs }, () =>
 		withTmpfs(async (folder) => {
 			const [source = "", middle = "", target = ""] = mkdirs(folder, "source", "middle", "target");
 			makeFiles(source);
@@ -82,7 +82,7 @@ for (const [name, there, asked] of SHAPES) {
 	);
 }
 
-test("three deep, and files that are created end up with the right owner on disk", { needs }, () =>
+test("three composed maps show the right owner, and new files get the right owner on disk", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [source = "", ...places] = mkdirs(folder, "source", "a", "b", "c");
 		chownSync(source, 7, 7);
@@ -104,7 +104,7 @@ test("three deep, and files that are created end up with the right owner on disk
 	}),
 );
 
-test("nested: refuse, nothing left visible, and words that do not go together", { needs }, () =>
+test('nested: "refuse", a map without a visible ID, and wrong combinations throw', { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [source = "", middle = "", target = ""] = mkdirs(folder, "source", "middle", "target");
 		const outer = await mountIdmapped({ source, target: middle, mapping: "0:100000:10" });
@@ -126,84 +126,84 @@ test("nested: refuse, nothing left visible, and words that do not go together", 
 	}),
 );
 
-test("nested: a detached mount of ours as the source, and one that was made elsewhere", { needs }, () =>
+test(
+	"nested composes with a detached mount of this package, and with one of another program",
+	{ needs },
+	() =>
+		withTmpfs(async (folder) => {
+			const [source = "", target = ""] = mkdirs(folder, "source", "target");
+			makeFiles(source);
+			const [first, second] = [Mapping.from("0:100000:65536"), Mapping.from("100000:7:10")];
+			const detached = await mountIdmapped({ source, mapping: first });
+			const mount = await mountIdmapped({ source: detached.fd, target, mapping: second });
+			assert.deepEqual(seen(target), oracle(first, second));
+			await mount.unmount();
+			detached.close();
+		}),
+);
+
+test("recursive composes the requested map with the map of each mount of the tree", { needs }, () =>
 	withTmpfs(async (folder) => {
-		const [source = "", target = ""] = mkdirs(folder, "source", "target");
+		const [source = "", other = "", target = ""] = mkdirs(folder, "source", "other", "target");
+		const [inner = "", plain = ""] = mkdirs(source, "inner", "plain");
 		makeFiles(source);
-		const [first, second] = [Mapping.from("0:100000:65536"), Mapping.from("100000:7:10")];
-		const detached = await mountIdmapped({ source, mapping: first });
-		const mount = await mountIdmapped({ source: detached.fd, target, mapping: second });
-		assert.deepEqual(seen(target), oracle(first, second));
+		makeFiles(other);
+		sh("mount", "-t", "tmpfs", "plain", plain);
+		mkdirs(other, "deep");
+		makeFiles(plain);
+		const [there, asked] = [Mapping.from("0:1000:65536"), Mapping.from("0:300000:70000")];
+		const mapped = await mountIdmapped({ source: other, target: inner, mapping: there });
+		sh("mount", "-t", "tmpfs", "deep", join(inner, "deep")); // below an ID-mapped mount, itself without a map
+		makeFiles(join(inner, "deep"));
+		const expected = {
+			"": oracle(asked),
+			plain: oracle(asked),
+			inner: oracle(there, asked),
+			"inner/deep": oracle(asked),
+		};
+		const mount = await mountIdmapped({ source, target, mapping: asked, recursive: true, nosuid: true });
+		for (const [path, owners] of Object.entries(expected)) {
+			assert.deepEqual(seen(join(target, path)), owners, path);
+			assert.ok(mountAt(join(target, path).replace(/\/$/, ""))?.options.includes("nosuid"), path);
+		}
 		await mount.unmount();
-		detached.close();
+		assert.equal(mountAt(target), undefined);
+
+		// Bound as a whole and mapped at the root alone: the mounts below keep their maps.
+		const rootOnly = await mountIdmapped({
+			source,
+			target,
+			mapping: asked,
+			recursive: true,
+			recursiveIdmap: false,
+		});
+		assert.deepEqual(seen(join(target, "inner")), oracle(there));
+		assert.deepEqual(seen(target), oracle(asked));
+		await rootOnly.unmount();
+
+		// No mount has a map.
+		const cleared = await mountIdmapped({ source, target, unmap: true, recursive: true });
+		for (const path of Object.keys(expected)) assert.deepEqual(seen(join(target, path)), oracle(), path);
+		await cleared.unmount();
+		await assert.rejects(
+			mountIdmapped({ source, target, mapping: asked, recursive: true, nested: "refuse" }),
+			failure("ERR_USERNS_MOUNT", new RegExp(`tmpfs at ${inner} is ID-mapped already`)),
+		);
+		assert.equal(mountAt(target), undefined);
+		sh("umount", join(inner, "deep"));
+		await mapped.unmount();
+		sh("umount", plain);
 	}),
 );
 
 test(
-	"recursive: every mount of the tree gets what its own map makes of the one that is asked for",
-	{ needs },
-	() =>
-		withTmpfs(async (folder) => {
-			const [source = "", other = "", target = ""] = mkdirs(folder, "source", "other", "target");
-			const [inner = "", plain = ""] = mkdirs(source, "inner", "plain");
-			makeFiles(source);
-			makeFiles(other);
-			sh("mount", "-t", "tmpfs", "plain", plain);
-			mkdirs(other, "deep");
-			makeFiles(plain);
-			const [there, asked] = [Mapping.from("0:1000:65536"), Mapping.from("0:300000:70000")];
-			const mapped = await mountIdmapped({ source: other, target: inner, mapping: there });
-			sh("mount", "-t", "tmpfs", "deep", join(inner, "deep")); // below an ID-mapped mount, itself without a map
-			makeFiles(join(inner, "deep"));
-			const expected = {
-				"": oracle(asked),
-				plain: oracle(asked),
-				inner: oracle(there, asked),
-				"inner/deep": oracle(asked),
-			};
-			const mount = await mountIdmapped({ source, target, mapping: asked, recursive: true, nosuid: true });
-			for (const [path, owners] of Object.entries(expected)) {
-				assert.deepEqual(seen(join(target, path)), owners, path);
-				assert.ok(mountAt(join(target, path).replace(/\/$/, ""))?.options.includes("nosuid"), path);
-			}
-			await mount.unmount();
-			assert.equal(mountAt(target), undefined);
-
-			// Bound as a whole, mapped at its root alone: what is below keeps its map.
-			const rootOnly = await mountIdmapped({
-				source,
-				target,
-				mapping: asked,
-				recursive: true,
-				recursiveIdmap: false,
-			});
-			assert.deepEqual(seen(join(target, "inner")), oracle(there));
-			assert.deepEqual(seen(target), oracle(asked));
-			await rootOnly.unmount();
-
-			// No map at all, anywhere.
-			const cleared = await mountIdmapped({ source, target, unmap: true, recursive: true });
-			for (const path of Object.keys(expected)) assert.deepEqual(seen(join(target, path)), oracle(), path);
-			await cleared.unmount();
-			await assert.rejects(
-				mountIdmapped({ source, target, mapping: asked, recursive: true, nested: "refuse" }),
-				failure("ERR_USERNS_MOUNT", new RegExp(`tmpfs at ${inner} is ID-mapped already`)),
-			);
-			assert.equal(mountAt(target), undefined);
-			sh("umount", join(inner, "deep"));
-			await mapped.unmount();
-			sh("umount", plain);
-		}),
-);
-
-test(
-	"in a user namespace of its own: maps are composed in the IDs that the caller has there",
+	"nested composes maps in the IDs of the caller's own user namespace",
 	{
 		needs: [...needs, "tool:nsenter", "tool:unshare"],
 	},
 	() =>
 		withTmpfs(async (folder) => {
-			// All of these IDs are 100000 more outside, which statmount(2) must not tell in here.
+			// All of these IDs are 100000 more outside, which statmount(2) must not show here.
 			const outer = await UserNamespace.create("0:100000:65536", { setgroups: "allow" });
 			const [source, middle, target] = ["source", "middle", "target"].map((name) => join(folder, name));
 			const answer = ask<{ seen: number[]; id: string; listed: string[] }>(

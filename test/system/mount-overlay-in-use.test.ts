@@ -39,7 +39,7 @@ async function withLayers(
 	});
 }
 
-/** The overlay is refused because a layer is in use, and no mount of this mount namespace has changed. */
+/** Asserts that the overlay is refused because a layer is in use, and that no mount of this mount namespace changes. */
 async function refused(options: OverlayOptions, layer: string, user: RegExp): Promise<void> {
 	const before = readFileSync("/proc/self/mountinfo", "utf8");
 	const error = await overlay(options).then(
@@ -72,7 +72,8 @@ test("an upper layer or work directory of an attached overlay of this process is
 			const fd = openSync(upper, "r");
 			await refused({ ...options, upper: fd }, `the upper layer descriptor ${fd}`, user);
 			closeSync(fd);
-			// Attached, and no longer open here: then it is found in the mount table, where its map does not hide its name.
+			// It is attached and no longer open here, so it is found in the mount table, where its map does not prevent
+			// a match.
 			first.close();
 			const closed = mapUpper ? UNKNOWN : new RegExp(`is in use by the overlay at "${target}"`);
 			await refused(options, `the upper layer "${upper}"`, closed);
@@ -82,7 +83,7 @@ test("an upper layer or work directory of an attached overlay of this process is
 );
 
 test(
-	"a detached overlay of this process is named as such, and its layers are free when it is closed",
+	"the error names a detached overlay of this process as such, and closing the overlay frees its layers",
 	{ needs },
 	() =>
 		withLayers(async ({ upper }, options) => {
@@ -99,7 +100,7 @@ test(
 		}),
 );
 
-test("an overlay of another program is named, whatever characters its layers have", { needs }, () =>
+test("the error names an overlay of another program, whatever characters its layers have", { needs }, () =>
 	withLayers(async ({ lower, upper, work, target, spare }, options) => {
 		const escaped = (path: string) => path.replaceAll("\\", "\\\\").replaceAll(",", "\\,");
 		const lowerText = escaped(lower).replaceAll(":", "\\:");
@@ -161,7 +162,7 @@ test("an upper layer within another's upper layer is refused, as the kernel sees
 );
 
 test(
-	"layers that are not in use are accepted: a lower layer of another overlay, and one whose overlay was just unmounted",
+	"a lower layer of another overlay, and a layer whose overlay was just unmounted, are accepted",
 	{
 		needs,
 	},
@@ -170,7 +171,7 @@ test(
 			const reader = await overlay({ lower: [upper, lower], target, mapping: MAP });
 			await (await overlay(options)).unmount();
 			await reader.unmount();
-			// The other way round the kernel warns in its log, and it is accepted: docs/mounts.md.
+			// In the reverse order the kernel only logs a warning and accepts the layers: docs/mounts.md.
 			const writer = await overlay({ ...options, target });
 			await (await overlay({ lower: [upper, spare], target: other, mapping: MAP })).unmount();
 			await writer.unmount();
@@ -201,7 +202,7 @@ test(
 			const list = () => sh("find", upper, work, "-printf", "%p %m %U %G %T@ %C@\n");
 			const layers = list();
 			const ask = async (withRoots: boolean) => {
-				// The child that attaches the mounts takes them along when it ends: each question has its own.
+				// The mounts end with the child that attached them, so each check uses a child of its own.
 				const sources = [upper, work];
 				const mounts = await Promise.all(sources.map((source) => mountIdmapped({ source, mapping: MAP })));
 				const fds = mounts.map(({ fd }) => fd);
@@ -217,14 +218,14 @@ test(
 			if (attributes.status === 0) assert.equal(attributes.stdout, "");
 			assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
 			sh("mount", "-t", "overlay", "-o", `lowerdir=${lower},upperdir=${upper},workdir=${work}`, "o", target);
-			// The same answer in a child's mount namespace, as before Linux 6.15.
+			// The same result in a child's mount namespace, as before Linux 6.15.
 			assert.deepEqual([await ask(false), await ask(true)], [-16, -16]);
 			sh("umount", target);
 			assert.deepEqual(readdirSync(upper), []);
 		}),
 );
 
-test("in a user namespace, where the kernel does not report it, an overlay of this mount namespace is found by name", {
+test("in a user namespace, where the kernel does not report it, an overlay of this mount namespace is found by its path", {
 	needs: [...needs, "tool:unshare"],
 }, () => {
 	const script = `

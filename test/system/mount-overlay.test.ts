@@ -17,7 +17,7 @@ import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts", "linux:5.19", "fs:overlay"] as const;
-/** Disk 0–65535 visible as 100000–165535, as a container's user namespace has it. */
+/** Disk 0–65535 is visible as 100000–165535, as a container's user namespace has it. */
 const MAP = "0:100000:65536";
 
 interface Layers {
@@ -28,7 +28,7 @@ interface Layers {
 	target: string;
 }
 
-/** Two lower layers: the upper one of them hides a file of the other. All that is written belongs to 100000 outside. */
+/** Two lower layers. The upper one masks a file of the other. All new files belong to 100000 outside. */
 async function withLayers(body: (layers: Layers, folder: string) => Promise<void>): Promise<void> {
 	await withTmpfs(async (folder) => {
 		const [one = "", two = "", upper = "", work = "", target = ""] = mkdirs(
@@ -62,7 +62,7 @@ function writeAs(uid: number, script: string, folder: string): void {
 }
 
 test(
-	"layers are mapped, the upper one is not: what is copied up has the visible IDs on disk",
+	"overlay maps the lower layers, not the upper one: a copied-up file has the visible IDs on disk",
 	{ needs },
 	() =>
 		withLayers(async ({ one, two, upper, work, target }) => {
@@ -91,9 +91,9 @@ test(
 		}),
 );
 
-test("mapUpper: what is copied up has the IDs of the layers on disk", { needs }, () =>
+test("mapUpper: a copied-up file has the IDs of the layers on disk", { needs }, () =>
 	withLayers(async ({ one, two, upper, work, target }) => {
-		// The caller's own 0 is visible too: disk 4000000 stands for it, and so it is who owns the work directory.
+		// The caller's own 0 is visible too: disk 4000000 stands for it, and so it owns the work directory.
 		const mapping = `${MAP},4000000:0:1`;
 		const mount = await overlay({ lower: [one, two], upper, work, target, mapping, mapUpper: true });
 		chownSync(upper, 0, 0);
@@ -116,24 +116,27 @@ test("mapUpper: what is copied up has the IDs of the layers on disk", { needs },
 	}),
 );
 
-test("read-only without an upper layer; detached; layers as descriptors; attached once", { needs }, () =>
-	withLayers(async ({ one, two, target }) => {
-		const fd = openSync(two, "r");
-		const mount = await overlay({ lower: [one, fd], mapping: MAP });
-		closeSync(fd);
-		assert.equal(mount.target, undefined);
-		assert.equal(statSync(`/proc/self/fd/${mount.fd}/below`).uid, 100007);
-		await mount.attach(target);
-		assert.equal(statSync(join(target, "below")).uid, 100007);
-		assert.throws(() => writeFileSync(join(target, "new"), ""), { code: "EROFS" });
-		await assert.rejects(mount.attach(target), failure("ERR_USERNS_ATTACHED", /already/));
-		await mount.unmount();
-		assert.equal(mountAt(target), undefined);
-	}),
+test(
+	"overlay works read-only without an upper layer, detached, with descriptors as layers, and attaches once",
+	{ needs },
+	() =>
+		withLayers(async ({ one, two, target }) => {
+			const fd = openSync(two, "r");
+			const mount = await overlay({ lower: [one, fd], mapping: MAP });
+			closeSync(fd);
+			assert.equal(mount.target, undefined);
+			assert.equal(statSync(`/proc/self/fd/${mount.fd}/below`).uid, 100007);
+			await mount.attach(target);
+			assert.equal(statSync(join(target, "below")).uid, 100007);
+			assert.throws(() => writeFileSync(join(target, "new"), ""), { code: "EROFS" });
+			await assert.rejects(mount.attach(target), failure("ERR_USERNS_ATTACHED", /already/));
+			await mount.unmount();
+			assert.equal(mountAt(target), undefined);
+		}),
 );
 
 test(
-	"what would be a silently read-only overlay is an error, and every failure leaves nothing",
+	"an overlay that would be read-only without a request is an error, and every failure leaves nothing",
 	{ needs: [...needs, "path:/dev/shm"] },
 	() =>
 		withLayers(async ({ one, two, upper, work, target }, folder) => {
@@ -158,7 +161,8 @@ test(
 			}
 			assert.equal(spawnSync("rm", ["-rf", elsewhere]).status, 0);
 			assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
-			// An upper layer on which the caller has no ID: the kernel alone would mount read-only, and say so in its log only.
+			// An upper layer in which the caller has no ID. The kernel would mount it read-only, and only log the
+			// reason.
 			const [mapped = ""] = mkdirs(folder, "mapped");
 			const around = await mountIdmapped({ source: join(folder, "rw"), target: mapped, mapping: MAP });
 			await assert.rejects(
@@ -170,7 +174,7 @@ test(
 		}),
 );
 
-test("wrong options of an overlay are refused before any system call", async () => {
+test("wrong options of an overlay throw before any system call", async () => {
 	const base = { lower: ["/not/there", "/nor/there"], mapping: MAP };
 	const cases: [unknown, RegExp][] = [
 		[undefined, /missing/],

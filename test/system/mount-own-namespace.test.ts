@@ -8,7 +8,7 @@ import { failure } from "../support/errors.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
-// With into, the host never sees a mount. So into this process's own mount namespace is an error, whatever leads there.
+// With into, the host never sees a mount. Therefore this process's own mount namespace is an error, by whatever path.
 
 const needs = ["linux", "root", "mounts"] as const;
 const MAP = "0:100000:65536";
@@ -31,7 +31,7 @@ test(
 		withTmpfs(async (folder) => {
 			const [source = "", second = "", target = ""] = mkdirs(folder, "source", "second", "target");
 			const child = spawn("sleep", ["1000"], { stdio: "ignore" });
-			// The kernel does not mount a namespace on a file of itself, so that this is a link.
+			// The kernel does not mount a namespace on a file of itself, so this is a link.
 			const link = join(folder, "link");
 			symlinkSync(`/proc/${process.pid}/ns/mnt`, link);
 			const mounted = await mountIdmapped({ source, target, mapping: MAP });
@@ -97,7 +97,7 @@ test(
 );
 
 test(
-	"into a child that was just spawned with unshare: the mount is the child's or an error, and never here",
+	"into a child just after spawn with unshare mounts in the child's namespace or fails, and never mounts here",
 	{
 		needs,
 		timeout: 120_000,
@@ -107,7 +107,7 @@ test(
 			const [source = "", target = ""] = mkdirs(folder, "source", "target");
 			const handles = new Handles();
 			const namespace = handles.getSync(MAP);
-			// The map's namespace is cached, so that the mount is asked for within microseconds.
+			// The map's namespace is cached, so the mount follows within microseconds.
 			handles.getSync("0:5:1").close();
 			try {
 				for (let i = 0; i < 60; i++) {
@@ -119,8 +119,8 @@ test(
 						const early = await mountIdmapped(options).catch((error: unknown) => error);
 						assert.equal(mountsOf("self"), before, `try ${i}`);
 						if (early instanceof Error) {
-							// The pid is another kind of error for a moment: while it executes, it may not be looked into.
-							// What the hint says: the program has written something.
+							// The pid gives another error for a moment, because a process that is in execve(2) cannot
+							// be inspected. The hint applies: the program has written something.
 							child.stdin?.write("x");
 							await once(child.stdout as NonNullable<typeof child.stdout>, "data");
 							(await mountIdmapped(options)).close();

@@ -18,9 +18,9 @@ import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
 /*
- * The oracle is the mount table of everyone concerned, read before and after: of this process, where the source is; of the
- * container; and of a process whose mount namespace is a peer of the one in which something is mounted. What was mounted is
- * unmounted, so each table must be, line by line and number by number, what it was.
+ * The oracle is the mount table of each process concerned, before and after: of this process, which has the source; of
+ * the container; and of a process whose mount namespace is a peer of the target's. The test unmounts what it mounted,
+ * so each table must be unchanged, line by line and number by number.
  */
 
 const needs = ["linux", "root", "mounts", "tool:unshare", "tool:nsenter", "linux:6.15"] as const;
@@ -28,7 +28,7 @@ const MAP = "0:100000:65536";
 
 type Kind = "shared" | "slave" | "private" | "unbindable";
 
-/** A tmpfs with another one below it, of that kind of propagation. */
+/** A tmpfs with another one below it, both with that propagation. */
 function makeSource(top: string, kind: Kind): string {
 	const [master = "", source = ""] = mkdirs(top, "master", "source");
 	const place = kind === "slave" ? master : source;
@@ -44,7 +44,7 @@ function makeSource(top: string, kind: Kind): string {
 	return source;
 }
 
-/** Only a process in a mount namespace that is a copy of that process's, with the same peer groups. */
+/** A process in a mount namespace that is a copy of that process's, with the same peer groups. */
 async function startPeer(of: number | "self"): Promise<ChildProcess> {
 	const enter = of === "self" ? [] : ["nsenter", `--target=${of}`, "--mount"];
 	const script = "echo ready; exec sleep 1000";
@@ -64,12 +64,12 @@ async function startPeer(of: number | "self"): Promise<ChildProcess> {
 }
 
 interface Stage {
-	/** The propagation of the mount that the target is on. */
+	/** The propagation of the mount at the target. */
 	parent: string;
 	source: string;
-	/** Another directory, with nothing below it. */
+	/** Another directory, without submounts. */
 	plain: string;
-	/** In the mount namespace that is mounted in. */
+	/** A process in the target's mount namespace. */
 	target: string;
 	old: string;
 	into: { into: number } | Record<never, never>;
@@ -79,13 +79,13 @@ interface Stage {
 
 interface Call {
 	name: string;
-	/** Answers whether something was mounted, as it saw it in the table: the control. */
+	/** Returns whether the mount table showed a new mount, as the control. */
 	act: (stage: Stage, isMounted: () => boolean) => Promise<boolean>;
-	/** It needs a source that can be copied. */
+	/** Whether it needs a source that can be copied. */
 	copies: boolean;
 	/**
-	 * The peers of the parent keep a copy: they received it with submounts, or it got one later, and an unmount is not
-	 * propagated to such a copy (docs/mounts.md).
+	 * The peers of the parent keep a copy: they received it with submounts, or it got one later, and an unmount does
+	 * not propagate to such a copy (docs/mounts.md).
 	 */
 	peersDiffer?: boolean;
 }
@@ -109,7 +109,7 @@ function simple(name: string, options: Partial<MountIdmappedOptions>): Call {
 		copies: true,
 		act: async ({ source, target, into, parent }, isMounted) => {
 			const made = mountIdmapped({ source, target, mapping: MAP, ...into, ...options });
-			// An unbindable mount does not go on a shared one (do_move_mount() in fs/namespace.c).
+			// An unbindable mount cannot be attached to a shared one (do_move_mount() in fs/namespace.c).
 			if (options.propagation === "unbindable" && parent === "shared") return failed(made);
 			return seen(await made, isMounted);
 		},
@@ -118,7 +118,7 @@ function simple(name: string, options: Partial<MountIdmappedOptions>): Call {
 
 const PROPAGATION = ["private", "shared", "slave", "unbindable"] as const;
 
-/** What is unmounted by its path, after the object is closed, recursively. */
+/** The mount is unmounted by its path, recursively, after the object is closed. */
 function byPath(
 	name: string,
 	options: Partial<MountIdmappedOptions>,
@@ -175,7 +175,7 @@ const CALLS: Call[] = [
 			const [later = ""] = mkdirs(source, "later");
 			sh("mount", "-t", "tmpfs", "later", later);
 			return () => {
-				sh("umount", later); // fails when it is not there any more
+				sh("umount", later); // fails if it is gone
 			};
 		},
 		true,
@@ -211,7 +211,7 @@ const CALLS: Call[] = [
 			(await mountIdmapped(options)).close();
 			const there = await seen(await mountIdmapped({ ...options, target, ...into }), isMounted);
 			await seen(await mountIdmapped({ ...options, target, ...into, propagation: "slave" }), isMounted);
-			sh("umount", other); // fails when it is not there any more
+			sh("umount", other); // fails if it is gone
 			return there;
 		},
 	},
@@ -296,7 +296,7 @@ async function runAll(stage: Stage, kind: Kind, concerned: Record<string, number
 	for (const call of CALLS) {
 		const before = tables();
 		const mounted = await call.act(stage, isMounted).catch((error: unknown) => error);
-		// An unbindable source cannot be copied: each of these calls is one that fails.
+		// An unbindable source cannot be copied, so each of these calls fails.
 		if (kind === "unbindable" && call.copies) cleanUp(stage);
 		else assert.equal(mounted, true, `${call.name}: it was mounted meanwhile`);
 		for (const [index, [who, table]] of tables().entries()) {
@@ -306,7 +306,7 @@ async function runAll(stage: Stage, kind: Kind, concerned: Record<string, number
 	}
 }
 
-/** What a call has prepared and did not come to undo. */
+/** The mounts that a failed call prepared and must undo. */
 function cleanUp({ source, old, target, into }: Stage): void {
 	for (const place of [join(source, "other"), join(source, "later")]) while (isAt(place)) sh("umount", place);
 	if ("into" in into) return;
@@ -319,7 +319,7 @@ function isAt(place: string): boolean {
 		.some((line) => line.split(" ")[4] === place);
 }
 
-/** Runs `body` beside a process in a copy of that mount namespace, and ends it. */
+/** Runs `body` beside a process in a copy of that mount namespace, and ends the process. */
 async function withPeer(of: number | "self", body: (pid: number) => Promise<void>): Promise<void> {
 	const peer = await startPeer(of);
 	const closed = once(peer, "close");

@@ -12,7 +12,7 @@ import { test } from "../support/test.ts";
 const needs = ["linux", "root", "mounts"] as const;
 const MAP = "0:100000:65536";
 
-/** A source with a file system that can be mapped, a proc below that, and a ramfs: the last two cannot be mapped on any kernel. */
+/** A source that can be mapped, with a proc below it and a ramfs below that: no kernel maps these two. */
 async function withTree(
 	body: (source: string, target: string, places: { a: string; proc: string; ram: string }) => Promise<void>,
 ): Promise<void> {
@@ -30,7 +30,7 @@ async function withTree(
 }
 
 test(
-	"a tree in which one file system refuses: nothing is attached, and the error names the mount",
+	"a tree in which one file system refuses the map is not attached, and the error names the mount",
 	{ needs },
 	() =>
 		withTree(async (source, target, { proc }) => {
@@ -43,12 +43,12 @@ test(
 				),
 			);
 			assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
-			// A source that is no tree is named too.
+			// The error names a source without submounts too.
 			await assert.rejects(
 				mountIdmapped({ source: join(source, "a/proc/self"), target, mapping: MAP }),
 				failure("ERR_USERNS_MOUNT", /, for the proc at .*: setting the map and the attributes: EINVAL/),
 			);
-			// Without the map on the whole tree there is nothing to refuse.
+			// Without a map on the whole tree no file system refuses.
 			const rootOnly = await mountIdmapped({
 				source,
 				target,
@@ -62,7 +62,7 @@ test(
 );
 
 test(
-	"skipUnsupported maps what can be, brings the others along as they are, and tells of them",
+	"skipUnsupported maps the mounts that can be mapped, includes the others unmapped, and lists them",
 	{
 		needs: [...needs, "linux:6.15"],
 	},
@@ -106,11 +106,11 @@ test(
 			await mount.unmount();
 			assert.equal(mountAt(join(target, "a")), undefined);
 			assert.ok(existsSync(join(a, "file")));
-			// Nothing to skip: the same as without it.
+			// Nothing is skipped: the result is the same as without the option.
 			const plain = await mountIdmapped({ source: a, target, mapping: MAP, skipUnsupported: false });
 			assert.deepEqual(plain.skipped, []);
 			await plain.unmount();
-			// The source itself is what was asked for, and is never skipped.
+			// The source itself was requested, and is never skipped.
 			await assert.rejects(
 				mountIdmapped({ source: proc, target, mapping: MAP, recursive: true, skipUnsupported: true }),
 				failure("ERR_USERNS_MOUNT", new RegExp(`for the proc at ${proc}`)),
@@ -119,7 +119,7 @@ test(
 );
 
 test(
-	"what lies hidden under another mount is not asked about, and not shown",
+	"a covered mount is not asked for a map, and is not visible in the result",
 	{
 		needs: [...needs, "linux:6.15"],
 	},
@@ -149,7 +149,7 @@ test(
 );
 
 test(
-	"attributes of every kind reach every mount of a tree that was put together",
+	"attributes of every kind reach every mount of a tree that is assembled mount by mount",
 	{
 		needs: [...needs, "linux:6.15"],
 	},
@@ -180,7 +180,7 @@ test(
 );
 
 test(
-	"an unbindable mount stays behind with what is below it, whichever way the tree is made",
+	"an unbindable mount and those below it are left out, however the tree is copied",
 	{
 		needs: [...needs, "linux:6.15"],
 	},
@@ -215,7 +215,7 @@ test(
 );
 
 test(
-	"a tree whose mounts come and go meanwhile: a whole one, or an error that says so",
+	"a tree whose mounts change meanwhile is attached whole or not at all",
 	{
 		needs: [...needs, "linux:6.15"],
 	},
@@ -257,7 +257,7 @@ test(
 					assert.equal(mountAt(target), undefined);
 				}
 			} finally {
-				process.kill(-(flapper.pid as number), "SIGKILL"); // the shell and the program that it runs just now
+				process.kill(-(flapper.pid as number), "SIGKILL"); // the shell and the program that it runs now
 				await once(flapper, "close");
 				handles.release();
 			}
@@ -267,13 +267,13 @@ test(
 );
 
 test(
-	"a mount that lies deeper than a path can tell is an error, and comes along where no path is needed",
+	"a mount with a path that is too long is an error, and is included if no path is needed",
 	{
 		needs: [...needs, "tool:unshare"],
 	},
 	() =>
 		withTree(async (source, target, { a, ram }) => {
-			// Made and gone in a mount namespace of its own: umount(8) cannot name it either.
+			// The mount exists in a mount namespace of its own, because umount(8) cannot name it either.
 			const deep = `cd "$1"; name=$(printf %0250d 0); for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18; do
 			mkdir $name; cd -P $name; done; mkdir end; mount -c -t tmpfs deep end`;
 			const answer = ask<{ plain: string; error: Record<string, string>; left: number }>(

@@ -38,7 +38,8 @@ for (const [name, withFs, extra] of [
 		() =>
 			withFs(async (folder) => {
 				const [source = "", target = ""] = mkdirs(folder, "source", "target");
-				// The oracle, from the two maps alone: visible = disk + 100000 for uids, + 200000 for gids; outside: nobody.
+				// The oracle, from the two maps alone: visible = disk + 100000 for uids, + 200000 for gids; outside the
+				// maps the overflow ID.
 				const files = { root: [0, 0], seven: [7, 8], last: [65535, 9], beyond: [65536, 5] } as const;
 				const visible = {
 					root: "100000:200000",
@@ -71,7 +72,7 @@ for (const [name, withFs, extra] of [
 	);
 }
 
-test("the attributes are those of mountinfo, and what is left out is as the source's", { needs }, () =>
+test("attributes are those in mountinfo, and attributes that are left out are the source's", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [source = "", target = ""] = mkdirs(folder, "source", "target");
 		const cases: [object, string[], string[]][] = [
@@ -96,7 +97,7 @@ test("the attributes are those of mountinfo, and what is left out is as the sour
 	}),
 );
 
-test("recursive takes the tree along; mapped as a whole, or at its root only", { needs }, () =>
+test("recursive includes the tree, mapped as a whole or at its root only", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [source = "", target = ""] = mkdirs(folder, "source", "target");
 		const [below = ""] = mkdirs(source, "below");
@@ -137,7 +138,7 @@ test("recursive takes the tree along; mapped as a whole, or at its root only", {
 	}),
 );
 
-test("under a shared parent the mount itself is private", { needs }, () =>
+test("a mount under a shared parent is private itself", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [source = "", parent = ""] = mkdirs(folder, "source", "parent");
 		sh("mount", "-t", "tmpfs", "parent", parent);
@@ -152,7 +153,7 @@ test("under a shared parent the mount itself is private", { needs }, () =>
 	}),
 );
 
-test("a detached mount is used through its descriptor and is gone with it", { needs }, () =>
+test("a detached mount is used through its descriptor and ends with it", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [source = ""] = mkdirs(folder, "source");
 		writeFileSync(join(source, "file"), "");
@@ -165,7 +166,7 @@ test("a detached mount is used through its descriptor and is gone with it", { ne
 	}),
 );
 
-test("source: a descriptor, a single file, a relative path", { needs }, () =>
+test("source may be a descriptor, a single file, or a relative path", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [source = "", target = ""] = mkdirs(folder, "source", "target");
 		const [file, onFile] = [join(source, "file"), join(folder, "on-file")] as const;
@@ -190,7 +191,7 @@ test("source: a descriptor, a single file, a relative path", { needs }, () =>
 	}),
 );
 
-test("the namespace may come from a userns or a cache, and may be closed at once", { needs }, () =>
+test("the namespace may come from userns or handles, and may be closed at once", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [source = "", target = ""] = mkdirs(folder, "source", "target");
 		const handles = new Handles();
@@ -202,7 +203,7 @@ test("the namespace may come from a userns or a cache, and may be closed at once
 
 		const userns = await UserNamespace.create("0:5000:10");
 		const pending = mountIdmapped({ source, target, userns });
-		userns.close(); // while the mount is under way
+		userns.close(); // during the mount
 		const mount = await pending;
 		assert.equal(owner(target), "5000:5000");
 		assert.equal(mount.mapping.id, "0:5000:10");
@@ -210,7 +211,7 @@ test("the namespace may come from a userns or a cache, and may be closed at once
 	}),
 );
 
-test("unmount never takes what somebody else mounted there since", { needs }, () =>
+test("unmount never removes a later mount of another program at the target", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [source = "", target = ""] = mkdirs(folder, "source", "target");
 		mkdirs(source, "inner");
@@ -225,13 +226,13 @@ test("unmount never takes what somebody else mounted there since", { needs }, ()
 		assert.ok(mountAt(join(target, "inner")));
 		sh("umount", join(target, "inner"));
 
-		// Ours was taken away by hand and another one is there now.
+		// Another program unmounted it and mounted there.
 		sh("umount", "--lazy", target);
 		sh("mount", "-t", "tmpfs", "other", target);
 		const other = mountAt(target)?.id;
 		await mount.unmount();
 		assert.equal(mountAt(target)?.id, other);
-		await mount.unmount(); // twice is harmless
+		await mount.unmount(); // a second unmount changes nothing
 		sh("umount", target);
 	}),
 );
@@ -250,7 +251,7 @@ test("unmount finds its mount after the folder around it was renamed", { needs }
 	}),
 );
 
-test("close leaves an attached mount in place, and unmount then says so", { needs }, () =>
+test("close leaves an attached mount, and unmount then says so", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [source = "", target = ""] = mkdirs(folder, "source", "target");
 		const mount = await mountIdmapped({ source, target, mapping: MAP });

@@ -14,12 +14,15 @@ function rootOf(ns: UserNamespace): ScriptOptions {
 	};
 }
 
-/** Eight extents that continue each other inside but not outside: what spans them must be cut (CVE-2018-18955: > 5). */
+/**
+ * Eight extents that continue each other inside but not outside: an extent across them must be cut (CVE-2018-18955: >
+ * 5).
+ */
 const EIGHT = Array.from({ length: 8 }, (_, i) => `${i * 10}:${100_000 + i * 1000}:10`).join(",");
 const ADDON = `import { createRequire } from "node:module";
 	const addon = createRequire("/")(${JSON.stringify(join(packageForAll(), `build/linux-${process.arch}/userns.node`))});`;
 
-test("in a namespace of eight extents, what is written is cut at them", { needs }, async () => {
+test("create cuts a map at the extents of the caller's namespace", { needs }, async () => {
 	const outer = await UserNamespace.create(EIGHT, { setgroups: "allow" });
 	const answer = ask<{ refused: number; step: string; id: string; lines: string[] }>(
 		`${ADDON}
@@ -34,7 +37,7 @@ test("in a namespace of eight extents, what is written is cut at them", { needs 
 		rootOf(outer),
 	);
 	outer.close();
-	// The control: the kernel does refuse the same map in one piece.
+	// The control: the kernel refuses the same map in one piece.
 	assert.equal(answer.refused, -1);
 	assert.equal(answer.step, "uid_map");
 	assert.deepEqual(
@@ -44,7 +47,7 @@ test("in a namespace of eight extents, what is written is cut at them", { needs 
 	assert.equal(answer.id, "0:0:80");
 });
 
-test("an ID that the caller's namespace lacks is named before the kernel is asked", { needs }, async () => {
+test("an ID that the caller's namespace lacks is named before any system call", { needs }, async () => {
 	const outer = await UserNamespace.create(EIGHT, { setgroups: "allow" });
 	const answer = ask<{ code: string; message: string; hint: string; errno?: number }[]>(
 		`const errors = [];
@@ -63,7 +66,7 @@ test("an ID that the caller's namespace lacks is named before the kernel is aske
 	});
 });
 
-test("cutting can pass the kernel's 340 lines, which is said before the kernel is asked", {
+test("a map that exceeds the kernel's 340 lines when it is cut is refused before any system call", {
 	needs,
 }, async () => {
 	const many = Array.from({ length: 300 }, (_, i) => `${i}:${i * 2}:1`).join(",");
@@ -79,7 +82,7 @@ test("cutting can pass the kernel's 340 lines, which is said before the kernel i
 	assert.match(answer.message, /346 extents/);
 });
 
-test('setgroups: "allow" below a namespace that denies is an error and not a silent "deny"', {
+test('setgroups: "allow" below a namespace that denies setgroups is an error, and does not become "deny"', {
 	needs,
 }, async () => {
 	const outer = await UserNamespace.create("0:0:1,1:100000:10");

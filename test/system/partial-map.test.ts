@@ -5,14 +5,14 @@ import { ask } from "../support/child.ts";
 import { test } from "../support/test.ts";
 
 interface Told {
-	/** What mounts() says of it. */
+	/** The entry of mounts() for it. */
 	seen: string;
 	code?: string;
 	message?: string;
 	composed?: string;
 }
 
-/** In a user namespace with 65,536 IDs: composes with what the host has mounted there with a map. */
+/** In a user namespace with 65,536 IDs, composes with a mount that the host has mapped there. */
 async function compose(hostMap: string): Promise<Told> {
 	const ns = await UserNamespace.create("0:100000:65536", { setgroups: "allow" });
 	const shell = ns.spawn(
@@ -47,7 +47,7 @@ async function compose(hostMap: string): Promise<Told> {
 	}
 }
 
-test("a map of which the kernel leaves out what a nested namespace lacks is not composed to less than there is", {
+test("a map that the kernel shows incompletely to a nested namespace is not composed", {
 	needs: ["linux", "root", "mounts", "linux:6.15", "path:/mnt", "tool:nsenter"],
 }, async () => {
 	const told = await compose("0:100000:10,10:999:5");

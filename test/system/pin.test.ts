@@ -36,7 +36,7 @@ test("a pinned namespace outlives every descriptor, and ends with unmount", { ne
 	}),
 );
 
-test("pin leaves a file that is there as it is, and nothing half-made", { needs }, () =>
+test("pin leaves an existing file unchanged, and leaves nothing when it fails", { needs }, () =>
 	withTmpfs((folder) => {
 		const ns = UserNamespace.createSync("0:100000:65536");
 		const taken = join(folder, "taken");
@@ -49,13 +49,13 @@ test("pin leaves a file that is there as it is, and nothing half-made", { needs 
 	}),
 );
 
-test("unmount takes ID-mapped mounts and pinned namespaces, and refuses everything else", { needs }, () =>
+test("unmount accepts ID-mapped mounts and pinned namespaces, and refuses everything else", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const [source = "", target = ""] = mkdirs(folder, "source", "target");
 		mkdirs(source, "inner");
 		const mount = await mountIdmapped({ source, target, mapping: "0:100000:65536" });
 		mount.close();
-		// Inside a mount is not the mount: nothing may be unmounted that was not named.
+		// A directory in a mount is not the mount, and unmount must not unmount what was not named.
 		assert.throws(() => unmount(join(target, "inner")), refused(/cannot unmount/));
 		assert.ok(mountAt(target));
 		assert.throws(
@@ -73,7 +73,7 @@ test("unmount takes ID-mapped mounts and pinned namespaces, and refuses everythi
 	}),
 );
 
-test("blanks and line ends in a path are no trouble", { needs }, () =>
+test("mountIdmapped and unmount take paths with blanks and line ends", { needs }, () =>
 	withTmpfs(async (folder) => {
 		const target = join(folder, "a b\tc\nd\\e");
 		mkdirSync(target);

@@ -28,13 +28,13 @@ import { test } from "../support/test.ts";
 const needs = ["linux", "root", "mounts", "tool:unshare"] as const;
 const MAP = "0:100000:65536";
 
-/** One function: how an unknown option is refused, and calls of which each leaves options out. */
+/** One function: how it refuses an unknown option, and calls that leave options out. */
 interface Subject {
 	refuse: (options: never) => unknown;
 	calls: readonly (() => unknown)[];
 }
 
-/** What the attacker can name. The processes and mounts are his. */
+/** The processes and mounts that the attacker can name, which belong to the attacker. */
 interface World {
 	folder: string;
 	source: string;
@@ -78,7 +78,7 @@ function mountsBelow(pid: number | "self", folder: string): string[] {
 		.map((fields) => fields.join(" "));
 }
 
-/** What a valid and hostile value of each option is; a value of a wrong type is tried with all of them. */
+/** A valid and hostile value of each option. The test tries all of them with each option, as values of a wrong type. */
 function hostile({ elsewhere, container, other, handles }: World): Record<string, unknown> {
 	const flags =
 		"readonly nosuid nodev noexec nosymfollow nodiratime recursive recursiveIdmap skipUnsupported unmap replace mapUpper idmapped keepId rootless keepSession detached windowsHide windowsVerbatimArguments";
@@ -109,14 +109,14 @@ async function walk(world: World, subjects: Record<string, Subject>): Promise<vo
 		assert.ok(names.length > 0);
 		for (const [index, call] of calls.entries()) {
 			const expected = await outcome(call);
-			// A call that is not the same twice would show nothing.
+			// A call whose two results differ would show nothing.
 			assert.equal(await outcome(call), expected, `${subject} ${index}`);
 			for (const name of names) {
 				const words = `${subject} ${index}: ${name}`;
 				assert.ok(Object.hasOwn(values, name), `there is no hostile value for ${words}`);
 				assert.deepEqual(await readersOf(name, call), [], words);
 				for (const value of [values[name], 5n]) {
-					// Node's own streams read an inherited signal; that is not this package's to prevent.
+					// Node's own streams read an inherited signal, which this package cannot prevent.
 					if (name === "signal" && subject === "spawn") continue;
 					assert.equal(await outcomeWith(name, value, call), expected, `${words} = ${String(value)}`);
 				}
@@ -212,7 +212,7 @@ test("Object.prototype: a polluted prototype does not change namespaces", { need
 	}),
 );
 
-/** The standard error is a hole. */
+/** The array has a hole at the standard error's index. */
 const HOLE: StdioOptions = ["ignore", "pipe"];
 HOLE.length = 3;
 
@@ -221,7 +221,7 @@ const SEEN =
 	"id -u; id -g; id -G; pwd; readlink /proc/self/ns/net; env | sort; tr '\\0' ' ' < /proc/$$/cmdline";
 
 test(
-	"Object.prototype: a polluted prototype does not change programs inside",
+	"Object.prototype: a polluted prototype does not change programs in a namespace",
 	{ needs, timeout: 240_000 },
 	() =>
 		withWorld(async (world) => {
@@ -245,7 +245,7 @@ test(
 				},
 			});
 			const expected = await outcome(() => run());
-			// A variable of the environment that everything inherits is none of the program's.
+			// An inherited environment variable does not reach the program.
 			assert.equal(await outcomeWith("LD_PRELOAD", "/evil.so", () => run()), expected);
 			assert.equal(await outcomeWith("0", "evil", () => run()), expected);
 		}),
@@ -291,7 +291,7 @@ test(
 		withWorld(async (world) => {
 			const { folder, source, target, container, namespace } = world;
 			const seen = () => [mountsBelow("self", folder), mountsBelow(container.pid as number, folder)];
-			/** What the mount was, and that nothing of it stays. */
+			/** The mount's properties, with the check that nothing of it stays. */
 			const taken = async (mount: { unmount(): Promise<void>; mapping: Mapping; target: unknown }) => {
 				const there = [mount.mapping.id, mount.target, ...seen()];
 				await mount.unmount();
@@ -346,7 +346,7 @@ test(
 					calls: [undefined, {}].map((options) => async () => {
 						const mount = await mountIdmapped({ ...base, target });
 						sh("mount", "-t", "tmpfs", "covers", target);
-						// Without recursive it must refuse.
+						// Without recursive the kernel must refuse.
 						const first = await outcome(() => unmount(target, options));
 						sh("umount", target);
 						mount.close();
@@ -386,35 +386,38 @@ test(
 const ANSWERED =
 	"error step fd mountId uniqueId maps uidSaid gidSaid log bytes name uidStatus gidStatus".split(" ");
 
-test("Object.prototype: what the compiled part does not tell is not read there", { needs }, () =>
-	withWorld(async ({ folder, source, target, elsewhere, namespace }) => {
-		const mounted = [];
-		for (const place of [target, elsewhere]) {
-			mounted.push(await mountIdmapped({ source, target: place, mapping: MAP }));
-		}
-		const calls = {
-			// The path has no last name: an inherited one would be looked up in the directory.
-			unmount: () => unmount("/target/..", { targetRoot: folder }),
-			pin: () => pin(namespace, join(folder, "target/..")),
-			supports: () => supports(source),
-			mounts: () => mounts().length,
-			recursive: async () => (await mountIdmapped({ source, mapping: MAP, recursive: true })).close(),
-			create: () => UserNamespace.createSync(MAP, { method: "newuidmap" }).close(),
-		};
-		for (const [words, call] of Object.entries(calls)) {
-			const expected = (await outcome(call)).replaceAll(/\d+/g, "N");
-			for (const name of ANSWERED) {
-				assert.deepEqual(await readersOf(name, call), [], `${words}: ${name}`);
-				const value = name === "bytes" ? new ArrayBuffer(8) : "elsewhere";
-				assert.equal(
-					(await outcomeWith(name, value, call)).replaceAll(/\d+/g, "N"),
-					expected,
-					`${words}: ${name}`,
-				);
+test(
+	"Object.prototype: a property that the add-on's result lacks is not read from the prototype",
+	{ needs },
+	() =>
+		withWorld(async ({ folder, source, target, elsewhere, namespace }) => {
+			const mounted = [];
+			for (const place of [target, elsewhere]) {
+				mounted.push(await mountIdmapped({ source, target: place, mapping: MAP }));
 			}
-		}
-		for (const mount of mounted) await mount.unmount();
-	}),
+			const calls = {
+				// The path has no last name. An inherited one would be looked up in the directory.
+				unmount: () => unmount("/target/..", { targetRoot: folder }),
+				pin: () => pin(namespace, join(folder, "target/..")),
+				supports: () => supports(source),
+				mounts: () => mounts().length,
+				recursive: async () => (await mountIdmapped({ source, mapping: MAP, recursive: true })).close(),
+				create: () => UserNamespace.createSync(MAP, { method: "newuidmap" }).close(),
+			};
+			for (const [words, call] of Object.entries(calls)) {
+				const expected = (await outcome(call)).replaceAll(/\d+/g, "N");
+				for (const name of ANSWERED) {
+					assert.deepEqual(await readersOf(name, call), [], `${words}: ${name}`);
+					const value = name === "bytes" ? new ArrayBuffer(8) : "elsewhere";
+					assert.equal(
+						(await outcomeWith(name, value, call)).replaceAll(/\d+/g, "N"),
+						expected,
+						`${words}: ${name}`,
+					);
+				}
+			}
+			for (const mount of mounted) await mount.unmount();
+		}),
 );
 
 /** Each file that takes options, so that a new function is added to the tests above. */

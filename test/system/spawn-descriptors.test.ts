@@ -15,7 +15,7 @@ const BATCH = 60;
 
 const open = () => readdirSync("/proc/self/fd").length;
 
-/** How many descriptors are open when the last program of each batch has exited, three batches long. */
+/** How many descriptors are open when the last program of each of three batches has exited. */
 async function afterEachBatch(start: () => ChildProcess): Promise<number[]> {
 	const counts: number[] = [];
 	for (let batch = 0; batch < 3; batch++) {
@@ -25,10 +25,10 @@ async function afterEachBatch(start: () => ChildProcess): Promise<number[]> {
 	return counts;
 }
 
-test("batches that await exit hold no descriptor, as those of child_process do", { needs }, async () => {
+test("batches that await exit hold no descriptor, like those of child_process", { needs }, async () => {
 	const ns = await UserNamespace.create(hosted("0:100000:10"));
 	const before = open();
-	// The oracle: with nothing but "ignore", child_process has no descriptor for a child.
+	// The oracle: with only "ignore", child_process has no descriptor for a child.
 	const wanted = [before, before, before];
 	assert.deepEqual(await afterEachBatch(() => spawn("true", { stdio: "ignore" })), wanted);
 	try {
@@ -56,7 +56,7 @@ test("a running program holds no descriptor in the caller", { needs }, async () 
 	}
 });
 
-test("a failure that the event loop could not read in time is reported once, with its step, and before exit", {
+test("a failure that the event loop reads late is reported once, with its step, before exit", {
 	needs,
 }, async () => {
 	const ns = await UserNamespace.create(hosted("0:100000:10"));
@@ -72,7 +72,7 @@ test("a failure that the event loop could not read in time is reported once, wit
 				const events: unknown[] = [];
 				child.on("error", (error: Error & { step?: string }) => events.push(error.step));
 				child.on("exit", (status) => events.push(status));
-				// Not events.once(), which rejects for the error.
+				// Not events.once(), which rejects on the error.
 				await new Promise((resolve) => child.on("exit", resolve));
 				return events;
 			});
@@ -87,7 +87,7 @@ test("a failure that the event loop could not read in time is reported once, wit
 	}
 });
 
-test("250 programs at a time run under ulimit -n 1024, batch after batch", {
+test("250 concurrent programs run under ulimit -n 1024, batch after batch", {
 	needs: [...needs, "root"],
 }, () => {
 	const most = ask<number>(

@@ -15,7 +15,10 @@ import { test } from "../support/test.ts";
 const needs = ["linux", "ids", "tool:script"] as const;
 const MAP = JSON.stringify(hosted("0:100000:65536"));
 
-/** Runs a module at a terminal of its own; `body` finds the library, helpers, and `stat`: state, ppid, pgrp, session, tty, tpgid. */
+/**
+ * Runs a module at a terminal of its own. `body` has the library, these functions, and `stat`: state, ppid, pgrp,
+ * session, tty, tpgid.
+ */
 async function scriptAt(
 	module: string,
 	body: (terminal: Terminal, folder: string) => Promise<void>,
@@ -78,10 +81,10 @@ test("a program stays in the session only if an entry of stdio is the session's 
 	),
 );
 
-test("a program can type into the terminal that it is given, and into no other", {
+test("a program types into the terminal that it is given, and into no other", {
 	needs: [...needs, "tool:cc"],
 }, () => {
-	/** Linux 6.2 can forbid TIOCSTI to all but CAP_SYS_ADMIN; then the typing shows nothing, and its errno is EIO. */
+	/** Linux 6.2 can reserve TIOCSTI for CAP_SYS_ADMIN. The typing then fails with EIO. */
 	const forbidden =
 		spawnSync("cat", ["/proc/sys/dev/tty/legacy_tiocsti"], { encoding: "utf8" }).stdout === "0\n";
 	const typed = forbidden ? "Input/output error" : "Success";
@@ -107,7 +110,7 @@ test("a program can type into the terminal that it is given, and into no other",
 		async (terminal) => {
 			const [, result] = await terminal.says(/RESULT (.*) END/);
 			const none = "/dev/tty: No such device or address";
-			// The last is the descriptor itself, of a terminal that is no longer the program's.
+			// The last one is the descriptor of a terminal that is no longer the program's.
 			const refused = forbidden ? "Input/output error" : "Operation not permitted";
 			assert.deepEqual(JSON.parse(result ?? ""), [
 				{
@@ -148,7 +151,8 @@ test("Ctrl-C reaches a program with the terminal, and none in a session of its o
 			terminal.type("\x03");
 			const [, result] = await terminal.says(/RESULT (.*) END/);
 			assert.equal(JSON.parse(result ?? ""), "ready\nover\n");
-			// A program that has the whole terminal in a pid namespace is the foreground alone, and else both are.
+			// A program with the whole terminal in a pid namespace is the only foreground process, and otherwise both
+			// are.
 			assert.equal(terminal.all.match(/caller interrupted/g)?.length, 3);
 			assert.equal(terminal.all.match(/program interrupted/g)?.length, 3);
 		},
@@ -177,7 +181,7 @@ for (const unshare of [[], ["time"], ["pid"]] as const) {
 	});
 }
 
-test("a program in a session of its own that stops itself and is continued from inside: its end is reported", {
+test("the end of a program that stopped itself in its own session and was continued from inside is reported", {
 	needs: ["linux", "ids"],
 }, async () => {
 	const ns = await UserNamespace.create(hosted("0:100000:65536"));

@@ -33,7 +33,9 @@ const KINDS = Object.keys(FILES) as NamespaceKind[];
 
 type Start = (command: string, args: readonly string[], options?: NamespaceSpawnOptions) => ChildProcess;
 
-/** A namespace for one test. What `start` started is ended with it, so that a failure cannot wait for ever. */
+/**
+ * A namespace for one test. The test ends the processes that `start` started, so that a failure cannot wait for ever.
+ */
 async function within(body: (ns: UserNamespace, start: Start) => Promise<void>): Promise<void> {
 	const ns = await UserNamespace.create(hosted("0:100000:65536"), { setgroups: "allow" });
 	const started: ChildProcess[] = [];
@@ -50,7 +52,7 @@ async function within(body: (ns: UserNamespace, start: Start) => Promise<void>):
 	}
 }
 
-/** The process of the program: the child itself, or below the one that stands for it outside. */
+/** The process of the program: the child itself, or the child of the process that stands for the program outside. */
 async function programOf(child: ChildProcess, kinds: readonly NamespaceKind[]): Promise<number> {
 	const pid = child.pid as number;
 	if (kinds.includes("pid") || kinds.includes("time")) return childCalled(pid, "sleep");
@@ -59,7 +61,7 @@ async function programOf(child: ChildProcess, kinds: readonly NamespaceKind[]): 
 }
 
 for (const kinds of [...KINDS.map((kind) => [kind]), [], KINDS] as NamespaceKind[][]) {
-	test(`unshare [${kinds.join(", ")}]: these are new, the others are the caller's`, { needs }, () =>
+	test(`unshare [${kinds.join(", ")}] creates these kinds, and the others are the caller's`, { needs }, () =>
 		within(async (ns, start) => {
 			const child = start("sleep", ["1000"], { stdio: "ignore", unshare: kinds });
 			const end = once(child, "close");
@@ -70,7 +72,7 @@ for (const kinds of [...KINDS.map((kind) => [kind]), [], KINDS] as NamespaceKind
 				assert.equal(same, !kinds.includes(kind as NamespaceKind), kind);
 			}
 			assert.equal(status(pid, "Uid"), Array(4).fill(host(100000)).join(" "));
-			// /proc/PID/fd can be listed by its owner, who is a subordinate ID, and by root.
+			// Only the owner of the process, a subordinate ID, and root can list its /proc/PID/fd.
 			if (process.geteuid?.() === 0) assert.deepEqual(Object.keys(descriptorsOf(pid)), ["0", "1", "2"]);
 			child.kill("SIGKILL");
 			await end;
@@ -79,25 +81,28 @@ for (const kinds of [...KINDS.map((kind) => [kind]), [], KINDS] as NamespaceKind
 	);
 }
 
-test("a mount inside is not seen outside", { needs: ["linux", "root", "mounts", "path:/mnt"] }, () =>
-	within(async (ns) => {
-		const before = readFileSync("/proc/self/mountinfo", "utf8");
-		const { stdout, status: code } = await ended(
-			ns.spawn("sh", ["-c", "mount -t tmpfs inside /mnt && grep -c inside /proc/self/mountinfo"], {
-				unshare: ["mount"],
-			}),
-		);
-		assert.deepEqual([code, stdout], [0, "1\n"]);
-		assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
-	}),
+test(
+	"a mount in the new mount namespace is not visible outside",
+	{ needs: ["linux", "root", "mounts", "path:/mnt"] },
+	() =>
+		within(async (ns) => {
+			const before = readFileSync("/proc/self/mountinfo", "utf8");
+			const { stdout, status: code } = await ended(
+				ns.spawn("sh", ["-c", "mount -t tmpfs inside /mnt && grep -c inside /proc/self/mountinfo"], {
+					unshare: ["mount"],
+				}),
+			);
+			assert.deepEqual([code, stdout], [0, "1\n"]);
+			assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
+		}),
 );
 
 test(
-	"in a pid namespace the program sees only its own, with a process 1 that reaps orphans",
+	"a program in a pid namespace sees only its own processes, and process 1 reaps orphans",
 	{ needs: mounting },
 	() =>
 		within(async (_, start) => {
-			// The orphan's parent ends at once, so that process 1 becomes its parent; then it must not stay a zombie.
+			// The orphan's parent ends at once, so process 1 adopts the orphan, which must not stay a zombie.
 			const script = `mount -t proc proc /proc
 			(sh -c 'sleep 0.05 > /dev/null & echo $!')
 			sleep 0.3
@@ -110,7 +115,7 @@ test(
 		}),
 );
 
-test("when the program of a pid namespace ends, everything in it ends, and its pipes close", { needs }, () =>
+test("everything in a pid namespace ends with its program, and the program's pipes close", { needs }, () =>
 	within(async (_, start) => {
 		const child = start("sh", ["-c", "sleep 1000 > /dev/null 2>&1 & read line; exit 5"], {
 			unshare: ["pid"],
@@ -125,7 +130,7 @@ test("when the program of a pid namespace ends, everything in it ends, and its p
 );
 
 for (const how of ["SIGKILL", "SIGTERM"] as const) {
-	test(`when the caller sends ${how}, nothing of the pid namespace is left`, { needs }, () =>
+	test(`when the caller sends ${how}, no process of the pid namespace is left`, { needs }, () =>
 		within(async (_, start) => {
 			const child = start("sh", ["-c", "sleep 1000 & wait"], { unshare: ["pid"] });
 			const end = ended(child);
@@ -140,25 +145,30 @@ for (const how of ["SIGKILL", "SIGTERM"] as const) {
 }
 
 for (const kind of ["pid", "time"] as const) {
-	test(`with a ${kind} namespace, signals reach the program, and its end is told as it was`, { needs }, () =>
-		within(async (ns, start) => {
-			const script =
-				'trap "echo usr1" USR1; trap "echo hup; exit 9" HUP; echo ready; while :; do sleep 0.02; done';
-			const child = start("sh", ["-c", script], { unshare: [kind] });
-			const end = ended(child);
-			await once(child.stdout as NodeJS.ReadableStream, "data");
-			child.kill("SIGUSR1");
-			await once(child.stdout as NodeJS.ReadableStream, "data");
-			child.kill("SIGHUP");
-			const { status: code, stdout } = await end;
-			assert.deepEqual([code, stdout], [9, "ready\nusr1\nhup\n"]);
+	test(
+		`with a ${kind} namespace, signals reach the program, and its exit status or signal is reported`,
+		{ needs },
+		() =>
+			within(async (ns, start) => {
+				const script =
+					'trap "echo usr1" USR1; trap "echo hup; exit 9" HUP; echo ready; while :; do sleep 0.02; done';
+				const child = start("sh", ["-c", script], { unshare: [kind] });
+				const end = ended(child);
+				await once(child.stdout as NodeJS.ReadableStream, "data");
+				child.kill("SIGUSR1");
+				await once(child.stdout as NodeJS.ReadableStream, "data");
+				child.kill("SIGHUP");
+				const { status: code, stdout } = await end;
+				assert.deepEqual([code, stdout], [9, "ready\nusr1\nhup\n"]);
 
-			for (const signal of ["SIGKILL", "SIGSEGV", "SIGINT", "SIGPIPE"] as const) {
-				const dies = await ended(ns.spawn("sh", ["-c", `kill -${signal.slice(3)} $$`], { unshare: [kind] }));
-				// In a pid namespace only process 1 is spared, and the program is not process 1.
-				assert.equal(dies.signal, signal);
-			}
-		}),
+				for (const signal of ["SIGKILL", "SIGSEGV", "SIGINT", "SIGPIPE"] as const) {
+					const dies = await ended(
+						ns.spawn("sh", ["-c", `kill -${signal.slice(3)} $$`], { unshare: [kind] }),
+					);
+					// In a pid namespace the kernel ignores signals to process 1 only, and the program is not process 1.
+					assert.equal(dies.signal, signal);
+				}
+			}),
 	);
 }
 
@@ -174,7 +184,7 @@ for (const kind of ["pid", "time"] as const) {
 				});
 				const end = once(child, "close");
 				child.stdout?.resume();
-				// Had one of our own processes kept it, this would wait for the end of the program.
+				// If one of the package's processes kept the pipe open, this would wait for the end of the program.
 				const signal = AbortSignal.timeout(10_000);
 				await once(child.stdout as NodeJS.ReadableStream, "end", { signal });
 				assert.deepEqual([child.exitCode, child.signalCode], [null, null]);
@@ -185,12 +195,12 @@ for (const kind of ["pid", "time"] as const) {
 }
 
 /**
- * timeout(1) makes a process group with a parent of its session outside. In a group without one, as all are that
- * setsid(1) or a CI's agent starts, and in a session of the program's own, the kernel passes over SIGTSTP.
+ * timeout(1) makes a process group with a parent of its session outside. In a group without one, as setsid(1) and CI
+ * agents start it, and in a session of the program's own, the kernel ignores SIGTSTP.
  */
 const GROUP = ["timeout", String(40 * SLOWER)];
 
-test("where the session stays, stopping and continuing pass through", { needs }, () => {
+test("SIGTSTP and SIGCONT reach the program if it stays in the session", { needs }, () => {
 	const states = ask<string[]>(
 		`import { once } from "node:events";
 		import { setTimeout as sleep } from "node:timers/promises";
@@ -221,14 +231,14 @@ test("where the session stays, stopping and continuing pass through", { needs },
 	assert.deepEqual(states, ["T", "T", "S", "S"]);
 });
 
-test("neither process of ours can be traced or read from inside", { needs }, () =>
+test("neither process of this package can be traced or read from inside", { needs }, () =>
 	within(async (_, start) => {
 		const child = start("sleep", ["1000"], { stdio: "ignore", unshare: ["pid"] });
 		const end = once(child, "close");
 		const outer = child.pid as number;
 		await childCalled(outer, "sleep");
 		const init = await childCalled(outer, "userns-enter");
-		// A process that is not dumpable has its /proc files owned by root, whatever its own uid.
+		// root owns the /proc files of an undumpable process, whatever its uid.
 		const script = `for p in ${outer} ${init}; do cat /proc/$p/environ > /dev/null 2>&1 && echo read $p; ls /proc/$p/fd > /dev/null 2>&1 && echo listed $p; done; echo done`;
 		const { stdout } = await ended(start("sh", ["-c", script]));
 		child.kill("SIGKILL");
@@ -237,7 +247,9 @@ test("neither process of ours can be traced or read from inside", { needs }, () 
 	}),
 );
 
-test("a limit inside is an error event that names the step and the limit's folder", { needs }, async () => {
+test("a limit in the namespace is an error event that names the step and the limit's folder", {
+	needs,
+}, async () => {
 	await within(async (ns) => {
 		const limit = "echo 0 > /proc/sys/user/max_net_namespaces";
 		assert.equal((await ended(ns.spawn("sh", ["-c", limit]))).status, 0);

@@ -28,7 +28,7 @@ const needs = ["linux", "ids"] as const;
 const root = ["linux", "root"] as const;
 const MAP = hosted("0:100000:65536");
 
-/** A namespace for one test, closed at its end. */
+/** A namespace for one test, which closes it. */
 async function within(
 	setgroups: "allow" | "deny",
 	body: (ns: UserNamespace) => Promise<void>,
@@ -42,7 +42,7 @@ async function within(
 	}
 }
 
-/** Runs a sleeping program and answers what /proc shows of it, from outside. */
+/** Runs a sleeping program and returns its state in /proc, from outside. */
 async function look<T>(
 	ns: UserNamespace,
 	options: NamespaceSpawnOptions,
@@ -62,14 +62,14 @@ async function look<T>(
 const ids = (pid: number) => [status(pid, "Uid"), status(pid, "Gid"), status(pid, "Groups")];
 const four = (id: number) => [id, id, id, id].join(" ");
 
-test("the program runs in the namespace, as its root, without the groups of ours", { needs }, () =>
+test("a program runs in the namespace, as its root, without the caller's groups", { needs }, () =>
 	within("allow", async (ns) => {
 		const seen = await look(ns, {}, (pid) => [namespaceOf(pid, "user"), ...ids(pid)]);
 		assert.deepEqual(seen, [`user:[${ns.inode}]`, four(host(100000)), four(host(100000)), ""]);
 	}),
 );
 
-test("uid, gid and groups count inside", { needs }, () =>
+test("uid, gid and groups are IDs in the namespace", { needs }, () =>
 	within("allow", async (ns) => {
 		const seen = await look(ns, { uid: 1000, gid: 2000, groups: [5, 65535, 7] }, ids);
 		assert.deepEqual(seen, [
@@ -80,7 +80,7 @@ test("uid, gid and groups count inside", { needs }, () =>
 	}),
 );
 
-test("where setgroups is denied, the caller's own groups are gone all the same", { needs: root }, () =>
+test("with setgroups denied, the caller's own groups are dropped too", { needs: root }, () =>
 	within("deny", async (ns) => {
 		const before = process.getgroups?.() ?? [];
 		process.setgroups?.([0, 4]);
@@ -92,7 +92,7 @@ test("where setgroups is denied, the caller's own groups are gone all the same",
 	}),
 );
 
-test("a namespace without 0 inside runs it as the caller's own ID, or says that there is none", {
+test("in a namespace without ID 0 a program runs with the caller's own ID, or the error says that there is none", {
 	needs: root,
 }, async () => {
 	await within("deny", async (ns) => assert.equal((await look(ns, {}, ids))[0], four(0)), "7:0:1,1:100000:1");
@@ -106,18 +106,18 @@ test("a namespace without 0 inside runs it as the caller's own ID, or says that 
 	);
 });
 
-test("the program has the descriptors of stdio and no other", { needs: root }, () =>
+test("a program has the descriptors of stdio and no other", { needs: root }, () =>
 	within("deny", async (ns) => {
 		const extra = openSync("/dev/null", "r");
 		const seen = await look(ns, { stdio: ["ignore", "ignore", "ignore", "ignore", extra] }, descriptorsOf);
 		closeSync(extra);
-		// As child_process has it, "ignore" opens /dev/null for the standard ones only.
+		// As in child_process, "ignore" opens /dev/null for the standard descriptors only.
 		assert.deepEqual(Object.keys(seen), ["0", "1", "2", "4"]);
 		assert.deepEqual(new Set(Object.values(seen)), new Set(["/dev/null"]));
 	}),
 );
 
-test("nothing of ours is in its environment or its arguments", { needs }, () =>
+test("a program's environment and arguments contain nothing of this package", { needs }, () =>
 	within("deny", async (ns) => {
 		const { stdout } = await ended(
 			ns.spawn("sh", ["-c", 'tr "\\0" "\\n" < /proc/$$/environ; tr "\\0" "|" < /proc/$$/cmdline'], {
@@ -132,11 +132,11 @@ test("nothing of ours is in its environment or its arguments", { needs }, () =>
 );
 
 test(
-	"a library that an environment variable names is not loaded on the way in",
+	"a library that an environment variable names is not loaded before the program",
 	{ needs: [...needs, "tool:cc"] },
 	() =>
 		within("deny", async (ns) => {
-			// It would write its line once for each program that loads it: our own, and sh.
+			// The library writes its line once for each program that loads it: the package's own, and sh.
 			const folder = mkdtempSync(join(tmpdir(), "userns-preload-"));
 			chmodSync(folder, 0o755);
 			const library = join(folder, "x.so");
@@ -177,14 +177,14 @@ test("standard streams, exit status and signals are those of child_process", { n
 	}),
 );
 
-test("signals that Node ignores or blocks are not ignored in the program", { needs }, () =>
+test("a program does not ignore the signals that Node ignores or blocks", { needs }, () =>
 	within("deny", async (ns) => {
 		const seen = await look(ns, {}, (pid) => [status(pid, "SigIgn"), status(pid, "SigBlk")]);
 		assert.deepEqual(seen, ["0000000000000000", "0000000000000000"]);
 	}),
 );
 
-test("shell, cwd as path and URL, env, inherit, a pipe above 2, an ipc channel", { needs }, () =>
+test("shell, cwd as path and URL, env, inherit, a pipe above 2 and an ipc channel work", { needs }, () =>
 	within("allow", async (ns) => {
 		const shell = await ended(
 			ns.spawn("echo $((6*7)) $X; pwd", { shell: true, cwd: "/usr", env: { ...process.env, X: "x" } }),
@@ -225,7 +225,7 @@ test("shell, cwd as path and URL, env, inherit, a pipe above 2, an ipc channel",
 );
 
 test(
-	"options that are null or empty, and an environment without PATH, mean what they mean to child_process",
+	"null and empty options, and an environment without PATH, mean the same as to child_process",
 	{
 		needs,
 	},
@@ -250,7 +250,7 @@ test(
 					assert.deepEqual([there.status, there.error], [0, undefined]);
 					assert.deepEqual(await ended(ns.spawn(command, args, options)), there, command);
 				}
-				// It is in this process's PATH, and not in that of the program.
+				// The program is in this process's PATH, and not in that of the environment.
 				for (const env of [{}, { PATH: undefined }]) {
 					assert.equal((await ended(spawn("only-here", [], { env }))).error?.code, "ENOENT");
 					assert.throws(
@@ -265,7 +265,7 @@ test(
 		}),
 );
 
-test("a working directory that was deleted is no hindrance, as it is none to child_process", {
+test("a program runs in a working directory that was deleted, as with child_process", {
 	needs,
 }, () => {
 	const answer = ask<(number | string)[]>(
@@ -282,7 +282,7 @@ test("a working directory that was deleted is no hindrance, as it is none to chi
 	assert.deepEqual(answer, [7, "ERR_USERNS_NO_PROGRAM"]);
 });
 
-test("an abort signal, a timeout, and a session of its own", { needs }, () =>
+test("an abort signal, a timeout and a session of its own work", { needs }, () =>
 	within("deny", async (ns) => {
 		const controller = new AbortController();
 		const aborted = ns.spawn("sleep", ["1000"], { signal: controller.signal });
@@ -303,14 +303,14 @@ test("an abort signal, a timeout, and a session of its own", { needs }, () =>
 	}),
 );
 
-test("in the caller's own namespace nothing is joined, and the IDs stay", { needs: root }, async () => {
+test("in the caller's own namespace no process joins, and the IDs stay", { needs: root }, async () => {
 	const own = UserNamespace.open(process.pid);
 	const seen = await look(own, {}, (pid) => [namespaceOf(pid, "user"), status(pid, "Uid")]);
 	assert.deepEqual(seen, [readlinkSync("/proc/self/ns/user"), four(0)]);
 	own.close();
 });
 
-test("what is wrong with the words is said before anything starts", { needs }, () =>
+test("wrong options throw before anything starts", { needs }, () =>
 	within("deny", async (ns) => {
 		const inside = ns.spawn.bind(ns) as (...args: unknown[]) => unknown;
 		const wrong: [unknown[], RegExp][] = [
@@ -347,7 +347,7 @@ test("what is wrong with the words is said before anything starts", { needs }, (
 		for (const [args, message] of wrong) {
 			assert.throws(() => inside(...args), failure("ERR_USERNS_INVALID_ARGUMENT", message), String(message));
 		}
-		// exec replaces this process when it is wrong about that.
+		// A failure of this check would replace this process by exec.
 		const exec = ns.exec.bind(ns) as (...args: unknown[]) => unknown;
 		const wrongExec: [unknown[], RegExp][] = [
 			[[""], /the command must be a text/],
@@ -366,7 +366,7 @@ test("what is wrong with the words is said before anything starts", { needs }, (
 	}),
 );
 
-test("a group that is not mapped is named", { needs }, () =>
+test("the error names a group that is not mapped", { needs }, () =>
 	within("allow", async (ns) => {
 		assert.throws(
 			() => ns.spawn("true", [], { groups: [1, 65536] }),
@@ -376,7 +376,7 @@ test("a group that is not mapped is named", { needs }, () =>
 );
 
 test(
-	"a program that is not there, or may not be executed, is an error before anything starts",
+	"a missing program, or one that may not be executed, is an error before anything starts",
 	{ needs },
 	() =>
 		within("deny", async (ns) => {
@@ -406,13 +406,13 @@ test(
 );
 
 test(
-	"what the kernel refuses inside is an error event with its step, and exit status 125 to 127",
+	"a refusal of the kernel inside is an error event with its step, and exit status 125 to 127",
 	{ needs },
 	() =>
 		within("deny", async (ns) => {
 			const folder = mkdtempSync(join(tmpdir(), "userns-spawn-"));
 			try {
-				// Only the host's root may enter, who is nobody inside.
+				// Only the host's root may enter, and that ID is not mapped inside.
 				mkdirSync(join(folder, "closed"), { mode: 0o700 });
 				const cases: [name: string, content: string, status: number, errno: string, hint: RegExp][] = [
 					["closed/program", "#!/bin/sh\n", 126, "EACCES", /who owns them, outside/],
@@ -436,7 +436,7 @@ test(
 );
 
 test(
-	"a uid that is not root's executes what that uid may execute, and nothing through root's capabilities",
+	"a uid other than root executes what that uid may execute, and nothing by root's capabilities",
 	{
 		needs: root,
 	},
@@ -469,7 +469,7 @@ test(
 		}),
 );
 
-test("our own program missing or not executable: said, and not that the caller's is", {
+test("an error says when userns-enter itself is missing or not executable", {
 	needs: [...root, "mounts"],
 }, () => {
 	const program = `${packageForAll()}/build/linux-${process.arch}/userns-enter`;
@@ -493,7 +493,7 @@ test("our own program missing or not executable: said, and not that the caller's
 	}
 });
 
-test("where this process has closed its standard streams, a namespace does not take their place", {
+test("a namespace descriptor does not take the number of a closed standard stream", {
 	needs,
 }, () => {
 	const { stderr } = runScript(
@@ -511,7 +511,7 @@ test("where this process has closed its standard streams, a namespace does not t
 	assert.match(stderr, /true,true$/);
 });
 
-test("300 at once: each ends with its own status, and nothing is left", { needs }, () =>
+test("300 concurrent programs end with their own status, and leave nothing", { needs }, () =>
 	within("deny", async (ns) => {
 		const all = await Promise.all(
 			Array.from({ length: 300 }, (_, i) => ended(ns.spawn("sh", ["-c", `exit ${i % 256}`]))),

@@ -26,14 +26,14 @@ import { test } from "../support/test.ts";
 const needs = ["linux", "root", "mounts"] as const;
 const FOREIGN = failure("ERR_USERNS_UNMOUNT", /it is not a mount of this package, but a mount of/);
 
-/** The numbers of the mounts at a path, the lowest first. */
+/** The mount IDs at a path, the lowest first. */
 function stackAt(path: string, table = readFileSync("/proc/self/mountinfo", "utf8")): number[] {
 	const fields = table.split("\n").map((line) => line.split(" "));
 	return fields.filter((field) => field[4] === path).map(([id]) => Number(id));
 }
 
 test(
-	"an overlay of this package is unmounted by its path, from another process too, and others are refused",
+	"unmount removes an overlay of this package by its path, from another process too, and refuses other overlays",
 	{
 		needs: [...needs, "fs:overlay"],
 	},
@@ -84,7 +84,7 @@ async function withRun(body: () => Promise<void>): Promise<void> {
 }
 
 test(
-	"a mount without a map is unmounted only if its unique ID is recorded where only root can write",
+	"unmount removes a mount without a map only if its unique ID is recorded where only root can write",
 	{
 		needs: [...needs, "linux:6.15"],
 	},
@@ -136,7 +136,7 @@ test(
 				assert.deepEqual(readdirSync("/run/userns"), [], "the record went with it");
 				removeRecord(unique);
 				assert.equal(recordedMounts().has(unique), false);
-				// Of an earlier boot: not this one's.
+				// The record is of an earlier boot.
 				closeSync(openSync(`/run/userns/00000000-0000-0000-0000-000000000000-${unique}`, "w"));
 				assert.equal(recordedMounts().size, 0);
 				await outer.unmount();
@@ -170,12 +170,12 @@ test(
 				assert.deepEqual(stackAt(target), [beneath]);
 				assert.deepEqual([stackAt(join(target, "below")), stackAt(join(target, "in"))], [[], []]);
 			}
-			// None of ours in the stack: nothing is touched.
+			// No mount of this package is in the stack, so nothing is unmounted.
 			sh("mount", "-t", "tmpfs", "foreign", target);
 			assert.throws(() => unmount(target, { recursive: true }), FOREIGN);
 			assert.equal(stackAt(target).length, 2);
 			sh("umount", target);
-			// By a descriptor of ours, which cannot be looked up again while it is covered.
+			// By a descriptor of the mount, because a path cannot reach it while it is covered.
 			const mount = await mountIdmapped({ source, target, mapping: "0:100000:10" });
 			cover();
 			assert.throws(
@@ -197,7 +197,7 @@ test(
 );
 
 test(
-	"recursive reads the records of mounts once for each mount that it unmounts, however many lie there",
+	"recursive reads the records of mounts once for each mount that it unmounts, however many there are",
 	{
 		needs,
 	},
@@ -256,7 +256,7 @@ test(
 		}),
 );
 
-test("stackedOn and stackedUnder return the mounts on a mount and beneath it at the same place", () => {
+test("stackedOn and stackedUnder return the mounts on a mount and beneath it at the same path", () => {
 	const entry = (id: number, parent: number, mountPoint: string) => ({
 		id,
 		parent,
@@ -269,7 +269,7 @@ test("stackedOn and stackedUnder return the mounts on a mount and beneath it at 
 		unbindable: false,
 		shared: false,
 	});
-	// A child can stand before its parent; 7 is its own parent, as a damaged table could say.
+	// A child can come before its parent, and 7 is its own parent, as in a damaged table.
 	const entries = [
 		entry(5, 4, "/a"),
 		entry(1, 0, "/"),

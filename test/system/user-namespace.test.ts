@@ -30,7 +30,7 @@ function code(expected: string, message?: RegExp): (error: unknown) => boolean {
 	};
 }
 
-/** A process in a user namespace of its own, made by unshare(1). */
+/** A process in a user namespace of its own, created by unshare(1). */
 async function unshared(): Promise<{ pid: number; end: () => Promise<void> }> {
 	const child = spawn("unshare", ["--user", "sh", "-c", "echo ready; exec sleep 1000"], {
 		stdio: ["ignore", "pipe", "inherit"],
@@ -43,7 +43,7 @@ async function unshared(): Promise<{ pid: number; end: () => Promise<void> }> {
 	return { pid: child.pid as number, end };
 }
 
-test("opens the namespace of a process by its pid, with its mapping", {
+test("open returns the namespace of a process by its pid, with its mapping", {
 	needs: ["linux", "root", "tool:unshare"],
 }, async () => {
 	const { pid, end } = await unshared();
@@ -54,7 +54,7 @@ test("opens the namespace of a process by its pid, with its mapping", {
 	const byPath = UserNamespace.open(`/proc/${pid}/ns/user`);
 	assert.ok(ns.equals(byPath));
 	await end();
-	// The process is gone, and its number may be another's: what was read belongs to the descriptor.
+	// The process is gone and its pid can be reused: the mapping belongs to the descriptor.
 	assert.deepEqual((await ns.mapping()).toJSON(), (await byPath.mapping()).toJSON());
 	assert.deepEqual((await ns.mapping()).uidMappings, [{ containerID: 0, hostID: 100000, size: 5 }]);
 	assert.deepEqual((await ns.mapping()).gidMappings, [{ containerID: 0, hostID: 200000, size: 6 }]);
@@ -62,7 +62,7 @@ test("opens the namespace of a process by its pid, with its mapping", {
 	byPath.close();
 });
 
-test("a mapping that is written after the namespace was opened is seen", {
+test("a mapping that is written after open is read", {
 	needs: ["linux", "root", "tool:unshare"],
 }, async () => {
 	const { pid, end } = await unshared();
@@ -76,7 +76,7 @@ test("a mapping that is written after the namespace was opened is seen", {
 	ns.close();
 });
 
-test("its own namespace has a mapping too, and no parent to be seen", { needs }, async () => {
+test("the process's own namespace has a mapping, and no visible parent", { needs }, async () => {
 	const own = UserNamespace.open(process.pid);
 	const byPath = UserNamespace.open("/proc/self/ns/user");
 	const [first = "", second = "", size = ""] = readFileSync("/proc/self/uid_map", "utf8").trim().split(/\s+/);
@@ -101,7 +101,7 @@ test("inode, id, owner and parent are the kernel's", { needs }, () => {
 	for (const each of [ns, parent, another]) each.close();
 });
 
-test("a dup lives and dies on its own", { needs }, async () => {
+test("a dup is closed independently", { needs }, async () => {
 	const ns = UserNamespace.createSync(hosted("0:100000:65536"));
 	const dup = ns.dup();
 	assert.notEqual(dup.fd, ns.fd);
@@ -111,7 +111,7 @@ test("a dup lives and dies on its own", { needs }, async () => {
 	dup.close();
 });
 
-test("a closed namespace throws ERR_USERNS_CLOSED at every use, and closing twice is harmless", {
+test("a closed namespace throws ERR_USERNS_CLOSED at every use, and closing twice changes nothing", {
 	needs,
 }, async () => {
 	const ns = UserNamespace.createSync(hosted("0:100000:65536"));
@@ -123,7 +123,7 @@ test("a closed namespace throws ERR_USERNS_CLOSED at every use, and closing twic
 	while (!others.includes(fd)) others.push(openSync("/dev/null", "r"));
 	ns.close();
 	ns[Symbol.dispose]();
-	assert.equal(readlinkSync(`/proc/self/fd/${fd}`), "/dev/null"); // the second close() left it alone
+	assert.equal(readlinkSync(`/proc/self/fd/${fd}`), "/dev/null"); // the second close() did not close it
 	for (const each of others) closeSync(each);
 	assert.equal(ns.closed, true);
 	for (const use of [
@@ -144,10 +144,12 @@ test("a closed namespace throws ERR_USERNS_CLOSED at every use, and closing twic
 	other.close();
 });
 
-test("what is not a user namespace is looked at and not opened", { needs }, async () => {
+test("open refuses a file that is not a user namespace without opening it for reading", {
+	needs,
+}, async () => {
 	const folder = mkdtempSync(join(tmpdir(), "userns-open-"));
 	const { spawnSync } = await import("node:child_process");
-	spawnSync("mkfifo", [join(folder, "fifo")]); // opening it for reading would wait for ever
+	spawnSync("mkfifo", [join(folder, "fifo")]); // opening it for reading would never return
 	writeFileSync(join(folder, "file"), "");
 	for (const path of [
 		join(folder, "fifo"),
@@ -164,7 +166,7 @@ test("what is not a user namespace is looked at and not opened", { needs }, asyn
 	assert.throws(() => UserNamespace.open(2 ** 31 - 1), code("ERR_USERNS_OPEN", /ESRCH/));
 });
 
-test("a target with a mistake is refused before the kernel is asked", () => {
+test("a wrong target throws before any system call", () => {
 	for (const target of [0, -1, 1.5, Number.NaN, 2 ** 31, "", "a\0b", null, undefined, {}]) {
 		assert.throws(
 			() => UserNamespace.open(target as number),
@@ -173,7 +175,7 @@ test("a target with a mistake is refused before the kernel is asked", () => {
 	}
 });
 
-test("a bare namespace of somebody else's cannot be read back by an ordinary user", {
+test("an ordinary user cannot read the mapping of another user's bare namespace", {
 	needs: ["linux", "root", "user"],
 }, () => {
 	const ns = UserNamespace.createSync("0:100000:65536");
