@@ -1,5 +1,5 @@
-// The public types, as a program sees them. It is compiled with the tests and never run: what must not compile is
-// marked, and a mark that is wrong fails the build.
+// The public types, as a program uses them. The build compiles this file and no test runs it: a line that must not
+// compile is marked, and a wrong mark fails the build.
 import type { ChildProcess } from "node:child_process";
 import {
 	type AttributeOptions,
@@ -27,7 +27,7 @@ import {
 
 export async function compiles(): Promise<void> {
 	const input: MappingInput = { uidMappings: [{ containerID: 0, hostID: 1, size: 1 }], gidMappings: [] };
-	// The linux object of an OCI config.json, as it is.
+	// The linux object of an OCI config.json.
 	const linux = { uidMappings: [{ containerID: 0, hostID: 1, size: 1 }], namespaces: [{ type: "user" }] };
 	const mapping: Mapping = Mapping.from(linux);
 	const handles: Disposable = new Handles();
@@ -61,7 +61,7 @@ export async function compiles(): Promise<void> {
 	const hint: string | undefined = (await supports("/")).hint;
 	const entry = { destination: "/data", source: "/srv", type: "bind", options: ["idmap"] };
 	await mountIdmapped({ ...fromOci(entry, { container: mapping }), targetRoot: 3, nested: "refuse" });
-	// Undefined is the same as left out, wherever leaving it out is harmless (exactOptionalPropertyTypes).
+	// Undefined means the same as left out, where leaving it out is safe (exactOptionalPropertyTypes).
 	const u = undefined;
 	const signal: AbortSignal | undefined = u;
 	await new Handles().get(input, { setgroups: u, method: u, signal });
@@ -112,23 +112,23 @@ export async function mustNotCompile(namespace: UserNamespace, mapping: Mapping)
 	await UserNamespace.create(mapping, { setgroups: "maybe" });
 	// @ts-expect-error and a method is one of three
 	await UserNamespace.create(mapping, { method: "sudo" });
-	// @ts-expect-error there is no user namespace beside the user namespace
+	// @ts-expect-error unshare has no user namespace
 	namespace.spawn("id", [], { unshare: ["user"] });
-	// @ts-expect-error exec has no stdio: it is this process's own
+	// @ts-expect-error exec has no stdio: the program gets this process's streams
 	namespace.exec("id", [], { stdio: "inherit" });
 	// @ts-expect-error creation on the calling thread cannot be aborted
 	UserNamespace.createSync(mapping, { signal: AbortSignal.timeout(1) });
 	// @ts-expect-error a source is needed
 	await mountIdmapped({ mapping });
-	// @ts-expect-error the words for nested maps are three
+	// @ts-expect-error nested has three words
 	await mountIdmapped({ source: "/", mapping, nested: "stack" });
 	// @ts-expect-error the pid of a child that failed to start is undefined, which must not mean the host
 	await mountIdmapped({ source: "/", target: "/mnt", mapping, into: namespace.spawn("id").pid });
 	// @ts-expect-error likewise
 	unmount("/mnt", { into: undefined });
-	// @ts-expect-error nor must a root directory that is not known
+	// @ts-expect-error an undefined root directory must not mean the host's
 	await overlay({ lower: "/a", upper: "/u", work: "/w", mapping, target: "/mnt", targetRoot: undefined });
-	// @ts-expect-error nor a word that decides whether links are followed
+	// @ts-expect-error an undefined resolve must not decide whether links are followed
 	await mountIdmapped({ source: "/", target: "/mnt", mapping, resolve: undefined });
 	// @ts-expect-error a mount is made by mountIdmapped() or overlay()
 	new OverlayMount({}, mapping);

@@ -4,14 +4,16 @@ import { type IdMap, Mapping, UsernsError } from "../../src/index.ts";
 import { check, extents, isCanonical, mappings, SEED, SYNTAXES } from "../support/arbitrary.ts";
 import { test } from "../support/test.ts";
 
-/** The naive model: what one ID becomes, by looking at every extent. */
+/** The naive model: the result for one ID, by a scan of every extent. */
 function up(list: readonly Readonly<IdMap>[], id: number): number | undefined {
 	const found = list.filter((e) => id >= e.containerID && id < e.containerID + e.size);
 	assert.ok(found.length <= 1);
 	return found[0] && found[0].hostID + (id - found[0].containerID);
 }
 
-/** Where something can change: both edges of every extent in both columns, one beside each, and the famous numbers. */
+/**
+ * The IDs at which the result can change: both edges of every extent in both columns, one beside each, and the limits.
+ */
 function edges(...lists: (readonly Readonly<IdMap>[])[]): number[] {
 	const ids = new Set([0, 1, 65534, 65535, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 2, 2 ** 32 - 1]);
 	for (const { containerID, hostID, size } of lists.flat()) {
@@ -36,7 +38,7 @@ test("property: parse after print is the identity, for every syntax that can exp
 	);
 });
 
-test("property: subid prints and reads what counts from 0", () => {
+test("property: subid prints and reads an extent that starts at 0", () => {
 	const user = { name: "alpha" };
 	check(
 		fc.property(extents(), (list) => {
@@ -80,7 +82,7 @@ test("property: any order and any split of the extents has the same id, in canon
 	);
 });
 
-test("property: translation agrees with the model at every edge, and invert is an involution that turns it round", () => {
+test("property: translation agrees with the model at every edge, and invert twice is the identity", () => {
 	check(
 		fc.property(mappings, (mapping) => {
 			const inverse = mapping.invert();
@@ -121,10 +123,10 @@ test("property: compose is one translation after the other", () => {
 	);
 });
 
-test("property: intersect, subtract, union and contains are those of sets of pairs", () => {
+test("property: intersect, subtract, union and contains are the operations on sets of pairs", () => {
 	check(
 		fc.property(mappings, mappings, fc.boolean(), (a, other, related) => {
-			// Unrelated mappings hardly ever share a pair: so also one that has much of the first.
+			// Unrelated mappings rarely share a pair, so this also takes a mapping that shares much with the first.
 			const b = related ? a.subtract(other).union(a.intersect(a.compose("0:0:70000"))) : other;
 			const shared = a.intersect(b);
 			const rest = a.subtract(b);
@@ -158,7 +160,7 @@ test("property: intersect, subtract, union and contains are those of sets of pai
 	);
 });
 
-test("property: punch maps the one ID and keeps every other that is not in its way", () => {
+test("property: punch maps the one ID and keeps every other ID that does not conflict", () => {
 	check(
 		fc.property(
 			mappings,
@@ -177,7 +179,7 @@ test("property: punch maps the one ID and keeps every other that is not in its w
 	);
 });
 
-test("identity, shift, size and isIdentity", () => {
+test("identity, shift, size and isIdentity return what they name", () => {
 	assert.equal(Mapping.identity().id, "0:0:4294967295");
 	assert.equal(Mapping.identity({ from: 10, size: 5 }).id, "10:10:5");
 	assert.equal(Mapping.identity({ from: 4294967294 }).id, "4294967294:4294967294:1");
@@ -191,7 +193,7 @@ test("identity, shift, size and isIdentity", () => {
 	assert.throws(() => Mapping.from("0:1:1").uidToHost(-1), /whole number/);
 });
 
-test("my user stays my user: punch splits the extent that the ID falls in", () => {
+test("punch splits the extent that contains the ID", () => {
 	assert.equal(
 		Mapping.from("0:100000:65536").punch(1000, 1000).id,
 		"0:100000:1000,1000:1000:1,1001:101001:64535",
@@ -199,7 +201,7 @@ test("my user stays my user: punch splits the extent that the ID falls in", () =
 	assert.equal(Mapping.from("0:100000:65536").punch(1000, 1000, "uid").gidToHost(1000), 101000);
 });
 
-test("fit names the limit and the count, and what the algebra makes along the way may be longer", () => {
+test("fit names the limit and the count, and intermediate results of the algebra may be longer", () => {
 	const half = (offset: number) =>
 		Mapping.from({
 			uidMappings: Array.from({ length: 200 }, (_, i) => ({

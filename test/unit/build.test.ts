@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { root } from "../support/child.ts";
 import { test } from "../support/test.ts";
 
-/** The sources alone, with nothing built, and the build script run there with another compiler. */
+/** The sources alone, without a build. The test runs the build script there with another compiler. */
 function buildWith(compiler: string): { status: number | null; stderr: string } {
 	const folder = mkdtempSync(join(tmpdir(), "userns-build-"));
 	for (const part of ["package.json", "native", "scripts"])
@@ -20,7 +20,7 @@ function buildWith(compiler: string): { status: number | null; stderr: string } 
 	return { status: result.status, stderr: result.stderr };
 }
 
-test("without a compiler the build says so and how to get one", () => {
+test("the build without a compiler fails and says how to get one", () => {
 	const { status, stderr } = buildWith("/nowhere/cc");
 	assert.equal(status, 1);
 	assert.match(
@@ -30,13 +30,13 @@ test("without a compiler the build says so and how to get one", () => {
 	assert.ok(!stderr.includes("    at "), "no stack trace");
 });
 
-test("a compiler that fails is told from one that is missing", () => {
+test("the build tells a compiler that fails from a missing one", () => {
 	const { status, stderr } = buildWith("false");
 	assert.equal(status, 1);
 	assert.match(stderr, /ended with status 1/);
 });
 
-test("the layers' check finds an arrow that points the wrong way", () => {
+test("check-layers finds an import in the wrong direction", () => {
 	const folder = mkdtempSync(join(tmpdir(), "userns-layers-"));
 	for (const part of ["scripts", "src", "native", "package.json"])
 		cpSync(join(root, part), join(folder, part), { recursive: true });

@@ -11,7 +11,7 @@ import {
 } from "../../src/errors.ts";
 import { test } from "../support/test.ts";
 
-test("an error carries what it was given, the kernel's name for the number, and nothing that does not apply", () => {
+test("an error has the given fields, the name of the errno, and no field without a value", () => {
 	const cause = new Error("before");
 	const details = {
 		hint: "Do that.",
@@ -63,7 +63,7 @@ test("an inspected error shows no undefined property, and a polluted prototype g
 	}
 });
 
-test("the two errors for callers have their code, and a hint of their own unless another is given", () => {
+test("the two argument errors have their code, and a default hint", () => {
 	for (const [make, code, hint] of [
 		[
 			invalidArgument,
@@ -80,13 +80,13 @@ test("the two errors for callers have their code, and a hint of their own unless
 	}
 });
 
-test("every code has an explanation of a few words, and no two have the same", () => {
+test("every code has a short explanation of its own", () => {
 	const texts = Object.values(explanations);
 	for (const text of texts) assert.match(text, /^[a-z].{10,90}[^.]$/);
 	assert.equal(new Set(texts).size, texts.length);
 });
 
-test("numbers of the kernel have a name and a text, those too that libuv does not know", () => {
+test("errnos have a name and a text, also those that libuv does not know", () => {
 	// The names and numbers of asm-generic/errno.h; the texts of strerror(3), but for the first letter.
 	const known: [number, string, string][] = [
 		[-1, "EPERM", "operation not permitted"],
@@ -107,12 +107,12 @@ test("numbers of the kernel have a name and a text, those too that libuv does no
 	assert.equal(describeErrno(-5000), "errno 5000");
 });
 
-test("show: any value in a few characters", () => {
+test("show prints any value in a few characters", () => {
 	const cases: [unknown, string][] = [
 		["a\n", '"a\\n"'],
 		["x".repeat(64), `"${"x".repeat(64)}"`],
 		["x".repeat(65), `"${"x".repeat(60)}…"`],
-		// Short, and long when it is written down.
+		// Values that are short, but long in print.
 		["\n".repeat(34), JSON.stringify("\n".repeat(34))],
 		["\n".repeat(35), `"${"\\n".repeat(32)}\\…`],
 		[12n, "12n"],
@@ -130,5 +130,5 @@ test("show: any value in a few characters", () => {
 		[true, "true"],
 	];
 	for (const [value, text] of cases) assert.equal(show(value), text);
-	assert.equal(show(Object.create(null)), "an object"); // which has no toString
+	assert.equal(show(Object.create(null)), "an object"); // without toString
 });

@@ -4,7 +4,10 @@ import { test } from "../support/test.ts";
 
 const user = { name: "alpha" };
 
-/** Each form as its own manual has it, by hand. Reading back what was printed would not see two mistakes that agree. */
+/**
+ * Each form as its own manual gives it, written by hand: reading a printed text back would not show two mistakes that
+ * agree.
+ */
 const printed: [syntax: MappingSyntax, mapping: string, text: string][] = [
 	["colon", "5:6:1,0:100000:3", "0:100000:3,5:6:1"],
 	["colon", "u:0:1:1,g:0:2:2", "u:0:1:1,g:0:2:2"],
@@ -55,15 +58,15 @@ const read: [syntax: MappingSyntax, text: string | string[], id: string, context
 	["x-mount.idmap", "0:1:1 \\040", "0:1:1"],
 	["mount-idmapped", "  b:0:1:1   g:5:6:1 ", "u:0:1:1,g:0:1:1,g:5:6:1"],
 	["podman", " 0:1:1\t 5:6:1\r\n7:8:1 ", "0:1:1,5:6:1,7:8:1"],
-	// Behind --gidmap=…, what stands without a name is a --uidmap again.
+	// After --gidmap=…, an argument without a name is a --uidmap again.
 	["podman", "--gidmap=0:2:1 0:1:1", "u:0:1:1,g:0:2:1"],
-	// Nobody says what is delegated, so nothing is filled in.
+	// The mapping does not say what is delegated, so nothing is filled in.
 	["podman", "+5:6:1", "5:6:1"],
-	// Without a word podman has root, and the entry stands alone.
+	// Without the flag podman maps root, and the entry stands alone.
 	["podman", "+5:@1000:1", "5:0:1", { parent: "0:1000:1,1:100000:4" }],
-	// From the middle of what is delegated.
+	// From the middle of the delegated range.
 	["podman", "5:@100010:3", "5:11:3", { parent: "0:1000:1,1:100000:100" }],
-	// Both what is free inside and what is delegated is in pieces.
+	// Both the free IDs inside and the delegated IDs are in several pieces.
 	[
 		"podman",
 		"+3:@1000:1 8:@100001:1",
@@ -86,7 +89,7 @@ const read: [syntax: MappingSyntax, text: string | string[], id: string, context
 	["subid", "1000:5:2", "0:5:2", { user: { uid: 1000 } }],
 ];
 
-test("what each syntax lets pass: blanks, empty lines, kinds, what is left to the context", () => {
+test("each syntax accepts its blanks, empty lines, kinds, and parts that the context gives", () => {
 	for (const [syntax, text, id, context] of read) {
 		assert.equal(Mapping.parse(text, syntax, context).id, Mapping.from(id).id, JSON.stringify(text));
 	}

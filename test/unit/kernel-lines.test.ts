@@ -5,14 +5,14 @@ import { check } from "../support/arbitrary.ts";
 import { test } from "../support/test.ts";
 
 /*
- * What reads the kernel's own texts in one go leaves all others to what reads any text. Which of the two it was cannot be
- * seen from outside; here it is told apart, so that the quick one is neither wrong nor of no use.
+ * A fast parser reads the kernel's own texts, and leaves all other texts to the general parser. The result does not
+ * show which parser ran; these tests do, so that the fast parser is neither wrong nor unused.
  */
 
 const LINE = /^ *(0|[1-9]\d{0,9}) +(0|[1-9]\d{0,9}) +(0|[1-9]\d{0,9})$/;
 const IDS = 2n ** 32n - 1n;
 
-/** The same by other means, with numbers that have no bounds. */
+/** The same in another way, with numbers without limits. */
 function expected(text: string): { containerID: number; hostID: number; size: number }[] | undefined {
 	const lines = text.split("\n");
 	const last = lines.pop() ?? "";
@@ -83,12 +83,12 @@ const cases = [
 ];
 
 for (const text of cases) {
-	test(`the kernel's own text or another: ${JSON.stringify(text)}`, () => {
+	test(`the fast parser takes the kernel's own text only: ${JSON.stringify(text)}`, () => {
 		assert.deepEqual(parseKernelLines(text), expected(text));
 	});
 }
 
-test("lines as the kernel prints them, and lines with one character changed", () => {
+test("the fast parser agrees on lines as the kernel prints them, and with one character changed", () => {
 	const id = fc.nat({ max: 5_000_000_000 });
 	const printed = fc
 		.array(fc.tuple(id, id, id), { maxLength: 4 })

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type IdMap, Mapping, type MappingContext, type MappingSyntax } from "../../src/index.ts";
 import { test } from "../support/test.ts";
 
-// The words as a user reads them: what was wrong, where, and what to do. Whole, so that none goes missing by accident.
+// The whole message as a user reads it: what was wrong, where, and what to do. The full text shows if a part is lost.
 
 type Refusal = [make: () => unknown, message: string, hint: string];
 
@@ -25,7 +25,7 @@ const LEAST = "Give at least one extent, such as 0:2100000000:65536.";
 const LAST = "The largest ID that can be mapped is 4294967294.";
 const NOTHING = "Correct the argument that the message names. Nothing was changed.";
 
-test("a mapping that the kernel would refuse, or quietly change", () =>
+test("a mapping that the kernel would refuse, or change without an error, has its message", () =>
 	check("ERR_USERNS_INVALID_MAPPING", [
 		[
 			from(null),
@@ -108,7 +108,7 @@ test("a mapping that the kernel would refuse, or quietly change", () =>
 		],
 	]));
 
-test("what the methods refuse", () => {
+test("each method's refusal has its message", () => {
 	const mapping = Mapping.from("0:1:5");
 	const long = (offset: number) => ({
 		uidMappings: Array.from({ length: 200 }, (_, i) => extent(offset + i * 2, offset + i * 2, 1)),
@@ -194,7 +194,7 @@ test("what the methods refuse", () => {
 	]);
 });
 
-/** What every error of a syntax says to do, unless it has something better to say. */
+/** The hint of every syntax error without a better one. */
 const HINTS: Record<MappingSyntax, string> = {
 	colon:
 		'Write "containerID:hostID:size", with "u:" or "g:" before it for one kind only, and "," between extents: 0:2100000000:65536.',
@@ -241,7 +241,7 @@ const texts: Text[] = [
 		"0:4294967296:1",
 		'column 3 (extent 1): expected hostID in 32 bits, at most 4294967295, found "4294967296:1"',
 	],
-	// What is found is cut off, the rest of a long text is not read out.
+	// The found text is cut, so that a long text is not printed whole.
 	[
 		"colon",
 		`0:1:1${"x".repeat(80)}`,
@@ -385,7 +385,7 @@ const texts: Text[] = [
 	],
 ];
 
-test("a text that cannot be read: the place, what was expected there, what was found, and how it is written", () => {
+test("a text that cannot be read is an error with the position, the expected and the found text, and the form", () => {
 	for (const [syntax, text, message, hint, context] of texts) {
 		const place = /^(?:line|column) /.test(message)
 			? `${syntax} text, `
@@ -406,7 +406,7 @@ test("a text that cannot be read: the place, what was expected there, what was f
 	});
 });
 
-test("podman's options", () => {
+test("an error in podman's options has its message", () => {
 	const parse = (text: string, context?: MappingContext) => () => Mapping.parse(text, "podman", context);
 	const lines = (count: number) => Array.from({ length: count }, (_, i) => `+${i}:${i}`).join(" ");
 	assert.equal(Mapping.parse(lines(1000), "podman").id, "0:0:1000");
@@ -436,7 +436,7 @@ test("podman's options", () => {
 	]);
 });
 
-test("what a syntax cannot express", () => {
+test("a mapping that a syntax cannot express has its message", () => {
 	const print = (mapping: string, syntax: MappingSyntax, context?: MappingContext) => () =>
 		Mapping.from(mapping).toString(syntax, context);
 	const user = { name: "alpha" };

@@ -3,12 +3,12 @@ import { descendants, type MountEntry, parseMountinfo } from "../../src/mount/mo
 import { test } from "../support/test.ts";
 
 /*
- * A container makes its own table of mounts. What a look at it costs is compared with a table of as many lines and as many
- * bytes in which nothing has to be decoded.
+ * A container controls its own mount table. The tests compare the time for it with the time for a table with as many
+ * lines and bytes that contains nothing to decode.
  */
 
 const LINES = 500;
-/** Of the names in one line: a path that is as long as 4 KB of directory names, written with four characters each. */
+/** Per name in one line: a path of 4 KB of directory names, written with four characters for each. */
 const BYTES = 16_000;
 
 function tableOf(name: string, lines: number = LINES): string {
@@ -18,7 +18,10 @@ function tableOf(name: string, lines: number = LINES): string {
 
 const plain = tableOf("x".repeat(BYTES));
 
-/** How much longer the work takes for one table than for another: the best of several tries, for the machine may be busy. */
+/**
+ * How much longer the work takes for one table than for another: the best of several tries, because the machine may be
+ * busy.
+ */
 function ratio(work: (table: string) => unknown, table: string, other: string): number {
 	let best = Number.POSITIVE_INFINITY;
 	const times = { table: best, other: best };
@@ -72,7 +75,7 @@ test("decoding a hostile table takes time in proportion to its bytes", () => {
 	}
 });
 
-test("100,000 mounts beside each other, in a chain, and in a reversed chain", () => {
+test("100,000 mounts beside each other, in a chain, and in a reversed chain take little time", () => {
 	const most = 100_000;
 	const numbered = (line: (i: number) => string) =>
 		parseMountinfo(
@@ -94,7 +97,7 @@ function entry(line: string): MountEntry {
 	return first as MountEntry;
 }
 
-test("the fields of a line, as proc_pid_mountinfo(5) has them", () => {
+test("the fields of a line are those of proc_pid_mountinfo(5)", () => {
 	const full = entry(
 		"36 35 98:0 /a\\040b /mnt\\011\\012\\134 rw,noatime master:1 unbindable - ext3 /dev/\\040 rw,errors=continue",
 	);

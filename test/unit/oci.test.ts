@@ -14,7 +14,7 @@ function options(mount: Partial<OciMount>, container?: string): Record<string, u
 	return { mapping: Mapping.from(mapping as Mapping).id, ...rest };
 }
 
-test("the runtime-spec's rules on mappings and idmap", () => {
+test("fromOci applies the runtime-spec's rules on mappings and idmap", () => {
 	const place = { source: "/srv/data", target: "/data" };
 	const own = { uidMappings, gidMappings };
 	const cases: [string, Partial<OciMount>, string | undefined, object][] = [
@@ -62,7 +62,7 @@ test("the runtime-spec's rules on mappings and idmap", () => {
 		assert.deepEqual(options(mount, container), expected, name);
 });
 
-test("the other options, the last word on something counting", () => {
+test("fromOci reads the other options, and of contrary ones the last", () => {
 	const words = (...list: string[]) => {
 		const { mapping, source, target, ...rest } = options({ uidMappings, gidMappings, options: list });
 		void [mapping, source, target];
@@ -82,7 +82,7 @@ test("the other options, the last word on something counting", () => {
 	assert.deepEqual(words("unbindable"), { propagation: "unbindable" });
 });
 
-test("what the rules do not allow is an error that names it", () => {
+test("fromOci throws an error that names what the rules do not allow", () => {
 	const cases: [unknown, RegExp][] = [
 		[{ ...BASE, uidMappings }, /has uidMappings but no gidMappings/],
 		[{ ...BASE, gidMappings, options: ["idmap"] }, /has gidMappings but no uidMappings/],
@@ -108,7 +108,7 @@ test("what the rules do not allow is an error that names it", () => {
 	);
 });
 
-test("a misspelt option is an error", () => {
+test("fromOci throws for a misspelt option", () => {
 	for (const options of [{ contianer: CONTAINER }, null, CONTAINER]) {
 		assert.throws(
 			() => fromOci({ ...BASE, options: ["bind", "idmap"] }, options as object),

@@ -32,7 +32,7 @@ test("copyOptions accepts an object or undefined, and no unknown name", () => {
 	});
 });
 
-test("copyOptions: the copy has no prototype, and is never the caller's object", () => {
+test("copyOptions returns a copy without a prototype, and never the caller's object", () => {
 	const given = { one: 1 };
 	for (const options of [undefined, given, Object.create(null)]) {
 		assert.equal(Object.getPrototypeOf(copy(options)), null);
@@ -41,11 +41,11 @@ test("copyOptions: the copy has no prototype, and is never the caller's object",
 	const kept = copy(given);
 	given.one = 2;
 	assert.equal(kept.one, 1);
-	// The copy of nothing is shared by all calls, so that none of them may change it.
+	// All calls share the copy of undefined, so no call may change it.
 	assert.throws(() => Object.assign(copy(undefined), { one: 1 }), TypeError);
 });
 
-test("copyOptions: what a prototype of the caller's has is refused, and not left out in silence", () => {
+test("copyOptions refuses options on a prototype, and does not ignore them", () => {
 	class Defaults {
 		get into() {
 			return 1;
@@ -62,12 +62,12 @@ test("copyOptions: what a prototype of the caller's has is refused, and not left
 			[["into", 2]],
 		);
 	}
-	// The options of another realm, such as those of a test that runs in a vm context.
+	// The options of another realm, for example those of a test that runs in a vm context.
 	const other = runInNewContext("Object.prototype.into = 1; ({ one: 1 })");
 	assert.deepEqual(Object.entries(copy(other)), [["one", 1]]);
 });
 
-test("copyOptions: only own properties count, and each is read once", () => {
+test("copyOptions reads own properties only, and each of them once", () => {
 	assert.deepEqual(Object.keys(copy(Object.create({ three: 3 }))), []);
 	let reads = 0;
 	const options = {
@@ -81,7 +81,7 @@ test("copyOptions: only own properties count, and each is read once", () => {
 	assert.equal(reads, 1);
 });
 
-test("copyOptions: __proto__ and constructor are unknown options, and parsed JSON cannot set a prototype", () => {
+test("copyOptions refuses __proto__ and constructor, and parsed JSON cannot set a prototype", () => {
 	for (const name of ["__proto__", "constructor", "toString", "hasOwnProperty"]) {
 		assert.throws(() => copy(JSON.parse(`{"${name}": {"one": 1}}`)), {
 			code: "ERR_USERNS_INVALID_ARGUMENT",
@@ -91,7 +91,7 @@ test("copyOptions: __proto__ and constructor are unknown options, and parsed JSO
 	assert.equal(({} as { one?: number }).one, undefined);
 });
 
-test("copyOptions: into, targetRoot and resolve throw when they are present but undefined", () => {
+test("copyOptions throws for into, targetRoot and resolve that are present but undefined", () => {
 	for (const name of ["into", "targetRoot", "resolve"]) {
 		assert.throws(
 			() => copy({ [name]: undefined }),

@@ -2,14 +2,14 @@ import assert from "node:assert/strict";
 import { ask, runScript } from "../support/child.ts";
 import { test } from "../support/test.ts";
 
-/** Makes Node say that it runs elsewhere, before the package is imported: the C part is then out of reach. */
+/** Makes Node report another platform before the import, so that the add-on is not loaded. */
 function elsewhere(platform: string): { nodeFlags: string[] } {
 	const code = `Object.defineProperty(process, "platform", { value: ${JSON.stringify(platform)} });`;
 	return { nodeFlags: ["--import", `data:text/javascript,${encodeURIComponent(code)}`] };
 }
 
 for (const platform of ["darwin", "win32"]) {
-	test(`on ${platform} the package imports, mappings work, and the rest says that it needs Linux`, () => {
+	test(`on ${platform} the package imports, mappings work, and all other functions say that they need Linux`, () => {
 		const answer = ask<{ id: string; codes: string[]; hints: number }>(
 			`const errors = [];
 			const fail = async (f) => { try { await f(); errors.push({ code: "none" }); } catch (e) { errors.push(e); } };
@@ -31,7 +31,7 @@ for (const platform of ["darwin", "win32"]) {
 	});
 }
 
-/** Each with its own words. That none reaches the kernel shows where there is none to reach. */
+/** Each has a message of its own. The test runs without an add-on, so no case can reach the kernel. */
 const bad: [input: string, message: RegExp][] = [
 	["{}", /maps nothing/],
 	["{ uidMappings: [], gidMappings: null }", /maps nothing/],
@@ -62,7 +62,7 @@ const bad: [input: string, message: RegExp][] = [
 	["[]", /must be a Mapping/],
 ];
 
-test("bad mappings are refused, each in its own words, with no system call made", () => {
+test("wrong mappings are refused with a message of their own, and without a system call", () => {
 	const calls = bad.map(([input]) => `() => handles.get(${input})`).join(",\n");
 	const errors = ask<{ code: string; message: string; errno?: number }[]>(
 		`const one = (change) => ({ uidMappings: [{ containerID: 0, hostID: 0, size: 1, ...change }] });
@@ -84,7 +84,7 @@ test("bad mappings are refused, each in its own words, with no system call made"
 	);
 });
 
-test("where the compiled part is missing, that is said, with what to do", { needs: ["linux"] }, () => {
+test("an error says that the add-on is missing, and what to do", { needs: ["linux"] }, () => {
 	const { status, stdout } = runScript(
 		`Object.defineProperty(process, "arch", { value: "mips" });
 		try { userns.UserNamespace.open(1); } catch (e) { console.log(e.code, e.hint); }`,

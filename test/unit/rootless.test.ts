@@ -11,7 +11,7 @@ function text(own: number, ranges: SubidRange[], keepId: boolean): string {
 		.join(",");
 }
 
-test("the user is 0 inside, and the ranges follow in their order", () => {
+test("the user is 0 in the namespace, and the ranges follow in their order", () => {
 	const ranges = [
 		{ first: 200000, size: 5 },
 		{ first: 100000, size: 2 },
@@ -19,14 +19,14 @@ test("the user is 0 inside, and the ranges follow in their order", () => {
 	assert.equal(text(1000, ranges, false), "0:1000:1,1:200000:5,6:100000:2");
 });
 
-test("keepId: the own ID is itself, and a range that reaches it is cut there", () => {
+test("keepId maps the own ID to itself, and cuts a range at it", () => {
 	assert.equal(text(3, [{ first: 100000, size: 5 }], true), "3:3:1,0:100000:3,4:100003:2");
 	assert.equal(text(0, [{ first: 100000, size: 5 }], true), "0:0:1,1:100000:5");
 	assert.equal(text(5, [{ first: 100000, size: 5 }], true), "5:5:1,0:100000:5");
 	assert.equal(text(1000, [{ first: 100000, size: 5 }], true), "1000:1000:1,0:100000:5");
 });
 
-test("a range with the own ID in it does not map it twice", () => {
+test("a range that contains the own ID does not map it twice", () => {
 	assert.equal(text(1000, [{ first: 999, size: 3 }], false), "0:1000:1,1:999:1,2:1001:1");
 	assert.equal(text(1000, [{ first: 1000, size: 1 }], false), "0:1000:1");
 });
@@ -36,11 +36,11 @@ const range = fc
 	.record({ first: id, size: fc.integer({ min: 1, max: 30 }) })
 	.map(({ first, size }) => ({ first, size: Math.min(size, 4294967295 - first) }));
 
-test("whatever the ranges: each of their IDs is mapped once, the own one as asked, and nothing else", () => {
+test("property: each ID of any ranges is mapped once, the own ID as requested, and no other ID", () => {
 	check(
 		fc.property(id, fc.array(range, { maxLength: 6 }), fc.boolean(), (own, ranges, keepId) => {
 			const extents = rootlessExtents({ own, ranges }, keepId);
-			// canonical() refuses what overlaps in either column.
+			// canonical() throws if extents overlap in either column.
 			canonical("uid", extents);
 			const hosts = new Set(
 				extents.flatMap(({ hostID, size }) => Array.from({ length: size }, (_, i) => hostID + i)),
@@ -51,7 +51,7 @@ test("whatever the ranges: each of their IDs is mapped once, the own one as aske
 			]);
 			assert.deepEqual(hosts, wanted);
 			assert.deepEqual(extents[0], { containerID: keepId ? own : 0, hostID: own, size: 1 });
-			// Without a gap: as many IDs as there are, from 0 on, and the own one where it is kept.
+			// Without a gap: as many IDs as there are, from 0 on, and the own ID if it is kept.
 			const inside = extents.flatMap(({ containerID, size }) =>
 				Array.from({ length: size }, (_, i) => containerID + i),
 			);
@@ -63,7 +63,7 @@ test("whatever the ranges: each of their IDs is mapped once, the own one as aske
 	);
 });
 
-test("ranges that overlap are taken once, the first line winning its place", () => {
+test("ranges that overlap count once, in the position of the first line", () => {
 	check(
 		fc.property(fc.array(range, { maxLength: 6 }), (ranges) => {
 			const kept = disjoint(ranges);

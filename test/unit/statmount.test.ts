@@ -40,7 +40,7 @@ function answer({ mask, size, uid = [0, 0], gid = [0, 0], text = "", bytes }: Wr
 
 const BOTH = BASIC | UIDMAP | GIDMAP;
 
-test("an answer as the kernel gave it is read, both kinds and several extents", () => {
+test("a result of the kernel is parsed, with both kinds and several extents", () => {
 	const text = "\0" + "0 100000 65536\0" + "70000 5 1\0" + "0 200000 10\0";
 	const mount = parseStatmount(answer({ mask: BOTH, uid: [2, 1], gid: [1, 26], text }));
 	assert.deepEqual(mount, {
@@ -62,7 +62,7 @@ test("an answer as the kernel gave it is read, both kinds and several extents", 
 	assert.match(String(mappingOf(nobody)), /does not have/);
 });
 
-test("what the kernel never writes is refused, and nothing is read out of bounds", () => {
+test("a result that the kernel never writes is refused, and nothing is read out of bounds", () => {
 	const cases: [string, ArrayBuffer][] = [
 		["empty", new ArrayBuffer(0)],
 		["cut off", answer({ mask: BASIC, bytes: 511 })],
@@ -83,7 +83,7 @@ test("what the kernel never writes is refused, and nothing is read out of bounds
 			name,
 		);
 	}
-	// Texts that are none of three numbers are no mapping, but no failure of the listing either.
+	// Texts that are not three numbers are no mapping, and do not make the listing fail.
 	for (const text of ["0 0\0", "a b c\0", "0 0 4294967296\0", "0 0 1\n5 5 5\0", "\u00ff\0"]) {
 		const mount = parseStatmount(answer({ mask: BOTH, uid: [1, 0], gid: [1, 0], text }));
 		const mapping = mappingOf(mount);
@@ -92,7 +92,7 @@ test("what the kernel never writes is refused, and nothing is read out of bounds
 	}
 });
 
-test("any bytes at all: an answer or ERR_USERNS_READ_MOUNTS, never another failure", () => {
+test("property: any bytes give a result or ERR_USERNS_READ_MOUNTS, and no other error", () => {
 	check(
 		fc.property(fc.uint8Array({ minLength: 0, maxLength: 700 }), fc.boolean(), (bytes, likely) => {
 			const buffer = new ArrayBuffer(bytes.length);

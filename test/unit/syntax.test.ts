@@ -34,12 +34,12 @@ const good: Good[] = [
 	["podman", "--gidmap=0:2:1", "0:2:1"],
 	["podman", "--uidmap=0:1:10 --uidmap=u20:30:1", "u:0:1:10,u:20:30:1,g:0:1:10"],
 	["podman", "--uidmap=u0:1:1 --uidmap=g0:2:1", "u:0:1:1,g:0:2:1"],
-	// + takes conflicts away, in either column: 5 loses its ID, and so does 8, whose host ID is now that of 5.
+	// + removes conflicts in either column: 5 loses its ID, and so does 8, whose host ID is now that of 5.
 	["podman", "0:100:10 +5:108:1", "0:100:5,5:108:1,6:106:2,9:109:1"],
 	["podman", "0:1:1 5:@100000:2", "0:1:1,5:20:2", { parent: "50:99999:1,20:100000:10" }],
 	["podman", "5:@1000:1", "5:0:1", { parent: ROOTLESS }],
 	["podman", "5:@1000:2", "5:0:1,6:9:1", { parent: "0:1000:1,9:1001:1" }],
-	// The first + of rootless podman: the rest is filled from 0 with what is delegated and not used.
+	// The first + of rootless podman: the rest is filled from 0 with the delegated IDs that are free.
 	["podman", "+5:@1000:1", "0:1:5,5:0:1,6:6:65531", { parent: ROOTLESS, rootless: true }],
 	["podman", "+5:@1000:1", "5:0:1", { parent: ROOTLESS, rootless: false }],
 	["podman-idmap", "idmap=uids=0-1000-1#5-6-7;gids=0-2000-1", "u:0:1000:1,u:5:6:7,g:0:2000:1"],
@@ -157,7 +157,7 @@ for (const [syntax, text, message, context] of bad) {
 	});
 }
 
-test("what a syntax cannot express is an error and never a lesser mapping", () => {
+test("a mapping that a syntax cannot express is an error, and never becomes a smaller mapping", () => {
 	for (const syntax of ["oci", "podman-idmap"] as const) {
 		assert.throws(() => Mapping.from("u:0:1:1").toString(syntax), /cannot express/);
 	}
@@ -169,7 +169,7 @@ test("what a syntax cannot express is an error and never a lesser mapping", () =
 	assert.throws(() => Mapping.from("0:1:1").toString("nonsense" as "colon"), /no mapping syntax "nonsense"/);
 });
 
-test("without a syntax a text with one meaning is taken, and another says what it could be", () => {
+test("without a syntax a text with one meaning is accepted, and another names the possible syntaxes", () => {
 	const taken: [string, string][] = [
 		["0:1:2", "0:1:2"],
 		["b:0:1:2", "0:1:2"],

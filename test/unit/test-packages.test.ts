@@ -21,7 +21,7 @@ const { PACKAGES, TOOLS } = (await import(MODULE)) as {
 	TOOLS: string[];
 };
 
-/** Notes how it is called, what it may read, and fails as $WORKS says: "yes", "no", or where `update` was not called. */
+/** Logs its arguments, checks its input, and fails as $WORKS says: "yes", "no", or unless `update` was called. */
 const APT_GET = `#!/bin/sh
 folder=\${0%/*}
 for argument; do case $argument in install | update) operation=$argument ;; esac; done
@@ -34,7 +34,7 @@ install,updated) [ -e "$folder/updated" ] || { echo "E: Unable to locate package
 esac
 `;
 
-/** Runs the set-up of `npm test` where the only programs are `tools` and that apt-get; `calls` is what it noted. */
+/** Runs the set-up of `npm test` where `tools` and this apt-get are the only programs; `calls` is its log. */
 function setUp(
 	env: Record<string, string>,
 	tools: readonly string[] = [],
@@ -80,7 +80,7 @@ test("every program that a test declares is in the list from which npm test inst
 	assert.deepEqual(Object.keys(PACKAGES), Object.keys(PACKAGES).sort());
 });
 
-test(".ci/run has no list of its own: it installs nothing, and promises what the list has", () => {
+test(".ci/run has no list of its own: it installs nothing, and promises the programs of the list", () => {
 	const text = readFileSync(join(root, ".ci/run"), "utf8");
 	assert.match(text, /\$\(node scripts\/test-packages\.mjs\)/);
 	assert.doesNotMatch(text, /apt-get|tool:/);
@@ -93,13 +93,13 @@ test(".ci/run has no list of its own: it installs nothing, and promises what the
 	);
 });
 
-test("if everything is installed, nothing is printed and apt-get is not called", {
+test("if everything is installed, npm test prints nothing and does not call apt-get", {
 	needs: ["linux", "path:/usr/include/stdio.h"],
 }, () => {
 	assert.deepEqual(setUp({}, TOOLS), { lines: [], calls: [] });
 });
 
-test("as root, missing packages are printed and installed, without a question and without an update", {
+test("as root, npm test lists and installs missing packages, without a question and without an update", {
 	needs: ["linux", "root"],
 }, () => {
 	const { lines, calls } = setUp({ WORKS: "yes" });
@@ -109,7 +109,7 @@ test("as root, missing packages are printed and installed, without a question an
 	assert.match(calls[0] ?? "", /^install,noninteractive,: -qy .*--no-remove .*\bacl\b.*\bstrace\b/);
 });
 
-test("if apt-get does not know the packages, its index is fetched once", {
+test("if apt-get does not know the packages, npm test fetches its index once", {
 	needs: ["linux", "root"],
 }, () => {
 	const { lines, calls } = setUp({ WORKS: "updated" });
@@ -120,7 +120,7 @@ test("if apt-get does not know the packages, its index is fetched once", {
 	assert.ok(!lines.some((line) => line.startsWith("apt-get failed")));
 });
 
-test("without a network the reason and the missing packages are one line each, and nothing fails", {
+test("without a network npm test prints one line each for the reason and the packages, and goes on", {
 	needs: ["linux", "root"],
 }, () => {
 	const { lines, calls } = setUp({ WORKS: "no" });
@@ -130,7 +130,7 @@ test("without a network the reason and the missing packages are one line each, a
 	assert.match(lines[3] ?? "", MISSING);
 });
 
-test("USERNS_TEST_INSTALL=0, and another user than root: one line, and apt-get is not called", {
+test("with USERNS_TEST_INSTALL=0 or as another user npm test prints one line and does not call apt-get", {
 	needs: ["linux"],
 }, () => {
 	const { lines, calls } = setUp({ USERNS_TEST_INSTALL: "0" });

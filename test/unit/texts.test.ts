@@ -67,7 +67,7 @@ test("property: no text makes any grammar hang or throw anything but a UsernsErr
 		}),
 		10_000,
 	);
-	// Long texts take as long as they are: a grammar that went back would take the square of it.
+	// The time is proportional to the length: a grammar that backtracks would take quadratic time.
 	for (const unit of [
 		"0:1:1,",
 		" ",
@@ -85,7 +85,7 @@ test("property: no text makes any grammar hang or throw anything but a UsernsErr
 			assert.throws(() => Mapping.parse(unit.repeat(20_000), syntax), UsernsError, `${syntax} ${unit}`);
 		}
 	}
-	// Extents that cannot be merged, so that whatever looks at all of them for each of them would be seen here.
+	// Extents that cannot be merged, so that a quadratic scan of them would show here.
 	const units: [MappingSyntax, (i: number) => string, string][] = [
 		["colon", (i) => `${i * 3}:${i * 2}:1`, ","],
 		["proc", (i) => `${i * 3} ${i * 2} 1`, "\n"],
@@ -103,7 +103,7 @@ test("property: no text makes any grammar hang or throw anything but a UsernsErr
 	}
 });
 
-test("no text whatever makes parse hang or throw anything but a UsernsError", () => {
+test("property: no text makes parse hang or throw anything but a UsernsError", () => {
 	const piece = fc.oneof(
 		fc.constantFrom(
 			"u:",
