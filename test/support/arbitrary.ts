@@ -1,31 +1,34 @@
 import fc from "fast-check";
 import { type IdMap, Mapping, type MappingSyntax } from "../../src/index.ts";
 
-/** A million cases in the long form, thousands otherwise, or at most USERNS_RUNS: mutation testing runs them often. */
+/**
+ * A million cases in the long form, thousands otherwise. USERNS_RUNS limits them, because mutation testing runs them
+ * often.
+ */
 const LONG = process.env.USERNS_LONG === "1";
 const MOST = Number(process.env.USERNS_RUNS ?? Number.POSITIVE_INFINITY);
 
-/** The seed of this run; USERNS_SEED gives an old one again. */
+/** The seed of this run; USERNS_SEED repeats an old one. */
 export const SEED: number = Number(process.env.USERNS_SEED ?? Date.now() % 0x7fffffff);
 
 export function check<T extends [unknown, ...unknown[]]>(property: fc.IProperty<T>, runs = 3000): void {
 	fc.assert(property, {
 		numRuns: Math.min(LONG ? 1_000_000 : runs, MOST),
 		seed: SEED,
-		endOnFailure: MOST < runs, // that it fails is all that is asked then
+		endOnFailure: MOST < runs, // the run only needs to know whether it fails
 	});
 }
 
 const MAX = 4294967295;
 const EDGES = [0, 1, 65534, 65535, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 3, 2 ** 32 - 2];
 
-/** Lengths that lie close to where something changes. */
+/** Lengths close to those at which the behaviour changes. */
 export const extentCount: fc.Arbitrary<number> = fc.oneof(
 	{ weight: 8, arbitrary: fc.integer({ min: 0, max: 8 }) },
 	{ weight: 2, arbitrary: fc.constantFrom(5, 6, 7) },
 );
 
-/** Extents of one kind that overlap nowhere: gaps and sizes in both columns, the second in a shuffled order. */
+/** Extents of one kind without overlap: gaps and sizes in both columns, the second in a shuffled order. */
 export function extents(count: fc.Arbitrary<number> = extentCount): fc.Arbitrary<IdMap[]> {
 	return count
 		.chain((length) =>
@@ -66,13 +69,13 @@ export function extents(count: fc.Arbitrary<number> = extentCount): fc.Arbitrary
 		});
 }
 
-/** A mapping that maps something. */
+/** A mapping with at least one ID. */
 export const mappings: fc.Arbitrary<Mapping> = fc
 	.tuple(extents(), extents(), fc.boolean())
 	.filter(([uid, gid, same]) => uid.length > 0 || (!same && gid.length > 0))
 	.map(([uid, gid, same]) => Mapping.from({ uidMappings: uid, gidMappings: same ? uid : gid }));
 
-/** All but subid, which takes a user. */
+/** All syntaxes but subid, which needs a user. */
 export const SYNTAXES: readonly MappingSyntax[] = [
 	"colon",
 	"proc",

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { UserNamespace } from "../../src/index.ts";
 import { root, sh } from "./child.ts";
 
-/** A process that the attacker got hold of: the uid is as the namespace sees it, so 65534 is one of the host's. */
+/** A process that the attacker seized. The uid is as the namespace sees it, so 65534 is a user of the host. */
 export interface Caught {
 	uid: number;
 	name: string;
@@ -18,10 +18,10 @@ export interface Attacker {
 	caught(): Caught[];
 }
 
-/** Nobody inside: an ID that the namespace does not map. */
+/** An ID that the namespace does not map. */
 export const OVERFLOW = 65534;
 
-/** Where the attacker lives: in a namespace of ours, or in one that an ordinary user of that uid makes for himself. */
+/** Where the attacker runs: in a namespace of this package, or in one that an ordinary user with that uid creates. */
 export type Home = { ns: UserNamespace } | { owner: number };
 
 function start(home: Home, program: string): ChildProcess {
@@ -38,9 +38,9 @@ function start(home: Home, program: string): ChildProcess {
 }
 
 /**
- * Runs `body` while a process inside, as root there and in the same pid namespace, tries to seize every process that
- * comes in (attacker.c). At the end shows that it does catch a joiner that stays the host's root and can be traced,
- * since an attacker that catches nobody proves nothing.
+ * Runs `body` while a process in the namespace, as root there and in the same pid namespace, tries to seize every
+ * process that joins (attacker.c). At the end, shows that it catches a process that joins as the host's root and can be
+ * traced, because an attacker that catches no process proves nothing.
  */
 export async function withAttacker(
 	home: Home,

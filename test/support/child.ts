@@ -5,12 +5,12 @@ import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { SLOWER } from "./slower.ts";
 
-/** The project's folder, from dist/test/support. */
+/** The project's folder, found from dist/test/support. */
 export const root: string = fileURLToPath(new URL("../../..", import.meta.url));
 
 let copy: string | undefined;
 
-/** A copy of what was built that every user can read: the checkout may lie below a home that nobody else may enter. */
+/** A copy of the build that every user can read, because the checkout may be below a home that others cannot enter. */
 export function packageForAll(): string {
 	if (copy !== undefined) return copy;
 	const folder = mkdtempSync(join(tmpdir(), "userns-package-"));
@@ -24,7 +24,7 @@ export function packageForAll(): string {
 }
 
 export interface ScriptOptions extends Pick<SpawnSyncOptions, "uid" | "gid" | "stdio" | "timeout"> {
-	/** Programs with their arguments that run Node: `["nsenter", "--user=…"]`. */
+	/** Programs and arguments that run Node: `["nsenter", "--user=…"]`. */
 	prefix?: readonly string[];
 	nodeFlags?: readonly string[];
 	env?: Record<string, string>;
@@ -37,8 +37,8 @@ export interface ScriptResult {
 }
 
 /**
- * The declaration of `readChildren()` for a script: the pids of the process's children, zombies included. A thread can end
- * while the threads are listed, and its children then belong to another thread, so all are read again.
+ * The declaration of `readChildren()` for a script: the pids of the process's children, zombies included. A thread can
+ * end during the listing, and its children then belong to another thread, so the script reads all of them again.
  */
 export const READ_CHILDREN = `const { readdirSync: listOf, readFileSync: textOf } = await import("node:fs");
 const readChildren = () => {
@@ -54,8 +54,8 @@ const readChildren = () => {
 `;
 
 /**
- * Runs a module in a process of its own, where it finds the package as `userns`, at the URL `USERNS`, and `readChildren()`.
- * The module prints its findings as JSON.
+ * Runs a module in a process of its own, which gets the package as `userns`, at the URL `USERNS`, and `readChildren()`.
+ * The module prints its results as JSON.
  */
 export function runScript(body: string, options: ScriptOptions = {}): ScriptResult {
 	const { prefix = [], nodeFlags = [], env = {}, ...rest } = options;
@@ -81,14 +81,14 @@ export function runScript(body: string, options: ScriptOptions = {}): ScriptResu
 	return { status: result.status, stdout: String(result.stdout), stderr: String(result.stderr) };
 }
 
-/** As runScript, and reads what the script printed; a script that fails makes the test fail with its words. */
+/** As runScript, and parses the script's output. A script that fails makes the test fail with its standard error. */
 export function ask<T>(body: string, options: ScriptOptions = {}): T {
 	const { status, stdout, stderr } = runScript(body, options);
 	if (status !== 0) throw new Error(`the script ended with status ${status}: ${stderr}${stdout}`);
 	return JSON.parse(stdout) as T;
 }
 
-/** Runs the command as a user would. */
+/** Runs the command in a process of its own. */
 export function userns(...args: string[]): ScriptResult {
 	const result = spawnSync(process.execPath, [join(root, "dist/src/cli/userns.cjs"), ...args], {
 		encoding: "utf8",
@@ -96,7 +96,7 @@ export function userns(...args: string[]): ScriptResult {
 	return { status: result.status, stdout: result.stdout, stderr: result.stderr };
 }
 
-/** Runs a program and answers its standard output; throws its standard error when it fails. */
+/** Runs a program and returns its standard output. Throws its standard error when it fails. */
 export function sh(command: string, ...args: string[]): string {
 	const result = spawnSync(command, args, { encoding: "utf8" });
 	if (result.error) throw result.error;

@@ -3,15 +3,15 @@ import { once } from "node:events";
 import { UserNamespace } from "../../src/index.ts";
 import { mkdirs } from "./mounts.ts";
 
-/** A running container of the simplest kind: a root of its own, a mount namespace, and perhaps a user namespace. */
+/** A running container of the simplest kind: a root and a mount namespace of its own, and perhaps a user namespace. */
 export interface Container {
 	pid: number;
-	/** The root directory as the host knows it. */
+	/** The path of the root directory on the host. */
 	root: string;
 	end(): Promise<void>;
 }
 
-/** Makes a root directory out of the host's programs, with /data and a link on it, and goes there. */
+/** Makes a root directory out of the host's programs, with /data and a link on it, and changes the root to it. */
 const ENTER = `set -e
 mount -t tmpfs root "$1"
 mkdir -p "$1"/old "$1"/proc "$1"/data "$1"/real
@@ -33,8 +33,8 @@ echo ready
 exec chroot . sleep 1000`;
 
 /**
- * Starts one. `way`: whether it took its root by pivot_root(2) or merely by chroot(2); `mapping`: a user namespace of its
- * own, which owns the mount namespace.
+ * Starts a container. `way`: it changes its root with pivot_root(2) or only with chroot(2). `mapping`: it has a user
+ * namespace of its own, which owns the mount namespace.
  */
 export async function startContainer(
 	folder: string,
@@ -69,7 +69,7 @@ export async function startContainer(
 	};
 }
 
-/** The word is said before chroot(1) is executed. */
+/** The container prints the word before it executes chroot(1). */
 async function untilChrooted(pid: number, root: string): Promise<void> {
 	const { readlinkSync } = await import("node:fs");
 	const { setTimeout: sleep } = await import("node:timers/promises");

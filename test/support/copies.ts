@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { packageForAll } from "./child.ts";
 
-/** A copy of what was built, beside that of `ask`: its files are other files, so that it is loaded for itself. */
+/** A copy of the build beside that of `ask`: its files are other files, so Node loads it separately. */
 export async function withCopy(work: (url: string, folder: string) => void | Promise<void>): Promise<void> {
 	const folder = mkdtempSync(join(tmpdir(), "userns-copy-"));
 	try {
@@ -16,10 +16,10 @@ export async function withCopy(work: (url: string, folder: string) => void | Pro
 	}
 }
 
-/** The step that fails in a copy of `withLame` when the creation process needs a memory of its own. */
+/** The step that fails in a copy of `withLame` if the creation process needs its own memory. */
 export const EXECUTING = "executing userns-join";
 
-/** A copy without userns-join: a creation fails exactly when its process needs a memory of its own. */
+/** A copy without userns-join: a creation fails if and only if its process needs its own memory. */
 export function withLame(work: (url: string) => void | Promise<void>): Promise<void> {
 	return withCopy((url, folder) => {
 		rmSync(join(folder, "build", `linux-${process.arch}`, "userns-join"));

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { packageForAll, root } from "./child.ts";
 import { type Ended, runToEnd } from "./private-mounts.ts";
 
-/** How to run an example, in the package that every user can read: there "userns" is the package itself. */
+/** The command of an example in the package that every user can read, in which "userns" is the package itself. */
 export function exampleCommand(name: string, ...args: string[]): string[] {
 	const folder = join(packageForAll(), "dist/examples");
 	cpSync(join(root, "dist/examples"), folder, { recursive: true });

@@ -2,10 +2,10 @@ import { readFileSync } from "node:fs";
 import { userInfo } from "node:os";
 
 const isRoot = process.geteuid?.() === 0;
-/** As many IDs as the tests take. */
+/** The most IDs that a test uses. */
 const WANTED = 400_000;
 
-/** The first ID of a range that is large enough, the same for both kinds; read by the tests themselves. */
+/** The first ID of a range that is large enough, the same for both kinds, by a parser of the tests. */
 function findFirst(): number | undefined {
 	if (isRoot || process.platform !== "linux") return 0;
 	const firsts = ["/etc/subuid", "/etc/subgid"].map((file) => {
@@ -31,12 +31,12 @@ try {
 /** Why this run cannot map the IDs of `hosted`, or undefined. */
 export const noHostIds: string | undefined = reason;
 
-/** A host ID of the tests: itself for root, one of the user's subordinate IDs otherwise. */
+/** A host ID of the tests: the ID itself for root, one of the user's subordinate IDs otherwise. */
 export function host(id: number): number {
 	return (first ?? 0) + id;
 }
 
-/** A mapping in the colon form, with the host IDs of this run. */
+/** A mapping in the colon syntax, with the host IDs of this run. */
 export function hosted(text: string): string {
 	return text.replace(
 		/(\d+):(\d+):(\d+)/g,

@@ -6,8 +6,8 @@ import { root, sh } from "./child.ts";
 let program: string | undefined;
 
 /**
- * Asks the kernel itself, by kernel-facts.c: its errno, or 0, for each thing that was asked; of folders, "idmap FOLDER"
- * and "half FOLDER". Takes root and a C compiler.
+ * Asks the kernel itself, with kernel-facts.c. Returns its errno, or 0, for each name; for folders, "idmap FOLDER" and
+ * "half FOLDER". Needs root and a C compiler.
  */
 export function kernelFacts(...folders: string[]): Map<string, number> {
 	if (program === undefined) {

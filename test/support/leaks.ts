@@ -2,14 +2,14 @@ import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { SLOWER } from "./slower.ts";
 
-/** The threads that creations have of their own stay until the process ends: four for each of two copies (native/addon/worker-pool.c). */
+/** The worker pool's threads stay until the process ends: four for each of two copies (native/addon/worker-pool.c). */
 const OWN_THREAD = "userns";
 const OWN_THREADS = 2 * 4;
 
-/** What a test could leave behind in this process and its mount namespace, read from /proc and not from our own state. */
+/** What a test can leave in this process and its mount namespace, from /proc and not from the package's own state. */
 export interface Snapshot {
 	descriptors: Map<string, string>;
-	/** The numbers of the process's threads: those that Node has from its start, or a worker that did not end. */
+	/** The process's thread IDs: Node's own from the start, or those of a worker that did not end. */
 	threads: Set<string>;
 	children: Set<string>;
 	mounts: Map<string, string>;
@@ -24,7 +24,7 @@ export function snapshot(): Snapshot {
 		try {
 			descriptors.set(fd, readlinkSync(`/proc/self/fd/${fd}`));
 		} catch {
-			// The descriptor of the listing itself is closed by now.
+			// The descriptor of the listing itself is closed already.
 		}
 	}
 	for (const task of threads) {
@@ -32,7 +32,7 @@ export function snapshot(): Snapshot {
 			const list = readFileSync(`/proc/self/task/${task}/children`, "utf8");
 			for (const child of list.split(" ")) if (child !== "") children.add(child);
 		} catch {
-			// The thread ended while we looked.
+			// The thread ended during the listing.
 		}
 	}
 	for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
@@ -42,7 +42,7 @@ export function snapshot(): Snapshot {
 	return { descriptors, threads, children, mounts };
 }
 
-/** What `after` has and `before` had not, in words; empty when nothing leaked. */
+/** What `after` has and `before` does not, as text; empty if nothing leaked. */
 export function leaked(before: Snapshot, after: Snapshot): string[] {
 	const found: string[] = [];
 	for (const [fd, what] of after.descriptors) {
@@ -62,8 +62,8 @@ export function leaked(before: Snapshot, after: Snapshot): string[] {
 }
 
 /**
- * Waits until nothing is left over against `before`, at most two seconds where nothing is slow: Node closes the pipes of a child and reaps
- * it only when its loop turns.
+ * Waits until nothing is left against `before`, at most two seconds on a fast machine: Node closes the pipes of a child
+ * and reaps the child only when its event loop turns.
  */
 export async function settled(before: Snapshot): Promise<string[]> {
 	let found: string[] = [];

@@ -6,7 +6,7 @@ import { sh } from "./child.ts";
 
 let tmpfsCan: boolean | undefined;
 
-/** Whether this kernel can ID-map a tmpfs (since Linux 6.3), by asking it: `folder` is one. */
+/** Whether this kernel can ID-map a tmpfs (since Linux 6.3), by a trial: `folder` is on one. */
 async function canMapTmpfs(folder: string): Promise<boolean> {
 	try {
 		(await mountIdmapped({ source: folder, mapping: "0:1:1" })).close();
@@ -18,7 +18,7 @@ async function canMapTmpfs(folder: string): Promise<boolean> {
 	}
 }
 
-/** Mounts a fresh ext4 at a folder. Its image has no name, and is gone with the mount. */
+/** Mounts a fresh ext4 at a folder. Its image has no name, and ends with the mount. */
 function mountExt4(folder: string): void {
 	const place = mkdtempSync(join(tmpdir(), "userns-image-"));
 	const image = join(place, "image");
@@ -33,8 +33,8 @@ function mountExt4(folder: string): void {
 }
 
 /**
- * Mounts a fresh file system that can be ID-mapped: a tmpfs, and where the kernel cannot map that, an ext4. What comes
- * after it must not stand and fall with it.
+ * Mounts a fresh file system that can be ID-mapped: a tmpfs, or an ext4 if the kernel cannot map a tmpfs. A test that
+ * does not care for the type must work with both.
  */
 export async function mountFresh(folder: string): Promise<void> {
 	sh("mount", "-t", "tmpfs", "userns-test", folder);
@@ -44,12 +44,12 @@ export async function mountFresh(folder: string): Promise<void> {
 	mountExt4(folder);
 }
 
-/** The type of what {@link mountFresh} mounted. */
+/** The type of the file system that {@link mountFresh} mounts. */
 export function freshType(): "tmpfs" | "ext4" {
 	return tmpfsCan === false ? "ext4" : "tmpfs";
 }
 
-/** A folder with a fresh file system on it as of {@link mountFresh}, and everything below unmounted and removed at the end. */
+/** A folder with a fresh file system of {@link mountFresh}. At the end everything below is unmounted and removed. */
 export async function withTmpfs(body: (folder: string) => void | Promise<void>): Promise<void> {
 	const folder = mkdtempSync(join(tmpdir(), "userns-test-"));
 	await mountFresh(folder);
@@ -61,7 +61,7 @@ export async function withTmpfs(body: (folder: string) => void | Promise<void>):
 	}
 }
 
-/** A folder with a fresh ext4 in a loop device on it. */
+/** A folder with a fresh ext4 on a loop device. */
 export async function withExt4(body: (folder: string) => void | Promise<void>): Promise<void> {
 	await withTmpfs(async (folder) => {
 		const image = join(folder, "image");

@@ -2,29 +2,29 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "./child.ts";
 
-/** One call in native/, and where it is. */
+/** One call in native/, with its position. */
 export interface Call {
 	/** Relative to native/. */
 	file: string;
-	/** The function that it is in. */
+	/** The function that contains it. */
 	inside: string;
 	/** The function that is called; for a raw one the system call. */
 	name: string;
-	/** What stands between its parentheses. */
+	/** The text between its parentheses. */
 	args: string;
-	/** Of the function that it is in: what stands before its name, and all that is in it. */
+	/** The function that contains it: the text before its name, and its body. */
 	head: string;
 	body: string;
 }
 
-/** C without comments, and with nothing in its strings that looks like code. */
+/** C without comments, and without code-like text in strings. */
 function bare(text: string): string {
 	return text.replace(/\/\*[\s\S]*?\*\/|\/\/.*|"(?:\\.|[^"\\])*"/g, (found) =>
 		found[0] === '"' ? '""' : " ",
 	);
 }
 
-/** Everything from an opening parenthesis to the one that closes it. */
+/** The text from an opening parenthesis to the one that closes it. */
 function inParentheses(text: string, open: number): string {
 	let depth = 0;
 	for (let at = open; at < text.length; at++) {
@@ -41,7 +41,7 @@ interface Function {
 	body: string;
 }
 
-/** A function begins in the first column and ends with a brace there (the files are formatted so). */
+/** A function begins in the first column and ends with a brace there, because the files are formatted this way. */
 function functionsIn(file: string): Function[] {
 	const text = bare(readFileSync(join(root, "native", file), "utf8"));
 	const found = text.matchAll(/^([A-Za-z_][^;{}=]*?)\b(\w+)\([^;{}]*\)\s*\n\{\n([\s\S]*?)\n\}/gm);

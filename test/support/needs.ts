@@ -4,32 +4,32 @@ import { release } from "node:os";
 import { noHostIds } from "./ids.ts";
 import { noOrdinaryUser } from "./ordinary.ts";
 
-/** Looks for one thing that a test can need; answers why it is not there, or undefined when it is. */
+/** Checks one thing that a test can need. Returns why it is missing, or undefined. */
 const checks: Record<string, () => string | undefined> = {
 	linux: () => (process.platform === "linux" ? undefined : "this is not Linux"),
 	root: () => (process.geteuid?.() === 0 ? undefined : "not run as root"),
 	/**
-	 * Set by scripts/test.mjs when it made a mount namespace for the tests, so that no mount can outlive them; and what
-	 * test/support/mounts.ts runs.
+	 * scripts/test.mjs sets the variable if it made a mount namespace for the tests, so that no mount can outlive them.
+	 * The programs are those that test/support/mounts.ts runs.
 	 */
 	mounts: () =>
 		process.env.USERNS_PRIVATE_MOUNTS === "1"
 			? firstReason("tool:mount", "tool:umount", ...(olderThan("6.3") ? EXT4 : []))
 			: "no mount namespace of its own (needs root)",
-	/** By Node itself, and by setpriv(1), which test/support/private-mounts.ts runs. */
+	/** Node changes the user itself, and test/support/private-mounts.ts runs setpriv(1). */
 	user: () =>
 		spawnSync("true", { uid: OTHER_UID, gid: OTHER_UID }).status === 0
 			? firstReason("tool:setpriv")
 			: "cannot become another user",
-	/** The host IDs of the tests: root has them, and an ordinary user with newuidmap and a wide range. */
+	/** The host IDs of the tests: root may map any, and an ordinary user needs newuidmap and a wide range. */
 	ids: () => noHostIds ?? (process.geteuid?.() === 0 ? undefined : noOrdinaryUser()),
-	/** An ordinary user with subordinate IDs: who runs the tests, or one that root makes. */
+	/** An ordinary user with subordinate IDs: the one that runs the tests, or one that root makes. */
 	ordinary: noOrdinaryUser,
-	/** A program for root file systems without a C library in them. */
+	/** A program for root file systems without a C library. */
 	busybox: () => {
 		const path = spawnSync("sh", ["-c", "command -v busybox"], { encoding: "utf8" }).stdout.trim();
 		if (path === "") return "busybox is not installed";
-		// The dynamic loader's path, in the first pages of a program that needs one.
+		// The path of the dynamic loader is in the first pages of a program that needs one.
 		const isDynamic = readFileSync(path).subarray(0, 8192).includes("/ld-");
 		return isDynamic ? "busybox is linked dynamically (Debian has busybox-static)" : undefined;
 	},
@@ -48,10 +48,10 @@ const checks: Record<string, () => string | undefined> = {
 	loop: () => (canOpen("/dev/loop-control") ? undefined : "no loop devices"),
 };
 
-/** What the tests map where the kernel cannot map a tmpfs. */
+/** The file system that the tests map if the kernel cannot map a tmpfs. */
 const EXT4 = ["loop", "fs:ext4", "tool:mkfs.ext4"] as const;
 
-/** An ordinary user's IDs, without a name: nothing on the machine has to be changed for it. */
+/** An ordinary user's ID without a name, which needs no change to the machine. */
 export const OTHER_UID = 54321;
 
 export type Need =
@@ -70,7 +70,10 @@ export type Need =
 	| `fs:${string}`
 	| `linux:${string}`;
 
-/** Whether this kernel is that old, such as "6.15"; by its number, since the tests ask whether what came with it works. */
+/**
+ * Whether this kernel has at least that version, such as "6.15". The version counts, because the tests check the
+ * features of that version.
+ */
 export function olderThan(version: string): string | undefined {
 	const [major = 0, minor = 0] = release().split(".").map(Number.parseFloat);
 	const [wantedMajor = 0, wantedMinor = 0] = version.split(".").map(Number);
@@ -84,7 +87,7 @@ function isKnown(fileSystem: string): boolean {
 		.some((line) => line.split("\t")[1] === fileSystem);
 }
 
-/** Whether the kernel knows a file system; asked to load the module when it does not. */
+/** Whether the kernel has a file system. Asks it to load the module if not. */
 function missingFileSystem(name: string): string | undefined {
 	if (process.platform !== "linux") return "this is not Linux";
 	if (!isKnown(name)) spawnSync("modprobe", ["--quiet", name], { stdio: "ignore" });
@@ -92,7 +95,7 @@ function missingFileSystem(name: string): string | undefined {
 	return name === "fuse" && !canOpen("/dev/fuse") ? "/dev/fuse cannot be opened" : undefined;
 }
 
-/** Whether a device is there and works: a container's device cgroup refuses the open(2) of one that it shows. */
+/** Whether a device exists and works: a container's device cgroup refuses the open(2) of one that it shows. */
 function canOpen(device: string): boolean {
 	try {
 		closeSync(openSync(device, "r+"));
@@ -119,27 +122,27 @@ function missing(need: Need): string | undefined {
 	return check();
 }
 
-/** Whether CI said that it has this: a list in USERNS_PROMISED. */
+/** Whether CI promised this: a list in USERNS_PROMISED. */
 export function isPromised(need: Need): boolean {
 	return process.env.USERNS_PROMISED?.split(" ").includes(need) ?? false;
 }
 
 const answers = new Map<Need, string | undefined>();
 
-/** Why a need is not met, or undefined when it is; looked for once in each process. */
+/** Why a need is not met, or undefined if it is. Each process checks it once. */
 function reasonFor(need: Need): string | undefined {
 	if (!answers.has(need)) answers.set(need, missing(need));
 	return answers.get(need);
 }
 
-/** Why the first that is not met is not. */
+/** Why the first unmet need is not met. */
 function firstReason(...needs: readonly Need[]): string | undefined {
 	return needs.map(reasonFor).find((reason) => reason !== undefined);
 }
 
 /**
- * The reason to skip, or undefined when everything is there. Where CI promised a need (USERNS_PROMISED, a list
- * separated by spaces), a test that would skip for want of it fails instead.
+ * The reason to skip, or undefined if every need is met. If CI promised a need (USERNS_PROMISED, a list separated by
+ * spaces), a test that would skip for it fails instead.
  */
 export function reasonToSkip(needs: readonly Need[]): string | undefined {
 	for (const need of needs) {

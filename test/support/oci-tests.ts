@@ -14,7 +14,7 @@ const MAP = "0:100000:65536";
 /** On disk 1000 to 1009; in a namespace of MAP, the container's 0 to 9. */
 const VOLUME_MAP = "1000:100000:10";
 
-/** The lines of a text, with one blank between words. */
+/** The lines of a text, with single blanks between words. */
 export function words(text: string): string[] {
 	return text
 		.trim()
@@ -27,7 +27,10 @@ export function owner(path: string): string {
 	return `${uid}:${gid}`;
 }
 
-/** A bundle in `folder`: its root file system and the volume's `data` are on disk, `rootfs` and `volume` are shown. */
+/**
+ * A bundle in `folder`: its root file system and the volume's `data` are on disk; `rootfs` and `volume` are the mounts
+ * of them.
+ */
 export function makeBundle(folder: string): { disk: string; rootfs: string; data: string; volume: string } {
 	const [disk = "", rootfs = "", data = "", volume = ""] = mkdirs(folder, "disk", "rootfs", "data", "volume");
 	makeRootfs(disk);
@@ -54,7 +57,7 @@ export function ociTests(runtime: Runtime): void {
 
 	for (const way of ["/proc/PID/fd/N of who holds the descriptor", "a pinned file"]) {
 		test(
-			`${runtime} joins through ${way}; an ID-mapped volume is its root's, and stays 1000's on disk`,
+			`${runtime} joins by ${way}, and an ID-mapped volume belongs to its root, and to 1000 on disk`,
 			{
 				needs,
 			},
@@ -104,7 +107,7 @@ export function ociTests(runtime: Runtime): void {
 	}
 
 	test(
-		`a namespace that ${runtime} made is opened by pid, by path and as a bare descriptor, and read back`,
+		`open finds a namespace that ${runtime} made by pid, by path and as a bare descriptor, and reads its mapping`,
 		{
 			needs,
 		},
@@ -137,7 +140,7 @@ export function ociTests(runtime: Runtime): void {
 						assert.equal(ns.mappingSync().toString("proc"), asked.toString("proc"));
 						assert.equal(ns.ownerUid(), 0);
 					}
-					// With the container gone, the descriptor is all that is left of the namespace.
+					// After the container has ended, only the descriptor refers to the namespace.
 					assert.deepEqual(await container.remove(), []);
 					assert.deepEqual(await emptied(inode), []);
 					const later = UserNamespace.open(`/proc/self/fd/${bare.fd}`);
@@ -151,7 +154,7 @@ export function ociTests(runtime: Runtime): void {
 	);
 
 	test(
-		`without root: ${runtime} joins a namespace of the user's own and subordinate IDs`,
+		`${runtime} joins a namespace of an ordinary user's own and subordinate IDs`,
 		{
 			needs: [...needs, "user", "tool:newuidmap", "tool:newgidmap"],
 		},
@@ -161,7 +164,7 @@ export function ociTests(runtime: Runtime): void {
 				const { data } = makeBundle(bundle);
 				makeRootfs(join(bundle, "rootfs"));
 				mkdirSync(join(bundle, "state"));
-				// What the user has: a folder of its own. An ID-mapped mount of the machine's file systems takes root.
+				// A folder of the user's own, because an ID-mapped mount of the machine's file systems needs root.
 				for (const path of [bundle, join(bundle, "state"), data, join(data, "old")])
 					chownSync(path, USER.uid, USER.uid);
 				const expected = Mapping.from(`0:${USER.uid}:1,1:${USER.first}:${USER.size}`);

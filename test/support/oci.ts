@@ -21,7 +21,7 @@ import { SLOWER } from "./slower.ts";
 
 export type Runtime = "crun" | "runc";
 
-/** Where cgroup2 is on a machine that has both kinds, and where it is otherwise. */
+/** The path of cgroup2 on a machine with both kinds, and on one without. */
 const CGROUPS = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
 const APPLETS = [
 	"sh",
@@ -48,19 +48,19 @@ export function makeRootfs(folder: string): string {
 }
 
 export interface Config {
-	/** For sh -c, as root of the container. */
+	/** The script for sh -c, as root of the container. */
 	script: string;
-	/** `linux.namespaces[].path` of the user namespace; left out, the runtime makes one. */
+	/** `linux.namespaces[].path` of the user namespace; if left out, the runtime creates one. */
 	userns?: string;
-	/** runc 1.1.5 wants them beside a path, too. */
+	/** runc 1.1.5 requires mappings beside a path, too. */
 	mappings: OciMappings;
-	/** Shown at /data. */
+	/** The source of /data. */
 	volume: string;
-	/** The name of the cgroup; left out where the user may make none. */
+	/** The name of the cgroup; left out if the user may create none. */
 	cgroup?: string;
 }
 
-/** A whole config.json of the OCI runtime-spec 1.0.2. */
+/** A complete config.json of the OCI runtime-spec 1.0.2. */
 export function ociConfig({ script, userns, mappings, volume, cgroup }: Config): object {
 	const capabilities = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_SETUID", "CAP_SETGID"];
 	return {
@@ -92,8 +92,8 @@ export function ociConfig({ script, userns, mappings, volume, cgroup }: Config):
 }
 
 /**
- * A container by its name, with its bundle and the runtime's state in one folder. The name is its cgroup's, too. A guard
- * beside us takes it away at the end, and when we are killed before: by then nobody else could.
+ * A container by its name, with its bundle and the runtime's state in one folder. The name is its cgroup's, too. A
+ * guard process deletes it at the end, or when the tests are killed before, because no other process could.
  */
 export class Container {
 	readonly #guard: ChildProcess;
@@ -101,14 +101,14 @@ export class Container {
 	readonly #name: string;
 	readonly #bundle: string;
 
-	/** Writes the bundle's config.json; its rootfs is the caller's. */
+	/** Writes the bundle's config.json; the caller makes its rootfs. */
 	constructor(runtime: Runtime, bundle: string, config: Omit<Config, "cgroup">) {
 		this.#runtime = runtime;
 		this.#name = `userns-test-${runtime}-${process.pid}-${containers++}`;
 		this.#bundle = bundle;
 		mkdirSync(join(bundle, "state"), { recursive: true });
 		writeFileSync(join(bundle, "config.json"), JSON.stringify(ociConfig({ ...config, cgroup: this.#name })));
-		// In a session of its own, so that no signal to our group reaches it.
+		// The guard has a session of its own, so that no signal to the group of the tests reaches it.
 		this.#guard = spawn("sh", ["-c", 'cat; "$@"', "sh", ...this.#command("delete", "--force")], {
 			stdio: ["pipe", "ignore", "ignore"],
 			detached: true,
@@ -131,15 +131,15 @@ export class Container {
 		return runToEnd(this.#command("run", "--bundle", this.#bundle));
 	}
 
-	/** Starts it, with its standard output in a pipe; it ends by itself. */
+	/** Starts it, with its standard output in a pipe. It ends by itself. */
 	start(): ChildProcess {
 		const [program = "", ...args] = this.#command("run", "--bundle", this.#bundle);
 		return spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
 	}
 
-	/** Starts it in the background, and answers the pid of its first process. */
+	/** Starts it in the background, and returns the pid of its first process. */
 	startDetached(): number {
-		// The container keeps the runtime's standard streams: a pipe would be waited for.
+		// The container keeps the runtime's standard streams, so a pipe would never end.
 		const log = openSync(join(this.#bundle, "log"), "w+");
 		try {
 			const [program = "", ...args] = this.#command("run", "--detach", "--bundle", this.#bundle);
@@ -153,7 +153,7 @@ export class Container {
 		return (JSON.parse(stdout) as { pid: number }).pid;
 	}
 
-	/** Ends it, wherever it is; then neither a state nor a cgroup of it must be left. */
+	/** Ends it in any state, and asserts that no state and no cgroup of it is left. */
 	async remove(): Promise<string[]> {
 		this.#guard.stdin?.end();
 		if (this.#guard.exitCode === null) await once(this.#guard, "close");

@@ -3,37 +3,37 @@ import { ACTION, SCOPE, supervise, WORDS } from "./supervise.ts";
 
 const LONG = process.env.USERNS_LONG === "1";
 
-/** What the package does that makes system calls, as text for a script. */
+/** Operations of the package that make system calls, as text for a script. */
 export interface Operation {
 	name: string;
-	/** Whose calls it makes. */
+	/** The scope of its calls. */
 	scopes: readonly (keyof typeof SCOPE)[];
-	/** Some of them. */
+	/** Some of its calls. */
 	makes: readonly string[];
-	/** Those that are made again in another way when they fail, so that a success is none of luck. */
+	/** Calls that the package repeats in another way when they fail, so that a success is legitimate. */
 	again?: readonly string[];
-	/** Those that there is no way around here, although there is elsewhere. */
+	/** Calls without a fallback in this operation, although they have one elsewhere. */
 	essential?: readonly string[];
-	/** Those whose failure does not change the result: the operation then keeps more than it needs, for as long as it lasts. */
+	/** Calls whose failure does not change the result: the operation then keeps more than it needs while it lasts. */
 	spare?: readonly string[];
-	/** Before it: its value is the first argument of the others. */
+	/** Runs before the operation. Its value is the first argument of the others. */
 	before?: string;
-	/** The operation itself. */
+	/** Runs the operation. */
 	run: string;
-	/** After a success, with the value of `run`: true when it did what it says; takes away what was made. */
+	/** Runs after a success, with the value of `run`. Returns true if the result is right, and undoes the operation. */
 	check: string;
-	/** After a failure: takes away what `before` made. */
+	/** Runs after a failure, and undoes `before`. */
 	after?: string;
-	/** Only with the whole matrix. */
+	/** Only in the whole matrix. */
 	long?: true;
 }
 
 const MAP = '"0:100000:65536,70000:300000:5"';
 const MOUNT = "{ source: FOLDER + '/source', target: FOLDER + '/target', userns: NS, readonly: true }";
-/** Nothing that is done on the calling thread at once. */
+/** Whether no part of it runs on the calling thread. */
 const MOUNT_BELOW =
 	"{ source: FOLDER + '/source', targetRoot: FOLDER, target: '/target', userns: NS, readonly: true }";
-/** Whether it is there, and has what was asked for. */
+/** Whether the mount exists, with the requested attributes. */
 const IS_MOUNTED = `const line = mountAt(FOLDER + "/target");
 	await made.unmount();
 	return /idmapped/.test(line) && /\\bro\\b/.test(line) && mountAt(FOLDER + "/target") === undefined;`;
@@ -47,10 +47,13 @@ const INTO_BEFORE = `const { spawn } = await import("node:child_process");
 	}
 	return child;`;
 
-/** A child that attaches or unmounts closes what it does not need; should the kernel hold it, it would keep that open. */
+/**
+ * A child that attaches or unmounts closes the descriptors that it does not need, because a blocked child would keep
+ * them open.
+ */
 const CHILD_SPARE = ["close_range"] as const;
 
-/** A namespace that was made, told by the kernel and not by our own state. */
+/** Whether a namespace exists, asked from the kernel and not from the package's own state. */
 const IS_RIGHT = `const bare = userns.UserNamespace.open("/proc/self/fd/" + made.fd);
 	try { return bare.mappingSync().id === MAP; } finally { bare.close(); made.close(); }`;
 
@@ -95,7 +98,7 @@ const reading: Operation[] = [
 	},
 ];
 
-/** What an ordinary user can do too. */
+/** Operations that an ordinary user can run too. */
 export const forEverybody: readonly Operation[] = [...creation, ...reading];
 
 export const forRoot: readonly Operation[] = [
@@ -155,7 +158,7 @@ export const forRoot: readonly Operation[] = [
 		scopes: ["own", "children"],
 		makes: ["move_mount"],
 		spare: CHILD_SPARE,
-		again: ["mount_setattr"], // a whole that is refused is tried mount by mount
+		again: ["mount_setattr"], // if the kernel refuses the whole tree, the package tries mount by mount
 		run: "return userns.mountIdmapped({ source: FOLDER + '/tree', target: FOLDER + '/target', mapping: MAP, recursive: true });",
 		check: `const line = mountAt(FOLDER + "/target/below");
 			await made.unmount();
@@ -246,11 +249,11 @@ export const forRoot: readonly Operation[] = [
 ];
 
 /**
- * What every script of these has: the operation as functions, and what there is before and after, from /proc.
+ * The common part of every script: the operation as functions, and snapshots of /proc before and after it.
  *
- * NS is held on to where the operation has no use for it: collected in the middle, its warning is the first thing that
- * Node writes to its standard error, for which libuv opens /dev/null and keeps it. An object of ours that is collected
- * all the same was forgotten on a path of ours, and ends the script.
+ * The script holds NS even if the operation does not use it: if it were collected during the run, its warning would be
+ * the first text that Node writes to standard error, for which libuv opens /dev/null and keeps it open. Any other
+ * collected object shows a path of the package without a close(), and ends the script.
  */
 export function prelude(operation: Operation, folder: string, map: string = MAP): string {
 	const { before = "", run, check, after = "" } = operation;
@@ -282,7 +285,8 @@ export function prelude(operation: Operation, folder: string, map: string = MAP)
 		};
 		const masks = () => fs.readdirSync("/proc/self/task").map((t) => { try { return /^Cpus_allowed:\\s*(\\S+)$/m.exec(fs.readFileSync("/proc/self/task/" + t + "/status", "utf8"))[1]; } catch { return MASK; } });
 		const [MASK] = masks();
-		// A thread that could not be given back its processors makes other calls from then on: those would be left out.
+		// A thread whose CPU binding could not be undone makes other calls afterwards, which the matrix would leave
+		// out.
 		const unbind = () => { if (masks().some((mask) => mask !== MASK)) spawnSync("taskset", ["-a", "-p", MASK, String(process.pid)]); };
 		const whole = async () => { const given = await prepare(); return check(given, await run(given)); };
 		await whole(); await whole();\n`;
@@ -295,16 +299,16 @@ export interface Point {
 	/** The number of the call that failed. */
 	call: number;
 	error: { isOurs: boolean; code: string; step?: string; errnoCode?: string; text: string } | undefined;
-	/** The operation did what it says, in spite of the fault. */
+	/** Whether the operation succeeded in spite of the fault. */
 	done: boolean;
 	left: string[];
-	/** What the same did without a fault afterwards: nothing, or what was wrong with it. */
+	/** What was wrong when the operation ran again without a fault; empty if nothing. */
 	next: string | undefined;
 }
 
 /**
- * Makes every call of an operation fail with every one of the numbers, one at a time, until an index is behind its
- * last call: so the matrix is whatever the code does.
+ * Makes every call of an operation fail with each of the errnos, one at a time, until the index is past its last call.
+ * The matrix therefore covers the code as it is.
  */
 export function matrix(operation: Operation, errnos: readonly number[]): string {
 	return `const points = [];
@@ -321,7 +325,7 @@ export function matrix(operation: Operation, errnos: readonly number[]): string 
 					else await after(given);
 					if (hit === undefined) {
 						if (!done) throw new Error("it fails without a fault: " + (error?.stack ?? "not done"));
-						// A creation process may be killed before it gets to that call.
+						// A creation process may be killed before it makes that call.
 						if (scope === "own" || ++tries > (index > 1 ? 20 : 200)) break;
 						index--;
 						continue;
@@ -338,7 +342,7 @@ export function matrix(operation: Operation, errnos: readonly number[]): string 
 }
 
 export interface SupervisedOptions extends ScriptOptions {
-	/** Programs that run the supervisor: it must see the numbers that the script sees. */
+	/** Programs that run the supervisor, which must see the same pids as the script. */
 	outer?: readonly string[];
 }
 

@@ -5,23 +5,23 @@ import { SLOWER } from "./slower.ts";
 
 const isRoot = process.geteuid?.() === 0;
 
-/** A fresh ordinary user, as the test writes him down. */
+/** A fresh ordinary user, as the test describes it. */
 export interface UserSetup {
 	/** The login name, or null for a uid without an entry in the user database. */
 	name?: string | null;
 	/**
-	 * The lines of /etc/subuid and /etc/subgid: all that these files have. By default 65,536 IDs from 200,000 on. "UID"
-	 * stands for the number.
+	 * The whole contents of /etc/subuid and /etc/subgid. By default 65,536 IDs from 200,000 on. "UID" stands for the
+	 * number.
 	 */
 	subuid?: readonly string[];
 	subgid?: readonly string[];
-	/** Commands of root's, in the mount namespace that the script gets; `$user` is the uid. */
+	/** Commands of root in the mount namespace that the script gets; `$user` is the uid. */
 	before?: string;
 	/** The PATH of the script. */
 	path?: string;
-	/** The script stays root, with these files. */
+	/** The script runs as root, with these files. */
 	asRoot?: boolean;
-	/** What goes between setpriv(1) and the script. */
+	/** Programs between setpriv(1) and the script. */
 	through?: readonly string[];
 }
 
@@ -34,8 +34,8 @@ const NAME = "userns-tester";
 let made = 0;
 
 /**
- * Everything that is there of the user exists in a mount namespace that ends with the script: an overlay on /etc, and
- * a tmpfs at /mnt for whatever `before` makes. So nothing is left on the machine, even when the test is killed.
+ * The user exists only in a mount namespace that ends with the script: an overlay on /etc, and a tmpfs at /mnt for the
+ * files of `before`. The machine stays unchanged, even if the test is killed.
  */
 const SETUP = `set -e
 mount -t tmpfs -o mode=0755 userns-test /mnt
@@ -54,7 +54,7 @@ export PATH
 [ -n "$USERNS_TEST_AS_ROOT" ] && exec "$@"
 exec /usr/bin/setpriv "--reuid=$user" "--regid=$user" --clear-groups -- "$@"`;
 
-/** A uid that no other test has, for as long as this process lives. */
+/** A uid that no other test of this process has. */
 function freshUid(): number {
 	return 1_000_000 + process.pid * 64 + (made++ % 64);
 }
@@ -63,7 +63,7 @@ function lines(list: readonly string[], uid: number): string {
 	return list.map((line) => `${line.replace("UID", String(uid))}\n`).join("");
 }
 
-/** For runScript: the script runs as that user. Takes root. */
+/** For runScript: the script runs as that user. Needs root. */
 export function freshUser(setup: UserSetup = {}): OrdinaryUser {
 	const uid = freshUid();
 	const { name = NAME, before = "", path = process.env.PATH ?? "", through = [] } = setup;
@@ -85,11 +85,11 @@ export function freshUser(setup: UserSetup = {}): OrdinaryUser {
 	};
 }
 
-/** As `ask`, and shows that no process of that user is left, neither a helper nor a zombie. */
+/** As `ask`, and asserts that no process of that user is left, neither newuidmap nor a zombie. */
 export function askAs<T>(user: OrdinaryUser, body: string): T {
 	const answer = ask<T>(body, user.options);
 	let left = processesOf(user.uid);
-	// What a program that the script called left behind itself may take a moment.
+	// A process that a program of the script left may take a moment to end.
 	for (let i = 0; i < 100 * SLOWER && left.length > 0; i++) {
 		Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
 		left = processesOf(user.uid);
@@ -98,12 +98,12 @@ export function askAs<T>(user: OrdinaryUser, body: string): T {
 	return answer;
 }
 
-/** As whoever runs the tests when that is an ordinary user with subordinate IDs; otherwise as a fresh one. */
+/** Runs as the user that runs the tests if that is an ordinary user with subordinate IDs; otherwise as a fresh one. */
 export function askOrdinary<T>(body: string): T {
 	return isRoot ? askAs(freshUser(), body) : ask<T>(body);
 }
 
-/** Who has that real uid, zombies too. */
+/** The processes with that real uid, zombies included. */
 export function processesOf(uid: number): string[] {
 	return readdirSync("/proc").flatMap((pid) => {
 		if (!/^\d+$/.test(pid)) return [];
@@ -113,12 +113,12 @@ export function processesOf(uid: number): string[] {
 				? [`${pid} ${/^Name:\t(.*)$/m.exec(status)?.[1]} ${/^State:\t(.*)$/m.exec(status)?.[1]}`]
 				: [];
 		} catch {
-			return []; // it ended while we looked
+			return []; // it ended meanwhile
 		}
 	});
 }
 
-/** Why nobody can be an ordinary user with subordinate IDs here, or undefined. */
+/** Why no ordinary user with subordinate IDs can exist here, or undefined. */
 export function noOrdinaryUser(): string | undefined {
 	for (const tool of ["newuidmap", "newgidmap"]) {
 		if (spawnSync("sh", ["-c", `command -v ${tool}`], { stdio: "ignore" }).status !== 0) {

@@ -1,6 +1,6 @@
 import { UsernsError } from "../../src/index.ts";
 
-/** What a call did, or said, in words that can be compared. */
+/** The result of a call, or its error, as text that can be compared. */
 export async function outcome(call: () => unknown): Promise<string> {
 	try {
 		return JSON.stringify((await call()) ?? null);
@@ -27,12 +27,12 @@ async function withProperty<T>(
 	}
 }
 
-/** The outcome of the call while everything inherits the value under that name. */
+/** The outcome of the call while every object inherits the value under that name. */
 export function outcomeWith(name: string, value: unknown, call: () => unknown): Promise<string> {
 	return withProperty(name, { value, writable: true }, () => outcome(call));
 }
 
-/** The places in the package's own files that read the name through Object.prototype during the call. */
+/** The positions in the package's files that read the name through Object.prototype during the call. */
 export async function readersOf(name: string, call: () => unknown): Promise<string[]> {
 	const readers = new Set<string>();
 	const get = () => {
@@ -40,7 +40,7 @@ export async function readersOf(name: string, call: () => unknown): Promise<stri
 		if (/\/dist\/src\//.test(reader)) readers.add(reader.trim());
 		return undefined;
 	};
-	/** An assignment makes an own property, as it does without the accessor. */
+	/** An assignment creates an own property, as without the accessor. */
 	function set(this: object, value: unknown): void {
 		const property = { value, writable: true, enumerable: true, configurable: true };
 		Object.defineProperty(this, name, Object.assign(Object.create(null), property));
@@ -49,7 +49,7 @@ export async function readersOf(name: string, call: () => unknown): Promise<stri
 	return [...readers];
 }
 
-/** The names of the options that a function takes, as its own error lists them. */
+/** The names of the options that a function takes, from its own error. */
 export async function optionsOf(refuse: (options: never) => unknown): Promise<string[]> {
 	try {
 		await refuse({ nonsense: 1 } as never);

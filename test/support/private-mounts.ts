@@ -7,16 +7,16 @@ import { SLOWER } from "./slower.ts";
 /** An ordinary user with a name and subordinate IDs, who exists in the mount namespaces of `privateMounts` alone. */
 export const USER = { name: "userns-clients", uid: 54322, first: 2_000_000, size: 1000 } as const;
 
-/** What {@link privateMounts} puts in place before the program starts. */
+/** What {@link privateMounts} mounts before the program starts. */
 export interface PrivateMounts {
 	/**
-	 * cgroup2, and nothing else, at /sys/fs/cgroup: crun 1.8.1 refuses a tree of both kinds. And an empty /run, where
-	 * runtimes keep their state unless told otherwise.
+	 * Only cgroup2 at /sys/fs/cgroup, because crun 1.8.1 refuses a tree of both kinds. And an empty /run, where
+	 * runtimes keep their state by default.
 	 */
 	cgroup2?: boolean;
-	/** A folder with what `makeUser` wrote: the program runs as USER. */
+	/** A folder that `makeUser` wrote: the program runs as USER. */
 	user?: string;
-	/** The program runs as this uid and gid. */
+	/** The program runs with this uid and gid. */
 	uid?: number;
 }
 
@@ -30,8 +30,8 @@ shift 3
 exec "$@"`;
 
 /**
- * What to put before a program, so that it runs in a mount namespace of its own: whatever it mounts, and the user that it
- * runs as, is gone with it, and nothing of the machine is changed.
+ * The command before a program that runs it in a mount namespace of its own. Its mounts, and its user, end with that
+ * namespace, and the machine stays unchanged.
  */
 export function privateMounts({ cgroup2 = false, user, uid }: PrivateMounts): string[] {
 	const who = uid ?? (user === undefined ? "" : USER.uid);
@@ -63,7 +63,7 @@ export interface Ended {
 	stderr: string;
 }
 
-/** Runs a program to its end, or to ours after 30 seconds; descriptor 3 is `fd`. */
+/** Runs a program to its end, or kills it after 30 seconds. Descriptor 3 is `fd`. */
 export function runToEnd(command: readonly string[], fd?: number): Ended {
 	const [program = "", ...args] = command;
 	const { error, status, stdout, stderr } = spawnSync(program, args, {
@@ -76,7 +76,7 @@ export function runToEnd(command: readonly string[], fd?: number): Ended {
 	return { status, stdout, stderr };
 }
 
-/** The processes in a user namespace, by what /proc says of everybody. An orphan that only init has to reap has ended. */
+/** The processes in a user namespace, by /proc. An orphan that only awaits its reap by init has ended. */
 export function processesIn(inode: number): string[] {
 	return readdirSync("/proc").filter((pid) => {
 		if (!/^\d+$/.test(pid)) return false;
@@ -89,7 +89,7 @@ export function processesIn(inode: number): string[] {
 	});
 }
 
-/** Waits until nobody lives in a user namespace; answers who still does after five seconds. */
+/** Waits until no process is in a user namespace. Returns those that are there after five seconds. */
 export async function emptied(inode: number): Promise<string[]> {
 	for (let i = 0; i < 100 * SLOWER && processesIn(inode).length > 0; i++) await sleep(50);
 	return processesIn(inode);

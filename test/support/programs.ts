@@ -8,11 +8,11 @@ export interface Ended {
 	signal: NodeJS.Signals | null;
 	stdout: string;
 	stderr: string;
-	/** What the `error` event said. */
+	/** The value of the `error` event. */
 	error: (Error & { code?: string; step?: string; hint?: string; errnoCode?: string }) | undefined;
 }
 
-/** All that a child says, and how it ends. */
+/** The output of a child, and its end. */
 export function ended(child: ChildProcess): Promise<Ended> {
 	return new Promise((resolve) => {
 		const said = { stdout: "", stderr: "" };
@@ -29,7 +29,7 @@ export function ended(child: ChildProcess): Promise<Ended> {
 	});
 }
 
-/** A field of /proc/PID/status, its words with single blanks. */
+/** A field of /proc/PID/status, with single blanks. */
 export function status(pid: number, field: string): string | undefined {
 	try {
 		const text = readFileSync(`/proc/${pid}/status`, "utf8");
@@ -39,12 +39,12 @@ export function status(pid: number, field: string): string | undefined {
 	}
 }
 
-/** Runs that program and waits: its loader is through. */
+/** Whether it runs that program and waits, with its loader done. */
 function isAtRest(pid: number, name: string): boolean {
 	return status(pid, "Name") === name && status(pid, "State")?.startsWith("S") === true;
 }
 
-/** Waits until a process has become that program, as the kernel names it, and has come to rest. */
+/** Waits until a process has executed that program, by the kernel's name of it, and sleeps. */
 export async function becomes(pid: number, name: string): Promise<void> {
 	for (let i = 0; !isAtRest(pid, name); i++) {
 		if (i > 1000 * SLOWER) throw new Error(`process ${pid} is ${status(pid, "Name")} and not ${name}`);
@@ -52,7 +52,7 @@ export async function becomes(pid: number, name: string): Promise<void> {
 	}
 }
 
-/** The children of a process that have that name. */
+/** The children of a process with that name. */
 export function childrenCalled(pid: number, name: string): number[] {
 	return readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8")
 		.split(" ")
@@ -60,7 +60,7 @@ export function childrenCalled(pid: number, name: string): number[] {
 		.filter((child) => child > 0 && isAtRest(child, name));
 }
 
-/** Waits for such a child. */
+/** Waits for a child with that name. */
 export async function childCalled(pid: number, name: string): Promise<number> {
 	for (let i = 0; ; i++) {
 		const [child] = childrenCalled(pid, name);
@@ -70,7 +70,7 @@ export async function childCalled(pid: number, name: string): Promise<number> {
 	}
 }
 
-/** Waits until a process is gone or a zombie: init may reap it late. */
+/** Waits until a process is gone or a zombie, because init may reap it late. */
 export async function gone(pid: number): Promise<void> {
 	for (let i = 0; ; i++) {
 		const state = status(pid, "State");
@@ -80,7 +80,7 @@ export async function gone(pid: number): Promise<void> {
 	}
 }
 
-/** The descriptors of a process, with what they are. */
+/** The descriptors of a process, with their targets. */
 export function descriptorsOf(pid: number): Record<string, string> {
 	return Object.fromEntries(
 		readdirSync(`/proc/${pid}/fd`).map((fd) => [fd, readlinkSync(`/proc/${pid}/fd/${fd}`)]),

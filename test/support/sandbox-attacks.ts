@@ -6,8 +6,8 @@ import { root, sh } from "./child.ts";
 let program: string | undefined;
 
 /**
- * The program of sandbox-attacks.c, which every user can run. It is static, for root file systems without a C library, and lies
- * outside of /tmp, which a sandbox hides.
+ * The program of sandbox-attacks.c, which every user can run. It is static, for root file systems without a C library,
+ * and is outside of /tmp, which a sandbox covers.
  */
 export function attackProgram(): string {
 	if (program !== undefined) return program;
@@ -26,7 +26,7 @@ export function attackProgram(): string {
 	return program;
 }
 
-/** What the program printed: the result of each attack by its words, "ok" or an errno. */
+/** The output of the program: the result of each attack by its text, "ok" or an errno. */
 export function results(stdout: string): Map<string, string> {
 	const lines = stdout.split("\n").filter((line) => /^[a-z-]+=\S* (ok|E[A-Z0-9]+)$/.test(line));
 	return new Map(lines.map((line) => line.split(" ") as [string, string]));

@@ -3,15 +3,15 @@ import { constants, tmpdir } from "node:os";
 import { join } from "node:path";
 import { root, sh } from "./child.ts";
 
-/** What can happen at a call (enum action in supervise.h). */
+/** The actions at a call (enum action in supervise.h). */
 export const ACTION = { errno: 1, kill: 2, hold: 3, short: 4, partial: 5, sticky: 6 } as const;
 
-/** Whose calls count (enum scope in supervise.h). */
+/** The processes whose calls count (enum scope in supervise.h). */
 export const SCOPE = { own: 0, children: 1, programs: 2 } as const;
 
 let program: string | undefined;
 
-/** The program that stands between a script and the kernel (supervise.c), to be put before a script. Takes root. */
+/** The program between a script and the kernel (supervise.c), as a prefix of the script's command. Needs root. */
 export function supervise(): string {
 	if (program !== undefined) return program;
 	const folder = mkdtempSync(join(tmpdir(), "userns-supervise-"));
@@ -26,14 +26,14 @@ export function supervise(): string {
 	return file;
 }
 
-/** For scripts: `arm` says what is to happen to which call from now on, `disarm` what did. */
+/** For scripts: `arm` sets the action and the call from now on, and `disarm` returns what happened. */
 export const WORDS = `const say = (word) => { try { process.kill(-(0x40000000 + word), 0); return 0; } catch (e) { return -e.errno; } };
 	const arm = (action, scope, index, argument) => say(action * 2 ** 26 + scope * 2 ** 24 + index * 2 ** 12 + argument);
 	const disarm = () => { const said = say(0); return said >= 2000 ? { count: said - 2000 } : { hit: said - 1 }; };
 	const isHeld = () => say(1) === 1;
 	const letGo = () => say(2);\n`;
 
-/** Calls that are younger than the headers of many a machine. */
+/** Calls that are newer than the headers of many machines. */
 const YOUNG: Record<number, string> = { 457: "statmount", 458: "listmount", 467: "open_tree_attr" };
 let names: Map<number, string> | undefined;
 
@@ -49,7 +49,7 @@ export function callName(number: number): string {
 	return names.get(number) ?? `call ${number}`;
 }
 
-/** The numbers that the kernel may answer, by their names. */
+/** The errnos that the kernel may return, by their names. */
 export const ERRNOS: Readonly<Record<string, number>> = Object.fromEntries(
 	["ENOSYS", "EPERM", "EACCES", "EINTR", "EAGAIN", "ENOMEM", "EMFILE", "ENFILE", "ENOSPC", "EIO"].map(
 		(name) => [name, constants.errno[name as "EPERM"]],

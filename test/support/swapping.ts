@@ -9,13 +9,13 @@ import { root, sh } from "./child.ts";
 
 let tools: string | undefined;
 
-/** Removes the compiled program: for `after`. */
+/** Removes the compiled program; a test file calls it in `after`. */
 export function removeSwapper(): void {
 	if (tools !== undefined) rmSync(tools, { recursive: true });
 	tools = undefined;
 }
 
-/** A process that exchanges two names for as long as the body runs, and a look at how often it has done so by now. */
+/** Runs a process that exchanges two names while the body runs. The body gets a function that returns the count. */
 export async function whileSwapping(
 	a: string,
 	b: string,

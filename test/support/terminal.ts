@@ -3,15 +3,15 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { SLOWER } from "./slower.ts";
 
 /**
- * A command at a terminal of its own, which script(1) makes; the command leads the session. script(1) starts $SHELL, or sh
- * without one. dash does not replace itself by its last command, so `exec` is what makes every machine the same.
+ * A command at a terminal of its own, which script(1) makes; the command leads the session. script(1) starts $SHELL, or
+ * sh without one. dash does not replace itself by its last command, so `exec` gives the same on every machine.
  */
 export class Terminal {
 	readonly child: ChildProcess;
 	readonly end: Promise<number | null>;
-	/** What was shown since `says` last found something. */
+	/** The output since the last match of `says`. */
 	said = "";
-	/** Everything that was shown. */
+	/** All output. */
 	all = "";
 
 	constructor(line: string) {
@@ -26,7 +26,7 @@ export class Terminal {
 		this.end = new Promise((resolve) => this.child.on("close", resolve));
 	}
 
-	/** bash with job control, and no settings of the user's. */
+	/** bash with job control, and without the user's settings. */
 	static shell(): Terminal {
 		return new Terminal("bash --norc --noprofile -i");
 	}
@@ -35,7 +35,7 @@ export class Terminal {
 		this.child.stdin?.write(text);
 	}
 
-	/** Waits until that is shown, and forgets what came before its end. */
+	/** Waits for a match in the output, and drops the output before its end. */
 	async says(what: RegExp): Promise<RegExpExecArray> {
 		for (let i = 0; ; i++) {
 			const found = what.exec(this.said);
@@ -48,14 +48,14 @@ export class Terminal {
 		}
 	}
 
-	/** Hangs up: the kernel sends SIGHUP, and what ignores that loses its terminal. */
+	/** Hangs up: the kernel sends SIGHUP, and a process that ignores it loses its terminal. */
 	async close(): Promise<void> {
 		this.child.kill("SIGKILL");
 		await this.end;
 	}
 }
 
-/** Gives a terminal to a test and hangs up behind it. */
+/** Gives a terminal to a test and hangs up afterwards. */
 export async function atTerminal(
 	terminal: Terminal,
 	body: (terminal: Terminal) => Promise<void>,

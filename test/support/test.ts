@@ -5,7 +5,7 @@ import { type Need, reasonToSkip } from "./needs.ts";
 import { SLOWER } from "./slower.ts";
 
 export interface TestOptions {
-	/** What must be there; otherwise the test is skipped with the reason, or fails where CI promised it. */
+	/** What the test needs. If a need is not met the test is skipped with the reason, or fails if CI promised it. */
 	needs?: readonly Need[];
 	timeout?: number;
 }
@@ -16,8 +16,8 @@ const linux = process.platform === "linux";
 let warm: Promise<unknown> | undefined;
 
 /**
- * `test` of node:test with a leak check around it: after the test, the process must have no descriptor, no
- * thread, no child and no mount that it had not before.
+ * `test` of node:test with a leak check around it: after the test, the process must have no descriptor, thread, child
+ * or mount that it did not have before.
  */
 export function test(name: string, options: TestOptions, body: TestBody): void;
 export function test(name: string, body: TestBody): void;
@@ -35,7 +35,7 @@ export function test(name: string, first: TestOptions | TestBody, second?: TestB
 	});
 }
 
-/** Node's own descriptors and threads of the first asynchronous work and the first child are no leaks. */
+/** Node's own descriptors and threads of the first asynchronous work and the first child are not leaks. */
 async function warmUp(): Promise<void> {
 	const { readFile } = await import("node:fs/promises");
 	const { spawn } = await import("node:child_process");

@@ -1,8 +1,11 @@
-/* userns-enter's arguments, a line each: whoever starts it may give it any. And the words in which it tells a failure. */
+/*
+ * The arguments of userns-enter, one in each line, because any program may start it. And the text with which it reports
+ * a failure.
+ */
 #include "fuzz.h"
 #include <setjmp.h>
 
-/* native/kernel/raw-syscall.h is for programs that end; here its calls are answered and the end leads back. */
+/* native/kernel/raw-syscall.h is for programs that exit. Here the calls return results, and exit jumps back. */
 #define USERNS_RAW_SYSCALL_H
 #include "kernel/kernel-abi.h"
 
@@ -30,7 +33,7 @@ __attribute__((noreturn)) static void raw_exit(int code)
 
 #define MOST 64
 
-/* In another way than the code's: by the library. */
+/* The same with the C library, and not with the code under test. */
 static long reference_number(const char *text)
 {
 	char *end;
@@ -77,7 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (rest != NULL && argc < MOST) {
 		const char *word = strsep(&rest, "\n");
 
-		argv[argc++] = strdup(word); /* each for itself, so that reading beyond one is seen */
+		argv[argc++] = strdup(word); /* each in memory of its own, so that a read beyond one shows */
 	}
 	if (read_plan(&plan, argc, argv)) {
 		MUST(argc > PLAN && plan.program == argv[10] && plan.argv == argv + PLAN && plan.groups == argv[9]);

@@ -1,4 +1,7 @@
-/* Files of /proc, whose text the kernel writes: read in pieces, and what is looked for in a pidfd's fdinfo and in status. */
+/*
+ * Files of /proc, which the kernel writes: their bytes read in chunks, and the fields of a pidfd's fdinfo and of
+ * status.
+ */
 #include "fuzz.h"
 #include <fcntl.h>
 #include <stdatomic.h>

@@ -1,4 +1,4 @@
-/* Runs a harness without libFuzzer: replay SEED TIMES FILE…: each file as it is, and so many mutations of each. */
+/* Runs a harness without libFuzzer: replay SEED TIMES FILE…: each file unchanged, and that many mutations of it. */
 #include "fuzz.h"
 
 static uint32_t state;
@@ -22,7 +22,7 @@ static void mutate(uint8_t *data, size_t size)
 	}
 }
 
-/* Read before anything is run: a harness may stand in for the calls that read. */
+/* Reads the files before it runs the harness, because a harness may replace the calls that read. */
 static uint8_t *load(const char *name, size_t *size)
 {
 	static uint8_t bytes[1 << 16];

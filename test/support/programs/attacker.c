@@ -1,6 +1,6 @@
 /*
- * Lives in a user namespace as its root and tries to get hold of every process that comes in: seizes the newest pids
- * with ptrace, again and again. Prints a line "caught PID UID NAME" for each one; UID is what the namespace sees.
+ * Runs in a user namespace as its root and tries to seize every process that joins: it seizes the newest pids with
+ * ptrace in a loop. Prints a line "caught PID UID NAME" for each one; UID is the ID in the namespace.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /*
- * deny-newuser PROGRAM [ARGUMENT…]: runs a program to which the kernel answers EPERM when it wants a user namespace,
- * as one with a setting for that does. clone3 says ENOSYS, since a filter cannot see its flags.
+ * deny-newuser PROGRAM [ARGUMENT…]: runs a program for which the kernel returns EPERM when it creates a user namespace,
+ * as a kernel with a sysctl against it does. clone3 returns ENOSYS, because a filter cannot see its flags.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,7 +1,6 @@
 /*
- * deny NUMBER[:COMMAND][=ERRNO][,…] PROGRAM [ARGUMENT…]: runs a program to which the kernel answers ENOSYS for those
- * system calls (or ENOTTY for an ioctl of that command only, or another errno), as an older kernel or a seccomp filter
- * would.
+ * deny NUMBER[:COMMAND][=ERRNO][,…] PROGRAM [ARGUMENT…]: runs a program for which those system calls return ENOSYS (or
+ * ENOTTY for an ioctl with that command only, or another errno), as on an older kernel or under a seccomp filter.
  */
 #include <errno.h>
 #include <linux/filter.h>

@@ -1,4 +1,4 @@
-/* fuse-name FOLDER TYPE: mounts a FUSE file system of that type, such as "fuse.NAME", which nobody serves. */
+/* fuse-name FOLDER TYPE: mounts a FUSE file system of that type, such as "fuse.NAME", without a server. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

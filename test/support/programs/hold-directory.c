@@ -1,8 +1,8 @@
 /*
- * hold-directory FUSE DIRECTORY...: holds the lock of each directory that it may read, says "held", and waits for its end.
- * FUSE is a device node such as /dev/fuse. A user namespace of its own mounts a fuse file system with one file that is
- * never read to the end, and getdents64(2) writes the names of each directory into a mapping of that file: the kernel waits
- * for the page with the directory's lock in its hands (iterate_dir() in fs/readdir.c).
+ * hold-directory FUSE DIRECTORY...: holds the lock of each directory that it can read, prints "held", and waits to be
+ * ended. FUSE is a device node such as /dev/fuse. In a user namespace of its own it mounts a fuse file system with one
+ * file whose read is never answered, and getdents64(2) writes the names of each directory into a mapping of that file:
+ * the kernel waits for the page while it holds the directory's lock (iterate_dir() in fs/readdir.c).
  */
 #include <fcntl.h>
 #include <linux/fuse.h>
@@ -70,7 +70,7 @@ static void answer(int device, uint64_t unique, int error, const void *body, siz
 	if (write(device, text, head.len) < 0) _exit(1);
 }
 
-/* Answers what comes before the first page is read, and then only keeps the connection. */
+/* Answers the requests before the first page is read, and then only keeps the connection. */
 static void serve(int device, int directories)
 {
 	static char request[1 << 20];
@@ -120,7 +120,7 @@ int main(int argc, char **argv)
 	snprintf(options, sizeof options, "fd=%d,rootmode=40000,user_id=0,group_id=0", device);
 	if (mount("hold", ROOT, "fuse", 0, options) < 0) die("mount");
 	if (fork() == 0) serve(device, directories);
-	close(device); /* with the last descriptor of it the connection ends, and the waits with that */
+	close(device); /* closing its last descriptor ends the connection, and with it the waits */
 	file = open(ROOT "/file", O_RDWR);
 	if (file < 0) die("open");
 	pages = mmap(NULL, 1024 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);

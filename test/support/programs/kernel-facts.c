@@ -1,6 +1,6 @@
 /*
- * kernel-facts [FOLDER…]: asks the kernel what it has of the newer calls, with nothing of the package in between. One
- * line for each, "NAME ANSWER": 0, or the errno. For a FOLDER: whether its mount can be ID-mapped. Takes root.
+ * kernel-facts [FOLDER…]: asks the kernel for the newer calls, without any code of the package. Prints one line for
+ * each, "NAME ANSWER": 0, or the errno. For a FOLDER: whether its mount can be ID-mapped. Needs root.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -16,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* One number on x86-64 and arm64; the headers may be older than the kernel. */
+/* One number on x86-64 and arm64, defined here because the headers may be older than the kernel. */
 #define OPEN_TREE 428
 #define PIDFD_OPEN 434
 #define CLONE3 435
@@ -58,7 +58,7 @@ static void write_to(long pid, const char *file, const char *text)
 	close(fd);
 }
 
-/* A process in a user namespace of its own, with these maps or without one kind; it waits to be killed. */
+/* A process in a user namespace of its own, with these maps or without one kind. It waits to be killed. */
 static pid_t inhabitant(const char *uids, const char *gids)
 {
 	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);

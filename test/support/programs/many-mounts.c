@@ -1,7 +1,8 @@
 /*
- * many-mounts FOLDER DEPTH COUNT: an ordinary user's mount table as large as the user likes. In a user and mount namespace of
- * its own it mounts a tmpfs on FOLDER with a directory "data", and COUNT mounts below DEPTH directories whose names the
- * kernel writes with four characters for each byte. Says "ready", and stays until its standard input ends.
+ * many-mounts FOLDER DEPTH COUNT: makes an ordinary user's mount table as large as requested. In a user and mount
+ * namespace of its own it mounts a tmpfs on FOLDER with a directory "data", and COUNT mounts below DEPTH directories
+ * whose names the kernel writes with four characters for each byte. Prints "ready", and waits until its standard input
+ * ends.
  */
 #define _GNU_SOURCE
 #include <errno.h>

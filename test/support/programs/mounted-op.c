@@ -1,13 +1,14 @@
 /*
- * Does file operations as other users. Node cannot: setfsuid(2) is not there, and its threads would share a setuid(2).
+ * Does file operations as other users, which Node cannot: it has no setfsuid(2), and its threads would share a
+ * setuid(2).
  *
- * Each line on standard input: uid, gid, supplementary gids ("-" or a list with commas), "all" or "none" (the
- * capabilities in force), an operation and its arguments, separated by tabs. Each is answered by a line of JSON with
- * `errno` (0 is success) and what the operation found. Paths count from the working directory, so that no folder above
- * it has to let anybody in.
+ * Each line on standard input has uid, gid, supplementary gids ("-" or a list with commas), "all" or "none" (the
+ * effective capabilities), an operation and its arguments, separated by tabs. The program answers each line with a line
+ * of JSON with `errno` (0 is success) and the results. Paths are relative to the working directory, so the folders
+ * above it need no permissions.
  *
- * fsuid and fsgid decide about files, and the process stays root's: so one process can be everybody in turn. exec is
- * another matter: there a child really becomes the user, in the user namespace on the descriptor that is named last.
+ * fsuid and fsgid decide about files, and the process stays root's, so that one process can act as every user in turn.
+ * exec differs: a child really becomes the user, in the user namespace of the last argument's descriptor.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -48,7 +49,7 @@ static void become(uid_t uid, gid_t gid, const gid_t *groups, size_t count, int 
 	use_capabilities(1);
 	if (setgroups(count, groups) < 0) exit(4);
 	setfsgid(gid);
-	setfsuid(uid); /* leaving 0 takes the file capabilities out of the effective set, so those come after it */
+	setfsuid(uid); /* leaving 0 removes the file capabilities from the effective set, so this comes after it */
 	if (setfsgid((gid_t)-1) != (int)gid || setfsuid((uid_t)-1) != (int)uid) exit(5);
 	use_capabilities(all);
 }
@@ -58,7 +59,7 @@ static uint32_t number(const char *text)
 	return (uint32_t)strtoul(text, NULL, 0);
 }
 
-/* A minus sign stands for "leave it". */
+/* A minus sign means "unchanged". */
 static uint32_t id(const char *text)
 {
 	return strcmp(text, "-") == 0 ? (uint32_t)-1 : number(text);
@@ -93,7 +94,7 @@ static int close_it(int fd)
 	return fd;
 }
 
-/* An unnamed file in a directory, and a name for it in the end when one is given. What fstat(2) found is told. */
+/* An unnamed file in a directory, and a name for it at the end if one is given. Prints the result of fstat(2). */
 static void tmpfile_in(const char *directory, mode_t mode, const char *name)
 {
 	struct stat found;
@@ -135,13 +136,13 @@ static void set_xattr(const char *path, const char *name, const char *hex)
 	tell(lsetxattr(path, name, value, length, 0));
 }
 
-/* In the child: from here on there is no way back to root. */
+/* In the child: from here on it cannot become root again. */
 __attribute__((noreturn)) static void run_as(uid_t uid, gid_t gid, int namespace, const char *program, int out)
 {
 	char *arguments[] = {(char *)program, NULL};
 	int error;
 
-	/* Whoever lives in the namespace must not trace us while we are root outside (CVE-2016-9962 was of this kind). */
+	/* No process of the namespace may trace this one while it is root outside (as in CVE-2016-9962). */
 	if (namespace >= 0) {
 		prctl(PR_SET_DUMPABLE, 0);
 		if (setns(namespace, CLONE_NEWUSER) < 0) _exit(7);

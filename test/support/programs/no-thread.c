@@ -1,6 +1,6 @@
 /*
- * To be preloaded (ld.so(8)): no thread with a stack of NO_THREAD bytes can be started, as at the limit of processes. The
- * threads of Node and libuv, which have other ones, can.
+ * A library to preload (ld.so(8)): no thread with a stack of NO_THREAD bytes can start, as at the limit of processes.
+ * The threads of Node and libuv have other stacks, and start.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -1,6 +1,6 @@
 /*
- * A library for LD_PRELOAD that reaps every child of the process in a thread of its own, as a badly behaved add-on
- * does: waitpid(-1, …, __WALL). Says at the end on standard error how many it got.
+ * A library for LD_PRELOAD that reaps every child of the process in a thread of its own, as a faulty add-on does:
+ * waitpid(-1, …, __WALL). At the end it prints on standard error how many it reaped.
  */
 #define _GNU_SOURCE
 #include <errno.h>

@@ -1,10 +1,10 @@
 /*
  * Attacks from inside a sandbox or a container. "sandbox-attacks ATTACK=OPERAND …" tries each and prints a line
- * "ATTACK=OPERAND RESULT": "ok" where the kernel allowed it, otherwise the kernel's errno. With "nested-" before its name an
- * attack runs in a user and a mount namespace of its own, in which the caller has every capability.
+ * "ATTACK=OPERAND RESULT": "ok" if the kernel allowed it, otherwise the kernel's errno. With "nested-" before its name
+ * an attack runs in a user and a mount namespace of its own, in which the caller has every capability.
  *
- * "sandbox-attacks pty PROGRAM …" runs a program with a new terminal as its controlling terminal, copies what it prints, and prints
- * "typed N": how many characters wait in the terminal's input at the end. Nothing but TIOCSTI can put any there.
+ * "sandbox-attacks pty PROGRAM …" runs a program with a new terminal as its controlling terminal, copies its output,
+ * and prints "typed N": how many characters are in the terminal's input at the end. Only TIOCSTI can put any there.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -38,7 +38,7 @@ static int take_off(const char *path)
 	return umount2(path, MNT_DETACH);
 }
 
-/* Copies the root directory's mount without those on it, and looks for what one of them hides. */
+/* Copies the root directory's mount without its submounts, and looks for a file that one of them covers. */
 static int uncover(const char *path)
 {
 	int root = (int)syscall(SYS_open_tree, AT_FDCWD, "/", 1 /* OPEN_TREE_CLONE */);
@@ -93,7 +93,7 @@ static int type_into(const char *operand)
 	return result < 0 ? -1 : ioctl(fd, TIOCSTI, "\n");
 }
 
-/* The well-known way out of chroot(2): "/" is another directory afterwards than before. */
+/* The well-known way out of chroot(2): "/" is another directory afterwards. */
 static int leave_root(const char *folder)
 {
 	struct stat before;
@@ -113,7 +113,7 @@ static int join(const char *operand)
 	return setns(atoi(operand), 0);
 }
 
-/* Allowed where a descriptor other than the standard streams came with the program. */
+/* Succeeds if the program has a descriptor other than the standard streams. */
 static int inherited(const char *unused)
 {
 	DIR *folder = opendir("/proc/self/fd");
@@ -151,7 +151,7 @@ static int run(const char *name, const char *operand)
 	exit(2);
 }
 
-/* In a child of its own, so that no attack changes what the next one meets; but it stays in this pid namespace. */
+/* Each attack runs in a child of its own, so that it does not change the next one, and in this pid namespace. */
 static int try_attack(char *attack)
 {
 	char *operand = strchr(attack, '=');

@@ -1,7 +1,7 @@
 /*
- * Says who it runs as: real and effective IDs and the effective capabilities, as a line of JSON, and ends. It is what
- * set-uid bits and file capabilities are put on, in many copies: static and without a C library, so a few hundred
- * bytes. Built with -I native, for the system calls.
+ * Prints the IDs that it runs with, real and effective, and the effective capabilities, as a line of JSON, and exits.
+ * The tests set set-uid bits and file capabilities on many copies of it: it is static and has no C library, so a copy
+ * has a few hundred bytes. Built with -I native, for the system calls.
  */
 #include "kernel/raw-syscall.h"
 #include <linux/capability.h>

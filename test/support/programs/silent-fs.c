@@ -1,9 +1,9 @@
 /*
- * silent-fs DIRECTORY [take|late|hold]: mounts a fuse file system whose server never answers, says so, and waits. Whoever walks into
- * it waits too, as in a container that serves such a file system itself. With "take" it begins the conversation and takes
- * every request: then not even a fatal signal ends the wait. With "late" it answers the look-up of a name after all, when
- * who asked was killed: every name is a directory. With "hold" it has a directory made in its root, and refuses it as late:
- * so long the root is locked.
+ * silent-fs DIRECTORY [take|late|hold]: mounts a fuse file system whose server never answers, prints a line, and waits.
+ * A process that enters it waits too, as in a container that serves a file system of its own. With "take" it answers
+ * FUSE_INIT and reads every request: then not even a fatal signal ends the wait. With "late" it answers the look-up of
+ * a name after the process that asked was killed: every name is a directory. With "hold" it starts a mkdir(2) in its
+ * root, and refuses it as late: the root is locked until then.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,7 +21,7 @@ static void ready(void)
 	fflush(stdout);
 }
 
-/* Longer than errand.c has patience with a child, before it kills it and after. */
+/* Longer than the time limits of bounded-child.c, before it kills a child and after. */
 #define LATE_SECONDS 14
 
 static void find(int fd, uint64_t unique)
@@ -51,7 +51,7 @@ static void refuse(int fd, uint64_t unique, int error)
 	if (write(fd, &answer, sizeof answer) < 0) _exit(1);
 }
 
-/* Has a directory made, and says so when it is being made. */
+/* Starts a mkdir(2), and prints a line when the request has come. */
 static void hold(int fd, const struct fuse_in_header *header)
 {
 	if (header->opcode == FUSE_LOOKUP) refuse(fd, header->unique, ENOENT);

@@ -1,6 +1,6 @@
 /*
- * slow-end DEVICE DIRECTORY SECONDS: mounts a fuse file system on a block device, says so, and takes that long to answer its end,
- * for which the kernel waits: as one of a disk does that has much to write.
+ * slow-end DEVICE DIRECTORY SECONDS: mounts a fuse file system on a block device, prints a line, and takes that long to
+ * answer FUSE_DESTROY, for which the kernel waits, like a disk that has much to write.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-/* The filter: all calls are notified, but for those that cannot fail and those of the language's own machinery. */
+/* The filter: it notifies all calls but those that cannot fail and those of the language runtime. */
 #define _GNU_SOURCE
 #include "supervise.h"
 #include <linux/filter.h>
@@ -14,8 +14,8 @@
 #endif
 
 /*
- * Memory, locks, clocks and the event loop belong to V8 and libuv, which abort when one of these fails; the calls that
- * only tell a number have no way to fail; neither has rt_sigprocmask(2) with arguments in order.
+ * Memory, locks, clocks and the event loop belong to V8 and libuv, which abort if one of these calls fails. The calls
+ * that only return a number cannot fail, and neither can rt_sigprocmask(2) with valid arguments.
  */
 static const unsigned passed[] = {
 	SYS_futex,       SYS_mmap,          SYS_munmap,      SYS_mprotect,        SYS_madvise,         SYS_brk,
@@ -44,7 +44,7 @@ int filter_install(void)
 	}
 	filter[COUNT + 1] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF);
 	filter[COUNT + 2] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
-	/* Without the second flag (before Linux 5.19) a signal makes a call that waits for its answer begin again. */
+	/* Without the second flag (before Linux 5.19) a signal restarts a call that waits for its answer. */
 	fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, &program);
 	if (fd < 0) fd = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
 	return (int)fd;

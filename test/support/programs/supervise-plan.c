@@ -1,4 +1,4 @@
-/* What happens to which call. */
+/* The action for each call. */
 #define _GNU_SOURCE
 #include "supervise.h"
 #include <errno.h>
@@ -19,9 +19,9 @@
 #define SYS_move_mount 429
 #endif
 
-/* The words come as the process number of a kill(2): nothing else that a script can do has so many bits. */
+/* The words come as the pid argument of a kill(2), because no other call of a script has so many bits. */
 #define WORD_FIRST 0x40000000L
-/* What kill(2) says to the word 0: the number of the call that was hit and this, or how many were counted and that. */
+/* The result of kill(2) for the word 0: the number of the affected call and this, or the count and that. */
 #define SAY_HIT 1
 #define SAY_COUNT 2000
 
@@ -30,7 +30,7 @@ static int control(struct plan *plan, long word)
 	enum action action = (enum action)(word >> 26 & 15);
 	int said = plan->hit >= 0 ? SAY_HIT + plan->hit : SAY_COUNT + (int)plan->count;
 
-	/* While a call is held, somebody else asks whether it is. */
+	/* While a call is held, another process asks whether it is. */
 	if (action == ACTION_NONE && (word & 1)) return plan->held != 0 ? 1 : 2;
 	if (action == ACTION_NONE && (word & 2)) return (plan->let_go = 1) - 1;
 	plan->action = action;
@@ -56,7 +56,7 @@ static int is_of(const char *path, const char *what)
 	return strstr(link, what) != NULL;
 }
 
-/* The same program: a child of it that shares its memory and has executed no other yet. */
+/* The same program: a child that shares its memory and has not executed another one yet. */
 static int is_same(const char *path, pid_t program)
 {
 	struct stat one;
@@ -76,7 +76,7 @@ static int is_own(const struct plan *plan, unsigned tid)
 	return access(path, F_OK) == 0;
 }
 
-/* A number of libuv's eventfd: how its threads wake each other. */
+/* The value of libuv's eventfd, with which its threads wake each other. */
 static int is_wakeup(const struct seccomp_notif *call)
 {
 	char path[64];
@@ -105,7 +105,7 @@ static int counts(const struct plan *plan, const struct seccomp_notif *call)
 	case ACTION_NONE:
 		return 0;
 	case ACTION_ERRNO:
-		/* close(2) lets go of the number whatever it says, and here it would not be made at all. */
+		/* close(2) frees the number whatever it returns, and here it would not be made at all. */
 		if (number == SYS_close) return 0;
 		break;
 	case ACTION_SHORT:
@@ -123,7 +123,7 @@ static int counts(const struct plan *plan, const struct seccomp_notif *call)
 	return is_in_scope(plan, call);
 }
 
-/* Reads for the program, from its own open file, and less than it asked for. */
+/* Reads for the program, from its own open file, and fewer bytes than requested. */
 static int read_part(const struct plan *plan, const struct seccomp_notif *call, struct seccomp_notif_resp *response)
 {
 	char bytes[4096];
@@ -200,7 +200,7 @@ enum decision plan_decide(struct plan *plan, const struct seccomp_notif *call, s
 
 void plan_tell(const struct plan *plan)
 {
-	/* The call at which it was killed was not made. One that was held was, and so were those behind it. */
+	/* The call at which the process was killed was not made. A held call was made, and so were the calls after it. */
 	const int killed = plan->action == ACTION_KILL && plan->argument == SIGKILL;
 	const unsigned made = killed ? plan->index - 1 : plan->count;
 

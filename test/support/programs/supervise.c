@@ -1,11 +1,11 @@
 /*
- * supervise PROGRAM [ARGUMENT…]: runs a program and stands between it and the kernel. When the program says so, its
- * N-th system call from then on fails with a number, or ends it, or is held up (test/support/supervise.ts has the
- * words). Its orphans come to us, so that it is known when the last one is gone: exit status 99 when one still lives
+ * supervise PROGRAM [ARGUMENT…]: runs a program and stands between it and the kernel. On the program's request, its
+ * N-th system call from then on fails with an errno, or ends the program, or is held (test/support/supervise.ts has the
+ * words). The supervisor adopts its orphans, so it knows when the last one is gone: exit status 99 if one still runs
  * three seconds after the program, otherwise the program's own, or 128 and the signal.
  *
- * seccomp_unotify(2) rather than ptrace: the program's own tracing rules stay as they are, threads and children that
- * share its memory need no care, and a whole matrix takes one run.
+ * It uses seccomp_unotify(2) and not ptrace: the program's own tracing rules stay, threads and children that share its
+ * memory need no care, and a whole matrix takes one run.
  */
 #define _GNU_SOURCE
 #include "supervise.h"
@@ -28,7 +28,10 @@
 #define SURVIVORS 99
 static const int group_signals[] = {SIGINT, SIGTERM, SIGHUP};
 
-/* SIG_DFL for the program, whatever a shell behind us ignores; SIG_IGN for us: those to the group are meant for it. */
+/*
+ * SIG_DFL for the program, whatever the shell ignores; SIG_IGN for the supervisor, because signals to the group are for
+ * the program.
+ */
 static void dispose(void (*how)(int))
 {
 	for (size_t i = 0; i < sizeof group_signals / sizeof group_signals[0]; i++) signal(group_signals[i], how);
@@ -42,7 +45,9 @@ static long now_ms(void)
 	return (long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* A child with a descriptor table in common until it executes the program: so the listener is ours too. */
+/*
+ * A child that shares the descriptor table until it executes the program, so that the supervisor has the listener too.
+ */
 static pid_t start(char **arguments, int *listener)
 {
 	volatile int *number = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -88,16 +93,18 @@ static void serve(struct plan *plan, int listener)
 		plan->release_at = now_ms() + plan->argument;
 		break;
 	case DECIDE_KILL:
-		/* Killed, a thread of the program itself gets no answer: it must not go on. A child's call waits for the end. */
+		/*
+		 * A killed thread of the program gets no answer, because it must not go on. A child's call waits for the end.
+		 */
 		plan->killed = call.id;
-		/* Node has handlers for the others, which run when the call is over. */
+		/* Node has handlers for the other signals, which run after the call. */
 		plan->release_at = now_ms() + (plan->argument == SIGKILL ? TIMEOUT_MS : 20);
 		kill(plan->program, plan->argument);
 		break;
 	}
 }
 
-/* Whoever is left says so by his name. */
+/* Prints the name of each process that is left. */
 static void name_survivors(void)
 {
 	char path[64];
@@ -124,7 +131,7 @@ static void name_survivors(void)
 	}
 }
 
-/* Reaps; keeps the program's status. False when there is nobody any more. */
+/* Reaps, and keeps the program's status. Returns false if there is no child any more. */
 static int reap(struct plan *plan, int *status)
 {
 	for (;;) {
@@ -167,7 +174,7 @@ static int watch(struct plan *plan, int listener)
 			continue;
 		}
 		if (poll(&poller, 1, 2) > 0 && (poller.revents & POLLIN)) serve(plan, listener);
-		else if (poller.revents & POLLHUP) usleep(1000); /* nobody with the filter; somebody may still be reaped */
+		else if (poller.revents & POLLHUP) usleep(1000); /* no process has the filter; there may be one to reap */
 	}
 	return status;
 }

@@ -1,7 +1,7 @@
 /*
- * swapper A B: exchanges two names as fast as it can, until SIGTERM (renameat2(2), RENAME_EXCHANGE). Says how often it
- * did, every 1000 times and at the end, so that a test can see that it was at work. What the kernel refused counts for
- * nothing: EBUSY, while something is mounted on one of them.
+ * swapper A B: exchanges two names in a loop until SIGTERM (renameat2(2), RENAME_EXCHANGE). Prints the count every 1000
+ * times and at the end, so that a test sees that it runs. A refused exchange does not count: EBUSY, while something is
+ * mounted on one of them.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,10 @@
 /*
- * thief PID ADDRESS: looks for children of that process in another user namespace for as long as its input is open, and tries
- * to read the four bytes "\x7f" "ELF" at the address in the memory of each. Then prints how often it saw a child, and how
- * often it found them.
- * thief prey: a process to try it on: prints its number and an address, with a child in a user namespace that shares its memory.
+ * thief PID ADDRESS: looks for children of that process in another user namespace while its standard input is open, and
+ * tries to read the four bytes "\x7f" "ELF" at the address in the memory of each. Then prints how often it saw a child,
+ * and how often it found the bytes.
+ *
+ * thief prey: a process for the control: prints its pid and an address, and has a child in a user namespace that shares
+ * its memory.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -36,7 +38,7 @@ static int be_prey(void)
 	return read(0, &end, 1) != 0;
 }
 
-/* A child on its way to execute a program shares the memory too, but has no other user namespace then. */
+/* A child that is about to execute a program shares the memory too, but has no other user namespace. */
 static int is_elsewhere(int child)
 {
 	char name[64];

@@ -1,7 +1,7 @@
 /*
  * For each text on standard input (its length in four bytes, then its bytes): writes it to the uid_map of a process in
- * a new user namespace, and answers on standard output with the errno (four bytes; 0: taken), the length of what the
- * kernel then shows (four bytes) and that. With an argument it becomes that user first.
+ * a new user namespace, and prints on standard output the errno (four bytes; 0: accepted), the length of the map that
+ * the kernel then shows (four bytes) and that map. With an argument it becomes that user first.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -23,13 +23,13 @@ static char stack[1 << 14];
 static int wait_for_death(void *nothing)
 {
 	(void)nothing;
-	prctl(PR_SET_PDEATHSIG, SIGKILL); /* it must not hold our output open when we end early */
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* it must not keep this program's output open */
 	for (;;) pause();
 }
 
 static int start(void)
 {
-	/* The count of namespaces comes back late, so that many in a row can pass the limit for a moment. */
+	/* The kernel lowers the count of namespaces late, so many in a row can exceed the limit for a moment. */
 	for (int i = 0; i < 200; i++) {
 		int pid = clone(wait_for_death, stack + sizeof stack, CLONE_VM | CLONE_NEWUSER | SIGCHLD, NULL);
 
@@ -71,7 +71,10 @@ int main(int argc, char **argv)
 
 	if (argc > 1) {
 		if (setgid((gid_t)atoi(argv[1])) < 0 || setuid((uid_t)atoi(argv[1])) < 0) return 2;
-		/* Changing the user made us non-dumpable, and the files of such a process in /proc belong to root. */
+		/*
+		 * The change of the user made this process undumpable, and the /proc files of an undumpable process belong to
+		 * root.
+		 */
 		prctl(PR_SET_DUMPABLE, 1);
 	}
 	while (fread(&length, sizeof length, 1, stdin) == 1) {
