@@ -76,7 +76,7 @@ test("a creation does not bind a thread that may not run on every CPU", {
 }, (t) => {
 	const all = traced([]);
 	if (!/^0-[1-9]/.test(readFileSync("/sys/devices/system/cpu/possible", "utf8"))) {
-		return t.skip("one processor");
+		return t.skip("one CPU");
 	}
 	// The control: without the limit, the same creations do bind and unbind, unless this process itself is limited.
 	const everywhere =

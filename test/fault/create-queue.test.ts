@@ -15,18 +15,18 @@ test("each of many concurrent creations reports its result, even if the callback
 		import { createRequire } from "node:module";
 		const addon = createRequire(USERNS)(new URL("../../build/linux-" + process.arch + "/userns.node", USERNS).pathname);
 		const uncaught = []; process.on("uncaughtException", (error) => uncaught.push(error.message));
-		const told = [];
+		const results = [];
 		const create = addon.creator("/nonexistent", (token, answer) => {
-			told.push([token, answer]);
+			results.push([token, answer]);
 			if (token % 3 === 0) throw new Error("thrown on purpose");
 		});
 		const before = descriptors();
 		// Some creations fail, because other Node-API calls make an object than a number.
 		for (let i = 0; i < 64; i++) create(i % 5 ? "0 " + i + " 1" : "nonsense", null, false, true, [], i);
-		for (let i = 0; i < 500 && told.length < 64; i++) await new Promise((r) => setTimeout(r, 10));
+		for (let i = 0; i < 500 && results.length < 64; i++) await new Promise((r) => setTimeout(r, 10));
 		let refused = 0;
-		for (const [, answer] of told) if (typeof answer === "number") addon.close(answer); else refused++;
-		console.log(JSON.stringify({ tokens: new Set(told.map(([token]) => token)).size, uncaught, refused, left: descriptors() - before }));`,
+		for (const [, answer] of results) if (typeof answer === "number") addon.close(answer); else refused++;
+		console.log(JSON.stringify({ tokens: new Set(results.map(([token]) => token)).size, uncaught, refused, left: descriptors() - before }));`,
 	);
 	assert.equal(answer.tokens, 64);
 	assert.equal(answer.refused, 13);
@@ -35,22 +35,22 @@ test("each of many concurrent creations reports its result, even if the callback
 });
 
 test("at most sixteen results are delivered in one turn, whatever requests come meanwhile", { needs }, () => {
-	const { most, told } = ask<{ most: number; told: number }>(
+	const { most, delivered } = ask<{ most: number; delivered: number }>(
 		`const { createRequire } = await import("node:module");
 		const addon = createRequire(USERNS)(new URL("../../build/linux-" + process.arch + "/userns.node", USERNS).pathname);
-		let most = 0, now = 0, told = 0, begun = 0;
+		let most = 0, now = 0, delivered = 0, begun = 0;
 		const create = addon.creator("/nonexistent", (token, answer) => {
 			if (now++ === 0) queueMicrotask(() => { most = Math.max(most, now); now = 0; });
-			told++;
+			delivered++;
 			addon.close(answer);
 			// The script adds few requests at a time, so that a work item finds more or fewer than eight.
 			if (begun < 4000) for (let i = 0; i < 1 + begun % 3; i++) create("0 1 1", null, false, true, [], begun++);
 		});
 		for (let i = 0; i < 40; i++) create("0 1 1", null, false, true, [], begun++);
-		while (told < begun) await new Promise((r) => setTimeout(r, 2));
-		console.log(JSON.stringify({ most, told }));`,
+		while (delivered < begun) await new Promise((r) => setTimeout(r, 2));
+		console.log(JSON.stringify({ most, delivered }));`,
 	);
-	assert.ok(told >= 4000);
+	assert.ok(delivered >= 4000);
 	assert.ok(most > 8 && most <= 16, `${most} in one go`);
 });
 

@@ -42,11 +42,11 @@ function changed(before: string): { prefix: string[] } {
 test("every operation works with hidepid=2, and another user's process looks like a missing one", {
 	needs: [...needs, "ordinary"],
 }, () => {
-	const hidden = "mount -t proc -o hidepid=2 proc /proc";
-	assert.deepEqual(ask(`${ALL} console.log(JSON.stringify(await all()));`, changed(hidden)), WHOLE);
+	const hidepid = "mount -t proc -o hidepid=2 proc /proc";
+	assert.deepEqual(ask(`${ALL} console.log(JSON.stringify(await all()));`, changed(hidepid)), WHOLE);
 
 	const user = askAs<{ found: Record<string, unknown>; init: Failure }>(
-		freshUser({ before: hidden }),
+		freshUser({ before: hidepid }),
 		`globalThis.map = "0:200000:10"; ${ALL}
 		const init = await outcome(() => userns.UserNamespace.open(1));
 		console.log(JSON.stringify({ found: await all(), init }));`,

@@ -54,7 +54,7 @@ function refused(code: string, message: RegExp): (error: unknown) => boolean {
 
 const OF_ANOTHER = /the symbolic link "way" belongs to another user, uid 54321: .*EACCES/;
 
-interface Places {
+interface Locations {
 	folder: string;
 	/** `way` is the other user's link to `victim`. */
 	home: string;
@@ -65,7 +65,7 @@ interface Places {
 	ns: UserNamespace;
 }
 
-async function withLink(body: (places: Places) => void | Promise<void>): Promise<void> {
+async function withLink(body: (locations: Locations) => void | Promise<void>): Promise<void> {
 	await withTmpfs(async (folder) => {
 		const [home = "", victim = "", spot = "", source = ""] = mkdirs(
 			folder,
@@ -173,18 +173,18 @@ test(
 				[{ targetRoot: way }, "spot", undefined],
 			];
 			for (const [options, path, where] of cases) {
-				const told = JSON.stringify([options, path]);
+				const label = JSON.stringify([options, path]);
 				if (where === undefined) {
 					const step = "following a symbolic link";
 					const is = (error: UsernsError) => error.step === step || error.errnoCode === "ENOENT";
-					await assert.rejects(supports(path, options), is, told);
-					await assert.rejects(unmountAsync(path, options), is, told);
-					assert.throws(() => pin(ns, `${path}/ns`, options), is, told);
+					await assert.rejects(supports(path, options), is, label);
+					await assert.rejects(unmountAsync(path, options), is, label);
+					assert.throws(() => pin(ns, `${path}/ns`, options), is, label);
 				} else {
-					assert.equal((await supports(path, options)).mountPoint, where, told);
+					assert.equal((await supports(path, options)).mountPoint, where, label);
 					pin(ns, `${path}.ns`, options);
-					assert.equal(unmount(`${path}.ns`, options).kind, "user namespace", told);
-					assert.deepEqual(readdirSync(join(folder, "victim")), ["spot"], told);
+					assert.equal(unmount(`${path}.ns`, options).kind, "user namespace", label);
+					assert.deepEqual(readdirSync(join(folder, "victim")), ["spot"], label);
 				}
 			}
 			const root = openSync(folder, "r");
@@ -236,28 +236,28 @@ test(
 	},
 	() =>
 		withLink(async ({ victim, spot }) => {
-			const [directory, place] = [openSync(victim, "r"), openSync(spot, "r")];
+			const [directory, spotFd] = [openSync(victim, "r"), openSync(spot, "r")];
 			const other = spawn("sleep", ["1000"], { uid: OTHER_UID, gid: OTHER_UID });
 			await once(other, "spawn");
 			try {
 				for (const self of ["self", "thread-self", `${process.pid}`]) {
 					assert.equal((await supports(`/proc/${self}/fd/${directory}/spot`)).mountPoint, spot);
-					assert.equal((await supports(`/proc/${self}/fd/${place}`)).mountPoint, spot);
+					assert.equal((await supports(`/proc/${self}/fd/${spotFd}`)).mountPoint, spot);
 					assert.equal((await supports(`/proc/${self}/root${spot}`)).mountPoint, spot);
 				}
-				assert.equal((await supports(`/dev/fd/${place}`)).mountPoint, spot);
+				assert.equal((await supports(`/dev/fd/${spotFd}`)).mountPoint, spot);
 				const path = `/proc/${other.pid}/root${spot}`;
 				assert.throws(() => unmount(path), { code: "ERR_USERNS_UNMOUNT", errnoCode: "EACCES" });
 				const none = { errnoCode: "ELOOP", step: "following a symbolic link" };
-				assert.throws(() => unmount(`/proc/self/fd/${place}`, { resolve: "no-symlinks" }), none);
+				assert.throws(() => unmount(`/proc/self/fd/${spotFd}`, { resolve: "no-symlinks" }), none);
 				assert.ok(mountAt(spot));
-				assert.equal(unmount(`/proc/self/fd/${place}`).kind, "idmapped mount");
+				assert.equal(unmount(`/proc/self/fd/${spotFd}`).kind, "idmapped mount");
 				assert.equal(mountAt(spot), undefined);
 			} finally {
 				other.kill("SIGKILL");
 				await once(other, "close");
 				closeSync(directory);
-				closeSync(place);
+				closeSync(spotFd);
 			}
 		}),
 );

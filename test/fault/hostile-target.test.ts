@@ -33,7 +33,7 @@ function mountsBelow(folder: string, process: number | "self" = "self"): string[
  * caller that looks the path up twice, or follows the link, mounts in the victim's folder.
  */
 async function withWays(
-	body: (places: {
+	body: (locations: {
 		jail: string;
 		way: string;
 		other: string;

@@ -22,10 +22,10 @@ test("a child that another thread starts during exec() inherits no namespace des
 				if (stdout.includes("user:[")) inherited++;
 			}
 			(await import("node:worker_threads")).parentPort.postMessage({ children, inherited });\`)));
-		let told;
-		worker.on("message", (message) => { told = message; });
+		let report;
+		worker.on("message", (message) => { report = message; });
 		let attempts = 0;
-		while (told === undefined) {
+		while (report === undefined) {
 			for (let i = 0; i < 50; i++, attempts++) {
 				const copy = ns.dup();
 				if (addon.execute("/nonexistent", ["x"], [], copy.fd) !== -2) throw new Error("not ENOENT");
@@ -33,7 +33,7 @@ test("a child that another thread starts during exec() inherits no namespace des
 			}
 			await new Promise((resolve) => setImmediate(resolve));
 		}
-		console.log(JSON.stringify({ ...told, attempts }));`,
+		console.log(JSON.stringify({ ...report, attempts }));`,
 	);
 	assert.ok((children ?? 0) >= 10 && (attempts ?? 0) >= 100, `${children} children, ${attempts} attempts`);
 	assert.equal(inherited, 0);

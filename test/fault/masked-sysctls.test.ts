@@ -14,8 +14,18 @@ import { test } from "../support/test.ts";
 const needs = ["linux", "root", "mounts", "tool:unshare", "tool:setpriv"] as const;
 const EXDEV = -18;
 
-function hidden(by: string, ...who: string[]): string[] {
-	return ["unshare", "--mount", "--propagation", "private", "sh", "-c", `${by} && exec "$@"`, "sh", ...who];
+function masked(by: string, ...command: string[]): string[] {
+	return [
+		"unshare",
+		"--mount",
+		"--propagation",
+		"private",
+		"sh",
+		"-c",
+		`${by} && exec "$@"`,
+		"sh",
+		...command,
+	];
 }
 
 const SUBSET = "mount -t proc -o subset=pid proc /proc";
@@ -54,7 +64,7 @@ for (const by of [SUBSET, COVERED, "mount -t tmpfs cover /proc/sys/fs"]) {
 	test(`fs.suid_dumpable masked by "${by}": no process joins without CAP_SYS_ADMIN`, {
 		needs,
 	}, () => {
-		const { setting, mapping, spawned, hints } = joins(hidden(by, ...UNPRIVILEGED));
+		const { setting, mapping, spawned, hints } = joins(masked(by, ...UNPRIVILEGED));
 		assert.deepEqual([setting, mapping, spawned], [EXDEV, "ERR_USERNS_READ_MAPPING", "ERR_USERNS_SPAWN"]);
 		assert.equal(hints.length, 2);
 		for (const hint of hints)
@@ -65,7 +75,7 @@ for (const by of [SUBSET, COVERED, "mount -t tmpfs cover /proc/sys/fs"]) {
 		needs,
 	}, () => {
 		const real = Number(readFileSync("/proc/sys/fs/suid_dumpable", "utf8"));
-		const { setting, mapping, spawned } = joins(hidden(by));
+		const { setting, mapping, spawned } = joins(masked(by));
 		assert.equal(setting, real);
 		const may = real !== 1;
 		assert.equal(mapping, may ? "0:100000:10" : "ERR_USERNS_READ_MAPPING");
@@ -83,14 +93,14 @@ for (const [what, by] of [
 	test(`${what} of another file system over fs.suid_dumpable does not count as its value`, {
 		needs,
 	}, () => {
-		const { setting, mapping, spawned } = joins(hidden(by));
+		const { setting, mapping, spawned } = joins(masked(by));
 		assert.deepEqual([setting, mapping, spawned], [EXDEV, "ERR_USERNS_READ_MAPPING", "ERR_USERNS_SPAWN"]);
 	});
 }
 
 test("fs.suid_dumpable is read from a read-only /proc/sys, as containers have it", { needs }, () => {
 	const by = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys";
-	const { setting, mapping } = joins(hidden(by, ...UNPRIVILEGED));
+	const { setting, mapping } = joins(masked(by, ...UNPRIVILEGED));
 	assert.equal(setting, Number(readFileSync("/proc/sys/fs/suid_dumpable", "utf8")));
 	assert.equal(mapping, setting === 1 ? "ERR_USERNS_READ_MAPPING" : "0:100000:10");
 });
@@ -113,9 +123,9 @@ test(
 		withLame((url) => {
 			const YAMA = "/proc/sys/kernel/yama/ptrace_scope";
 			const on = existsSync(YAMA) && readFileSync(YAMA, "utf8").trim() !== "0";
-			assert.equal(create(url, hidden("true")), on ? EXECUTING : "made", "by what the kernel says");
+			assert.equal(create(url, masked("true")), on ? EXECUTING : "made", "by what the kernel says");
 			for (const by of [SUBSET, COVERED, "mount -t tmpfs cover /proc/sys/kernel"]) {
-				assert.equal(create(url, hidden(by)), EXECUTING, by);
+				assert.equal(create(url, masked(by)), EXECUTING, by);
 			}
 		}),
 );

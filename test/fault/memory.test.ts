@@ -83,7 +83,7 @@ function rob(thief: string, { prefix, drop, map }: Caller): Robbed {
 const callers: [name: string, caller: Caller, owner: number][] = [
 	["root", ROOT, 0],
 	["an ordinary user with a capability", WITH_CAPABILITY, OTHER_UID],
-	["an ordinary user, where Yama keeps his processes from each other", UNDER_YAMA, OTHER_UID],
+	["an ordinary user, where Yama separates processes of one user", UNDER_YAMA, OTHER_UID],
 ];
 
 for (const [name, caller, owner] of callers) {
@@ -95,7 +95,7 @@ for (const [name, caller, owner] of callers) {
 		() =>
 			withThief((thief) => {
 				const { seen, read, owners } = rob(thief, caller);
-				assert.ok(seen > CREATIONS / 100, `the thief was awake: he saw ${seen}`);
+				assert.ok(seen > CREATIONS / 100, `the thief ran and saw ${seen}`);
 				assert.equal(read, 0);
 				assert.deepEqual(owners, [owner, owner], "dumpable again, as it was");
 			}),
@@ -105,8 +105,8 @@ for (const [name, caller, owner] of callers) {
 test("the control: the thief does read the memory that a namespace of its own uid shares", { needs }, () =>
 	withThief(async (thief) => {
 		const prey = spawn(thief, ["prey"], { stdio: ["pipe", "pipe", "inherit"] });
-		const [told] = await once(prey.stdout, "data");
-		const [pid = "", address = ""] = String(told).trim().split(" ");
+		const [line] = await once(prey.stdout, "data");
+		const [pid = "", address = ""] = String(line).trim().split(" ");
 		const [command = "", ...args] = [...ROOT.drop, thief, pid, address];
 		const robber = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
 		await once(robber.stdout, "data");

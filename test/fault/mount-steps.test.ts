@@ -75,7 +75,7 @@ function mountOf(options: object): string {
 
 /** A source with an ID-mapped mount below it, so that a mount needs every call of this package. */
 async function withEverything(
-	body: (places: { source: string; plain: string; target: string; old: string }) => Promise<void>,
+	body: (locations: { source: string; plain: string; target: string; old: string }) => Promise<void>,
 ): Promise<void> {
 	await withTmpfs(async (top) => {
 		const [source = "", plain = "", target = "", old = ""] = mkdirs(top, "source", "plain", "target", "old");
@@ -133,8 +133,8 @@ for (const errno of LONG ? ([undefined, 1, 12] as const) : ([undefined, 1] as co
 }
 
 test("a mount without statx is an error, and nothing is attached", { needs }, () =>
-	withTmpfs((place) => {
-		const [source = "", target = ""] = mkdirs(place, "source", "target");
+	withTmpfs((folder) => {
+		const [source = "", target = ""] = mkdirs(folder, "source", "target");
 		const code = ask<string>(
 			`const handles = new userns.Handles();
 			handles.getSync("${MAP}").close();
@@ -173,12 +173,12 @@ test(
 				...old,
 			);
 			assert.equal(plainly.error, null);
-			const told = ask<{ idmapped: boolean; unknown: string }[]>(
+			const answers = ask<{ idmapped: boolean; unknown: string }[]>(
 				`console.log(JSON.stringify(userns.mounts({ idmapped: true })));`,
 				answering(undefined, ...old),
 			);
-			assert.ok(told.length > 0);
-			for (const { idmapped, unknown } of told) {
+			assert.ok(answers.length > 0);
+			for (const { idmapped, unknown } of answers) {
 				assert.equal(idmapped, true);
 				assert.match(unknown, /^map unknown on this kernel/);
 			}

@@ -21,7 +21,7 @@ const START = `import { parentPort, workerData } from "node:worker_threads";
 /** A timer's callback keeps the thread busy, so that its event loop has an undelivered result when it is terminated. */
 const worker = (call: string) => `${START}
 	setTimeout(async () => {
-		${call}.then(() => parentPort.postMessage("told"));
+		${call}.then(() => parentPort.postMessage("delivered"));
 		for (let i = 0; i < 200; i++) await null;
 		parentPort.postMessage("under way");
 		for (const until = Date.now() + 400; Date.now() < until; );

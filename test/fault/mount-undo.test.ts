@@ -39,7 +39,7 @@ for (const [words, mapping] of [
 					writeFileSync(join(folder, "file"), "x");
 					sh("chown", "7:7", closed);
 					sh("chmod", "700", closed);
-					there("mount", "-t", "tmpfs", "hides", "/proc");
+					there("mount", "-t", "tmpfs", "cover", "/proc");
 					const before = readFileSync(`/proc/${pid}/mountinfo`, "utf8");
 					for (const [source, target] of [
 						[join(folder, "file"), "/file"],
@@ -92,7 +92,7 @@ for (const where of ["here", "in a container"] as const) {
 		() =>
 			withTmpfs(async (folder) => {
 				const container = where === "here" ? undefined : await startContainer(folder, "pivot");
-				const who = container?.pid ?? "self";
+				const pid = container?.pid ?? "self";
 				try {
 					const [source = "", plain = ""] = mkdirs(folder, "source", "plain");
 					writeFileSync(join(folder, "file"), "x");
@@ -106,15 +106,15 @@ for (const where of ["here", "in a container"] as const) {
 						[source, directory],
 						[join(folder, "file"), file],
 					] as const) {
-						const table = readFileSync(`/proc/${who}/mountinfo`, "utf8");
+						const table = readFileSync(`/proc/${pid}/mountinfo`, "utf8");
 						const undone = attaching(from, to, container?.pid, fails);
 						assert.equal(undone.error, "ERR_USERNS_MOUNT ENOMEM");
 						assert.match(undone.step ?? "", /setting the propagation of the attached mount/);
-						assert.equal(readFileSync(`/proc/${who}/mountinfo`, "utf8"), table, "nothing stays");
+						assert.equal(readFileSync(`/proc/${pid}/mountinfo`, "utf8"), table, "nothing stays");
 						const left = attaching(from, to, container?.pid, [...fails, "umount2:error=EPERM"]);
 						assert.equal(left.error, "ERR_USERNS_MOUNT ENOMEM");
 						assert.match(left.step ?? "", /could not be unmounted again and stays/);
-						assert.deepEqual(pointsOf(who, to), [to], "as the error says");
+						assert.deepEqual(pointsOf(pid, to), [to], "as the error says");
 						if (container === undefined) sh("umount", to);
 						else sh("nsenter", `--target=${container.pid}`, "--mount", "umount", to);
 					}
@@ -185,7 +185,7 @@ test(
 					(error: UsernsError) => /ESTALE/.test(error.message) && /closed descriptor/.test(error.hint ?? ""),
 				);
 				assert.equal(victimLine(), before);
-				assert.deepEqual(pointsOf("self", target), [target], "ours stays until unmount(path)");
+				assert.deepEqual(pointsOf("self", target), [target], "the mount stays until unmount(path)");
 				mount.close();
 				closeSync(number); // still the descriptor of the other code
 				assert.match(unmount(target).kind, /mount|overlay/);

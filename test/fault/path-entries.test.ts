@@ -40,9 +40,9 @@ function executed(
 ): { ran: string[]; hint: string } {
 	const ran = join(folder, "ran");
 	mkdirSync(ran, { recursive: true });
-	for (const place of [folder, join(folder, "bin")]) {
-		mkdirSync(place, { recursive: true });
-		plant(place, ran);
+	for (const location of [folder, join(folder, "bin")]) {
+		mkdirSync(location, { recursive: true });
+		plant(location, ran);
 	}
 	// Both kinds of user database have a source that only a program can query.
 	writeFileSync(join(folder, "nsswitch"), "passwd: files sss\nsubid: sss\n");
@@ -108,10 +108,10 @@ test(
 			sh(join(root, "node_modules/.bin/esbuild"), entry, ...options, `--outfile=${outfile}`);
 			// Where a relative path would lead: node_modules, and the working directory.
 			const name = join("build", `linux-${process.arch}`);
-			const places = [join(folder, "node_modules", name), join(folder, name)];
-			for (const place of places) {
-				mkdirSync(place, { recursive: true });
-				writeFileSync(join(place, "userns.node"), "planted");
+			const locations = [join(folder, "node_modules", name), join(folder, name)];
+			for (const location of locations) {
+				mkdirSync(location, { recursive: true });
+				writeFileSync(join(location, "userns.node"), "planted");
 			}
 			const error = ask<Record<string, string>>(
 				`process.chdir(${JSON.stringify(folder)});

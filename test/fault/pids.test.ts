@@ -59,8 +59,8 @@ const SWAP = `import { spawn } from "node:child_process";
 	let lines = [], wake = () => {};
 	shell.stdout.setEncoding("utf8").on("data", (text) => { lines.push(...text.trim().split("\\n")); wake(); });
 	const line = async () => { while (lines.length === 0) await new Promise((r) => { wake = r; }); return Number(lines.shift()); };
-	const tell = (word) => shell.stdin.write(word + "\\n");
-	tell(NS.fd + " " + second.fd);`;
+	const send = (word) => shell.stdin.write(word + "\\n");
+	send(NS.fd + " " + second.fd);`;
 
 test("open of a pid that is reused meanwhile returns the first process's namespace or an error, never a mixture", {
 	needs: [...needs, "mounts", "tool:cc", "tool:nsenter"],
@@ -71,15 +71,15 @@ test("open of a pid that is reused meanwhile returns the first process's namespa
 		`${prelude(operation, "/", '"0:100000:5"')}${SWAP}
 		const points = [];
 		for (let index = 1; index < 100; index += ${LONG ? 1 : 3}) {
-			tell("start");
+			send("start");
 			const pid = await line();
-			tell("swap");
+			send("swap");
 			let ns, error;
 			arm(${ACTION.hold}, ${SCOPE.own}, index, ${LONG ? 250 : 200});
 			try { ns = userns.UserNamespace.open(pid); } catch (e) { error = e; }
 			const { hit } = disarm();
 			const again = await line();
-			tell("end");
+			send("end");
 			if (hit === undefined) { ns?.close(); break; }
 			points.push({ reused: again === pid, isFirst: ns?.equals(NS), map: ns?.mappingSync().id, code: error?.code, step: error?.step });
 			ns?.close();

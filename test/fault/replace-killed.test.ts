@@ -31,7 +31,7 @@ test(
 			const answer = ask<Answer>(replaceIt(source, target), { prefix: [...PRIVATE, ...kill] });
 			assert.match(answer.step, /taking the old mount off/);
 			assert.match(answer.hint, /lies beneath the old one/);
-			assert.ok(answer.sources.includes("the-old-one"), "nobody asked for the old one alone to go");
+			assert.ok(answer.sources.includes("the-old-one"), "the old mount alone was not to be unmounted");
 		}),
 );
 

@@ -177,9 +177,9 @@ if (process.env.USERNS_LONG === "1") {
 			assert.ok(source.includes(joined));
 			const stop = "raw_syscall3(SYS_kill, raw_syscall3(SYS_getpid, 0, 0, 0), 19, 0);";
 			writeFileSync(join(folder, "join.c"), source.replace(joined, `${stop}\n\t${joined}`));
-			const joiner = join(copy, "build", `linux-${process.arch}`, "userns-join");
+			const joinProgram = join(copy, "build", `linux-${process.arch}`, "userns-join");
 			const flags = ["-D_GNU_SOURCE", "-O2", "-nostdlib", "-static", "-fno-stack-protector", "-fno-builtin"];
-			sh("cc", ...flags, "-I", join(root, "native"), "-o", joiner, join(folder, "join.c"));
+			sh("cc", ...flags, "-I", join(root, "native"), "-o", joinProgram, join(folder, "join.c"));
 			const { settled, children } = ask<{ settled: string; children: string }>(
 				`import fs from "node:fs";
 				const other = await import(${JSON.stringify(join(copy, "dist/src/index.js"))});

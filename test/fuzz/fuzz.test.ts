@@ -17,10 +17,10 @@ test("every parser accepts or refuses every input within its time limit", { time
 		return { name, seed: SEED, runs: RUNS, guided: false, corpus };
 	});
 	const reports = await runTurns(turns);
-	const told = reports.flatMap(({ problems }, i) =>
+	const findings = reports.flatMap(({ problems }, i) =>
 		problems.map(({ kind, message, bytes }) => `${turns[i]?.name}: ${kind}: ${message}: ${shown(bytes)}`),
 	);
-	assert.deepEqual(told, [], `USERNS_SEED=${SEED} gives this run again`);
+	assert.deepEqual(findings, [], `USERNS_SEED=${SEED} gives this run again`);
 	for (const { inputs } of reports) assert.ok(inputs >= RUNS, `only ${inputs} inputs`);
 });
 

@@ -69,7 +69,7 @@ function checkTargets(folder: string, death: Death, where: string, before = ""):
 	const mount = mountAt(target);
 	if (mount !== undefined) {
 		const asked = death.attached > 0 || before.includes("mountIdmapped");
-		assert.ok(asked, `${where}: attached, and nobody asked for it`);
+		assert.ok(asked, `${where}: attached, and the call was not made`);
 		assert.ok(mount.options.includes("idmapped") && mount.options.includes("ro"), `${where}: half made`);
 		sh("umount", target);
 		assert.equal(mountAt(target), undefined, `${where}: more than one mount`);
@@ -78,7 +78,7 @@ function checkTargets(folder: string, death: Death, where: string, before = ""):
 	const file = lstatSync(pinned, { throwIfNoEntry: false });
 	if (file === undefined) return;
 	if (mountAt(pinned) !== undefined) {
-		assert.ok(death.attached > 0, `${where}: pinned, and nobody asked for it`);
+		assert.ok(death.attached > 0, `${where}: pinned, and the call was not made`);
 		assert.equal(mountAt(pinned)?.type, "nsfs");
 		sh("umount", pinned);
 	}
@@ -313,11 +313,11 @@ test(
 			// A mount counts as acknowledged if the worker ends in the close(2) that acknowledges it, which is the very
 			// last call.
 			const acknowledged = new Set<string>();
-			const untold = attached.filter(([name, , hit]: [string, number, number]) => {
+			const unacknowledged = attached.filter(([name, , hit]: [string, number, number]) => {
 				if (acknowledged.has(name) || !["mountBelow", "pin"].includes(name)) return true;
 				acknowledged.add(name);
 				return callName(hit) !== "close";
 			});
-			assert.deepEqual(untold, []);
+			assert.deepEqual(unacknowledged, []);
 		}),
 );

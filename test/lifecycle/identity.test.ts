@@ -30,7 +30,7 @@ test("creations that setuid(2) interrupts end, although the process may not kill
 	needs,
 }, () => {
 	for (let i = 0; i < 10; i++) {
-		const told = ask<number>(
+		const ended = ask<number>(
 			`(await userns.UserNamespace.create("0:1:1")).close();
 			const all = Array.from({ length: 200 }, (_, i) => userns.UserNamespace.create("0:" + (i + 1) + ":1").then((ns) => ns.close(), () => {}));
 			const until = performance.now() + 1 + Math.random() * 6;
@@ -38,14 +38,14 @@ test("creations that setuid(2) interrupts end, although the process may not kill
 			process.setgid(${OTHER_UID}); process.setuid(${OTHER_UID});
 			console.log(JSON.stringify((await Promise.all(all)).length));`,
 		);
-		assert.equal(told, 200);
+		assert.equal(ended, 200);
 	}
 });
 
 test("setuid(2) during newuidmap: the creation ends, and the process has the dumpable flag that setuid(2) sets", {
 	needs: [...needs, "tool:newuidmap", "tool:newgidmap", "tool:unshare"],
 }, () => {
-	const folder = mkdtempSync(join(tmpdir(), "userns-slow-helper-"));
+	const folder = mkdtempSync(join(tmpdir(), "userns-slow-newidmap-"));
 	try {
 		chmodSync(folder, 0o755);
 		for (const name of ["newuidmap", "newgidmap"]) {

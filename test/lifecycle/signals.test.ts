@@ -178,7 +178,7 @@ test(
 			assert.deepEqual(JSON.parse(stdout), { right: LONG ? 5000 : 300, open: true });
 			assert.ok(
 				Number(/^reaper: (\d+)$/m.exec(stderr)?.[1]) > 0,
-				"the reaper got nobody, so this shows nothing",
+				"the library reaped no child, so this shows nothing",
 			);
 		}),
 );

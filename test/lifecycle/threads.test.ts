@@ -98,9 +98,9 @@ test("waiting threads do not keep a process from ending, and a worker joins its 
 
 test("process.exit() during creations leaves no process", { needs: [...needs, "tool:unshare"] }, () => {
 	const script = `const userns = await import(process.argv[1]);
-		let told = 0;
+		let delivered = 0;
 		for (let i = 0; i < 300; i++) {
-			userns.UserNamespace.create("0:" + (i + 1) + ":1").then((ns) => { ns.close(); if (++told === 20) process.exit(); });
+			userns.UserNamespace.create("0:" + (i + 1) + ":1").then((ns) => { ns.close(); if (++delivered === 20) process.exit(); });
 		}`;
 	// Process 1 of a pid namespace adopts every orphan. This one reaps only the processes that it waits for.
 	const first = `import { spawnSync } from "node:child_process";
@@ -149,11 +149,11 @@ test("copies of this package in one environment share the threads, and each gets
 		const addon = createRequire(USERNS)(new URL("../../build/linux-" + process.arch + "/userns.node", USERNS).pathname);
 		let wrong = 0;
 		const copy = (first) => new Promise((resolve) => {
-			let told = 0;
+			let delivered = 0;
 			const create = addon.creator("/nonexistent", (token, answer) => {
 				if (token < first || token >= first + 20) wrong++;
 				addon.close(answer);
-				if (++told === 20) resolve();
+				if (++delivered === 20) resolve();
 			});
 			for (let i = 0; i < 20; i++) create("0 1 1", null, false, true, [], first + i);
 		});

@@ -49,7 +49,7 @@ function makeEach(
 	}
 }
 
-function creators(shape: Shape, pick: typeof some): { mapped: oracle.Actor[]; unmapped: oracle.Actor[] } {
+function callers(shape: Shape, pick: typeof some): { mapped: oracle.Actor[]; unmapped: oracle.Actor[] } {
 	const { mapped, unmapped } = samples(shape.mapping, "visible");
 	return {
 		mapped: pick(mapped, 3).flatMap((ids) => [ids, { ...ids, capable: true }]),
@@ -60,7 +60,7 @@ function creators(shape: Shape, pick: typeof some): { mapped: oracle.Actor[]; un
 function making(plan: Plan, shape: Shape, base: string): void {
 	const disk = samples(shape.mapping, "disk");
 	const own = disk.mapped[0] as oracle.Ids;
-	const { mapped, unmapped } = creators(shape, each);
+	const { mapped, unmapped } = callers(shape, each);
 	directory(plan.operation("preparing"), `disk/${base}/make`, own);
 	for (const [i, actor] of [...mapped, ...unmapped].entries()) {
 		makeEach(plan, shape, `${base}/make`, actor, { disk: own }, `${i}-`);
@@ -81,16 +81,16 @@ function setgidDirectory(plan: Plan, shape: Shape, base: string): void {
 	for (const [i, parent] of some(samples(shape.mapping, "disk").mapped, 3).entries()) {
 		const folder = `${base}/setgid${i}`;
 		directory(plan.operation("preparing"), `disk/${folder}`, parent, 0o2777);
-		const creator = mapped[(i + 1) % mapped.length] as oracle.Ids;
+		const caller = mapped[(i + 1) % mapped.length] as oracle.Ids;
 		const visible = oracle.shown(shape.mapping, parent).gid;
 		const actors: oracle.Actor[] = [
-			creator,
-			{ ...creator, gid: visible },
-			{ ...creator, groups: [visible] },
-			{ ...creator, groups: [parent.gid] },
-			{ ...creator, capable: true },
-			{ ...creator, uid: STRANGER.uid },
-			{ ...creator, gid: STRANGER.gid },
+			caller,
+			{ ...caller, gid: visible },
+			{ ...caller, groups: [visible] },
+			{ ...caller, groups: [parent.gid] },
+			{ ...caller, capable: true },
+			{ ...caller, uid: STRANGER.uid },
+			{ ...caller, gid: STRANGER.gid },
 		];
 		for (const [j, actor] of actors.entries()) {
 			makeEach(plan, shape, folder, actor, { disk: parent, setgid: true }, `${j}-`);
@@ -107,7 +107,7 @@ function setgidDirectory(plan: Plan, shape: Shape, base: string): void {
 }
 
 function linking(plan: Plan, shape: Shape, base: string): void {
-	const { mapped, unmapped } = creators(shape, some);
+	const { mapped, unmapped } = callers(shape, some);
 	const disk = samples(shape.mapping, "disk");
 	const own = disk.mapped[0] as oracle.Ids;
 	const folder = `${base}/link`;
@@ -134,7 +134,7 @@ function linking(plan: Plan, shape: Shape, base: string): void {
 }
 
 function renaming(plan: Plan, shape: Shape, base: string): void {
-	const { mapped, unmapped } = creators(shape, some);
+	const { mapped, unmapped } = callers(shape, some);
 	const disk = samples(shape.mapping, "disk");
 	const own = disk.mapped[0] as oracle.Ids;
 	const folder = `${base}/rename`;

@@ -182,7 +182,7 @@ test("newuidmap and newgidmap are killed together after 30 seconds, and nothing 
 }, (t) => {
 	if (process.env.USERNS_LONG !== "1") return t.skip("it waits for 30 seconds: USERNS_LONG=1 runs it");
 	const begin = performance.now();
-	const error = refusedAnyWords({ path: PATH, before: helpers("exec sleep 300") });
+	const error = refusedAnyWords({ path: PATH, before: fakeNewidmap("exec sleep 300") });
 	assert.ok(performance.now() - begin < 45_000);
 	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
 	assert.match(
@@ -258,14 +258,14 @@ test("apparmor_restrict_unprivileged_userns = 1 is an error that names the file,
 	assert.match(error.hint, /apparmor_restrict_unprivileged_userns says 1: .*\/etc\/apparmor\.d/);
 
 	// If AppArmor permits clone(2) and drops the capabilities, newuidmap fails.
-	const helper = refused({ path: "/mnt/bin:/usr/bin:/bin", before: `${COPIES}; ${restricted}` }, WHOLE);
-	assert.equal(helper.code, "ERR_USERNS_RESTRICTED");
-	assert.match(helper.message, /newuidmap ended with status 1/);
-	assert.match(helper.hint, /apparmor_restrict_unprivileged_userns says 1/);
+	const failed = refused({ path: "/mnt/bin:/usr/bin:/bin", before: `${COPIES}; ${restricted}` }, WHOLE);
+	assert.equal(failed.code, "ERR_USERNS_RESTRICTED");
+	assert.match(failed.message, /newuidmap ended with status 1/);
+	assert.match(failed.hint, /apparmor_restrict_unprivileged_userns says 1/);
 });
 
 /** A newuidmap of the test, in sh. */
-function helpers(uid: string, gid = uid): string {
+function fakeNewidmap(uid: string, gid = uid): string {
 	const write = (name: string, body: string) =>
 		`printf '%s\\n' '#!/bin/sh' '${body}' > /mnt/bin/${name}; chmod 755 /mnt/bin/${name}`;
 	return `${write("newuidmap", uid)}; ${write("newgidmap", gid)}`;
@@ -276,7 +276,7 @@ const PATH = "/mnt/bin:/usr/bin:/bin";
 test("a newuidmap that reports success and writes nothing is an error, and no smaller map is used", {
 	needs,
 }, () => {
-	const error = refused({ path: PATH, before: helpers("exit 0") }, WHOLE);
+	const error = refused({ path: PATH, before: fakeNewidmap("exit 0") }, WHOLE);
 	assert.equal(error.code, "ERR_USERNS_MAPPING_DIFFERS");
 	assert.match(error.message, /what was written maps nothing/);
 });
@@ -284,7 +284,7 @@ test("a newuidmap that reports success and writes nothing is an error, and no sm
 test("a newuidmap that writes another map than requested is an error that names the difference", {
 	needs,
 }, () => {
-	const before = helpers(
+	const before = fakeNewidmap(
 		'exec /usr/bin/newuidmap "$1" 0 200000 1000',
 		'exec /usr/bin/newgidmap "$1" 0 200000 65536',
 	);
@@ -301,7 +301,7 @@ test("a newgidmap that denies setgroups although it was to be allowed is an erro
 });
 
 test("long output of newuidmap with bytes that are not text is read whole and cut", { needs }, () => {
-	const before = helpers("head -c 300000 /dev/urandom >&2; echo end; exit 3", "exit 0");
+	const before = fakeNewidmap("head -c 300000 /dev/urandom >&2; echo end; exit 3", "exit 0");
 	const { message, code } = refusedAnyWords({ path: PATH, before });
 	assert.equal(code, "ERR_USERNS_HELPER_FAILED");
 	assert.match(message, /newuidmap ended with status 3/);
@@ -318,7 +318,7 @@ function refusedAnyWords(setup: UserSetup): Failure {
 }
 
 test("a newuidmap that a signal kills is an error that names the signal", { needs }, () => {
-	const error = refused({ path: PATH, before: helpers("kill -9 $$", "exit 4") }, WHOLE);
+	const error = refused({ path: PATH, before: fakeNewidmap("kill -9 $$", "exit 4") }, WHOLE);
 	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
 	assert.match(error.message, /newuidmap was ended by signal 9 and said nothing/);
 	assert.match(error.message, /newgidmap ended with status 4/);
@@ -326,7 +326,7 @@ test("a newuidmap that a signal kills is an error that names the signal", { need
 
 test("a child of newuidmap that keeps standard error open does not delay the creation", { needs }, () => {
 	// Not askAs, because newuidmap's child goes on.
-	const user = freshUser({ path: PATH, before: helpers("sleep 20 & echo $! ; exit 4", "exit 0") });
+	const user = freshUser({ path: PATH, before: fakeNewidmap("sleep 20 & echo $! ; exit 4", "exit 0") });
 	const { message, running } = ask<{ message: string; running: boolean }>(
 		`const { message } = await userns.UserNamespace.create(${WHOLE}).catch((e) => e);
 		const pid = Number(/status 4: (\\d+)/.exec(message)[1]);

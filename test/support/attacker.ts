@@ -74,7 +74,7 @@ export async function withAttacker(
 			});
 			await sleep(1);
 		}
-		assert.ok(ofTheHost() > before, "the attacker caught nobody at all, so this shows nothing");
+		assert.ok(ofTheHost() > before, "the attacker caught no process, so this shows nothing");
 	} finally {
 		ns?.close();
 		child.kill("SIGKILL");

@@ -65,7 +65,7 @@ export function leaked(before: Snapshot, after: Snapshot): string[] {
  * Waits until nothing is left against `before`, at most two seconds on a fast machine: Node closes the pipes of a child
  * and reaps the child only when its event loop turns.
  */
-export async function settled(before: Snapshot): Promise<string[]> {
+export async function remaining(before: Snapshot): Promise<string[]> {
 	let found: string[] = [];
 	for (let i = 0; i < 100 * SLOWER; i++) {
 		found = leaked(before, snapshot());

@@ -20,14 +20,14 @@ async function canMapTmpfs(folder: string): Promise<boolean> {
 
 /** Mounts a fresh ext4 at a folder. Its image has no name, and ends with the mount. */
 function mountExt4(folder: string): void {
-	const place = mkdtempSync(join(tmpdir(), "userns-image-"));
-	const image = join(place, "image");
+	const images = mkdtempSync(join(tmpdir(), "userns-image-"));
+	const image = join(images, "image");
 	try {
 		sh("truncate", "-s", "16M", image);
 		sh("mkfs.ext4", "-q", "-O", "^has_journal", image);
 		sh("mount", "-o", "loop", image, folder);
 	} finally {
-		rmSync(place, { recursive: true });
+		rmSync(images, { recursive: true });
 	}
 	rmSync(join(folder, "lost+found"), { recursive: true });
 }

@@ -15,7 +15,7 @@ export interface Operation {
 	/** Calls without a fallback in this operation, although they have one elsewhere. */
 	essential?: readonly string[];
 	/** Calls whose failure does not change the result: the operation then keeps more than it needs while it lasts. */
-	spare?: readonly string[];
+	optional?: readonly string[];
 	/** Runs before the operation. Its value is the first argument of the others. */
 	before?: string;
 	/** Runs the operation. */
@@ -51,7 +51,7 @@ const INTO_BEFORE = `const { spawn } = await import("node:child_process");
  * A child that attaches or unmounts closes the descriptors that it does not need, because a blocked child would keep
  * them open.
  */
-const CHILD_SPARE = ["close_range"] as const;
+const CHILD_OPTIONAL = ["close_range"] as const;
 
 /** Whether a namespace exists, asked from the kernel and not from the package's own state. */
 const IS_RIGHT = `const bare = userns.UserNamespace.open("/proc/self/fd/" + made.fd);
@@ -139,7 +139,7 @@ export const forRoot: readonly Operation[] = [
 		name: "mountIdmapped",
 		scopes: ["own", "children"],
 		makes: ["move_mount"],
-		spare: CHILD_SPARE,
+		optional: CHILD_OPTIONAL,
 		again: ["open_tree", "mount_setattr", "move_mount"],
 		run: `return userns.mountIdmapped(${MOUNT});`,
 		check: IS_MOUNTED,
@@ -148,7 +148,7 @@ export const forRoot: readonly Operation[] = [
 		name: "mountIdmapped, with a targetRoot",
 		scopes: ["own", "children"],
 		makes: ["move_mount"],
-		spare: CHILD_SPARE,
+		optional: CHILD_OPTIONAL,
 		essential: ["openat2"],
 		run: `return userns.mountIdmapped(${MOUNT_BELOW});`,
 		check: IS_MOUNTED,
@@ -157,7 +157,7 @@ export const forRoot: readonly Operation[] = [
 		name: "mountIdmapped, recursive",
 		scopes: ["own", "children"],
 		makes: ["move_mount"],
-		spare: CHILD_SPARE,
+		optional: CHILD_OPTIONAL,
 		again: ["mount_setattr"], // if the kernel refuses the whole tree, the package tries mount by mount
 		run: "return userns.mountIdmapped({ source: FOLDER + '/tree', target: FOLDER + '/target', mapping: MAP, recursive: true });",
 		check: `const line = mountAt(FOLDER + "/target/below");
@@ -169,7 +169,7 @@ export const forRoot: readonly Operation[] = [
 		name: "mountIdmapped, with replace",
 		scopes: ["own", "children"],
 		makes: ["move_mount", "umount2"],
-		spare: CHILD_SPARE,
+		optional: CHILD_OPTIONAL,
 		before: `(await userns.mountIdmapped(${MOUNT.replace("readonly: true", "nodev: true")})).close();`,
 		run: `return userns.mountIdmapped(${MOUNT.replace("readonly: true", "readonly: true, replace: true")});`,
 		check: IS_MOUNTED,
@@ -181,7 +181,7 @@ export const forRoot: readonly Operation[] = [
 		scopes: ["own", "children"],
 		makes: ["setns", "move_mount"],
 		essential: ["openat2"],
-		spare: CHILD_SPARE,
+		optional: CHILD_OPTIONAL,
 		before: INTO_BEFORE,
 		run: `return userns.mountIdmapped(${MOUNT.replace(" }", ", into: given.pid }")});`,
 		check: `const line = lineIn(given);
@@ -197,7 +197,7 @@ export const forRoot: readonly Operation[] = [
 		name: "IdmappedMount.unmount",
 		scopes: ["own", "children"],
 		makes: ["umount2"],
-		spare: CHILD_SPARE,
+		optional: CHILD_OPTIONAL,
 		again: ["umount2"],
 		before: `return userns.mountIdmapped(${MOUNT});`,
 		run: "await given.unmount();",
@@ -208,7 +208,7 @@ export const forRoot: readonly Operation[] = [
 		name: "unmount by path",
 		scopes: ["own", "children"],
 		makes: ["umount2"],
-		spare: CHILD_SPARE,
+		optional: CHILD_OPTIONAL,
 		before: `(await userns.mountIdmapped(${MOUNT})).close();`,
 		run: 'return userns.unmount(FOLDER + "/target").kind;',
 		check: 'return made === "idmapped mount" && mountAt(FOLDER + "/target") === undefined;',
@@ -218,7 +218,7 @@ export const forRoot: readonly Operation[] = [
 		name: "pin",
 		scopes: ["own", "children"],
 		makes: ["move_mount"],
-		spare: CHILD_SPARE,
+		optional: CHILD_OPTIONAL,
 		run: 'userns.pin(NS, FOLDER + "/pinned");',
 		check: `const again = userns.UserNamespace.open(FOLDER + "/pinned");
 			try { return again.equals(NS); } finally { again.close(); userns.unmount(FOLDER + "/pinned"); }`,
@@ -228,7 +228,7 @@ export const forRoot: readonly Operation[] = [
 		name: "pinAsync",
 		scopes: ["own", "children"],
 		makes: ["move_mount"],
-		spare: CHILD_SPARE,
+		optional: CHILD_OPTIONAL,
 		run: 'await userns.pinAsync(NS, FOLDER + "/pinned");',
 		check: `const again = userns.UserNamespace.open(FOLDER + "/pinned");
 			try { return again.equals(NS); } finally { again.close(); userns.unmount(FOLDER + "/pinned"); }`,
@@ -239,7 +239,7 @@ export const forRoot: readonly Operation[] = [
 		name: "unmount of a pin",
 		scopes: ["own", "children"],
 		makes: ["umount2"],
-		spare: CHILD_SPARE,
+		optional: CHILD_OPTIONAL,
 		before: 'userns.pin(NS, FOLDER + "/pinned");',
 		run: 'userns.unmount(FOLDER + "/pinned");',
 		check: 'return !fs.existsSync(FOLDER + "/pinned");',

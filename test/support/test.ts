@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test as nodeTest, type TestContext } from "node:test";
-import { settled, snapshot } from "./leaks.ts";
+import { remaining, snapshot } from "./leaks.ts";
 import { type Need, reasonToSkip } from "./needs.ts";
 import { SLOWER } from "./slower.ts";
 
@@ -31,7 +31,7 @@ export function test(name: string, first: TestOptions | TestBody, second?: TestB
 		await warm;
 		const before = snapshot();
 		await body(t);
-		assert.deepEqual(await settled(before), [], "the test left something behind");
+		assert.deepEqual(await remaining(before), [], "the test left something behind");
 	});
 }
 

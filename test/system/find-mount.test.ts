@@ -274,7 +274,7 @@ test(
 	() =>
 		withTmpfs(async (folder) => {
 			const names = ["a b", "tab\tnl\n", "back\\slash", "\u20ac", "ns", "plain", "plain/x", "#"];
-			const places = mkdirs(folder, ...names);
+			const folders = mkdirs(folder, ...names);
 			sh(
 				"mount",
 				"-t",
@@ -282,17 +282,17 @@ test(
 				"-o",
 				"ro,nosuid,nodev,noexec,noatime,nodiratime",
 				"so urce\\",
-				places[0] as string,
+				folders[0] as string,
 			);
-			sh("mount", "-t", "tmpfs", "-o", "strictatime", "", places[1] as string);
-			sh("mount", "--bind", places[5] as string, places[2] as string);
-			sh("mount", "--make-unbindable", places[2] as string);
-			sh("mount", "-t", "proc", "proc", places[3] as string);
-			sh("mount", "-t", "ramfs", "#", places[7] as string);
-			sh("mount", "--bind", places[5] as string, places[6] as string);
+			sh("mount", "-t", "tmpfs", "-o", "strictatime", "", folders[1] as string);
+			sh("mount", "--bind", folders[5] as string, folders[2] as string);
+			sh("mount", "--make-unbindable", folders[2] as string);
+			sh("mount", "-t", "proc", "proc", folders[3] as string);
+			sh("mount", "-t", "ramfs", "#", folders[7] as string);
+			sh("mount", "--bind", folders[5] as string, folders[6] as string);
 			const mapped = await mountIdmapped({
 				source: folder,
-				target: places[6] as string,
+				target: folders[6] as string,
 				mapping: "0:1:1",
 				nosymfollow: true,
 			});
@@ -316,7 +316,7 @@ test(
 				}
 				assert.ok(compared >= 7, `${compared} mounts`);
 				const theirs = readMountinfoOf(descriptor.fd, "ERR_USERNS_MOUNT", "x");
-				for (const place of ["/", "/usr", "/proc"]) {
+				for (const path of ["/", "/usr", "/proc"]) {
 					const { fd } = native().walk(
 						WALK_END.place,
 						WALK_LINKS.own,
@@ -324,11 +324,11 @@ test(
 						descriptor.fd,
 						top?.fd ?? -1,
 						true,
-						place,
+						path,
 						false,
 					) as Outcome;
 					const found = runSync(findMount(fd, descriptor.fd, "ERR_USERNS_MOUNT", "x")) as MountEntry;
-					assert.equal(found.mountPoint, place);
+					assert.equal(found.mountPoint, path);
 					assert.deepEqual(fields(found), fields(theirs.find(({ id }) => id === found.id) as MountEntry));
 					const below = runSync(mountsBelow(fd, descriptor.fd, "ERR_USERNS_MOUNT", "x"));
 					assert.deepEqual(byId(below), byId(descendants(theirs, found.id)));

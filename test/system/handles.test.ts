@@ -137,9 +137,9 @@ test("an aborted get rejects with AbortError at once and leaks nothing; the othe
 	assert.equal(handles.size, 0);
 
 	const alone = new AbortController();
-	const nobody = handles.get(hosted("0:2:1"), { signal: alone.signal });
+	const unshared = handles.get(hosted("0:2:1"), { signal: alone.signal });
 	alone.abort();
-	await assert.rejects(nobody, { name: "AbortError" });
+	await assert.rejects(unshared, { name: "AbortError" });
 	await sleep(50); // the leak check around this test sees what the creation left
 	assert.equal(handles.size, 0);
 

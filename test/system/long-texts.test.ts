@@ -90,13 +90,13 @@ test(
 	},
 	() =>
 		withTmpfs(async (folder) => {
-			const [place = ""] = mkdirs(folder, "place");
+			const [target = ""] = mkdirs(folder, "target");
 			const namespace = await UserNamespace.create("0:100000:65536");
 			const handles = new Handles();
 			for (const [kind, calls] of Object.entries({ paths, words })) {
 				for (const [name, call] of Object.entries(calls)) {
 					for (const [what, text] of Object.entries(texts)) {
-						const error = await refusal(() => call(text, namespace, handles, place));
+						const error = await refusal(() => call(text, namespace, handles, target));
 						assert.ok(error instanceof UsernsError, `${name}, ${what}: ${error}`);
 						if (kind === "paths") assert.equal(error.code, "ERR_USERNS_INVALID_ARGUMENT", `${name}, ${what}`);
 						assert.ok(error.message.length < 1500, `${name}, ${what}: ${error.message.length} characters`);

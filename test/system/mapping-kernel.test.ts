@@ -163,7 +163,7 @@ function agree(
 			mappings.map((mapping, i) => (mapping ? mapping.procText("uid") : raw(samples[i] as IdMap[]))),
 			user,
 		);
-		let taken = 0;
+		let accepted = 0;
 		let changed = 0;
 		verdicts.forEach(({ error, shown }, i) => {
 			const mapping = mappings[i];
@@ -173,17 +173,20 @@ function agree(
 				assert.equal(error, 0, what);
 				assert.deepEqual(lines(shown), raw(mapping.uidMappings).split("\n"), what);
 				assert.equal(Mapping.fromProc(shown, "").id, mapping.id, what);
-				taken++;
+				accepted++;
 			} else if (error === 0) {
 				const asGiven = [...lines(shown)].sort().join() === [...raw(list).split("\n")].sort().join();
 				assert.ok(!asGiven, `the kernel took unaltered what the validator refuses: ${what}`);
 				changed++;
 			}
 		});
-		const share = `${taken} taken, ${verdicts.length - taken - changed} refused, ${changed} changed by the kernel`;
+		const share = `${accepted} accepted, ${verdicts.length - accepted - changed} refused, ${changed} changed by the kernel`;
 		t.diagnostic(`seed ${seed}: ${share}`);
 		// The control: the generator makes both kinds.
-		assert.ok(samples.length === CASES && taken > CASES / 100 && verdicts.length - taken > CASES / 20, share);
+		assert.ok(
+			samples.length === CASES && accepted > CASES / 100 && verdicts.length - accepted > CASES / 20,
+			share,
+		);
 	} finally {
 		rmSync(folder, { recursive: true });
 	}

@@ -279,9 +279,9 @@ test("a change of the options object during the call has no effect", { needs }, 
 		assert.equal(mountAt(join(folder, "two/spot")), undefined);
 		await mount.unmount();
 		const detached = await mountIdmapped({ source, mapping: "0:1:1" });
-		const places = { targetRoot: join(folder, "one"), replace: false };
-		const attaching = detached.attach("/spot", places);
-		Object.assign(places, other);
+		const attachOptions = { targetRoot: join(folder, "one"), replace: false };
+		const attaching = detached.attach("/spot", attachOptions);
+		Object.assign(attachOptions, other);
 		await attaching;
 		assert.ok(mountAt(join(folder, "one/spot")));
 		await detached.unmount();

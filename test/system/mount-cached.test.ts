@@ -54,12 +54,12 @@ test(
 	() =>
 		withTmpfs((folder) => {
 			mkdirs(folder, "source", "target");
-			for (const place of [
+			for (const where of [
 				"source: FOLDER + '/source', target: FOLDER + '/target'",
 				"source: FOLDER + '/source', targetRoot: FOLDER, target: '/target', recursive: true",
 				"source: FOLDER + '/source', target: FOLDER + '/target', propagation: 'shared', replace: true",
 			]) {
-				const calls = traced(folder, `{ ${place}, mapping: "${MAP}", handles }`);
+				const calls = traced(folder, `{ ${where}, mapping: "${MAP}", handles }`);
 				const elsewhere = ["open_tree", "mount_setattr", "move_mount", "umount2"];
 				// The control: strace sees the calls.
 				for (const call of elsewhere) assert.ok(calls.includes(`pool ${call}`), `${call}: ${calls.join()}`);
@@ -114,13 +114,13 @@ test("the mount ID is available at any time, and source and target may be descri
 		const [source = "", target = ""] = mkdirs(folder, "source", "target");
 		using handles = new Handles();
 		handles.getSync(MAP).close();
-		const places = [openSync(source, "r"), openSync(target, "r")] as const;
+		const fds = [openSync(source, "r"), openSync(target, "r")] as const;
 		try {
 			for (const [from, at] of [
 				[source, target],
-				[source, places[1]],
-				[places[0], target],
-				[places[0], places[1]],
+				[source, fds[1]],
+				[fds[0], target],
+				[fds[0], fds[1]],
 			] as const) {
 				const first = await mountIdmapped({ source: from, target: at, mapping: MAP, handles });
 				const number = mountAt(target)?.id;
@@ -134,7 +134,7 @@ test("the mount ID is available at any time, and source and target may be descri
 				sh("umount", target);
 			}
 		} finally {
-			for (const fd of places) closeSync(fd);
+			for (const fd of fds) closeSync(fd);
 		}
 	}),
 );
@@ -171,7 +171,7 @@ test("a wrong request fails with the same message with and without a cached name
 			const words = [handles, undefined].map(async (cache) => {
 				const options = { ...right, ...wrong, handles: cache } as Parameters<typeof mountIdmapped>[0];
 				const error = await mountIdmapped(options).then(
-					() => assert.fail(`${JSON.stringify(wrong)} was taken`),
+					() => assert.fail(`${JSON.stringify(wrong)} was accepted`),
 					(reason: UsernsError) => reason,
 				);
 				return [error.code, error.message, error.hint];
@@ -283,6 +283,6 @@ test("an acknowledged mount stays when its worker ends without an unmount", { ne
 		// lifecycle/death.test.ts has the control: no mount stays of a worker that is terminated before it has the
 		// result.
 		assert.deepEqual([mountAt(quick) !== undefined, mountAt(long) !== undefined], [true, true]);
-		for (const place of [quick, long]) sh("umount", place);
+		for (const path of [quick, long]) sh("umount", path);
 	}),
 );

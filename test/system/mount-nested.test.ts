@@ -84,18 +84,18 @@ for (const [name, there, asked] of SHAPES) {
 
 test("three composed maps show the right owner, and new files get the right owner on disk", { needs }, () =>
 	withTmpfs(async (folder) => {
-		const [source = "", ...places] = mkdirs(folder, "source", "a", "b", "c");
+		const [source = "", ...paths] = mkdirs(folder, "source", "a", "b", "c");
 		chownSync(source, 7, 7);
 		// 7 on disk, 1007 through a, 2007 through b, 0 through c.
 		const mounts: IdmappedMount[] = [];
 		let from = source;
 		for (const [i, mapping] of ["7:1007:1", "1007:2007:1", "2007:0:1"].entries()) {
-			const target = places[i] as string;
+			const target = paths[i] as string;
 			mounts.unshift(await mountIdmapped({ source: from, target, mapping }));
 			from = target;
 		}
 		assert.deepEqual(
-			places.map((place) => statSync(place).uid),
+			paths.map((path) => statSync(path).uid),
 			[1007, 2007, 0],
 		);
 		writeFileSync(join(from, "new"), "");

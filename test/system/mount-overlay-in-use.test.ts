@@ -24,14 +24,14 @@ const needs = ["linux", "root", "mounts", "linux:5.19", "fs:overlay"] as const;
 const MAP = "0:100000:65536";
 const UNKNOWN = /is in use by another overlay, which is detached, in another mount namespace, or not named/;
 
-type Paths = Record<"lower" | "upper" | "work" | "target" | "other" | "spare", string>;
+type Paths = Record<"lower" | "upper" | "work" | "target" | "other" | "free", string>;
 
 async function withLayers(
 	body: (paths: Paths, options: OverlayOptions, folder: string) => Promise<void>,
 	parent = ".",
 ): Promise<void> {
 	await withTmpfs(async (folder) => {
-		const names = ["lower", "upper", "work", "target", "other", "spare"] as const;
+		const names = ["lower", "upper", "work", "target", "other", "free"] as const;
 		const made = mkdirs(folder, ...names.map((name) => join(parent, name)));
 		const paths = Object.fromEntries(names.map((name, i) => [name, made[i]])) as Paths;
 		const { lower, upper, work, other } = paths;
@@ -59,15 +59,15 @@ async function refused(options: OverlayOptions, layer: string, user: RegExp): Pr
 }
 
 test("an upper layer or work directory of an attached overlay of this process is refused", { needs }, () =>
-	withLayers(async ({ upper, work, target, spare }, options) => {
+	withLayers(async ({ upper, work, target, free }, options) => {
 		for (const mapUpper of [false, true]) {
 			const mapping = mapUpper ? `${MAP},4000000:0:1` : MAP;
 			const first = await overlay({ ...options, target, mapping, mapUpper });
 			const user = new RegExp(`is in use by the overlay of this process at "${target}"`);
 			await refused(options, `the upper layer "${upper}"`, user);
-			await refused({ ...options, upper: spare }, `the work directory "${work}"`, user);
-			await refused({ ...options, work: spare }, `the upper layer "${upper}"`, user);
-			await refused({ ...options, upper: work, work: spare }, `the upper layer "${work}"`, user);
+			await refused({ ...options, upper: free }, `the work directory "${work}"`, user);
+			await refused({ ...options, work: free }, `the upper layer "${upper}"`, user);
+			await refused({ ...options, upper: work, work: free }, `the upper layer "${work}"`, user);
 			await refused({ ...options, mapping: `${MAP},4000000:0:1`, mapUpper: true }, upper, user);
 			const fd = openSync(upper, "r");
 			await refused({ ...options, upper: fd }, `the upper layer descriptor ${fd}`, user);
@@ -101,7 +101,7 @@ test(
 );
 
 test("the error names an overlay of another program, whatever characters its layers have", { needs }, () =>
-	withLayers(async ({ lower, upper, work, target, spare }, options) => {
+	withLayers(async ({ lower, upper, work, target, free }, options) => {
 		const escaped = (path: string) => path.replaceAll("\\", "\\\\").replaceAll(",", "\\,");
 		const lowerText = escaped(lower).replaceAll(":", "\\:");
 		const layers = `lowerdir=${lowerText},upperdir=${escaped(upper)},workdir=${escaped(work)}`;
@@ -112,7 +112,7 @@ test("the error names an overlay of another program, whatever characters its lay
 			return true;
 		});
 		assert.ok(user.message.endsWith(`is in use by the overlay at ${JSON.stringify(target)}`), user.message);
-		await assert.rejects(overlay({ ...options, upper: spare }), /the work directory .* is in use by/);
+		await assert.rejects(overlay({ ...options, upper: free }), /the work directory .* is in use by/);
 		sh("umount", target);
 		await (await overlay(options)).unmount();
 	}, "a,b c:d=e"),
@@ -167,13 +167,13 @@ test(
 		needs,
 	},
 	() =>
-		withLayers(async ({ lower, upper, target, spare, other }, options) => {
+		withLayers(async ({ lower, upper, target, free, other }, options) => {
 			const reader = await overlay({ lower: [upper, lower], target, mapping: MAP });
 			await (await overlay(options)).unmount();
 			await reader.unmount();
 			// In the reverse order the kernel only logs a warning and accepts the layers: docs/mounts.md.
 			const writer = await overlay({ ...options, target });
-			await (await overlay({ lower: [upper, spare], target: other, mapping: MAP })).unmount();
+			await (await overlay({ lower: [upper, free], target: other, mapping: MAP })).unmount();
 			await writer.unmount();
 			for (let i = 0; i < 100; i++) await (await overlay(options)).unmount();
 		}),
@@ -232,9 +232,9 @@ test("in a user namespace, where the kernel does not report it, an overlay of th
 		const { mkdirSync } = await import("node:fs");
 		const { execFileSync } = await import("node:child_process");
 		execFileSync("mount", ["-t", "tmpfs", "test", "/mnt"]);
-		for (const name of ["lower", "upper", "work", "target", "spare"]) mkdirSync("/mnt/" + name);
+		for (const name of ["lower", "upper", "work", "target", "free"]) mkdirSync("/mnt/" + name);
 		execFileSync("mount", ["-t", "overlay", "-o", "lowerdir=/mnt/lower,upperdir=/mnt/upper,workdir=/mnt/work", "o", "/mnt/target"]);
-		const options = { lower: "/mnt/lower", upper: "/mnt/upper", work: "/mnt/spare", mapping: "0:0:1" };
+		const options = { lower: "/mnt/lower", upper: "/mnt/upper", work: "/mnt/free", mapping: "0:0:1" };
 		const error = await userns.overlay(options).catch((reason) => reason);
 		execFileSync("umount", ["/mnt/target"]);
 		const mount = await userns.overlay(options);

@@ -31,13 +31,13 @@ type Kind = "shared" | "slave" | "private" | "unbindable";
 /** A tmpfs with another one below it, both with that propagation. */
 function makeSource(top: string, kind: Kind): string {
 	const [master = "", source = ""] = mkdirs(top, "master", "source");
-	const place = kind === "slave" ? master : source;
-	sh("mount", "-t", "tmpfs", "source", place);
-	sh("mount", "--make-private", place);
-	const [db = ""] = mkdirs(place, "db");
+	const path = kind === "slave" ? master : source;
+	sh("mount", "-t", "tmpfs", "source", path);
+	sh("mount", "--make-private", path);
+	const [db = ""] = mkdirs(path, "db");
 	sh("mount", "-t", "tmpfs", "db", db);
 	writeFileSync(join(db, "precious"), "");
-	sh("mount", kind === "slave" ? "--make-rshared" : `--make-r${kind}`, place);
+	sh("mount", kind === "slave" ? "--make-rshared" : `--make-r${kind}`, path);
 	if (kind !== "slave") return source;
 	sh("mount", "--rbind", master, source);
 	sh("mount", "--make-rslave", source);
@@ -308,15 +308,15 @@ async function runAll(stage: Stage, kind: Kind, concerned: Record<string, number
 
 /** The mounts that a failed call prepared and must undo. */
 function cleanUp({ source, old, target, into }: Stage): void {
-	for (const place of [join(source, "other"), join(source, "later")]) while (isAt(place)) sh("umount", place);
+	for (const path of [join(source, "other"), join(source, "later")]) while (isAt(path)) sh("umount", path);
 	if ("into" in into) return;
-	for (const place of [join(target, "db"), old, target]) while (isAt(place)) sh("umount", "-l", place);
+	for (const path of [join(target, "db"), old, target]) while (isAt(path)) sh("umount", "-l", path);
 }
 
-function isAt(place: string): boolean {
+function isAt(path: string): boolean {
 	return readFileSync("/proc/self/mountinfo", "utf8")
 		.split("\n")
-		.some((line) => line.split(" ")[4] === place);
+		.some((line) => line.split(" ")[4] === path);
 }
 
 /** Runs `body` beside a process in a copy of that mount namespace, and ends the process. */

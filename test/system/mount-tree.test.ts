@@ -14,7 +14,7 @@ const MAP = "0:100000:65536";
 
 /** A source that can be mapped, with a proc below it and a ramfs below that: no kernel maps these two. */
 async function withTree(
-	body: (source: string, target: string, places: { a: string; proc: string; ram: string }) => Promise<void>,
+	body: (source: string, target: string, below: { a: string; proc: string; ram: string }) => Promise<void>,
 ): Promise<void> {
 	await withTmpfs(async (folder) => {
 		const [source = "", target = ""] = mkdirs(folder, "source", "target");

@@ -50,9 +50,9 @@ async function compose(hostMap: string): Promise<Told> {
 test("a map that the kernel shows incompletely to a nested namespace is not composed", {
 	needs: ["linux", "root", "mounts", "linux:6.15", "path:/mnt", "tool:nsenter"],
 }, async () => {
-	const told = await compose("0:100000:10,10:999:5");
-	assert.equal(told.seen, "0:0:10", "the kernel tells a part, and not that it is one");
-	assert.equal(told.code, "ERR_USERNS_MOUNT");
-	assert.match(told.message ?? "", /does not have every ID/);
-	assert.equal(told.composed, undefined);
+	const result = await compose("0:100000:10,10:999:5");
+	assert.equal(result.seen, "0:0:10", "the kernel shows a part of the map, and not that it is one");
+	assert.equal(result.code, "ERR_USERNS_MOUNT");
+	assert.match(result.message ?? "", /does not have every ID/);
+	assert.equal(result.composed, undefined);
 });

@@ -392,8 +392,8 @@ test(
 	() =>
 		withWorld(async ({ folder, source, target, elsewhere, namespace }) => {
 			const mounted = [];
-			for (const place of [target, elsewhere]) {
-				mounted.push(await mountIdmapped({ source, target: place, mapping: MAP }));
+			for (const path of [target, elsewhere]) {
+				mounted.push(await mountIdmapped({ source, target: path, mapping: MAP }));
 			}
 			const calls = {
 				// The path has no last name. An inherited one would be looked up in the directory.

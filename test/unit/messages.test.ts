@@ -387,13 +387,13 @@ const texts: Text[] = [
 
 test("a text that cannot be read is an error with the position, the expected and the found text, and the form", () => {
 	for (const [syntax, text, message, hint, context] of texts) {
-		const place = /^(?:line|column) /.test(message)
+		const position = /^(?:line|column) /.test(message)
 			? `${syntax} text, `
 			: syntax === "oci"
 				? "oci text: "
 				: "";
 		check("ERR_USERNS_INVALID_MAPPING", [
-			[() => Mapping.parse(text, syntax, context), place + message, hint ?? HINTS[syntax]],
+			[() => Mapping.parse(text, syntax, context), position + message, hint ?? HINTS[syntax]],
 		]);
 	}
 	assert.throws(

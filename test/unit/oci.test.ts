@@ -15,48 +15,48 @@ function options(mount: Partial<OciMount>, container?: string): Record<string, u
 }
 
 test("fromOci applies the runtime-spec's rules on mappings and idmap", () => {
-	const place = { source: "/srv/data", target: "/data" };
+	const paths = { source: "/srv/data", target: "/data" };
 	const own = { uidMappings, gidMappings };
 	const cases: [string, Partial<OciMount>, string | undefined, object][] = [
-		["mappings without a flag", own, undefined, { mapping: OWN, ...place }],
+		["mappings without a flag", own, undefined, { mapping: OWN, ...paths }],
 		[
 			"the mount's win over the container's",
 			{ ...own, options: ["idmap"] },
 			CONTAINER,
-			{ mapping: OWN, ...place },
+			{ mapping: OWN, ...paths },
 		],
-		["flag without mappings", { options: ["bind", "idmap"] }, CONTAINER, { mapping: CONTAINER, ...place }],
+		["flag without mappings", { options: ["bind", "idmap"] }, CONTAINER, { mapping: CONTAINER, ...paths }],
 		[
 			"empty lists are none",
 			{ uidMappings: [], gidMappings: [], options: ["idmap"] },
 			CONTAINER,
-			{ mapping: CONTAINER, ...place },
+			{ mapping: CONTAINER, ...paths },
 		],
 		[
 			"rbind without ridmap: the map is for the top alone",
 			{ ...own, options: ["rbind"] },
 			undefined,
-			{ mapping: OWN, ...place, recursive: true, recursiveIdmap: false },
+			{ mapping: OWN, ...paths, recursive: true, recursiveIdmap: false },
 		],
 		[
 			"rbind with ridmap",
 			{ options: ["rbind", "ridmap"] },
 			CONTAINER,
-			{ mapping: CONTAINER, ...place, recursive: true, recursiveIdmap: true },
+			{ mapping: CONTAINER, ...paths, recursive: true, recursiveIdmap: true },
 		],
 		[
 			"bind with ridmap: nothing from below comes along",
 			{ options: ["bind", "ridmap"] },
 			CONTAINER,
-			{ mapping: CONTAINER, ...place },
+			{ mapping: CONTAINER, ...paths },
 		],
 		[
 			"the last flag wins",
 			{ ...own, options: ["rbind", "ridmap", "idmap"] },
 			undefined,
-			{ mapping: OWN, ...place, recursive: true, recursiveIdmap: false },
+			{ mapping: OWN, ...paths, recursive: true, recursiveIdmap: false },
 		],
-		["bind after rbind", { ...own, options: ["rbind", "bind"] }, undefined, { mapping: OWN, ...place }],
+		["bind after rbind", { ...own, options: ["rbind", "bind"] }, undefined, { mapping: OWN, ...paths }],
 	];
 	for (const [name, mount, container, expected] of cases)
 		assert.deepEqual(options(mount, container), expected, name);

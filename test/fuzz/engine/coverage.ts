@@ -1,7 +1,7 @@
 import { type Profiler, Session } from "node:inspector";
 
 /** A block of the code, numbered in the order in which the blocks were first reached. */
-type Place = number;
+type Block = number;
 
 /**
  * Which blocks of this package's code were executed, from V8 (Profiler.takePreciseCoverage): no instrumentation and no
@@ -9,7 +9,7 @@ type Place = number;
  */
 export class Coverage {
 	readonly #session = new Session();
-	readonly #places = new Map<string, Place>();
+	readonly #blocks = new Map<string, Block>();
 
 	constructor() {
 		this.#session.connect();
@@ -18,35 +18,35 @@ export class Coverage {
 	}
 
 	get size(): number {
-		return this.#places.size;
+		return this.#blocks.size;
 	}
 
 	/** Which blocks were executed since the last query, and whether one of them is new. */
-	take(): { places: Set<Place>; fresh: boolean } {
+	take(): { blocks: Set<Block>; fresh: boolean } {
 		let result: Profiler.ScriptCoverage[] = [];
 		// In a session of the thread itself, the answer comes before post() returns.
 		this.#session.post("Profiler.takePreciseCoverage", (error, answer) => {
 			if (error) throw error;
 			result = answer.result;
 		});
-		const before = this.#places.size;
-		const places = new Set<Place>();
+		const before = this.#blocks.size;
+		const blocks = new Set<Block>();
 		for (const { url, functions } of result) {
 			if (!url.includes("/dist/src/")) continue;
 			for (const { ranges } of functions) {
 				for (const { startOffset, endOffset, count } of ranges) {
-					if (count > 0) places.add(this.#place(`${url}:${startOffset}-${endOffset}`));
+					if (count > 0) blocks.add(this.#block(`${url}:${startOffset}-${endOffset}`));
 				}
 			}
 		}
-		return { places, fresh: this.#places.size > before };
+		return { blocks, fresh: this.#blocks.size > before };
 	}
 
-	#place(key: string): Place {
-		const known = this.#places.get(key);
+	#block(key: string): Block {
+		const known = this.#blocks.get(key);
 		if (known !== undefined) return known;
-		this.#places.set(key, this.#places.size);
-		return this.#places.size - 1;
+		this.#blocks.set(key, this.#blocks.size);
+		return this.#blocks.size - 1;
 	}
 
 	stop(): void {

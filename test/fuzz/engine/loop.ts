@@ -104,7 +104,7 @@ export class Loop {
 				this.#pool.push(bytes);
 				this.#old.add(bytes);
 			}
-			for (const place of this.#coverage?.take().places ?? []) this.#reached.add(place);
+			for (const block of this.#coverage?.take().blocks ?? []) this.#reached.add(block);
 			this.#mutate();
 		} finally {
 			Error.stackTraceLimit = stackTraceLimit;
@@ -150,11 +150,11 @@ export class Loop {
 	/** Finds the input of this batch that reached something new. */
 	#keepFresh(batch: readonly Uint8Array[], coverage: Coverage): void {
 		for (const bytes of batch) this.#one(bytes);
-		const fresh = [...coverage.take().places].filter((place) => !this.#reached.has(place));
+		const fresh = [...coverage.take().blocks].filter((block) => !this.#reached.has(block));
 		if (fresh.length === 0) return;
 		const [only] = batch;
 		if (batch.length === 1 && only !== undefined) {
-			for (const place of fresh) this.#reached.add(place);
+			for (const block of fresh) this.#reached.add(block);
 			this.#keep(only);
 			return;
 		}
@@ -218,7 +218,7 @@ export class Loop {
 	#smallest(coverage: Coverage): Uint8Array[] {
 		const reach = (bytes: Uint8Array): Set<string> => {
 			const answer = this.#timed(bytes);
-			const reached = new Set<string>([...coverage.take().places].map(String));
+			const reached = new Set<string>([...coverage.take().blocks].map(String));
 			return answer !== undefined && this.#answers.has(answer) ? reached.add(`answer ${answer}`) : reached;
 		};
 		coverage.take();

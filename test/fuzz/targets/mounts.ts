@@ -141,16 +141,16 @@ const mountinfo: Target = {
 			must(!belongs || ids.has(entry.id), () => `${entry.id} was forgotten`);
 		}
 		const start = own.mountPoint === "/" ? "" : own.mountPoint;
-		const places = visibleBelow(entries, own, start);
-		for (const { path, mountId, mountPoint } of places) {
+		const visible = visibleBelow(entries, own, start);
+		for (const { path, mountId, mountPoint } of visible) {
 			// The kernel writes no empty name.
 			must(
 				mountPoint.includes("//") || (path !== "" && path[0] !== "/"),
 				() => `the path ${JSON.stringify(path)}`,
 			);
-			must(ids.has(mountId), () => "a place that is not below");
+			must(ids.has(mountId), () => "a path that is not below");
 		}
-		return `${about(below.length)} ${about(places.length)} ${below.some(({ unbindable }) => unbindable)}`;
+		return `${about(below.length)} ${about(visible.length)} ${below.some(({ unbindable }) => unbindable)}`;
 	},
 	growing: {
 		siblings: (n) => `1 0 0:1 / / rw - x x rw\n${numbered(n, (i) => `${i} 1 0:1 / /m${i} rw - x x rw`)}`,

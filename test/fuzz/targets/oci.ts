@@ -40,7 +40,7 @@ export const ociMounts: Target = {
 			"value" in attributes,
 			() => `mountIdmapped refuses it: ${"error" in attributes && attributes.error.message}`,
 		);
-		must(options.source === mount.source && options.target === mount.destination, () => "another place");
+		must(options.source === mount.source && options.target === mount.destination, () => "another path");
 		checkAll(Mapping.from(options.mapping as Mapping));
 		const { set, clear, propagation, recursive, recursiveIdmap } = attributes.value;
 		must(recursive || !recursiveIdmap, () => "maps what is not taken along");

@@ -15,10 +15,10 @@ const answers: Target = {
 		const { step, error } = failure;
 		must(Number.isInteger(error) && error < 0 && error > -4096, () => `the errno ${error}`);
 		must(/^enter [a-z_]+$/.test(step), () => `the step ${JSON.stringify(step)}`);
-		const told = attempt(["ERR_USERNS_SPAWN"], () => {
+		const parsed = attempt(["ERR_USERNS_SPAWN"], () => {
 			throw enterError("sh", failure);
 		});
-		return "error" in told ? skeleton(told.error) : "";
+		return "error" in parsed ? skeleton(parsed.error) : "";
 	},
 	growing: { length: (n) => "x".repeat(n), blanks: (n) => " ".repeat(n) },
 };

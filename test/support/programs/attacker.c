@@ -23,7 +23,7 @@ static int newest(void)
 	return last == NULL ? 0 : atoi(last + 1);
 }
 
-static void tell(int pid)
+static void report(int pid)
 {
 	char path[64];
 	char line[256];
@@ -55,7 +55,7 @@ int main(void)
 			if (pid == getpid() || pid == caught) continue;
 			if (ptrace(PTRACE_SEIZE, pid, 0, 0) < 0) continue;
 			caught = pid;
-			tell(pid);
+			report(pid);
 			kill(pid, 9);
 			waitpid(pid, NULL, __WALL);
 		}

@@ -76,14 +76,14 @@ static size_t list_of_groups(char *text, gid_t *groups)
 	return count;
 }
 
-static void tell(int result)
+static void report(int result)
 {
 	printf("{\"errno\":%d}\n", result < 0 ? errno : 0);
 }
 
 static void tell_stat(int result, const struct stat *found)
 {
-	if (result < 0) return tell(result);
+	if (result < 0) return report(result);
 	printf("{\"errno\":0,\"uid\":%u,\"gid\":%u,\"mode\":%u,\"nlink\":%lu}\n", found->st_uid, found->st_gid,
 	       found->st_mode & 07777, (unsigned long)found->st_nlink);
 }
@@ -102,7 +102,7 @@ static void tmpfile_in(const char *directory, mode_t mode, const char *name)
 	int result = 0;
 	int fd = open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
 
-	if (fd < 0) return tell(fd);
+	if (fd < 0) return report(fd);
 	if (name != NULL) {
 		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 		result = linkat(AT_FDCWD, path, AT_FDCWD, name, AT_SYMLINK_FOLLOW);
@@ -117,7 +117,7 @@ static void get_xattr(const char *path, const char *name)
 	unsigned char value[XATTR_SIZE];
 	ssize_t length = lgetxattr(path, name, value, sizeof value);
 
-	if (length < 0) return tell(-1);
+	if (length < 0) return report(-1);
 	printf("{\"errno\":0,\"value\":\"");
 	for (ssize_t i = 0; i < length; i++) printf("%02x", value[i]);
 	printf("\"}\n");
@@ -133,7 +133,7 @@ static void set_xattr(const char *path, const char *name, const char *hex)
 		if (sscanf(hex + 2 * i, "%2x", &byte) != 1) exit(6);
 		value[i] = (unsigned char)byte;
 	}
-	tell(lsetxattr(path, name, value, length, 0));
+	report(lsetxattr(path, name, value, length, 0));
 }
 
 /* In the child: from here on it cannot become root again. */
@@ -179,7 +179,7 @@ static void execute(const char *program, uid_t uid, gid_t gid, int namespace)
 
 static void touch(const char *path, int flags, mode_t mode)
 {
-	tell(close_it(open(path, flags | O_CLOEXEC | O_NONBLOCK, mode)));
+	report(close_it(open(path, flags | O_CLOEXEC | O_NONBLOCK, mode)));
 }
 
 static void operate(const char *what, char **args, int count, uid_t uid, gid_t gid)
@@ -192,24 +192,24 @@ static void operate(const char *what, char **args, int count, uid_t uid, gid_t g
 	if (strcmp(what, "stat") == 0) return tell_stat(lstat(args[0], &found), &found);
 	if (strcmp(what, "read") == 0) return touch(args[0], O_RDONLY, 0);
 	if (strcmp(what, "write") == 0) return touch(args[0], O_WRONLY, 0);
-	if (strcmp(what, "truncate") == 0) return tell(truncate(args[0], 0));
+	if (strcmp(what, "truncate") == 0) return report(truncate(args[0], 0));
 	if (strcmp(what, "create") == 0) return touch(args[0], O_WRONLY | O_CREAT | O_EXCL, number(args[1]));
-	if (strcmp(what, "mkdir") == 0) return tell(mkdir(args[0], number(args[1])));
-	if (strcmp(what, "mkfifo") == 0) return tell(mknod(args[0], S_IFIFO | number(args[1]), 0));
-	if (strcmp(what, "symlink") == 0) return tell(symlink("target", args[0]));
-	if (strcmp(what, "link") == 0) return tell(link(args[0], args[1]));
-	if (strcmp(what, "rename") == 0) return tell(rename(args[0], args[1]));
-	if (strcmp(what, "unlink") == 0) return tell(unlink(args[0]));
-	if (strcmp(what, "chmod") == 0) return tell(chmod(args[0], number(args[1])));
-	if (strcmp(what, "utimes") == 0) return tell(utimensat(AT_FDCWD, args[0], times, AT_SYMLINK_NOFOLLOW));
-	if (strcmp(what, "chown") == 0) return tell(lchown(args[0], id(args[1]), id(args[2])));
+	if (strcmp(what, "mkdir") == 0) return report(mkdir(args[0], number(args[1])));
+	if (strcmp(what, "mkfifo") == 0) return report(mknod(args[0], S_IFIFO | number(args[1]), 0));
+	if (strcmp(what, "symlink") == 0) return report(symlink("target", args[0]));
+	if (strcmp(what, "link") == 0) return report(link(args[0], args[1]));
+	if (strcmp(what, "rename") == 0) return report(rename(args[0], args[1]));
+	if (strcmp(what, "unlink") == 0) return report(unlink(args[0]));
+	if (strcmp(what, "chmod") == 0) return report(chmod(args[0], number(args[1])));
+	if (strcmp(what, "utimes") == 0) return report(utimensat(AT_FDCWD, args[0], times, AT_SYMLINK_NOFOLLOW));
+	if (strcmp(what, "chown") == 0) return report(lchown(args[0], id(args[1]), id(args[2])));
 	if (strcmp(what, "tmpfile") == 0) return tmpfile_in(args[0], number(args[1]), count > 2 ? args[2] : NULL);
 	if (strcmp(what, "getxattr") == 0) return get_xattr(args[0], args[1]);
 	if (strcmp(what, "setxattr") == 0) return set_xattr(args[0], args[1], args[2]);
 	if (strcmp(what, "exec") == 0) return execute(args[0], uid, gid, count > 1 ? atoi(args[1]) : -1);
 	if (strcmp(what, "readlink") == 0) {
 		length = readlink(args[0], target, sizeof target);
-		if (length < 0) return tell(-1);
+		if (length < 0) return report(-1);
 		printf("{\"errno\":0,\"value\":\"%.*s\"}\n", (int)length, target);
 		return;
 	}

@@ -28,7 +28,7 @@ __attribute__((constructor)) static void begin(void)
 	pthread_create(&thread, NULL, reap, NULL);
 }
 
-__attribute__((destructor)) static void tell(void)
+__attribute__((destructor)) static void report(void)
 {
 	fprintf(stderr, "reaper: %d\n", reaped);
 }
