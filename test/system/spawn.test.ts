@@ -18,7 +18,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type NamespaceSpawnOptions, UserNamespace } from "../../src/index.ts";
-import { ask, packageForAll, runScript } from "../support/child.ts";
+import { ask, runScript } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
 import { host, hosted } from "../support/ids.ts";
 import { becomes, descriptorsOf, ended, namespaceOf, status } from "../support/programs.ts";
@@ -310,131 +310,6 @@ test("in the caller's own namespace no process joins, and the IDs stay", { needs
 	own.close();
 });
 
-test("wrong options throw before anything starts", { needs }, () =>
-	within("deny", async (ns) => {
-		const inside = ns.spawn.bind(ns) as (...args: unknown[]) => unknown;
-		const wrong: [unknown[], RegExp][] = [
-			[[""], /the command must be a text/],
-			[["a\0b"], /the command must be a text/],
-			[[7], /the command must be a text/],
-			[["true", "x"], /options must be an object/],
-			[["true", ["a", 7]], /argument 2 must be a text/],
-			[["true", ["a\0"]], /argument 1 must be a text/],
-			[["true", [], { argv0: 5 }], /argv0 must be a text/],
-			[["true", [], { argv0: "a\0" }], /argv0 must be a text/],
-			[["true", [], { cwd: 5 }], /cwd must be a path/],
-			[["true", [], { cwd: "/\0" }], /cwd must be a path/],
-			[["true", [], { cwd: new URL("http://host/usr") }], /cwd must be a path or a file: URL/],
-			[["true", [], { shell: 5 }], /shell must be a boolean or a path/],
-			[["true", [], { env: 5 }], /env must be an object whose texts/],
-			[["true", [], { env: { A: "b\0" } }], /env must be .* NUL/],
-			[["true", [], { uidd: 7 }], /there is no option "uidd"/],
-			[["true", [], { uid: -1 }], /uid must be a whole number/],
-			[["true", [], { uid: 4294967295 }], /uid must be a whole number/],
-			[["true", [], { uid: 4294967296 }], /uid must be a whole number/],
-			[["true", [], { gid: 1.5 }], /gid must be a whole number/],
-			[["true", [], { uid: "0" }], /uid must be a whole number/],
-			[["true", [], { groups: 7 }], /groups must be an array/],
-			[["true", [], { groups: [0, -1] }], /groups\[1\] must be a whole number/],
-			[["true", [], { groups: [0] }], /the user namespace denies setgroups/],
-			[["true", [], { cwd: 7 }], /cwd must be a path or a file: URL/],
-			[["true", [], { cwd: new URL("http://localhost/") }], /cwd must be a path or a file: URL/],
-			[["true", [], { cwd: "/\0" }], /cwd must be a path or a file: URL/],
-			[["true", [], { unshare: "pid" }], /unshare must be an array/],
-			[["true", [], { unshare: ["user"] }], /no kind of namespace "user"/],
-			[["true", [], { unshare: ["toString"] }], /no kind of namespace "toString"/],
-		];
-		for (const [args, message] of wrong) {
-			assert.throws(() => inside(...args), failure("ERR_USERNS_INVALID_ARGUMENT", message), String(message));
-		}
-		// A failure of this check would replace this process by exec.
-		const exec = ns.exec.bind(ns) as (...args: unknown[]) => unknown;
-		const wrongExec: [unknown[], RegExp][] = [
-			[[""], /the command must be a text/],
-			[["true", [], { stdio: "inherit" }], /there is no option "stdio"/],
-			[["true", [], { argv0: 5 }], /argv0 must be a text without NUL/],
-			[["true", [], { env: 7 }], /env must be an object whose texts/],
-			[["true", [], { env: { A: "\0" } }], /env must be an object whose texts/],
-			[["true", [], { groups: [0] }], /the user namespace denies setgroups/],
-		];
-		for (const [args, message] of wrongExec) {
-			assert.throws(() => exec(...args), failure("ERR_USERNS_INVALID_ARGUMENT", message), String(message));
-		}
-		for (const options of [{ uid: 65536 }, { gid: 70000 }]) {
-			assert.throws(() => ns.spawn("true", [], options), failure("ERR_USERNS_UNMAPPED_ID", /is not mapped/));
-		}
-	}),
-);
-
-test("the error names a group that is not mapped", { needs }, () =>
-	within("allow", async (ns) => {
-		assert.throws(
-			() => ns.spawn("true", [], { groups: [1, 65536] }),
-			failure("ERR_USERNS_UNMAPPED_ID", /the group 65536 is not mapped/),
-		);
-	}),
-);
-
-test(
-	"a missing program, or one that may not be executed, is an error before anything starts",
-	{ needs },
-	() =>
-		within("deny", async (ns) => {
-			const cases: [string, NamespaceSpawnOptions, RegExp, string][] = [
-				["no-such-program", {}, /there is no such program/, "ENOENT"],
-				["./no/such", {}, /there is no such program/, "ENOENT"],
-				["true", { env: { PATH: "/nonexistent" } }, /there is no such program/, "ENOENT"],
-				["/etc/passwd", {}, /\/etc\/passwd may not be executed/, "EACCES"],
-				["/usr", {}, /there is no such program/, "ENOENT"],
-			];
-			for (const [command, options, message, errno] of cases) {
-				assert.throws(
-					() => ns.spawn(command, [], options),
-					(error: { errnoCode?: string }) => {
-						assert.equal(error.errnoCode, errno);
-						return failure("ERR_USERNS_NO_PROGRAM", message)(error);
-					},
-				);
-			}
-			assert.throws(
-				() => ns.spawn("true", [], { cwd: "/no/such/folder" }),
-				failure("ERR_USERNS_SPAWN", /there is no directory \/no\/such\/folder/),
-			);
-			ns.close();
-			assert.throws(() => ns.spawn("true"), failure("ERR_USERNS_CLOSED", /closed/));
-		}),
-);
-
-test(
-	"a refusal of the kernel inside is an error event with its step, and exit status 125 to 127",
-	{ needs },
-	() =>
-		within("deny", async (ns) => {
-			const folder = mkdtempSync(join(tmpdir(), "userns-spawn-"));
-			try {
-				// Only the host's root may enter, and that ID is not mapped inside.
-				mkdirSync(join(folder, "closed"), { mode: 0o700 });
-				const cases: [name: string, content: string, status: number, errno: string, hint: RegExp][] = [
-					["closed/program", "#!/bin/sh\n", 126, "EACCES", /who owns them, outside/],
-					["interpreter", "#!/no/such/interpreter\n", 127, "ENOENT", /interpreter/],
-					["nothing", "just words\n", 126, "ENOEXEC", /no program for this processor/],
-				];
-				chmodSync(folder, 0o755);
-				for (const [name, content, code, errno, hint] of cases) {
-					writeFileSync(join(folder, name), content, { mode: 0o755 });
-					const { error, status: exit } = await ended(ns.spawn(join(folder, name)));
-					assert.equal(error?.code, "ERR_USERNS_SPAWN", name);
-					assert.equal(error?.errnoCode, errno);
-					assert.equal(error?.step, "executing the program");
-					assert.match(error?.hint ?? "", hint);
-					assert.equal(exit, code);
-				}
-			} finally {
-				rmSync(folder, { recursive: true });
-			}
-		}),
-);
-
 test(
 	"a uid other than root executes what that uid may execute, and nothing by root's capabilities",
 	{
@@ -468,30 +343,6 @@ test(
 			}
 		}),
 );
-
-test("an error says when userns-enter itself is missing or not executable", {
-	needs: [...root, "mounts"],
-}, () => {
-	const program = `${packageForAll()}/build/linux-${process.arch}/userns-enter`;
-	const errors = ask<Record<string, string>[]>(
-		`const ns = userns.UserNamespace.createSync("0:100000:10");
-		const errors = [];
-		for (const attempt of [() => ns.spawn("true"), () => ns.exec("true")])
-			try { attempt(); } catch (error) { errors.push(error); }
-		console.log(JSON.stringify(errors));`,
-		{
-			prefix: [
-				...["unshare", "--mount", "--propagation", "private"],
-				...["sh", "-c", 'mount --bind /etc/passwd "$0"; exec "$@"', program],
-			],
-		},
-	);
-	assert.equal(errors.length, 2);
-	for (const { code, errnoCode, hint } of errors) {
-		assert.deepEqual([code, errnoCode], ["ERR_USERNS_SPAWN", "EACCES"]);
-		assert.match(hint ?? "", /userns-enter may not be executed/);
-	}
-});
 
 test("a namespace descriptor does not take the number of a closed standard stream", {
 	needs,
