@@ -15,7 +15,7 @@ import { withThief } from "../support/thief.ts";
  */
 
 const needs = ["linux", "root", "tool:cc", "tool:setpriv"] as const;
-const CREATIONS = process.env.USERNS_LONG === "1" ? 60_000 : 6000;
+const COUNT = process.env.USERNS_LONG === "1" ? 60_000 : 6000;
 /**
  * With this gid, the group of /proc/self/mem shows whether the process is dumpable: its own gid if so, otherwise 0
  * (proc(5)).
@@ -46,24 +46,24 @@ function rob(thief: string, second: string, inWorker: boolean): Robbed {
 		${GROUP}
 		const before = group();
 		const make = (copy) => copy.UserNamespace.create("0:100000:10").then((ns) => ns.close());
-		const run = async (copy, creations) => {
-			for (let i = 0; i < creations; i += 3) await Promise.all([make(copy), make(copy), make(copy)]);
+		const run = async (copy, count) => {
+			for (let i = 0; i < count; i += 3) await Promise.all([make(copy), make(copy), make(copy)]);
 		};
 		const worker = ${inWorker} ? new Worker(\`
 			import { parentPort } from "node:worker_threads";
 			const copy = await import(${JSON.stringify(second)});
 			const make = \${make};
 			const run = \${run};
-			parentPort.on("message", async (creations) => {
-				if (creations === 0) return parentPort.close();
-				await run(copy, creations);
+			parentPort.on("message", async (count) => {
+				if (count === 0) return parentPort.close();
+				await run(copy, count);
 				parentPort.postMessage("done");
 			});\`, { eval: true }) : undefined;
 		const other = worker === undefined ? await import(${JSON.stringify(second)}) : undefined;
-		const runOther = async (creations) => {
-			if (other !== undefined) return run(other, creations);
+		const runOther = async (count) => {
+			if (other !== undefined) return run(other, count);
 			const done = once(worker, "message");
-			worker.postMessage(creations);
+			worker.postMessage(count);
 			await done;
 		};
 		await Promise.all([run(userns, 12), runOther(12)]); // every thread exists before the thief looks for threads
@@ -73,7 +73,7 @@ function rob(thief: string, second: string, inWorker: boolean): Robbed {
 		const drop = ["--inh-caps=-all", "--bounding-set=-all"];
 		const thief = spawn("setpriv", [...drop, "${thief}", String(process.pid), String(BigInt("0x" + at))], { stdio: ["pipe", "pipe", "inherit"] });
 		await once(thief.stdout, "data");
-		await Promise.all([run(userns, ${CREATIONS / 2}), runOther(${CREATIONS / 2})]);
+		await Promise.all([run(userns, ${COUNT / 2}), runOther(${COUNT / 2})]);
 		thief.stdin.end();
 		const [said] = await once(thief.stdout, "data");
 		await once(thief, "close");
@@ -89,7 +89,7 @@ for (const [where, inWorker] of [
 	["one of them in a worker", true],
 ] as const) {
 	test(
-		`two copies of the package, ${where}: no copy makes the process dumpable during ${CREATIONS} creations`,
+		`two copies of the package, ${where}: no copy makes the process dumpable during ${COUNT} creations`,
 		{
 			needs,
 			timeout: 600_000,
@@ -99,7 +99,7 @@ for (const [where, inWorker] of [
 				withCopy((second) => {
 					const { seen, read, loaded, groups } = rob(thief, second, inWorker);
 					assert.equal(loaded, 2, "there are two copies");
-					assert.ok(seen > CREATIONS / 100, `the thief saw ${seen} creation processes`);
+					assert.ok(seen > COUNT / 100, `the thief saw ${seen} creation processes`);
 					assert.equal(read, 0);
 					assert.deepEqual(groups, [DUMPABLE, DUMPABLE], "dumpable again, as it was");
 				}),

@@ -14,7 +14,7 @@ import { withThief } from "../support/thief.ts";
  */
 
 const needs = ["linux", "root", "mounts", "tool:cc", "tool:setpriv"] as const;
-const CREATIONS = process.env.USERNS_LONG === "1" ? 20_000 : 400;
+const COUNT = process.env.USERNS_LONG === "1" ? 20_000 : 400;
 const OTHER = [`--reuid=${OTHER_UID}`, `--regid=${OTHER_UID}`, "--clear-groups"];
 
 interface Caller {
@@ -67,7 +67,7 @@ function rob(thief: string, { prefix, drop, map }: Caller): Robbed {
 		const [command, ...args] = [...${JSON.stringify(drop)}, "${thief}", String(process.pid), String(BigInt("0x" + at))];
 		const thief = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
 		await once(thief.stdout, "data");
-		for (let i = 0; i < ${CREATIONS}; i += 8) {
+		for (let i = 0; i < ${COUNT}; i += 8) {
 			for (let j = 0; j < 4; j++) userns.UserNamespace.createSync("${map}").close();
 			await Promise.all([make(), make(), make(), make()]);
 		}
@@ -88,14 +88,14 @@ const callers: [name: string, caller: Caller, owner: number][] = [
 
 for (const [name, caller, owner] of callers) {
 	test(
-		`a process with the uid of ${name} and less privilege reads none of its memory in ${CREATIONS} creations`,
+		`a process with the uid of ${name} and less privilege reads none of its memory in ${COUNT} creations`,
 		{
 			needs,
 		},
 		() =>
 			withThief((thief) => {
 				const { seen, read, owners } = rob(thief, caller);
-				assert.ok(seen > CREATIONS / 100, `the thief ran and saw ${seen}`);
+				assert.ok(seen > COUNT / 100, `the thief ran and saw ${seen}`);
 				assert.equal(read, 0);
 				assert.deepEqual(owners, [owner, owner], "dumpable again, as it was");
 			}),

@@ -53,16 +53,16 @@ export function makeTree(folder: string, programs: Programs, withAcl: boolean): 
 	const plan = new Plan().operation("preparing");
 	const parts = ["files", "links", "programs", "acls", "capabilities"];
 	for (const part of parts) mkdirSync(join(folder, part));
-	const owned = (count: number) =>
+	const ownersOf = (count: number) =>
 		unique(
 			shapes.map((shape) => owners(shape, count)),
 			(ids) => named("", ids),
 		);
-	for (const ids of owned(Number.POSITIVE_INFINITY)) {
+	for (const ids of ownersOf(Number.POSITIVE_INFINITY)) {
 		const path = named("files", ids);
 		plan.prepare(["create", path, FILE_MODE], ["chown", path, ids.uid, ids.gid]);
 	}
-	for (const ids of owned(6)) {
+	for (const ids of ownersOf(6)) {
 		const link = named("links", ids);
 		plan.prepare(["symlink", link], ["chown", link, ids.uid, ids.gid]);
 		const program = named("programs", ids);

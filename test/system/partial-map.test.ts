@@ -4,7 +4,7 @@ import { UserNamespace } from "../../src/index.ts";
 import { ask } from "../support/child.ts";
 import { test } from "../support/test.ts";
 
-interface Told {
+interface Result {
 	/** The entry of mounts() for it. */
 	seen: string;
 	code?: string;
@@ -13,7 +13,7 @@ interface Told {
 }
 
 /** In a user namespace with 65,536 IDs, composes with a mount that the host has mapped there. */
-async function compose(hostMap: string): Promise<Told> {
+async function compose(hostMap: string): Promise<Result> {
 	const ns = await UserNamespace.create("0:100000:65536", { setgroups: "allow" });
 	const shell = ns.spawn(
 		"sh",
@@ -31,7 +31,7 @@ async function compose(hostMap: string): Promise<Told> {
 			console.log(1);`,
 			{ prefix: [...there, "-m", "--"] },
 		);
-		return ask<Told>(
+		return ask<Result>(
 			`const seen = String(userns.mounts({}).find((m) => m.mountPoint === "/mnt/b").mapping);
 			try {
 				const mount = await userns.mountIdmapped({ source: "/mnt/b", mapping: "0:20:15" });

@@ -47,11 +47,11 @@ static void check_read(const uint8_t *data, size_t size)
 
 	if (text == NULL) abort();
 	source = fuzz_source_of(data, size);
-	size_t told = source.size;
+	size_t written = source.size;
 	int fails = source.error != 0;
 	length = procfs_read(5, "uid_map", text, room);
-	if (told >= room - 1) MUST(length == -EFBIG);
-	else MUST(fails ? length == -EIO : length == (long)told);
+	if (written >= room - 1) MUST(length == -EFBIG);
+	else MUST(fails ? length == -EIO : length == (long)written);
 	MUST(strnlen(text, room) < room);
 	if (length >= 0) MUST(memcmp(text, data + 3, (size_t)length) == 0 && text[length] == '\0');
 	MUST(opened == 0);

@@ -33,7 +33,7 @@ static int remount_writable(const char *path)
 	return mount(NULL, path, NULL, MS_REMOUNT | MS_BIND, NULL);
 }
 
-static int take_off(const char *path)
+static int unmount_it(const char *path)
 {
 	return umount2(path, MNT_DETACH);
 }
@@ -136,7 +136,7 @@ static const struct {
 	const char *name;
 	int (*run)(const char *operand);
 } attacks[] = {
-	{"remount", remount_writable}, {"umount", take_off},   {"uncover", uncover},   {"mknod", make_device},
+	{"remount", remount_writable}, {"umount", unmount_it}, {"uncover", uncover},   {"mknod", make_device},
 	{"write", open_to_write},      {"create", create_file}, {"trace", trace},	 {"kill", send_signal},
 	{"connect", connect_to},       {"type", type_into},	{"chroot", leave_root}, {"setns", join},
 	{"inherited", inherited},
