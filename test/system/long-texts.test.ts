@@ -109,7 +109,7 @@ test(
 				() => UserNamespace.open(texts["5,000 characters"] as string),
 				failure(
 					"ERR_USERNS_INVALID_ARGUMENT",
-					/^UserNamespace\.open: the path has 5001 bytes, and the kernel takes/,
+					/^UserNamespace\.open: the path has 5001 bytes, and the kernel accepts/,
 				),
 			);
 			assert.throws(
