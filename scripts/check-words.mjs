@@ -23,17 +23,17 @@ const ANYWHERE = {
 const IDENTIFIERS = {
 	told: "acknowledged",
 	spare: "free entry",
-	owned: "fd registry",
-	several: "batch gate",
 	settle: "on_result",
 	creator: "create method",
 	creations: "create queue (C), create requests (TypeScript)",
 	survey: "source tree",
 	patience: "timeout",
 };
-/** The same in native/ only, where TypeScript has no better word or another meaning. */
+/** The same and more in native/, where these words were names of files and prefixes; in TypeScript they are ordinary names. */
 const NATIVE_IDENTIFIERS = {
 	...IDENTIFIERS,
+	owned: "fd registry",
+	several: "batch gate",
 	place: "location",
 	inside: "mntns child",
 	facts: "mount id",
