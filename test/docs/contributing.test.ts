@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { mappingSyntaxes } from "../../src/index.ts";
 import { targets } from "../fuzz/targets/index.ts";
 import { root } from "../support/child.ts";
 import { test } from "../support/test.ts";
 
-// The places that CONTRIBUTING.md names for a new grammar, and that no type requires.
+// The places that CONTRIBUTING.md names for a change, and that neither the compiler nor another test requires.
 
 test("every mapping syntax is fuzzed by a target of its name", () => {
 	const names = new Set(targets.map(({ name }) => name));
@@ -17,5 +17,29 @@ test("the README gives the number of mapping syntaxes", () => {
 	const count = Object.keys(mappingSyntaxes).length;
 	const word = { 9: "nine", 10: "ten", 11: "eleven", 12: "twelve" }[count];
 	assert.ok(word !== undefined, `no word for ${count}`);
-	assert.match(readFileSync(join(root, "README.md"), "utf8"), new RegExp(`\\b${word} grammars`, "i"));
+	assert.match(
+		readFileSync(join(root, "README.md"), "utf8"),
+		new RegExp(`\\b(${word}|${count})\\b[^.|]{0,40}grammars`, "i"),
+	);
 });
+
+test("each text that gives a time limit gives that of native/kernel/time-limits.h", () => {
+	const header = readFileSync(join(root, "native/kernel/time-limits.h"), "utf8");
+	const files = ["README.md", ...filesBelow("docs"), ...filesBelow("src")];
+	for (const [name, words] of [
+		["BOUNDED_CHILD_TIMEOUT_MS", { 10000: /\bten seconds\b/i }],
+		["NEWIDMAP_TIMEOUT_MS", { 30000: /\b30 seconds\b/ }],
+	] as const) {
+		const limit = new RegExp(`^#define ${name} (\\d+)$`, "m").exec(header)?.[1] ?? "";
+		const [[value, text]] = Object.entries(words) as [[string, RegExp]];
+		const found = files.filter((file) => text.test(readFileSync(join(root, file), "utf8")));
+		assert.ok(found.length > 1);
+		assert.equal(limit, value, `change "${text.source}" in ${found.join(", ")}`);
+	}
+});
+
+function filesBelow(folder: string): string[] {
+	return readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+		.filter((name) => /\.(md|ts)$/.test(name))
+		.map((name) => join(folder, name));
+}
