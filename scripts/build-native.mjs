@@ -1,4 +1,4 @@
-// Compiles the C part with cc: the add-on, and the static programs that join a namespace.
+// Compiles the C part with cc: the add-on, and the two static programs that join a namespace.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const source = join(root, "native");
-/** Each a program of its own, without a C library. */
+/** The static programs without a C library, with their sources. */
 const PROGRAMS = {
 	"userns-join": ["programs/userns-join.c"],
 	"userns-enter": ["arguments", "exec", "init", "main", "terminal"].map(
@@ -25,16 +25,16 @@ const WARNINGS = [
 	"-Wstrict-prototypes",
 	"-Wformat=2",
 ];
-/** Every include names the folder: "kernel/outcome.h". */
+/** The include path is native/, so every include names its folder: "kernel/outcome.h". */
 const DEFINES = ["-D_GNU_SOURCE", "-DNAPI_VERSION=8", "-I."];
-/** How the two kinds are compiled for use. */
+/** The compiler flags of the add-on and of the programs. */
 const FLAVOUR = {
 	addon: ["-O2", "-D_FORTIFY_SOURCE=2", "-fstack-protector-strong"],
 	programs: ["-O2"],
 };
 /**
- * For tests. AddressSanitizer takes a C library, which the programs have none of: of them undefined behaviour is told alone,
- * by an illegal instruction.
+ * For tests. AddressSanitizer needs a C library, which the programs do not have, so only undefined behaviour is detected in
+ * them: it ends them with an illegal instruction.
  */
 export const SANITIZED = {
 	addon: [
@@ -52,7 +52,7 @@ function fail(message, hint) {
 	process.exit(1);
 }
 
-/** The compiler: CC when it is set, cc otherwise. Ends the process with a clear message when it does not work. */
+/** Returns the compiler: CC if it is set, otherwise cc. Ends the process with a message if the compiler does not work. */
 export function findCompiler(compiler = process.env.CC || "cc") {
 	const result = spawnSync(compiler, ["--version"], { stdio: ["ignore", "pipe", "ignore"] });
 	if (result.error || result.status !== 0) {
@@ -95,7 +95,7 @@ function newest(names) {
 	return Math.max(...names.map((name) => statSync(name).mtimeMs));
 }
 
-/** Only where something changed since: most runs of a test compile nothing. */
+/** Returns whether the outputs are newer than all sources, so that most test runs compile nothing. */
 function upToDate(outputs) {
 	try {
 		const inputs = [...files(".c"), ...files(".h")].map((file) => join(source, file));
@@ -112,17 +112,17 @@ function outputsIn(folder) {
 	return ["userns.node", ...Object.keys(PROGRAMS)].map((name) => join(folder, name));
 }
 
-/** For this processor, or with a compiler for another one. */
+/** Builds for this processor or, with a cross compiler, for another one. */
 export async function buildNative(arch = process.arch, crossCompiler = undefined) {
 	const folder = join(root, "build", `linux-${arch}`);
 	if (!upToDate(outputsIn(folder))) compileInto(folder, findCompiler(crossCompiler), FLAVOUR);
 }
 
-/** Compiles everything into a folder. */
+/** Compiles the add-on and the programs into a folder. */
 export function compileInto(folder, compiler, flavour) {
 	const [addon, ...programs] = outputsIn(folder);
 	mkdirSync(folder, { recursive: true });
-	// A new file and a rename, each: a process that runs the old one keeps it whole.
+	// Each output is a new file that is renamed, because a running process may still use the old one.
 	compile(compiler, [
 		...DEFINES,
 		...WARNINGS,
@@ -148,7 +148,7 @@ export function compileInto(folder, compiler, flavour) {
 			"-fno-pie",
 			"-nostdlib",
 			"-Wl,-z,noexecstack,--build-id=none",
-			// One part to be mapped instead of three: a twentieth of the time of an execve and an exit.
+			// One segment to map instead of three saves a twentieth of the time of an execve and an exit.
 			"-Wl,-z,noseparate-code",
 			...PROGRAMS[basename(program)],
 			"-o",
@@ -158,7 +158,7 @@ export function compileInto(folder, compiler, flavour) {
 	for (const output of [addon, ...programs]) renameSync(`${output}.new`, output);
 }
 
-/** GCC's static analyser over every file, a warning being an error. Other compilers have none of that name. */
+/** Runs GCC's static analyser on every file, with warnings as errors. Other compilers do not have it. */
 export function analyzeNative() {
 	const compiler = findCompiler();
 	const version = spawnSync(compiler, ["--version"], { encoding: "utf8" }).stdout;

@@ -1,11 +1,11 @@
-// Packages, compiled add-on, compiled TypeScript: from a clean clone to something that runs.
+// Builds a clean clone: installs the packages, compiles the add-on and the TypeScript files, and bundles the command.
 import { rmSync } from "node:fs";
 import { installPackages, root, run } from "./setup.mjs";
 
 export async function build() {
 	installPackages();
 	if (process.platform === "linux") await (await import("./build-native.mjs")).buildNative();
-	// A file that was renamed must not go on running as a test from an old build.
+	// Otherwise the compiled file of a test that was renamed would still run.
 	rmSync(`${root}dist`, { recursive: true, force: true });
 	run(process.execPath, [`${root}node_modules/typescript/bin/tsc`]);
 	await (await import("./bundle.mjs")).bundleCommand();

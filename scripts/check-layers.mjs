@@ -1,4 +1,4 @@
-// The tree is the architecture diagram: a folder may import, or include, only from the folders behind it.
+// Checks that each folder imports or includes only from the folders that the tables below list for it.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize, relative } from "node:path";
 import { root } from "./setup.mjs";
@@ -15,7 +15,7 @@ const SOURCE = {
 	"index.ts": ["errors.ts", "mapping", "native", "namespace", "mount", "subid"],
 	cli: ["index.ts"],
 };
-/** The only packages, and the folders that may use them: everything else is Node's own. */
+/** The packages that a folder may import, besides modules of Node. */
 const PACKAGES = { cli: ["commander"] };
 
 const NATIVE = {
@@ -31,10 +31,10 @@ const NATIVE = {
 /** `import … from "x"` and `export … from "x"`; `import("x")`; `import "x"`. */
 const IMPORTS =
 	/^(?:import|export)\b[^;"]*?\bfrom\s+"([^"]+)"|\bimport\s*\(\s*"([^"]+)"|^import\s+"([^"]+)"/gm;
-/** The project's own headers; those of the system stand between angle brackets. */
+/** Includes of the project's own headers; system headers are in angle brackets. */
 const INCLUDES = /^\s*#\s*include\s+"([^"]+)"/gm;
 
-/** What a TypeScript file imports: a path below src/, or a package. */
+/** Returns what a TypeScript file imports: paths below src/, or packages. */
 function importsOf(file, text) {
 	return [...text.matchAll(IMPORTS)]
 		.map(([, statement, call, bare]) => statement ?? call ?? bare)
@@ -42,12 +42,12 @@ function importsOf(file, text) {
 		.map((target) => (target.startsWith(".") ? normalize(join(dirname(file), target)) : `package ${target}`));
 }
 
-/** What a C file includes: a path below native/, since the compiler looks there alone. */
+/** Returns what a C file includes: paths below native/, the only folder in which the compiler searches. */
 function includesOf(_file, text) {
 	return [...text.matchAll(INCLUDES)].map(([, target]) => target);
 }
 
-/** Checks every file of a folder against its layers; returns the number of imports, and adds what is wrong to a list. */
+/** Checks every file below src/ or native/. Returns the number of imports, and adds each wrong one to the list `wrong`. */
 function checkFolder(name, extensions, layers, read, wrong) {
 	const source = join(root, name);
 	let count = 0;

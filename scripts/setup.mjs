@@ -1,11 +1,11 @@
-// What a clean clone needs before anything else runs: the packages of package-lock.json. Node's own modules only.
+// Installs the packages of package-lock.json. Imports only modules of Node, because it runs in a clean clone.
 import { spawnSync } from "node:child_process";
 import { existsSync, statSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 export const root = fileURLToPath(new URL("..", import.meta.url));
 
-/** Runs a program in the project's root with our streams; ends this process with its status when it fails. */
+/** Runs a program in the root of the project, with the streams of this process. Ends this process with its status if it fails. */
 export function run(command, args, options = {}) {
 	const result = spawnSync(command, args, { cwd: root, stdio: "inherit", ...options });
 	if (result.error) {

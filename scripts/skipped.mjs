@@ -1,4 +1,4 @@
-// A reporter beside the usual one: says at the end which tests were left out, and why.
+// A second reporter, which prints at the end how many tests were skipped, by reason.
 export default async function* skipped(events) {
 	const reasons = new Map();
 	for await (const { type, data } of events) {

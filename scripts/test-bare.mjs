@@ -1,5 +1,5 @@
 // Hides each program of scripts/test-packages.mjs in turn and runs the tests that mention it, as root and as an ordinary
-// user: a test that does not declare what it needs fails. Takes root, and half an hour.
+// user: a test that does not declare what it needs fails. Needs root, and takes half an hour.
 //   test-bare.mjs [--all] [--user root|ordinary …] [PROGRAM …]
 import { spawnSync } from "node:child_process";
 import {
@@ -23,19 +23,19 @@ import { pathsOf, TOOLS } from "./test-packages.mjs";
 
 /** The build needs it, so it cannot be left out. */
 const REQUIRED = ["cc"];
-/** What stands in a test that runs the program, where that is not the program's name alone. */
+/** How a test mentions a program, if not only by its name. */
 const RANGES = /newuidmap|getsubids|\.rootless|"ordinary"|freshUser|\bask(?:As|Ordinary)\b/;
 const MENTIONS = {
 	newuidmap: RANGES,
 	newgidmap: RANGES,
 	getsubids: RANGES,
 	setpriv: /setpriv|"ordinary"/,
-	script: /"script"/, // a word of the tests' own, too
+	script: /"script"/, // the tests use the word in other ways too
 };
-/** An ordinary user with subordinate IDs, who exists in the mount namespaces of the runs alone. */
+/** An ordinary user with subordinate IDs, who exists only in the mount namespaces of the runs. */
 const USER = { name: "userns-bare", uid: 54_323, first: 900_000, size: 1_000_000 };
 
-/** $1: what `prepare` wrote; then the program. USERNS_HIDDEN names the folders that lose the whited-out names. */
+/** $1: the folder of prepare(); $2…: the program. USERNS_HIDDEN: the folders in which the program is hidden by a whiteout. */
 const HIDE = `set -e
 top=$1
 shift
@@ -47,7 +47,7 @@ done
 exec 9<&-
 exec "$@"`;
 
-/** The user database with USER in it, and a folder for whiteouts. */
+/** Makes a user database with USER in it, and a folder for whiteouts. */
 function prepare(folder) {
 	const line = {
 		passwd: `${USER.name}:x:${USER.uid}:${USER.uid}::/nonexistent:/bin/sh`,
@@ -63,7 +63,7 @@ function prepare(folder) {
 	}
 }
 
-/** A copy of the checkout that belongs to USER. */
+/** Makes a copy of the checkout that belongs to USER. */
 function copyForUser(folder) {
 	const copy = join(folder, "userns");
 	mkdirSync(copy);
@@ -73,10 +73,10 @@ function copyForUser(folder) {
 	return copy;
 }
 
-/** Looks for every program, and so mentions each of them in every test. */
+/** Not searched, because it mentions every program, and every test imports it. */
 const LOOKS = join(root, "dist/test/support/needs.js");
 
-/** The text of a compiled test and of everything in dist/test that it imports. */
+/** Returns the text of a compiled test and of every file in dist/test that it imports. */
 function textOf(file, seen = new Set([LOOKS])) {
 	if (seen.has(file)) return "";
 	seen.add(file);
@@ -86,9 +86,9 @@ function textOf(file, seen = new Set([LOOKS])) {
 	return [text, ...ours.map((name) => textOf(name, seen))].join("\n");
 }
 
-/** The tests that mention a program. */
+/** Returns the tests that mention a program. */
 function affected(tool, all) {
-	// A test that makes several file systems has the type in a variable.
+	// A test of several file systems has the name of the type in a variable.
 	const inVariable = tool.startsWith("mkfs.") ? "|mkfs\\.\\$" : "";
 	const mention = MENTIONS[tool] ?? new RegExp(`(?<![\\w.-])${tool}(?![\\w-])${inVariable}`);
 	const folders = readdirSync(join(root, "dist/test"), { withFileTypes: true })
@@ -97,7 +97,7 @@ function affected(tool, all) {
 	return testFiles(folders).filter((file) => all || mention.test(textOf(join(root, file))));
 }
 
-/** Runs the files with the program hidden. Returns the exit status, what was printed, and the seconds. */
+/** Runs test files with the program hidden. Returns the exit status, the output and the seconds. */
 function runHidden(tool, user, files, { folder, copy }) {
 	const whiteout = join(folder, "whiteouts", tool);
 	const hidden = new Set(pathsOf(tool).map((path) => realpathSync(dirname(path))));
@@ -126,7 +126,7 @@ function runHidden(tool, user, files, { folder, copy }) {
 	}
 }
 
-/** In the mount namespace where the program is hidden. */
+/** Runs in the mount namespace in which the program is hidden. */
 function inside(user, files) {
 	if (user === "ordinary") {
 		process.setgroups([]);
@@ -160,7 +160,7 @@ async function main() {
 	const tools = positionals.length > 0 ? positionals : TOOLS.filter((tool) => !REQUIRED.includes(tool));
 	for (const tool of tools) {
 		const files = affected(tool, values.all);
-		// With no file, node --test would look for tests by itself.
+		// Without a file, node --test would search for tests itself.
 		if (files.length === 0) throw new Error(`no test mentions ${tool}`);
 		for (const user of values.user) {
 			const { status, output, seconds } = runHidden(tool, user, files, { folder, copy });

@@ -1,5 +1,5 @@
-// Attacks everything that takes text or bytes with made-up inputs for a given time. What it finds lies in test/fuzz/corpus
-// afterwards, where `npm test` reads it from then on. Ends with 1 for a finding.
+// Runs the parsers, or the C functions that take bytes, with generated inputs for a given time. Findings are stored in
+// test/fuzz/corpus, and `npm test` runs them from then on. The exit status is 1 if there is a finding.
 import { parseArgs } from "node:util";
 import { build } from "./build.mjs";
 

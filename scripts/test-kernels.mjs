@@ -1,4 +1,4 @@
-// Runs the tests on Debian's own kernel in emulated machines: another kernel than this one's, and another processor.
+// Runs the tests in emulated machines with Debian's kernel, on x86-64 and on arm64.
 //   test-kernels.mjs [--arch amd64|arm64 …] [--long] [FILE.test.js …]
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
@@ -12,17 +12,17 @@ import { MACHINES } from "./kernels/machines.mjs";
 import { root } from "./setup.mjs";
 import { testFiles } from "./test.mjs";
 
-/** The tests' own time limits are multiplied by it: an emulated processor on a machine that has other work, too. */
+/** The tests multiply their time limits by it, because an emulated processor is slow. */
 const SLOWER = 30;
-/** After so many minutes a machine is switched off. */
+/** The minutes after which a machine is stopped. */
 const MINUTES = { short: 20, long: 120 };
 
-/** What goes through every system call of the C part once: creation, reading back, mounts, programs inside. */
+/** Tests that use every system call of the C part: creation, reading back, mounts, programs in a namespace. */
 const SHORT = ["kernel-facts", "handles", "user-namespace", "mount", "spawn-unshare"].map(
 	(name) => `dist/test/system/${name}.test.js`,
 );
 const LONG = ["system", "fault", "lifecycle", "rootless", "unit"];
-/** The machine has all of these, so a test that leaves itself out for want of one fails. */
+/** The machine has all of these, so a test that is skipped because one of them is missing fails. */
 const PROMISED = `linux root mounts user loop ordinary ids busybox ${[
 	...["cc", "unshare", "nsenter", "setpriv", "lsns", "script", "bash", "mkfs.ext4", "mkfs.xfs", "mkfs.btrfs"],
 	...["mkfs.vfat", "mkfs.erofs", "mksquashfs", "newuidmap", "getsubids", "setcap", "bwrap", "crun", "runc"],
@@ -45,7 +45,7 @@ function readArguments() {
 	return { archs: values.arch, form, files: positionals };
 }
 
-/** Ends the process when something is missing that all of it takes. */
+/** Ends the process if a program that the script needs is missing. */
 function checkTools(archs) {
 	const tools = ["apt-get", "dpkg-deb", "mkfs.ext4", "tar", "npm"];
 	for (const { emulator, compiler } of archs.map((arch) => MACHINES[arch])) {
@@ -58,7 +58,7 @@ function checkTools(archs) {
 	process.exit(1);
 }
 
-/** What the machine runs. The files one after the other: two at a time would only make each of them slower. */
+/** Returns the script of the machine. It runs one file at a time, because two would only slow each other down. */
 function script(files) {
 	return `
 export USERNS_SLOWER=${SLOWER} USERNS_PRIVATE_MOUNTS=1
@@ -69,7 +69,7 @@ exec unshare --mount --propagation private node --test --test-concurrency=1 \\
 `;
 }
 
-/** The totals in the words of the reporter "spec". */
+/** Returns the totals that the reporter "spec" has printed. */
 function totals(lines) {
 	const count = (name) =>
 		Number(lines.map((line) => new RegExp(`^ℹ ${name} (\\d+)$`).exec(line)?.[1]).find(Boolean) ?? 0);
@@ -78,7 +78,7 @@ function totals(lines) {
 
 const work = mkdtempSync(join(tmpdir(), "userns-kernels-"));
 process.on("exit", () => rmSync(work, { recursive: true, force: true }));
-// Without a handler a signal ends this process with no "exit", and the machine would go on.
+// Without a handler, a signal ends this process without "exit", and the machine would keep running.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"]) process.on(signal, () => process.exit(1));
 
 const { archs, form, files } = readArguments();

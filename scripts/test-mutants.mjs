@@ -1,4 +1,4 @@
-// Mutation testing (scripts/mutants/config.mjs). Some minutes, and the network the first time. Arguments go to StrykerJS:
+// Mutation testing (scripts/mutants/config.mjs). Takes some minutes, and the network at first. Passes arguments to StrykerJS:
 // `npm run test:mutants -- --mutate src/mapping/proc.ts`. The report is reports/mutants.html.
 import { PACKAGE } from "./mutants/config.mjs";
 import { installPackages, run } from "./setup.mjs";
@@ -8,7 +8,7 @@ run(
 	"npx",
 	["--yes", `--package=${PACKAGE}`, "stryker", "run", "scripts/mutants/config.mjs", ...process.argv.slice(2)],
 	{
-		// The same cases each time, and few of them: a run is made for each of the mutants.
+		// The same few cases each time, because the tests run once for each mutant.
 		env: { ...process.env, USERNS_SEED: "1", USERNS_RUNS: "60" },
 	},
 );

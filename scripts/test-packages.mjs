@@ -1,10 +1,10 @@
-// The programs that the tests run: one list, from which `npm test` installs and .ci/run promises.
+// The programs that the tests run. `npm test` installs them, and .ci/run requires them.
 import { spawnSync } from "node:child_process";
 import { accessSync, constants } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** Debian's packages. Of each, the programs that the tests run, and a file where the tests need more than programs. */
+/** Debian's packages, each with the programs that the tests run or, if they need none of its programs, with a file. */
 export const PACKAGES = {
 	acl: ["setfacl", "getfacl"],
 	bash: ["bash"],
@@ -30,18 +30,18 @@ export const PACKAGES = {
 	xfsprogs: ["mkfs.xfs"],
 };
 
-/** Every program of the list. */
+/** All programs of PACKAGES. */
 export const TOOLS = Object.values(PACKAGES)
 	.flat()
 	.filter((tool) => !tool.startsWith("/"));
 
-/** PATH, and the folders of mkfs(8) behind it: su(1) leaves root without them, and a user's PATH never has them. */
+/** Returns PATH with the folders of mkfs(8) appended: su(1) leaves root without them, and a user's PATH lacks them. */
 export function systemPath() {
 	const folders = (process.env.PATH ?? "").split(":").filter((folder) => folder !== "");
 	return [...new Set([...folders, "/usr/sbin", "/sbin"])].join(":");
 }
 
-/** The paths of a program in the folders of systemPath(). */
+/** Returns the paths of a program in the folders of systemPath(). */
 export function pathsOf(tool) {
 	const isThere = (path) => {
 		try {
@@ -62,7 +62,7 @@ function missingPackages() {
 	return Object.keys(PACKAGES).filter((name) => PACKAGES[name].some((tool) => pathsOf(tool).length === 0));
 }
 
-/** Never asks, never removes a package, restarts no service; a network that does not answer costs seconds. */
+/** Runs apt-get(8) without questions, removals and restarts of services. Without a network it fails within seconds. */
 function aptGet(...args) {
 	const settings = [
 		...[
@@ -89,14 +89,14 @@ function aptGet(...args) {
 	return /^E: .*$/m.exec(result.stderr ?? "")?.[0] ?? result.error?.message ?? `status ${result.status}`;
 }
 
-/** Returns why apt-get(8) failed. The index is fetched only where it is missing, or older than the packages are. */
+/** Returns why apt-get(8) failed, or undefined. Fetches the index only if it is missing or outdated. */
 function install(packages) {
 	const command = ["install", "--no-install-recommends", "--no-remove", ...packages];
 	if (aptGet(...command) === undefined) return undefined;
 	return aptGet("update") ?? aptGet(...command);
 }
 
-/** Installs what the tests need, as root where apt-get(8) is; `USERNS_TEST_INSTALL=0` prevents it. */
+/** As root, installs the missing packages if apt-get(8) is available and USERNS_TEST_INSTALL is not 0. */
 export function installTestPackages() {
 	const missing = missingPackages();
 	const mayInstall = process.platform === "linux" && process.geteuid() === 0 && pathsOf("apt-get").length > 0;
@@ -107,14 +107,14 @@ export function installTestPackages() {
 	if (reason !== undefined) console.log(`apt-get failed: ${reason}`);
 }
 
-/** Prints one line with the missing packages, if any, whose tests are skipped. */
+/** Prints one line with the missing packages, if any. Their tests are skipped. */
 export function printMissingPackages() {
 	const missing = process.platform === "linux" ? missingPackages() : [];
 	if (missing.length > 0)
 		console.log(`Some tests are skipped because these packages are missing: ${missing.join(" ")}`);
 }
 
-// For .ci/run: the needs that the list meets, in the form of USERNS_PROMISED.
+// For .ci/run: prints the needs that the packages satisfy, in the form of USERNS_PROMISED.
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
 	console.log(TOOLS.map((tool) => `tool:${tool}`).join(" "));
 }

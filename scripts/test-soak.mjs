@@ -1,4 +1,4 @@
-// The long form of what `npm test` has in short: each fault, each death, each minute. Root for the most of it.
+// The long form of the tests of faults, ends of processes, and long runs. Most of it needs root.
 import { build } from "./build.mjs";
 import { runTests } from "./test.mjs";
 

@@ -1,5 +1,5 @@
-// Everything that must hold: build, lint, layers, analyzer, and every test, in a mount namespace of their own. What the
-// tests need is installed first, where that is possible.
+// Runs every check: build, lint, layers, analyzer, and every test, in a private mount namespace. First installs what the
+// tests need, if possible.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync } from "node:fs";
@@ -22,8 +22,8 @@ export function testFiles(folders) {
 }
 
 /**
- * What makes the tests' mounts vanish with them, even when they are killed: a mount namespace from which nothing
- * spreads. Only root gets one.
+ * Returns the command for a private mount namespace, so that the mounts of the tests end with them, even if they are
+ * killed. Only root can create it.
  */
 function privateMounts() {
 	if (process.platform !== "linux" || process.geteuid() !== 0) return [];
@@ -32,10 +32,10 @@ function privateMounts() {
 	return works ? unshare : [];
 }
 
-/** One file after the other: each looks for what it left in a mount namespace that all of them share. */
+/** Runs one file at a time, because each looks for leaked mounts in the mount namespace that all of them share. */
 function oneAtATime() {
 	const [major, minor] = process.versions.node.split(".").map(Number);
-	return major > 20 || minor >= 10 ? ["--test-concurrency=1"] : []; // Node does not know it before
+	return major > 20 || minor >= 10 ? ["--test-concurrency=1"] : []; // older versions do not have the option
 }
 
 function command(files) {
@@ -63,7 +63,7 @@ export function runTests(folders) {
 	runFiles(testFiles(folders));
 }
 
-/** Those that ask nothing of the kernel, beside the others: what they print comes first, and whole. */
+/** Runs the light tests at the same time as the others. Their output comes first, and is not interleaved. */
 async function runBeside(light, heavy) {
 	const [first, second] = [light, heavy]
 		.map((folders) => command(testFiles(folders)))
@@ -81,7 +81,7 @@ async function runBeside(light, heavy) {
 	if (one !== 0 || two !== 0) process.exitCode = 1;
 }
 
-/** What is only computed. */
+/** The folders whose tests make no system calls of this package. */
 const LIGHT = ["fuzz", "unit"];
 
 if (process.argv[1] === new URL(import.meta.url).pathname) {

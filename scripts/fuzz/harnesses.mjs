@@ -1,5 +1,5 @@
-// The functions in C that take bytes, under libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer. It takes clang with
-// its run-time library (Debian: clang and libclang-rt-dev), which nothing else here needs.
+// Runs the C functions that take bytes under libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer. Needs clang with its
+// run-time library (Debian: clang and libclang-rt-dev).
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -9,7 +9,7 @@ import { line } from "./table.mjs";
 
 const COLUMNS = ["harness", "inputs", "seconds", "edges", "corpus", "findings"];
 
-/** By the name that Debian gives the newest, too. */
+/** Also tries the name that Debian gives to the newest version. */
 function findClang() {
 	const names = [
 		process.env.CLANG,
@@ -54,7 +54,7 @@ function fuzz(program, name, { seconds, seed }) {
 		mkdirSync(found);
 		const { stderr } = run(...limits, `-artifact_prefix=${corpus}/`, found, corpus);
 		const artifacts = [...stderr.matchAll(/Test unit written to (\S+)/g)].map(([, file]) => file);
-		// The few that reach all that all reach.
+		// Keeps the smallest set of inputs that reaches the same code.
 		const merged = join(work, "merged");
 		mkdirSync(merged);
 		if (artifacts.length === 0) run("-merge=1", merged, corpus, found);

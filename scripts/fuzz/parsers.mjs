@@ -1,4 +1,4 @@
-// The parsers in TypeScript, one behind the other, each in a thread that is watched (test/fuzz/engine/).
+// Fuzzes the parsers in TypeScript one after the other, each in a thread with a watchdog (test/fuzz/engine/).
 import { line } from "./table.mjs";
 
 const COLUMNS = ["target", "inputs", "seconds", "blocks", "answers", "corpus", "slowest", "crashes", "hangs"];
@@ -23,7 +23,7 @@ export async function fuzzParsers({ seconds, names, seed }) {
 			turn,
 		]);
 		const of = (kind) => problems.filter((problem) => problem.kind === kind).length;
-		// A run that was cut short knows nothing of what the others reached.
+		// A run that was stopped early does not know what the others reached.
 		if (of("hang") === 0) replaceFound(name, found);
 		const numbers = [
 			inputs,

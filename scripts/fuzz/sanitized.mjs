@@ -1,5 +1,5 @@
-// The tests with the C part under AddressSanitizer and UndefinedBehaviorSanitizer, in a copy of the project, so that what is
-// built for use stays as it is.
+// Runs the tests with the C part under AddressSanitizer and UndefinedBehaviorSanitizer, in a copy of the project, so that the
+// normal build does not change.
 import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -7,10 +7,10 @@ import { join } from "node:path";
 import { compileInto, findCompiler, SANITIZED } from "../build-native.mjs";
 import { root } from "../setup.mjs";
 
-/** Everything that the tests look at. */
+/** The files and folders that the tests read. */
 const PARTS = ["package.json", "README.md", "docs", "dist", "examples", "native", "scripts", "src", "test"];
 
-/** Node itself has no sanitizers in it, so the run-time library must be there before the add-on is loaded. */
+/** Node is built without sanitizers, so their run-time library must be preloaded before the add-on is loaded. */
 function runtime(compiler) {
 	const { stdout } = spawnSync(compiler, ["-print-file-name=libasan.so"], { encoding: "utf8" });
 	const file = stdout?.trim() ?? "";
@@ -34,8 +34,8 @@ export function testSanitized(folders) {
 		const env = {
 			...process.env,
 			LD_PRELOAD: runtime(compiler),
-			// Leaks: V8 and Node free little at their end, so that ours would be lost among theirs. The harnesses look for them.
-			// Signals: what a test kills with one must die of it, and not of the report about it.
+			// Leaks: V8 and Node free little at their end, so leaks of the add-on could not be distinguished. The harnesses find them.
+			// Signals: a process that a test kills must end by the signal, and not by the report of the sanitizer.
 			ASAN_OPTIONS: `detect_leaks=0:abort_on_error=1:handle_segv=0:handle_sigbus=0:${log}`,
 			UBSAN_OPTIONS: `print_stacktrace=1:${log}`,
 			USERNS_SLOWER: process.env.USERNS_SLOWER ?? "3",

@@ -1,4 +1,4 @@
-// The kernel's own archive format for an initramfs, "newc": see Documentation/driver-api/early-userspace in the kernel.
+// Writes an initramfs in the kernel's archive format "newc": see Documentation/driver-api/early-userspace in the kernel.
 import { lstatSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
 
@@ -15,7 +15,7 @@ function entry(index, name, mode, content) {
 	return Buffer.concat([padded(Buffer.concat([header, path])), padded(content)]);
 }
 
-/** Everything in `folder`, owned by root, uncompressed: the emulated machine would be slow to unpack it. */
+/** Archives a folder, with root as the owner. Uncompressed, because the emulated machine would unpack it slowly. */
 export function writeInitramfs(folder, file) {
 	const parts = [];
 	const add = (path) => {

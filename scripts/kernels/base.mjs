@@ -1,4 +1,4 @@
-// Debian and Node as a disk of another machine: made once for a set of packages, and never written to by a run.
+// Makes a disk with Debian and Node, once for each set of packages. Runs do not write to it.
 import { createHash } from "node:crypto";
 import {
 	chmodSync,
@@ -21,7 +21,7 @@ import { debianPackages, quiet, unpackDebian, unpackNode } from "./packages.mjs"
 
 const isKernel = (file) => basename(file).startsWith("linux-image-");
 
-/** What the packages' own scripts do when they are installed, as far as it is needed here. */
+/** Does the part of the packages' installation scripts that is needed here. */
 function finishDebian(disk) {
 	for (const file of ["passwd", "group"]) {
 		copyFileSync(join(disk, "usr/share/base-passwd", `${file}.master`), join(disk, "etc", file));
@@ -78,13 +78,13 @@ function fill(base, architecture, files) {
 	rmSync(disk, { recursive: true });
 }
 
-/** An ext4 image with what the folder has, the owners too. */
+/** Makes an ext4 image of a folder, with its owners. */
 export function makeImage(folder, image, size) {
 	quiet("truncate", ["-s", size, image]);
 	quiet("mkfs.ext4", ["-q", "-F", "-O", "^has_journal", "-E", "lazy_itable_init=1", "-d", folder, image]);
 }
 
-/** The folder of the base: `image`, `vmlinuz`, `version`, `busybox`, and the modules in `early`, in their order. */
+/** Returns the folder of the base: `image`, `vmlinuz`, `version`, `busybox`, and the modules in `early`, in load order. */
 export function makeBase(architecture, cache) {
 	const files = debianPackages(architecture, [`linux-image-${architecture}`, ...PACKAGES], cache);
 	const names = files.map((file) => basename(file)).sort();

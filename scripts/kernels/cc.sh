@@ -1,6 +1,6 @@
 #!/bin/sh
-# The machine's compiler. The tests' own helpers were compiled before it was switched on, since an emulated compiler
-# takes minutes: cc … -o PROGRAM test/support/programs/NAME.c … is answered with a copy. Everything else is compiled.
+# The compiler of the machine. An emulated compiler takes minutes, so the C programs of the tests were compiled on the host:
+# for cc … -o PROGRAM test/support/programs/NAME.c … this script copies the program. Everything else is compiled.
 output='' previous='' helper=''
 for word; do
 	[ "$previous" = -o ] && output=$word

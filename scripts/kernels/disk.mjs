@@ -1,4 +1,4 @@
-// What an emulated machine boots from: the base with Debian and Node, an initramfs, and a disk with the project.
+// Makes the disks of an emulated machine: the base with Debian and Node, an initramfs, and a disk with the project.
 import {
 	chmodSync,
 	copyFileSync,
@@ -17,7 +17,7 @@ import { makeBase, makeImage } from "./base.mjs";
 import { MACHINES } from "./machines.mjs";
 import { quiet } from "./packages.mjs";
 
-/** What of the project the tests use. */
+/** The files and folders of the project that the tests use. */
 const PROJECT = [
 	...[
 		"package.json",
@@ -35,8 +35,9 @@ const PROJECT = [
 ];
 
 /**
- * The programs that tests compile for themselves; guest.sh and cc.sh put them in the compiler's place. NAME-….c without
- * a main() is a part of NAME.c; what else has none (a library, a program without a C library) is left to the machine.
+ * Compiles the programs that the tests would compile; guest.sh and cc.sh use them in place of the compiler. NAME-….c
+ * without a main() is a part of NAME.c. The machine compiles other files without a main() (a library, a program without
+ * a C library).
  */
 function compileHelpers(folder, compiler) {
 	const source = join(root, "test/support/programs");
@@ -74,7 +75,7 @@ function makeInitramfs(folder, base, file) {
 	writeInitramfs(folder, file);
 }
 
-/** Makes in `work` what is not in the cache. `script` is what the machine runs, in the project's folder, once it is up. */
+/** Makes the disks in `work`, unless they are in the cache. The machine runs `script` in the project's folder. */
 export async function makeDisks(architecture, script, work, cache) {
 	const machine = MACHINES[architecture];
 	const { build, compiler } = machine;

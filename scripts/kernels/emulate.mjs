@@ -1,11 +1,11 @@
-// Runs an emulated machine to its end, or to ours, and hands on what it says.
+// Runs an emulated machine until it or this process ends, and prints its output.
 import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { MACHINES } from "./machines.mjs";
 
-/** Two processors, each emulated by a thread. No network, no other device than the disk and the serial ports. */
+/** Two CPUs, each emulated by a thread. No network, and no device except the disks and the serial ports. */
 function command(architecture, { kernel, initramfs, base, project }, log) {
 	const { emulator, options, terminal } = MACHINES[architecture];
 	const words = `console=${terminal} panic=-1 loglevel=4 mitigations=off`;
@@ -25,7 +25,7 @@ function command(architecture, { kernel, initramfs, base, project }, log) {
 			"-no-reboot",
 		],
 		...["-kernel", kernel, "-initrd", initramfs, "-append", words],
-		// What the machine writes to its disks goes to a temporary file of the emulator's.
+		// The emulator redirects writes to the disks to a temporary file.
 		...[base, project].flatMap((file, i) => [
 			...["-drive", `file=${file},if=none,id=disk${i},format=raw,cache=unsafe,snapshot=on`],
 			...["-device", `virtio-blk-pci,drive=disk${i},addr=${4 + i}`],
@@ -37,8 +37,8 @@ function command(architecture, { kernel, initramfs, base, project }, log) {
 }
 
 /**
- * Answers the status that the machine's tests ended with, or undefined when it never said so; and the lines that it
- * said. After `seconds` it is killed.
+ * Returns the exit status of the tests, or undefined if the machine did not report it, and the lines of its output. The
+ * machine is killed after `seconds`.
  */
 export async function emulate(architecture, disk, work, seconds) {
 	const log = join(work, "console.log");

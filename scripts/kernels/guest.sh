@@ -1,6 +1,6 @@
 #!/bin/bash
-# The machine's whole life after its disk is mounted: what a system has mounted, the build, the tests, and power off.
-# What is said goes to the virtual serial port, which the host reads; the kernel's own words stay on the console.
+# Runs after the disk is mounted: mounts what a system has mounted, builds, runs the tests, and powers off. The output goes to
+# the virtual serial port, which the host reads; the messages of the kernel stay on the console.
 export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root USER=root LC_ALL=C.UTF-8 TMPDIR=/tmp
 cd /
 
@@ -23,7 +23,7 @@ ln -sf /proc/self/fd /dev/fd
 ldconfig
 install -m 755 /userns/scripts/kernels/cc.sh /usr/local/bin/cc
 depmod
-# By name: without udev nothing asks for them when they are first used.
+# By name, because without udev no program loads them at their first use.
 modprobe virtio_console
 modprobe loop
 modprobe fuse
@@ -33,7 +33,7 @@ until port > /dev/null; do sleep 0.1; done
 {
 	echo "Linux $(uname -r) $(uname -m), Node $(node --version), $(nproc) processors"
 	cd /userns
-	# In a process group of its own below a shell, as anywhere: the kernel stops nobody in an orphaned one.
+	# In a process group below a shell, because the kernel does not stop processes of an orphaned process group.
 	setsid --wait bash -c 'set -m; bash ./run.sh; exit $?'
 	echo "userns-kernels: status $?"
 } 2>&1 < /dev/null | cat > "$(port)"

@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# The first process of the emulated machine: loads what it takes to see its disk, and goes on from there.
-# The files in /modules are numbered in the order in which they must come.
+# The first process of the emulated machine: loads the modules that it needs to read its disk, and continues from the disk.
+# The names of the files in /modules begin with a number, which gives the load order.
 /bin/busybox --install -s /bin
 mount -t devtmpfs dev /dev
 exec <>/dev/console >&0 2>&1

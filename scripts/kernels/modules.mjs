@@ -1,4 +1,4 @@
-// Kernel modules and what they need, by what they say of themselves.
+// Kernel modules and their dependencies, read from the modules themselves.
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 
@@ -7,15 +7,15 @@ function nameOf(file) {
 	return basename(file, ".ko").replaceAll("-", "_");
 }
 
-/** The `depends=` of the section .modinfo: names divided by commas. */
+/** Returns the names in `depends=` of the section .modinfo, which are separated by commas. */
 function needsOf(file) {
 	const list = /\0depends=([^\0]*)\0/.exec(readFileSync(file, "latin1"))?.[1] ?? "";
 	return list.split(",").filter((name) => name !== "");
 }
 
 /**
- * The files of the modules in `names` and of those that they need, each behind what it needs: the order of insmod. A
- * name without a file is built into the kernel.
+ * Returns the files of the modules in `names` and of their dependencies, each after its dependencies, which is the order
+ * of insmod. A name without a file is built into the kernel.
  */
 export function modules(folder, names) {
 	const files = new Map(

@@ -1,10 +1,10 @@
-// Debian's and Node's packages for another processor: downloaded, unpacked, and never installed.
+// Downloads and unpacks packages of Debian and of Node for another processor. Installs nothing.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-/** Runs a program quietly; throws with its words when it fails. */
+/** Runs a program without printing its output. Throws with the output if the program fails. */
 export function quiet(command, args, options = {}) {
 	const result = spawnSync(command, args, { encoding: "utf8", maxBuffer: 1 << 26, ...options });
 	if (result.error) throw new Error(`${command}: ${result.error.message}`);
@@ -13,8 +13,8 @@ export function quiet(command, args, options = {}) {
 }
 
 /**
- * The files of the packages and of all that they depend on. apt works here for a machine of its own, on which nothing
- * is installed: of this machine it takes where the packages are to be had, and it changes nothing.
+ * Returns the files of the packages and of all their dependencies. apt works on the state of an empty machine in a
+ * folder; of this machine it uses only the list of sources, and changes nothing.
  */
 export function debianPackages(architecture, names, cache) {
 	const state = join(cache, architecture);
@@ -41,7 +41,7 @@ export function debianPackages(architecture, names, cache) {
 		]);
 	apt("update");
 	apt("install", "--download-only", ...names);
-	// "Inst NAME (VERSION …": an older run may have left other versions in the folder.
+	// "Inst NAME (VERSION …": the folder may contain other versions from an earlier run.
 	return [...apt("install", "--simulate", ...names).matchAll(/^Inst (\S+) \((\S+) .*\[(\S+)\]\)/gm)].map(
 		([, name, version, of]) => join(state, "archives", `${name}_${version.replaceAll(":", "%3a")}_${of}.deb`),
 	);
@@ -51,7 +51,7 @@ export function unpackDebian(files, folder) {
 	for (const file of files) quiet("dpkg-deb", ["--extract", file, folder]);
 }
 
-/** Node's own program for that processor, of the version that runs this, from the package that ships it. */
+/** Returns the program of the running version of Node for that processor, from the package that contains it. */
 export function unpackNode(name, folder) {
 	const place = mkdtempSync(join(tmpdir(), "userns-node-"));
 	try {

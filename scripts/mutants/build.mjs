@@ -1,4 +1,4 @@
-// The tests with all that they import in one file, for runner.mjs; their `test` only notes them down.
+// Bundles the tests with everything that they import into one file, for runner.mjs. Their `test` only registers them.
 import { build } from "esbuild";
 import { TESTS } from "./config.mjs";
 

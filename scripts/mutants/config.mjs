@@ -1,14 +1,14 @@
 /**
- * Mutation testing of what is pure (StrykerJS): every operator, constant and text of src/mapping and src/errors.ts is
- * changed, one at a time, and a test must notice.
+ * Mutation testing of code without I/O (StrykerJS): every operator, constant and text of src/mapping and src/errors.ts is
+ * changed, one at a time, and a test must fail.
  *
- * StrykerJS is no development dependency: it is 166 packages, where all that the rest needs is a handful, and it would
- * be installed in every clone and CI job for the one who calls it. `npm run test:mutants` takes this version by npx(1);
- * 9 is the last that runs on Node 20.
+ * StrykerJS is not a development dependency, because it has 166 packages, which every clone and CI job would install, and
+ * the rest of the project needs few. `npm run test:mutants` gets this version with npx(1); 9 is the last that runs on
+ * Node 20.
  */
 export const PACKAGE = "@stryker-mutator/core@9.6.1";
 
-/** The tests that have to notice. test/unit/texts.test.ts is about time, and would take most of it. */
+/** The tests that must fail. Without test/unit/texts.test.ts, which measures time and would take most of the run. */
 export const TESTS = [
 	"messages",
 	"forms",
@@ -28,7 +28,7 @@ export default {
 	testRunner: "in-process",
 	coverageAnalysis: "perTest",
 	buildCommand: "node scripts/mutants/build.mjs",
-	// tsconfig.json: StrykerJS would rewrite it with TypeScript's old programming interface; esbuild can do without.
+	// tsconfig.json: StrykerJS would rewrite it with TypeScript's former API; esbuild does not need it.
 	ignorePatterns: [
 		"/tsconfig.json",
 		"/dist",
@@ -44,7 +44,7 @@ export default {
 	jsonReporter: { fileName: "reports/mutants.json" },
 	htmlReporter: { fileName: "reports/mutants.html" },
 	concurrency: 1,
-	// A loop without end is seen by counting; this is for what is only slow, on a machine that has other work.
+	// An endless loop is detected by counting; this limit is for slow mutants on a busy machine.
 	timeoutMS: 20_000,
 	maxTestRunnerReuse: 300,
 	thresholds: { high: 95, low: 90, break: 90 },

@@ -1,25 +1,25 @@
 /**
- * A test runner for StrykerJS that stays in one process: which mutant is active is a variable that the instrumented
- * code reads, so that a run takes as long as the few tests that come by the mutant, and no start of Node. Runners that
- * start one for each mutant and test file took fifty times as long.
+ * A test runner for StrykerJS that stays in one process. The instrumented code reads the active mutant from a variable, so
+ * a run takes only the time of the tests that reach the mutant, without a start of Node. Runners that start Node for each
+ * mutant and test file took fifty times as long.
  */
 import { resolve } from "node:path";
 import { performance } from "node:perf_hooks";
 import { pathToFileURL } from "node:url";
 
-/** What test/support/test.ts gives a test, as far as these want it. */
+/** The part of the test context that these tests use. */
 const CONTEXT = { diagnostic() {} };
 const SUCCESS = 0;
 const FAILED = 1;
 
-/** The instrumented code holds on to this very object. */
+/** The instrumented code keeps a reference to this object, so it is never replaced. */
 globalThis.__stryker__ ??= {};
 const state = globalThis.__stryker__;
 
 class InProcessRunner {
 	#tests;
 	#loads = 0;
-	/** The mutant that was active while the modules were evaluated: what they keep is of its making. */
+	/** The mutant that was active while the modules were evaluated, because it influences their constants. */
 	#loadedWith;
 
 	capabilities() {
@@ -60,7 +60,7 @@ class InProcessRunner {
 		state.activeMutant = active;
 		state.currentTestId = undefined;
 		this.#loadedWith = active;
-		// Resolved now: the working directory was not the sandbox's from the start. The query makes it another module.
+		// Resolved here, because the working directory was another one at the start. The query makes it a new module.
 		await import(`${pathToFileURL(resolve("dist/mutants.js"))}?${this.#loads++}`);
 		const seen = new Map();
 		this.#tests = globalThis.notedTests.map(({ name, body }) => {
@@ -70,7 +70,7 @@ class InProcessRunner {
 		});
 	}
 
-	/** All of them, up to the first that fails. */
+	/** Runs all tests until one fails. */
 	async #run(tests) {
 		const results = [];
 		for (const { id, body } of tests) {
