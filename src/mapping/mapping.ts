@@ -13,7 +13,7 @@ import {
 } from "./extent.ts";
 import { checkList, copy } from "./input.ts";
 import { checkLimits, parseProcText, procText } from "./proc.ts";
-import { recognise } from "./recognise.ts";
+import { recognise } from "./detect-syntax.ts";
 import { findDelegation, type RootlessOptions, rootlessExtents } from "./rootless.ts";
 import { printColon } from "./syntax/colon.ts";
 import type { SubidUser } from "./syntax/subid.ts";

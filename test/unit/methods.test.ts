@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Mapping, UsernsError } from "../../src/index.ts";
 import { canonical, findContainer, type IdMap, sameExtents } from "../../src/mapping/extent.ts";
-import { recognise } from "../../src/mapping/recognise.ts";
+import { recognise } from "../../src/mapping/detect-syntax.ts";
 import {
 	disjoint,
 	type FindDelegation,
