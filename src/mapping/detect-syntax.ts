@@ -5,7 +5,7 @@ import { type MappingSyntax, syntaxes } from "./syntax/table.ts";
  * Tries every grammar in which a text speaks for itself. One meaning is the answer, however many grammars give it; two
  * are an error that names them; none is the colon grammar's error, with the names of the others.
  */
-export function recognise<T extends { id: string }>(text: string, parse: (syntax: MappingSyntax) => T): T {
+export function detectSyntax<T extends { id: string }>(text: string, parse: (syntax: MappingSyntax) => T): T {
 	const found = new Map<string, { value: T; by: MappingSyntax[] }>();
 	let first: UsernsError | undefined;
 	const names = (Object.keys(syntaxes) as MappingSyntax[]).filter((name) => syntaxes[name].recognised);

@@ -15,7 +15,7 @@ export interface IdMap {
 
 export type IdKind = "uid" | "gid";
 
-/** A canonical list: sorted by `containerID`, no two extents that could be one, frozen. */
+/** A canonical list: sorted by `containerID`, with no two extents that could be one. The lists of a `Mapping` are frozen. */
 export type Extents = readonly Readonly<IdMap>[];
 
 /** The last ID that can be mapped. 4294967295 is (uid_t) -1, which the kernel keeps for "no ID". */
@@ -119,9 +119,13 @@ export function canonical(kind: IdKind, extents: readonly IdMap[]): Extents {
  * where nothing is to be merged, which is nearly always, they are frozen as they are.
  */
 export function merge(sorted: readonly Readonly<IdMap>[]): Extents {
-	const merged = hasNeighbours(sorted) ? mergeNeighbours(sorted) : sorted;
-	for (const extent of merged) Object.freeze(extent);
-	return Object.freeze(merged);
+	return hasNeighbours(sorted) ? mergeNeighbours(sorted) : sorted;
+}
+
+/** Freezes a list and its extents. Only the lists that a Mapping shows are frozen, because freezing takes longer than parsing. */
+export function freeze(extents: Extents): Extents {
+	for (const extent of extents) Object.freeze(extent);
+	return Object.freeze(extents);
 }
 
 function continues(a: Readonly<IdMap>, b: Readonly<IdMap>): boolean {

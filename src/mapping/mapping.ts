@@ -1,37 +1,28 @@
+import type { InspectOptions, InspectOptionsStylized } from "node:util";
 import { invalidArgument, invalidMapping, show, UsernsError } from "../errors.ts";
-import { copyOptions, ownMap, ownValue } from "../options.ts";
+import { copyOptions, ownCopy, ownMap, ownValue } from "../options.ts";
 import * as algebra from "./algebra.ts";
+import { type MappingContext, resolveContext } from "./context.ts";
+import { detectSyntax } from "./detect-syntax.ts";
 import {
 	canonical,
 	checkExtent,
 	type Extents,
 	findContainer,
+	freeze,
 	type IdKind,
 	type IdMap,
 	MAX_ID,
 	sameExtents,
 } from "./extent.ts";
 import { checkList, copy } from "./input.ts";
+import { isLong, type Lists, LongLists } from "./long-lists.ts";
 import { checkLimits, parseProcText, procText } from "./proc.ts";
-import { recognise } from "./detect-syntax.ts";
 import { findDelegation, type RootlessOptions, rootlessExtents } from "./rootless.ts";
 import { printColon } from "./syntax/colon.ts";
-import type { SubidUser } from "./syntax/subid.ts";
 import { checkSyntax, type MappingSyntax, type ResolvedContext, syntaxes } from "./syntax/table.ts";
 
-export type { MappingSyntax };
-
-/** What a text can refer to beside itself. Everything is given, nothing is looked up: parsing is pure. */
-export interface MappingContext {
-	/** `podman`: the mapping of the namespace that the container's is made in; `@` counts in its host IDs. */
-	parent?: MappingInput | undefined;
-	/** `podman`: podman runs without root, so a first `+` extends what `parent` delegates. */
-	rootless?: boolean | undefined;
-	/** `podman-idmap`: the container's own mapping. */
-	container?: MappingInput | undefined;
-	/** `subid`: whose lines count; when printing, whose they are. */
-	user?: SubidUser | undefined;
-}
+export type { MappingContext, MappingSyntax };
 
 /** The shape of the OCI runtime-spec; any other keys are ignored, so that a config's `linux` object fits as it is. */
 export interface OciMappings {
@@ -43,6 +34,26 @@ export interface OciMappings {
 export type MappingInput = Mapping | OciMappings | string;
 
 /**
+ * For this package's own files: the extents for one use. A long mapping then need not make the frozen lists that its
+ * properties show.
+ */
+export let extentsOf: (mapping: Mapping) => Lists;
+
+let longListOf: (mapping: Mapping, kind: IdKind) => Extents;
+
+function longProperty(kind: IdKind): PropertyDescriptor {
+	return ownCopy({
+		enumerable: true,
+		get(this: Mapping): Extents {
+			return longListOf(this, kind);
+		},
+	});
+}
+
+const UID_MAPPINGS = longProperty("uid");
+const GID_MAPPINGS = longProperty("gid");
+
+/**
  * What a user namespace maps: user IDs and group IDs. Immutable, valid by the kernel's own rules, and canonical
  * (extents sorted by `containerID`, those that continue each other merged), so that two mappings which mean the same
  * are the same, whatever the order or split of the input.
@@ -50,15 +61,34 @@ export type MappingInput = Mapping | OciMappings | string;
  */
 export class Mapping {
 	/** Canonical and frozen. `containerID` is the ID inside (for a mount: on disk), `hostID` the ID outside (visible). */
-	readonly uidMappings: Extents;
+	declare readonly uidMappings: Extents;
 	/** Canonical and frozen, as `uidMappings`. */
-	readonly gidMappings: Extents;
+	declare readonly gidMappings: Extents;
 	#id: string | undefined;
-	#inverse: Mapping | undefined;
+	/** Only for a mapping that has no lists of its own. */
+	readonly #long: LongLists | undefined;
+	#inverse: WeakRef<Mapping> | undefined;
 
-	private constructor(uid: Extents, gid: Extents) {
-		this.uidMappings = uid;
-		this.gidMappings = gid;
+	/*
+	 * A mapping of many extents holds its canonical text, and its lists are made when they are read: handles are cached by the
+	 * thousand. The two properties are its own in either case, because deepEqual, structuredClone and {...mapping} see only these.
+	 */
+	private constructor(uid: Extents, other: Extents) {
+		const gid = sameExtents(uid, other) ? uid : other;
+		if (isLong(uid, gid)) {
+			this.#id = printColon(uid, gid);
+			this.#long = new LongLists(this.#id);
+			Object.defineProperty(this, "uidMappings", UID_MAPPINGS);
+			Object.defineProperty(this, "gidMappings", GID_MAPPINGS);
+		} else {
+			this.uidMappings = freeze(uid);
+			this.gidMappings = gid === uid ? uid : freeze(gid);
+		}
+	}
+
+	static {
+		longListOf = (mapping, kind) => (mapping.#long as LongLists).list(kind);
+		extentsOf = (mapping) => mapping.#long?.read() ?? { uid: mapping.uidMappings, gid: mapping.gidMappings };
 	}
 
 	/**
@@ -93,9 +123,9 @@ export class Mapping {
 		if (texts.length === 0 || !texts.every((each) => each !== undefined)) {
 			throw invalidArgument(`a mapping text must be a string or an array of them, not ${show(text)}`);
 		}
-		const resolved = resolveContext(context);
+		const resolved = resolveContext(context, listsOf);
 		const read = (name: MappingSyntax) => Mapping.#parseAs(texts, name, resolved);
-		if (syntax === undefined) return recognise(texts.join(" "), read);
+		if (syntax === undefined) return detectSyntax(texts.join(" "), read);
 		checkSyntax(syntax);
 		return read(syntax);
 	}
@@ -135,13 +165,14 @@ export class Mapping {
 
 	/** Equal for equal mappings, whatever the order or the split of their input. It is the canonical `colon` text. */
 	get id(): string {
-		this.#id ??= printColon(this.uidMappings, this.gidMappings);
+		this.#id ??= printColon(this.uidMappings, this.gidMappings); // a long mapping has it
 		return this.#id;
 	}
 
 	/** True when both map the same IDs to the same IDs. */
 	equals(other: MappingInput): boolean {
 		const mapping = Mapping.from(other);
+		if (this.#long !== undefined || mapping.#long !== undefined) return this.#id === mapping.#id;
 		return (
 			sameExtents(this.uidMappings, mapping.uidMappings) && sameExtents(this.gidMappings, mapping.gidMappings)
 		);
@@ -151,7 +182,8 @@ export class Mapping {
 	toString(syntax: MappingSyntax = "colon", context?: MappingContext): string {
 		if (syntax === "colon") return this.id;
 		checkSyntax(syntax);
-		return syntaxes[syntax].print(this.uidMappings, this.gidMappings, resolveContext(context));
+		const { uid, gid } = extentsOf(this);
+		return syntaxes[syntax].print(uid, gid, resolveContext(context, listsOf));
 	}
 
 	/** Every ID as itself: all of them, or `size` from `from` on. */
@@ -213,12 +245,14 @@ export class Mapping {
 
 	/** Container and host exchanged. Kept: translating back uses it. */
 	invert(): Mapping {
-		if (this.#inverse === undefined) {
-			const inverse = new Mapping(algebra.invert(this.uidMappings), algebra.invert(this.gidMappings));
-			inverse.#inverse = this;
-			this.#inverse = inverse;
-		}
-		return this.#inverse;
+		const known = this.#inverse?.deref();
+		if (known !== undefined) return known;
+		const { uid, gid } = extentsOf(this);
+		const inverted = algebra.invert(uid);
+		const inverse = new Mapping(inverted, gid === uid ? inverted : algebra.invert(gid));
+		inverse.#inverse = new WeakRef(this);
+		this.#inverse = new WeakRef(inverse);
+		return inverse;
 	}
 
 	/** This first, then `outer`: what this calls a host ID is a container ID there. IDs without both fall away. */
@@ -243,20 +277,20 @@ export class Mapping {
 
 	/** True when this maps everything that `other` does, and in the same way. */
 	contains(other: MappingInput): boolean {
-		const rest = Mapping.from(other).subtract(this);
-		return rest.uidMappings.length === 0 && rest.gidMappings.length === 0;
+		const { uid, gid } = extentsOf(Mapping.from(other).subtract(this));
+		return uid.length === 0 && gid.length === 0;
 	}
 
 	/** How many IDs of each kind are mapped. */
 	get size(): { uid: number; gid: number } {
-		return { uid: algebra.count(this.uidMappings), gid: algebra.count(this.gidMappings) };
+		const { uid, gid } = extentsOf(this);
+		return { uid: algebra.count(uid), gid: algebra.count(gid) };
 	}
 
 	/** True when every ID that is mapped is mapped to itself. */
 	get isIdentity(): boolean {
-		return [...this.uidMappings, ...this.gidMappings].every(
-			({ containerID, hostID }) => containerID === hostID,
-		);
+		const { uid, gid } = extentsOf(this);
+		return [...uid, ...gid].every(({ containerID, hostID }) => containerID === hostID);
 	}
 
 	/**
@@ -270,7 +304,8 @@ export class Mapping {
 		const hole = checkExtent({ containerID, hostID, size: 1 }, "Mapping.punch");
 		const punched = (each: IdKind, extents: Extents) =>
 			kind === undefined || kind === each ? algebra.punch(each, extents, hole) : extents;
-		return new Mapping(punched("uid", this.uidMappings), punched("gid", this.gidMappings));
+		const { uid, gid } = extentsOf(this);
+		return new Mapping(punched("uid", uid), punched("gid", gid));
 	}
 
 	/**
@@ -279,28 +314,53 @@ export class Mapping {
 	 * the way may be longer.
 	 */
 	fit(): this {
-		checkLimits("uid", this.uidMappings);
-		checkLimits("gid", this.gidMappings);
+		const { uid, gid } = extentsOf(this);
+		checkLimits("uid", uid);
+		checkLimits("gid", gid);
 		return this;
 	}
 
 	#combine(other: MappingInput, operation: (a: Extents, b: Extents, kind: IdKind) => Extents): Mapping {
-		const { uidMappings, gidMappings } = Mapping.from(other);
-		return new Mapping(
-			operation(this.uidMappings, uidMappings, "uid"),
-			operation(this.gidMappings, gidMappings, "gid"),
-		);
+		const { uid, gid } = extentsOf(this);
+		const outer = listsOf(other);
+		const result = operation(uid, outer.uid, "uid");
+		const isSame = gid === uid && outer.gid === outer.uid;
+		return new Mapping(result, isSame ? result : operation(gid, outer.gid, "gid"));
 	}
 
 	/** The OCI form, with fresh arrays that the caller may change. */
 	toJSON(): { uidMappings: IdMap[]; gidMappings: IdMap[] } {
-		return { uidMappings: copy(this.uidMappings), gidMappings: copy(this.gidMappings) };
+		const { uid, gid } = extentsOf(this);
+		return { uidMappings: copy(uid), gidMappings: copy(gid) };
 	}
 
 	/** The text for /proc/PID/uid_map or gid_map. */
 	procText(kind: IdKind): string {
-		return procText(kind === "uid" ? this.uidMappings : this.gidMappings);
+		return procText(extentsOf(this)[kind === "uid" ? "uid" : "gid"]);
 	}
+}
+
+// Getters are not printed, so a long mapping would be printed without its extents.
+Object.defineProperty(
+	Mapping.prototype,
+	Symbol.for("nodejs.util.inspect.custom"),
+	ownCopy({ value: inspectMapping, writable: true, configurable: true }),
+);
+
+function listsOf(input: MappingInput): Lists {
+	return extentsOf(Mapping.from(input));
+}
+
+/** For console.log and util.inspect(): as an object with two properties is printed. */
+function inspectMapping(
+	this: Mapping,
+	depth: number,
+	options: InspectOptionsStylized,
+	inspect: (value: unknown, options: InspectOptions) => string,
+): string {
+	if (depth < 0) return options.stylize("[Mapping]", "special");
+	const { uid, gid } = extentsOf(this);
+	return `Mapping ${inspect({ uidMappings: uid, gidMappings: gid }, options)}`;
 }
 
 /** The canonical form of group IDs; where it is that of the user IDs, as it mostly is, the very same list. */
@@ -314,21 +374,4 @@ function translate(extents: Extents, id: number): number | undefined {
 	}
 	const extent = findContainer(extents, id);
 	return extent === undefined ? undefined : extent.hostID + (id - extent.containerID);
-}
-
-const CONTEXT = "the context of a mapping text";
-
-/** Has every key, so that none is read through a prototype. */
-function resolveContext(given: MappingContext | undefined): ResolvedContext {
-	const known = ["parent", "rootless", "container", "user"];
-	const { parent, rootless = false, container, user } = copyOptions<MappingContext>(CONTEXT, given, known);
-	const maps = (input: MappingInput) => {
-		const { uidMappings: uid, gidMappings: gid } = Mapping.from(input);
-		return { uid, gid };
-	};
-	return {
-		parent: parent === undefined ? undefined : { ...maps(parent), rootless },
-		container: container === undefined ? undefined : maps(container),
-		user: user === undefined ? undefined : copyOptions<SubidUser>(`${CONTEXT}: user`, user, ["name", "uid"]),
-	};
 }

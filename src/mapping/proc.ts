@@ -1,4 +1,5 @@
 import { invalidMapping, show } from "../errors.ts";
+import { countDigits, writeExtents } from "./canonical-text.ts";
 import { canonical, checkBounds, type Extents, type IdKind, type IdMap, MAX_ID } from "./extent.ts";
 
 /** `UID_GID_MAP_MAX_EXTENTS` in include/linux/user_namespace.h, since Linux 4.15. */
@@ -12,25 +13,15 @@ export const MAX_BYTES = 4095;
  * against the kernel's limit. ASCII only, so that its length is its size in bytes.
  */
 export function procText(extents: Extents): string {
-	let text = "";
-	for (const { containerID, hostID, size } of extents) {
-		text += `${text === "" ? "" : "\n"}${containerID} ${hostID} ${size}`;
-	}
-	return text;
+	return writeExtents(extents, "", " ", "\n");
 }
 
 /** The length of procText(), without the text. */
 function procBytes(extents: Extents): number {
 	let bytes = extents.length - 1;
 	for (const { containerID, hostID, size } of extents)
-		bytes += 2 + digits(containerID) + digits(hostID) + digits(size);
+		bytes += 2 + countDigits(containerID) + countDigits(hostID) + countDigits(size);
 	return bytes;
-}
-
-function digits(id: number): number {
-	let count = 1;
-	for (let power = 10; power <= id; power *= 10) count++;
-	return count;
 }
 
 /** Throws when the kernel would refuse the extents for their number or for the length of their text. */

@@ -1,4 +1,5 @@
-import { type Extents, sameExtents, showExtent } from "../extent.ts";
+import { writeExtents } from "../canonical-text.ts";
+import { type Extents, sameExtents } from "../extent.ts";
 import { addExtent, BOTH, KINDS_OF_LETTER, noMaps, type ParsedMaps, Scanner, scanTriple } from "./scanner.ts";
 
 const HINT =
@@ -26,14 +27,8 @@ export function printColon(uid: Extents, gid: Extents): string {
 }
 
 /** Extents with a letter for their kind; `both` is what stands before those that are for both. */
-export function printLettered(uid: Extents, gid: Extents, separator: string, both: string): string {
-	if (sameExtents(uid, gid)) return printList(uid, separator, both);
-	const parts = [printList(uid, separator, "u:"), printList(gid, separator, "g:")];
+export function printLettered(uid: Extents, gid: Extents, separator: string, both: "" | "b:"): string {
+	if (sameExtents(uid, gid)) return writeExtents(uid, both, ":", separator);
+	const parts = [writeExtents(uid, "u:", ":", separator), writeExtents(gid, "g:", ":", separator)];
 	return parts.filter((part) => part !== "").join(separator);
-}
-
-function printList(extents: Extents, separator: string, letter: string): string {
-	let text = "";
-	for (const extent of extents) text += `${text === "" ? "" : separator}${letter}${showExtent(extent)}`;
-	return text;
 }
