@@ -1,15 +1,18 @@
 import { invalidMapping, show, UsernsError } from "../errors.ts";
-import { type MappingSyntax, syntaxes } from "./syntax/table.ts";
+import { type MappingSyntax, syntaxes, syntaxNames } from "./syntax/table.ts";
+
+const DETECTED = syntaxNames.filter((name) => syntaxes[name].isDetected);
+const NAMED_ONLY = syntaxNames.filter((name) => !syntaxes[name].isDetected);
 
 /**
- * Tries every grammar in which a text speaks for itself. One meaning is the answer, however many grammars give it; two
- * are an error that names them; none is the colon grammar's error, with the names of the others.
+ * Parses a text for which no syntax is named: tries each syntax that is detected, and returns the mapping if all syntaxes that
+ * accept the text give the same one. Throws `ERR_USERNS_INVALID_MAPPING` if they give different mappings, naming the syntaxes,
+ * or if none accepts the text, with the error of `colon`.
  */
 export function detectSyntax<T extends { id: string }>(text: string, parse: (syntax: MappingSyntax) => T): T {
 	const found = new Map<string, { value: T; by: MappingSyntax[] }>();
 	let first: UsernsError | undefined;
-	const names = (Object.keys(syntaxes) as MappingSyntax[]).filter((name) => syntaxes[name].recognised);
-	for (const name of names) {
+	for (const name of DETECTED) {
 		try {
 			const value = parse(name);
 			const same = found.get(value.id);
@@ -25,12 +28,12 @@ export function detectSyntax<T extends { id: string }>(text: string, parse: (syn
 	if (only === undefined) {
 		throw invalidMapping(
 			`no syntax fits ${show(text)}: ${first?.message}`,
-			`It could be one of: ${names.join(", ")}; or, when named: lxc, podman, subid. Name the one that is meant to see what is wrong.`,
+			`Name the syntax to see the mistake: ${DETECTED.join(", ")}; or ${NAMED_ONLY.join(", ")}, which must be named.`,
 		);
 	}
 	const meanings = [...found.values()].map(({ value, by }) => `${by.join(" and ")} (${value.id})`);
 	throw invalidMapping(
-		`${show(text)} is ambiguous: it can be ${meanings.join(" or ")}`,
-		"Name the syntax that is meant.",
+		`the mapping ${show(text)} is ambiguous: it can be ${meanings.join(" or ")}`,
+		"Name the syntax.",
 	);
 }

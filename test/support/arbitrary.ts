@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { type IdMap, Mapping, type MappingSyntax } from "../../src/index.ts";
+import { type IdMap, Mapping, type MappingSyntax, mappingSyntaxes } from "../../src/index.ts";
 
 /**
  * A million cases in the long form, thousands otherwise. USERNS_RUNS limits them, because mutation testing runs them
@@ -75,18 +75,10 @@ export const mappings: fc.Arbitrary<Mapping> = fc
 	.filter(([uid, gid, same]) => uid.length > 0 || (!same && gid.length > 0))
 	.map(([uid, gid, same]) => Mapping.from({ uidMappings: uid, gidMappings: same ? uid : gid }));
 
-/** All syntaxes but subid, which needs a user. */
-export const SYNTAXES: readonly MappingSyntax[] = [
-	"colon",
-	"proc",
-	"x-mount.idmap",
-	"mount-idmapped",
-	"lxc",
-	"podman",
-	"podman-idmap",
-	"incus",
-	"oci",
-];
+/** All but subid, which takes a user. */
+export const SYNTAXES: readonly MappingSyntax[] = (Object.keys(mappingSyntaxes) as MappingSyntax[]).filter(
+	(name) => name !== "subid",
+);
 
 export function isCanonical(list: readonly Readonly<IdMap>[]): boolean {
 	return list.every((extent, i) => {

@@ -203,7 +203,7 @@ const HINTS: Record<MappingSyntax, string> = {
 		'Write extents as "disk:visible:size", with "u:" or "g:" before it for one kind, separated by spaces.',
 	"mount-idmapped":
 		'Write every extent as "b:disk:visible:size", with u or g instead of b for one kind only.',
-	lxc: 'Write every extent as "b:disk:visible:size", with u or g instead of b for one kind only.',
+	lxc: 'Write every extent as "b:container:host:size", with u or g instead of b for one kind only.',
 	podman:
 		"Write --uidmap=[+ug]container:[@]from[:amount] and --gidmap=… likewise; without a name a value is a --uidmap.",
 	"podman-idmap":

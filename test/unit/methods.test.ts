@@ -198,13 +198,13 @@ test("detectSyntax: one meaning is taken however many syntaxes give it, two are 
 	assert.equal(detectSyntax("t", tell({ incus: "B" })).id, "B");
 	assert.throws(() => detectSyntax("t", tell({ colon: "A", proc: "B", incus: "A" })), {
 		code: "ERR_USERNS_INVALID_MAPPING",
-		message: '"t" is ambiguous: it can be colon and incus (A) or proc (B)',
-		hint: "Name the syntax that is meant.",
+		message: 'the mapping "t" is ambiguous: it can be colon and incus (A) or proc (B)',
+		hint: "Name the syntax.",
 	});
 	assert.throws(() => detectSyntax("t", tell({})), {
 		code: "ERR_USERNS_INVALID_MAPPING",
 		message: 'no syntax fits "t": not this',
-		hint: "It could be one of: colon, proc, x-mount.idmap, mount-idmapped, podman-idmap, incus, oci; or, when named: lxc, podman, subid. Name the one that is meant to see what is wrong.",
+		hint: "Name the syntax to see the mistake: colon, proc, x-mount.idmap, mount-idmapped, podman-idmap, incus, oci; or lxc, podman, subid, which must be named.",
 	});
 	// What those three read has a meaning only when they are named.
 	assert.throws(() => detectSyntax("t", tell({ lxc: "A", podman: "A", subid: "A" })), /no syntax fits/);
