@@ -4,21 +4,21 @@ import type { MappingInput } from "./mapping.ts";
 import type { SubidUser } from "./syntax/subid.ts";
 import type { ResolvedContext } from "./syntax/table.ts";
 
-/** What a text can refer to beside itself. Everything is given, nothing is looked up: parsing is pure. */
+/** What a text may refer to. The caller passes it, because parsing reads no files. */
 export interface MappingContext {
-	/** `podman`: the mapping of the namespace that the container's is made in; `@` counts in its host IDs. */
+	/** `podman`: the mapping of the namespace in which podman creates that of the container. `@` precedes one of its host IDs. */
 	parent?: MappingInput | undefined;
-	/** `podman`: podman runs without root, so a first `+` extends what `parent` delegates. */
+	/** `podman`: true if podman runs without root. A first entry with `+` then extends the IDs that `parent` delegates. */
 	rootless?: boolean | undefined;
-	/** `podman-idmap`: the container's own mapping. */
+	/** `podman-idmap`: the mapping of the container. */
 	container?: MappingInput | undefined;
-	/** `subid`: whose lines count; when printing, whose they are. */
+	/** `subid`: the user whose lines are parsed or printed. */
 	user?: SubidUser | undefined;
 }
 
 const WHAT = "the context of a mapping text";
 
-/** Has every key, so that none is read through a prototype. */
+/** Copies a context. The result has every key, so that none is read through a prototype. */
 export function resolveContext(
 	given: MappingContext | undefined,
 	listsOf: (input: MappingInput) => Lists,

@@ -1,3 +1,4 @@
+import { ownCopy } from "../options.ts";
 import { isForBoth, readCanonical } from "./canonical-text.ts";
 import { type Extents, freeze, type IdKind } from "./extent.ts";
 
@@ -55,4 +56,14 @@ export class LongLists {
 	#known(kind: IdKind): Extents | undefined {
 		return (kind === "uid" ? this.#uid : this.#gid)?.deref();
 	}
+}
+
+/** The enumerable accessor property of a long mapping that returns its list of one kind. All long mappings have the same two. */
+export function longProperty<T>(kind: IdKind, longOf: (mapping: T) => LongLists): PropertyDescriptor {
+	return ownCopy({
+		enumerable: true,
+		get(this: T): Extents {
+			return longOf(this).list(kind);
+		},
+	});
 }

@@ -163,7 +163,7 @@ test("Mapping.rootless asks for the user that it was given, and has a map for ea
 	);
 	assert.deepEqual(asked, [undefined, "alpha"]);
 	setFindDelegation(undefined as unknown as FindDelegation);
-	assert.throws(() => Mapping.rootless(), /nothing looks up subordinate IDs/);
+	assert.throws(() => Mapping.rootless(), /no function looks up subordinate IDs/);
 });
 
 test("disjoint: what touches is kept whole, what overlaps is cut on that side alone, what is inside is gone", () => {

@@ -10,7 +10,7 @@ const LETTER_HINTS = {
 	lxc: 'Write every extent as "b:container:host:size", with u or g instead of b for one kind only.',
 } as const;
 
-/** Steps over blanks and over `\\040`, which is a blank in fstab(5). Returns true if there were any. */
+/** Steps over blanks and over `\040`, which is a blank in fstab(5). Returns true if there were any. */
 function skipBlanks(scanner: Scanner): boolean {
 	const start = scanner.at;
 	while (scanner.skip(" ") > 0 || scanner.take("\\040"));
@@ -38,7 +38,7 @@ export function parseXMountIdmap(text: string): ParsedMaps {
 		addExtent(maps, kinds, scanTriple(scanner, ":"));
 		const apart = skipBlanks(scanner);
 		if (scanner.done) return maps;
-		if (!apart) throw scanner.expected("a blank or the end behind size");
+		if (!apart) throw scanner.expected("a blank or the end after size");
 		scanner.extent++;
 	}
 }
@@ -62,7 +62,7 @@ export function parseMountIdmapped(syntax: keyof typeof LETTER_HINTS, text: stri
 		addExtent(maps, KINDS_OF_LETTER[letter[0] as "u" | "g" | "b"], scanTriple(scanner, ":"));
 		const blanks = scanner.skip(" ");
 		if (scanner.done) return maps;
-		if (blanks === 0) throw scanner.expected("a blank or the end behind size");
+		if (blanks === 0) throw scanner.expected("a blank or the end after size");
 		scanner.extent++;
 	}
 }
