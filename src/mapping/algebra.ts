@@ -1,12 +1,21 @@
-import { invalidMapping } from "../errors.ts";
-import { byContainer, byHost, canonical, type Extents, type IdKind, type IdMap, merge } from "./extent.ts";
+import { invalidArgument, invalidMapping, show } from "../errors.ts";
+import {
+	byContainer,
+	byHost,
+	canonical,
+	type Extents,
+	findContainer,
+	type IdKind,
+	type IdMap,
+	merge,
+} from "./extent.ts";
 
 /*
- * All on canonical lists of one kind, seen as sets of pairs (container ID, host ID) in which no ID stands twice in a
- * column. Every result is canonical again. O(n log n): each sorts once and then goes through both lists side by side.
+ * Operations on canonical lists of one kind, as sets of pairs (container ID, host ID). No ID is twice in a column. Every result is
+ * canonical. Each operation takes O(n log n): it sorts once and reads both lists in parallel.
  */
 
-/** Host IDs become container IDs and the other way round. */
+/** Exchanges host IDs and container IDs. */
 export function invert(extents: Extents): Extents {
 	const swapped = extents.map(({ containerID, hostID, size }) => ({
 		containerID: hostID,
@@ -16,7 +25,7 @@ export function invert(extents: Extents): Extents {
 	return merge(swapped.sort(byContainer));
 }
 
-/** First `inner`, then `outer`: what `inner` calls a host ID is a container ID of `outer`. Other IDs fall away. */
+/** Applies `inner`, then `outer`, whose container IDs are the host IDs of `inner`. Drops IDs that only one of them maps. */
 export function compose(inner: Extents, outer: Extents): Extents {
 	const result: IdMap[] = [];
 	const first = [...inner].sort(byHost);
@@ -32,14 +41,14 @@ export function compose(inner: Extents, outer: Extents): Extents {
 				size: end - start,
 			});
 		}
-		// The one that ends first cannot meet anything further.
+		// The extent that ends first has no further overlap.
 		if (a.hostID + a.size < b.containerID + b.size) i++;
 		else j++;
 	}
 	return merge(result.sort(byContainer));
 }
 
-/** The pairs that are in both. */
+/** The pairs that are in both lists. */
 export function intersect(a: Extents, b: Extents): Extents {
 	return split(a, b).shared;
 }
@@ -49,7 +58,7 @@ export function subtract(a: Extents, b: Extents): Extents {
 	return split(a, b).rest;
 }
 
-/** The pairs of both; throws where one ID would stand for two. */
+/** The pairs of both lists. Throws `ERR_USERNS_INVALID_MAPPING` if an ID is then twice in a column. */
 export function union(a: Extents, b: Extents, kind: IdKind): Extents {
 	try {
 		return canonical(kind, [...subtract(a, b), ...b]);
@@ -61,7 +70,7 @@ export function union(a: Extents, b: Extents, kind: IdKind): Extents {
 	}
 }
 
-/** `a` in two parts: what `b` maps in the same way, and the rest. */
+/** Splits `a` into the pairs that are in `b` and the rest. */
 function split(a: Extents, b: Extents): { shared: Extents; rest: Extents } {
 	const shared: IdMap[] = [];
 	const rest: IdMap[] = [];
@@ -83,20 +92,20 @@ function split(a: Extents, b: Extents): { shared: Extents; rest: Extents } {
 				shared.push(piece(from, to));
 				at = to;
 			}
-			if (other.containerID + other.size > end) break; // it may go on in the next one
+			if (other.containerID + other.size > end) break; // the next extent of `a` may overlap it too
 		}
 		if (at < end) rest.push(piece(at, end));
 	}
 	return { shared: merge(shared), rest: merge(rest) };
 }
 
-/** Takes every pair away whose container ID or host ID is in the extent's ranges. */
+/** Removes every pair whose container ID or host ID is in a range of the extent. */
 export function clear(extents: Extents, from: Readonly<IdMap>): Extents {
 	const inColumns = cut(extents, "containerID", from.containerID, from.size);
 	return merge(cut(inColumns, "hostID", from.hostID, from.size));
 }
 
-/** In the order that they had. */
+/** Removes the IDs of a range in one column. The order of the extents stays. */
 function cut(extents: Extents, column: "containerID" | "hostID", first: number, size: number): IdMap[] {
 	const result: IdMap[] = [];
 	for (const extent of extents) {
@@ -117,11 +126,21 @@ function cut(extents: Extents, column: "containerID" | "hostID", first: number, 
 	return result;
 }
 
-/** Puts the extent in and takes away whatever conflicts with it, in either column. */
+/** Adds an extent and removes the pairs that conflict with it in either column. */
 export function punch(kind: IdKind, extents: Extents, hole: Readonly<IdMap>): Extents {
 	return canonical(kind, [...clear(extents, hole), { ...hole }]);
 }
 
+/** The number of IDs. */
 export function count(extents: Extents): number {
 	return extents.reduce((sum, { size }) => sum + size, 0);
+}
+
+/** The host ID of a container ID; undefined if the extents do not map it. */
+export function translate(extents: Extents, id: number): number | undefined {
+	if (!Number.isInteger(id) || id < 0 || id > 0xffffffff) {
+		throw invalidArgument(`an ID must be a whole number from 0 to 4294967295, not ${show(id)}`);
+	}
+	const extent = findContainer(extents, id);
+	return extent === undefined ? undefined : extent.hostID + (id - extent.containerID);
 }

@@ -2,9 +2,9 @@ import { invalidMapping, show, type UsernsError } from "../errors.ts";
 import { ownValue } from "../options.ts";
 
 /**
- * One extent of an ID map, spelled as the OCI runtime-spec spells it. In a user namespace `containerID` is the
- * first ID inside and `hostID` the first ID outside; for a mount `containerID` is the first ID on disk and
- * `hostID` the first ID visible through the mount. `size` is a number of IDs.
+ * One extent of an ID map, with the names of the OCI runtime-spec. For a user namespace, `containerID` is the first ID inside and
+ * `hostID` the first ID outside. For a mount, `containerID` is the first ID on disk and `hostID` the first ID visible through the
+ * mount. `size` is the number of IDs.
  * @see user_namespaces(7), "User and group ID mappings"
  */
 export interface IdMap {
@@ -15,10 +15,10 @@ export interface IdMap {
 
 export type IdKind = "uid" | "gid";
 
-/** A canonical list: sorted by `containerID`, no two extents that could be one, frozen. */
+/** A canonical list: sorted by `containerID`, with no two extents that could be one. The lists of a `Mapping` are frozen. */
 export type Extents = readonly Readonly<IdMap>[];
 
-/** The last ID that can be mapped. 4294967295 is (uid_t) -1, which the kernel keeps for "no ID". */
+/** The last ID that can be mapped. 4294967295 is (uid_t) -1, which means "no ID" to the kernel. */
 export const MAX_ID = 4294967294;
 
 export const NO_EXTENTS: Extents = Object.freeze([]);
@@ -34,8 +34,9 @@ export function showRange(first: number, size: number): string {
 }
 
 /**
- * Checks one extent by the kernel's own rules (`map_write` in kernel/user_namespace.c) and copies it. The kernel
- * itself cuts numbers off at 32 bits, so that 4294967296 would become 0, root: hence nothing unchecked may reach it.
+ * Checks one extent by the rules of the kernel (`map_write` in kernel/user_namespace.c) and copies it. The kernel truncates numbers
+ * to 32 bits: it would read 4294967296 as 0, which is root. Therefore every number is checked before the kernel reads it. `where`
+ * names the extent in messages.
  */
 export function checkExtent(input: unknown, where: string): IdMap {
 	if (typeof input !== "object" || input === null) {
@@ -67,21 +68,21 @@ function checkNumber(value: unknown, name: string, where: string): number {
 	if (value > 0xffffffff) {
 		throw invalidMapping(
 			`${where}: ${name} must fit in 32 bits, but is ${value}`,
-			`The largest ID that can be mapped is ${MAX_ID}; the kernel would cut this number off.`,
+			`The largest ID that can be mapped is ${MAX_ID}; the kernel would truncate this number.`,
 		);
 	}
-	return value + 0; // −0 becomes 0
+	return value + 0; // changes −0 to 0
 }
 
-/** The rules of checkBounds(), for those who only ask. */
+/** Returns true if checkBounds() would not throw. */
 export function isWithinBounds({ containerID, hostID, size }: Readonly<IdMap>): boolean {
 	const room = MAX_ID + 1 - size;
 	return size > 0 && containerID <= room && hostID <= room;
 }
 
 /**
- * The rules for an extent whose three numbers are whole and in 0 … 2^32−1. The place is for messages; a function where
- * telling it costs more than checking.
+ * Throws `ERR_USERNS_INVALID_MAPPING` if an extent is empty or has an ID above MAX_ID. Its numbers must be whole and in 0 … 2^32−1.
+ * `place` is for the message; it is a function where finding the place takes longer than the check.
  */
 export function checkBounds(extent: Readonly<IdMap>, place: string | (() => string)): void {
 	if (isWithinBounds(extent)) return;
@@ -103,8 +104,9 @@ export function checkBounds(extent: Readonly<IdMap>, place: string | (() => stri
 }
 
 /**
- * The canonical form of checked extents, which it takes over: sorted by containerID, neighbours merged, frozen. Throws when two extents
- * overlap in either column, which the kernel answers with EINVAL (`mappings_overlap`).
+ * Returns the canonical form of checked extents: sorted by containerID, with neighbours merged. The result may be the list itself.
+ * Throws `ERR_USERNS_INVALID_MAPPING` if two extents overlap in either column, because the kernel refuses them with EINVAL
+ * (`mappings_overlap`).
  */
 export function canonical(kind: IdKind, extents: readonly IdMap[]): Extents {
 	if (extents.length < 2) return merge(extents);
@@ -115,13 +117,17 @@ export function canonical(kind: IdKind, extents: readonly IdMap[]): Extents {
 }
 
 /**
- * Merges neighbours of a list that is sorted by containerID and free of overlaps. Takes the list and its extents over:
- * where nothing is to be merged, which is nearly always, they are frozen as they are.
+ * Merges neighbours of a list that is sorted by containerID and has no overlaps. Returns the list itself if it has no neighbours,
+ * which is the usual case.
  */
 export function merge(sorted: readonly Readonly<IdMap>[]): Extents {
-	const merged = hasNeighbours(sorted) ? mergeNeighbours(sorted) : sorted;
-	for (const extent of merged) Object.freeze(extent);
-	return Object.freeze(merged);
+	return hasNeighbours(sorted) ? mergeNeighbours(sorted) : sorted;
+}
+
+/** Freezes a list and its extents. Only the lists that a Mapping shows are frozen, because freezing takes longer than parsing. */
+export function freeze(extents: Extents): Extents {
+	for (const extent of extents) Object.freeze(extent);
+	return Object.freeze(extents);
 }
 
 function continues(a: Readonly<IdMap>, b: Readonly<IdMap>): boolean {
@@ -157,11 +163,11 @@ export function byHost(a: Readonly<IdMap>, b: Readonly<IdMap>): number {
 }
 
 /*
- * Each of these twice, once for a column: `extent[column]` with a column that varies is looked up by its name at every
- * step, which makes reading a long mapping take twice as long.
+ * The next functions exist once for each column. With one function, `extent[column]` is looked up by name at every step, and
+ * reading a long mapping takes twice as long.
  */
 
-/** The list itself where it is in order already, as it mostly is. */
+/** Returns the list itself if it is sorted, which is the usual case. */
 function sortedByContainer(extents: readonly IdMap[]): readonly IdMap[] {
 	for (let i = 1; i < extents.length; i++) {
 		if ((extents[i] as IdMap).containerID < (extents[i - 1] as IdMap).containerID) {
@@ -203,7 +209,7 @@ function overlap(kind: IdKind, column: "containerID" | "hostID", a: IdMap, b: Id
 	);
 }
 
-/** Binary search: the extent of a canonical list that holds the containerID. */
+/** Finds the extent of a canonical list that has a container ID, by binary search. */
 export function findContainer(extents: Extents, id: number): Readonly<IdMap> | undefined {
 	let low = 0;
 	let high = extents.length - 1;
@@ -217,7 +223,7 @@ export function findContainer(extents: Extents, id: number): Readonly<IdMap> | u
 	return undefined;
 }
 
-/** True when both canonical lists hold the same extents. */
+/** Returns true if both lists have the same extents in the same order. */
 export function sameExtents(a: Extents, b: Extents): boolean {
 	if (a === b) return true;
 	if (a.length !== b.length) return false;

@@ -1,91 +1,98 @@
 import { invalidArgument, invalidMapping, show, UsernsError } from "../errors.ts";
-import { copyOptions, ownMap, ownValue } from "../options.ts";
+import { copyOptions, ownMap } from "../options.ts";
 import * as algebra from "./algebra.ts";
+import { type MappingContext, resolveContext } from "./context.ts";
+import { detectSyntax } from "./detect-syntax.ts";
 import {
 	canonical,
 	checkExtent,
 	type Extents,
-	findContainer,
+	freeze,
 	type IdKind,
 	type IdMap,
 	MAX_ID,
 	sameExtents,
 } from "./extent.ts";
-import { checkList, copy } from "./input.ts";
+import { checkMaps, copy, type Maps, type OciMappings, ociMaps } from "./input.ts";
+import { inspectAs } from "./inspect.ts";
+import { isLong, type Lists, LongLists, longProperty } from "./long-lists.ts";
 import { checkLimits, parseProcText, procText } from "./proc.ts";
-import { recognise } from "./recognise.ts";
 import { findDelegation, type RootlessOptions, rootlessExtents } from "./rootless.ts";
 import { printColon } from "./syntax/colon.ts";
-import type { SubidUser } from "./syntax/subid.ts";
 import { checkSyntax, type MappingSyntax, type ResolvedContext, syntaxes } from "./syntax/table.ts";
 
-export type { MappingSyntax };
+export type { MappingContext, MappingSyntax, OciMappings };
 
-/** What a text can refer to beside itself. Everything is given, nothing is looked up: parsing is pure. */
-export interface MappingContext {
-	/** `podman`: the mapping of the namespace that the container's is made in; `@` counts in its host IDs. */
-	parent?: MappingInput | undefined;
-	/** `podman`: podman runs without root, so a first `+` extends what `parent` delegates. */
-	rootless?: boolean | undefined;
-	/** `podman-idmap`: the container's own mapping. */
-	container?: MappingInput | undefined;
-	/** `subid`: whose lines count; when printing, whose they are. */
-	user?: SubidUser | undefined;
-}
-
-/** The shape of the OCI runtime-spec; any other keys are ignored, so that a config's `linux` object fits as it is. */
-export interface OciMappings {
-	uidMappings?: readonly Readonly<IdMap>[] | null | undefined;
-	gidMappings?: readonly Readonly<IdMap>[] | null | undefined;
-}
-
-/** What every function that takes a mapping takes: a Mapping, the OCI form, or the `colon` text form. */
+/** A mapping as every function accepts it: a `Mapping`, the OCI form, or a text in the `colon` syntax. */
 export type MappingInput = Mapping | OciMappings | string;
 
 /**
- * What a user namespace maps: user IDs and group IDs. Immutable, valid by the kernel's own rules, and canonical
- * (extents sorted by `containerID`, those that continue each other merged), so that two mappings which mean the same
- * are the same, whatever the order or split of the input.
+ * For this package's own files: returns the extents for one use, without the cost of the frozen lists that the properties of a
+ * long mapping return.
+ */
+export let extentsOf: (mapping: Mapping) => Lists;
+
+let longOf: (mapping: Mapping) => LongLists;
+
+const UID_MAPPINGS = longProperty("uid", (mapping: Mapping) => longOf(mapping));
+const GID_MAPPINGS = longProperty("gid", (mapping: Mapping) => longOf(mapping));
+
+/**
+ * The user IDs and group IDs that a user namespace or an ID-mapped mount maps. A mapping is immutable and valid by the rules of
+ * the kernel. Its extents are canonical: sorted by `containerID`, and merged where one continues another. Therefore mappings of
+ * the same IDs are equal, whatever the order or the split of their input.
  * @see user_namespaces(7)
  */
 export class Mapping {
-	/** Canonical and frozen. `containerID` is the ID inside (for a mount: on disk), `hostID` the ID outside (visible). */
-	readonly uidMappings: Extents;
-	/** Canonical and frozen, as `uidMappings`. */
-	readonly gidMappings: Extents;
+	/**
+	 * The extents of user IDs, canonical and frozen. `containerID` is the first ID inside the namespace, or on disk for a mount;
+	 * `hostID` is the first ID outside, or visible through the mount.
+	 */
+	declare readonly uidMappings: Extents;
+	/** The extents of group IDs, in the same form. */
+	declare readonly gidMappings: Extents;
 	#id: string | undefined;
-	#inverse: Mapping | undefined;
+	/** Undefined for a short mapping, which holds its lists. */
+	readonly #long: LongLists | undefined;
+	#inverse: WeakRef<Mapping> | undefined;
 
-	private constructor(uid: Extents, gid: Extents) {
-		this.uidMappings = uid;
-		this.gidMappings = gid;
+	/*
+	 * A long mapping holds its canonical text instead of its lists, because thousands of handles may be cached. The two properties
+	 * are own properties either way, because deepEqual, structuredClone and {...mapping} read no others.
+	 */
+	private constructor(uid: Extents, other: Extents) {
+		const gid = sameExtents(uid, other) ? uid : other;
+		if (isLong(uid, gid)) {
+			this.#id = printColon(uid, gid);
+			this.#long = new LongLists(this.#id);
+			Object.defineProperty(this, "uidMappings", UID_MAPPINGS);
+			Object.defineProperty(this, "gidMappings", GID_MAPPINGS);
+		} else {
+			this.uidMappings = freeze(uid);
+			this.gidMappings = gid === uid ? uid : freeze(gid);
+		}
+	}
+
+	static {
+		longOf = (mapping) => mapping.#long as LongLists;
+		extentsOf = (mapping) => mapping.#long?.read() ?? { uid: mapping.uidMappings, gid: mapping.gidMappings };
 	}
 
 	/**
-	 * Checks and canonicalises. Throws `ERR_USERNS_INVALID_MAPPING` for whatever the kernel would refuse or, worse,
-	 * quietly change: no extents at all, size 0, an ID that is negative, fractional or past 4294967294, an overlap in
-	 * either column, more than 340 extents, or a text over 4095 bytes.
+	 * Checks a mapping and puts it in canonical form. Throws `ERR_USERNS_INVALID_MAPPING` for input that the kernel would refuse or
+	 * silently change: no extent, a size of 0, an ID that is negative, fractional or above 4294967294, an overlap in either column,
+	 * more than 340 extents of one kind, or a text of more than 4095 bytes.
 	 */
 	static from(input: MappingInput): Mapping {
 		if (input instanceof Mapping) return input;
 		if (typeof input === "string") return Mapping.parse(input, "colon");
-		if (typeof input !== "object" || input === null || Array.isArray(input)) {
-			throw invalidMapping(
-				`a mapping must be a Mapping, an object {uidMappings, gidMappings} or a text, not ${show(input)}`,
-				'For example "0:2100000000:65536".',
-			);
-		}
-		return Mapping.#checked({
-			uid: checkList("uid", ownValue(input, "uidMappings")),
-			gid: checkList("gid", ownValue(input, "gidMappings")),
-		});
+		return Mapping.#checked(ociMaps(input));
 	}
 
 	/**
-	 * Reads a text form, or a list of them: the arguments of one command, or for `proc` the two files. Without a syntax
-	 * only a text with one meaning is taken; the error says which syntaxes it could have been. `containerID` is the ID
-	 * inside, or on disk; `hostID` the ID outside, or visible. Throws `ERR_USERNS_INVALID_MAPPING`, pointing at the
-	 * column, and nothing else.
+	 * Parses a text, or a list of texts: the arguments of one command, or for `proc` the two files. If no syntax is named, the text
+	 * must have the same meaning in every syntax that accepts it. Throws `ERR_USERNS_INVALID_MAPPING`; the message has the column
+	 * and what was expected there.
 	 */
 	static parse(text: string | readonly string[], syntax?: MappingSyntax, context?: MappingContext): Mapping {
 		const list = Array.isArray(text) ? text : [text];
@@ -93,9 +100,9 @@ export class Mapping {
 		if (texts.length === 0 || !texts.every((each) => each !== undefined)) {
 			throw invalidArgument(`a mapping text must be a string or an array of them, not ${show(text)}`);
 		}
-		const resolved = resolveContext(context);
+		const resolved = resolveContext(context, listsOf);
 		const read = (name: MappingSyntax) => Mapping.#parseAs(texts, name, resolved);
-		if (syntax === undefined) return recognise(texts.join(" "), read);
+		if (syntax === undefined) return detectSyntax(texts.join(" "), read);
 		checkSyntax(syntax);
 		return read(syntax);
 	}
@@ -111,50 +118,46 @@ export class Mapping {
 	}
 
 	/**
-	 * The mapping that two files /proc/PID/uid_map and gid_map show. A namespace whose maps were not written yet
-	 * shows empty files and gives an empty mapping, which no namespace can be asked for with.
+	 * Parses the contents of /proc/PID/uid_map and gid_map. Both are empty until the maps of a namespace are written; the result is
+	 * then an empty mapping, with which no namespace can be created.
 	 */
 	static fromProc(uidMap: string, gidMap: string): Mapping {
 		const uid = parseProcText("uid", uidMap);
 		return new Mapping(uid, gidMap === uidMap ? uid : parseProcText("gid", gidMap));
 	}
 
-	static #checked(maps: { uid: readonly IdMap[]; gid: readonly IdMap[] }): Mapping {
-		const uid = canonical("uid", maps.uid);
-		const gid = canonicalBeside(uid, maps.gid);
-		if (uid.length === 0 && gid.length === 0) {
-			throw invalidMapping(
-				"the mapping maps nothing: neither uidMappings nor gidMappings has an extent",
-				"Give at least one extent, such as 0:2100000000:65536.",
-			);
-		}
-		checkLimits("uid", uid);
-		if (gid !== uid) checkLimits("gid", gid);
+	static #checked(maps: Maps): Mapping {
+		const { uid, gid } = checkMaps(maps);
 		return new Mapping(uid, gid);
 	}
 
-	/** Equal for equal mappings, whatever the order or the split of their input. It is the canonical `colon` text. */
+	/** The canonical text in the `colon` syntax. Equal mappings have equal ids. */
 	get id(): string {
-		this.#id ??= printColon(this.uidMappings, this.gidMappings);
+		this.#id ??= printColon(this.uidMappings, this.gidMappings); // a long mapping has it
 		return this.#id;
 	}
 
-	/** True when both map the same IDs to the same IDs. */
+	/** Returns true if both map the same IDs to the same IDs. */
 	equals(other: MappingInput): boolean {
 		const mapping = Mapping.from(other);
+		if (this.#long !== undefined || mapping.#long !== undefined) return this.#id === mapping.#id;
 		return (
 			sameExtents(this.uidMappings, mapping.uidMappings) && sameExtents(this.gidMappings, mapping.gidMappings)
 		);
 	}
 
-	/** The text form; `colon` unless another syntax is named. Throws when the syntax cannot express the mapping. */
+	/**
+	 * The mapping as text, in the `colon` syntax by default. Throws `ERR_USERNS_INVALID_MAPPING` if the syntax cannot express the
+	 * mapping.
+	 */
 	toString(syntax: MappingSyntax = "colon", context?: MappingContext): string {
 		if (syntax === "colon") return this.id;
 		checkSyntax(syntax);
-		return syntaxes[syntax].print(this.uidMappings, this.gidMappings, resolveContext(context));
+		const { uid, gid } = extentsOf(this);
+		return syntaxes[syntax].print(uid, gid, resolveContext(context, listsOf));
 	}
 
-	/** Every ID as itself: all of them, or `size` from `from` on. */
+	/** A mapping of IDs to themselves, for both kinds: all IDs, or `size` IDs starting at `from`. */
 	static identity(range?: { from?: number | undefined; size?: number | undefined }): Mapping {
 		const known = ["from", "size"];
 		const { from = 0, size = MAX_ID - from + 1 } = copyOptions<typeof range & object>(
@@ -165,7 +168,7 @@ export class Mapping {
 		return Mapping.shift({ from, to: from, size });
 	}
 
-	/** `size` IDs from `from` on (inside, or on disk) as those from `to` on (outside, or visible), for both kinds. */
+	/** A mapping of one extent for both kinds: container IDs starting at `from`, host IDs starting at `to`, `size` of each. */
 	static shift(range: { from: number; to: number; size: number }): Mapping {
 		const { from, to, size } = copyOptions<typeof range>("Mapping.shift", range, ["from", "to", "size"]);
 		const extent = checkExtent(
@@ -177,10 +180,10 @@ export class Mapping {
 	}
 
 	/**
-	 * The largest mapping that a user may make without privilege: inside, 0 is the user, and 1… are the subordinate
-	 * ranges of /etc/subuid and /etc/subgid (or of what getsubids(1) is told by NSS), one behind the other. With `keepId`
-	 * the user's own IDs stay themselves and root is the first subordinate ID, which podman calls keep-id. The one
-	 * function here that looks something up. Throws `ERR_USERNS_UNKNOWN_USER` or `ERR_USERNS_NO_SUBIDS`.
+	 * The largest mapping that a user may create without privilege. Container ID 0 is the user; the IDs from 1 on are the subordinate
+	 * ranges of /etc/subuid and /etc/subgid, or those that getsubids(1) reports, one after the other. With `keepId`, the user's own
+	 * IDs map to themselves and container ID 0 is the first subordinate ID; podman calls this keep-id. This is the only method that
+	 * reads files. Throws `ERR_USERNS_UNKNOWN_USER` or `ERR_USERNS_NO_SUBIDS`.
 	 * @see subuid(5), newuidmap(1)
 	 */
 	static rootless(options?: RootlessOptions): Mapping {
@@ -193,75 +196,77 @@ export class Mapping {
 		return Mapping.#checked({ uid: rootlessExtents(uid, keepId), gid: rootlessExtents(gid, keepId) });
 	}
 
-	/** The host ID (outside, or visible) of a container ID (inside, or on disk); undefined when it is not mapped. */
+	/** The host ID (outside, or visible) of a container ID (inside, or on disk). Undefined if it is not mapped. */
 	uidToHost(id: number): number | undefined {
-		return translate(this.uidMappings, id);
+		return algebra.translate(this.uidMappings, id);
 	}
 
 	gidToHost(id: number): number | undefined {
-		return translate(this.gidMappings, id);
+		return algebra.translate(this.gidMappings, id);
 	}
 
-	/** The container ID (inside, or on disk) of a host ID (outside, or visible); undefined when it is not mapped. */
+	/** The container ID (inside, or on disk) of a host ID (outside, or visible). Undefined if it is not mapped. */
 	uidToContainer(id: number): number | undefined {
-		return translate(this.invert().uidMappings, id);
+		return algebra.translate(this.invert().uidMappings, id);
 	}
 
 	gidToContainer(id: number): number | undefined {
-		return translate(this.invert().gidMappings, id);
+		return algebra.translate(this.invert().gidMappings, id);
 	}
 
-	/** Container and host exchanged. Kept: translating back uses it. */
+	/** Exchanges container IDs and host IDs. The result is cached, because translating host IDs uses it. */
 	invert(): Mapping {
-		if (this.#inverse === undefined) {
-			const inverse = new Mapping(algebra.invert(this.uidMappings), algebra.invert(this.gidMappings));
-			inverse.#inverse = this;
-			this.#inverse = inverse;
-		}
-		return this.#inverse;
+		const known = this.#inverse?.deref();
+		if (known !== undefined) return known;
+		const { uid, gid } = extentsOf(this);
+		const inverted = algebra.invert(uid);
+		const inverse = new Mapping(inverted, gid === uid ? inverted : algebra.invert(gid));
+		inverse.#inverse = new WeakRef(this);
+		this.#inverse = new WeakRef(inverse);
+		return inverse;
 	}
 
-	/** This first, then `outer`: what this calls a host ID is a container ID there. IDs without both fall away. */
+	/** Applies this mapping, then `outer`, whose container IDs are the host IDs of this one. Drops IDs that only one of them maps. */
 	compose(outer: MappingInput): Mapping {
 		return this.#combine(outer, algebra.compose);
 	}
 
-	/** What both map, and in the same way. */
+	/** The IDs that both map to the same IDs. */
 	intersect(other: MappingInput): Mapping {
 		return this.#combine(other, algebra.intersect);
 	}
 
-	/** What this maps and `other` does not map in the same way. */
+	/** The IDs of this mapping that `other` does not map to the same IDs. */
 	subtract(other: MappingInput): Mapping {
 		return this.#combine(other, algebra.subtract);
 	}
 
-	/** What either maps. Throws where an ID would be mapped in two ways, in either column. */
+	/** The IDs that either maps. Throws `ERR_USERNS_INVALID_MAPPING` if they map an ID to different IDs, in either column. */
 	union(other: MappingInput): Mapping {
 		return this.#combine(other, algebra.union);
 	}
 
-	/** True when this maps everything that `other` does, and in the same way. */
+	/** Returns true if this maps every ID that `other` maps, to the same ID. */
 	contains(other: MappingInput): boolean {
-		const rest = Mapping.from(other).subtract(this);
-		return rest.uidMappings.length === 0 && rest.gidMappings.length === 0;
+		const { uid, gid } = extentsOf(Mapping.from(other).subtract(this));
+		return uid.length === 0 && gid.length === 0;
 	}
 
-	/** How many IDs of each kind are mapped. */
+	/** The number of mapped IDs of each kind. */
 	get size(): { uid: number; gid: number } {
-		return { uid: algebra.count(this.uidMappings), gid: algebra.count(this.gidMappings) };
+		const { uid, gid } = extentsOf(this);
+		return { uid: algebra.count(uid), gid: algebra.count(gid) };
 	}
 
-	/** True when every ID that is mapped is mapped to itself. */
+	/** True if every mapped ID is mapped to itself. */
 	get isIdentity(): boolean {
-		return [...this.uidMappings, ...this.gidMappings].every(
-			({ containerID, hostID }) => containerID === hostID,
-		);
+		const { uid, gid } = extentsOf(this);
+		return [...uid, ...gid].every(({ containerID, hostID }) => containerID === hostID);
 	}
 
 	/**
-	 * Maps one ID specially and keeps the rest ("my user stays my user"): the extent that it falls in is split, and a
-	 * container ID that had that host ID loses it. For both kinds, unless one is named.
+	 * Maps one container ID to another host ID and keeps the other IDs. The extent that has the container ID is split, and a
+	 * container ID that had the host ID is no longer mapped. Changes both kinds, or the one that is named.
 	 */
 	punch(containerID: number, hostID: number, kind?: IdKind): Mapping {
 		if (kind !== undefined && kind !== "uid" && kind !== "gid") {
@@ -270,65 +275,43 @@ export class Mapping {
 		const hole = checkExtent({ containerID, hostID, size: 1 }, "Mapping.punch");
 		const punched = (each: IdKind, extents: Extents) =>
 			kind === undefined || kind === each ? algebra.punch(each, extents, hole) : extents;
-		return new Mapping(punched("uid", this.uidMappings), punched("gid", this.gidMappings));
+		const { uid, gid } = extentsOf(this);
+		return new Mapping(punched("uid", uid), punched("gid", gid));
 	}
 
 	/**
-	 * The same mapping in the fewest extents, which it always is, once it is sure that the kernel takes it: throws
-	 * `ERR_USERNS_INVALID_MAPPING` with limit and count past 340 extents or 4095 bytes. What the algebra makes along
-	 * the way may be longer.
+	 * Returns this mapping if the kernel accepts it. Throws `ERR_USERNS_INVALID_MAPPING`, with the limit and the count, for more than
+	 * 340 extents or 4095 bytes of one kind, because the results of `compose` and the other operations may be longer.
 	 */
 	fit(): this {
-		checkLimits("uid", this.uidMappings);
-		checkLimits("gid", this.gidMappings);
+		const { uid, gid } = extentsOf(this);
+		checkLimits("uid", uid);
+		checkLimits("gid", gid);
 		return this;
 	}
 
 	#combine(other: MappingInput, operation: (a: Extents, b: Extents, kind: IdKind) => Extents): Mapping {
-		const { uidMappings, gidMappings } = Mapping.from(other);
-		return new Mapping(
-			operation(this.uidMappings, uidMappings, "uid"),
-			operation(this.gidMappings, gidMappings, "gid"),
-		);
+		const { uid, gid } = extentsOf(this);
+		const outer = listsOf(other);
+		const result = operation(uid, outer.uid, "uid");
+		const isSame = gid === uid && outer.gid === outer.uid;
+		return new Mapping(result, isSame ? result : operation(gid, outer.gid, "gid"));
 	}
 
-	/** The OCI form, with fresh arrays that the caller may change. */
+	/** The OCI form, as new objects that the caller may change. */
 	toJSON(): { uidMappings: IdMap[]; gidMappings: IdMap[] } {
-		return { uidMappings: copy(this.uidMappings), gidMappings: copy(this.gidMappings) };
+		const { uid, gid } = extentsOf(this);
+		return { uidMappings: copy(uid), gidMappings: copy(gid) };
 	}
 
-	/** The text for /proc/PID/uid_map or gid_map. */
+	/** The text to write to /proc/PID/uid_map or gid_map: lines "containerID hostID size", without a newline at the end. */
 	procText(kind: IdKind): string {
-		return procText(kind === "uid" ? this.uidMappings : this.gidMappings);
+		return procText(extentsOf(this)[kind === "uid" ? "uid" : "gid"]);
 	}
 }
 
-/** The canonical form of group IDs; where it is that of the user IDs, as it mostly is, the very same list. */
-function canonicalBeside(uid: Extents, gid: readonly IdMap[]): Extents {
-	return sameExtents(uid, gid) ? uid : canonical("gid", gid);
-}
+inspectAs(Mapping.prototype, "Mapping", extentsOf);
 
-function translate(extents: Extents, id: number): number | undefined {
-	if (!Number.isInteger(id) || id < 0 || id > 0xffffffff) {
-		throw invalidArgument(`an ID must be a whole number from 0 to 4294967295, not ${show(id)}`);
-	}
-	const extent = findContainer(extents, id);
-	return extent === undefined ? undefined : extent.hostID + (id - extent.containerID);
-}
-
-const CONTEXT = "the context of a mapping text";
-
-/** Has every key, so that none is read through a prototype. */
-function resolveContext(given: MappingContext | undefined): ResolvedContext {
-	const known = ["parent", "rootless", "container", "user"];
-	const { parent, rootless = false, container, user } = copyOptions<MappingContext>(CONTEXT, given, known);
-	const maps = (input: MappingInput) => {
-		const { uidMappings: uid, gidMappings: gid } = Mapping.from(input);
-		return { uid, gid };
-	};
-	return {
-		parent: parent === undefined ? undefined : { ...maps(parent), rootless },
-		container: container === undefined ? undefined : maps(container),
-		user: user === undefined ? undefined : copyOptions<SubidUser>(`${CONTEXT}: user`, user, ["name", "uid"]),
-	};
+function listsOf(input: MappingInput): Lists {
+	return extentsOf(Mapping.from(input));
 }

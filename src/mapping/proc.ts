@@ -1,47 +1,38 @@
 import { invalidMapping, show } from "../errors.ts";
+import { countDigits, writeExtents } from "./canonical-text.ts";
 import { canonical, checkBounds, type Extents, type IdKind, type IdMap, MAX_ID } from "./extent.ts";
 
 /** `UID_GID_MAP_MAX_EXTENTS` in include/linux/user_namespace.h, since Linux 4.15. */
 export const MAX_LINES = 340;
 
-/** map_write() refuses a write of a page or more (kernel/user_namespace.c), and the smallest page has 4096 bytes. */
+/** map_write() in kernel/user_namespace.c refuses a write of a page or more, and the smallest page has 4096 bytes. */
 export const MAX_BYTES = 4095;
 
 /**
- * The text that is written to /proc/PID/uid_map: one line an extent, no newline at the end, since each byte counts
- * against the kernel's limit. ASCII only, so that its length is its size in bytes.
+ * The text to write to /proc/PID/uid_map: a line for each extent, in ASCII. It has no newline at the end, because each byte counts
+ * towards the limit of the kernel.
  */
 export function procText(extents: Extents): string {
-	let text = "";
-	for (const { containerID, hostID, size } of extents) {
-		text += `${text === "" ? "" : "\n"}${containerID} ${hostID} ${size}`;
-	}
-	return text;
+	return writeExtents(extents, "", " ", "\n");
 }
 
-/** The length of procText(), without the text. */
+/** The length of the text that procText() returns. */
 function procBytes(extents: Extents): number {
 	let bytes = extents.length - 1;
 	for (const { containerID, hostID, size } of extents)
-		bytes += 2 + digits(containerID) + digits(hostID) + digits(size);
+		bytes += 2 + countDigits(containerID) + countDigits(hostID) + countDigits(size);
 	return bytes;
 }
 
-function digits(id: number): number {
-	let count = 1;
-	for (let power = 10; power <= id; power *= 10) count++;
-	return count;
-}
-
-/** Throws when the kernel would refuse the extents for their number or for the length of their text. */
+/** Throws `ERR_USERNS_INVALID_MAPPING` if the kernel would refuse the number of the extents or the length of their text. */
 export function checkLimits(kind: IdKind, extents: Extents): void {
 	if (extents.length > MAX_LINES) {
 		throw invalidMapping(
 			`${kind}Mappings: ${extents.length} extents, but the kernel takes at most ${MAX_LINES}`,
-			"Use fewer, longer ranges; extents that continue each other in both columns are already counted as one.",
+			"Use fewer, longer ranges. Extents that continue each other in both columns already count as one.",
 		);
 	}
-	if (extents.length < 124) return; // no line is longer than 33 bytes, so that 123 of them always fit
+	if (extents.length < 124) return; // a line has at most 33 bytes, so 123 lines always fit
 	const bytes = procBytes(extents);
 	if (bytes > MAX_BYTES) {
 		throw invalidMapping(
@@ -51,20 +42,20 @@ export function checkLimits(kind: IdKind, extents: Extents): void {
 	}
 }
 
-/** Reads the text of a /proc/PID/uid_map or gid_map. White space of any kind separates the three columns. */
+/** Parses the text of a /proc/PID/uid_map or gid_map into a canonical list. Any white space separates the three columns. */
 export function parseProcText(kind: IdKind, text: string): Extents {
 	return canonical(kind, parseProcLines(kind, text));
 }
 
-/** The extents of such a text line by line, as they stand: two that continue each other stay two. */
+/** Parses the same text into one extent for each line, in the order of the lines and not merged. */
 export function parseProcLines(kind: IdKind, text: string): IdMap[] {
 	return parseKernelLines(text) ?? parseLines(kind, text);
 }
 
 /**
- * A text that is right and has nothing but blanks between its numbers and nothing behind the last, as the kernel's own;
- * undefined for any other. In one go and without a regular expression, which takes as long as a dozen system calls where
- * it is not hot.
+ * Parses a text as the kernel writes it: valid lines, blanks before and between the numbers, and no blank after the last number.
+ * Returns undefined for any other text. It uses no regular expression, because one that V8 has not compiled yet takes as long as
+ * a dozen system calls.
  */
 export function parseKernelLines(text: string): IdMap[] | undefined {
 	const extents: IdMap[] = [];
@@ -99,7 +90,7 @@ export function parseKernelLines(text: string): IdMap[] | undefined {
 	return field === 0 && digits === 0 ? extents : undefined;
 }
 
-/** Any other text, and what is wrong with it. */
+/** Parses any other text. Throws `ERR_USERNS_INVALID_MAPPING` with the line that is wrong. */
 function parseLines(kind: IdKind, text: string): IdMap[] {
 	const extents: IdMap[] = [];
 	let number = 0;

@@ -1,12 +1,12 @@
 import { type IdKind, type IdMap, MAX_ID } from "./extent.ts";
 
-/** A range of subordinate IDs, as a line of /etc/subuid gives it. */
+/** A range of subordinate IDs, as in a line of /etc/subuid. */
 export interface SubidRange {
 	first: number;
 	size: number;
 }
 
-/** What a user may map without privilege: the own ID, and the subordinate ranges in their order. */
+/** The IDs that a user may map without privilege: the ID of the user, and the subordinate ranges in their order. */
 export interface Delegation {
 	own: number;
 	ranges: readonly SubidRange[];
@@ -14,15 +14,14 @@ export interface Delegation {
 
 /** For `Mapping.rootless`. */
 export interface RootlessOptions {
-	/** The login name, or the uid. Left out: who runs this process. */
+	/** The login name or the uid of the user; by default the user of this process. */
 	user?: string | number | undefined;
-	/** The user's own IDs stay what they are inside, and root moves to the subordinate ranges. */
+	/** If true, the user's own IDs map to themselves, and container ID 0 is the first subordinate ID. False by default. */
 	keepId?: boolean | undefined;
 }
 
 /**
- * Finds out what a user may map. Mappings are pure, and this is not: so it comes from outside (src/subid/), where the
- * package is put together.
+ * Looks up the IDs that a user may map. src/index.ts imports the implementation from src/subid/, because this folder reads no files.
  */
 export type FindDelegation = (user: string | number | undefined) => Record<IdKind, Delegation>;
 
@@ -33,13 +32,13 @@ export function setFindDelegation(finder: FindDelegation): void {
 }
 
 export function findDelegation(user: string | number | undefined): Record<IdKind, Delegation> {
-	if (find === undefined) throw new Error("userns: nothing looks up subordinate IDs");
+	if (find === undefined) throw new Error("userns: no function looks up subordinate IDs");
 	return find(user);
 }
 
 /**
- * The extents for one kind. Inside, 0 is the user and 1… are the subordinate ranges behind each other; with `keepId`
- * the user's own ID is itself, and the ranges fill the other IDs from 0 on.
+ * The extents of one kind. Container ID 0 is the user, and the IDs from 1 on are the subordinate ranges, one after the other. With
+ * `keepId`, the ID of the user maps to itself, and the ranges take the other container IDs from 0 on.
  */
 export function rootlessExtents({ own, ranges }: Delegation, keepId: boolean): IdMap[] {
 	const reserved = keepId ? own : 0;
@@ -51,7 +50,7 @@ export function rootlessExtents({ own, ranges }: Delegation, keepId: boolean): I
 			if (next === reserved) next++;
 			const room = next < reserved ? reserved - next : MAX_ID + 1 - next;
 			const piece = Math.min(size - taken, room);
-			if (piece <= 0) return extents; // there are no container IDs left to give
+			if (piece <= 0) return extents; // all container IDs are mapped
 			extents.push({ containerID: next, hostID: first + taken, size: piece });
 			next += piece;
 			taken += piece;
@@ -61,8 +60,8 @@ export function rootlessExtents({ own, ranges }: Delegation, keepId: boolean): I
 }
 
 /**
- * The ranges without what an earlier one has already: a user's lines may overlap, and an ID is mapped only once. What is
- * taken is kept in order and in one piece where it touches, so that ten thousand lines are no matter.
+ * Removes from each range the IDs of earlier ranges, because the lines of a user may overlap and an ID can be mapped only once. The
+ * IDs seen are kept as sorted ranges, merged where they touch, so that ten thousand lines take milliseconds.
  */
 export function disjoint(ranges: readonly SubidRange[]): SubidRange[] {
 	const kept: SubidRange[] = [];
@@ -83,7 +82,7 @@ export function disjoint(ranges: readonly SubidRange[]): SubidRange[] {
 	return kept;
 }
 
-/** Binary search: the index of the first range, of some in order, that ends at the ID or behind it. */
+/** The index of the first of sorted ranges that ends at the ID or after it, by binary search. */
 function firstReaching(ranges: readonly SubidRange[], id: number): number {
 	let low = 0;
 	let high = ranges.length;

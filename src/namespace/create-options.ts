@@ -1,6 +1,6 @@
 import { invalidArgument, show } from "../errors.ts";
 import type { Extents } from "../mapping/extent.ts";
-import { Mapping, type MappingInput } from "../mapping/mapping.ts";
+import { extentsOf, Mapping, type MappingInput } from "../mapping/mapping.ts";
 import { copyOptions } from "../options.ts";
 
 /** How a namespace is made, and what makes namespaces differ beside their mapping. */
@@ -83,8 +83,9 @@ function checked(what: string, mapping: MappingInput, { setgroups, method }: Cre
 }
 
 /** At most one ID of each kind, the caller's own: what the kernel lets everybody map. */
-export function isOneOwn({ uidMappings, gidMappings }: Mapping): boolean {
+export function isOneOwn(mapping: Mapping): boolean {
+	const { uid, gid } = extentsOf(mapping);
 	const one = (extents: Extents, own: number | undefined) =>
 		extents.length === 0 || (extents.length === 1 && extents[0]?.size === 1 && extents[0].hostID === own);
-	return one(uidMappings, process.geteuid?.()) && one(gidMappings, process.getegid?.());
+	return one(uid, process.geteuid?.()) && one(gid, process.getegid?.());
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { UsernsError } from "../errors.ts";
 import type { Extents } from "../mapping/extent.ts";
+import { extentsOf } from "../mapping/mapping.ts";
 import { checkLimits, procText } from "../mapping/proc.ts";
 import type { Answer, Creation } from "../native/addon.ts";
 import { createLater, createNow } from "../native/create-requests.ts";
@@ -18,17 +19,17 @@ function prepare(
 	direct: boolean,
 	newidmap: NewidmapPrograms,
 ): Creation {
-	const { uidMappings, gidMappings } = mapping;
-	const uid = cutAtOwn("uid", uidMappings);
-	const gid = cutAtOwn("gid", gidMappings);
+	const asked = extentsOf(mapping);
+	const uid = cutAtOwn("uid", asked.uid);
+	const gid = cutAtOwn("gid", asked.gid);
 	if (uid.length === 0 && gid.length === 0) {
 		throw new UsernsError("ERR_USERNS_INVALID_MAPPING", "an empty mapping makes no user namespace", {
 			hint: `Give at least one extent, such as ${freeMapping()}.`,
 		});
 	}
 	// Cutting makes more lines, which may be more than the kernel takes.
-	if (uid !== uidMappings) checkLimits("uid", uid);
-	if (gid !== gidMappings) checkLimits("gid", gid);
+	if (uid !== asked.uid) checkLimits("uid", uid);
+	if (gid !== asked.gid) checkLimits("gid", gid);
 	return {
 		uidMap: procText(uid),
 		gidMap: gid === uid ? null : procText(gid),

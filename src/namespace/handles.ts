@@ -18,14 +18,14 @@ interface Entry {
  * makes namespaces differ beside the mapping (`setgroups`) keeps them apart here too.
  */
 export class Handles implements Disposable {
-	/** By keyOf(). */
-	readonly #cached = new Map<string, Entry>();
+	/** By the id of the mapping. A key with a prefix would be a second copy of the id, which may be long. */
+	readonly #cached: Record<"deny" | "allow", Map<string, Entry>> = { deny: new Map(), allow: new Map() };
 	/** By wayOf(). */
 	readonly #pending = new Map<string, Pending<UserNamespace>>();
 
 	/** How many namespaces are cached now. Those being made do not count yet. */
 	get size(): number {
-		return this.#cached.size;
+		return this.#cached.deny.size + this.#cached.allow.size;
 	}
 
 	/**
@@ -41,7 +41,7 @@ export class Handles implements Disposable {
 		return new Promise((resolve, reject) => {
 			const [request, signal] = checkCreateLater("Handles.get", mapping, options);
 			if (signal?.aborted) throw abortError(signal);
-			const entry = this.#cached.get(keyOf(request));
+			const entry = this.#cached[request.setgroups].get(request.mapping.id);
 			if (entry !== undefined) resolve(handOut(entry));
 			else this.#underWay(request).add(resolve, reject, signal);
 		});
@@ -50,11 +50,11 @@ export class Handles implements Disposable {
 	/** As `get`, on the calling thread. */
 	getSync(mapping: MappingInput, options?: CreateOptions): UserNamespace {
 		const request = checkCreate("Handles.getSync", mapping, options);
-		const key = keyOf(request);
-		let entry = this.#cached.get(key);
+		const cached = this.#cached[request.setgroups];
+		let entry = cached.get(request.mapping.id);
 		if (entry === undefined) {
 			entry = { descriptor: createDescriptorSync(request, "Handles"), maps: request };
-			this.#cached.set(key, entry);
+			cached.set(request.mapping.id, entry);
 		}
 		return handOut(entry);
 	}
@@ -64,8 +64,10 @@ export class Handles implements Disposable {
 	 * same Handles can be used again.
 	 */
 	release(): void {
-		for (const { descriptor } of this.#cached.values()) descriptor.close();
-		this.#cached.clear();
+		for (const cached of [this.#cached.deny, this.#cached.allow]) {
+			for (const { descriptor } of cached.values()) descriptor.close();
+			cached.clear();
+		}
 		for (const pending of this.#pending.values()) pending.keep = false;
 		this.#pending.clear();
 	}
@@ -97,7 +99,8 @@ export class Handles implements Disposable {
 	#hand(pending: Pending<UserNamespace>, made: Entry): void {
 		const kept = pending.keep ? this.#keep(made, pending.wanted) : made;
 		pending.resolve(() => handOut(kept));
-		if (this.#cached.get(keyOf(made.maps)) !== made) made.descriptor.close();
+		const { mapping, setgroups } = made.maps;
+		if (this.#cached[setgroups].get(mapping.id) !== made) made.descriptor.close();
 	}
 
 	#forget(way: string, pending: Pending<UserNamespace>): void {
@@ -106,25 +109,19 @@ export class Handles implements Disposable {
 
 	/** Caches what was made, when somebody still wants it; a getSync() may have been faster, then that one stays. */
 	#keep(made: Entry, wanted: boolean): Entry {
-		const key = keyOf(made.maps);
-		const first = this.#cached.get(key);
+		const { mapping, setgroups } = made.maps;
+		const first = this.#cached[setgroups].get(mapping.id);
 		if (first !== undefined) return first;
-		if (wanted) this.#cached.set(key, made);
+		if (wanted) this.#cached[setgroups].set(mapping.id, made);
 		return made;
 	}
 }
 
-/**
- * What makes namespaces differ. Mostly the mapping's own id, which it keeps: a key put together at each call would be
- * hashed at each call. No id begins with a word.
- */
-function keyOf({ mapping: { id }, setgroups }: NamespaceMaps): string {
-	return setgroups === "deny" ? id : `allow ${id}`;
-}
-
 /** A creation under way serves those who want it done in the same way: what one way cannot do, another may. */
 function wayOf(request: CreateRequest): string {
-	return request.method === "auto" ? keyOf(request) : `${request.method} ${keyOf(request)}`;
+	const { method, setgroups, mapping } = request;
+	// Usually the id itself, because a text that is put together is hashed at each call. No id begins with a word.
+	return method === "auto" && setgroups === "deny" ? mapping.id : `${method} ${setgroups} ${mapping.id}`;
 }
 
 function handOut({ descriptor, maps }: Entry): UserNamespace {

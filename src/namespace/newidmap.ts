@@ -3,7 +3,7 @@ import { isAbsolute } from "node:path";
 import { describeErrno, UsernsError, type UsernsErrorDetails } from "../errors.ts";
 import { findOwnProgram } from "../find-program.ts";
 import { type IdKind, type IdMap, showRange } from "../mapping/extent.ts";
-import type { Mapping } from "../mapping/mapping.ts";
+import { extentsOf, type Mapping } from "../mapping/mapping.ts";
 import { procText } from "../mapping/proc.ts";
 import type { SubidRange } from "../mapping/rootless.ts";
 import type { Outcome } from "../native/addon.ts";
@@ -24,7 +24,8 @@ const NAMES = { uid: "newuidmap", gid: "newgidmap" } as const;
 export function findNewidmap(mapping: Mapping): NewidmapPrograms {
 	const find = (kind: IdKind, extents: readonly unknown[]) =>
 		extents.length === 0 ? null : (findOwnProgram(NAMES[kind])?.found ?? null);
-	return { uid: find("uid", mapping.uidMappings), gid: find("gid", mapping.gidMappings) };
+	const { uid, gid } = extentsOf(mapping);
+	return { uid: find("uid", uid), gid: find("gid", gid) };
 }
 
 /**

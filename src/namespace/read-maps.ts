@@ -1,5 +1,5 @@
 import { UsernsError } from "../errors.ts";
-import { Mapping } from "../mapping/mapping.ts";
+import { extentsOf, Mapping } from "../mapping/mapping.ts";
 import type { Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { linkRefused } from "../native/link-owner.ts";
@@ -34,7 +34,8 @@ export function parseMaps(maps: string): NamespaceMaps {
 
 /** A kind that is empty may still be written by whoever makes the namespace. */
 export function isComplete(mapping: Mapping): boolean {
-	return mapping.uidMappings.length > 0 && mapping.gidMappings.length > 0;
+	const { uid, gid } = extentsOf(mapping);
+	return uid.length > 0 && gid.length > 0;
 }
 
 /** What opening by a pid found. What cannot be told now is told when it is asked for. */

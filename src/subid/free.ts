@@ -4,12 +4,12 @@ import type { SubidRange } from "../mapping/rootless.ts";
 import { grantedRanges } from "./ranges.ts";
 
 const SIZE = 65536;
-/** The first host ID of the documents' examples for root. docs/mapping.md gives the reasons. */
+/** The first host ID in the examples for root. docs/mapping.md gives the reasons for the number. */
 const FOR_ROOT = 2_100_000_000;
-/** The default of SUB_UID_MIN and SUB_GID_MIN, see login.defs(5). */
+/** The default of SUB_UID_MIN and SUB_GID_MIN; see login.defs(5). */
 const FOR_USERS = 100_000;
 
-/** The first of `size` IDs, at `from` or later, that are in none of the ranges. Undefined if there is no room. */
+/** Finds the first of `size` IDs, at `from` or later, that are in none of the ranges. Returns undefined if there are none. */
 export function firstFree(ranges: readonly SubidRange[], from: number, size: number): number | undefined {
 	let free = from;
 	for (const { first, size: taken } of [...ranges].sort((a, b) => a.first - b.first)) {
@@ -19,7 +19,7 @@ export function firstFree(ranges: readonly SubidRange[], from: number, size: num
 	return free + size - 1 <= MAX_ID ? free : undefined;
 }
 
-/** SUB_UID_MIN or SUB_GID_MIN in the text of login.defs(5). */
+/** Reads SUB_UID_MIN or SUB_GID_MIN from the text of /etc/login.defs. */
 export function minimumIn(text: string, kind: IdKind): number {
 	const found = new RegExp(`^[ \\t]*SUB_${kind.toUpperCase()}_MIN[ \\t]+(\\d{1,10})[ \\t]*$`, "m").exec(
 		text,
@@ -35,7 +35,7 @@ function loginDefs(): string {
 	}
 }
 
-/** For a hint: the first ID of a range that could be assigned to a user, as useradd(8) chooses it. */
+/** For a hint: the first ID of a range that can be assigned to a user, chosen as useradd(8) does. */
 export function freeForUser(kind: IdKind): number {
 	const from = minimumIn(loginDefs(), kind);
 	return firstFree(grantedRanges(kind), from, SIZE) ?? from;

@@ -4,27 +4,27 @@ import { type IdKind, MAX_ID } from "../mapping/extent.ts";
 import { disjoint, type SubidRange } from "../mapping/rootless.ts";
 import type { Account } from "./users.ts";
 
-/** Where the ranges of a kind are written down. */
+/** The file that has the ranges of a kind. */
 export const SUBID_FILES: Record<IdKind, string> = { uid: "/etc/subuid", gid: "/etc/subgid" };
 
 /**
- * The subordinate ranges of a user, none twice. Where they can be in a directory service (subid: in /etc/nsswitch.conf)
- * getsubids(1) is asked, for it knows what newuidmap knows. Not elsewhere: where another thread reaps every child,
- * Node waits for ever for a program's end. The files are read all the same where they count: getsubids 4.13 passes over
- * lines of /etc/subgid that have the user's number, and newgidmap takes them.
+ * The subordinate ranges of a user, without overlaps. If /etc/nsswitch.conf names a directory service for subid, getsubids(1) is
+ * run, because it finds the ranges that newuidmap(1) finds. It is not run otherwise: Node waits for ever for the end of a program
+ * if another thread reaps every child. The files are read in either case where they count, because getsubids 4.13 ignores lines of
+ * /etc/subgid that have the uid of the user, and newgidmap accepts these.
  */
 export function subordinateRanges(kind: IdKind, user: Account): SubidRange[] {
 	const text = nsswitch();
 	return disjoint([
 		...(namesOthers(text) ? askGetsubids(kind, user) : []),
-		// Where a directory service alone is named nobody looks at the files, so neither do we.
+		// If only a directory service is named, newuidmap(1) does not read the files either.
 		...(namesFiles(text) ? readRanges(kind, user) : []),
 	]);
 }
 
-/** What getsubids(1) says. It fails for a user without ranges, too. */
+/** The ranges that getsubids(1) prints. It also fails for a user without ranges. */
 function askGetsubids(kind: IdKind, { name }: Account): SubidRange[] {
-	// It has no "--" before the name.
+	// getsubids(1) does not accept "--" before the name.
 	if (name === undefined || name.startsWith("-")) return [];
 	const program = findOwnProgram("getsubids");
 	if (!program?.executable) return [];
@@ -32,7 +32,7 @@ function askGetsubids(kind: IdKind, { name }: Account): SubidRange[] {
 	return status === 0 ? parseGetsubids(stdout) : [];
 }
 
-/** Lines "0: NAME FIRST COUNT": the name may have anything in it, so each is read from the end. */
+/** Parses lines "0: NAME FIRST COUNT", from the end of each line, because the name may have any character. */
 export function parseGetsubids(text: string): SubidRange[] {
 	return text.split("\n").flatMap((line) => {
 		const [, first, size] = / (\d+) (\d+)$/.exec(line) ?? [];
@@ -48,11 +48,12 @@ function nsswitch(): string {
 	}
 }
 
-/** What nsswitch.conf(5) says of subid; without a word on it the files it is. */
+/** The sources of subid in the text of nsswitch.conf(5); by default "files". */
 function sourcesIn(text: string): string {
 	return /^[^\S\n]*subid:([^#\n]*)/m.exec(text)?.[1] ?? "files";
 }
 
+/** Returns true if subid ranges are read from the files. */
 export function namesFiles(text: string): boolean {
 	return /\bfiles\b/.test(sourcesIn(text));
 }
@@ -65,7 +66,7 @@ function readRanges(kind: IdKind, user: Account): SubidRange[] {
 	return parseSubidFile(readFile(kind), user);
 }
 
-/** The ranges that the file assigns to users, all together. */
+/** The ranges that the file assigns to any user. */
 export function grantedRanges(kind: IdKind): SubidRange[] {
 	return parseLines(readFile(kind), () => true);
 }
@@ -79,11 +80,11 @@ function readFile(kind: IdKind): string {
 }
 
 /**
- * Every line of the user, by name and by number; a line that newuidmap cannot read gives nothing. What follows a third
- * colon is nothing to it, and a carriage return or blank at the end makes it pass over the line.
+ * The ranges of the lines that have the name or the uid of a user. A line that newuidmap(1) cannot parse has no range. newuidmap
+ * ignores the text after a third colon, and ignores a line with a carriage return or a blank at its end.
  */
 export function parseSubidFile(text: string, { name, uid }: Pick<Account, "name" | "uid">): SubidRange[] {
-	// Both files are searched by the user, because subgid(5) names users, not groups.
+	// The owner is a user in both files: subgid(5) names users, not groups.
 	return parseLines(text, (owner) => owner === name || owner === String(uid));
 }
 
@@ -95,8 +96,8 @@ function parseLines(text: string, isWanted: (owner: string) => boolean): SubidRa
 }
 
 /**
- * A number as newuidmap reads it, with strtoul(3) and any base: "010" is 8 and "0x10" is 16. NaN for what it refuses,
- * more than 64 bits among it.
+ * Parses a number as newuidmap(1) does, with strtoul(3) and any base: "010" is 8 and "0x10" is 16. Returns NaN for text that
+ * newuidmap refuses, also for numbers of more than 64 bits.
  */
 function fileNumber(text: string): number {
 	const digits = /^[ \t\v\f\r]*\+?(0x[\da-f]+|0[0-7]*|[1-9]\d*)$/i.exec(text)?.[1];
@@ -105,7 +106,7 @@ function fileNumber(text: string): number {
 	return value >= 1n << 64n ? Number.NaN : Number(value);
 }
 
-/** A range of what the kernel can map, or none: one that ends past 64 bits is empty to newuidmap. */
+/** The part of a range that the kernel can map, or none. newuidmap(1) treats a range that ends above 64 bits as empty. */
 function range(first: number, count: number): SubidRange[] {
 	if (first + count > 2 ** 64) return [];
 	const size = Math.min(count, MAX_ID + 1 - first);

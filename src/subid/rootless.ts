@@ -6,12 +6,12 @@ import { freeForUser } from "./free.ts";
 import { SUBID_FILES, subordinateRanges } from "./ranges.ts";
 import { type Account, findUser } from "./users.ts";
 
-/** How the user is called in messages and in the line to add. */
+/** The name of the user for messages and for the line to add, or the uid if there is no name. */
 export function nameOf({ name, uid }: Account): string {
 	return name ?? String(uid);
 }
 
-/** True too for a file that is not there: then nobody has any. */
+/** Returns true also if the file does not exist, because then no user has a range. */
 function isReadable(file: string): boolean {
 	try {
 		accessSync(file, constants.R_OK);
@@ -21,19 +21,19 @@ function isReadable(file: string): boolean {
 	}
 }
 
-/** For a user who has none of that kind. */
+/** The error for a user without subordinate IDs of a kind. */
 export function noSubids(kind: IdKind, user: Account): UsernsError {
 	const name = nameOf(user);
 	const file = SUBID_FILES[kind];
 	if (!isReadable(file)) {
 		return new UsernsError(
 			"ERR_USERNS_NO_SUBIDS",
-			`the subordinate ${kind}s of the user ${name} are not known: ${file} cannot be read`,
-			{ hint: `Let root make ${file} readable for everybody (chmod 644 ${file}).` },
+			`cannot find the subordinate ${kind}s of the user ${name}: ${file} cannot be read`,
+			{ hint: `As root, make ${file} readable: chmod 644 ${file}.` },
 		);
 	}
 	return new UsernsError("ERR_USERNS_NO_SUBIDS", `the user ${name} has no subordinate ${kind}s in ${file}`, {
-		hint: `Let root add a line such as "${name}:${freeForUser(kind)}:65536" to ${file}, with IDs that the file assigns to no other user (usermod --add-sub${kind}s does that).`,
+		hint: `As root, add a line such as "${name}:${freeForUser(kind)}:65536" to ${file}, with IDs that the file assigns to no other user; see usermod(8), --add-sub${kind}s.`,
 	});
 }
 

@@ -3,20 +3,20 @@ import { userInfo } from "node:os";
 import { invalidArgument, show, UsernsError } from "../errors.ts";
 import { findOwnProgram, lookUp } from "../find-program.ts";
 
-/** Who a user is. The name is missing where only the number is known. */
+/** An entry of the user database. The name is undefined if only the uid is known. */
 export interface Account {
 	name: string | undefined;
 	uid: number;
 	gid: number;
 }
 
-/** Who runs this process. Without an entry in the user database there is no name. */
+/** The real user of this process. The name is undefined if the user database has no entry. */
 export function callingUser(): Account {
 	const uid = process.getuid?.() ?? 0;
 	const gid = process.getgid?.() ?? 0;
 	let name: string | undefined;
 	try {
-		// The name of the real uid, since newuidmap(1) goes by that; userInfo() asks for the effective one.
+		// userInfo() reads the entry of the effective uid, but newuidmap(1) uses the real one.
 		name = process.geteuid?.() === uid ? userInfo().username : findEntry(String(uid))?.name;
 	} catch {
 		// no entry
@@ -24,14 +24,14 @@ export function callingUser(): Account {
 	return { name, uid, gid };
 }
 
-/** A user by login name or uid; who runs this process when left out. Throws `ERR_USERNS_UNKNOWN_USER`. */
+/** Finds a user by login name or uid; by default the user of this process. Throws `ERR_USERNS_UNKNOWN_USER`. */
 export function findUser(user: string | number | undefined): Account {
 	if (user === undefined) return callingUser();
 	checkUser(user);
 	const entry = findEntry(String(user), typeof user);
 	if (entry !== undefined) return entry;
 	throw new UsernsError("ERR_USERNS_UNKNOWN_USER", `there is no user ${show(user)} on this machine`, {
-		hint: "See getent passwd, or /etc/passwd, for those that there are.",
+		hint: "See getent passwd, or /etc/passwd, for the users.",
 	});
 }
 
@@ -39,7 +39,7 @@ function checkUser(user: unknown): void {
 	if (typeof user === "number") {
 		if (Number.isInteger(user) && user >= 0 && user < 0xffffffff) return;
 	} else if (typeof user === "string") {
-		// What divides the fields and lines of passwd(5) and subuid(5) can be in no name.
+		// These characters separate the fields and lines of passwd(5) and subuid(5).
 		if (user !== "" && !/[:\n\0]/.test(user)) return;
 	}
 	throw invalidArgument(
@@ -48,7 +48,7 @@ function checkUser(user: unknown): void {
 	);
 }
 
-/** Whether nsswitch.conf(5) has the file looked at before anything else, as without a word on it. */
+/** Returns true if nsswitch.conf(5) names the file as the first source of passwd, or no source. */
 function isFileFirst(): boolean {
 	try {
 		const first = /^[^\S\n]*passwd:[^\S\n]*(\S*)/m.exec(readFileSync("/etc/nsswitch.conf", "utf8"))?.[1];
@@ -67,8 +67,8 @@ function inFile(matches: (entry: Account) => boolean): Account | undefined {
 }
 
 /**
- * The file, where that is what counts first; then NSS, where getent(1) is installed, since users may be in a directory
- * service. A program is asked as rarely as can be: see subordinateRanges() in ranges.ts.
+ * Finds an entry in /etc/passwd if that is the first source, then with getent(1), because users may be in a directory service, then
+ * in /etc/passwd. The file comes first to avoid running a program; subordinateRanges() in ranges.ts has the reason.
  */
 function findEntry(key: string, by: "string" | "number" | string = "number"): Account | undefined {
 	const matches = ({ name, uid }: Account) => (by === "number" ? String(uid) === key : name === key);
@@ -79,19 +79,19 @@ function findEntry(key: string, by: "string" | "number" | string = "number"): Ac
 	const getent = findOwnProgram("getent");
 	if (getent?.executable) {
 		const answer = lookUp(getent.found, ["passwd", "--", key]);
-		// A name of digits is taken for a number by getent, hence the second look.
+		// getent(1) reads a name of digits as a uid, so the entry is compared again.
 		const entry = answer.status === 0 ? parseEntries(answer.stdout).find(matches) : undefined;
 		if (entry !== undefined) return entry;
 	}
 	return inFile(matches);
 }
 
-/** Not 4294967295, which stands for nobody at all. */
+/** Returns true for a uid or gid. 4294967295 is none: it means "no ID". */
 function isId(text: string): boolean {
 	return /^\d{1,10}$/.test(text) && Number(text) < 0xffffffff;
 }
 
-/** The lines of passwd(5). */
+/** Parses the lines of passwd(5). Ignores a line without a name, a uid and a gid. */
 export function parseEntries(text: string): Account[] {
 	return text.split("\n").flatMap((line) => {
 		const [name = "", , uid = "", gid = ""] = line.split(":");

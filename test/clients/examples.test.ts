@@ -67,7 +67,7 @@ testExample("rootless", "says what to do for a user without subordinate IDs", ["
 	for (const file of ["subuid", "subgid"]) writeFileSync(join(copies, file), "");
 	const { status, stderr } = runExample(privateMounts({ user: copies }), "rootless");
 	assert.equal(status, 1);
-	assert.match(stderr, /has no subordinate uids in \/etc\/subuid\nLet root add a line/);
+	assert.match(stderr, /has no subordinate uids in \/etc\/subuid\nAs root, add a line/);
 });
 
 testExample("bwrap-sandbox", "as root: another's root in a sandbox", ["tool:bwrap"], (_, run) => {

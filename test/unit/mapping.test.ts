@@ -55,7 +55,7 @@ test("bad input has its own error, one for each way to be bad", () => {
 
 test("the text form is read strictly, and errors point at the column", () => {
 	const cases: [string, RegExp][] = [
-		["0:1000", /column 7 .*expected ":" behind hostID, found the end/],
+		["0:1000", /column 7 .*expected ":" after hostID, found the end/],
 		["0:1000:1,", /column 10 \(extent 2\): expected containerID/],
 		[" 0:1000:1", /column 1 /],
 		["0:1000:1 ", /column 9 .*expected "," or the end/],
@@ -69,7 +69,7 @@ test("the text form is read strictly, and errors point at the column", () => {
 		["0:99999999999999999999:1", /column 3 .*hostID in 32 bits/],
 		["0:0:1\u00000:5:1", /column 6 /],
 		["0:0:0", /size must be at least 1/],
-		["0:1,5:2:1", /column 4 \(extent 1\): expected ":" behind hostID, found ","/],
+		["0:1,5:2:1", /column 4 \(extent 1\): expected ":" after hostID, found ","/],
 	];
 	for (const [text, message] of cases) refuses(text, message);
 });

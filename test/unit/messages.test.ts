@@ -30,7 +30,7 @@ test("a mapping that the kernel would refuse, or change without an error, has it
 		[
 			from(null),
 			"a mapping must be a Mapping, an object {uidMappings, gidMappings} or a text, not null",
-			'For example "0:2100000000:65536".',
+			'Write it as a text, such as "0:2100000000:65536".',
 		],
 		[from({}), "the mapping maps nothing: neither uidMappings nor gidMappings has an extent", LEAST],
 		[
@@ -47,7 +47,7 @@ test("a mapping that the kernel would refuse, or change without an error, has it
 		[
 			uids(extent(2 ** 32, 0, 1)),
 			"uidMappings[0]: containerID must fit in 32 bits, but is 4294967296",
-			"The largest ID that can be mapped is 4294967294; the kernel would cut this number off.",
+			"The largest ID that can be mapped is 4294967294; the kernel would truncate this number.",
 		],
 		[uids(extent(3, 4, 0)), "uidMappings[0] (3:4:0): size must be at least 1", NUMBERS],
 		[
@@ -83,7 +83,7 @@ test("a mapping that the kernel would refuse, or change without an error, has it
 		[
 			uids(...Array.from({ length: 341 }, (_, i) => extent(i * 2, i * 2, 1))),
 			"uidMappings: 341 extents, but the kernel takes at most 340",
-			"Use fewer, longer ranges; extents that continue each other in both columns are already counted as one.",
+			"Use fewer, longer ranges. Extents that continue each other in both columns already count as one.",
 		],
 		[
 			gids(...Array.from({ length: 340 }, (_, i) => extent(1000 + i * 2, 100000 + i * 2, 1))),
@@ -116,7 +116,7 @@ test("each method's refusal has its message", () => {
 	const tooLong = Mapping.from(long(0)).union(long(1000));
 	const groups = Mapping.fromProc("", tooLong.procText("uid"));
 	const fewer =
-		"Use fewer, longer ranges; extents that continue each other in both columns are already counted as one.";
+		"Use fewer, longer ranges. Extents that continue each other in both columns already count as one.";
 	check("ERR_USERNS_INVALID_MAPPING", [
 		[
 			() => mapping.union("u:0:2:1,g:0:1:5"),
@@ -203,7 +203,7 @@ const HINTS: Record<MappingSyntax, string> = {
 		'Write extents as "disk:visible:size", with "u:" or "g:" before it for one kind, separated by spaces.',
 	"mount-idmapped":
 		'Write every extent as "b:disk:visible:size", with u or g instead of b for one kind only.',
-	lxc: 'Write every extent as "b:disk:visible:size", with u or g instead of b for one kind only.',
+	lxc: 'Write every extent as "b:container:host:size", with u or g instead of b for one kind only.',
 	podman:
 		"Write --uidmap=[+ug]container:[@]from[:amount] and --gidmap=… likewise; without a name a value is a --uidmap.",
 	"podman-idmap":
@@ -228,14 +228,14 @@ const end = "found the end of the text";
 
 const texts: Text[] = [
 	["colon", "", `column 1 (extent 1): expected containerID, a decimal number, ${end}`],
-	["colon", "0", `column 2 (extent 1): expected ":" behind containerID, ${end}`],
-	["colon", "0:1", `column 4 (extent 1): expected ":" behind hostID, ${end}`],
+	["colon", "0", `column 2 (extent 1): expected ":" after containerID, ${end}`],
+	["colon", "0:1", `column 4 (extent 1): expected ":" after hostID, ${end}`],
 	["colon", "0:", `column 3 (extent 1): expected hostID, a decimal number, ${end}`],
 	["colon", "0:1:", `column 5 (extent 1): expected size, a decimal number, ${end}`],
-	["colon", "0:1:1;", 'column 6 (extent 1): expected "," or the end behind size, found ";"'],
+	["colon", "0:1:1;", 'column 6 (extent 1): expected "," or the end after size, found ";"'],
 	["colon", "0:1:1,5:07:1", 'column 9 (extent 2): expected hostID without a leading zero, found "07:1"'],
 	["colon", "x:y;0:1:1", 'column 1 (extent 1): expected containerID, a decimal number, found "x:y"'],
-	["colon", "0:1:1\n", 'column 6 (extent 1): expected "," or the end behind size, found "\\n"'],
+	["colon", "0:1:1\n", 'column 6 (extent 1): expected "," or the end after size, found "\\n"'],
 	[
 		"colon",
 		"0:4294967296:1",
@@ -245,7 +245,7 @@ const texts: Text[] = [
 	[
 		"colon",
 		`0:1:1${"x".repeat(80)}`,
-		`column 6 (extent 1): expected "," or the end behind size, found "${"x".repeat(61)}"`,
+		`column 6 (extent 1): expected "," or the end after size, found "${"x".repeat(61)}"`,
 	],
 	["colon", "0:1:1,3:4:0", "column 7 (extent 2) (3:4:0): size must be at least 1", NUMBERS],
 	...(
@@ -263,12 +263,8 @@ const texts: Text[] = [
 			`${kind}_map line 1: expected three numbers "containerID hostID size", found "0 1"`,
 		],
 	),
-	[
-		"x-mount.idmap",
-		"0:1:1junk",
-		'column 6 (extent 1): expected a blank or the end behind size, found "junk"',
-	],
-	["x-mount.idmap", "0:1:1 5:6", `column 10 (extent 2): expected ":" behind hostID, ${end}`],
+	["x-mount.idmap", "0:1:1junk", 'column 6 (extent 1): expected a blank or the end after size, found "junk"'],
+	["x-mount.idmap", "0:1:1 5:6", `column 10 (extent 2): expected ":" after hostID, ${end}`],
 	[
 		"x-mount.idmap",
 		"/proc/1/ns/user",
@@ -276,15 +272,15 @@ const texts: Text[] = [
 		"Open it with UserNamespace.open and ask it for its mapping().",
 	],
 	["mount-idmapped", "b:0:1:1 0:1:1", 'column 9 (extent 2): expected "b:", "u:" or "g:", found "0:1:1"'],
-	["mount-idmapped", "b:0:1:1x", 'column 8 (extent 1): expected a blank or the end behind size, found "x"'],
-	["lxc", "b:0:1:1x", 'column 8 (extent 1): expected a blank or the end behind size, found "x"'],
+	["mount-idmapped", "b:0:1:1x", 'column 8 (extent 1): expected a blank or the end after size, found "x"'],
+	["lxc", "b:0:1:1x", 'column 8 (extent 1): expected a blank or the end after size, found "x"'],
 	["podman", "+ug", `column 4 (extent 1): expected the container ID, a decimal number, ${end}`],
-	["podman", "0", `column 2 (extent 1): expected ":" behind the container ID, ${end}`],
+	["podman", "0", `column 2 (extent 1): expected ":" after the container ID, ${end}`],
 	["podman", "0:@", `column 4 (extent 1): expected the ID that it is mapped from, a decimal number, ${end}`],
 	["podman", "0:1:", `column 5 (extent 1): expected the amount, a decimal number, ${end}`],
-	["podman", "0:1:1;", 'column 6 (extent 1): expected ":" behind the amount, found ";"'],
-	["podman", "0:1:1:5", `column 8 (extent 2): expected ":" behind the container ID, ${end}`],
-	["podman", "0:1:1 5:6:1 7", `column 2 (extent 3): expected ":" behind the container ID, ${end}`],
+	["podman", "0:1:1;", 'column 6 (extent 1): expected ":" after the amount, found ";"'],
+	["podman", "0:1:1:5", `column 8 (extent 2): expected ":" after the container ID, ${end}`],
+	["podman", "0:1:1 5:6:1 7", `column 2 (extent 3): expected ":" after the container ID, ${end}`],
 	[
 		"podman",
 		"x--uidmap=0:1:1",
@@ -297,29 +293,29 @@ const texts: Text[] = [
 		LAST,
 	],
 	["podman-idmap", "map", 'column 1 (extent 1): expected idmap or ridmap, found "map"'],
-	["podman-idmap", "idmap:", 'column 6 (extent 1): expected "=" behind idmap, found ":"'],
+	["podman-idmap", "idmap:", 'column 6 (extent 1): expected "=" after idmap, found ":"'],
 	["podman-idmap", "idmap=x", 'column 7 (extent 1): expected "uids=" or "gids=", found "x"'],
 	["podman-idmap", "idmap=uids=@", `column 13 (extent 1): expected the ID on disk, a decimal number, ${end}`],
-	["podman-idmap", "idmap=uids=0", `column 13 (extent 1): expected "-" behind the ID on disk, ${end}`],
+	["podman-idmap", "idmap=uids=0", `column 13 (extent 1): expected "-" after the ID on disk, ${end}`],
 	[
 		"podman-idmap",
 		"idmap=uids=0-",
 		`column 14 (extent 1): expected the visible ID, a decimal number, ${end}`,
 	],
-	["podman-idmap", "idmap=uids=0-1", `column 15 (extent 1): expected "-" behind the visible ID, ${end}`],
+	["podman-idmap", "idmap=uids=0-1", `column 15 (extent 1): expected "-" after the visible ID, ${end}`],
 	["podman-idmap", "idmap=uids=0-1-", `column 16 (extent 1): expected the length, a decimal number, ${end}`],
-	["podman-idmap", "idmap=uids=0-1-1,", 'column 17 (extent 2): expected ";" behind the extents, found ","'],
-	["podman-idmap", "idmap=uids=0-1-1;uids=1-2-1", "column 18 (extent 2): uids= stands twice"],
+	["podman-idmap", "idmap=uids=0-1-1,", 'column 17 (extent 2): expected ";" after the extents, found ","'],
+	["podman-idmap", "idmap=uids=0-1-1;uids=1-2-1", "column 18 (extent 2): uids= is there twice"],
 	[
 		"podman-idmap",
 		"idmap=uids=0-1-1",
-		"column 1 (extent 2): the gids are left to the container's mapping, and nobody said what that is",
+		"column 1 (extent 2): the gids are those of the container's mapping, which was not given",
 		"Give the container's mapping as context, or both uids and gids.",
 	],
 	[
 		"podman-idmap",
 		"idmap=uids=@0-1-1",
-		"column 12 (extent 1): @ counts in the container's mapping, and nobody said what that is",
+		"column 12 (extent 1): @ refers to the container's mapping, which was not given",
 	],
 	[
 		"podman-idmap",
@@ -336,10 +332,10 @@ const texts: Text[] = [
 		{ container: CONTAINER },
 	],
 	["incus", "all 1 1", 'column 1 (extent 1): expected both, uid or gid, found "all 1 1"'],
-	["incus", "both", `column 5 (extent 1): expected a blank behind both, ${end}`],
+	["incus", "both", `column 5 (extent 1): expected a blank after both, ${end}`],
 	["incus", "gid x", 'column 5 (extent 1): expected host ID, a decimal number, found "x"'],
 	["incus", "uid 1-", `column 7 (extent 1): expected the last host ID, a decimal number, ${end}`],
-	["incus", "uid 1;2", 'column 6 (extent 1): expected a blank behind the host\'s IDs, found ";"'],
+	["incus", "uid 1;2", 'column 6 (extent 1): expected a blank after the host\'s IDs, found ";"'],
 	["incus", "uid 1 ", `column 7 (extent 1): expected container ID, a decimal number, ${end}`],
 	["incus", "uid 1-2 3-", `column 11 (extent 1): expected the last container ID, a decimal number, ${end}`],
 	["incus", "uid 5-4 3-2", "column 5 (extent 1): the range 5-4 runs backwards"],
@@ -357,7 +353,7 @@ const texts: Text[] = [
 	[
 		"oci",
 		'{"uidMappings": [], "gidMappings": []}',
-		"uidMappings must be an array of extents, and there must be both kinds",
+		"uidMappings must be an array with at least one extent, because the specification requires both kinds",
 	],
 	[
 		"oci",
@@ -366,16 +362,16 @@ const texts: Text[] = [
 		WHOLE,
 	],
 	["subid", ":1:1", 'column 1 (extent 1): expected the user\'s name or number, found ":1:1"'],
-	["subid", "alpha\n", 'column 6 (extent 1): expected ":" behind the user, found "\\n"'],
+	["subid", "alpha\n", 'column 6 (extent 1): expected ":" after the user, found "\\n"'],
 	["subid", "alpha:", `column 7 (extent 1): expected the first ID, a decimal number, ${end}`],
-	["subid", "alpha:1", `column 8 (extent 1): expected ":" behind the first ID, ${end}`],
+	["subid", "alpha:1", `column 8 (extent 1): expected ":" after the first ID, ${end}`],
 	["subid", "alpha:1:", `column 9 (extent 1): expected the count, a decimal number, ${end}`],
 	["subid", "alpha:1:1:", 'column 10 (extent 1): expected the end of the line, found ":"'],
 	[
 		"subid",
 		"alpha:1:1\n\nalpha:9:9\nbeta:5:1",
-		'line 4, column 1 (extent 3): a second user, "beta", behind "alpha"',
-		"Say whose lines are meant.",
+		'line 4, column 1 (extent 3): the lines name two users, "alpha" and "beta"',
+		"Name the user whose lines count.",
 	],
 	[
 		"subid",
@@ -398,10 +394,10 @@ test("a text that cannot be read is an error with the position, the expected and
 	}
 	assert.throws(
 		() => Mapping.parse(["0:1", "5"]),
-		/^UsernsError: no syntax fits "0:1 5": colon text, column 4 \(extent 1\): expected ":" behind hostID, found ","$/,
+		/^UsernsError: no syntax fits "0:1 5": colon text, column 4 \(extent 1\): expected ":" after hostID, found ","$/,
 	);
 	assert.throws(() => Mapping.parse("{", "oci"), {
-		message: /^oci text: this is not JSON: ./,
+		message: /^oci text: it is not JSON: ./,
 		hint: HINTS.oci,
 	});
 });
@@ -412,27 +408,27 @@ test("an error in podman's options has its message", () => {
 	assert.equal(Mapping.parse(lines(1000), "podman").id, "0:0:1000");
 	check("ERR_USERNS_INVALID_MAPPING", [
 		[parse("--uidmap"), "podman text: the last option has no value", HINTS.podman],
-		[
-			parse("--uidmap --gidmap=0:1:1"),
-			'podman text: "--gidmap=0:1:1" stands where a value was expected',
-			HINTS.podman,
-		],
+		[parse("--uidmap --gidmap=0:1:1"), 'podman text: expected a value, found "--gidmap=0:1:1"', HINTS.podman],
 		[
 			parse("--uidmap=0:1:1 --gidmap=u5:6:2"),
-			"podman text: an entry of --gidmap (5:6:2) is flagged for the other kind, which has an option of its own",
-			"Put it into that option.",
+			"podman text: the entry 5:6:2 of --gidmap has the flag of the other kind, which has its own option",
+			"Move the entry to that option.",
 		],
 		[
 			parse("5:@1000:1"),
-			"podman text: @1000 is an ID of the host, and nobody said what the host delegates",
+			"podman text: @1000 is a host ID, and the mapping that delegates it was not given",
 			"Give the parent's mapping as context.",
 		],
 		[
 			parse("u5:@999:2", { parent: "0:1000:1" }),
-			"podman text: not all of @999, 2 uids, is delegated to the user",
-			"Look at /proc/self/uid_map of the namespace that podman runs in (podman unshare cat /proc/self/uid_map).",
+			"podman text: of the 2 uids from @999 on, some are not delegated to the user",
+			'See "podman unshare cat /proc/self/uid_map" for the delegated IDs.',
 		],
-		[parse(lines(1001)), "podman text: more than 1000 entries with +", "Write what comes out instead."],
+		[
+			parse(lines(1001)),
+			"podman text: more than 1000 entries with +",
+			"Write the resulting extents instead.",
+		],
 	]);
 });
 
@@ -440,25 +436,25 @@ test("a mapping that a syntax cannot express has its message", () => {
 	const print = (mapping: string, syntax: MappingSyntax, context?: MappingContext) => () =>
 		Mapping.from(mapping).toString(syntax, context);
 	const user = { name: "alpha" };
-	const both = "Map the other kind too, or print it as colon.";
+	const both = "Map the other kind too, or print the mapping as colon.";
 	const subid =
 		"the subid syntax cannot express this mapping: it has no container IDs, so they must count from 0 without a gap, the same for both kinds";
-	const whose = "the subid syntax needs the user that the lines are for";
+	const whose = "the subid syntax needs the user of the lines";
 	check("ERR_USERNS_INVALID_MAPPING", [
 		...["u:0:1:1", "g:0:1:1"].flatMap((mapping): Refusal[] => [
 			[
 				print(mapping, "oci"),
-				"the oci syntax cannot express a mapping of one kind only: the specification wants both",
+				"the oci syntax cannot express a mapping of one kind: the specification requires both",
 				both,
 			],
 			[
 				print(mapping, "podman-idmap"),
-				"the podman-idmap syntax cannot express a mapping of one kind only: what is left out is the container's",
+				"the podman-idmap syntax cannot express a mapping of one kind: the other kind is that of the container's mapping",
 				both,
 			],
 		]),
 		...["1:1:1", "0:1:1,2:5:1", "u:0:1:1,g:0:2:1"].map(
-			(mapping): Refusal => [print(mapping, "subid", { user }), subid, "Print it as colon instead."],
+			(mapping): Refusal => [print(mapping, "subid", { user }), subid, "Print the mapping as colon."],
 		),
 		...[undefined, {}, { name: "" }, { name: "a:b" }, { name: "a\nb" }].map(
 			(someone): Refusal => [print("0:1:1", "subid", { user: someone }), whose, "Give {user: {name: …}}."],

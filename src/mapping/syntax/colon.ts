@@ -1,4 +1,5 @@
-import { type Extents, sameExtents, showExtent } from "../extent.ts";
+import { writeExtents } from "../canonical-text.ts";
+import { type Extents, sameExtents } from "../extent.ts";
 import { addExtent, BOTH, KINDS_OF_LETTER, noMaps, type ParsedMaps, Scanner, scanTriple } from "./scanner.ts";
 
 const HINT =
@@ -6,7 +7,7 @@ const HINT =
 
 const LETTERS = ["u:", "g:", "b:"] as const;
 
-/** `[u:|g:|b:]containerID:hostID:size[,…]`: `u:` maps user IDs, `g:` group IDs, `b:` or no prefix both. */
+/** Parses `[u:|g:|b:]containerID:hostID:size[,…]`. `u:` maps user IDs, `g:` group IDs, and `b:` or no prefix both. */
 export function parseColon(text: string): ParsedMaps {
 	const maps = noMaps();
 	const scanner = new Scanner("colon", text, HINT);
@@ -15,25 +16,19 @@ export function parseColon(text: string): ParsedMaps {
 		const kinds = letter === undefined ? BOTH : KINDS_OF_LETTER[letter[0] as "u" | "g" | "b"];
 		addExtent(maps, kinds, scanTriple(scanner, ":"));
 		if (scanner.done) return maps;
-		if (!scanner.take(",")) throw scanner.expected('"," or the end behind size');
+		if (!scanner.take(",")) throw scanner.expected('"," or the end after size');
 		scanner.extent++;
 	}
 }
 
-/** Equal canonical lists always print equal texts, which is what an identity is made of. */
+/** Prints the canonical text, which is the id of a mapping: equal canonical lists give equal texts. */
 export function printColon(uid: Extents, gid: Extents): string {
 	return printLettered(uid, gid, ",", "");
 }
 
-/** Extents with a letter for their kind; `both` is what stands before those that are for both. */
-export function printLettered(uid: Extents, gid: Extents, separator: string, both: string): string {
-	if (sameExtents(uid, gid)) return printList(uid, separator, both);
-	const parts = [printList(uid, separator, "u:"), printList(gid, separator, "g:")];
+/** Prints extents with the letter of their kind. `both` is the prefix of extents for both kinds. */
+export function printLettered(uid: Extents, gid: Extents, separator: string, both: "" | "b:"): string {
+	if (sameExtents(uid, gid)) return writeExtents(uid, both, ":", separator);
+	const parts = [writeExtents(uid, "u:", ":", separator), writeExtents(gid, "g:", ":", separator)];
 	return parts.filter((part) => part !== "").join(separator);
-}
-
-function printList(extents: Extents, separator: string, letter: string): string {
-	let text = "";
-	for (const extent of extents) text += `${text === "" ? "" : separator}${letter}${showExtent(extent)}`;
-	return text;
 }

@@ -1,9 +1,6 @@
-import { type MappingSyntax, syntaxes } from "./table.ts";
+import { type MappingSyntax, syntaxes, syntaxNames } from "./table.ts";
 
-/** Every mapping syntax with its form in one line, for help texts. */
+/** The form of every mapping syntax in one line, for help texts. `lxc` is the form of lxc-usernsexec(1). */
 export const mappingSyntaxes: Readonly<Record<MappingSyntax, string>> = Object.freeze(
-	Object.fromEntries(Object.entries(syntaxes).map(([name, { form }]) => [name, form])) as Record<
-		MappingSyntax,
-		string
-	>,
+	Object.fromEntries(syntaxNames.map((name) => [name, syntaxes[name].form])) as Record<MappingSyntax, string>,
 );

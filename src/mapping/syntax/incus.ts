@@ -5,7 +5,7 @@ const HINT =
 	'Write lines "both HOST[-END] CONTAINER[-END]", the host first; uid or gid instead of both for one kind.';
 const KINDS: Record<"both" | "uid" | "gid", readonly IdKind[]> = { both: BOTH, uid: ["uid"], gid: ["gid"] };
 
-/** A number, or an inclusive range of them. */
+/** Reads a number or an inclusive range. */
 function scanRange(scanner: Scanner, name: string): { first: number; size: number } {
 	const start = scanner.at;
 	const first = scanner.number(name);
@@ -15,7 +15,7 @@ function scanRange(scanner: Scanner, name: string): { first: number; size: numbe
 	return { first, size: last - first + 1 };
 }
 
-/** The lines of raw.idmap of Incus and LXD: the host's IDs come first, and ranges name their last ID. */
+/** Parses the lines of raw.idmap of Incus and LXD: the host IDs come first, and a range has its last ID. */
 export function parseIncus(text: string): ParsedMaps {
 	const maps = noMaps();
 	const scanner = new Scanner("incus", text, HINT);
@@ -24,9 +24,9 @@ export function parseIncus(text: string): ParsedMaps {
 		const start = scanner.at;
 		const word = scanner.takeOne(["both", "uid", "gid"]);
 		if (word === undefined) throw scanner.expected("both, uid or gid");
-		if (scanner.skip(" \t") === 0) throw scanner.expected(`a blank behind ${word}`);
+		if (scanner.skip(" \t") === 0) throw scanner.expected(`a blank after ${word}`);
 		const host = scanRange(scanner, "host ID");
-		if (scanner.skip(" \t") === 0) throw scanner.expected("a blank behind the host's IDs");
+		if (scanner.skip(" \t") === 0) throw scanner.expected("a blank after the host's IDs");
 		const at = scanner.at;
 		const container = scanRange(scanner, "container ID");
 		if (host.size !== container.size) {

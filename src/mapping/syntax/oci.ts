@@ -6,13 +6,13 @@ import type { ParsedMaps } from "./scanner.ts";
 const HINT =
 	'Write {"uidMappings": [{"containerID": 0, "hostID": 2100000000, "size": 65536}], "gidMappings": […]}.';
 
-/** The JSON of the OCI runtime-spec. It wants both kinds or none (config.md, "uidMappings"). */
+/** Parses the JSON of the OCI runtime-spec, which requires both kinds (config.md, "uidMappings"). */
 export function parseOci(text: string): ParsedMaps {
 	let value: unknown;
 	try {
 		value = JSON.parse(text);
 	} catch (error) {
-		throw invalidMapping(`oci text: this is not JSON: ${(error as Error).message}`, HINT);
+		throw invalidMapping(`oci text: it is not JSON: ${(error as Error).message}`, HINT);
 	}
 	if (typeof value !== "object" || value === null || Array.isArray(value)) {
 		throw invalidMapping("oci text: expected an object with uidMappings and gidMappings", HINT);
@@ -23,7 +23,10 @@ export function parseOci(text: string): ParsedMaps {
 
 function readList(name: string, list: unknown): ParsedMaps["uid"] {
 	if (!Array.isArray(list) || list.length === 0) {
-		throw invalidMapping(`oci text: ${name} must be an array of extents, and there must be both kinds`, HINT);
+		throw invalidMapping(
+			`oci text: ${name} must be an array with at least one extent, because the specification requires both kinds`,
+			HINT,
+		);
 	}
 	return ownMap(list, (extent, index) => checkExtent(extent, `oci text: ${name}[${index}]`));
 }
@@ -31,8 +34,8 @@ function readList(name: string, list: unknown): ParsedMaps["uid"] {
 export function printOci(uid: Extents, gid: Extents): string {
 	if (uid.length === 0 || gid.length === 0) {
 		throw invalidMapping(
-			"the oci syntax cannot express a mapping of one kind only: the specification wants both",
-			"Map the other kind too, or print it as colon.",
+			"the oci syntax cannot express a mapping of one kind: the specification requires both",
+			"Map the other kind too, or print the mapping as colon.",
 		);
 	}
 	return JSON.stringify({ uidMappings: uid, gidMappings: gid });

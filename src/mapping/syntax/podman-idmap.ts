@@ -5,16 +5,16 @@ import { type ParsedMaps, Scanner } from "./scanner.ts";
 const HINT =
 	'Write "idmap=uids=disk-visible-length#…;gids=…", or "idmap" alone for the container\'s own mapping.';
 
-/** The container's own mapping, for what the option leaves to it. */
+/** The mapping of the container, for the kinds and IDs that the option refers to it. */
 export interface ContainerMaps {
 	uid: Extents;
 	gid: Extents;
 }
 
 /**
- * The mount option idmap or ridmap of podman and crun: `idmap=uids=T#T;gids=T`, T being `[@]disk-visible-length`. Alone
- * it means the container's mapping, which a kind that is left out inherits too (as in podman; crun leaves it empty).
- * With `@` the second number is a container ID, and counts as where the container's mapping puts that.
+ * Parses the mount option idmap or ridmap of podman and crun: `idmap=uids=T#T;gids=T`, where T is `[@]disk-visible-length`. A kind
+ * that is left out has the mapping of the container, as in podman; crun leaves it empty. `idmap` alone leaves out both. With `@`,
+ * the second number is a container ID, and the mapping of the container gives its host ID.
  */
 export function parsePodmanIdmap(text: string, container: ContainerMaps | undefined): ParsedMaps {
 	const scanner = new Scanner("podman-idmap", text, HINT);
@@ -27,7 +27,7 @@ export function parsePodmanIdmap(text: string, container: ContainerMaps | undefi
 			const word = scanner.takeOne(["uids=", "gids="]);
 			if (word === undefined) throw scanner.expected('"uids=" or "gids="');
 			const kind: IdKind = word === "uids=" ? "uid" : "gid";
-			if (found[kind] !== undefined) throw scanner.wrong(`${word} stands twice`, at);
+			if (found[kind] !== undefined) throw scanner.wrong(`${word} is there twice`, at);
 			found[kind] = scanList(scanner, kind, container);
 			if (scanner.done) break;
 			scanner.expect(";", "the extents");
@@ -36,7 +36,7 @@ export function parsePodmanIdmap(text: string, container: ContainerMaps | undefi
 	const inherit = (kind: IdKind) => {
 		if (container !== undefined) return container[kind].map((extent) => ({ ...extent }));
 		throw scanner.wrong(
-			`the ${kind}s are left to the container's mapping, and nobody said what that is`,
+			`the ${kind}s are those of the container's mapping, which was not given`,
 			0,
 			"Give the container's mapping as context, or both uids and gids.",
 		);
@@ -70,13 +70,13 @@ function moveByContainer(
 	container: ContainerMaps | undefined,
 ): IdMap {
 	if (container === undefined) {
-		throw scanner.wrong("@ counts in the container's mapping, and nobody said what that is", at);
+		throw scanner.wrong("@ refers to the container's mapping, which was not given", at);
 	}
 	const around = findContainer(container[kind], extent.hostID);
 	if (around === undefined) {
 		throw scanner.wrong(`the container's mapping has no ${kind} ${extent.hostID}`, at);
 	}
-	// Neither podman nor crun looks at the end; IDs past it would be those of somebody else.
+	// podman and crun do not check the end. The IDs after it may belong to another user.
 	if (extent.hostID + extent.size > around.containerID + around.size) {
 		throw scanner.wrong(
 			`the ${kind}s ${extent.hostID}–${extent.hostID + extent.size - 1} span more than one extent of the container's mapping`,
@@ -90,8 +90,8 @@ function moveByContainer(
 export function printPodmanIdmap(uid: Extents, gid: Extents): string {
 	if (uid.length === 0 || gid.length === 0) {
 		throw invalidMapping(
-			"the podman-idmap syntax cannot express a mapping of one kind only: what is left out is the container's",
-			"Map the other kind too, or print it as colon.",
+			"the podman-idmap syntax cannot express a mapping of one kind: the other kind is that of the container's mapping",
+			"Map the other kind too, or print the mapping as colon.",
 		);
 	}
 	const list = (extents: Extents) =>

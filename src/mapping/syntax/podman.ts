@@ -14,16 +14,16 @@ import { BOTH, type ParsedMaps, Scanner } from "./scanner.ts";
 const HINT =
 	"Write --uidmap=[+ug]container:[@]from[:amount] and --gidmap=… likewise; without a name a value is a --uidmap.";
 
-/** The namespace that the container's will be made in: what is delegated to the user, inside → on the host. */
+/** The mapping of the namespace in which podman creates that of the container: the IDs that are delegated to the user. */
 export interface PodmanParent {
 	uid: Extents;
 	gid: Extents;
-	/** Podman runs without root: a first entry with + extends what is delegated, instead of standing alone. */
+	/** True if podman runs without root. A first entry with + then extends the delegated IDs. */
 	rootless: boolean;
 }
 
 interface Entry {
-	/** Which option it was given with. */
+	/** The option that has the entry. */
 	option: IdKind;
 	kinds: readonly IdKind[];
 	extend: boolean;
@@ -32,13 +32,13 @@ interface Entry {
 }
 
 /**
- * The values of podman's --uidmap and --gidmap, in the order of the command line:
- * `[+ug]*container:[@]from[:amount]`, several triples joined by `:`. See podman-run(1).
+ * Parses the values of --uidmap and --gidmap of podman-run(1), in the order of the command line: `[+ug]*container:[@]from[:amount]`,
+ * with several triples joined by `:`.
  *
- * `amount` is 1 when left out, and an entry of amount 0 is passed over. `@from` is an ID of the host, looked up in
- * what is delegated. `+` takes whatever conflicts with the entry out of those before it; when the first entry has it
- * and podman is rootless, container IDs that stay unmapped are filled from 0 with what is delegated and not used. One
- * option alone serves both kinds, but for entries that are flagged u or g.
+ * `amount` is 1 by default, and an entry of amount 0 is ignored. `@from` is a host ID, which is looked up in the delegated IDs. `+`
+ * removes the IDs that conflict with the entry from the entries before it. If the first entry has `+` and podman runs without root,
+ * the unmapped container IDs from 0 on get the unused delegated IDs. If only one option is given, it is for both kinds, except for
+ * entries with the flag u or g.
  */
 export function parsePodman(args: readonly string[], parent: PodmanParent | undefined): ParsedMaps {
 	const entries = readArguments(args);
@@ -61,7 +61,7 @@ function readArguments(args: readonly string[]): Entry[] {
 	for (const word of args) {
 		const match = /^--([ug]id)map(=|$)/.exec(word);
 		if (match !== null) {
-			if (named) throw invalidMapping(`podman text: ${show(word)} stands where a value was expected`, HINT);
+			if (named) throw invalidMapping(`podman text: expected a value, found ${show(word)}`, HINT);
 			option = match[1] as IdKind;
 			named = match[2] === "";
 			if (named) continue;
@@ -74,8 +74,8 @@ function readArguments(args: readonly string[]): Entry[] {
 	const stray = entries.find((entry) => !entry.kinds.includes(entry.option));
 	if (both && stray !== undefined) {
 		throw invalidMapping(
-			`podman text: an entry of --${stray.option}map (${showExtent(stray.extent)}) is flagged for the other kind, which has an option of its own`,
-			"Put it into that option.",
+			`podman text: the entry ${showExtent(stray.extent)} of --${stray.option}map has the flag of the other kind, which has its own option`,
+			"Move the entry to that option.",
 		);
 	}
 	return entries;
@@ -111,7 +111,7 @@ function readFlags(scanner: Scanner): { kinds: readonly IdKind[]; extend: boolea
 	return { kinds: kinds.length === 0 ? BOTH : kinds, extend: flags.has("+") };
 }
 
-/** Each + goes through everything before it, so there is an end to how many there may be; nobody needs as many. */
+/** Limits the entries with +, because each of them reads all entries before it. */
 const MOST_EXTENDING = 1000;
 
 function resolve(kind: IdKind, entries: readonly Entry[], parent: PodmanParent | undefined): Extents {
@@ -125,7 +125,7 @@ function resolve(kind: IdKind, entries: readonly Entry[], parent: PodmanParent |
 			if (extending > MOST_EXTENDING) {
 				throw invalidMapping(
 					`podman text: more than ${MOST_EXTENDING} entries with +`,
-					"Write what comes out instead.",
+					"Write the resulting extents instead.",
 				);
 			}
 			for (const piece of pieces) result = [...clear(canonical(kind, result), piece)];
@@ -137,11 +137,11 @@ function resolve(kind: IdKind, entries: readonly Entry[], parent: PodmanParent |
 	return resolved;
 }
 
-/** An extent of host IDs, as IDs of the parent namespace: in pieces, when what is delegated is. */
+/** Changes an extent of host IDs to IDs of the parent namespace, in pieces if the delegated IDs are in pieces. */
 function delegated(kind: IdKind, extent: IdMap, onHost: Extents | undefined): IdMap[] {
 	if (onHost === undefined) {
 		throw invalidMapping(
-			`podman text: @${extent.hostID} is an ID of the host, and nobody said what the host delegates`,
+			`podman text: @${extent.hostID} is a host ID, and the mapping that delegates it was not given`,
 			"Give the parent's mapping as context.",
 		);
 	}
@@ -158,14 +158,14 @@ function delegated(kind: IdKind, extent: IdMap, onHost: Extents | undefined): Id
 	}
 	if (count(pieces) < extent.size) {
 		throw invalidMapping(
-			`podman text: not all of @${extent.hostID}, ${extent.size} ${kind}s, is delegated to the user`,
-			"Look at /proc/self/uid_map of the namespace that podman runs in (podman unshare cat /proc/self/uid_map).",
+			`podman text: of the ${extent.size} ${kind}s from @${extent.hostID} on, some are not delegated to the user`,
+			`See "podman unshare cat /proc/self/${kind}_map" for the delegated IDs.`,
 		);
 	}
 	return pieces;
 }
 
-/** Gives the lowest free container IDs the lowest delegated IDs that nobody uses yet. */
+/** Maps the lowest unmapped container IDs to the lowest unused delegated IDs. */
 function fill(extents: Extents, available: Extents): Extents {
 	const free = unused(available, [...extents].sort(byHost));
 	const result: IdMap[] = extents.map((extent) => ({ ...extent }));
@@ -188,7 +188,7 @@ function fill(extents: Extents, available: Extents): Extents {
 	return result;
 }
 
-/** The ranges of delegated IDs that no extent is mapped from. Both lists are in the order of these IDs. */
+/** The ranges of delegated IDs that no extent uses. Both lists are sorted by these IDs. */
 function unused(available: Extents, taken: readonly Readonly<IdMap>[]): { first: number; size: number }[] {
 	const free: { first: number; size: number }[] = [];
 	let index = 0;
@@ -200,14 +200,14 @@ function unused(available: Extents, taken: readonly Readonly<IdMap>[]): { first:
 			if (hostID >= end) break;
 			if (hostID > at) free.push({ first: at, size: hostID - at });
 			at = Math.max(at, hostID + count);
-			if (at > end) break; // it reaches into the next one, too
+			if (at > end) break; // the extent also overlaps the next range
 		}
 		if (at < end) free.push({ first: at, size: end - at });
 	}
 	return free;
 }
 
-/** As arguments with their options, separated by blanks. */
+/** Prints arguments with their options, separated by blanks. */
 export function printPodman(uid: Extents, gid: Extents): string {
 	const option =
 		(name: string, flag = "") =>

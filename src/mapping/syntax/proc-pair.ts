@@ -3,8 +3,8 @@ import { parseProcLines, procText } from "../proc.ts";
 import type { ParsedMaps } from "./scanner.ts";
 
 /**
- * The lines of /proc/PID/uid_map and gid_map. Two texts are the two files. One text is both kinds; or, with an empty
- * line in it (which the kernel would take in neither file), user IDs before that line and group IDs behind it.
+ * Parses the lines of /proc/PID/uid_map and gid_map. Two texts are the two files. One text is for both kinds. If it has an empty
+ * line, which the kernel accepts in neither file, the user IDs are before it and the group IDs after it.
  */
 export function parseProcPair(texts: readonly string[]): ParsedMaps {
 	const [first = "", second] = texts;

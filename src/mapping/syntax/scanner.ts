@@ -1,7 +1,7 @@
 import { invalidMapping, show, type UsernsError } from "../../errors.ts";
 import { checkBounds, type IdKind, type IdMap, isWithinBounds } from "../extent.ts";
 
-/** What a text says, before it is put in canonical form. */
+/** The extents of a text, in its order and not merged. */
 export interface ParsedMaps {
 	uid: IdMap[];
 	gid: IdMap[];
@@ -13,22 +13,21 @@ export function noMaps(): ParsedMaps {
 	return { uid: [], gid: [] };
 }
 
-/** Adds an extent to each of the kinds. Nobody changes it afterwards, so both can have the same. */
+/** Adds an extent to each of the kinds. Both lists have the same object, because extents are not changed later. */
 export function addExtent(maps: ParsedMaps, kinds: readonly IdKind[], extent: IdMap): void {
 	for (const kind of kinds) maps[kind].push(extent);
 }
 
 /**
- * Goes through a text once, from left to right, and knows where it is: every error names the syntax, the line where
- * there are several, the column, the extent, what was expected and what was found. Nothing is ever read twice, so
- * that no text takes longer than its length.
+ * Reads a text once, from left to right, so that the time is proportional to its length. Its errors name the syntax, the line if
+ * there are several, the column, the number of the extent, what was expected and what was found.
  */
 export class Scanner {
 	readonly #syntax: string;
 	readonly #text: string;
 	readonly #hint: string;
 	#at = 0;
-	/** Counts from 1; the extent that is being read. */
+	/** The number of the extent that is read, from 1. */
 	extent = 1;
 
 	constructor(syntax: string, text: string, hint: string) {
@@ -45,36 +44,36 @@ export class Scanner {
 		return this.#at >= this.#text.length;
 	}
 
-	/** A digit stands here. */
+	/** True if the next character is a digit. */
 	get atDigit(): boolean {
 		return isDigit(this.#text.charCodeAt(this.#at));
 	}
 
-	/** Steps over the word when it stands here. */
+	/** Steps over the word and returns true if it is next. */
 	take(word: string): boolean {
 		if (!this.#text.startsWith(word, this.#at)) return false;
 		this.#at += word.length;
 		return true;
 	}
 
-	/** The first of the words that stands here, stepped over. */
+	/** Steps over the first of the words that is next, and returns it. */
 	takeOne<T extends string>(words: readonly T[]): T | undefined {
 		for (const word of words) if (this.take(word)) return word;
 		return undefined;
 	}
 
-	expect(word: string, behind: string): void {
-		if (!this.take(word)) throw this.expected(`${JSON.stringify(word)} behind ${behind}`);
+	expect(word: string, after: string): void {
+		if (!this.take(word)) throw this.expected(`${JSON.stringify(word)} after ${after}`);
 	}
 
-	/** Steps over characters of that set; answers how many. */
+	/** Steps over characters of a set and returns their number. */
 	skip(characters: string): number {
 		const start = this.#at;
 		while (!this.done && characters.includes(this.#text[this.#at] as string)) this.#at++;
 		return this.#at - start;
 	}
 
-	/** What stands here up to one of the characters or the end, stepped over. */
+	/** Steps over the text before one of the characters or the end, and returns it. */
 	until(characters: string): string {
 		const start = this.#at;
 		while (!this.done && !characters.includes(this.#text[this.#at] as string)) this.#at++;
@@ -82,15 +81,15 @@ export class Scanner {
 	}
 
 	/**
-	 * A decimal number of 32 bits. No sign and no leading zero: the kernel reads `01750` as 1750, C as 1000 and shells
-	 * as either, so nobody can know what was meant.
+	 * Reads a decimal number of 32 bits. A sign or a leading zero is an error, because `01750` is ambiguous: it is 1750 to the kernel,
+	 * 1000 in C, and either in shells.
 	 */
 	number(name: string): number {
 		const text = this.#text;
 		const start = this.#at;
 		let at = start;
 		let value = 0;
-		// Behind the end there is NaN, which is no digit.
+		// After the end the code is NaN, which is not a digit.
 		for (let code = text.charCodeAt(at); isDigit(code); code = text.charCodeAt(++at)) {
 			value = value * 10 + (code - 48);
 		}
@@ -101,7 +100,7 @@ export class Scanner {
 		return value;
 	}
 
-	/** Checks the three numbers of an extent that began at `start`. */
+	/** Checks the three numbers of an extent that starts at `start`. */
 	check(extent: IdMap, start: number): IdMap {
 		if (isWithinBounds(extent)) return extent;
 		checkBounds(extent, () => `${this.#syntax} text, ${this.#where(start)}`);
@@ -121,7 +120,7 @@ export class Scanner {
 		);
 	}
 
-	/** For what is wrong although it is well formed. */
+	/** An error in a text that is well formed. */
 	wrong(message: string, at: number, hint?: string): UsernsError {
 		return invalidMapping(`${this.#syntax} text, ${this.#where(at)}: ${message}`, hint ?? this.#hint);
 	}
@@ -138,7 +137,7 @@ function isDigit(code: number): boolean {
 	return code >= 48 && code <= 57;
 }
 
-/** `containerID:hostID:size`, for all grammars that separate the three numbers by one character. */
+/** Reads `containerID:hostID:size`, with any one separator. */
 export function scanTriple(scanner: Scanner, separator: string): IdMap {
 	const start = scanner.at;
 	const containerID = scanner.number("containerID");

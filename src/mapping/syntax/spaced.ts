@@ -4,10 +4,13 @@ import { addExtent, BOTH, KINDS_OF_LETTER, noMaps, type ParsedMaps, Scanner, sca
 
 const MOUNT_HINT =
 	'Write extents as "disk:visible:size", with "u:" or "g:" before it for one kind, separated by spaces.';
-const LETTER_HINT =
-	'Write every extent as "b:disk:visible:size", with u or g instead of b for one kind only.';
+const LETTER_HINTS = {
+	"mount-idmapped":
+		'Write every extent as "b:disk:visible:size", with u or g instead of b for one kind only.',
+	lxc: 'Write every extent as "b:container:host:size", with u or g instead of b for one kind only.',
+} as const;
 
-/** Steps over blanks, and over what fstab(5) writes for one; whether there were any. */
+/** Steps over blanks and over `\040`, which is a blank in fstab(5). Returns true if there were any. */
 function skipBlanks(scanner: Scanner): boolean {
 	const start = scanner.at;
 	while (scanner.skip(" ") > 0 || scanner.take("\\040"));
@@ -15,8 +18,8 @@ function skipBlanks(scanner: Scanner): boolean {
 }
 
 /**
- * The value of the mount option X-mount.idmap of mount(8): extents separated by blanks, as in the colon syntax
- * otherwise. util-linux tolerates junk behind an extent; that is how a typing error maps the wrong IDs.
+ * Parses the value of the mount option X-mount.idmap of mount(8): extents separated by blanks, each as in the `colon` syntax.
+ * Text after an extent is an error, although util-linux ignores it, because a typing error would then map the wrong IDs.
  */
 export function parseXMountIdmap(text: string): ParsedMaps {
 	const scanner = new Scanner("x-mount.idmap", text, MOUNT_HINT);
@@ -35,7 +38,7 @@ export function parseXMountIdmap(text: string): ParsedMaps {
 		addExtent(maps, kinds, scanTriple(scanner, ":"));
 		const apart = skipBlanks(scanner);
 		if (scanner.done) return maps;
-		if (!apart) throw scanner.expected("a blank or the end behind size");
+		if (!apart) throw scanner.expected("a blank or the end after size");
 		scanner.extent++;
 	}
 }
@@ -45,11 +48,12 @@ export function printXMountIdmap(uid: Extents, gid: Extents): string {
 }
 
 /**
- * The arguments of mount-idmapped's --map-mount and of lxc-usernsexec's -m: `b|u|g:first:second:size`, the letter
- * always there, several separated by blanks. `syntax` is the name under which the reader knows it.
+ * Parses extents `b|u|g:first:second:size` separated by blanks: the arguments of --map-mount of mount-idmapped, and those of
+ * -m of lxc-usernsexec(1), which is the `lxc` syntax. The letter is required. `lxc.idmap` of lxc.container.conf(5) has another
+ * form. `syntax` is the name in error messages.
  */
-export function parseMountIdmapped(syntax: "mount-idmapped" | "lxc", text: string): ParsedMaps {
-	const scanner = new Scanner(syntax, text, LETTER_HINT);
+export function parseMountIdmapped(syntax: keyof typeof LETTER_HINTS, text: string): ParsedMaps {
+	const scanner = new Scanner(syntax, text, LETTER_HINTS[syntax]);
 	const maps = noMaps();
 	scanner.skip(" ");
 	for (;;) {
@@ -58,7 +62,7 @@ export function parseMountIdmapped(syntax: "mount-idmapped" | "lxc", text: strin
 		addExtent(maps, KINDS_OF_LETTER[letter[0] as "u" | "g" | "b"], scanTriple(scanner, ":"));
 		const blanks = scanner.skip(" ");
 		if (scanner.done) return maps;
-		if (blanks === 0) throw scanner.expected("a blank or the end behind size");
+		if (blanks === 0) throw scanner.expected("a blank or the end after size");
 		scanner.extent++;
 	}
 }

@@ -4,15 +4,15 @@ import { type ParsedMaps, Scanner } from "./scanner.ts";
 
 const HINT = 'Write lines "user:first:count", the user by name or number; see subuid(5).';
 
-/** Whose lines count: the login name and the number of the user. Left out: the text must be about one user. */
+/** The login name and the uid of the user whose lines count. By default, all lines of the text must name one user. */
 export interface SubidUser {
 	name?: string | undefined;
 	uid?: number | undefined;
 }
 
 /**
- * The lines of /etc/subuid or /etc/subgid. All ranges of the user, in the order of the file, are put behind each
- * other from container ID 0 on, and serve both kinds. Empty lines and those that begin with # are passed over.
+ * Parses the lines of /etc/subuid or /etc/subgid. The ranges of the user, in the order of the file, follow one another from
+ * container ID 0 on, for both kinds. Empty lines and lines that begin with # are ignored.
  */
 export function parseSubid(text: string, user: SubidUser | undefined): ParsedMaps {
 	const extents: IdMap[] = [];
@@ -40,13 +40,13 @@ export function parseSubid(text: string, user: SubidUser | undefined): ParsedMap
 			owner ??= name;
 			if (name !== owner) {
 				throw scanner.wrong(
-					`a second user, ${show(name)}, behind ${show(owner)}`,
+					`the lines name two users, ${show(owner)} and ${show(name)}`,
 					start,
-					"Say whose lines are meant.",
+					"Name the user whose lines count.",
 				);
 			}
 		} else if (name !== user.name && name !== String(user.uid)) continue;
-		if (size === 0) continue; // shadow takes such a line and gives nothing for it
+		if (size === 0) continue; // shadow accepts the line, which has no IDs
 		extents.push(scanner.check({ containerID: next, hostID, size }, start));
 		next += size;
 		scanner.extent++;
@@ -54,7 +54,7 @@ export function parseSubid(text: string, user: SubidUser | undefined): ParsedMap
 	return { uid: extents, gid: extents.map((extent) => ({ ...extent })) };
 }
 
-/** The file says nothing of container IDs, so only a mapping from 0 on without a gap, the same for both, fits. */
+/** Prints lines. The file has no container IDs, so they must count from 0 without a gap and be equal for both kinds. */
 export function printSubid(uid: Extents, gid: Extents, user: SubidUser | undefined): string {
 	let next = 0;
 	const fits = uid.every(({ containerID, size }) => {
@@ -65,12 +65,12 @@ export function printSubid(uid: Extents, gid: Extents, user: SubidUser | undefin
 	if (!fits || !sameExtents(uid, gid)) {
 		throw invalidMapping(
 			"the subid syntax cannot express this mapping: it has no container IDs, so they must count from 0 without a gap, the same for both kinds",
-			"Print it as colon instead.",
+			"Print the mapping as colon.",
 		);
 	}
 	const name = user?.name ?? user?.uid;
 	if (name === undefined || `${name}` === "" || /[:\n]/.test(`${name}`)) {
-		throw invalidMapping("the subid syntax needs the user that the lines are for", "Give {user: {name: …}}.");
+		throw invalidMapping("the subid syntax needs the user of the lines", "Give {user: {name: …}}.");
 	}
 	return uid.map(({ hostID, size }) => `${name}:${hostID}:${size}`).join("\n");
 }

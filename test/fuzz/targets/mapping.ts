@@ -1,4 +1,5 @@
 import { Mapping, type MappingContext, type MappingSyntax, mappingSyntaxes } from "../../../src/index.ts";
+import { syntaxes } from "../../../src/mapping/syntax/table.ts";
 import { about, attempt, must, skeleton, type Target, toText } from "../engine/target.ts";
 
 const INVALID = ["ERR_USERNS_INVALID_MAPPING"] as const;
@@ -234,14 +235,14 @@ export const mappingTargets: readonly Target[] = [
 			comments: (n) => "#\n \n".repeat(n),
 		},
 	}),
-	recognising(),
+	detecting(),
 ];
 
 /** Without a syntax name a text has one meaning, however many syntaxes read it, or it is an error. */
-function recognising(): Target {
-	const speaking = NAMES.filter((name) => !["lxc", "podman", "subid"].includes(name));
+function detecting(): Target {
+	const speaking = NAMES.filter((name) => syntaxes[name].isDetected);
 	return {
-		name: "recognise",
+		name: "detect-syntax",
 		words: [
 			"0:1:2",
 			"u:",
