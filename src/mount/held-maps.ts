@@ -1,6 +1,6 @@
 import type { Mapping } from "../mapping/mapping.ts";
 import { native } from "../native/addon.ts";
-import { shownBy } from "../native/descriptor.ts";
+import { mountDescriptors } from "../native/descriptor.ts";
 
 /** The number of the mount that a descriptor is on, which is never given to another; 0n before Linux 6.8. */
 function uniqueId(fd: number): bigint {
@@ -15,6 +15,6 @@ function uniqueId(fd: number): bigint {
 export function heldMap(fd: number): Mapping | undefined {
 	const id = uniqueId(fd);
 	if (id === 0n) return undefined;
-	for (const [held, mapping] of shownBy()) if (uniqueId(held) === id) return mapping;
+	for (const [held, mapping] of mountDescriptors()) if (uniqueId(held) === id) return mapping;
 	return undefined;
 }

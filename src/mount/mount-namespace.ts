@@ -2,7 +2,7 @@ import { UsernsError } from "../errors.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { ERRNO } from "../native/errno.ts";
-import { linkOwner, linkRefused } from "../native/link-owner.ts";
+import { linkOwner, linkRefused } from "../native/lookup.ts";
 import { kernelError } from "../native/steps.ts";
 
 /** Another mount namespace, and where paths in it start. */

@@ -1,7 +1,7 @@
 import { invalidArgument, type UsernsError, type UsernsErrorCode } from "../errors.ts";
 import { native, type Outcome, WALK_END, WALK_LINKS } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
-import { linkOwner, linkRefused, NO_OWNER } from "../native/link-owner.ts";
+import { linkOwner, linkRefused, NO_OWNER } from "../native/lookup.ts";
 import type { NativeCall, Operation } from "../native/operation.ts";
 import { kernelError } from "../native/steps.ts";
 import { checkLocation, resolveFlags } from "./attach-options.ts";

@@ -115,5 +115,5 @@ test("no process joins when fs.suid_dumpable is 1, because a joining process cou
 			"own 0",
 		],
 	);
-	for (const { hint } of errors.slice(0, 4)) assert.match(hint ?? "", /suid_dumpable says 1/);
+	for (const { hint } of errors.slice(0, 4)) assert.match(hint ?? "", /suid_dumpable: it is 1/);
 });

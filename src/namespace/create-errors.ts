@@ -11,35 +11,35 @@ export function isMapRefused({ step, error }: Outcome): boolean {
 	return error === ERRNO.EPERM && (step === "uid_map" || step === "gid_map");
 }
 
-/** ENOSPC since Linux 4.9; EUSERS for the depth, and for both before that. */
+/** ENOSPC since Linux 4.9. EUSERS for the depth, and for both limits before that. */
 export function isCountLimit(outcome: Outcome): boolean {
 	return outcome.step === "clone" && (outcome.error === ERRNO.ENOSPC || outcome.error === ERRNO.EUSERS);
 }
 
-/** A map that another program wrote is the one that was asked for, or an error: never silently less. */
-export function differs({ mapping, setgroups }: CreateRequest, maps: string): UsernsError | undefined {
-	const got = parseMaps(maps);
+/** The error for a namespace whose maps, written by newuidmap and newgidmap, are not the requested ones. */
+export function mappingDiffers({ mapping, setgroups }: CreateRequest, maps: string): UsernsError | undefined {
+	const written = parseMaps(maps);
 	const tried = `cannot create a user namespace with the mapping ${shorten(mapping.id)}`;
 	const details = { mapping: mapping.id, step: "reading the mapping back" };
-	if (!got.mapping.equals(mapping)) {
-		const id = got.mapping.id === "" ? "nothing" : shorten(got.mapping.id);
-		return new UsernsError("ERR_USERNS_MAPPING_DIFFERS", `${tried}: what was written maps ${id}`, {
+	if (!written.mapping.equals(mapping)) {
+		const id = written.mapping.id === "" ? "empty" : shorten(written.mapping.id);
+		return new UsernsError("ERR_USERNS_MAPPING_DIFFERS", `${tried}: the mapping that was written is ${id}`, {
 			...details,
-			hint: "See that newuidmap and newgidmap in PATH are those of the package uidmap.",
+			hint: "Check that newuidmap and newgidmap in PATH are those of the package uidmap.",
 		});
 	}
-	if (got.setgroups === setgroups) return undefined;
+	if (written.setgroups === setgroups) return undefined;
 	return new UsernsError(
 		"ERR_USERNS_MAPPING_DIFFERS",
-		`${tried}: setgroups is "${got.setgroups}" in it, and "${setgroups}" was asked for`,
+		`${tried}: setgroups is "${written.setgroups}", not "${setgroups}"`,
 		{
 			...details,
-			hint: 'newgidmap denies setgroups where the own gid alone is mapped (CVE-2018-7169): map subordinate gids too, or leave setgroups at "deny".',
+			hint: "Map subordinate gids too: newgidmap denies setgroups if only the caller's own gid is mapped (CVE-2018-7169).",
 		},
 	);
 }
 
-export function creationError(
+export function createError(
 	request: CreateRequest,
 	newidmap: NewidmapPrograms,
 	outcome: Outcome,
@@ -47,17 +47,17 @@ export function creationError(
 	const { mapping, method } = request;
 	const { step, error } = outcome;
 	const tried = `cannot create a user namespace with the mapping ${shorten(mapping.id)}`;
-	const setting = restriction(step, error);
+	const sysctl = restriction(step, error);
 	if (isCountLimit(outcome)) {
 		return kernelError("ERR_USERNS_LIMIT", tried, outcome, { mapping: mapping.id, hint: limitHint() });
 	}
 	if (step === "newuidmap" || step === "newgidmap") {
 		const failure = newidmapFailure(mapping, newidmap, outcome);
-		if (setting === undefined || failure.code !== "ERR_USERNS_HELPER_FAILED") return failure;
-		return new UsernsError("ERR_USERNS_RESTRICTED", failure.message, { ...failure, hint: setting });
+		if (sysctl === undefined || failure.code !== "ERR_USERNS_HELPER_FAILED") return failure;
+		return new UsernsError("ERR_USERNS_RESTRICTED", failure.message, { ...failure, hint: sysctl });
 	}
-	if (setting !== undefined) {
-		return kernelError("ERR_USERNS_RESTRICTED", tried, outcome, { mapping: mapping.id, hint: setting });
+	if (sysctl !== undefined) {
+		return kernelError("ERR_USERNS_RESTRICTED", tried, outcome, { mapping: mapping.id, hint: sysctl });
 	}
 	if (isMapRefused(outcome) && method !== "direct" && (method === "newuidmap" || !isOneOwn(mapping))) {
 		return newidmapMissing(step === "gid_map" ? "gid" : "uid", mapping);
@@ -71,19 +71,19 @@ export function creationError(
 function hintFor({ step, error }: Outcome, { mapping, setgroups }: CreateRequest): string | undefined {
 	if (step === "clone") return cloneHints[error];
 	if (error === ERRNO.EPERM && step === "setgroups") {
-		return 'The namespace of this process denies setgroups, so a namespace inside it cannot allow it: leave setgroups at "deny".';
+		return 'Set { setgroups: "deny" }: the user namespace of this process denies setgroups, so a namespace in it cannot allow it.';
 	}
 	if (error === ERRNO.EPERM && step === "gid_map" && setgroups === "allow" && isOneOwn(mapping)) {
-		return 'Without CAP_SETGID the own gid can be mapped only where setgroups is denied: leave setgroups at "deny".';
+		return 'Set { setgroups: "deny" }: without CAP_SETGID the caller\'s own gid can be mapped only if setgroups is denied.';
 	}
 	if (error === ERRNO.EPERM && (step === "uid_map" || step === "gid_map")) {
-		return "Mapping more than one's own ID needs CAP_SETUID and CAP_SETGID, and CAP_SETFCAP for host ID 0, in the namespace of this process.";
+		return "Use CAP_SETUID and CAP_SETGID, and CAP_SETFCAP for host ID 0, in the user namespace of this process; or map only the caller's own IDs.";
 	}
 	if (error === ERRNO.EACCES && step !== "proc") {
-		return "The files of the new process belong to root: this process is not dumpable (prctl PR_SET_DUMPABLE), as a program with capabilities or a set-uid bit is.";
+		return "Make this process dumpable (prctl PR_SET_DUMPABLE): the /proc files of a process that is not dumpable belong to root.";
 	}
 	if (error === ERRNO.EROFS)
-		return "/proc is mounted read-only here; creating a user namespace with maps needs to write to it.";
+		return "Mount /proc writable: it is mounted read-only, and the maps are written there.";
 	if (error === ERRNO.EXDEV || (step === "proc" && error === ERRNO.ENOENT)) {
 		return "What is mounted at /proc must be the procfs of this process's pid namespace, with nothing mounted over its files.";
 	}
@@ -92,8 +92,8 @@ function hintFor({ step, error }: Outcome, { mapping, setgroups }: CreateRequest
 
 const cloneHints: Record<number, string> = {
 	[ERRNO.EPERM]:
-		"The kernel forbids it here: a chroot, an ID of this process that its own namespace does not map, a seccomp filter, or a setting (kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns).",
+		"Check for a chroot, an ID of this process that its own user namespace does not map, a seccomp filter, and the sysctl kernel.unprivileged_userns_clone.",
 	[ERRNO.EAGAIN]:
-		"There are as many processes as there may be: see RLIMIT_NPROC (ulimit -u), the cgroup's pids.max and /proc/sys/kernel/threads-max.",
-	[ERRNO.EINVAL]: "The kernel was built without user namespaces (CONFIG_USER_NS), or turns them off.",
+		"End processes, or raise their limit: RLIMIT_NPROC (ulimit -u), the cgroup's pids.max, /proc/sys/kernel/threads-max.",
+	[ERRNO.EINVAL]: "Use a kernel with user namespaces (CONFIG_USER_NS).",
 };
