@@ -106,13 +106,13 @@ export function checkArguments<T extends { env?: NodeJS.ProcessEnv | undefined }
 ): { args: string[]; options: T } {
 	const copy = copyOptions<T>(what, options, known);
 	if (typeof command !== "string" || command === "" || command.includes("\0")) {
-		throw invalidArgument(`${what}: the command must be a text without NUL, not ${show(command)}`);
+		throw invalidArgument(`${what}: the command must be a string without NUL, not ${show(command)}`);
 	}
 	if (!Array.isArray(args))
 		throw invalidArgument(`${what}: the arguments must be an array, not ${show(args)}`);
 	const list = ownMap(args, (arg, index) => {
 		if (typeof arg === "string" && !arg.includes("\0")) return arg;
-		throw invalidArgument(`${what}: argument ${index + 1} must be a text without NUL, not ${show(arg)}`);
+		throw invalidArgument(`${what}: argument ${index + 1} must be a string without NUL, not ${show(arg)}`);
 	});
 	// Without a prototype, because child_process also passes on the variables of a prototype.
 	if (typeof copy.env === "object" && copy.env !== null) copy.env = ownCopy(copy.env);
@@ -129,7 +129,7 @@ const isText = (value: unknown) => typeof value === "string" && !value.includes(
 
 /** The types of the options that this package reads. child_process checks the others. */
 const FORMS: Record<string, { is: (value: unknown) => boolean; words: string }> = {
-	argv0: { is: isText, words: "a text without NUL" },
+	argv0: { is: isText, words: "a string without NUL" },
 	cwd: {
 		is: (value) => isText(value) || (value instanceof URL && value.protocol === "file:"),
 		words: "a path or a file: URL",
@@ -143,7 +143,7 @@ const FORMS: Record<string, { is: (value: unknown) => boolean; words: string }> 
 				.flat()
 				.join("")
 				.includes("\0"),
-		words: "an object of texts without NUL",
+		words: "an object of strings without NUL",
 	},
 };
 

@@ -423,7 +423,7 @@ test(
 /** Each file that takes options, so that a new function is added to the tests above. */
 const TAKE_OPTIONS = [
 	...["mapping/mapping.ts", "mount/attach-options.ts", "mount/from-oci.ts", "mount/mount-options.ts"],
-	...["mount/mounts.ts", "mount/overlay.ts", "mount/pin.ts", "mount/supports.ts", "mount/unmount.ts"],
+	...["mount/mounts.ts", "mount/overlay.ts", "mount/path-options.ts"],
 	...["namespace/create-options.ts", "namespace/enter-options.ts", "options.ts"],
 ];
 

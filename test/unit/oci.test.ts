@@ -87,7 +87,7 @@ test("fromOci throws an error that names what the rules do not allow", () => {
 		[{ ...BASE, uidMappings }, /has uidMappings but no gidMappings/],
 		[{ ...BASE, gidMappings, options: ["idmap"] }, /has gidMappings but no uidMappings/],
 		[{ ...BASE }, /neither mappings nor idmap or ridmap/],
-		[{ ...BASE, options: ["idmap"] }, /has idmap without mappings, and the container's are not given/],
+		[{ ...BASE, options: ["idmap"] }, /has idmap without mappings, and container is not set/],
 		[{ ...BASE, options: ["rbind", "ridmap"] }, /has ridmap without mappings/],
 		[{ ...BASE, uidMappings, gidMappings, options: ["size=5"] }, /no option "size=5"/],
 		[{ ...BASE, uidMappings, gidMappings, options: ["toString"] }, /no option "toString"/],
