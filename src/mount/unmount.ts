@@ -122,9 +122,9 @@ function* unmountTop(
 		const mountNs = mountNamespace?.descriptor.fd;
 		const tried = `cannot unmount ${show(path)}`;
 		const ids = native().mountFacts(top.fd);
-		// The path must be the root of a mount, because the mount that contains it must not be unmounted.
-		const error = typeof ids === "number" ? ids : ids[2] === 0n ? ERRNO.EINVAL : 0;
-		if (typeof ids === "number" || error < 0) throw openError(path, { ...top, error, step: "statx" });
+		if (typeof ids === "number") throw openError(path, { ...top, error: ids, step: "statx" });
+		// The mount that contains the path must not be unmounted.
+		if (ids[2] === 0n) throw notMountPoint(path);
 		const id = Number(ids[0]);
 		const held = { fd: top.fd, mountId: id, uniqueId: Number(ids[1]) };
 		const entry = yield* findMount(top.fd, mountNs, CODE, tried);
@@ -183,12 +183,16 @@ function* recordedHere(mountNamespace: MountNamespace | undefined): Operation<Re
 }
 
 function openError(path: string, outcome: Outcome): UsernsError {
-	return lookUpError(CODE, `cannot unmount ${show(path)}`, outcome, openHints);
+	return lookUpError(CODE, `cannot unmount ${show(path)}`, outcome, {});
 }
 
-const openHints: Record<number, string> = {
-	[ERRNO.EINVAL]: "Pass a mount point: nothing is mounted at that path.",
-};
+function notMountPoint(path: string): UsernsError {
+	return new UsernsError(CODE, `cannot unmount ${show(path)}: it is not a mount point`, {
+		hint: "Pass the path at which the mount is attached: mounts() lists them.",
+		errno: ERRNO.EINVAL,
+		step: "identifying the mount",
+	});
+}
 
 function removeError(path: string, outcome: Outcome): UsernsError {
 	return kernelError(CODE, `cannot remove the file at ${show(path)}`, outcome, {
