@@ -11,7 +11,7 @@ import { mountError } from "./mount-errors.ts";
  * The root is made private before the mounts below it are attached, so that no peer receives those.
  */
 
-/** A detached mount of such a tree. */
+/** A detached mount of a tree that is attached mount by mount. */
 export interface Branch {
 	/** The path from the root; "" is the root itself. */
 	path: string;

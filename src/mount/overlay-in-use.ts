@@ -33,7 +33,7 @@ function keyOf(fd: number): string | undefined {
 }
 
 /**
- * Reserves the layers of an overlay that is being made, so that a second call with the same layers fails, whatever the
+ * Reserves the layers of an overlay that is being created, so that a second call with the same layers fails, whatever the
  * kernel would do.
  */
 export class Claim {
@@ -52,7 +52,7 @@ export class Claim {
 		for (const key of this.#keys) creating.add(key);
 	}
 
-	/** Records the overlay that was made, so that errors can name it from now on. */
+	/** Records the overlay that was created, so that errors can name it from now on. */
 	keep(mount: HeldMount): void {
 		for (const key of this.#keys) users.set(key, new WeakRef(mount));
 		collected.register(mount, this.#keys);
@@ -105,7 +105,7 @@ async function isInUse(
 	if (!ownMapsAll()) return undefined;
 	const { error } = await native().overlay(fds, -1, -1, 0, 0, roots, true, true);
 	if (error === ERRNO.EBUSY) return true;
-	// A shortage must fail the call, because it may be over when the overlay itself is made without the check.
+	// A shortage must fail the call, because it may be over when the overlay itself is created without the check.
 	if (error === ERRNO.EMFILE || error === ERRNO.ENFILE || error === ERRNO.ENOMEM) {
 		throw kernelError("ERR_USERNS_MOUNT", tried, { error, step: "overlay in use" });
 	}

@@ -85,7 +85,7 @@ function hintFor({ step, error }: Outcome, { mapping, setgroups }: CreateRequest
 	if (error === ERRNO.EROFS)
 		return "Mount /proc writable: it is mounted read-only, and the maps are written there.";
 	if (error === ERRNO.EXDEV || (step === "proc" && error === ERRNO.ENOENT)) {
-		return "What is mounted at /proc must be the procfs of this process's pid namespace, with nothing mounted over its files.";
+		return "Mount the procfs of this process's pid namespace at /proc, with nothing mounted over its files.";
 	}
 	return undefined;
 }
