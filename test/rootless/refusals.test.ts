@@ -261,7 +261,7 @@ test("apparmor_restrict_unprivileged_userns = 1 is an error that names the file,
 	const failed = refused({ path: "/mnt/bin:/usr/bin:/bin", before: `${COPIES}; ${restricted}` }, WHOLE);
 	assert.equal(failed.code, "ERR_USERNS_RESTRICTED");
 	assert.match(failed.message, /newuidmap exited with status 1/);
-	assert.match(failed.hint, /apparmor_restrict_unprivileged_userns says 1/);
+	assert.match(failed.hint, /apparmor_restrict_unprivileged_userns: it is 1/);
 });
 
 /** A newuidmap of the test, in sh. */

@@ -93,7 +93,7 @@ test("fromOci throws an error that names what the rules do not allow", () => {
 		[{ ...BASE, uidMappings, gidMappings, options: ["toString"] }, /no option "toString"/],
 		[{ ...BASE, uidMappings, gidMappings, options: ["tmpcopyup"] }, /no option "tmpcopyup"/],
 		[{ ...BASE, uidMappings, gidMappings, options: "ro" }, /must be a list of texts/],
-		[{ ...BASE, type: "tmpfs", uidMappings, gidMappings }, /no bind mount, but one of type "tmpfs"/],
+		[{ ...BASE, type: "tmpfs", uidMappings, gidMappings }, /is not a bind mount, but one of type "tmpfs"/],
 		[{ destination: "/data", type: "bind", uidMappings, gidMappings }, /the source must be a path/],
 		[{ source: "/a", type: "bind", uidMappings, gidMappings }, /the destination must be a path/],
 		[{ ...BASE, destination: "data", uidMappings, gidMappings }, /absolute path/],
