@@ -26,7 +26,11 @@ export { type MountSupport, supports } from "./mount/supports.ts";
 export type { SkippedMount } from "./mount/tree-plan.ts";
 export { type Unmounted, type UnmountOptions, unmount, unmountAsync } from "./mount/unmount.ts";
 export type { CreateMethod, CreateOptions } from "./namespace/create-options.ts";
-export type { EnterOptions, NamespaceKind } from "./namespace/enter-options.ts";
+export type {
+	EnterOptions,
+	NamespaceExecOptions,
+	NamespaceKind,
+	NamespaceSpawnOptions,
+} from "./namespace/enter-options.ts";
 export { Handles } from "./namespace/handles.ts";
-export type { NamespaceExecOptions, NamespaceSpawnOptions } from "./namespace/spawn.ts";
 export { UserNamespace } from "./namespace/user-namespace.ts";

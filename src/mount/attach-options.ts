@@ -1,58 +1,56 @@
 import { checkPath, invalidArgument, show } from "../errors.ts";
 import { copyOptions } from "../options.ts";
 import { checkBooleans, pick } from "./attributes.ts";
+import { checkLocation } from "./location.ts";
 
-export { checkPath, PATH_MAX } from "../errors.ts";
-
-/** Where a mount goes, beside the target itself, and how the way there is found. */
+/** Where a mount is attached, and how its target is looked up. */
 export interface AttachOptions {
 	/**
-	 * The directory (a path or a descriptor) that the target is found in, as after chroot(2): neither `..` nor a symbolic
-	 * link, whoever changes one meanwhile, leads out of it. RESOLVE_IN_ROOT of openat2(2), Linux 5.6.
+	 * The directory, a path or a descriptor, in which the target is looked up, as after chroot(2): neither `..` nor a symbolic
+	 * link leads out of it, even if another process changes them meanwhile. RESOLVE_IN_ROOT of openat2(2), Linux 5.6.
 	 */
 	targetRoot?: string | number;
-	/** `"no-symlinks"`: a path on which a symbolic link lies is refused. RESOLVE_NO_SYMLINKS of openat2(2), Linux 5.6. */
+	/** `"no-symlinks"` refuses a path with a symbolic link. RESOLVE_NO_SYMLINKS of openat2(2), Linux 5.6. */
 	resolve?: "no-symlinks";
 	/**
-	 * Take the place of what is mounted at the target, which at no moment is bare: the new mount goes beneath the old
-	 * one, then the old one is unmounted, with all that is mounted on it. Where nothing is mounted it is simply attached.
-	 * Linux 6.5.
+	 * Replaces the mount at the target (default false). The new mount is attached beneath the old one, and then the old one is
+	 * unmounted with all mounts on it, so that the target is never without a mount. If nothing is mounted there, the
+	 * mount is attached as usual. Linux 6.5.
 	 */
 	replace?: boolean | undefined;
 	/**
-	 * The mount namespace to attach it in: that of a process (its pid), with the target found under the root directory of
-	 * that process; or a path such as /proc/PID/ns/mnt, with the target found under the root of that namespace. This
-	 * process's own mount namespace is an error (`ERR_USERNS_MOUNT_NAMESPACE`); undefined is an error too.
+	 * The mount namespace to attach in: that of a process, by its pid, with the target below the root directory of the process;
+	 * or a path such as /proc/PID/ns/mnt, with the target below the root of the namespace. Throws
+	 * `ERR_USERNS_MOUNT_NAMESPACE` for the mount namespace of this process. It must not be undefined.
 	 */
 	into?: number | string;
 }
 
-export const ATTACH_OPTIONS = ["targetRoot", "resolve", "replace", "into"] as const;
+/** The names, complete by their type. */
+export const ATTACH_OPTIONS: readonly string[] = Object.keys({
+	targetRoot: true,
+	resolve: true,
+	replace: true,
+	into: true,
+} satisfies Record<keyof AttachOptions, true>);
 
 /** <linux/openat2.h>. */
 export const RESOLVE = { noMagicLinks: 0x02, noSymlinks: 0x04, inRoot: 0x10 } as const;
 
-export function checkLocation(what: string, value: unknown): asserts value is string | number {
-	if (typeof value !== "number") checkPath(what, value);
-	else if (!Number.isInteger(value) || value < 0 || value > 0x7fffffff) {
-		throw invalidArgument(`${what} must be a path or a descriptor, not ${show(value)}`);
-	}
-}
-
-/** RESOLVE_… for a path of which nothing but the links matters. */
+/** RESOLVE_… for the option `resolve`. */
 export function resolveFlags(what: string, resolve: unknown): number {
 	const table = { "no-symlinks": RESOLVE.noSymlinks | RESOLVE.noMagicLinks };
 	return pick(what, "resolve", resolve, table) ?? 0;
 }
 
-/** Checks the target and all that goes with it. */
+/** Checks a target and its AttachOptions. */
 export function checkTarget(what: string, target: unknown, options: AttachOptions): void {
 	checkBooleans(what, options, ["replace"]);
 	resolveFlags(what, options.resolve);
 	if (target === undefined) {
 		for (const name of ["targetRoot", "replace", "into"] as const) {
 			if (options[name] !== undefined && options[name] !== false) {
-				throw invalidArgument(`${what}: ${name} is of no use without a target`);
+				throw invalidArgument(`${what}: ${name} needs a target`, `Set target, or leave ${name} out.`);
 			}
 		}
 		return;
@@ -65,12 +63,15 @@ export function checkTarget(what: string, target: unknown, options: AttachOption
 function checkRoot(what: string, target: unknown, { targetRoot, into }: AttachOptions): void {
 	checkLocation(`${what}: targetRoot`, targetRoot);
 	if (typeof target === "number") {
-		throw invalidArgument(`${what}: targetRoot is of no use beside a target that is a descriptor`);
+		throw invalidArgument(
+			`${what}: targetRoot needs a target that is a path, not a descriptor`,
+			"Leave targetRoot out, or pass the target as a path.",
+		);
 	}
 	if (into !== undefined) {
 		throw invalidArgument(
-			`${what}: there is both a targetRoot and an into`,
-			"With into the target is found under the root of that mount namespace anyway: leave targetRoot out.",
+			`${what}: targetRoot and into exclude each other`,
+			"Leave targetRoot out: with into, the target is looked up below the root of that mount namespace.",
 		);
 	}
 }
@@ -80,20 +81,15 @@ function checkInto(what: string, into: unknown): void {
 	else if (typeof into !== "number" || !Number.isInteger(into) || into < 1 || into > 0x7fffffff) {
 		throw invalidArgument(
 			`${what}: into must be a pid or the path of a mount namespace, not ${show(into)}`,
-			"A pid is a whole number from 1 to 2147483647.",
+			"Pass a pid from 1 to 2147483647, or a path such as /proc/PID/ns/mnt.",
 		);
 	}
 }
 
-/** The options of attach(), checked and copied. */
+/** Checks and copies the arguments of attach(). */
 export function checkAttachOptions(what: string, target: unknown, options: unknown): AttachOptions {
 	const copy = copyOptions<AttachOptions>(what, options, ATTACH_OPTIONS);
 	if (target === undefined) throw invalidArgument(`${what}: the target is missing`);
 	checkTarget(what, target, copy);
 	return copy;
-}
-
-/** A place in a message. */
-export function showLocation(place: string | number): string {
-	return typeof place === "number" ? `descriptor ${place}` : show(place);
 }

@@ -1,55 +1,52 @@
 import { UsernsError } from "../errors.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import type { Descriptor } from "../native/descriptor.ts";
-import { ERRNO } from "../native/errno.ts";
 import { runAsync } from "../native/operation.ts";
-import { type AttachOptions, RESOLVE, resolveFlags, showLocation } from "./attach-options.ts";
+import { type AttachOptions, RESOLVE, resolveFlags } from "./attach-options.ts";
 import { attachBranches, type Branch, rootPropagation } from "./branches.ts";
 import { detachMount, type HeldRoot, markOf } from "./detach.ts";
 import { findMount, mountsBelow } from "./find-mount.ts";
+import { type Location, openLocation, showLocation, withDuplicate } from "./location.ts";
 import { mountError } from "./mount-errors.ts";
-import { type MountNamespace, openMountNamespaceAsync } from "./mount-namespace.ts";
+import { closeMountNamespace, type MountNamespace, openMountNamespaceAsync } from "./mount-namespace.ts";
 import type { MountEntry } from "./mountinfo.ts";
 
-/** A detached mount that is to be attached. */
+/** A detached mount, with the mounts below it. */
 export interface Tree {
 	fd: number;
 	mountId: number;
 	/** 0 before Linux 6.8. */
 	uniqueId: number;
 	recursive: boolean;
-	/** MS_…, as the C part takes it. */
+	/** MS_…. */
 	propagation: number;
-	/** The mapping, for messages. */
+	/** The mapping, for errors. */
 	mapping: string;
-	/** Nobody else has had its descriptor, so that it cannot be attached anywhere. */
+	/** True if no other code has had the descriptor, so that the tree cannot be attached yet. */
 	fresh: boolean;
-	/**
-	 * The mounts that are attached below the root afterwards, one by one; empty when the tree is attached as a whole.
-	 */
+	/** The mounts that are attached below the root one by one; empty if the tree is attached as a whole. */
 	below: readonly Branch[];
 }
 
-/** What became of it. */
+/** An attached tree. */
 export interface Attachment {
-	/** The mount namespace that it is in, when it is another than this process's own. */
+	/** The mount namespace of the tree; undefined for that of this process. */
 	namespace: Descriptor | undefined;
-	/** The mounts that came along, so that unmount() can tell them from what others mount there later. */
+	/** The mounts below the root (markOf), so that unmount() can distinguish them from mounts of other programs. */
 	submounts: ReadonlySet<string>;
 }
 
-/** What attachTree() did, and a descriptor that is to be closed when the caller knows of the mount (load.ts, `attach`). */
+/** An attached tree that is unmounted if this thread ends before the descriptor is closed (src/native/addon.ts, `attach`). */
 export interface NewAttachment extends Attachment {
 	unacknowledged: number;
 }
 
 /**
- * Attaches a tree that is not attached yet. `tree.fd` must stay open and nobody else's until the promise is settled.
- * When it is rejected nothing is attached.
+ * Attaches a tree. `tree.fd` must stay open until the promise is settled. If the promise is rejected, nothing is attached.
  */
 export async function attachTree(
 	tree: Tree,
-	target: string | number,
+	target: Location,
 	options: AttachOptions,
 	tried: string,
 	held?: HeldTarget,
@@ -57,7 +54,7 @@ export async function attachTree(
 	const mountNamespace = held === undefined ? await openInto(options) : held.takeMountNamespace();
 	let unacknowledged = -1;
 	try {
-		// In the namespace in which it is attached the kernel would move it; one that is attached elsewhere is EINVAL.
+		// The kernel would move a mount that is attached in this namespace. In another namespace it fails with EINVAL.
 		if (!tree.fresh) await refuseAttached(tree.fd, mountNamespace?.descriptor.fd, tried);
 		const outcome = await attach(tree, held?.fd ?? target, options, mountNamespace, tried);
 		if (outcome.error < 0) throw mountError(tried, tree.mapping, outcome);
@@ -68,8 +65,7 @@ export async function attachTree(
 		return { namespace: mountNamespace?.descriptor, submounts, unacknowledged };
 	} catch (error) {
 		if (unacknowledged >= 0) native().close(unacknowledged);
-		mountNamespace?.root?.close();
-		mountNamespace?.descriptor.close();
+		closeMountNamespace(mountNamespace);
 		throw error;
 	}
 }
@@ -78,27 +74,23 @@ function openInto({ into }: AttachOptions): Promise<MountNamespace> | undefined 
 	return into === undefined ? undefined : openMountNamespaceAsync(into);
 }
 
-/** A target that is looked up before the tree is made. */
+/** A target that is looked up before the tree is created. */
 export interface HeldTarget {
 	fd: number;
-	/** Whether the mount that the target is on is shared. */
+	/** Whether the target's mount is shared. */
 	isShared: boolean;
-	/** The mount namespace that the target is in, when it is not this process's own. */
+	/** Returns the target's mount namespace, once, to an owner that closes it; undefined for that of this process. */
 	takeMountNamespace: () => MountNamespace | undefined;
 	close: () => void;
 }
 
-/** Looks a target up. Returns undefined when that fails; attachTree() then reports the error. */
-export async function holdTarget(
-	target: string | number,
-	options: AttachOptions,
-): Promise<HeldTarget | undefined> {
+/** Looks a target up. Returns undefined if that fails, because attachTree() reports the error later. */
+export async function holdTarget(target: Location, options: AttachOptions): Promise<HeldTarget | undefined> {
 	let mountNamespace = await openInto(options);
 	let fd = -1;
 	const close = () => {
 		if (fd >= 0) native().close(fd);
-		mountNamespace?.root?.close();
-		mountNamespace?.descriptor.close();
+		closeMountNamespace(mountNamespace);
 		mountNamespace = undefined;
 		fd = -1;
 	};
@@ -131,7 +123,7 @@ export async function holdTarget(
 
 function attach(
 	tree: Tree,
-	target: string | number,
+	target: Location,
 	options: AttachOptions,
 	mountNamespace: MountNamespace | undefined,
 	tried: string,
@@ -153,11 +145,11 @@ function attach(
 }
 
 /**
- * Where a target is looked up: a descriptor, or a path that starts at a descriptor (−1: the working directory), with
- * RESOLVE_….
+ * Calls a function with a target as the add-on takes it: a descriptor and null, or a descriptor (−1: the working directory), a path
+ * below it and RESOLVE_….
  */
 async function withTarget(
-	target: string | number,
+	target: Location,
 	options: AttachOptions,
 	mountNamespace: MountNamespace | undefined,
 	{ tried, mapping }: { tried: string; mapping: string },
@@ -165,12 +157,11 @@ async function withTarget(
 ): Promise<Outcome> {
 	const links = resolveFlags("", options.resolve);
 	const below = links | RESOLVE.inRoot | RESOLVE.noMagicLinks;
-	if (typeof target === "number") return withCopy(target, (fd) => call(fd, null, 0), "target");
+	if (typeof target === "number") return withDuplicate(target, "target", (fd) => call(fd, null, 0));
 	if (mountNamespace !== undefined) return call(mountNamespace.root?.fd ?? -1, target, below);
 	const { targetRoot } = options;
 	if (targetRoot === undefined) return call(-1, target, links);
-	if (typeof targetRoot === "number") return withCopy(targetRoot, (fd) => call(fd, target, below), "target");
-	const root = await native().openPlace(-1, targetRoot, 0, -1, true);
+	const root = await openLocation(targetRoot, 0);
 	if (root.error < 0) {
 		throw mountError(`${tried} (targetRoot ${showLocation(targetRoot)})`, mapping, {
 			...root,
@@ -181,21 +172,6 @@ async function withTarget(
 		return await call(root.fd, target, below);
 	} finally {
 		native().close(root.fd);
-	}
-}
-
-/** Works on a copy, so that the number cannot become another file while the work waits for a thread. */
-export async function withCopy(
-	fd: number,
-	work: (copy: number) => Promise<Outcome>,
-	step: string,
-): Promise<Outcome> {
-	const copy = native().duplicate(fd);
-	if (copy.error < 0) return copy.error === ERRNO.EBADF ? { ...copy, step } : copy;
-	try {
-		return await work(copy.fd);
-	} finally {
-		native().close(copy.fd);
 	}
 }
 
@@ -213,7 +189,7 @@ async function findSubmounts(
 		mine = await runAsync(findMount(tree.fd, namespace, "ERR_USERNS_MOUNT", tried));
 		below = await runAsync(mountsBelow(tree.fd, namespace, "ERR_USERNS_MOUNT", tried));
 	} catch (error) {
-		if (!tree.recursive) return new Set(); // the old one is gone already, and there was only something to check
+		if (!tree.recursive) return new Set(); // the old mount is unmounted, and only the check is missing
 		// A mount that is reported as failed must not stay attached.
 		const undone = await native().detach(tree.fd, tree.uniqueId, namespace ?? -1, false, true);
 		if (undone.error < 0) throw mountError(tried, tree.mapping, { ...undone, step: "left" });
@@ -224,23 +200,23 @@ async function findSubmounts(
 }
 
 /**
- * umount2(2) takes the topmost mount: when somebody mounted on the old one in the moment before, that one went, and the old
- * one still covers the new.
+ * umount2(2) unmounts the topmost mount. If another program mounted on the old mount during the call, that mount was unmounted, and
+ * the old one still covers the new one.
  */
 function refuseCovered(mine: MountEntry | undefined, below: readonly MountEntry[], tried: string): void {
 	const top = below.find(({ parent, mountPoint }) => parent === mine?.id && mountPoint === mine.mountPoint);
 	if (top === undefined) return;
 	throw new UsernsError(
 		"ERR_USERNS_MOUNT",
-		`${tried}: something was mounted there at that very moment and was unmounted instead of the old mount`,
+		`${tried}: another program mounted there during the call, and its mount was unmounted instead of the old one`,
 		{
-			hint: "The new mount lies beneath the old one: unmount that to see it, and let one program at a time mount at that place.",
-			step: "looking for the old mount",
+			hint: "Unmount the old mount, which covers the new one, and let one program at a time mount at that target.",
+			step: "checking that the old mount is unmounted",
 		},
 	);
 }
 
-/** Throws when the mount is in that mount namespace: attaching it would move it. */
+/** Throws if the mount is attached in that mount namespace, because attaching it again would move it. */
 async function refuseAttached(fd: number, namespace: number | undefined, tried: string): Promise<void> {
 	const there = await runAsync(findMount(fd, namespace, "ERR_USERNS_READ_MOUNTS", tried));
 	if (there !== undefined) throw attachedError(tried, there.mountPoint);
@@ -249,10 +225,8 @@ async function refuseAttached(fd: number, namespace: number | undefined, tried: 
 export function attachedError(tried: string, where: string): UsernsError {
 	return new UsernsError(
 		"ERR_USERNS_ATTACHED",
-		`${tried}: it is attached at ${where} already, and would be moved`,
-		{
-			hint: "Unmount it and make another mount, or mount the same source once more.",
-		},
+		`${tried}: it is attached at ${where} already, and attaching it again would move it`,
+		{ hint: "Mount the same source again, with a new call." },
 	);
 }
 

@@ -1,17 +1,22 @@
 import { invalidArgument, show } from "../errors.ts";
 
-/** What mount_setattr(2) can do beside the map. A boolean that is left out or false leaves the mount as the source's is. */
+/** The attributes of a mount. A boolean that is false or not set keeps the attribute of the source. See mount_setattr(2). */
 export interface AttributeOptions {
+	/** The mount is read-only: MOUNT_ATTR_RDONLY. */
 	readonly?: boolean | undefined;
+	/** Set-user-ID and set-group-ID bits and file capabilities have no effect: MOUNT_ATTR_NOSUID. */
 	nosuid?: boolean | undefined;
+	/** Device files cannot be opened: MOUNT_ATTR_NODEV. */
 	nodev?: boolean | undefined;
+	/** Programs cannot be executed: MOUNT_ATTR_NOEXEC. */
 	noexec?: boolean | undefined;
-	/** Symbolic links on the mount are not followed. Linux 5.14. */
+	/** Symbolic links are not followed: MOUNT_ATTR_NOSYMFOLLOW, Linux 5.14. */
 	nosymfollow?: boolean | undefined;
+	/** Reading a directory does not change its access time: MOUNT_ATTR_NODIRATIME. */
 	nodiratime?: boolean | undefined;
-	/** When reading a file changes its access time; left out: as the source's mount does. */
+	/** Whether reading a file changes its access time (default: as on the source's mount). */
 	atime?: "relatime" | "noatime" | "strictatime" | undefined;
-	/** How mounts on this mount spread (default `"private"`). See mount_namespaces(7). */
+	/** Whether mounts on this mount are propagated (default `"private"`). See mount_namespaces(7). */
 	propagation?: "private" | "shared" | "slave" | "unbindable" | undefined;
 }
 
@@ -24,7 +29,7 @@ const FLAGS = {
 	nodiratime: 0x80,
 	nosymfollow: 0x200000,
 } as const;
-/** The access time is not a flag but a field: to set it, all of it is cleared (EINVAL otherwise). */
+/** MOUNT_ATTR__ATIME. The access time is a field of two bits: setting it needs clearing all of it (EINVAL otherwise). */
 const ATIME_FIELD = 0x70;
 const ATIME = { relatime: 0x00, noatime: 0x10, strictatime: 0x20 } as const;
 /** <sys/mount.h>, MS_…. */
@@ -36,9 +41,14 @@ export const PROPAGATION: Record<NonNullable<AttributeOptions["propagation"]>, n
 };
 
 export const ATTRIBUTE_BOOLEANS: readonly string[] = Object.keys(FLAGS);
-export const ATTRIBUTE_OPTIONS: readonly string[] = [...ATTRIBUTE_BOOLEANS, "atime", "propagation"];
+/** The names, complete by their type. */
+export const ATTRIBUTE_OPTIONS: readonly string[] = Object.keys({
+	...FLAGS,
+	atime: true,
+	propagation: true,
+} satisfies Record<keyof AttributeOptions, unknown>);
 
-/** The attributes as the C part takes them. */
+/** The attributes as the add-on takes them: MOUNT_ATTR_… to set and to clear, and MS_… for the propagation. */
 export interface Attributes {
 	set: number;
 	clear: number;
@@ -68,7 +78,7 @@ export function checkBooleans(what: string, options: object, names: readonly str
 	}
 }
 
-/** The value that the table has for a word, or undefined for undefined. */
+/** The value of a word in the table; undefined for undefined. Throws for every other value. */
 export function pick<T>(what: string, name: string, value: unknown, table: Record<string, T>): T | undefined {
 	if (value === undefined) return undefined;
 	if (typeof value === "string" && Object.hasOwn(table, value)) return table[value];

@@ -11,7 +11,7 @@ import { mountError } from "./mount-errors.ts";
  * The root is made private before the mounts below it are attached, so that no peer receives those.
  */
 
-/** A detached mount of such a tree. */
+/** A detached mount of a tree that is attached mount by mount. */
 export interface Branch {
 	/** The path from the root; "" is the root itself. */
 	path: string;
@@ -62,7 +62,7 @@ export async function attachBranches(
 			mountNs,
 			true,
 		);
-		if (outcome.fd >= 0) native().close(outcome.fd); // the root's descriptor stands for the whole tree
+		if (outcome.fd >= 0) native().close(outcome.fd); // acknowledged, because the root's descriptor unmounts the whole tree
 		if (outcome.error < 0) await undo(tree, mountNs, replaced, tried, outcome);
 	}
 	for (const { path, descriptor, peer } of tree.below) {
@@ -81,7 +81,7 @@ async function undo(
 	outcome: Outcome,
 ): Promise<never> {
 	if (replaced) {
-		throw mountError(`${tried}, where the new mount has taken the old one's place`, tree.mapping, outcome);
+		throw mountError(`${tried}, after the new mount has replaced the old one`, tree.mapping, outcome);
 	}
 	const undone = await native().detach(tree.fd, tree.uniqueId, mountNs, false, true);
 	throw mountError(tried, tree.mapping, undone.error < 0 ? { ...undone, step: "left" } : outcome);

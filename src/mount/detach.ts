@@ -6,7 +6,7 @@ import { kernelError } from "../native/steps.ts";
 import { findMount, mountsBelow } from "./find-mount.ts";
 import type { MountEntry } from "./mountinfo.ts";
 
-/** What tells a submount from another one that came to the same place and got the same number. */
+/** Distinguishes a submount from another mount that got its mount point and its mount ID later. */
 export function markOf(entry: MountEntry): string {
 	return `${entry.id} ${entry.device} ${entry.root} ${entry.mountPoint}`;
 }
@@ -21,10 +21,9 @@ export interface HeldRoot {
 }
 
 /**
- * Unmounts one mount. Does nothing when the mount is not in its mount namespace any more. Throws when something else
- * was mounted on it or below it since, because umount2(2) unmounts the topmost mount, and MNT_DETACH the whole tree.
- * `own` returns true for a submount that belongs to the mount; `mountNs` is its mount namespace, unless that is this
- * process's own.
+ * Unmounts one mount. Does nothing if the mount is no longer in its mount namespace. Throws if something else was mounted on it
+ * or below it since, because umount2(2) unmounts the topmost mount, and MNT_DETACH the whole tree. `own` returns true for a
+ * submount of the mount; `mountNs` is its mount namespace (undefined: that of this process).
  */
 export function* detachMount(
 	{ fd, mountId, uniqueId }: HeldRoot,
@@ -35,11 +34,11 @@ export function* detachMount(
 	if (mine === undefined) return;
 	const outcome = yield (later) => native().detach(fd, uniqueId, mountNs ?? -1, false, later);
 	if (outcome.error < 0) throw detachError(outcome, fd, mine.mountPoint);
-	// A mount that was put on top between the check and the call was unmounted instead, which is an error.
+	// A mount that another program attached on it between the check and the call was unmounted instead.
 	if (yield* isAttached(fd, mountNs)) throw coveredError(mine.mountPoint);
 }
 
-/** The mount's entry, or undefined when it is not attached. Throws when something else is mounted on it. */
+/** The mount's entry; undefined if it is not attached. Throws if something else is mounted on it. */
 function* findAlone(
 	fd: number,
 	id: number,
@@ -52,18 +51,18 @@ function* findAlone(
 	const below = yield* mountsBelow(fd, mountNs, "ERR_USERNS_UNMOUNT", tried);
 	const others = below.filter((entry) => !own(entry));
 	if (others.length === 0) return mine;
-	const places = others.slice(0, 3).map((entry) => `${entry.fsType} at ${entry.mountPoint}`);
+	const mounted = others.slice(0, 3).map((entry) => `${entry.fsType} at ${entry.mountPoint}`);
 	throw new UsernsError(
 		"ERR_USERNS_UNMOUNT",
-		`cannot unmount ${mine.mountPoint}: something else was mounted on it: ${places.join(", ")}${others.length > 3 ? ", …" : ""}`,
+		`cannot unmount ${mine.mountPoint}: something else was mounted on it: ${mounted.join(", ")}${others.length > 3 ? ", …" : ""}`,
 		{
-			hint: "Unmount that first, or unmount the path recursively: unmount(path, { recursive: true }), userns umount --recursive. Nothing was changed.",
+			hint: "Unmount that first, or call unmount(path, { recursive: true }). Nothing was changed.",
 			step: "looking for other mounts",
 		},
 	);
 }
 
-/** Whether other code in this process has closed the descriptor; its number may be another file's by now. */
+/** Whether other code in this process has closed the descriptor. Its number can be another file's. */
 export function isForeign(error: number): boolean {
 	return error === ERRNO.ESTALE || error === ERRNO.EBADF;
 }
@@ -76,27 +75,28 @@ export function detachError(
 	const tried = `cannot unmount ${where}`;
 	if (isForeign(outcome.error)) {
 		return kernelError("ERR_USERNS_UNMOUNT", tried, outcome, {
-			hint: `Other code in this process closed descriptor ${fd}, which belongs to this package. The mount stays: unmount it with unmount(path).`,
+			hint: `Unmount it with unmount(path): other code in this process closed descriptor ${fd}, which belongs to this package.`,
 		});
 	}
 	return kernelError("ERR_USERNS_UNMOUNT", tried, outcome, { hint: hints[outcome.error] });
 }
 
 const hints: Record<number, string> = {
-	[ERRNO.EINVAL]: "The mount is locked, or is not in this mount namespace.",
+	[ERRNO.EINVAL]:
+		"Unmount it in its own mount namespace: it is locked here (mount_namespaces(7)), or not in this one.",
 	[ERRNO.ETIMEDOUT]:
-		"A file system did not answer within ten seconds. The mount may be unmounted by now: check with findmnt(8).",
+		"Check with findmnt(8) whether it is unmounted: a file system did not answer within ten seconds.",
 };
 
 export function coveredError(where: string): UsernsError {
 	return new UsernsError(
 		"ERR_USERNS_UNMOUNT",
-		`cannot unmount ${where}: another program mounted something on it at that moment, which was unmounted instead`,
-		{ hint: "Let one program at a time mount at that place." },
+		`cannot unmount ${where}: another program mounted on it during the call, and its mount was unmounted instead`,
+		{ hint: "Let one program at a time mount at that mount point, and call again." },
 	);
 }
 
-/** False too when it cannot be told: the kernel has said that it unmounted. */
+/** Whether the mount is still attached; false if that cannot be read, because umount2(2) succeeded. */
 function* isAttached(fd: number, mountNs: number | undefined): Operation<boolean> {
 	try {
 		return (yield* findMount(fd, mountNs, "ERR_USERNS_UNMOUNT", "")) !== undefined;

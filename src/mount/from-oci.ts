@@ -1,11 +1,10 @@
-import { invalidArgument, show } from "../errors.ts";
+import { checkPath, invalidArgument, show } from "../errors.ts";
 import { Mapping, type MappingInput } from "../mapping/mapping.ts";
 import { copyOptions, ownCopy, ownMap } from "../options.ts";
-import { checkPath } from "./attach-options.ts";
 import type { AttributeOptions } from "./attributes.ts";
 import type { MountIdmappedOptions } from "./mount-options.ts";
 
-/** A mount as the OCI runtime-spec writes it (config.md, "Mounts"); what else an entry has is none of ours. */
+/** An entry of `mounts` in an OCI config.json (config.md, "Mounts"). Other fields are ignored. */
 export interface OciMount {
 	source?: string | undefined;
 	destination: string;
@@ -15,22 +14,20 @@ export interface OciMount {
 	gidMappings?: readonly { containerID: number; hostID: number; size: number }[] | undefined;
 }
 
+/** Options of {@link fromOci}. */
 export interface FromOciOptions {
-	/** The mapping of the container's user namespace, for `idmap` and `ridmap` in an entry without mappings of its own. */
+	/** The mapping of the container's user namespace, for `idmap` and `ridmap` in an entry without mappings. */
 	container?: MappingInput | undefined;
 }
 
-/** What a word of `options` sets. Those that take something away again come with the default, and later words win. */
+/** The effect of a word of `options`. A word that unsets an attribute sets its default. Later words take precedence. */
 type Effect = Partial<Omit<AttributeOptions, "atime">> &
 	Pick<MountIdmappedOptions, "recursive"> & {
 		idmap?: "root" | "tree";
 		atime?: AttributeOptions["atime"] | "default";
 	};
 
-/**
- * The runtime-spec has each of these with an r before it too, for the mounts below; here they always reach those that are
- * taken along.
- */
+/** In the runtime-spec each word with an `r` applies to the mounts below too. Here each word applies to all mounts. */
 const ATTRIBUTES: Record<string, Effect> = {
 	ro: { readonly: true },
 	rw: { readonly: false },
@@ -66,17 +63,17 @@ const EFFECTS: Record<string, Effect> = {
 	...Object.fromEntries(Object.entries(ATTRIBUTES).map(([word, effect]) => [`r${word}`, effect])),
 };
 
-/** The keys that only decide. */
-const DECIDING = new Set(["idmap", "atime"]);
+/** The effects that are not options of mountIdmapped() themselves. */
+const INDIRECT = new Set(["idmap", "atime"]);
 
 /**
- * Turns a mount of an OCI config.json into options of {@link mountIdmapped}, by the rules of the runtime-spec: both
- * kinds of mappings or an error; mappings without `idmap` or `ridmap` are for the mount itself and not for those below it;
- * `ridmap` with `bind` is `idmap`, since nothing from below comes along; `idmap` or `ridmap` without mappings takes the container's; with none of that it is an error. The last word on
- * something counts. Attributes reach every mount that is taken along, with or without the r of the runtime-spec; a word
- * that takes one away, such as `rw`, leaves the mount as the source's is. `target` is the destination as it stands,
- * inside the container: give `into` or `targetRoot` with it.
- * Throws `ERR_USERNS_INVALID_ARGUMENT`, naming the option, for what it does not know.
+ * Converts a mount of an OCI config.json to options of {@link mountIdmapped}, by the rules of the runtime-spec. An entry has
+ * both kinds of mappings or none. Mappings without `idmap` or `ridmap` apply to the mount itself, not to the mounts below it.
+ * `ridmap` with `bind` is `idmap`, because the mounts below are not mounted. `idmap` or `ridmap` without mappings uses
+ * `container`; an entry without mappings, `idmap` and `ridmap` is an error. The last of several words for one attribute
+ * counts. Attributes apply to all mounts, with or without the `r` of the runtime-spec; a word that unsets one, such as
+ * `rw`, keeps that of the source. `target` is the destination inside the container: set `into` or `targetRoot` too.
+ * Throws `ERR_USERNS_INVALID_ARGUMENT` for an unknown word, and names it.
  */
 export function fromOci(mount: OciMount, options?: FromOciOptions): MountIdmappedOptions {
 	const { container } = copyOptions<FromOciOptions>("fromOci", options, ["container"]);
@@ -91,7 +88,7 @@ export function fromOci(mount: OciMount, options?: FromOciOptions): MountIdmappe
 	}
 	checkPath("fromOci: the source", source);
 	const words = wordsOf(entry);
-	const wanted: Record<string, unknown> = Object.create(null);
+	const set: Record<string, unknown> = Object.create(null);
 	let idmap: Effect["idmap"];
 	let atime: Effect["atime"];
 	let bind = entry.type === "bind";
@@ -100,22 +97,22 @@ export function fromOci(mount: OciMount, options?: FromOciOptions): MountIdmappe
 		bind ||= word === "bind" || word === "rbind";
 		idmap = effect.idmap ?? idmap;
 		atime = effect.atime ?? atime;
-		for (const [key, value] of Object.entries(effect)) if (!DECIDING.has(key)) wanted[key] = value;
+		for (const [key, value] of Object.entries(effect)) if (!INDIRECT.has(key)) set[key] = value;
 	}
 	if (!bind) {
 		throw invalidArgument(
-			`fromOci: the mount at ${show(destination)} is no bind mount, but one of type ${show(entry.type)}`,
-			"An ID-mapped mount shows what is there already: its options have bind or rbind.",
+			`fromOci: the mount at ${show(destination)} is not a bind mount, but one of type ${show(entry.type)}`,
+			"Give the mount the option bind or rbind: only a bind mount can be ID-mapped.",
 		);
 	}
-	const recursive = wanted.recursive === true;
+	const recursive = set.recursive === true;
 	const mapping = mappingFor(entry, idmap, container);
-	for (const [key, value] of Object.entries(wanted)) if (value === false) delete wanted[key];
+	for (const [key, value] of Object.entries(set)) if (value === false) delete set[key];
 	return {
 		source,
 		target: destination,
 		mapping,
-		...wanted,
+		...set,
 		...(recursive && { recursive, recursiveIdmap: idmap === "tree" }),
 		...(atime !== undefined && atime !== "default" && { atime }),
 	};
@@ -145,7 +142,7 @@ function mappingFor(mount: OciMount, idmap: Effect["idmap"], container: MappingI
 		const [given, lacks] = has(uidMappings) ? ["uidMappings", "gidMappings"] : ["gidMappings", "uidMappings"];
 		throw invalidArgument(
 			`fromOci: ${where} has ${given} but no ${lacks}`,
-			"The runtime-spec takes both kinds or none.",
+			"Give both kinds or none, as the runtime-spec says.",
 		);
 	}
 	if (has(uidMappings)) {
@@ -157,13 +154,13 @@ function mappingFor(mount: OciMount, idmap: Effect["idmap"], container: MappingI
 	if (idmap === undefined) {
 		throw invalidArgument(
 			`fromOci: ${where} has neither mappings nor idmap or ridmap`,
-			"It is an ordinary mount: mount it without a map.",
+			"Mount it without a map: it is an ordinary bind mount.",
 		);
 	}
 	if (container === undefined) {
 		throw invalidArgument(
-			`fromOci: ${where} has ${idmap === "tree" ? "ridmap" : "idmap"} without mappings, and the container's are not given`,
-			"Give container: the mappings of linux.uidMappings and linux.gidMappings.",
+			`fromOci: ${where} has ${idmap === "tree" ? "ridmap" : "idmap"} without mappings, and container is not set`,
+			"Set container to the mapping of linux.uidMappings and linux.gidMappings.",
 		);
 	}
 	return Mapping.from(container);

@@ -3,14 +3,15 @@ import type { Mapping } from "../mapping/mapping.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { type Attachment, attachedError, attachTree, detachTree, type HeldTarget } from "./attach.ts";
-import { type AttachOptions, checkAttachOptions, showLocation } from "./attach-options.ts";
+import { type AttachOptions, checkAttachOptions } from "./attach-options.ts";
 import type { Branch } from "./branches.ts";
 import { coveredError, detachError, isForeign } from "./detach.ts";
+import { type Location, showLocation } from "./location.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
 import { recordMount, removeRecord } from "./records.ts";
 import type { SkippedMount } from "./tree-plan.ts";
 
-/** What is known of a mount that was just made. */
+/** A mount that was just created. */
 export interface NewMount {
 	descriptor: Descriptor;
 	mountId: number;
@@ -22,60 +23,60 @@ export interface NewMount {
 	recursive: boolean;
 	/** MS_…. */
 	propagation: number;
-	/** What is shown, for messages: a place, or else words. */
-	source: string | number;
+	/** The source in messages: a location, or words instead. */
+	source: Location;
 	words: string | undefined;
-	/** The mapping's id, for errors. */
+	/** The mapping's id, for errors; "" for a mount without a map. */
 	mapping: string;
 }
 
-/** In this mount namespace, with nothing that came along. */
+/** A mount in the mount namespace of this process, without mounts below it. */
 const ALONE: Attachment = { namespace: undefined, submounts: new Set() };
 
 const NONE: readonly SkippedMount[] = Object.freeze([]);
 
 /**
- * For this package's own files: attaches a mount that cannot be attached yet, since nobody else has seen it. Answers what
- * is to be called at the very moment when the caller gets it.
+ * Not exported from the package. Attaches a mount that is not attached yet. The mount is unacknowledged until the caller calls the
+ * function that is returned, when it returns the mount itself.
  */
 export let attachFresh: (
 	mount: HeldMount,
-	target: string | number,
+	target: Location,
 	options: AttachOptions,
 	more?: AttachMore,
 ) => Promise<() => void>;
 
-/** The parts of a tree that is attached mount by mount. */
+/** For a tree that is attached mount by mount. */
 export interface AttachMore {
-	/** The target, if it was looked up before. */
+	/** The target, if it was looked up already. */
 	held?: HeldTarget | undefined;
 	below?: readonly Branch[];
 }
 
-/** The part that every mount of this package has: its descriptor, and being attached and taken away. */
+/** A mount that this process holds by a descriptor. It can be attached, unmounted and closed. */
 export class HeldMount implements AsyncDisposable {
 	readonly #mount: NewMount;
-	#target: string | number | undefined;
+	#target: Location | undefined;
 	#attached: Attachment | undefined;
-	/** From the call of attach() on; the promise of it, for unmount() to wait for. */
+	/** The promise of attach(), from its call on. unmount() waits for it. */
 	#attaching: Promise<unknown> | undefined;
 	#unmounting: Promise<void> | undefined;
 	#unmounted = false;
 
-	/** `target`: where it is attached already, in this mount namespace and with nothing below; undefined: it is not. */
-	protected constructor(mount: NewMount, target: string | number | undefined) {
+	/** `target`: where the mount is attached in this mount namespace, without mounts below it; undefined if it is detached. */
+	protected constructor(mount: NewMount, target: Location | undefined) {
 		this.#mount = mount;
 		this.#target = target;
 		this.#attached = target === undefined ? undefined : ALONE;
 	}
 
-	/** The mount's number, as in the first column of /proc/PID/mountinfo. */
+	/** The mount ID, as in the first column of /proc/PID/mountinfo. */
 	get mountId(): number {
 		return this.#mount.mountId;
 	}
 
-	/** The target as it was given; undefined for a mount that is detached. */
-	get target(): string | number | undefined {
+	/** The target as it was passed; undefined for a detached mount. */
+	get target(): Location | undefined {
 		return this.#target;
 	}
 
@@ -87,18 +88,19 @@ export class HeldMount implements AsyncDisposable {
 		return this.#mount.descriptor.fd;
 	}
 
+	/** Whether `close()` or `unmount()` has closed the descriptor. */
 	get closed(): boolean {
 		return this.#mount.descriptor.closed;
 	}
 
 	/**
-	 * Attaches a detached mount, once. A second call is an error (`ERR_USERNS_ATTACHED`), as it is when somebody else
-	 * attached it by its descriptor: the kernel would move it. After a failure it is detached as before; where a container's file system did not answer (ETIMEDOUT), make
-	 * another one.
+	 * Attaches a detached mount, once. Throws `ERR_USERNS_ATTACHED` for a second call, and if other code has attached the mount by
+	 * its descriptor, because the kernel would move it. After another error the mount is still detached; after ETIMEDOUT of a
+	 * container's file system, create another mount.
 	 */
-	async attach(target: string | number, options?: AttachOptions): Promise<void> {
+	async attach(target: Location, options?: AttachOptions): Promise<void> {
 		const checked = checkAttachOptions("attach", target, options);
-		void this.fd; // throws when it is closed
+		void this.fd; // throws if the mount is closed
 		const tried = this.#tried(target);
 		if (this.#attaching !== undefined || this.#attached !== undefined) {
 			throw attachedError(tried, this.#target === undefined ? "another target" : showLocation(this.#target));
@@ -111,27 +113,27 @@ export class HeldMount implements AsyncDisposable {
 		attachFresh = (mount, target, options, more) => mount.#attach(target, options, true, more);
 	}
 
-	#tried(target: string | number): string {
+	#tried(target: Location): string {
 		const { source, words, mapping } = this.#mount;
 		return triedTo(words ?? showLocation(source), showLocation(target), mapping);
 	}
 
 	async #attach(
-		target: string | number,
+		target: Location,
 		options: AttachOptions,
 		fresh: boolean,
-		{ held: place, below = [] }: AttachMore = {},
+		{ held: heldTarget, below = [] }: AttachMore = {},
 	): Promise<() => void> {
 		const { descriptor, mountId, uniqueId, mapping, recursive, propagation } = this.#mount;
 		const tried = this.#tried(target);
-		const held = native().duplicate(descriptor.fd); // close() may be called while this is under way
+		const held = native().duplicate(descriptor.fd); // close() can be called during the attach
 		if (held.error < 0) throw mountError(tried, mapping, held);
 		const attaching = attachTree(
 			{ fd: held.fd, mountId, uniqueId, recursive, propagation, mapping, fresh, below },
 			target,
 			options,
 			tried,
-			place,
+			heldTarget,
 		);
 		this.#attaching = attaching;
 		try {
@@ -148,11 +150,10 @@ export class HeldMount implements AsyncDisposable {
 	}
 
 	/**
-	 * Unmounts the mount, in the mount namespace that it is in, and closes the descriptor. Files that are open on it stay
-	 * usable until they are closed. Never unmounts anything else: throws `ERR_USERNS_UNMOUNT` and changes nothing when
-	 * something was mounted on the mount since, or when other code in this process has closed the descriptor. Does
-	 * nothing when the mount was unmounted already or was never attached. A second call does nothing; after `close()`
-	 * it throws `ERR_USERNS_CLOSED`.
+	 * Unmounts the mount, in its mount namespace, and closes the descriptor. Open files of the mount can be used until they
+	 * are closed. No other mount is unmounted: throws `ERR_USERNS_UNMOUNT` and changes nothing if something was mounted on the
+	 * mount since, or if other code in this process has closed the descriptor. Only closes the descriptor if the mount was
+	 * unmounted already or was never attached. A second call does nothing; after `close()` it throws `ERR_USERNS_CLOSED`.
 	 */
 	unmount(): Promise<void> {
 		this.#unmounting ??= this.#unmount().finally(() => {
@@ -162,12 +163,12 @@ export class HeldMount implements AsyncDisposable {
 	}
 
 	async #unmount(): Promise<void> {
-		// Again after a failure, of which the caller may have heard first and tried another target.
+		// A loop, because the caller can attach again after a failure, before this continues.
 		while (this.#attaching !== undefined) await this.#attaching.catch(() => {});
 		if (this.#unmounted) return;
 		if (this.closed) {
 			throw new UsernsError("ERR_USERNS_CLOSED", `the IdmappedMount at ${this.#where()} is closed`, {
-				hint: "Call unmount() instead of close(), or unmount(path) for a mount that was left in place.",
+				hint: "Unmount the path with unmount(path), and call unmount() instead of close() in future.",
 			});
 		}
 		if (this.#attached !== undefined) await this.#detach(this.#attached);
@@ -181,7 +182,7 @@ export class HeldMount implements AsyncDisposable {
 		return this.#target === undefined ? "no target" : showLocation(this.#target);
 	}
 
-	/** Works on duplicates, because close() may be called during the attach. */
+	/** Uses duplicates, because close() can be called meanwhile. */
 	async #detach(attached: Attachment): Promise<void> {
 		const { descriptor, mountId, uniqueId } = this.#mount;
 		const fd = native().copy(descriptor.fd);
@@ -197,13 +198,13 @@ export class HeldMount implements AsyncDisposable {
 			await detachTree({ fd, mountId, uniqueId }, { ...attached, namespace });
 		} finally {
 			namespace?.close();
-			// With the last descriptor the file system may be shut down.
+			// Closing the last descriptor can shut the file system down, which takes time.
 			if (fd >= 0 && descriptor.closed) await native().closeLater(fd);
 			else if (fd >= 0) native().close(fd);
 		}
 	}
 
-	/** Does not close a number whose descriptor other code has closed, because it may be another file's by now. */
+	/** Does not close a descriptor that other code has closed, because its number can be another file's. */
 	#refuse(outcome: Pick<Outcome, "error" | "step">): never {
 		const { descriptor } = this.#mount;
 		const { fd } = descriptor;
@@ -214,47 +215,47 @@ export class HeldMount implements AsyncDisposable {
 		throw detachError(outcome, fd, this.#where());
 	}
 
-	/** Closes the descriptor. An attached mount stays; a detached one is gone. A second call does nothing. */
+	/** Closes the descriptor, which unmounts a detached mount. An attached mount stays attached. A second call does nothing. */
 	close(): void {
 		if (this.closed) return;
 		this.#mount.descriptor.close();
 		this.#attached?.namespace?.close();
 	}
 
-	/** Unmounts, unless it is closed already. */
+	/** Calls `unmount`, unless the mount is closed. */
 	async [Symbol.asyncDispose](): Promise<void> {
 		if (!this.closed) await this.unmount();
 	}
 }
 
-/** For this package's own files: an IdmappedMount of a mount that was just made. */
+/** Not exported from the package. Makes an IdmappedMount of a mount that was just created. */
 export let adoptMount: (
 	mount: NewMount,
 	mapping: Mapping,
 	skipped: readonly SkippedMount[],
-	target: string | number | undefined,
+	target: Location | undefined,
 ) => IdmappedMount;
 
 /**
- * An ID-mapped mount: for `mapping`, `containerID` is the ID on disk and `hostID` the ID visible through the mount.
+ * An ID-mapped mount. In `mapping`, `containerID` is the ID on disk and `hostID` the ID visible through the mount.
  *
- * Its descriptor keeps the mount: while it is open, a plain umount(8) of the target says EBUSY (umount --lazy works).
- * `close()` lets go of the descriptor and leaves what is attached where it is; `unmount()` takes the mount away.
+ * While its descriptor is open, umount(8) of the target fails with EBUSY (umount --lazy works). `close()` closes the
+ * descriptor and leaves an attached mount attached; `unmount()` unmounts it.
  */
 export class IdmappedMount extends HeldMount {
 	/**
-	 * The map that the mount has, disk to visible. For a source that was ID-mapped it is the composed one; with `unmap`
-	 * every ID is visible as it is on disk.
+	 * The map of the mount, disk to visible. For a source that was ID-mapped it is the composed map; with `unmap` each ID is
+	 * visible as it is on disk.
 	 */
 	readonly mapping: Mapping;
-	/** The mounts below the source that `skipUnsupported` left without a map. */
+	/** The mounts below the source that are mounted without a map (`skipUnsupported`). */
 	readonly skipped: readonly SkippedMount[];
 
 	private constructor(
 		mount: NewMount,
 		mapping: Mapping,
 		skipped: readonly SkippedMount[],
-		target: string | number | undefined,
+		target: Location | undefined,
 	) {
 		super(mount, target);
 		this.mapping = mapping;

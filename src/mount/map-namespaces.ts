@@ -4,41 +4,44 @@ import type { Handles } from "../namespace/handles.ts";
 import { UserNamespace } from "../namespace/user-namespace.ts";
 
 /**
- * The user namespaces that carry the maps of one call: the one that was asked for, and those of the composed maps that
- * nested mounts need. All are the call's own, and closed at its end: a mount keeps what it needs.
+ * The user namespaces of one call: one with the requested mapping, and one for each composed map of a nested mount. The call
+ * closes them at its end, because the kernel keeps the maps of a mount.
  */
 export class MapNamespaces {
-	readonly #made = new Map<string, UserNamespace>();
+	readonly #namespaces = new Map<string, UserNamespace>();
 	readonly #handles: Handles | undefined;
 
 	constructor(handles: Handles | undefined) {
 		this.#handles = handles;
 	}
 
-	/** The descriptor of a namespace with that mapping. */
+	/** The descriptor of a namespace with the mapping, created at the first call. */
 	async fd(mapping: Mapping): Promise<number> {
-		let made = this.#made.get(mapping.id);
-		if (made === undefined) {
+		let namespace = this.#namespaces.get(mapping.id);
+		if (namespace === undefined) {
 			refuseOneKind(mapping);
-			made = await (this.#handles?.get(mapping) ?? UserNamespace.create(mapping));
-			this.#made.set(mapping.id, made);
+			namespace = await (this.#handles?.get(mapping) ?? UserNamespace.create(mapping));
+			this.#namespaces.set(mapping.id, namespace);
 		}
-		return made.fd;
+		return namespace.fd;
 	}
 
-	/** What was asked for: a mapping, or a namespace, of which a duplicate is taken. */
-	async adopt(asked: { mapping: Mapping | undefined; userns: UserNamespace | undefined }): Promise<Mapping> {
-		const { userns } = asked;
+	/** Adds the requested namespace, as a mapping or as a namespace that is duplicated, and returns its mapping. */
+	async adopt(requested: {
+		mapping: Mapping | undefined;
+		userns: UserNamespace | undefined;
+	}): Promise<Mapping> {
+		const { userns } = requested;
 		if (userns === undefined) {
-			const mapping = asked.mapping as Mapping;
+			const mapping = requested.mapping as Mapping;
 			await this.fd(mapping);
 			return mapping;
 		}
-		const copy = userns.dup(); // the caller may close his while this is under way
+		const copy = userns.dup(); // the caller can close its own during the call
 		try {
 			const mapping = await copy.mapping();
 			refuseOneKind(mapping);
-			this.#made.set(mapping.id, copy);
+			this.#namespaces.set(mapping.id, copy);
 			return mapping;
 		} catch (error) {
 			copy.close();
@@ -47,21 +50,19 @@ export class MapNamespaces {
 	}
 
 	close(): void {
-		for (const namespace of this.#made.values()) namespace.close();
-		this.#made.clear();
+		for (const namespace of this.#namespaces.values()) namespace.close();
+		this.#namespaces.clear();
 	}
 }
 
-/** The kernel says EINVAL only, and before Linux 5.17 or so took it, showing every ID of the other kind as nobody's. */
+/** The kernel returns EINVAL, and before about Linux 5.17 mounted it with the overflow ID for every ID of the other kind. */
 function refuseOneKind({ uidMappings, gidMappings }: Mapping): void {
 	if (uidMappings.length > 0 && gidMappings.length > 0) return;
 	const [has, lacks] = uidMappings.length > 0 ? ["uids", "gids"] : ["gids", "uids"];
 	const what = uidMappings.length + gidMappings.length === 0 ? "maps nothing" : `maps ${has} but no ${lacks}`;
 	throw new UsernsError(
 		"ERR_USERNS_INVALID_MAPPING",
-		`an ID-mapped mount needs both kinds, but the mapping ${what}`,
-		{
-			hint: "Give uidMappings and gidMappings, or extents without a u: or g: before them.",
-		},
+		`cannot create an ID-mapped mount: it needs uids and gids, but the mapping ${what}`,
+		{ hint: "Give uidMappings and gidMappings, or extents without u: or g: before them." },
 	);
 }

@@ -1,4 +1,4 @@
-/** One line of /proc/self/mountinfo, as far as this package needs it. See proc_pid_mountinfo(5). */
+/** A mount: the fields of a line of /proc/self/mountinfo that this package uses. See proc_pid_mountinfo(5). */
 export interface MountEntry {
 	readonly id: number;
 	readonly parent: number;
@@ -8,7 +8,7 @@ export interface MountEntry {
 	/** Mount options, such as `ro`, `nosuid` and, since Linux 5.12, `idmapped`. */
 	readonly options: readonly string[];
 	readonly fsType: string;
-	/** What was mounted, as the file system tells it. */
+	/** The source, in the words of the file system. */
 	readonly source: string;
 	/** Whether it is unbindable: it cannot be copied, and a recursive copy leaves out it and the mounts below it. */
 	readonly unbindable: boolean;
@@ -16,7 +16,7 @@ export interface MountEntry {
 	readonly shared: boolean;
 }
 
-/** Splits pieces of bytes into lines, and makes an entry of each line that describes a mount. */
+/** Splits pieces of a table into lines, and makes an entry of each line that describes a mount. */
 export class Lines {
 	#rest: Buffer[] = [];
 
@@ -153,6 +153,10 @@ class TableEntry implements MountEntry {
 	get shared(): boolean {
 		return this.#optional().includes(" shared:");
 	}
+}
+
+export function isIdmapped(entry: MountEntry): boolean {
+	return entry.options.includes("idmapped");
 }
 
 /** The file system options of an entry that was read from mountinfo. */

@@ -1,18 +1,21 @@
 import { UsernsError } from "../errors.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
-import { ERRNO } from "../native/errno.ts";
-import { linkOwner, linkRefused } from "../native/link-owner.ts";
-import { kernelError } from "../native/steps.ts";
+import { linkOwner, namespaceError, showNamespace } from "../native/lookup.ts";
 
-/** Another mount namespace, and where paths in it start. */
+/** A mount namespace other than that of this process, and the directory at which paths in it start. */
 export interface MountNamespace {
 	descriptor: Descriptor;
-	/** The root directory of the process that it was opened by; undefined: the root of the namespace. */
+	/** The root directory of the process whose pid was given; undefined: the root of the namespace. */
 	root: Descriptor | undefined;
 }
 
-/** Opens the mount namespace of a process, or the one that a path leads to. Throws for this process's own. */
+export function closeMountNamespace(namespace: MountNamespace | undefined): void {
+	namespace?.root?.close();
+	namespace?.descriptor.close();
+}
+
+/** Opens the mount namespace of a process or at a path. Throws `ERR_USERNS_MOUNT_NAMESPACE` for that of this process. */
 export function openMountNamespace(into: number | string): MountNamespace {
 	if (typeof into === "number") return openOfProcess(into);
 	return adopt(into, native().openNamespace(into, CLONE_NEWNS, linkOwner(), false));
@@ -28,7 +31,7 @@ export async function openMountNamespaceAsync(into: number | string): Promise<Mo
 const CLONE_NEWNS = 0x00020000;
 
 function adopt(into: string, opened: Outcome): MountNamespace {
-	if (opened.error < 0) throw namespaceError(into, opened);
+	if (opened.error < 0) throw openError(into, opened);
 	const descriptor = new Descriptor(opened.fd, "mount namespace");
 	try {
 		refuseOwn(into, opened.fd);
@@ -39,19 +42,19 @@ function adopt(into: string, opened: Outcome): MountNamespace {
 	}
 }
 
-/** The pidfd holds the process: both belong to it, whatever becomes of its number. */
+/** Opens both by a pidfd, so that they belong to one process even if its pid is reused. */
 function openOfProcess(pid: number): MountNamespace {
 	const process = native().openProcess(pid);
-	if (process.error < 0) throw namespaceError(pid, process);
+	if (process.error < 0) throw openError(pid, process);
 	let descriptor: Descriptor | undefined;
 	try {
 		const opened = native().mountNamespaceOf(process.fd);
-		if (opened.error < 0) throw namespaceError(pid, opened);
+		if (opened.error < 0) throw openError(pid, opened);
 		descriptor = new Descriptor(opened.fd, "mount namespace");
 		refuseOwn(pid, opened.fd);
 		// Opened last: until the process has its own mount namespace, its root directory is the host's.
 		const root = native().rootOf(process.fd);
-		if (root.error < 0) throw namespaceError(pid, root);
+		if (root.error < 0) throw openError(pid, root);
 		return { descriptor, root: new Descriptor(root.fd, "root directory") };
 	} catch (error) {
 		descriptor?.close();
@@ -62,9 +65,9 @@ function openOfProcess(pid: number): MountNamespace {
 }
 
 /**
- * Throws for this process's own mount namespace. A child that was just started with unshare: ["mount"] is still in it,
- * and a mount would land on the host. Compares the open descriptors, not paths, because the inode number of an open
- * namespace is not reused.
+ * Throws for the mount namespace of this process. A child that was just started with `{ unshare: ["mount"] }` is still in it,
+ * and a mount would be attached on the host. Compares open descriptors, because the inode number of an open namespace is not
+ * reused.
  */
 function refuseOwn(into: number | string, fd: number): void {
 	const own = openOwn();
@@ -77,7 +80,7 @@ function refuseOwn(into: number | string, fd: number): void {
 		"ERR_USERNS_MOUNT_NAMESPACE",
 		`${triedToOpen(into)}: it is the mount namespace of this process`,
 		{
-			hint: 'Leave into out to work in this namespace. A child with unshare: ["mount"] leaves it only after spawn returns: wait for the first output of its program.',
+			hint: 'Leave into out for this namespace. A child with { unshare: ["mount"] } leaves it after spawn returns: wait for the first output of its program.',
 			step: "comparing the mount namespaces",
 		},
 	);
@@ -86,10 +89,10 @@ function refuseOwn(into: number | string, fd: number): void {
 /** Opens by a pidfd, because /proc may belong to another pid namespace. */
 function openOwn(): number {
 	const self = native().openProcess(process.pid);
-	if (self.error < 0) throw namespaceError(process.pid, self);
+	if (self.error < 0) throw openError(process.pid, self);
 	try {
 		const opened = native().mountNamespaceOf(self.fd);
-		if (opened.error < 0) throw namespaceError(process.pid, opened);
+		if (opened.error < 0) throw openError(process.pid, opened);
 		return opened.fd;
 	} finally {
 		native().close(self.fd);
@@ -99,38 +102,16 @@ function openOwn(): number {
 /** Compares inode numbers alone, because all namespaces are files of one file system. */
 function inodeOf(into: number | string, fd: number): bigint {
 	const identity = native().identify(fd);
-	if (typeof identity === "number") throw namespaceError(into, { error: identity, step: "identify" });
+	if (typeof identity === "number") throw openError(into, { error: identity, step: "identify" });
 	return identity[1];
 }
 
 function triedToOpen(into: number | string): string {
-	return `cannot open the mount namespace ${typeof into === "number" ? `of process ${into}` : `at ${JSON.stringify(into)}`}`;
+	return `cannot open the mount namespace ${showNamespace(into)}`;
 }
 
-function namespaceError(
-	into: number | string,
-	outcome: Pick<Outcome, "error" | "step" | "name">,
-): UsernsError {
-	const tried = triedToOpen(into);
-	const link = linkRefused(outcome.step ?? "", outcome.name ?? "");
-	if (link !== undefined) {
-		return kernelError("ERR_USERNS_MOUNT_NAMESPACE", `${tried}: ${link.words}`, outcome, { hint: link.hint });
-	}
-	if (outcome.error === ERRNO.EMEDIUMTYPE) {
-		return new UsernsError("ERR_USERNS_MOUNT_NAMESPACE", `${tried}: it is something else`, {
-			hint: "Name a file such as /proc/PID/ns/mnt, or a pid.",
-			step: "opening the path",
-		});
-	}
-	return kernelError("ERR_USERNS_MOUNT_NAMESPACE", tried, outcome, { hint: hints[outcome.error] });
-}
+const CODES = { failed: "ERR_USERNS_MOUNT_NAMESPACE", other: "ERR_USERNS_MOUNT_NAMESPACE" } as const;
 
-const hints: Record<number, string> = {
-	[ERRNO.EACCES]: "Looking into another's process needs its uid, or CAP_SYS_PTRACE in its user namespace.",
-	[ERRNO.EPERM]: "Looking into another's process needs its uid, or CAP_SYS_PTRACE in its user namespace.",
-	[ERRNO.ESRCH]: "The process has ended, or is not in this pid namespace.",
-	[ERRNO.ENOENT]: "Nothing is there: the process has ended, or the path has a mistake.",
-	[ERRNO.EINVAL]: "That number is a thread, not a process: give the pid of its process.",
-	[ERRNO.ETIMEDOUT]:
-		"A file system on the path did not answer within ten seconds: check the FUSE and network file systems on it.",
-};
+function openError(into: number | string, outcome: Pick<Outcome, "error" | "step" | "name">): UsernsError {
+	return namespaceError(CODES, triedToOpen(into), "mnt", outcome);
+}

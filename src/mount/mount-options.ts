@@ -1,9 +1,9 @@
 import { invalidArgument, show } from "../errors.ts";
-import type { MappingInput } from "../mapping/mapping.ts";
+import { Mapping, type MappingInput } from "../mapping/mapping.ts";
 import { Handles } from "../namespace/handles.ts";
 import { UserNamespace } from "../namespace/user-namespace.ts";
 import { copyOptions } from "../options.ts";
-import { ATTACH_OPTIONS, type AttachOptions, checkLocation, checkTarget } from "./attach-options.ts";
+import { ATTACH_OPTIONS, type AttachOptions, checkTarget, resolveFlags } from "./attach-options.ts";
 import {
 	ATTRIBUTE_OPTIONS,
 	type AttributeOptions,
@@ -12,78 +12,117 @@ import {
 	checkBooleans,
 	pick,
 } from "./attributes.ts";
+import { checkLocation, type Location } from "./location.ts";
 
-/** Options of {@link mountIdmapped}. A boolean that is left out or false leaves the mount as the source's mount is. */
+/** Options of {@link mountIdmapped}. A boolean that is false or not set keeps the attribute of the source's mount. */
 export interface MountIdmappedOptions extends AttributeOptions, AttachOptions {
-	/** What to show: a path, or a descriptor of a file or directory (O_PATH does), which stays the caller's. */
+	/** The file or directory to mount: a path, or a descriptor (O_PATH suffices) that stays the caller's. */
 	source: string | number;
-	/** Where to attach it: a directory, or a file for a file; a path or a descriptor. Left out: the mount stays detached. */
+	/** Where to attach the mount: a directory for a directory, a file for a file. If not set, the mount stays detached. */
 	target?: string | number | undefined;
-	/** `containerID` is the ID on disk, `hostID` the ID visible through the mount. Both kinds; or give `userns`. */
+	/** `containerID` is the ID on disk, `hostID` the ID visible through the mount. It needs uids and gids. Or set `userns`. */
 	mapping?: MappingInput | undefined;
-	/** A namespace that has the map, instead of `mapping`. It stays the caller's, and may be closed afterwards. */
+	/** A user namespace with the mapping, instead of `mapping`. It stays the caller's and can be closed after the call. */
 	userns?: UserNamespace | undefined;
-	/** The cache to take the namespace from; without it a namespace is made for this mount. */
+	/** The cache to take the user namespace from. If not set, a namespace is created for the mount. */
 	handles?: Handles | undefined;
-	/** Take the mounts below the source along (default false). */
+	/** Mounts the mounts below the source too (default false). */
 	recursive?: boolean | undefined;
-	/** Map those too (default: as `recursive`). When one of them refuses, nothing is mounted. */
+	/** Maps the mounts below the source too (default: as `recursive`). If one cannot be mapped, nothing is mounted. */
 	recursiveIdmap?: boolean | undefined;
-	/** Mounts below the source whose file system cannot be mapped come along as they are, and are told in `skipped`. */
+	/** Mounts a mount below the source without a map if its file system cannot be mapped, and lists it in `skipped`. */
 	skipUnsupported?: boolean | undefined;
 	/**
-	 * What to do with a mount that is ID-mapped already. `"compose"`, unless said otherwise: what is visible through it
-	 * as an ID is visible as what `mapping` says of that ID, as if mounts were stacked. `"replace"`: its map counts no
-	 * more, `containerID` is the ID on disk. `"refuse"`: an error. The first two need Linux 6.15.
+	 * What to do with a source that is ID-mapped (default `"compose"`). `"compose"`: `containerID` is the ID visible through
+	 * the source, as if the mounts were stacked. `"replace"`: `containerID` is the ID on disk. Both need Linux 6.15.
+	 * `"refuse"`: `ERR_USERNS_MOUNT`.
 	 */
 	nested?: "compose" | "replace" | "refuse" | undefined;
-	/** No map at all: the files as they are on disk, through a source that is ID-mapped. Instead of `mapping`. Linux 6.15. */
+	/** Mounts a source that is ID-mapped without a map, so that the IDs on disk are visible. Excludes `mapping`. Linux 6.15. */
 	unmap?: boolean | undefined;
 }
 
-const BOOLEANS = ["recursive", "recursiveIdmap", "skipUnsupported", "unmap"];
-const KNOWN = [
-	...["source", "target", "mapping", "userns", "handles", "nested", ...BOOLEANS],
-	...ATTRIBUTE_OPTIONS,
-	...ATTACH_OPTIONS,
-];
-const WHAT = "mountIdmapped";
-
-/** A copy of the options without a prototype. Each option is read once. */
-export function copyMountOptions(given: unknown): MountIdmappedOptions {
-	if (given === undefined) throw invalidArgument(`${WHAT}: the options are missing`);
-	return copyOptions<MountIdmappedOptions>(WHAT, given, KNOWN);
-}
-
-/** The part of the options that the C part takes as numbers, and what is decided by default. */
-export interface MountAttributes extends Attributes {
+/** The checked options of a mount, with the defaults. */
+export interface MountRequest extends Attributes {
+	source: Location;
+	/** RESOLVE_… for the source's path. */
+	resolve: number;
+	/** Undefined: the mount stays detached. */
+	target: Location | undefined;
+	attach: AttachOptions;
+	mapping: Mapping | undefined;
+	userns: UserNamespace | undefined;
+	handles: Handles | undefined;
+	unmap: boolean;
 	recursive: boolean;
 	recursiveIdmap: boolean;
+	skipUnsupported: boolean;
 	nested: "compose" | "replace" | "refuse";
+	/** Whether one call of the add-on can map and attach the mount: no tree, and a target that needs no AttachOptions. */
+	atOnce: boolean;
+	/** Whether the mounts of the tree are attached one by one, because the target's mount is shared. */
+	separate: boolean;
 }
 
-/** Checks every option of the copy, before any system call. */
-export function checkMountOptions(options: MountIdmappedOptions): MountAttributes {
-	checkLocation(`${WHAT}: the source`, options.source);
-	checkTarget(WHAT, options.target, options);
+const WHAT = "mountIdmapped";
+const BOOLEANS = ["recursive", "recursiveIdmap", "skipUnsupported", "unmap"];
+/** The names, complete by their type. */
+const OWN_OPTIONS = Object.keys({
+	source: true,
+	target: true,
+	mapping: true,
+	userns: true,
+	handles: true,
+	nested: true,
+	recursive: true,
+	recursiveIdmap: true,
+	skipUnsupported: true,
+	unmap: true,
+} satisfies Record<Exclude<keyof MountIdmappedOptions, keyof AttributeOptions | keyof AttachOptions>, true>);
+const OPTIONS = [...OWN_OPTIONS, ...ATTRIBUTE_OPTIONS, ...ATTACH_OPTIONS];
+
+/** Copies and checks all options of mountIdmapped(), before any system call. */
+export function checkMountOptions(given: unknown): MountRequest {
+	if (given === undefined) throw invalidArgument(`${WHAT}: the options are missing`);
+	const options = copyOptions<MountIdmappedOptions>(WHAT, given, OPTIONS);
+	const { source, target, userns, handles, unmap = false, skipUnsupported = false } = options;
+	checkLocation(`${WHAT}: the source`, source);
+	checkTarget(WHAT, target, options);
 	checkBooleans(WHAT, options, BOOLEANS);
 	checkNamespace(options);
 	const recursive = options.recursive ?? false;
 	const recursiveIdmap = options.recursiveIdmap ?? recursive;
 	if (recursiveIdmap && !recursive) {
-		throw invalidArgument(
-			`${WHAT}: recursiveIdmap without recursive: mounts that are not taken along cannot be mapped`,
-			"Set recursive: true too.",
-		);
+		throw invalidArgument(`${WHAT}: recursiveIdmap needs recursive`, "Set { recursive: true } too.");
 	}
-	if (options.skipUnsupported && !recursiveIdmap) {
+	if (skipUnsupported && !recursiveIdmap) {
 		throw invalidArgument(
-			`${WHAT}: skipUnsupported is of no use where no mount below the source is mapped`,
-			"Set recursive: true too.",
+			`${WHAT}: skipUnsupported needs recursiveIdmap`,
+			"Set { recursive: true }, and leave recursiveIdmap out.",
 		);
 	}
 	const nested = pick(WHAT, "nested", options.nested, NESTED) ?? "compose";
-	return { recursive, recursiveIdmap, nested, ...checkAttributes(WHAT, options) };
+	const attributes = checkAttributes(WHAT, options);
+	const mapping = options.mapping === undefined ? undefined : Mapping.from(options.mapping);
+	const { targetRoot, into, replace } = options;
+	const isPlain = targetRoot === undefined && into === undefined && !replace;
+	return {
+		...attributes,
+		source,
+		resolve: resolveFlags(WHAT, options.resolve),
+		target,
+		attach: options,
+		mapping,
+		userns,
+		handles,
+		unmap,
+		recursive,
+		recursiveIdmap,
+		skipUnsupported,
+		nested,
+		atOnce: target !== undefined && !recursive && isPlain,
+		separate: false,
+	};
 }
 
 const NESTED = { compose: "compose", replace: "replace", refuse: "refuse" } as const;
@@ -91,18 +130,14 @@ const NESTED = { compose: "compose", replace: "replace", refuse: "refuse" } as c
 function checkNamespace({ mapping, userns, handles, unmap, nested }: MountIdmappedOptions): void {
 	if (unmap) {
 		for (const [name, value] of Object.entries({ mapping, userns, handles, nested })) {
-			if (value !== undefined) throw invalidArgument(`${WHAT}: there is both unmap and ${name}`);
+			if (value !== undefined) exclude("unmap", name);
 		}
 		return;
 	}
-	if ((mapping === undefined) === (userns === undefined)) {
-		throw invalidArgument(
-			mapping === undefined
-				? `${WHAT}: there is neither a mapping nor a userns`
-				: `${WHAT}: there is both a mapping and a userns`,
-			"Give one of them.",
-		);
+	if (mapping === undefined && userns === undefined) {
+		throw invalidArgument(`${WHAT}: mapping and userns are both missing`, "Set one of them.");
 	}
+	if (mapping !== undefined && userns !== undefined) exclude("mapping", "userns");
 	if (userns !== undefined && !(userns instanceof UserNamespace)) {
 		throw invalidArgument(`${WHAT}: userns must be a UserNamespace, not ${show(userns)}`);
 	}
@@ -110,7 +145,9 @@ function checkNamespace({ mapping, userns, handles, unmap, nested }: MountIdmapp
 	if (!(handles instanceof Handles)) {
 		throw invalidArgument(`${WHAT}: handles must be a Handles, not ${show(handles)}`);
 	}
-	if (userns !== undefined) {
-		throw invalidArgument(`${WHAT}: handles is of no use beside userns`, "Leave one of them out.");
-	}
+	if (userns !== undefined) exclude("handles", "userns");
+}
+
+function exclude(one: string, other: string): never {
+	throw invalidArgument(`${WHAT}: ${one} and ${other} exclude each other`, "Leave one of them out.");
 }

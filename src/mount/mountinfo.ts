@@ -2,17 +2,18 @@ import { closeSync, openSync } from "node:fs";
 import { describeErrno, UsernsError, type UsernsErrorCode } from "../errors.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
+import { type Operation, syncOrAsync } from "../native/operation.ts";
 import { kernelError } from "../native/steps.ts";
-import { Lines, type MountEntry, superOptionsOf } from "./mount-entry.ts";
+import { Lines, type MountEntry } from "./mount-entry.ts";
 
-export { childrenOf, descendants, type MountEntry, parseMountinfo } from "./mount-entry.ts";
+export { childrenOf, descendants, isIdmapped, type MountEntry, parseMountinfo } from "./mount-entry.ts";
 
 /**
  * The size of the largest table that is read. A container's root controls the length of the lines: 4,000 mounts on one
  * long path make 120 MB. The 100,000 mounts that the kernel allows (fs.mount-max) fit at 335 bytes each.
  */
 export const MOST_TABLE_BYTES: number = 32 << 20;
-/** The bytes that are read and parsed before the event loop runs again. */
+/** The bytes that are read and parsed in one piece. The event loop runs between two pieces. */
 const PIECE_BYTES = 64 << 10;
 /**
  * The time limits for reading a table, on the calling thread and on another one. For each line the kernel walks from
@@ -20,26 +21,28 @@ const PIECE_BYTES = 64 << 10;
  */
 const MOST_MS = { now: 3_000, later: 10_000 } as const;
 
-/** The purpose of a read, for errors: the code, what was tried, and which table it is. */
+/** For errors: the code, the operation, and the name of the table. */
 interface Reading {
 	code: UsernsErrorCode;
 	tried: string;
 	name: string;
 }
 
-/** The mounts of this process's mount namespace. `code` and `tried` are for the error when they cannot be read. */
-export function readMountinfo(code: UsernsErrorCode, tried: string): MountEntry[] {
-	return [...readIn(undefined, code, tried)];
-}
-
-/** The mounts of another mount namespace, as seen from its root. */
-export function readMountinfoOf(mountNs: number, code: UsernsErrorCode, tried: string): MountEntry[] {
-	return [...readIn(mountNs, code, tried)];
+/** All mounts of a mount namespace (undefined: that of this process). `code` and `tried` are for the error. */
+export function readMounts(
+	mountNs: number | undefined,
+	code: UsernsErrorCode,
+	tried: string,
+): Operation<MountEntry[]> {
+	return syncOrAsync(
+		() => [...readIn(mountNs, code, tried)],
+		() => readInLater(mountNs, code, tried),
+	);
 }
 
 /**
- * Yields the mounts of a mount namespace (undefined: this process's own) one by one, so that the caller can stop at the
- * one that it needs.
+ * Yields the mounts of a mount namespace one by one, on the calling thread, so that the caller can stop at the one that it
+ * needs.
  */
 export function* readIn(
 	mountNs: number | undefined,
@@ -54,7 +57,7 @@ export function* readIn(
 	}
 }
 
-/** Returns all of the mounts, and reads them on another thread. */
+/** Reads all mounts on another thread. */
 export async function readInLater(
 	mountNs: number | undefined,
 	code: UsernsErrorCode,
@@ -68,7 +71,7 @@ export async function readInLater(
 	}
 }
 
-/** Opens the mountinfo of a mount namespace (undefined: this process's own). */
+/** Opens the mountinfo of a mount namespace (undefined: that of this process). */
 export function openTable(
 	mountNs: number | undefined,
 	code: UsernsErrorCode,
@@ -105,7 +108,7 @@ export function* readTable(
 	}
 }
 
-/** Yields the same, read on another thread; the event loop runs between the pieces. */
+/** Reads the mounts of an open mountinfo on another thread. The event loop runs between the pieces. */
 export async function readTableLater(
 	fd: number,
 	name: string,
@@ -135,7 +138,7 @@ class TableReader {
 		this.#until = performance.now() + most;
 	}
 
-	/** The mounts that the piece completes; undefined at the end. */
+	/** The mounts whose lines end in the piece; undefined at the end of the table. */
 	take({ error, bytes }: Outcome): MountEntry[] | undefined {
 		if (error < 0) throw unreadable(this.#reading, describeErrno(error), { errno: error, syscall: "read" });
 		if (bytes === undefined) return undefined;
@@ -152,7 +155,7 @@ function unreadable(
 	details: { errno?: number | undefined; syscall?: string | undefined; cause?: unknown },
 ): UsernsError {
 	return new UsernsError(code, `${tried}: ${name} cannot be read: ${message}`, {
-		hint: "Mount a procfs at /proc, and keep a descriptor free. Nothing was changed.",
+		hint: "Mount a procfs at /proc, and close a descriptor if none is free. Nothing was changed.",
 		step: `reading ${name}`,
 		...details,
 	});
@@ -161,8 +164,8 @@ function unreadable(
 function tooLarge({ code, tried, name }: Reading): UsernsError {
 	return new UsernsError(
 		code,
-		`${tried}: ${name} has more than ${MOST_TABLE_BYTES} bytes, the most that this package reads`,
-		{ hint: MANY_MOUNTS, step: "reading the table of mounts" },
+		`${tried}: ${name} has more than ${MOST_TABLE_BYTES} bytes, the limit of this package`,
+		{ hint: MANY_MOUNTS, step: "reading the mount table" },
 	);
 }
 
@@ -170,27 +173,9 @@ function tooSlow({ code, tried, name }: Reading, most: number): UsernsError {
 	return new UsernsError(code, `${tried}: the kernel did not write ${name} within ${most / 1000} seconds`, {
 		hint: MANY_MOUNTS,
 		errno: ERRNO.ETIMEDOUT,
-		step: "reading the table of mounts",
+		step: "reading the mount table",
 	});
 }
 
 const MANY_MOUNTS =
-	"The mount namespace has very many mounts or very long paths: unmount them there, or end the program that makes them.";
-
-/**
- * The mount point of each overlay of this mount namespace, with the upper layer and work directory from its mount
- * options. The kernel writes a comma within such a path as three octal digits (`seq_show_option` in fs/seq_file.h).
- */
-export function overlayLayers(
-	entries: Iterable<MountEntry> = readIn(undefined, "ERR_USERNS_MOUNT", "cannot name the overlay"),
-): { mountPoint: string; paths: string[] }[] {
-	const found: { mountPoint: string; paths: string[] }[] = [];
-	for (const entry of entries) {
-		if (entry.fsType !== "overlay") continue;
-		const paths = superOptionsOf(entry).flatMap(
-			(option) => /^(?:upper|work)dir=(.*)$/s.exec(option)?.[1] ?? [],
-		);
-		if (paths.length > 0) found.push({ mountPoint: entry.mountPoint, paths });
-	}
-	return found;
-}
+	"Unmount mounts in that mount namespace, or end the program that makes them: it has too many, or their paths are too long.";

@@ -2,46 +2,50 @@ import { invalidArgument, show } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import { native } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
+import { PROCESS_HINTS } from "../native/lookup.ts";
 import { kernelError } from "../native/steps.ts";
 import { copyOptions } from "../options.ts";
 import { checkBooleans } from "./attributes.ts";
-import { type MountEntry, openTable, readTable, readTableLater } from "./mountinfo.ts";
+import { isIdmapped, type MountEntry, openTable, readTable, readTableLater } from "./mountinfo.ts";
 import { listMounts, mappingOf, NOT_ON_THIS_KERNEL, statMount } from "./statmount.ts";
 
-/** A mount, as its process sees it. */
+/** A mount of a mount namespace. */
 export interface MountInfo {
-	/** As in the first column of /proc/PID/mountinfo. */
+	/** The mount ID, as in the first column of /proc/PID/mountinfo. */
 	mountId: number;
+	/** The mount ID of the parent mount. */
 	parentId: number;
-	/** Where it is, from the root directory of the process. */
+	/** The path of the mount point, from the root directory of the process. */
 	mountPoint: string;
-	/** What of the file system it shows. */
+	/** The directory of the file system that is the root of the mount. */
 	root: string;
+	/** The type of the file system. */
 	fsType: string;
-	/** What was mounted, as the file system tells it. */
+	/** The source, in the words of the file system. */
 	source: string;
-	/** Such as `ro`, `nosuid` and `idmapped`. */
+	/** The mount options, such as `ro`, `nosuid` and `idmapped`. */
 	options: readonly string[];
+	/** Whether the mount is ID-mapped. */
 	idmapped: boolean;
-	/** The map, disk to visible, in the IDs of the caller. Undefined for a mount without one, and where it is not known. */
+	/** The map, disk to visible, in the IDs of the caller's user namespace. Undefined for a mount without a map and if it is not known. */
 	mapping: Mapping | undefined;
-	/** For an ID-mapped mount without `mapping`: why it is not known. */
+	/** For an ID-mapped mount without `mapping`: why the map is not known. */
 	unknown?: string;
 }
 
+/** Options of {@link mounts}. */
 export interface MountsOptions {
-	/** Only the ID-mapped ones (default false). */
+	/** Returns the ID-mapped mounts only (default false). */
 	idmapped?: boolean | undefined;
-	/** The process whose mount namespace is meant (default: this one). */
+	/** The pid of a process in the mount namespace (default: this process). */
 	pid?: number | undefined;
 }
 
 /**
- * The mounts of this or another process's mount namespace, in the order of its mountinfo, with the maps of the ID-mapped
- * ones: from listmount(2) and statmount(2), Linux 6.15 (6.11 for the former with a namespace of others). Before that the
- * mounts are told without their maps. Throws `ERR_USERNS_READ_MOUNTS`, also for a table of more than 32 MiB and for one
- * that the kernel does not write within 3 seconds. It blocks the calling thread: use {@link mountsAsync} for the mounts
- * of a process that is not trusted.
+ * The mounts of a process's mount namespace, in the order of its mountinfo, with the maps of the ID-mapped mounts from
+ * statmount(2), Linux 6.15. On an older kernel `unknown` is set instead of the map. Throws `ERR_USERNS_READ_MOUNTS`, also for a
+ * table of more than 32 MiB and for one that the kernel does not write within 3 seconds. It blocks the calling thread: use
+ * {@link mountsAsync} for the mounts of a process that is not trusted.
  */
 export function mounts(options?: MountsOptions): MountInfo[] {
 	const { idmapped, target } = checkMountsOptions("mounts", options);
@@ -83,14 +87,17 @@ export async function mountsAsync(options?: MountsOptions): Promise<MountInfo[]>
 }
 
 const CODE = "ERR_USERNS_READ_MOUNTS";
-/** How long mountsAsync() works before it lets the event loop run. */
+/** The milliseconds that mountsAsync() works before it lets the event loop run. */
 const TURN_MS = 2;
+
+/** The names, complete by their type. */
+const OPTIONS = Object.keys({ idmapped: true, pid: true } satisfies Record<keyof MountsOptions, true>);
 
 function checkMountsOptions(
 	what: string,
 	options: MountsOptions | undefined,
 ): { idmapped: boolean; target: number | undefined } {
-	const copy = copyOptions<MountsOptions>(what, options, ["idmapped", "pid"]);
+	const copy = copyOptions<MountsOptions>(what, options, OPTIONS);
 	checkBooleans(what, copy, ["idmapped"]);
 	const { pid, idmapped = false } = copy;
 	if (pid !== undefined && (!Number.isInteger(pid) || pid < 1 || pid > 0x7fffffff)) {
@@ -99,15 +106,11 @@ function checkMountsOptions(
 	return { idmapped, target: pid };
 }
 
-const GONE = "map unknown: the mount changed meanwhile";
-
-function isMapped(entry: MountEntry): boolean {
-	return entry.options.includes("idmapped");
-}
+const GONE = "map unknown: the mount changed during the call";
 
 function describe(entry: MountEntry, map: Mapping | string | undefined): MountInfo {
 	const { id, parent, mountPoint, root, fsType, source, options } = entry;
-	const idmapped = isMapped(entry);
+	const idmapped = isIdmapped(entry);
 	const base = { mountId: id, parentId: parent, mountPoint, root, fsType, source, options, idmapped };
 	if (!idmapped) return { ...base, mapping: undefined };
 	if (map === undefined) return { ...base, mapping: undefined, unknown: GONE };
@@ -119,9 +122,7 @@ interface Table {
 	fd: number;
 	name: string;
 	tried: string;
-	/**
-	 * Called after the read: the mount namespace ID for statmount(2), 0 for this process's own; or a negative errno.
-	 */
+	/** Called after the read. Returns the mount namespace ID for statmount(2), 0 for that of this process; or a negative errno. */
 	namespace: () => bigint | number;
 	close: () => void;
 }
@@ -175,42 +176,33 @@ function namespaceOf(pidfd: number, tried: string): { id: bigint | number; inode
 }
 
 function readError(tried: string, outcome: { error: number; step?: string }): Error {
-	return kernelError("ERR_USERNS_READ_MOUNTS", tried, outcome, {
-		hint: {
-			[ERRNO.ESRCH]: "The process has ended, or is not in this pid namespace.",
-			[ERRNO.EACCES]:
-				"Looking into another's process needs its uid, or CAP_SYS_PTRACE in its user namespace.",
-			[ERRNO.EPERM]: "Looking into another's process needs its uid, or CAP_SYS_PTRACE in its user namespace.",
-			[ERRNO.EAGAIN]: "The process moved to another mount namespace at that moment: try again.",
-			[ERRNO.EINVAL]: "That number is a thread, not a process: give the pid of its process.",
-		}[outcome.error],
-	});
+	return kernelError(CODE, tried, outcome, { hint: PROCESS_HINTS[outcome.error] });
 }
 
-/** Describes the mounts; it yields so that the caller can stop between two of them. */
+/** Describes the mounts. It yields between two of them, so that the caller can let the event loop run. */
 function* describeAll(
 	entries: readonly MountEntry[],
 	namespace: bigint | number,
 	idmapped: boolean,
 ): Generator<undefined, MountInfo[]> {
-	const wanted: MountEntry[] = [];
+	const selected: MountEntry[] = [];
 	let mapped = false;
 	for (const entry of entries) {
 		yield;
-		const is = isMapped(entry);
-		mapped ||= is;
-		if (is || !idmapped) wanted.push(entry);
+		const isMapped = isIdmapped(entry);
+		mapped ||= isMapped;
+		if (isMapped || !idmapped) selected.push(entry);
 	}
 	const maps = mapped ? yield* readMaps(namespace) : new Map<number, Mapping | string>();
 	const all: MountInfo[] = [];
-	for (const entry of wanted) {
+	for (const entry of selected) {
 		yield;
 		all.push(describe(entry, typeof maps === "string" ? maps : maps.get(entry.id)));
 	}
 	return all;
 }
 
-/** The map of every ID-mapped mount, by its number in mountinfo; or why none can be told. */
+/** The map of each ID-mapped mount, by its mount ID; or a text if no map can be read, with the reason. */
 function* readMaps(namespace: bigint | number): Generator<undefined, Map<number, Mapping | string> | string> {
 	if (typeof namespace === "number") return refusal(namespace);
 	const maps = new Map<number, Mapping | string>();
@@ -229,7 +221,7 @@ function* readMaps(namespace: bigint | number): Generator<undefined, Map<number,
 
 function refusal(error: number): string {
 	if (error === ERRNO.EPERM || error === ERRNO.EACCES) {
-		return "map unknown: asking needs CAP_SYS_ADMIN in the user namespace that owns the mount namespace";
+		return "map unknown: reading it needs CAP_SYS_ADMIN in the user namespace that owns the mount namespace";
 	}
 	return NOT_ON_THIS_KERNEL;
 }

@@ -4,14 +4,15 @@ import { native } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { ERRNO } from "../native/errno.ts";
 import { kernelError } from "../native/steps.ts";
-import { showLocation } from "./attach-options.ts";
 import type { HeldMount } from "./idmapped-mount.ts";
-import { overlayLayers } from "./mountinfo.ts";
+import { type Location, showLocation } from "./location.ts";
+import { superOptionsOf } from "./mount-entry.ts";
+import { type MountEntry, readIn } from "./mountinfo.ts";
 
 /** The upper layer and the work directory, as given and as descriptors. */
 export interface WrittenLayers {
-	upper: { given: string | number; fd: number };
-	work: { given: string | number; fd: number };
+	upper: { given: Location; fd: number };
+	work: { given: Location; fd: number };
 }
 
 /**
@@ -19,8 +20,8 @@ export interface WrittenLayers {
  * name a detached overlay anywhere.
  */
 const users = new Map<string, WeakRef<HeldMount>>();
-/** The same for overlays that are being made. */
-const making = new Set<string>();
+/** The layers of overlays that are being created. */
+const creating = new Set<string>();
 const collected = new FinalizationRegistry<readonly string[]>((keys) => {
 	for (const key of keys) if (users.get(key)?.deref() === undefined) users.delete(key);
 });
@@ -32,7 +33,7 @@ function keyOf(fd: number): string | undefined {
 }
 
 /**
- * Reserves the layers of an overlay that is being made, so that a second call with the same layers fails, whatever the
+ * Reserves the layers of an overlay that is being created, so that a second call with the same layers fails, whatever the
  * kernel would do.
  */
 export class Claim {
@@ -42,23 +43,23 @@ export class Claim {
 	constructor(layers: WrittenLayers, tried: string) {
 		const named = entries(layers).map(([name, { fd }]) => ({ name, key: keyOf(fd) }));
 		for (const { name, key } of named) {
-			if (key !== undefined && making.has(key)) {
-				const user = "an overlay that this process makes at the same time";
+			if (key !== undefined && creating.has(key)) {
+				const user = "an overlay that this process creates at the same time";
 				throw inUse(tried, layerWords(name, layers), user);
 			}
 		}
 		this.#keys = named.flatMap(({ key }) => (key === undefined ? [] : [key]));
-		for (const key of this.#keys) making.add(key);
+		for (const key of this.#keys) creating.add(key);
 	}
 
-	/** Records the overlay that was made, so that errors can name it from now on. */
+	/** Records the overlay that was created, so that errors can name it from now on. */
 	keep(mount: HeldMount): void {
 		for (const key of this.#keys) users.set(key, new WeakRef(mount));
 		collected.register(mount, this.#keys);
 	}
 
 	release(): void {
-		for (const key of this.#keys) making.delete(key);
+		for (const key of this.#keys) creating.delete(key);
 	}
 }
 
@@ -104,7 +105,7 @@ async function isInUse(
 	if (!ownMapsAll()) return undefined;
 	const { error } = await native().overlay(fds, -1, -1, 0, 0, roots, true, true);
 	if (error === ERRNO.EBUSY) return true;
-	// A shortage must fail the call, because it may be over when the overlay itself is made without the check.
+	// A shortage must fail the call, because it may be over when the overlay itself is created without the check.
 	if (error === ERRNO.EMFILE || error === ERRNO.ENFILE || error === ERRNO.ENOMEM) {
 		throw kernelError("ERR_USERNS_MOUNT", tried, { error, step: "overlay in use" });
 	}
@@ -121,7 +122,7 @@ function inUse(tried: string, layer: string, user: string | undefined): UsernsEr
 	return new UsernsError("ERR_USERNS_MOUNT", `${tried}: ${layer} is in use by ${by}`, {
 		hint:
 			user === undefined
-				? "Find it with grep -l overlay /proc/*/mountinfo, and unmount it; or use another upper layer and work directory."
+				? "Unmount it (grep -l overlay /proc/*/mountinfo finds it), or use another upper layer and work directory."
 				: "Unmount that overlay first, or use another upper layer and work directory.",
 		errno: ERRNO.EBUSY,
 		syscall: "fsconfig",
@@ -180,4 +181,22 @@ async function keyAt(directory: number, path: string): Promise<string | undefine
 	} finally {
 		native().close(outcome.fd);
 	}
+}
+
+/**
+ * The mount point of each overlay of this mount namespace, with the upper layer and work directory from its mount
+ * options. The kernel writes a comma within such a path as three octal digits (`seq_show_option` in fs/seq_file.h).
+ */
+export function overlayLayers(
+	entries: Iterable<MountEntry> = readIn(undefined, "ERR_USERNS_MOUNT", "cannot name the overlay"),
+): { mountPoint: string; paths: string[] }[] {
+	const found: { mountPoint: string; paths: string[] }[] = [];
+	for (const entry of entries) {
+		if (entry.fsType !== "overlay") continue;
+		const paths = superOptionsOf(entry).flatMap(
+			(option) => /^(?:upper|work)dir=(.*)$/s.exec(option)?.[1] ?? [],
+		);
+		if (paths.length > 0) found.push({ mountPoint: entry.mountPoint, paths });
+	}
+	return found;
 }

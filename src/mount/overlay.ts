@@ -5,14 +5,7 @@ import { native, type Outcome } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { ERRNO } from "../native/errno.ts";
 import { copyOptions, ownMap } from "../options.ts";
-import {
-	ATTACH_OPTIONS,
-	type AttachOptions,
-	checkLocation,
-	checkTarget,
-	resolveFlags,
-	showLocation,
-} from "./attach-options.ts";
+import { ATTACH_OPTIONS, type AttachOptions, checkTarget, resolveFlags } from "./attach-options.ts";
 import {
 	ATTRIBUTE_OPTIONS,
 	type AttributeOptions,
@@ -21,46 +14,54 @@ import {
 	checkBooleans,
 } from "./attributes.ts";
 import { attachFresh, HeldMount, type NewMount } from "./idmapped-mount.ts";
+import { checkLocation, type Location, showLocation } from "./location.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
 import { Claim, refuseInUse } from "./overlay-in-use.ts";
 import { mappedLayer, type Upper, upperLayer } from "./overlay-layers.ts";
 
 /** Options of {@link overlay}. */
 export interface OverlayOptions extends AttributeOptions, AttachOptions {
-	/** The layers that are only read, the topmost first. */
+	/** The lower layers, which are only read: one or more directories, the topmost first. */
 	lower: string | number | readonly (string | number)[];
 	/**
-	 * The layer that takes what is written, and a work directory for it on the same mount. If left out, the overlay is
-	 * read-only. An upper layer or work directory of another overlay is refused (EBUSY).
+	 * The layer to which changes are written. Without `upper` and `work` the overlay is read-only. An upper layer or work
+	 * directory of another overlay is refused (EBUSY).
 	 */
 	upper?: string | number | undefined;
+	/** An empty directory on the mount of the upper layer, for overlayfs itself. */
 	work?: string | number | undefined;
-	/** Where to attach it, a directory. Left out: the overlay stays detached, as a descriptor. */
+	/** Where to attach it, a directory. If not set, the overlay stays detached. */
 	target?: string | number | undefined;
-	/** What the lower layers are mapped with: `containerID` is the ID on disk, `hostID` the visible one. */
+	/** The mapping of the lower layers: `containerID` is the ID on disk, `hostID` the visible ID. */
 	mapping: MappingInput;
-	/** The cache to take the namespace from. */
+	/** The cache to take the user namespace from. */
 	handles?: Handles | undefined;
 	/**
-	 * Map the upper layer too (default false): then what is copied up and what is new has on disk the IDs that the lower
-	 * layers have, `containerID`. Otherwise it has the visible ones, `hostID`. The caller's own IDs must be visible in the
-	 * mapping then, since the work directory is made in his name.
+	 * Maps the upper layer too (default false): new and copied files have the IDs of the lower layers on disk, `containerID`.
+	 * Without it they have the visible IDs, `hostID`. The mapping must then have the caller's own IDs as visible ones,
+	 * because the kernel creates files in the work directory with them.
 	 */
 	mapUpper?: boolean | undefined;
 }
 
 const WHAT = "overlay";
-const KNOWN = [
-	...["lower", "upper", "work", "target", "mapping", "handles", "mapUpper"],
-	...ATTRIBUTE_OPTIONS,
-	...ATTACH_OPTIONS,
-];
+/** The names, complete by their type. */
+const OWN_OPTIONS = Object.keys({
+	lower: true,
+	upper: true,
+	work: true,
+	target: true,
+	mapping: true,
+	handles: true,
+	mapUpper: true,
+} satisfies Record<Exclude<keyof OverlayOptions, keyof AttributeOptions | keyof AttachOptions>, true>);
+const OPTIONS = [...OWN_OPTIONS, ...ATTRIBUTE_OPTIONS, ...ATTACH_OPTIONS];
 
 let adoptOverlay: (mount: NewMount, mapping: Mapping) => OverlayMount;
 
-/** An overlay of ID-mapped layers. Its descriptor keeps it, as that of an {@link IdmappedMount} does. */
+/** An overlay of ID-mapped layers. Its descriptor keeps it mounted, like that of an {@link IdmappedMount}. */
 export class OverlayMount extends HeldMount {
-	/** Of the lower layers, disk to visible. */
+	/** The map of the lower layers, disk to visible. */
 	readonly mapping: Mapping;
 
 	private constructor(mount: NewMount, mapping: Mapping) {
@@ -74,9 +75,10 @@ export class OverlayMount extends HeldMount {
 }
 
 /**
- * Mounts an overlay whose layers are ID-mapped: overlayfs itself refuses a map on many kernels, its layers do not. Each
- * layer is a detached ID-mapped mount that only the overlay knows; the overlay is attached when it is complete, privately.
- * Needs CAP_SYS_ADMIN and Linux 5.19. An overlay that the kernel would silently make read-only is an error.
+ * Mounts an overlay of ID-mapped layers, because overlayfs itself cannot be ID-mapped on many kernels. Each layer is a detached
+ * ID-mapped mount. The overlay is attached after it is created. Needs CAP_SYS_ADMIN and Linux 5.19. Throws
+ * `ERR_USERNS_INVALID_ARGUMENT`, `ERR_USERNS_INVALID_MAPPING` and `ERR_USERNS_MOUNT`, also for an overlay with an upper layer that
+ * the kernel would make read-only without an error.
  * @see mount_setattr(2), fsconfig(2)
  */
 export async function overlay(given: OverlayOptions): Promise<OverlayMount> {
@@ -93,8 +95,8 @@ export async function overlay(given: OverlayOptions): Promise<OverlayMount> {
 		const { upper, work, mapUpper: mapped = false } = options;
 		const check: Upper["check"] = async (upperLayer, workLayer, roots) => {
 			const both = {
-				upper: { given: upper as string | number, fd: upperLayer.fd },
-				work: { given: work as string | number, fd: workLayer.fd },
+				upper: { given: upper as Location, fd: upperLayer.fd },
+				work: { given: work as Location, fd: workLayer.fd },
 			};
 			claim ??= new Claim(both, tried);
 			await refuseInUse(both, roots, tried);
@@ -124,7 +126,7 @@ export async function overlay(given: OverlayOptions): Promise<OverlayMount> {
 			);
 		};
 		let outcome = await make(false);
-		// Before Linux 6.15 that says no more than that layers on detached mounts are refused.
+		// Before Linux 6.15 the kernel returns EINVAL for layers on detached mounts.
 		const needsAttached = outcome.step === "overlay create" && outcome.error === ERRNO.EINVAL;
 		if (needsAttached) outcome = await make(true);
 		if (outcome.error < 0) throw mountError(tried, mapping.id, outcome);
@@ -171,18 +173,17 @@ async function adopt(
 	}
 }
 
-/** Checks every option; nothing was asked of the kernel yet. */
+/** Copies and checks all options, before any system call. */
 export function checkOverlayOptions(given: OverlayOptions): {
-	/** The copy. */
 	options: OverlayOptions;
-	layers: readonly (string | number)[];
+	layers: readonly Location[];
 	attributes: Attributes;
 	mapping: Mapping;
 } {
 	if (given === undefined) throw invalidArgument(`${WHAT}: the options are missing`);
-	const options = copyOptions<OverlayOptions>(WHAT, given, KNOWN);
+	const options = copyOptions<OverlayOptions>(WHAT, given, OPTIONS);
 	const { lower } = options;
-	const layers = ownMap(Array.isArray(lower) ? lower : [lower], (layer) => {
+	const layers = ownMap<Location>(Array.isArray(lower) ? lower : [lower], (layer) => {
 		checkLocation(`${WHAT}: a lower layer`, layer);
 		return layer;
 	});
@@ -190,20 +191,25 @@ export function checkOverlayOptions(given: OverlayOptions): {
 	checkBooleans(WHAT, options, ["mapUpper"]);
 	if (layers.length === 1 && options.upper === undefined && options.work === undefined) {
 		throw invalidArgument(
-			`${WHAT}: a single lower layer without an upper one is no overlay`,
-			"mountIdmapped shows one directory, with readonly: true as it would be here.",
+			`${WHAT}: an overlay needs two lower layers, or one and an upper layer`,
+			"Mount a single directory with mountIdmapped and { readonly: true }.",
 		);
 	}
 	if ((options.upper === undefined) !== (options.work === undefined)) {
 		throw invalidArgument(
-			`${WHAT}: upper and work come together`,
-			"Give both, or neither for a read-only overlay.",
+			`${WHAT}: upper and work need each other`,
+			"Set both, or none of them for a read-only overlay.",
 		);
 	}
 	if (options.upper !== undefined) {
 		checkLocation(`${WHAT}: the upper layer`, options.upper);
 		checkLocation(`${WHAT}: the work directory`, options.work);
-	} else if (options.mapUpper) throw invalidArgument(`${WHAT}: mapUpper is of no use without an upper layer`);
+	} else if (options.mapUpper) {
+		throw invalidArgument(
+			`${WHAT}: mapUpper needs an upper layer`,
+			"Set upper and work, or leave mapUpper out.",
+		);
+	}
 	checkTarget(WHAT, options.target, options);
 	if (options.handles !== undefined && !(options.handles instanceof Handles)) {
 		throw invalidArgument(`${WHAT}: handles must be a Handles, not ${show(options.handles)}`);
@@ -214,13 +220,13 @@ export function checkOverlayOptions(given: OverlayOptions): {
 	return { options, layers, attributes: checkAttributes(WHAT, options), mapping };
 }
 
-/** The kernel makes the work directory as the caller, and falls back to a read-only overlay without a word. */
+/** The kernel creates files in the work directory with the caller's IDs. If it cannot, it makes the overlay read-only without an error. */
 function checkOwnIds(mapping: Mapping): void {
 	const uid = process.geteuid?.() ?? 0;
 	const gid = process.getegid?.() ?? 0;
 	if (mapping.uidToContainer(uid) !== undefined && mapping.gidToContainer(gid) !== undefined) return;
 	throw invalidArgument(
-		`${WHAT}: with mapUpper the caller's own IDs (uid ${uid}, gid ${gid}) must be among the visible ones of the mapping`,
-		"The work directory is made in the caller's name, which has no ID on disk otherwise. Leave mapUpper out, or add an extent for them.",
+		`${WHAT}: with mapUpper the caller's own IDs (uid ${uid}, gid ${gid}) must be visible IDs of the mapping`,
+		"Add an extent for them, or leave mapUpper out: the kernel creates files in the work directory with these IDs.",
 	);
 }

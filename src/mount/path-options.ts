@@ -1,10 +1,12 @@
 import { invalidArgument, type UsernsError, type UsernsErrorCode } from "../errors.ts";
 import { native, type Outcome, WALK_END, WALK_LINKS } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
-import { linkOwner, linkRefused, NO_OWNER } from "../native/link-owner.ts";
+import { linkOwner, linkRefused, NO_OWNER, SILENT_PATH } from "../native/lookup.ts";
 import type { NativeCall, Operation } from "../native/operation.ts";
 import { kernelError } from "../native/steps.ts";
-import { checkLocation, resolveFlags } from "./attach-options.ts";
+import { copyOptions } from "../options.ts";
+import { resolveFlags } from "./attach-options.ts";
+import { checkLocation, type Location } from "./location.ts";
 import type { MountNamespace } from "./mount-namespace.ts";
 
 /**
@@ -21,38 +23,46 @@ export interface PathOptions {
 	resolve?: "no-symlinks";
 }
 
-export const PATH_OPTIONS = ["targetRoot", "resolve"] as const;
+/** The names, complete by their type. */
+const PATH_OPTIONS = Object.keys({ targetRoot: true, resolve: true } satisfies Record<
+	keyof PathOptions,
+	true
+>);
 
-/**
- * Throws for invalid PathOptions. An option that is present but undefined throws too, because ignoring it would widen
- * the look-up.
- */
-export function checkPathOptions(what: string, options: PathOptions & { into?: number | string }): void {
-	for (const name of ["into", ...PATH_OPTIONS] as const) {
-		if (name in options && options[name] === undefined) {
-			throw invalidArgument(`${what}: ${name} is undefined`, "Leave the option out, or give it a value.");
-		}
-	}
-	resolveFlags(what, options.resolve);
-	if (options.targetRoot === undefined) return;
-	checkLocation(`${what}: targetRoot`, options.targetRoot);
-	if (options.into !== undefined) {
+/** Copies and checks the options of a path, because the caller can change them during the call. `others`: further names. */
+export function copyPathOptions<T extends PathOptions & { into?: number | string }>(
+	what: string,
+	path: Location,
+	options: T | undefined,
+	others: readonly string[] = [],
+): T {
+	const copy = copyOptions<T>(what, options, [...others, ...PATH_OPTIONS]);
+	resolveFlags(what, copy.resolve);
+	if (copy.targetRoot === undefined) return copy;
+	checkLocation(`${what}: targetRoot`, copy.targetRoot);
+	if (typeof path === "number") {
 		throw invalidArgument(
-			`${what}: there is both a targetRoot and an into`,
+			`${what}: targetRoot needs a path, not a descriptor`,
+			"Leave targetRoot out, or pass a path.",
+		);
+	}
+	if (copy.into !== undefined) {
+		throw invalidArgument(
+			`${what}: targetRoot and into exclude each other`,
 			"Leave targetRoot out: with into, the path is resolved below the root of that mount namespace.",
 		);
 	}
+	return copy;
 }
-
-/** How a name in a directory that a look-up has returned is opened: nothing is followed. */
+/** Opens a name in a directory that a look-up has returned. A symbolic link is not followed. */
 export function nameIn(end: number, directory: number, name: string): NativeCall {
 	return (later) => native().walk(end, WALK_LINKS.none, NO_OWNER, -1, directory, false, name, later);
 }
 
-/** Has no prototype, because an option could be inherited from it. */
+/** Without a prototype, because an option could be inherited from it. */
 const NONE: PathOptions = Object.freeze(Object.create(null));
 
-/** Looks a path up; with `inside`, in that mount namespace and below its root. */
+/** Looks a path up; with `mountNamespace`, in that namespace and below its root. */
 export function* lookUp(
 	end: number,
 	path: string,
@@ -88,7 +98,7 @@ export function* lookUp(
 	}
 }
 
-/** A look-up that failed, as an error. `hints`: by errno. */
+/** The error of a look-up. `hints` are by errno and have precedence. */
 export function lookUpError(
 	code: UsernsErrorCode,
 	tried: string,
@@ -102,12 +112,11 @@ export function lookUpError(
 }
 
 const generalHints: Record<number, string> = {
-	[ERRNO.ENOENT]: "There is no such path.",
-	[ERRNO.ENOTDIR]: "A name on the path is a file, not a directory.",
+	[ERRNO.ENOENT]: "Check the path: it does not exist.",
+	[ERRNO.ENOTDIR]: "Check the path: a name on it is a file, not a directory.",
 	[ERRNO.ELOOP]:
-		'A symbolic link lies on the path where resolve: "no-symlinks" refuses it or the mount is nosymfollow, it is a magic link of /proc that leads out of the given root, or the path has more than 40 links.',
-	[ERRNO.ETIMEDOUT]:
-		"A file system on the path did not answer within ten seconds: check the FUSE and network file systems on it. Nothing was changed.",
-	[ERRNO.EINTR]: "Another process killed the child process that looked the path up: try again.",
-	[ERRNO.EACCES]: "The caller may not search a directory on the path.",
+		'Name the path without symbolic links: { resolve: "no-symlinks" } or a nosymfollow mount refuses them, and a path has 40 at most.',
+	[ERRNO.ETIMEDOUT]: `${SILENT_PATH} Nothing was changed.`,
+	[ERRNO.EINTR]: "Try again: another process killed the child process that looked the path up.",
+	[ERRNO.EACCES]: "Let the caller search each directory on the path.",
 };

@@ -1,22 +1,13 @@
-import { invalidArgument, show, type UsernsError } from "../errors.ts";
+import { checkPath, invalidArgument, show, type UsernsError } from "../errors.ts";
 import { UserNamespace } from "../namespace/user-namespace.ts";
 import { native, type Outcome, WALK_END } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { type Operation, runAsync, runSync } from "../native/operation.ts";
 import { kernelError } from "../native/steps.ts";
-import { copyOptions } from "../options.ts";
-import { checkPath } from "./attach-options.ts";
-import {
-	checkPathOptions,
-	lookUp,
-	lookUpError,
-	nameIn,
-	PATH_OPTIONS,
-	type PathOptions,
-} from "./path-options.ts";
+import { copyPathOptions, lookUp, lookUpError, nameIn, type PathOptions } from "./path-options.ts";
 
 /**
- * Keeps a user namespace alive at a path, with no process and no descriptor: mounts it on a new, empty file, as
+ * Keeps a user namespace at a path, with no process and no descriptor: mounts it on a new, empty file, as
  * `ip netns add` does for network namespaces. `UserNamespace.open(path)` opens it again, `unmount(path)` unmounts it.
  * Throws `ERR_USERNS_PIN` and changes nothing if the file exists, or if a symbolic link on the path belongs to another
  * user. Needs CAP_SYS_ADMIN.
@@ -29,18 +20,17 @@ export function pin(namespace: UserNamespace, path: string, options?: PathOption
 /** Like `pin`, but does not block the event loop on a file system that does not answer. */
 export async function pinAsync(namespace: UserNamespace, path: string, options?: PathOptions): Promise<void> {
 	const checked = check("pinAsync", namespace, path, options);
-	const held = namespace.dup(); // the caller may close his own meanwhile
+	const held = namespace.dup(); // the caller can close the namespace during the call
 	let pinned: number;
 	try {
 		pinned = await runAsync(pinAt(held.fd, path, checked));
 	} finally {
 		held.close();
 	}
-	// The last thing: a thread that ends before it unmounts what its caller does not know of.
+	// Closed last, which acknowledges the mount: if this thread ends earlier, the mount is unmounted.
 	native().close(pinned);
 }
 
-/** Copies the options, because the caller may change them during the call. */
 function check(
 	what: string,
 	namespace: unknown,
@@ -51,21 +41,19 @@ function check(
 		throw invalidArgument(`${what}: the namespace must be a UserNamespace, not ${show(namespace)}`);
 	}
 	checkPath(`${what}: the path`, path);
-	const copy = copyOptions<PathOptions>(what, options, PATH_OPTIONS);
-	checkPathOptions(what, copy);
-	return copy;
+	return copyPathOptions(what, path, options);
 }
 
-/** A descriptor of the mount, which is closed when the caller knows of it (load.ts, `attach`). */
+/** Returns a descriptor of the mount. The mount is unacknowledged until it is closed (src/native/addon.ts, `attach`). */
 function* pinAt(ns: number, path: string, options: PathOptions): Operation<number> {
 	const parent = yield* lookUp(WALK_END.parent, path, options);
 	if (parent.error < 0) throw pinError(path, parent);
 	const { name } = parent;
 	try {
-		// "." or "..": an existing directory.
+		// The path ends in "." or "..", an existing directory.
 		if (name === undefined) throw pinError(path, { ...parent, error: ERRNO.EEXIST });
 		const file = yield nameIn(WALK_END.create, parent.fd, name);
-		if (file.error < 0 && file.step !== "own") throw pinError(path, file, lateHints);
+		if (file.error < 0 && file.step !== "own") throw pinError(path, file, createHints);
 		const pinned = file.error < 0 ? file : yield* mountOn(ns, file.fd);
 		if (pinned.error >= 0) return pinned.fd;
 		const removed = yield nameIn(WALK_END.remove, parent.fd, name);
@@ -94,13 +82,14 @@ function pinError(path: string, outcome: Outcome, hints: Record<number, string> 
 
 const pinHints: Record<number, string> = {
 	[ERRNO.EEXIST]:
-		"The file exists already: choose another path. If a namespace is pinned there, unmount it; an empty file that a pin has left can be removed.",
-	[ERRNO.ENOENT]: "The directory does not exist.",
-	[ERRNO.EPERM]: "Mounting needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace.",
+		"Choose another path: the file exists. A namespace that is pinned there can be unmounted, and an empty file removed.",
+	[ERRNO.ENOENT]: "Create the directory first.",
+	[ERRNO.EPERM]: "Use CAP_SYS_ADMIN in the user namespace that owns this mount namespace.",
 };
 
-const lateHints: Record<number, string> = {
+/** After the file may have been created. */
+const createHints: Record<number, string> = {
 	...pinHints,
 	[ERRNO.ETIMEDOUT]:
-		"The directory's file system did not make the file within ten seconds. Nothing is mounted, but an empty file may appear when the file system answers.",
+		"Check the file system of the directory: it did not create the file within ten seconds, and may still do so. Nothing is mounted.",
 };

@@ -1,84 +1,76 @@
-import { readlinkSync } from "node:fs";
-import { UsernsError } from "../errors.ts";
+import { PATH_MAX, UsernsError } from "../errors.ts";
 import { native } from "../native/addon.ts";
 import { runAsync } from "../native/operation.ts";
 import { kernelError } from "../native/steps.ts";
-import { PATH_MAX } from "./attach-options.ts";
 import { findMount } from "./find-mount.ts";
-import { childrenOf, descendants, type MountEntry, readInLater } from "./mountinfo.ts";
+import { pathOf } from "./location.ts";
+import { childrenOf, descendants, isIdmapped, type MountEntry, readMounts } from "./mountinfo.ts";
 
-/** One mount of the tree that a source is the root of. */
+/** One mount of a source. */
 export interface TreeMount {
-	/** From the source to it; "" is the source itself. */
+	/** The path below the source; "" for the source itself. */
 	path: string;
 	/** As in mountinfo. */
 	mountId: number;
 	mountPoint: string;
 	fsType: string;
-	/** Undefined where it cannot be told: the mount is not in this mount namespace. */
+	/** Undefined for a mount that is not in this mount namespace. */
 	idmapped: boolean | undefined;
 }
 
 /**
- * The mounts that are to be seen below a source, parents first. What lies hidden under another mount, or on a removed
- * directory, is left out: nobody could reach it. So are unbindable mounts with what is below them, as the kernel does it
- * (copy_tree in fs/namespace.c).
+ * Reads the mounts that can be reached from a source, parents first. A mount that another one covers, or whose directory was
+ * removed, is left out; an unbindable mount and the mounts below it too, as in the kernel (copy_tree in fs/namespace.c).
  */
 export async function readSourceTree(fd: number, recursive: boolean, tried: string): Promise<TreeMount[]> {
-	const facts = native().mountFacts(fd);
-	if (typeof facts === "number")
-		throw kernelError("ERR_USERNS_MOUNT", tried, { error: facts, step: "statx" });
-	const id = Number(facts[0]);
-	const entries = recursive ? await readInLater(undefined, "ERR_USERNS_MOUNT", tried) : [];
+	const ids = native().mountFacts(fd);
+	if (typeof ids === "number") throw kernelError("ERR_USERNS_MOUNT", tried, { error: ids, step: "statx" });
+	const id = Number(ids[0]);
+	const entries = recursive ? await runAsync(readMounts(undefined, "ERR_USERNS_MOUNT", tried)) : [];
 	const own = recursive
 		? entries.find((entry) => entry.id === id)
 		: await runAsync(findMount(fd, undefined, "ERR_USERNS_MOUNT", tried));
 	if (own === undefined) return [detachedRoot(id, recursive, tried)];
-	const path = pathOf(fd, tried);
-	const root = { path: "", mountId: id, mountPoint: path, fsType: own.fsType, idmapped: isMapped(own) };
+	const path = pathOf(fd, "the source", tried);
+	const root = { path: "", mountId: id, mountPoint: path, fsType: own.fsType, idmapped: isIdmapped(own) };
 	if (!recursive) return [root];
 	const below = visibleBelow(entries, own, path === "/" ? "" : path);
-	for (const place of below) {
-		refuseTooLong(place, tried);
-		refuseUnnamed(place, tried);
+	for (const mount of below) {
+		refuseTooLong(mount, tried);
+		refuseUnnamed(mount, tried);
 	}
 	return [root, ...below];
 }
 
-/** Mounted from a working directory on the way, it can be further down than a path can tell. */
+/** A path below the source can exceed PATH_MAX if the mount was made from a working directory on it. */
 function refuseTooLong({ path, fsType }: TreeMount, tried: string): void {
 	const bytes = Buffer.byteLength(path);
 	if (bytes < PATH_MAX) return;
 	throw new UsernsError(
 		"ERR_USERNS_MOUNT",
-		`${tried}: the path from the source to a mount of ${fsType} has ${bytes} bytes, and the kernel takes ${PATH_MAX - 1} at most`,
-		{ hint: "Unmount it, or leave recursive out.", step: "looking at the source's tree" },
+		`${tried}: the path from the source to a mount of ${fsType} has ${bytes} bytes, more than the kernel's limit of ${PATH_MAX - 1}`,
+		{ hint: "Unmount it, or leave recursive out.", step: STEP },
 	);
 }
 
-/** What is no UTF-8 was read as U+FFFD, and the name that the kernel has cannot be told from that. */
+/** A byte that is not UTF-8 is decoded as U+FFFD, so the kernel's name for the directory is not known. */
 function refuseUnnamed({ path, mountPoint, fsType }: TreeMount, tried: string): void {
 	if (!path.includes("\ufffd")) return;
 	throw new UsernsError(
 		"ERR_USERNS_MOUNT",
-		`${tried}: the name of a mount of ${fsType} below the source, ${mountPoint}, cannot be told: it is not UTF-8, or has a U+FFFD in it, and this tree has to be copied mount by mount`,
-		{
-			hint: "Rename its directory, unmount it, or leave recursive out.",
-			step: "looking at the source's tree",
-		},
+		`${tried}: the path of the ${fsType} at ${mountPoint} is not UTF-8, or has a U+FFFD in it`,
+		{ hint: "Rename its directory, unmount it, or leave recursive out.", step: STEP },
 	);
 }
 
-function isMapped(entry: MountEntry): boolean {
-	return entry.options.includes("idmapped");
-}
+const STEP = "reading the source's mounts";
 
 function detachedRoot(mountId: number, recursive: boolean, tried: string): TreeMount {
 	if (recursive) {
 		throw new UsernsError(
 			"ERR_USERNS_MOUNT",
-			`${tried}: the source is not in this mount namespace, so that the mounts below it cannot be told apart`,
-			{ hint: "Attach it first, or leave recursive out.", step: "looking at the source's tree" },
+			`${tried}: the source is not in this mount namespace, so the mounts below it are not known`,
+			{ hint: "Attach it first, or leave recursive out.", step: STEP },
 		);
 	}
 	return {
@@ -90,22 +82,10 @@ function detachedRoot(mountId: number, recursive: boolean, tried: string): TreeM
 	};
 }
 
-function pathOf(fd: number, tried: string): string {
-	try {
-		return readlinkSync(`/proc/self/fd/${fd}`);
-	} catch (cause) {
-		throw new UsernsError("ERR_USERNS_MOUNT", `${tried}: the source's path cannot be read`, {
-			hint: "A procfs at /proc is needed.",
-			step: "looking at the source",
-			cause,
-		});
-	}
-}
-
-/** The mount that covers all others at one place on a mount: they are mounted on it, and on each other there. */
+/** Finds the topmost of the mounts that are stacked at one path of a mount. */
 class Tops {
 	readonly #first = new Map<number, Map<string, MountEntry>>();
-	/** How long the paths are at which something is mounted on a mount. */
+	/** The lengths of the mount points on each mount. */
 	readonly #lengths = new Map<number, Set<number>>();
 
 	constructor(children: ReadonlyMap<number, readonly MountEntry[]>) {
@@ -117,54 +97,54 @@ class Tops {
 		}
 	}
 
-	/** Whether something may be mounted on it at a path of that length. */
+	/** Whether a mount point on the mount has that length. */
 	hasAt({ id }: MountEntry, length: number): boolean {
 		return this.#lengths.get(id)?.has(length) ?? false;
 	}
 
-	/** Remembered for each on the way, so that a pile of mounts is gone through once. */
-	at(entry: MountEntry, place: string): MountEntry {
-		const pile: MountEntry[] = [entry];
-		for (let next = this.#on(entry, place); next !== undefined; next = this.#on(next, place)) pile.push(next);
-		const top = pile.at(-1) as MountEntry;
-		for (const each of pile) if (each !== top) this.#first.get(each.id)?.set(place, top);
+	/** The result is stored for each mount of the stack, so that a stack is walked once. */
+	at(entry: MountEntry, path: string): MountEntry {
+		const stack: MountEntry[] = [entry];
+		for (let next = this.#on(entry, path); next !== undefined; next = this.#on(next, path)) stack.push(next);
+		const top = stack.at(-1) as MountEntry;
+		for (const each of stack) if (each !== top) this.#first.get(each.id)?.set(path, top);
 		return top;
 	}
 
-	#on(entry: MountEntry, place: string): MountEntry | undefined {
-		return this.#first.get(entry.id)?.get(place);
+	#on(entry: MountEntry, path: string): MountEntry | undefined {
+		return this.#first.get(entry.id)?.get(path);
 	}
 }
 
-/** What a walk from `own` along the names of `path` ends on, as the kernel walks: onto the topmost mount at each. */
+/** The mount on which a path ends, from `own` on. At each name the kernel enters the topmost mount. */
 function walk(tops: Tops, own: MountEntry, start: string, path: string): MountEntry {
 	let at = own;
 	for (let end = start.length; end < path.length; ) {
 		const slash = path.indexOf("/", end + 1);
 		end = slash < 0 ? path.length : slash;
-		// Cutting each beginning out of a long path would take the square of its length.
+		// Without this check, the prefixes of a long path would take quadratic time.
 		if (tops.hasAt(at, end)) at = tops.at(at, path.slice(0, end));
 	}
 	return at;
 }
 
-/** Refused later, whether it is to be seen or not: walking down a path takes the square of its length. */
+/** A mount with such a path is refused later. It is not walked to, because the time is quadratic in the length of the path. */
 function isEndless({ mountPoint }: MountEntry, start: string): boolean {
 	return mountPoint.length - start.length > PATH_MAX;
 }
 
-/** The unbindable ones, and what is below them. */
+/** The unbindable mounts and the mounts below them. */
 function leftOut(
 	below: readonly MountEntry[],
 	children: ReadonlyMap<number, readonly MountEntry[]>,
 ): Set<MountEntry> {
 	const out = new Set(below.filter(({ unbindable }) => unbindable));
-	// What is added meanwhile is gone through too.
+	// The loop also visits the elements that it adds.
 	for (const entry of out) for (const child of children.get(entry.id) ?? []) out.add(child);
 	return out;
 }
 
-/** `start` is the source's path, without the slash of the root directory. */
+/** The mounts that can be reached below `own`. `start` is the source's path, or "" for the root directory. */
 export function visibleBelow(entries: readonly MountEntry[], own: MountEntry, start: string): TreeMount[] {
 	const below = descendants(entries, own.id).filter(
 		({ mountPoint }) => mountPoint.startsWith(`${start}/`) && mountPoint.length > start.length + 1,
@@ -180,12 +160,12 @@ export function visibleBelow(entries: readonly MountEntry[], own: MountEntry, st
 			mountId: entry.id,
 			mountPoint: entry.mountPoint,
 			fsType: entry.fsType,
-			idmapped: isMapped(entry),
+			idmapped: isIdmapped(entry),
 		}))
-		.sort((a, b) => a.path.length - b.path.length); // a prefix is shorter than what it leads to
+		.sort((a, b) => a.path.length - b.path.length); // parents first
 }
 
-/** True when two surveys saw the same mounts at the same places. */
+/** Whether two reads of a source have the same mounts at the same paths. */
 export function sameTree(a: readonly TreeMount[], b: readonly TreeMount[]): boolean {
 	return (
 		a.length === b.length &&

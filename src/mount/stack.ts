@@ -1,8 +1,8 @@
 import { native } from "../native/addon.ts";
-import { type Operation, syncOrAsync } from "../native/operation.ts";
+import type { Operation } from "../native/operation.ts";
 import { kernelError } from "../native/steps.ts";
 import type { HeldRoot } from "./detach.ts";
-import { type MountEntry, readIn, readInLater } from "./mountinfo.ts";
+import { type MountEntry, readMounts } from "./mountinfo.ts";
 
 /** The mounts stacked on mount `id` at the same mount point, the lowest first. Never contains a mount beneath `id`. */
 export function stackedOn(entries: readonly MountEntry[], id: number): MountEntry[] {
@@ -36,16 +36,8 @@ export function stackedUnder(entries: readonly MountEntry[], id: number): MountE
 	return stack;
 }
 
-/** The whole table of a mount namespace (undefined: this process's own). */
-export function* readTable(mountNs: number | undefined, tried: string): Operation<MountEntry[]> {
-	return yield* syncOrAsync(
-		() => [...readIn(mountNs, "ERR_USERNS_UNMOUNT", tried)],
-		() => readInLater(mountNs, "ERR_USERNS_UNMOUNT", tried),
-	);
-}
-
-/** The most mounts that one call unmounts, in case another program mounts there again and again. */
-const MOST_STACKED = 1000;
+/** The most mounts that one call unmounts at one mount point, because another program can keep mounting there. */
+export const MOST_STACKED = 1000;
 
 /**
  * Unmounts the mounts stacked on a mount at the same mount point, for `recursive`. umount2(2) unmounts the topmost
@@ -58,7 +50,7 @@ export function* uncover(
 	tried: string,
 ): Operation<void> {
 	for (let i = 0; i < MOST_STACKED; i++) {
-		if (stackedOn(yield* readTable(mountNs, tried), mountId).length === 0) return;
+		if (stackedOn(yield* readMounts(mountNs, "ERR_USERNS_UNMOUNT", tried), mountId).length === 0) return;
 		const outcome = yield (later) => native().detach(fd, uniqueId, mountNs ?? -1, false, later);
 		if (outcome.error < 0) throw kernelError("ERR_USERNS_UNMOUNT", tried, outcome);
 	}

@@ -4,76 +4,127 @@ import { native } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { type Operation, runSync } from "../native/operation.ts";
 import { kernelError } from "../native/steps.ts";
+import type { MountEntry } from "./mount-entry.ts";
 
-/**
- * What statmount(2) writes, read with every bound checked: `struct statmount` of <linux/mount.h>, 512 bytes and then
- * texts, to which the offsets are relative. Little-endian, as every processor that this package runs on.
+/*
+ * statmount(2) and listmount(2). The answer of statmount(2) is `struct statmount` of <linux/mount.h>, 512 bytes, and strings at
+ * offsets from its end. Each bound is checked. The numbers are little-endian, as on every processor that this package supports.
  */
-const TEXTS = 512;
+
+const STRUCT_BYTES = 512;
 const OFFSET = {
 	size: 0,
 	mask: 8,
+	major: 16,
+	minor: 20,
+	fsType: 36,
 	uniqueId: 40,
 	oldId: 56,
+	oldParent: 60,
 	attributes: 64,
+	propagation: 72,
+	root: 104,
+	mountPoint: 108,
+	subtype: 120,
+	source: 124,
+	supported: 144,
 	uidMapCount: 152,
 	uidMap: 156,
 	gidMapCount: 160,
 	gidMap: 164,
 } as const;
-/** STATMOUNT_…; the maps are told since Linux 6.15. */
-const MASK = { basic: 0x02n, uidMap: 0x2000n, gidMap: 0x4000n } as const;
-/** What tells a mount's numbers alone. */
+
+/** STATMOUNT_…. The maps are reported since Linux 6.15. */
+const MASK = {
+	superBlock: 0x01n,
+	basic: 0x02n,
+	root: 0x08n,
+	point: 0x10n,
+	fsType: 0x20n,
+	subtype: 0x100n,
+	source: 0x200n,
+	supported: 0x1000n,
+	uidMap: 0x2000n,
+	gidMap: 0x4000n,
+} as const;
+/** The fields of StatMount. */
+const FOR_MAPS = MASK.basic | MASK.uidMap | MASK.gidMap;
+/** The fields that every complete answer for a MountEntry has. */
+const NEEDED = MASK.superBlock | MASK.basic | MASK.root | MASK.point | MASK.fsType;
+/**
+ * The fields of MountEntry. `subtype` and `source` are set only for a mount that has them, and `supported` (Linux 6.15) shows
+ * whether the kernel knows them.
+ */
+export const FOR_ENTRY: bigint = NEEDED | MASK.subtype | MASK.source | MASK.supported;
+/** The mount IDs alone. */
 export const BASIC: bigint = MASK.basic;
-const WANTED = MASK.basic | MASK.uidMap | MASK.gidMap;
+
+/** MS_UNBINDABLE, MS_SHARED. */
+const UNBINDABLE = 1n << 17n;
+const SHARED = 1n << 20n;
 /** MOUNT_ATTR_IDMAP */
 const IDMAP = 0x100000n;
-/** UID_GID_MAP_MAX_EXTENTS: what a map can have. */
+/** MOUNT_ATTR__ATIME */
+const ATIME = 0x70n;
+/** MOUNT_ATTR_… in the order and with the option names of show_mnt_opts() in fs/proc_namespace.c. */
+const OPTIONS: readonly [mask: bigint, value: bigint, word: string][] = [
+	[0x02n, 0x02n, "nosuid"],
+	[0x04n, 0x04n, "nodev"],
+	[0x08n, 0x08n, "noexec"],
+	[ATIME, 0x10n, "noatime"],
+	[0x80n, 0x80n, "nodiratime"],
+	[ATIME, 0x00n, "relatime"],
+	[0x200000n, 0x200000n, "nosymfollow"],
+	[IDMAP, IDMAP, "idmapped"],
+];
+
+/** The most extents of a map: UID_GID_MAP_MAX_EXTENTS. */
 const MOST_EXTENTS = 340;
-/** Enough for maps of some forty extents; doubled for as long as the kernel says EOVERFLOW. */
+/** The first buffer, enough for maps of about 40 extents. It is doubled while the kernel returns EOVERFLOW. */
 const FIRST_BYTES = 2048;
 const MOST_BYTES = 1 << 20;
 /** LSMT_ROOT: every mount of the namespace. */
 const ALL = 0xffff_ffff_ffff_ffffn;
+/** The most mount IDs of one call of listmount(2). */
 const PAGE = 512;
 
-/** Instead of a map, before Linux 6.15. */
-export const NOT_ON_THIS_KERNEL = "map unknown on this kernel (Linux 6.15 and later tell it)";
+/** Why the map of a mount is not known before Linux 6.15. */
+export const NOT_ON_THIS_KERNEL = "map unknown on this kernel (Linux 6.15 and later report it)";
 
-/** What the kernel tells of one mount. */
+/** The map of one mount. */
 export interface StatMount {
-	/** Never given to another mount. */
+	/** The unique mount ID, which is not reused. */
 	uniqueId: bigint;
 	/** As in mountinfo. */
 	id: number;
 	idmapped: boolean;
-	/** The map as text, one extent a line; undefined where it is not told, or there is none. */
+	/** One extent a line; undefined if the mount has no map or the kernel does not report it. */
 	uidMap: string | undefined;
 	gidMap: string | undefined;
 }
 
-/** The parts of every answer of statmount(2): its structure, the fields that are set, the strings after it. */
-export interface Answer {
+/** An answer of statmount(2): the structure, the mask of the fields that are set, and the strings. */
+interface StatmountAnswer {
 	view: DataView;
 	mask: bigint;
 	texts: Uint8Array;
 }
 
-/** Throws `ERR_USERNS_READ_MOUNTS` for anything that is not what the kernel writes. */
-export function openAnswer(buffer: ArrayBuffer): Answer {
-	if (buffer.byteLength < TEXTS)
-		throw malformed(`it has ${buffer.byteLength} bytes instead of ${TEXTS} at least`);
+function openAnswer(buffer: ArrayBuffer): StatmountAnswer {
+	if (buffer.byteLength < STRUCT_BYTES) {
+		throw malformed(`it has ${buffer.byteLength} bytes instead of at least ${STRUCT_BYTES}`);
+	}
 	const view = new DataView(buffer);
 	const size = view.getUint32(OFFSET.size, true);
-	if (size < TEXTS || size > buffer.byteLength) {
-		throw malformed(`its size is told as ${size}, of ${buffer.byteLength} bytes`);
+	if (size < STRUCT_BYTES || size > buffer.byteLength) {
+		throw malformed(`its size is ${size}, in a buffer of ${buffer.byteLength} bytes`);
 	}
 	const mask = view.getBigUint64(OFFSET.mask, true);
-	if ((mask & MASK.basic) === 0n) throw malformed("the mount's number is missing");
-	return { view, mask, texts: new Uint8Array(buffer, TEXTS, size - TEXTS) };
+	if ((mask & MASK.basic) === 0n) throw malformed("the mount ID is missing");
+	return { view, mask, texts: new Uint8Array(buffer, STRUCT_BYTES, size - STRUCT_BYTES) };
 }
 
-/** Throws `ERR_USERNS_READ_MOUNTS` for anything that is not what the kernel writes. */
+/** Parses an answer with FOR_MAPS. Throws `ERR_USERNS_READ_MOUNTS` for a malformed one. */
 export function parseStatmount(buffer: ArrayBuffer): StatMount {
 	const { view, mask, texts } = openAnswer(buffer);
 	const map = (bit: bigint, count: number, start: number) =>
@@ -89,7 +140,38 @@ export function parseStatmount(buffer: ArrayBuffer): StatMount {
 	};
 }
 
-/** So many texts, one behind the other, each ended by a NUL. */
+/** Parses an answer with FOR_ENTRY. Undefined if it lacks a field of mountinfo. */
+export function parseEntry(buffer: ArrayBuffer): MountEntry | undefined {
+	const { view, mask, texts } = openAnswer(buffer);
+	const supported = (mask & MASK.supported) === 0n ? 0n : view.getBigUint64(OFFSET.supported, true);
+	if ((mask & NEEDED) !== NEEDED || (supported & FOR_ENTRY) !== FOR_ENTRY) return undefined;
+	const number = (offset: number) => view.getUint32(offset, true);
+	const text = (offset: number) => textAt(texts, number(offset)).toString();
+	const mountPoint = text(OFFSET.mountPoint);
+	if (mountPoint === "") return undefined; // the root directory does not lead to it
+	const attributes = view.getBigUint64(OFFSET.attributes, true);
+	const subtype = (mask & MASK.subtype) === 0n ? "" : `.${text(OFFSET.subtype)}`;
+	const propagation = view.getBigUint64(OFFSET.propagation, true);
+	return {
+		id: number(OFFSET.oldId),
+		parent: number(OFFSET.oldParent),
+		device: `${number(OFFSET.major)}:${number(OFFSET.minor)}`,
+		root: text(OFFSET.root),
+		mountPoint,
+		options: optionsOf(attributes),
+		fsType: `${text(OFFSET.fsType)}${subtype}`,
+		source: (mask & MASK.source) === 0n ? "" : text(OFFSET.source),
+		unbindable: (propagation & UNBINDABLE) !== 0n,
+		shared: (propagation & SHARED) !== 0n,
+	};
+}
+
+function optionsOf(attributes: bigint): string[] {
+	const words = OPTIONS.filter(([mask, value]) => (attributes & mask) === value).map(([, , word]) => word);
+	return [(attributes & 1n) === 0n ? "rw" : "ro", ...words];
+}
+
+/** Reads `count` consecutive strings, each with a NUL at its end. */
 function readLines(texts: Uint8Array, count: number, start: number): string[] {
 	if (count > MOST_EXTENTS) throw malformed(`a map has ${count} extents`);
 	const lines: string[] = [];
@@ -102,32 +184,32 @@ function readLines(texts: Uint8Array, count: number, start: number): string[] {
 	return lines;
 }
 
-/** The string that starts at the offset, without its final NUL. */
-export function textAt(texts: Uint8Array, start: number): Buffer {
+/** The string at an offset, without the NUL at its end. */
+function textAt(texts: Uint8Array, start: number): Buffer {
 	const end = start < texts.length ? texts.indexOf(0, start) : -1;
-	if (end < 0) throw malformed("a text goes beyond its end");
+	if (end < 0) throw malformed("a string exceeds it");
 	return Buffer.from(texts.subarray(start, end));
 }
 
-function malformed(what: string): UsernsError {
+function malformed(why: string): UsernsError {
 	return new UsernsError(
 		"ERR_USERNS_READ_MOUNTS",
-		`the kernel's answer about a mount cannot be read: ${what}`,
+		`cannot read the attributes of a mount: the kernel's answer is malformed: ${why}`,
 		{
-			hint: "This is a mistake in this package, or a kernel that it does not know: please report it.",
-			step: "reading what statmount(2) tells",
+			hint: "Report it with the version of the kernel: this package cannot parse its answer.",
+			step: "parsing the answer of statmount(2)",
 		},
 	);
 }
 
-/** Asks for one mount, by its unique number. A negative errno where there is no answer; `mountNs` 0: one's own. */
+/** The map of a mount, by its unique mount ID, or a negative errno. `mountNs` 0 is the mount namespace of this process. */
 export function statMount(id: bigint, mountNs: bigint): StatMount | number {
-	const answer = runSync(ask(id, mountNs, WANTED));
+	const answer = runSync(callStatmount(id, mountNs, FOR_MAPS));
 	return typeof answer === "number" ? answer : parseStatmount(answer);
 }
 
-/** The answer of statmount(2) for one mount, or a negative errno. */
-export function* ask(id: bigint, mountNs: bigint, mask: bigint): Operation<ArrayBuffer | number> {
+/** Calls statmount(2) for one mount. Returns its answer or a negative errno. */
+export function* callStatmount(id: bigint, mountNs: bigint, mask: bigint): Operation<ArrayBuffer | number> {
 	for (let bytes = FIRST_BYTES; ; bytes *= 2) {
 		const size = bytes;
 		const answer = yield (later) => native().statmount(id, mountNs, mask, size, later);
@@ -137,15 +219,15 @@ export function* ask(id: bigint, mountNs: bigint, mask: bigint): Operation<Array
 }
 
 /**
- * The unique mount IDs, after `last`, of the mounts of a mount namespace or of those below one mount; or a negative
- * errno.
+ * Calls listmount(2). Returns the unique mount IDs, after `last`, of the mounts below one mount (`ALL`: of the namespace), or a
+ * negative errno.
  */
 export function* listPage(mountNs: bigint, below: bigint, last: bigint): Operation<BigUint64Array | number> {
 	const { error, bytes } = yield (later) => native().listmount(below, mountNs, last, PAGE, later);
 	return error < 0 ? error : new BigUint64Array(bytes ?? new ArrayBuffer(0));
 }
 
-/** Whether another page can follow. */
+/** Whether another page can follow this one. */
 export function isFull(page: BigUint64Array): boolean {
 	return page.length >= PAGE;
 }
@@ -153,24 +235,22 @@ export function isFull(page: BigUint64Array): boolean {
 /** The unique mount IDs of all mounts of a mount namespace, in pages; or a negative errno. */
 export function* listMounts(mountNs: bigint): Generator<BigUint64Array | number, void> {
 	for (let last = 0n; ; ) {
-		const some = runSync(listPage(mountNs, ALL, last));
-		yield some;
-		if (typeof some === "number" || !isFull(some)) return;
-		last = some.at(-1) as bigint;
+		const page = runSync(listPage(mountNs, ALL, last));
+		yield page;
+		if (typeof page === "number" || !isFull(page)) return;
+		last = page.at(-1) as bigint;
 	}
 }
 
 /**
- * The mapping of an ID-mapped mount, disk to visible, as the caller's user namespace sees it. A text instead, why it is
- * not known.
+ * The map of an ID-mapped mount, disk to visible, in the IDs of the caller's user namespace. A text if it is not known, with the
+ * reason.
  */
 export function mappingOf(mount: StatMount): Mapping | string {
 	const { uidMap, gidMap } = mount;
-	if (uidMap === undefined || gidMap === undefined) {
-		return NOT_ON_THIS_KERNEL;
-	}
+	if (uidMap === undefined || gidMap === undefined) return NOT_ON_THIS_KERNEL;
 	if (uidMap === "" || gidMap === "") {
-		return "map unknown: it has IDs that this process's user namespace does not have";
+		return "map unknown: it has IDs that the user namespace of this process does not map";
 	}
 	try {
 		return Mapping.fromProc(`${uidMap}\n`, `${gidMap}\n`);
@@ -179,18 +259,18 @@ export function mappingOf(mount: StatMount): Mapping | string {
 	}
 }
 
-/** The same for the mount that a descriptor is on. `undefined`: it has no map. */
+/** The map of a descriptor's mount. Undefined for a mount without a map; a text if the map is not known. */
 export function mappingAt(fd: number): Mapping | string | undefined {
-	const facts = native().mountFacts(fd);
-	if (typeof facts === "number") {
-		throw kernelError("ERR_USERNS_READ_MOUNTS", "cannot tell which mount it is", {
-			error: facts,
+	const ids = native().mountFacts(fd);
+	if (typeof ids === "number") {
+		throw kernelError("ERR_USERNS_READ_MOUNTS", "cannot read the map of a mount", {
+			error: ids,
 			step: "statx",
 		});
 	}
-	const answer = facts[1] === 0n ? ERRNO.ENOSYS : statMount(facts[1], 0n);
+	const answer = ids[1] === 0n ? ERRNO.ENOSYS : statMount(ids[1], 0n);
 	if (answer === ERRNO.ENOSYS) return NOT_ON_THIS_KERNEL;
-	if (answer === ERRNO.ENOENT) return "map unknown: it is told of attached mounts only";
+	if (answer === ERRNO.ENOENT) return "map unknown: the kernel reports the maps of attached mounts only";
 	if (typeof answer === "number") {
 		throw kernelError("ERR_USERNS_READ_MOUNTS", "cannot read the map of a mount", {
 			error: answer,

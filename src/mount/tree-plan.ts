@@ -1,27 +1,26 @@
 import { describeErrno, UsernsError } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
-import { ownMapsAll } from "../namespace/caller-map.ts";
 import { native, type Outcome, PART } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { shorten } from "../native/steps.ts";
 import { RESOLVE } from "./attach-options.ts";
-import { heldMap } from "./held-maps.ts";
+import { heldMap, mapOf, PARTIAL } from "./held-maps.ts";
 import type { MapNamespaces } from "./map-namespaces.ts";
 import { mountError } from "./mount-errors.ts";
-import type { MountRequest } from "./mount-request.ts";
+import type { MountRequest } from "./mount-options.ts";
 import type { TreeMount } from "./source-tree.ts";
-import { mappingAt, NOT_ON_THIS_KERNEL } from "./statmount.ts";
+import { NOT_ON_THIS_KERNEL } from "./statmount.ts";
 
-/** A mount below the source that came along without a map, since its file system cannot be mapped. */
+/** A mount below the source that is mounted without a map, because its file system cannot be mapped. */
 export interface SkippedMount {
-	/** Where it is, below the source. */
+	/** The mount point below the source. */
 	mountPoint: string;
 	fsType: string;
-	/** What the kernel said. */
+	/** The kernel's refusal, such as `setting the map: EINVAL (invalid argument)`. */
 	reason: string;
 }
 
-/** One mount of the tree as the C part takes it. */
+/** One mount of the tree as the add-on takes it: path below the source, mount ID, PART, namespace descriptor or −1. */
 export interface Part {
 	path: string;
 	mountId: number;
@@ -29,16 +28,17 @@ export interface Part {
 	ns: number;
 }
 
+/** What is done with each mount of a source. */
 export interface TreePlan {
 	parts: Part[];
-	/** Of the source itself, disk to visible; undefined for none. */
+	/** The map of the root, disk to visible; undefined for a mount without a map. */
 	mapping: Mapping | undefined;
 	skipped: SkippedMount[];
-	/** Whether it does anything that one call for the whole would not do. */
+	/** Whether the parts differ from those of one call for the whole tree. */
 	special: boolean;
 }
 
-/** For this folder alone: a mount was not found where it was a moment before. The tree is looked at again. */
+/** Thrown in this folder only: a mount is no longer where it was. The source is read again. */
 export class TreeChanged extends Error {
 	/** Negative. */
 	readonly error: number;
@@ -54,14 +54,16 @@ export interface PlanContext {
 	/** A descriptor of the source. */
 	source: number;
 	mounts: readonly TreeMount[];
+	/** The requested mapping; undefined with `unmap`. */
 	requested: Mapping | undefined;
 	namespaces: MapNamespaces;
+	/** The operation and its operands, for errors. */
 	tried: string;
 }
 
 /**
- * Decides for each mount of a tree what becomes of its map, by asking the kernel about each and never by the name of its
- * file system. Throws when one of them refuses and is not to be skipped: the error names it.
+ * Decides for each mount of a source whether it is mapped, and with which mapping. It tries each map on a copy of the mount, and
+ * never goes by the type of the file system. Throws if a mount refuses its map and must not be skipped; the error names it.
  */
 export async function planTree(context: PlanContext): Promise<TreePlan> {
 	const { request, mounts } = context;
@@ -79,7 +81,7 @@ export async function planTree(context: PlanContext): Promise<TreePlan> {
 	return plan;
 }
 
-/** What becomes of the map of one mount that is to be mapped. */
+/** What is done with the map of one mount. */
 async function decide(
 	context: PlanContext,
 	mount: TreeMount,
@@ -90,58 +92,46 @@ async function decide(
 	if (!idmapped) return { mode: PART.map, mapping: requested };
 	if (request.nested === "replace") return { mode: PART.remap, mapping: requested };
 	if (request.nested === "refuse") {
-		throw new UsernsError(
-			"ERR_USERNS_MOUNT",
-			`${tried}: the ${mount.fsType} at ${mount.mountPoint} is ID-mapped already`,
-			{
-				hint: 'Leave nested out to have the maps composed, or set it to "replace".',
-				mapping: requested.id,
-				step: "looking at the source's map",
-			},
-		);
+		throw new UsernsError("ERR_USERNS_MOUNT", `${tried}: ${alreadyMapped(mount)}`, {
+			hint: 'Set { nested: "compose" } or { nested: "replace" }.',
+			mapping: requested.id,
+			step: "reading the source's map",
+		});
 	}
 	return { mode: PART.remap, mapping: compose(context, mount, await currentMap(context, mount)) };
 }
 
-/** For a mount that is in no table: whether a copy of it takes a map tells whether it has one. */
+function alreadyMapped({ fsType, mountPoint }: TreeMount): string {
+	return `the ${fsType} at ${mountPoint} is ID-mapped already`;
+}
+
+/** For a mount that is not in the mount table. If a copy of it refuses a map with EPERM, it has one. */
 async function isMapped({ source, requested, namespaces }: PlanContext, mount: TreeMount): Promise<boolean> {
 	if (heldMap(source) !== undefined) return true;
-	if (requested === undefined) return true; // clearing is no error where there is nothing to clear
+	if (requested === undefined) return true; // clearing the map of a mount without one is not an error
 	const ns = await namespaces.fd(requested);
 	const part: Part = { path: mount.path, mountId: mount.mountId, mode: PART.map, ns };
 	return (await tryPart(source, part)).error === ERRNO.EPERM;
 }
 
-/** The map that a mount has, disk to visible. */
+/** The map of a mount, disk to visible. */
 async function currentMap(context: PlanContext, mount: TreeMount): Promise<Mapping> {
 	const { source, tried } = context;
-	const known = mount.path === "" ? (mappingOfFd(source) ?? heldMap(source)) : await mapBelow(context, mount);
-	if (typeof known !== "string" && known !== undefined) return known;
-	const kernel = known === NOT_ON_THIS_KERNEL;
+	const map = mount.path === "" ? (mapOf(source) ?? heldMap(source)) : await mapBelow(context, mount);
+	if (typeof map !== "string" && map !== undefined) return map;
+	const kernel = map === NOT_ON_THIS_KERNEL;
 	throw new UsernsError(
 		kernel ? "ERR_USERNS_UNSUPPORTED_KERNEL" : "ERR_USERNS_MOUNT",
-		`${tried}: the ${mount.fsType} at ${mount.mountPoint} is ID-mapped already, and its map cannot be composed with another: ${known ?? "map unknown"}`,
+		`${tried}: ${alreadyMapped(mount)}, and its map cannot be composed with another: ${map ?? "map unknown"}`,
 		{
-			hint:
-				known === PARTIAL
-					? 'Set nested to "replace", where containerID is the ID on disk; or mount where no ID is missing, as on the host.'
-					: kernel
-						? "What is missing is statmount(2) with maps and open_tree_attr(2), both of Linux 6.15. Mount what is below that mount instead."
-						: 'Attach the source first, so that its map can be read; or set nested to "replace", where containerID is the ID on disk.',
+			hint: kernel
+				? "Mount what is below that mount. Composing needs statmount(2) with maps and open_tree_attr(2), both of Linux 6.15."
+				: map === PARTIAL
+					? 'Set { nested: "replace" }, where containerID is the ID on disk; or mount in a user namespace with every ID, as on the host.'
+					: 'Attach the source first, so that its map can be read; or set { nested: "replace" }, where containerID is the ID on disk.',
 			step: "reading the source's map",
 		},
 	);
-}
-
-/** statmount_mnt_idmap() in fs/mnt_idmapping.c: a map that lacks some of it would be composed to less than there is. */
-const PARTIAL =
-	"this process's user namespace does not have every ID, and the kernel leaves out what it cannot show there";
-
-/** What the kernel does not tell, or not surely all of, may be what this process remembers. */
-function mappingOfFd(fd: number): Mapping | string | undefined {
-	const known = mappingAt(fd);
-	if (known === undefined || (typeof known !== "string" && ownMapsAll())) return known;
-	return heldMap(fd) ?? (typeof known === "string" ? known : PARTIAL);
 }
 
 async function mapBelow({ source }: PlanContext, mount: TreeMount): Promise<Mapping | string | undefined> {
@@ -150,28 +140,28 @@ async function mapBelow({ source }: PlanContext, mount: TreeMount): Promise<Mapp
 	if (opened.error < 0) throw new TreeChanged(opened.error);
 	try {
 		if (opened.mountId !== mount.mountId) throw new TreeChanged(ERRNO.EAGAIN);
-		return mappingOfFd(opened.fd);
+		return mapOf(opened.fd);
 	} finally {
 		native().close(opened.fd);
 	}
 }
 
-/** The map that is there first, then the one that was asked for: as if the mounts were stacked. */
-function compose({ requested, tried }: PlanContext, mount: TreeMount, there: Mapping): Mapping {
-	const composed = there.compose(requested as Mapping);
+/** Composes the map of a mount with the requested one, as if the mounts were stacked. */
+function compose({ requested, tried }: PlanContext, mount: TreeMount, map: Mapping): Mapping {
+	const composed = map.compose(requested as Mapping);
 	if (composed.uidMappings.length > 0 && composed.gidMappings.length > 0) return composed;
 	const kind = composed.uidMappings.length === 0 ? "uids" : "gids";
 	throw new UsernsError(
 		"ERR_USERNS_INVALID_MAPPING",
-		`${tried}: the ${mount.fsType} at ${mount.mountPoint} is ID-mapped already, and none of the ${kind} visible through it are in the mapping`,
+		`${tried}: ${alreadyMapped(mount)}, and the mapping has none of the ${kind} visible through it`,
 		{
-			hint: `For a nested mount, containerID is the ID that is visible through the source. Its map is ${shorten(there.id)}.`,
+			hint: `Set containerID to IDs that are visible through the source, whose map is ${shorten(map.id)}.`,
 			mapping: (requested as Mapping).id,
 		},
 	);
 }
 
-/** One mount, copied alone and dropped again. */
+/** Copies and maps one mount, and closes the copy. */
 export async function tryPart(source: number, part: Part): Promise<Outcome> {
 	const numbers = [part.mountId, part.mode, part.ns];
 	const outcome = await native().tree(source, null, 0, [part.path], numbers, false, false, 0, 0, 0, true);
@@ -179,7 +169,7 @@ export async function tryPart(source: number, part: Part): Promise<Outcome> {
 	return outcome;
 }
 
-/** Asks the kernel whether one mount of a tree takes its map; a refusal is an error, or the mount is skipped. */
+/** Tries the map of one mount of a tree. If the kernel refuses it, the mount is skipped or the error is thrown. */
 async function probe(
 	{ source, request, requested, tried }: PlanContext,
 	mount: TreeMount,
@@ -188,7 +178,7 @@ async function probe(
 	index: number,
 ): Promise<void> {
 	const outcome = await tryPart(source, part);
-	if (outcome.error >= 0 || outcome.step === "submount") return; // what changed meanwhile is noticed later
+	if (outcome.error >= 0 || outcome.step === "submount") return; // a mount that has changed fails the copy later
 	const refuses = outcome.error === ERRNO.EINVAL || outcome.error === ERRNO.EPERM;
 	const bySetting = outcome.step === "mount_setattr" || outcome.step === "open_tree_attr";
 	if (!request.skipUnsupported || index === 0 || !refuses || !bySetting) {

@@ -14,24 +14,24 @@ import { parseProcLines } from "../mapping/proc.ts";
 const own: { uid: IdMap[] | undefined; gid: IdMap[] | undefined } = { uid: undefined, gid: undefined };
 
 /**
- * The extents of the namespace that this process lives in, not merged. Kept once there are some: a map is written
- * once only, and a process with threads, as Node is, cannot change its user namespace (setns(2), EINVAL).
+ * The extents of the user namespace of this process, not merged; undefined if /proc cannot be read. Cached when they are not
+ * empty, because a map is written only once, and a process with threads cannot change its user namespace (setns(2), EINVAL).
  */
 function ownExtents(kind: IdKind): readonly IdMap[] | undefined {
-	const kept = own[kind];
-	if (kept !== undefined) return kept;
+	const cached = own[kind];
+	if (cached !== undefined) return cached;
 	let text: string;
 	try {
 		text = readFileSync(`/proc/self/${kind}_map`, "utf8");
 	} catch {
-		return undefined; // no /proc to ask: the kernel itself will judge
+		return undefined; // without /proc, the kernel checks the IDs
 	}
 	const extents = parseProcLines(kind, text).sort(byContainer);
 	if (extents.length > 0) own[kind] = extents;
 	return extents;
 }
 
-/** Whether there is no ID that this process's namespace lacks, as on a host. */
+/** Whether the user namespace of this process maps every ID, as on a host. */
 export function ownMapsAll(): boolean {
 	return (["uid", "gid"] as const).every((kind) => {
 		const ids = (ownExtents(kind) ?? []).reduce((sum, { size }) => sum + size, 0);
@@ -40,9 +40,9 @@ export function ownMapsAll(): boolean {
 }
 
 /**
- * Cuts extents at the borders of the caller's own: an extent that spans two of them is refused with EPERM, even where
- * they continue each other (`map_id_range_down` in kernel/user_namespace.c). Throws for a hostID that the caller's
- * namespace does not have.
+ * Cuts extents at the borders of the caller's own extents. The kernel refuses an extent that spans two of them with EPERM, even
+ * if they are adjacent (`map_id_range_down` in kernel/user_namespace.c). Throws `ERR_USERNS_UNMAPPED_ID` for a hostID that the
+ * caller's namespace does not map.
  */
 export function cutAtOwn(
 	kind: IdKind,
@@ -53,7 +53,7 @@ export function cutAtOwn(
 	const [only] = within;
 	if (within.length === 1 && only !== undefined) {
 		if (only.containerID === 0 && only.size > MAX_ID) return extents; // on a host
-		if (extents.every((extent) => isInside(extent, only))) return extents;
+		if (extents.every((extent) => contains(only, extent))) return extents;
 	}
 	const pieces: IdMap[] = [];
 	for (const extent of extents) {
@@ -70,13 +70,13 @@ export function cutAtOwn(
 	return pieces;
 }
 
-function isInside(extent: Readonly<IdMap>, around: IdMap): boolean {
+function contains(around: IdMap, extent: Readonly<IdMap>): boolean {
 	const { containerID, size } = around;
 	return extent.hostID >= containerID && extent.hostID + extent.size <= containerID + size;
 }
 
 function unmapped(kind: IdKind, extent: IdMap, id: number, within: readonly IdMap[]): UsernsError {
-	const has =
+	const ranges =
 		within.length === 0
 			? "none"
 			: within
@@ -87,7 +87,7 @@ function unmapped(kind: IdKind, extent: IdMap, id: number, within: readonly IdMa
 		"ERR_USERNS_UNMAPPED_ID",
 		`${kind}Mappings: the extent ${showExtent(extent)} needs the ${kind} ${id}, which is not mapped in the user namespace of this process`,
 		{
-			hint: `The ${kind}s of this process's own namespace are: ${has}${within.length > 8 ? ", …" : ""} (/proc/self/${kind}_map).`,
+			hint: `Use host IDs that /proc/self/${kind}_map maps: ${ranges}${within.length > 8 ? ", …" : ""}.`,
 		},
 	);
 }

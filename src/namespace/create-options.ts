@@ -3,24 +3,25 @@ import type { Extents } from "../mapping/extent.ts";
 import { extentsOf, Mapping, type MappingInput } from "../mapping/mapping.ts";
 import { copyOptions } from "../options.ts";
 
-/** How a namespace is made, and what makes namespaces differ beside their mapping. */
+/** How a user namespace is created. */
 export interface CreateOptions {
 	/**
-	 * Whether programs inside may call setgroups(2). `"deny"` unless said otherwise: dropping a group must not become
-	 * a way around a file that the group may *not* read (CVE-2014-8989). It cannot be changed afterwards.
+	 * Whether programs in the namespace may call setgroups(2) (default `"deny"`). It cannot be changed later. With
+	 * `"allow"`, a program can drop a group and then open a file that denies access to that group (CVE-2014-8989).
 	 */
 	setgroups?: "deny" | "allow" | undefined;
 	/**
-	 * Who writes the maps: `"direct"`, this process, which takes CAP_SETUID and CAP_SETGID, or a mapping of the own IDs
-	 * alone; `"newuidmap"`, the set-uid programs newuidmap and newgidmap; `"auto"`, unless said otherwise, this process
-	 * where the kernel lets it, and the programs where it does not.
+	 * How the maps are written (default `"auto"`). `"direct"`: by this process, which needs CAP_SETUID and CAP_SETGID,
+	 * except for a mapping of the caller's own IDs alone. `"newuidmap"`: by the set-user-ID programs newuidmap and newgidmap.
+	 * `"auto"`: by this process if the kernel permits it, otherwise by those programs.
 	 */
 	method?: CreateMethod | undefined;
 }
 
+/** How the maps of a user namespace are written. */
 export type CreateMethod = "auto" | "direct" | "newuidmap";
 
-/** Everything that a creation needs to know. */
+/** The checked arguments of a call that creates a user namespace. */
 export interface CreateRequest {
 	mapping: Mapping;
 	setgroups: "deny" | "allow";
@@ -45,17 +46,19 @@ function checkMethod(what: string, value: unknown): CreateMethod {
 
 function checkSignal(what: string, signal: unknown): AbortSignal | undefined {
 	if (signal === undefined) return undefined;
-	if (!(signal instanceof AbortSignal))
+	if (!(signal instanceof AbortSignal)) {
 		throw invalidArgument(`${what}: signal must be an AbortSignal, not ${show(signal)}`);
+	}
 	return signal;
 }
 
-const OPTIONS = ["setgroups", "method"] as const;
-const OPTIONS_LATER = [...OPTIONS, "signal"] as const;
+type AsyncOptions = CreateOptions & { signal?: AbortSignal | undefined };
 
-type LaterOptions = CreateOptions & { signal?: AbortSignal | undefined };
+/** The names, complete by their type. */
+const OPTIONS = Object.keys({ setgroups: true, method: true } satisfies Record<keyof CreateOptions, true>);
+const ASYNC_OPTIONS = [...OPTIONS, "signal"];
 
-/** Checks mapping and options of every call that creates on the calling thread. */
+/** Checks the arguments of a call that creates a namespace on the calling thread. */
 export function checkCreate(
 	what: string,
 	mapping: MappingInput,
@@ -64,13 +67,13 @@ export function checkCreate(
 	return checked(what, mapping, copyOptions(what, options, OPTIONS));
 }
 
-/** The same for a call that returns a promise, including its signal. */
+/** Checks the arguments of a call that returns a promise, which has a signal too. */
 export function checkCreateLater(
 	what: string,
 	mapping: MappingInput,
-	options: LaterOptions | undefined,
+	options: AsyncOptions | undefined,
 ): [request: CreateRequest, signal: AbortSignal | undefined] {
-	const copy = copyOptions<LaterOptions>(what, options, OPTIONS_LATER);
+	const copy = copyOptions<AsyncOptions>(what, options, ASYNC_OPTIONS);
 	return [checked(what, mapping, copy), checkSignal(what, copy.signal)];
 }
 
@@ -82,7 +85,7 @@ function checked(what: string, mapping: MappingInput, { setgroups, method }: Cre
 	};
 }
 
-/** At most one ID of each kind, the caller's own: what the kernel lets everybody map. */
+/** Whether the mapping has at most one ID of each kind, the caller's own. The kernel lets every user map that. */
 export function isOneOwn(mapping: Mapping): boolean {
 	const { uid, gid } = extentsOf(mapping);
 	const one = (extents: Extents, own: number | undefined) =>

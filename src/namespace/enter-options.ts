@@ -1,9 +1,10 @@
+import type { SpawnOptions } from "node:child_process";
 import { invalidArgument, show, UsernsError } from "../errors.ts";
 import { type Extents, type IdKind, showRange } from "../mapping/extent.ts";
 import { copyOptions, ownCopy, ownMap } from "../options.ts";
 import type { NamespaceMaps } from "./read-maps.ts";
 
-/** The kinds of namespaces that can be made beside a user namespace, by their flags for unshare(2). */
+/** The kinds of namespaces that can be created with a user namespace, by their flags for unshare(2). */
 const FLAGS = {
 	mount: 0x00020000,
 	pid: 0x20000000,
@@ -14,65 +15,88 @@ const FLAGS = {
 	time: 0x00000080,
 } as const;
 
+/** A kind of namespace, as in namespaces(7). */
 export type NamespaceKind = keyof typeof FLAGS;
 
-/** As whom, and in which other new namespaces, a program runs in a user namespace. */
+/** The IDs of a program in a user namespace, and the namespaces that are created for it. */
 export interface EnterOptions {
-	/** The uid inside. Left out: 0 where that is mapped, otherwise the caller's own. */
+	/** The uid in the namespace. Default: 0 if it is mapped, otherwise the caller's own. */
 	uid?: number | undefined;
-	/** The gid inside. Left out: 0 where that is mapped, otherwise the caller's own. */
+	/** The gid in the namespace. Default: 0 if it is mapped, otherwise the caller's own. */
 	gid?: number | undefined;
 	/**
-	 * The supplementary groups inside. Left out: none, where the namespace allows setgroups(2). Where it denies it they
-	 * cannot be given; who has CAP_SETGID outside loses his own on the way in, and others keep theirs.
+	 * The supplementary groups in the namespace (default: none). If the namespace denies setgroups(2), they cannot be set: a
+	 * caller with CAP_SETGID outside loses its own on the way in, every other caller keeps them.
 	 */
 	groups?: readonly number[] | undefined;
 	/**
-	 * New namespaces of these kinds beside the user namespace. With `pid`, a process 1 of ours reaps what is left to it,
-	 * and all that lives in the namespace ends with the program; /proc stays that of the parent until one is mounted
-	 * (`mount -t proc proc /proc`, which takes `mount` too).
+	 * The kinds of other namespaces to create. With `"pid"`, process 1 of the pid namespace is a program of this package, which
+	 * reaps orphans and ends the namespace with the program. /proc shows the parent's processes until a procfs is mounted
+	 * there (`mount -t proc proc /proc`, with `"mount"` too).
 	 */
 	unshare?: readonly NamespaceKind[] | undefined;
 }
 
-const ENTER_OPTIONS = ["uid", "gid", "groups", "unshare", "env", "argv0"];
-export const EXEC_OPTIONS: readonly string[] = ENTER_OPTIONS;
-export const SPAWN_OPTIONS: readonly string[] = [
-	...ENTER_OPTIONS,
-	"cwd",
-	"stdio",
-	"detached",
-	"keepSession",
-	"shell",
-	"signal",
-	"timeout",
-	"killSignal",
-	"serialization",
-	"windowsHide",
-	"windowsVerbatimArguments",
-];
+/** Options of `UserNamespace.spawn`: those of `child_process.spawn`, but with IDs in the namespace, and EnterOptions. */
+export interface NamespaceSpawnOptions extends Omit<SpawnOptions, "uid" | "gid">, EnterOptions {
+	/**
+	 * Leaves the program in the session of this process, where it can read from the terminal and write to it. By default the
+	 * program is in a new session, unless an entry of `stdio` is that terminal.
+	 */
+	keepSession?: boolean | undefined;
+}
+
+/** Options of `UserNamespace.exec`. */
+export interface NamespaceExecOptions extends EnterOptions {
+	/** The environment of the program (default: that of this process). */
+	env?: NodeJS.ProcessEnv | undefined;
+	/** The program's argv[0] (default: the command). */
+	argv0?: string | undefined;
+}
+
+/** The names, complete by their types. */
+const EXEC = { uid: true, gid: true, groups: true, unshare: true, env: true, argv0: true } satisfies Record<
+	keyof NamespaceExecOptions,
+	true
+>;
+const SPAWN = {
+	...EXEC,
+	cwd: true,
+	stdio: true,
+	detached: true,
+	keepSession: true,
+	shell: true,
+	signal: true,
+	timeout: true,
+	killSignal: true,
+	serialization: true,
+	windowsHide: true,
+	windowsVerbatimArguments: true,
+} satisfies Record<keyof NamespaceSpawnOptions, true>;
+export const EXEC_OPTIONS: readonly string[] = Object.keys(EXEC);
+export const SPAWN_OPTIONS: readonly string[] = Object.keys(SPAWN);
 
 /** NGROUPS_MAX in include/uapi/linux/limits.h. */
 const MOST_GROUPS = 65536;
 
-/** What a program is started in: the open namespace, what it maps, and whether this process lives in it. */
+/** The user namespace of a program: its descriptor, its maps, and whether this process is in it. */
 export interface EnterTarget {
 	readonly fd: number;
 	readonly maps: NamespaceMaps;
 	readonly own: boolean;
 }
 
-/** EnterOptions, checked and as numbers. */
+/** The checked EnterOptions, as userns-enter takes them. */
 export interface EnterRequest {
 	uid: number;
 	gid: number;
-	/** Undefined: they stay as they are. */
+	/** Undefined: setgroups(2) is not called. */
 	groups: readonly number[] | undefined;
 	/** CLONE_NEW… flags. */
 	unshare: number;
 }
 
-/** Checks and copies the arguments of the call; `inside` interprets them. */
+/** Copies the arguments and checks their types. enterRequest() checks the EnterOptions. */
 export function checkArguments<T extends { env?: NodeJS.ProcessEnv | undefined }>(
 	what: string,
 	command: unknown,
@@ -82,19 +106,19 @@ export function checkArguments<T extends { env?: NodeJS.ProcessEnv | undefined }
 ): { args: string[]; options: T } {
 	const copy = copyOptions<T>(what, options, known);
 	if (typeof command !== "string" || command === "" || command.includes("\0")) {
-		throw invalidArgument(`${what}: the command must be a text without NUL, not ${show(command)}`);
+		throw invalidArgument(`${what}: the command must be a string without NUL, not ${show(command)}`);
 	}
 	if (!Array.isArray(args))
 		throw invalidArgument(`${what}: the arguments must be an array, not ${show(args)}`);
 	const list = ownMap(args, (arg, index) => {
 		if (typeof arg === "string" && !arg.includes("\0")) return arg;
-		throw invalidArgument(`${what}: argument ${index + 1} must be a text without NUL, not ${show(arg)}`);
+		throw invalidArgument(`${what}: argument ${index + 1} must be a string without NUL, not ${show(arg)}`);
 	});
-	// Copies own properties only, because child_process also reads the variables of the prototype.
+	// Without a prototype, because child_process also passes on the variables of a prototype.
 	if (typeof copy.env === "object" && copy.env !== null) copy.env = ownCopy(copy.env);
 	for (const [name, { is, words }] of Object.entries(FORMS)) {
 		const value = (copy as Record<string, unknown>)[name];
-		// As child_process has it, null counts as left out.
+		// child_process takes null as an option that is not set.
 		if (value === undefined || value === null || is(value)) continue;
 		throw invalidArgument(`${what}: ${name} must be ${words}, not ${show(value)}`);
 	}
@@ -103,9 +127,9 @@ export function checkArguments<T extends { env?: NodeJS.ProcessEnv | undefined }
 
 const isText = (value: unknown) => typeof value === "string" && !value.includes("\0");
 
-/** What the options must be that are looked at before child_process sees them, or that it never sees. */
+/** The types of the options that this package reads. child_process checks the others. */
 const FORMS: Record<string, { is: (value: unknown) => boolean; words: string }> = {
-	argv0: { is: isText, words: "a text without NUL" },
+	argv0: { is: isText, words: "a string without NUL" },
 	cwd: {
 		is: (value) => isText(value) || (value instanceof URL && value.protocol === "file:"),
 		words: "a path or a file: URL",
@@ -119,15 +143,15 @@ const FORMS: Record<string, { is: (value: unknown) => boolean; words: string }> 
 				.flat()
 				.join("")
 				.includes("\0"),
-		words: "an object whose texts have no NUL in them",
+		words: "an object of strings without NUL",
 	},
 };
 
-/** As whom the program runs: every ID must be mapped, so that no process ends up as nobody. */
+/** Checks the EnterOptions. Each ID must be mapped, because a process with an unmapped ID would run as the overflow user. */
 export function enterRequest(what: string, options: EnterOptions, target: EnterTarget): EnterRequest {
 	const unshare = flagsOf(what, options.unshare);
-	const uid = pick(what, "uid", options.uid, target);
-	const gid = pick(what, "gid", options.gid, target);
+	const uid = pickId(what, "uid", options.uid, target);
+	const gid = pickId(what, "gid", options.gid, target);
 	return { uid, gid, groups: pickGroups(what, options.groups, target), unshare };
 }
 
@@ -156,8 +180,8 @@ function checkId(what: string, name: string, id: unknown): number {
 	return id;
 }
 
-function pick(what: string, kind: IdKind, given: unknown, { maps: { mapping }, own }: EnterTarget): number {
-	const mine = (kind === "uid" ? process.geteuid?.() : process.getegid?.()) ?? 0;
+function pickId(what: string, kind: IdKind, given: unknown, { maps: { mapping }, own }: EnterTarget): number {
+	const callers = (kind === "uid" ? process.geteuid?.() : process.getegid?.()) ?? 0;
 	const extents = kind === "uid" ? mapping.uidMappings : mapping.gidMappings;
 	const isMapped = (id: number) =>
 		(kind === "uid" ? mapping.uidToHost(id) : mapping.gidToHost(id)) !== undefined;
@@ -167,9 +191,9 @@ function pick(what: string, kind: IdKind, given: unknown, { maps: { mapping }, o
 			throw unmapped(`${what}: the ${kind} ${id} is not mapped in the user namespace`, extents, kind);
 		return id;
 	}
-	if (own) return mine;
+	if (own) return callers;
 	if (isMapped(0)) return 0;
-	const same = kind === "uid" ? mapping.uidToContainer(mine) : mapping.gidToContainer(mine);
+	const same = kind === "uid" ? mapping.uidToContainer(callers) : mapping.gidToContainer(callers);
 	if (same !== undefined) return same;
 	throw unmapped(
 		`${what}: neither the ${kind} 0 nor the caller's own is mapped in the user namespace`,
@@ -181,7 +205,9 @@ function pick(what: string, kind: IdKind, given: unknown, { maps: { mapping }, o
 function unmapped(message: string, extents: Extents, kind: IdKind): UsernsError {
 	const has = extents.slice(0, 8).map(({ containerID, size }) => showRange(containerID, size));
 	const list = extents.length === 0 ? "none" : `${has.join(", ")}${extents.length > 8 ? ", …" : ""}`;
-	return new UsernsError("ERR_USERNS_UNMAPPED_ID", message, { hint: `The ${kind}s inside are: ${list}.` });
+	return new UsernsError("ERR_USERNS_UNMAPPED_ID", message, {
+		hint: `Choose a ${kind} that the user namespace maps: ${list}.`,
+	});
 }
 
 function pickGroups(
@@ -199,8 +225,8 @@ function pickGroups(
 	const list = ownMap(groups, (gid, index) => checkId(what, `groups[${index}]`, gid));
 	if (setgroups === "deny") {
 		throw invalidArgument(
-			`${what}: groups cannot be set, for the user namespace denies setgroups`,
-			'Create the namespace with setgroups: "allow", or leave groups out.',
+			`${what}: groups cannot be set, because the user namespace denies setgroups`,
+			'Create the namespace with { setgroups: "allow" }, or leave groups out.',
 		);
 	}
 	for (const gid of list) {

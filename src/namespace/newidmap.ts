@@ -14,13 +14,13 @@ import { SUBID_FILES, subordinateRanges } from "../subid/ranges.ts";
 import { nameOf, noSubids } from "../subid/rootless.ts";
 import { callingUser, findUser } from "../subid/users.ts";
 
-/** newuidmap(1) and newgidmap(1): the paths of those that are there. */
+/** The paths of newuidmap(1) and newgidmap(1); null for a program that is not needed or not found. */
 export type NewidmapPrograms = Record<IdKind, string | null>;
 
 export const NO_NEWIDMAP: NewidmapPrograms = { uid: null, gid: null };
 const NAMES = { uid: "newuidmap", gid: "newgidmap" } as const;
 
-/** The helper programs that a mapping may need, found in the absolute directories of PATH. */
+/** Finds the programs that a mapping can need in the absolute directories of PATH. */
 export function findNewidmap(mapping: Mapping): NewidmapPrograms {
 	const find = (kind: IdKind, extents: readonly unknown[]) =>
 		extents.length === 0 ? null : (findOwnProgram(NAMES[kind])?.found ?? null);
@@ -29,15 +29,15 @@ export function findNewidmap(mapping: Mapping): NewidmapPrograms {
 }
 
 /**
- * What a helper is given. It grants the user's own ID only where it stands alone, so an extent that runs through it is
- * cut there.
+ * The extents for newuidmap or newgidmap. They permit the user's own ID only in an extent of size 1, so an extent with that ID
+ * is cut.
  */
 export function newidmapText(kind: IdKind, extents: readonly Readonly<IdMap>[]): string {
 	const own = (kind === "uid" ? process.getuid?.() : process.getgid?.()) ?? 0;
-	return procText(extents.flatMap((extent) => cutOut(extent, own)));
+	return procText(extents.flatMap((extent) => isolate(extent, own)));
 }
 
-function cutOut(extent: Readonly<IdMap>, hostID: number): IdMap[] {
+function isolate(extent: Readonly<IdMap>, hostID: number): IdMap[] {
 	const before = hostID - extent.hostID;
 	if (before < 0 || before >= extent.size) return [{ ...extent }];
 	const part = (from: number, size: number): IdMap[] =>
@@ -49,7 +49,7 @@ function tried(mapping: Mapping): string {
 	return `cannot create a user namespace with the mapping ${shorten(mapping.id)}`;
 }
 
-/** For a map that the caller may not write and no helper was found for. */
+/** The error for a map that the caller may not write and whose program was not found. */
 export function newidmapMissing(kind: IdKind, mapping: Mapping): UsernsError {
 	const name = NAMES[kind];
 	return new UsernsError(
@@ -63,7 +63,7 @@ export function newidmapMissing(kind: IdKind, mapping: Mapping): UsernsError {
 	);
 }
 
-/** The sentence of the hint for a PATH with entries that are not searched. */
+/** A sentence of the hint, for a PATH with entries that are not searched. */
 function relativeHint(): string {
 	const relative = String(ownValue(process.env, "PATH") ?? "/")
 		.split(":")
@@ -71,7 +71,7 @@ function relativeHint(): string {
 	return relative ? " Relative and empty entries of PATH are not searched." : "";
 }
 
-/** For an outcome in which a helper was called and did not do its work. */
+/** The error for an outcome in which newuidmap or newgidmap did not write its map. */
 export function newidmapFailure(mapping: Mapping, newidmap: NewidmapPrograms, outcome: Outcome): UsernsError {
 	const failed = (["uid", "gid"] as const).filter((kind) => statusOf(outcome, kind) !== 0);
 	const message = `${tried(mapping)}: ${failed.map((kind) => describe(outcome, kind)).join("; ")}`;
@@ -105,12 +105,12 @@ function describe(outcome: Outcome, kind: IdKind): string {
 	const name = NAMES[kind];
 	if (status === ERRNO.ETIMEDOUT) return `${name} did not end within 30 seconds and was killed`;
 	if (status < 0) return `${name} did not run: ${describeErrno(status)}`;
-	const end = status > 255 ? `was ended by signal ${status - 256}` : `ended with status ${status}`;
+	const end = status > 255 ? `was killed by signal ${status - 256}` : `exited with status ${status}`;
 	const words = oneLine(said(outcome, kind));
-	return `${name} ${end}${words === "" ? " and said nothing" : `: ${words}`}`;
+	return `${name} ${end}${words === "" ? " without output" : `: ${words}`}`;
 }
 
-/** A program's words reach terminals and logs: no control characters of its own choice. */
+/** The output of a program in one line, without control characters, because messages are printed on terminals. */
 export function oneLine(words: string): string {
 	const lines = words.replaceAll(/[^\P{Cc}\n]/gu, "?").split("\n");
 	return lines
@@ -119,18 +119,18 @@ export function oneLine(words: string): string {
 		.join(" / ");
 }
 
-/** When the helper was not executed, or not to its end. */
+/** The hint for a program that was not executed or was killed. */
 function notRunHint(program: string, kind: IdKind, status: number): string {
 	if (status === ERRNO.ETIMEDOUT) {
-		return `${program} asks the user database and, where /etc/nsswitch.conf says so, a directory service: see that both answer ("getent passwd", getsubids).`;
+		return `Check that the user database and the directory service of /etc/nsswitch.conf answer ("getent passwd", getsubids): ${program} queries them.`;
 	}
 	if (status === ERRNO.E2BIG) {
-		return `${program} takes one's own ${kind} in an extent of its own only, which makes more than the 340 that there can be: use fewer extents.`;
+		return `Use fewer extents: ${program} needs the caller's own ${kind} in an extent of its own, and a map has 340 extents at most.`;
 	}
-	return `${program} is the one in PATH: see that it is a program which this user may execute.`;
+	return `Check that ${program}, the first one in PATH, is a program that this user may execute.`;
 }
 
-/** When the helper was right: the user has no name, no ranges, or not these. */
+/** The error for a mapping that is not delegated to the user: the user has no name, no ranges, or other ranges. */
 function notDelegated(
 	kind: IdKind,
 	mapping: Mapping,
@@ -141,7 +141,7 @@ function notDelegated(
 	if (user.name === undefined) {
 		return new UsernsError("ERR_USERNS_UNKNOWN_USER", message, {
 			...details,
-			hint: `${NAMES[kind]} goes by the login name, and the uid ${user.uid} has none: add the user to /etc/passwd.`,
+			hint: `Add the user to /etc/passwd: the uid ${user.uid} has no login name, and ${NAMES[kind]} needs one.`,
 		});
 	}
 	const ranges = subordinateRanges(kind, user);
@@ -152,18 +152,18 @@ function notDelegated(
 		const { message: reason, hint } = noSubids(kind, user);
 		return new UsernsError("ERR_USERNS_NO_SUBIDS", `${message}: ${reason}`, { ...details, hint });
 	}
-	const has = ranges.map(({ first, size }) => showRange(first, size)).join(", ");
+	const delegated = ranges.map(({ first, size }) => showRange(first, size)).join(", ");
 	return new UsernsError(
 		"ERR_USERNS_NOT_DELEGATED",
 		`${message}: the ${kind} ${outside} is not among those of the user ${nameOf(user)}`,
 		{
 			...details,
-			hint: `The user ${nameOf(user)} may map the own ${kind} ${user[kind]} and the subordinate ${kind}s ${has} (${SUBID_FILES[kind]}).`,
+			hint: `Use the user's own ${kind} ${user[kind]} and the subordinate ${kind}s ${delegated} (${SUBID_FILES[kind]}).`,
 		},
 	);
 }
 
-/** The first host ID that is in no range. */
+/** The first host ID that no range contains. */
 function firstOutside(
 	extents: readonly Readonly<IdMap>[],
 	ranges: readonly SubidRange[],
@@ -179,21 +179,21 @@ function firstOutside(
 	return undefined;
 }
 
-/** When the helper was not able to do what it would have done. */
+/** The hint for a program that permits the mapping but lacks the privilege to write it. */
 function privilegeHint(program: string, words: string): string {
 	if (/^NoNewPrivs:\s*1/m.test(readOr("/proc/thread-self/status"))) {
-		return "This process has no_new_privs set, so that set-uid programs have no effect: take it off (NoNewPrivileges= of systemd, no-new-privileges of a container engine).";
+		return "Unset no_new_privs for this process, because it disables set-user-ID programs: NoNewPrivileges= of systemd, no-new-privileges of a container engine.";
 	}
 	const { uid, gid } = callingUser();
 	const entry = findUser(uid);
 	if (entry.gid !== gid) {
-		return `${program} refuses a process whose gid (${gid}) is not the one that the user database has for the user (${entry.gid}), as it is after newgrp(1): start this one with that gid.`;
+		return `Start this process with the gid ${entry.gid} of the user database: ${program} refuses a process with another gid (${gid}), as after newgrp(1).`;
 	}
 	const stat = statSync(program, { throwIfNoEntry: false });
 	if (stat !== undefined && ((stat.mode & 0o4000) === 0 || stat.uid !== 0)) {
-		return `${program} has no set-uid bit of root's: let root call "chown root ${program}; chmod u+s ${program}", or give it its file capability (setcap cap_set${words.includes("newgidmap") ? "g" : "u"}id=ep ${program}), or install the package uidmap again.`;
+		return `Let root call "chown root ${program}; chmod u+s ${program}", or "setcap cap_set${words.includes("newgidmap") ? "g" : "u"}id=ep ${program}": it is not set-user-ID root.`;
 	}
-	return `See that ${program} is the one of the package uidmap, and that its file system is not mounted nosuid.`;
+	return `Check that ${program} is the one of the package uidmap, and that its file system is not mounted nosuid.`;
 }
 
 function readOr(file: string): string {

@@ -1,34 +1,40 @@
 import { ownCopy } from "../options.ts";
-import { abortError } from "./abort.ts";
+
+/** The rejection of an aborted call, as Node's own: name "AbortError", code "ABORT_ERR", the reason as cause. */
+export function abortError(signal: AbortSignal): Error {
+	const error = new Error("The operation was aborted", { cause: signal.reason });
+	error.name = "AbortError";
+	return Object.assign(error, { code: "ABORT_ERR" });
+}
 
 interface Waiter<T> {
 	resolve(value: T): void;
 	reject(error: unknown): void;
-	/** It was aborted and waits no longer. Taking it out of the list would take longer the more there are. */
-	over: boolean;
+	/** True after an abort. Removing the waiter from the list would take longer the more waiters there are. */
+	aborted: boolean;
 }
 
-/** Something under way, and who waits for it. */
+/** A result that several callers wait for. */
 export class Pending<T> {
 	readonly #waiters: Waiter<T>[] = [];
-	#over = 0;
-	/** False: what comes is handed out, but not kept. */
-	keep = true;
+	#aborted = 0;
+	/** False: the result is returned to the waiters but not cached. */
+	cache = true;
 
-	/** Whether anybody waits still. */
+	/** Whether a waiter is left that was not aborted. */
 	get wanted(): boolean {
-		return this.#waiters.length > this.#over;
+		return this.#waiters.length > this.#aborted;
 	}
 
-	/** The two are those of a promise; when the signal aborts, it is rejected at once and waits no longer. */
+	/** Adds the functions of a promise. When the signal aborts, the promise is rejected at once. */
 	add(resolve: (value: T) => void, reject: (error: unknown) => void, signal: AbortSignal | undefined): void {
 		if (signal === undefined) {
-			this.#waiters.push({ resolve, reject, over: false });
+			this.#waiters.push({ resolve, reject, aborted: false });
 			return;
 		}
 		const onAbort = () => {
-			waiter.over = true;
-			this.#over++;
+			waiter.aborted = true;
+			this.#aborted++;
 			reject(abortError(signal));
 		};
 		const waiter: Waiter<T> = {
@@ -40,16 +46,16 @@ export class Pending<T> {
 				signal.removeEventListener("abort", onAbort);
 				reject(error);
 			},
-			over: false,
+			aborted: false,
 		};
 		signal.addEventListener("abort", onAbort, ownCopy({ once: true }));
 		this.#waiters.push(waiter);
 	}
 
-	/** Each gets one of its own. */
+	/** Resolves each waiter with a value of its own. */
 	resolve(make: () => T): void {
 		for (const waiter of this.#waiters) {
-			if (waiter.over) continue;
+			if (waiter.aborted) continue;
 			try {
 				waiter.resolve(make());
 			} catch (error) {
@@ -59,6 +65,6 @@ export class Pending<T> {
 	}
 
 	reject(error: unknown): void {
-		for (const waiter of this.#waiters) if (!waiter.over) waiter.reject(error);
+		for (const waiter of this.#waiters) if (!waiter.aborted) waiter.reject(error);
 	}
 }

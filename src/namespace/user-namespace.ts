@@ -1,43 +1,40 @@
 import type { ChildProcess } from "node:child_process";
-import { checkPath, invalidArgument, show } from "../errors.ts";
+import { invalidArgument, show } from "../errors.ts";
 import type { Mapping, MappingInput } from "../mapping/mapping.ts";
-import { native, type Outcome, ownProgram } from "../native/addon.ts";
+import { native } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { ERRNO } from "../native/errno.ts";
-import { linkOwner } from "../native/link-owner.ts";
 import { kernelError } from "../native/steps.ts";
-import { abortable, abortError } from "./abort.ts";
 import { createDescriptor, createDescriptorSync } from "./create.ts";
 import { type CreateOptions, checkCreate, checkCreateLater } from "./create-options.ts";
-import { checkArguments, EXEC_OPTIONS, SPAWN_OPTIONS } from "./enter-options.ts";
 import {
-	completeMaps,
-	isComplete,
-	type NamespaceMaps,
-	openError,
-	parseMaps,
-	readError,
-} from "./read-maps.ts";
-import { execIn, type NamespaceExecOptions, type NamespaceSpawnOptions, spawnIn } from "./spawn.ts";
+	checkArguments,
+	type EnterTarget,
+	EXEC_OPTIONS,
+	type NamespaceExecOptions,
+	type NamespaceSpawnOptions,
+	SPAWN_OPTIONS,
+} from "./enter-options.ts";
+import { openByPath, openByPathLater, openByPid } from "./open.ts";
+import { abortError, Pending } from "./pending.ts";
+import { isComplete, type NamespaceMaps, readMaps, readMapsSync } from "./read-maps.ts";
+import { execIn, spawnIn } from "./spawn.ts";
 
 const WHAT = "UserNamespace";
-/** <linux/sched.h> */
-const CLONE_NEWUSER = 0x10000000;
-/** PATH_MAX of <linux/limits.h>, with the NUL at the end. */
-const PATH_MAX = 4096;
 
-/** For this package's own files: a UserNamespace of a descriptor that it then owns. */
+/** Not exported from the package. Makes a UserNamespace that owns the descriptor. */
 export let adoptNamespace: (descriptor: Descriptor, maps?: NamespaceMaps) => UserNamespace;
 
 /**
- * An open user namespace: a descriptor of its nsfs file, as /proc/PID/ns/user gives it. The namespace lives for as
- * long as anybody holds one, whatever becomes of the processes in it. Close it, or dispose of it; one that is
- * forgotten is closed by the garbage collector, with a warning.
+ * An open user namespace: a descriptor of its nsfs file (/proc/PID/ns/user). The namespace exists for as long as a
+ * descriptor of it is open, even if no process is in it. Close it, or dispose of it. The garbage collector closes one that
+ * was not closed, with a warning.
  * @see namespaces(7), user_namespaces(7), ioctl_nsfs(2)
  */
 export class UserNamespace implements Disposable {
 	readonly #descriptor: Descriptor;
 	#identity: { device: bigint; inode: bigint; id: bigint } | undefined;
+	/** Undefined until the maps are read. */
 	#maps: NamespaceMaps | undefined;
 
 	private constructor(descriptor: Descriptor, maps: NamespaceMaps | undefined) {
@@ -50,100 +47,88 @@ export class UserNamespace implements Disposable {
 	}
 
 	/**
-	 * Makes a new namespace, every time: `Handles` is the cache. Rejects with `ERR_USERNS_INVALID_MAPPING`,
-	 * `ERR_USERNS_UNMAPPED_ID`, `ERR_USERNS_LIMIT` (after some 200 ms of trying) or `ERR_USERNS_CREATE`; with an
-	 * AbortError when the signal aborts; what was under way then ends by itself, newuidmap after 30 seconds at the latest,
-	 * and nothing is left of it.
+	 * Creates a user namespace. `Handles` caches them. Rejects with `ERR_USERNS_INVALID_MAPPING`, `ERR_USERNS_UNMAPPED_ID`,
+	 * `ERR_USERNS_LIMIT` (after about 200 ms of attempts), `ERR_USERNS_CREATE`, `ERR_USERNS_RESTRICTED` and the errors of
+	 * newuidmap; with an AbortError when the signal aborts. A creation in progress then ends on its own, newuidmap after
+	 * 30 seconds at the latest, and its namespace is closed.
 	 */
-	static async create(
+	static create(
 		mapping: MappingInput,
 		options?: CreateOptions & { signal?: AbortSignal | undefined },
 	): Promise<UserNamespace> {
-		const [request, signal] = checkCreateLater("UserNamespace.create", mapping, options);
-		if (signal?.aborted) throw abortError(signal);
-		const made = new Promise<Descriptor>((resolve, reject) =>
-			createDescriptor(request, WHAT, { resolve, reject }),
-		);
-		const descriptor = await abortable(made, signal, (late) => late.close());
-		return new UserNamespace(descriptor, request);
+		return new Promise((resolve, reject) => {
+			const [request, signal] = checkCreateLater("UserNamespace.create", mapping, options);
+			if (signal?.aborted) throw abortError(signal);
+			const pending = new Pending<UserNamespace>();
+			pending.add(resolve, reject, signal);
+			const callbacks = {
+				resolve: (descriptor: Descriptor) => {
+					if (pending.wanted) pending.resolve(() => new UserNamespace(descriptor, request));
+					else descriptor.close();
+				},
+				reject: (error: unknown) => pending.reject(error),
+			};
+			try {
+				createDescriptor(request, WHAT, callbacks);
+			} catch (error) {
+				pending.reject(error);
+			}
+		});
 	}
 
-	/** As `create`, on the calling thread. */
+	/** Like `create`, on the calling thread. */
 	static createSync(mapping: MappingInput, options?: CreateOptions): UserNamespace {
 		const request = checkCreate("UserNamespace.createSync", mapping, options);
 		return new UserNamespace(createDescriptorSync(request, WHAT), request);
 	}
 
 	/**
-	 * Opens the user namespace of a process (a number: its pid in the caller's pid namespace), or the one that a path
-	 * leads to (/proc/PID/ns/user, or a file that a namespace is mounted on). Throws `ERR_USERNS_OPEN`, or
-	 * `ERR_USERNS_NOT_A_USER_NAMESPACE` for anything else; nothing else is ever opened, only looked at.
+	 * Opens a user namespace: of a process, by its pid in the caller's pid namespace, or at a path (/proc/PID/ns/user, or a file
+	 * on which a namespace is mounted). Throws `ERR_USERNS_OPEN`, and `ERR_USERNS_NOT_A_USER_NAMESPACE` for every other file,
+	 * which is not opened.
 	 */
 	static open(target: number | string): UserNamespace {
-		if (typeof target === "number") return UserNamespace.#openPid(target);
-		if (typeof target === "string") return UserNamespace.#openPath(target);
+		if (typeof target === "number") return new UserNamespace(...openByPid("UserNamespace.open", target));
+		if (typeof target === "string") return new UserNamespace(...openByPath("UserNamespace.open", target));
 		throw invalidArgument(`UserNamespace.open: the target must be a pid or a path, not ${show(target)}`);
 	}
 
 	/**
-	 * Like `open`, but does not block the event loop on a file system that does not answer: the look-up of the path
-	 * then fails after about ten seconds with `ERR_USERNS_OPEN` and ETIMEDOUT.
+	 * Like `open`, but does not block the event loop on a file system that does not answer. The look-up of the path fails
+	 * after about ten seconds with `ERR_USERNS_OPEN` and ETIMEDOUT.
 	 */
 	static async openAsync(target: number | string): Promise<UserNamespace> {
 		if (typeof target !== "string") return UserNamespace.open(target);
-		checkNamespacePath("UserNamespace.openAsync", target);
-		const outcome = await native().openNamespace(target, CLONE_NEWUSER, linkOwner(), true);
-		if (outcome.error < 0) throw openError(`cannot open the user namespace at ${show(target)}`, outcome);
-		return new UserNamespace(new Descriptor(outcome.fd, WHAT), undefined);
+		return new UserNamespace(...(await openByPathLater("UserNamespace.openAsync", target)));
 	}
 
-	static #openPid(pid: number): UserNamespace {
-		if (!Number.isInteger(pid) || pid < 1 || pid > 0x7fffffff) {
-			throw invalidArgument(
-				`UserNamespace.open: a pid must be a whole number from 1 to 2147483647, not ${show(pid)}`,
-			);
-		}
-		const answer = native().openPid(pid);
-		if (Array.isArray(answer) && answer[0] >= 0) {
-			return new UserNamespace(new Descriptor(answer[0], WHAT), completeMaps(answer[1]));
-		}
-		const failed = Array.isArray(answer) ? { error: answer[0], step: "own" } : answer;
-		throw openError(`cannot open the user namespace of process ${pid}`, failed);
-	}
-
-	static #openPath(path: string): UserNamespace {
-		checkPath("UserNamespace.open: the path", path);
-		const outcome = native().openNamespace(path, CLONE_NEWUSER, linkOwner(), false);
-		if (outcome.error < 0) throw openError(`cannot open the user namespace at ${show(path)}`, outcome);
-		return new UserNamespace(new Descriptor(outcome.fd, WHAT), undefined);
-	}
-
-	/** The descriptor's number: close-on-exec, owned by this object. Throws `ERR_USERNS_CLOSED` after `close()`. */
+	/** The descriptor: close-on-exec, owned by this object. Throws `ERR_USERNS_CLOSED` after `close()`. */
 	get fd(): number {
 		return this.#descriptor.fd;
 	}
 
-	/** st_ino, the number that lsns(8) prints. The kernel gives it to another namespace once this one is gone. */
+	/** The inode number, as lsns(8) prints it. The kernel reuses it after the namespace is gone. */
 	get inode(): number {
 		return Number(this.#identify().inode);
 	}
 
-	/** NS_GET_ID: never given to another namespace until the next boot. Undefined before Linux 6.18. */
+	/** The namespace ID (NS_GET_ID), which is not reused until the next boot. Undefined before Linux 6.18. */
 	get id(): bigint | undefined {
 		const { id } = this.#identify();
 		return id === 0n ? undefined : id;
 	}
 
+	/** Whether `close()` was called. */
 	get closed(): boolean {
 		return this.#descriptor.closed;
 	}
 
-	/** Another descriptor of the same namespace, with a life of its own. */
+	/** Duplicates the descriptor. The duplicate must be closed too. */
 	dup(): UserNamespace {
 		return new UserNamespace(this.#descriptor.dup(), this.#maps);
 	}
 
-	/** True when both are the same namespace. While both are held, device and inode cannot mislead. */
+	/** Whether both are the same namespace. Both must be open, because only an open namespace keeps its inode number. */
 	equals(other: UserNamespace): boolean {
 		if (!(other instanceof UserNamespace)) {
 			throw invalidArgument(`UserNamespace.equals: the other must be a UserNamespace, not ${show(other)}`);
@@ -154,29 +139,29 @@ export class UserNamespace implements Disposable {
 	}
 
 	/**
-	 * The mapping, as seen from the caller's own user namespace. NamespaceMaps without asking for a namespace that was created
-	 * here or opened by a pid; otherwise read back through a process that joins, which needs CAP_SYS_ADMIN in the
-	 * namespace. A namespace whose maps were not written yet has an empty one.
+	 * The mapping, in the IDs of the caller's user namespace. It is known for a namespace that was created by this object or
+	 * opened by a pid. Otherwise a process joins the namespace to read it, which needs CAP_SYS_ADMIN in the namespace. The
+	 * mapping is empty before the maps are written. Rejects with `ERR_USERNS_READ_MAPPING`.
 	 */
 	async mapping(): Promise<Mapping> {
 		return (await this.#read()).mapping;
 	}
 
-	/** As `mapping`, on the calling thread. */
+	/** Like `mapping`, on the calling thread. */
 	mappingSync(): Mapping {
 		return this.#readSync().mapping;
 	}
 
-	/** Whether setgroups(2) is allowed inside: the file /proc/PID/setgroups. Asked as `mapping` is. */
+	/** Whether setgroups(2) is allowed in the namespace (/proc/PID/setgroups). Read like `mapping`. */
 	async setgroups(): Promise<"deny" | "allow"> {
 		return (await this.#read()).setgroups;
 	}
 
-	/** The uid that created it, in the caller's namespace; the overflow uid (65534) when it has none there. */
+	/** The uid of the creator, in the caller's namespace; the overflow uid (65534) if it is not mapped there. */
 	ownerUid(): number {
 		const uid = native().ownerUid(this.fd);
 		if (uid < 0) {
-			throw kernelError("ERR_USERNS_DESCRIPTOR", "cannot tell who owns the user namespace", {
+			throw kernelError("ERR_USERNS_DESCRIPTOR", "cannot read the owner of the user namespace", {
 				error: uid,
 				step: "owner",
 			});
@@ -185,8 +170,7 @@ export class UserNamespace implements Disposable {
 	}
 
 	/**
-	 * The parent namespace; undefined when there is none that the caller may see, which is so for the initial
-	 * namespace and for the caller's own.
+	 * The parent namespace. Undefined if the caller may not see it, as for the initial namespace and the caller's own.
 	 */
 	parent(): UserNamespace | undefined {
 		const outcome = native().parent(this.fd);
@@ -198,11 +182,11 @@ export class UserNamespace implements Disposable {
 	}
 
 	/**
-	 * `child_process.spawn` inside the namespace: the same options and the same ChildProcess, with `uid`, `gid` and
-	 * `groups` that count inside, and other namespaces to `unshare` with it. Needs CAP_SYS_ADMIN in the namespace. The
-	 * program gets the descriptors of `stdio` and no other. Throws, before anything is started, for wrong arguments, an ID
-	 * that is not mapped (`ERR_USERNS_UNMAPPED_ID`) and a program that is not there (`ERR_USERNS_NO_PROGRAM`); what the
-	 * kernel refuses afterwards is an `error` event (`ERR_USERNS_SPAWN`).
+	 * Runs a program in the namespace, as `child_process.spawn` does: the same options and the same ChildProcess. `uid`, `gid`
+	 * and `groups` are IDs in the namespace; `unshare` names other namespaces to create with it. Needs CAP_SYS_ADMIN in the
+	 * namespace. The program receives only the descriptors of `stdio`. Throws, before it starts a process, for wrong
+	 * arguments, an ID that is not mapped (`ERR_USERNS_UNMAPPED_ID`) and a missing program (`ERR_USERNS_NO_PROGRAM`). A later
+	 * refusal of the kernel is an `error` event (`ERR_USERNS_SPAWN`).
 	 */
 	spawn(command: string, options?: NamespaceSpawnOptions): ChildProcess;
 	spawn(command: string, args?: readonly string[], options?: NamespaceSpawnOptions): ChildProcess;
@@ -220,14 +204,13 @@ export class UserNamespace implements Disposable {
 			given,
 			SPAWN_OPTIONS,
 		);
-		const target = { fd, maps: this.#readSync(), own: this.#isOwn() };
-		return spawnIn(target, command, checked.args, checked.options);
+		return spawnIn(this.#enterTarget(fd), command, checked.args, checked.options);
 	}
 
 	/**
-	 * Replaces this process by a program inside the namespace, as execve(2) does: its pid, its terminal, its signals and
-	 * its exit status are the program's. Nothing of JavaScript runs any more, `exit` handlers neither. On the main thread
-	 * only. Throws as `spawn` does; what the kernel refuses afterwards is told on standard error, with exit status 125
+	 * Replaces this process by a program in the namespace, as execve(2) does. The program has the pid, the terminal, the
+	 * signals and the exit status of this process. No JavaScript runs after it, not even `exit` handlers. Works on the main
+	 * thread only. Throws like `spawn`. A later refusal of the kernel is printed on standard error, with exit status 125
 	 * (126 and 127: the program cannot be executed).
 	 */
 	exec(command: string, args: readonly string[] = [], options?: NamespaceExecOptions): never {
@@ -239,17 +222,20 @@ export class UserNamespace implements Disposable {
 			options,
 			EXEC_OPTIONS,
 		);
-		// A duplicate, since it is to be inherited.
-		const held = this.#descriptor.dup();
+		// The program inherits this duplicate.
+		const inherited = this.#descriptor.dup();
 		try {
-			const target = { fd, maps: this.#readSync(), own: this.#isOwn() };
-			execIn(target, command, checked.args, checked.options, held.fd);
+			execIn(this.#enterTarget(fd), command, checked.args, checked.options, inherited.fd);
 		} finally {
-			held.close();
+			inherited.close();
 		}
 	}
 
-	/** True when this process lives in it. setns(2) refuses to join that. */
+	#enterTarget(fd: number): EnterTarget {
+		return { fd, maps: this.#readSync(), own: this.#isOwn() };
+	}
+
+	/** Whether this process is in the namespace. setns(2) fails with EINVAL for it. */
 	#isOwn(): boolean {
 		const fd = native().openPath("/proc/self/ns/user");
 		if (fd < 0) return false;
@@ -261,11 +247,12 @@ export class UserNamespace implements Disposable {
 		}
 	}
 
-	/** Closes the descriptor; a second call does nothing. The namespace lives on while others hold it. */
+	/** Closes the descriptor. A second call does nothing. The namespace exists for as long as another descriptor is open. */
 	close(): void {
 		this.#descriptor.close();
 	}
 
+	/** Calls `close`. */
 	[Symbol.dispose](): void {
 		this.close();
 	}
@@ -287,36 +274,16 @@ export class UserNamespace implements Disposable {
 
 	async #read(): Promise<NamespaceMaps> {
 		const fd = this.fd;
-		if (this.#maps !== undefined) return this.#maps;
-		// The work in the thread pool needs a descriptor that nobody closes meanwhile: its number may be another's then.
-		const held = native().duplicate(fd);
-		if (held.error < 0) throw readError(held);
-		try {
-			const outcome = await native().readMaps(held.fd, ownProgram("userns-join"), true);
-			return this.#learn(outcome.error < 0 ? outcome : (outcome.maps as string));
-		} finally {
-			native().close(held.fd);
-		}
+		return this.#maps ?? this.#keep(await readMaps(fd));
 	}
 
 	#readSync(): NamespaceMaps {
 		const fd = this.fd;
-		if (this.#maps !== undefined) return this.#maps;
-		return this.#learn(native().readMaps(fd, ownProgram("userns-join"), false));
+		return this.#maps ?? this.#keep(readMapsSync(fd));
 	}
 
-	#learn(answer: string | Outcome): NamespaceMaps {
-		if (typeof answer !== "string") throw readError(answer);
-		const read = parseMaps(answer);
-		if (isComplete(read.mapping)) this.#maps = read;
-		return read;
-	}
-}
-
-function checkNamespacePath(what: string, path: string): void {
-	if (path === "" || path.includes("\0") || Buffer.byteLength(path) >= PATH_MAX) {
-		throw invalidArgument(
-			`${what}: a path must be a text without NUL, of at most ${PATH_MAX - 1} bytes, not ${show(path)}`,
-		);
+	#keep(maps: NamespaceMaps): NamespaceMaps {
+		if (isComplete(maps.mapping)) this.#maps = maps;
+		return maps;
 	}
 }

@@ -1,46 +1,46 @@
 import { AsyncResource } from "node:async_hooks";
 import { type Answer, type Create, type Creation, native, ownProgram } from "./addon.ts";
 
-type Settled = (answer: Answer) => void;
+type OnResult = (answer: Answer) => void;
 
-/** Who waits, by token; a place that is free has undefined, and is in `free`. */
-const waiting: (Settled | undefined)[] = [];
+/** The callbacks of the requests in progress, by token. A free entry is undefined, and its token is in `free`. */
+const callbacks: (OnResult | undefined)[] = [];
 const free: number[] = [];
 let create: Create | undefined;
 /**
- * The first creation makes what the event loop hears of all later ones by (native/addon/worker-pool.c), and Node keeps the async context
- * in which it was made: whatever an AsyncLocalStorage had for that one caller would be held until the end.
+ * The first request makes the thread-safe function of all later ones (native/addon/worker-pool.c), and Node ties that function
+ * to the current async context. Without this scope the AsyncLocalStorage values of the first caller would never be collected.
  */
 let outside: AsyncResource | undefined = new AsyncResource("userns");
 
-function settle(token: number, answer: Answer): void {
-	const settled = waiting[token];
-	waiting[token] = undefined;
+function onResult(token: number, answer: Answer): void {
+	const callback = callbacks[token];
+	callbacks[token] = undefined;
 	free.push(token);
-	settled?.(answer);
+	callback?.(answer);
 }
 
-function creator(): Create {
-	create ??= native().creator(ownProgram("userns-join"), settle);
+function createMethod(): Create {
+	create ??= native().creator(ownProgram("userns-join"), onResult);
 	return create;
 }
 
-/** Creates on the calling thread. */
+/** Creates a user namespace on the calling thread. */
 export function createNow({ uidMap, gidMap, allow, direct, helpers }: Creation): Answer {
-	return creator()(uidMap, gidMap, allow, direct, helpers, -1) as Answer;
+	return createMethod()(uidMap, gidMap, allow, direct, helpers, -1) as Answer;
 }
 
-/** Creates on another thread; `settled` is called later, once, and must not throw. */
-export function createLater({ uidMap, gidMap, allow, direct, helpers }: Creation, settled: Settled): void {
-	const token = free.pop() ?? waiting.length;
-	waiting[token] = settled;
+/** Creates a user namespace on another thread. Calls `callback` once, later; the callback must not throw. */
+export function createLater({ uidMap, gidMap, allow, direct, helpers }: Creation, callback: OnResult): void {
+	const token = free.pop() ?? callbacks.length;
+	callbacks[token] = callback;
 	try {
-		const begin = () => creator()(uidMap, gidMap, allow, direct, helpers, token);
+		const begin = () => createMethod()(uidMap, gidMap, allow, direct, helpers, token);
 		if (outside === undefined) begin();
 		else outside.runInAsyncScope(begin);
 		outside = undefined;
 	} catch (error) {
-		waiting[token] = undefined;
+		callbacks[token] = undefined;
 		free.push(token);
 		throw error;
 	}

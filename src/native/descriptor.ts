@@ -3,36 +3,37 @@ import type { Mapping } from "../mapping/mapping.ts";
 import { native } from "./addon.ts";
 import { kernelError, shorten } from "./steps.ts";
 
+/** The state that a descriptor shares with its guard. */
 interface Held {
-	/** Negative: nothing is to be closed. */
+	/** Negative if the descriptor is closed. */
 	fd: number;
 	what: string;
-	/** What the mount that it is a descriptor of shows; null: of none now, but of one before, so that `shown` has it. */
-	shows: Mapping | null | undefined;
+	/** The map of the descriptor's mount. Null if it is in `ofMounts` but is not a descriptor of a mount now. */
+	map: Mapping | null | undefined;
 }
 
-/** Those of mounts, once and for all: what is known of them is found here without their owners being kept. */
-const shown = new Set<Held>();
+/** The descriptors of mounts, without a reference to their owners. */
+const ofMounts = new Set<Held>();
 
-/** Closes what was forgotten, and says so: a descriptor that waits for the garbage collector is a mistake. */
+/** Closes a descriptor whose owner was collected, with a warning, because the program did not call close(). */
 const registry = new FinalizationRegistry<Held>((held) => {
 	const { fd, what } = held;
-	shown.delete(held);
-	if (fd < 0) return; // a guard that nobody needed any more
+	ofMounts.delete(held);
+	if (fd < 0) return; // the guard was not in use
 	native().close(fd);
-	process.emitWarning(
-		`A ${what} was forgotten without close(); its descriptor ${fd} was closed by the garbage collector.`,
-		{ type: "UsernsWarning", code: "USERNS_FORGOTTEN_DESCRIPTOR" },
-	);
+	process.emitWarning(`A ${what} was not closed; the garbage collector closed its descriptor ${fd}.`, {
+		type: "UsernsWarning",
+		code: "USERNS_FORGOTTEN_DESCRIPTOR",
+	});
 });
 
 /**
- * What the garbage collector watches instead of the descriptor's owner: reachable through that one alone, so that both
- * are forgotten together. An entry in the registry costs as much as the system calls that it is for, so close() puts
- * the guard with its entry back for the next descriptor (docs/adr/031).
+ * The object that the registry watches in place of the descriptor. Only the descriptor refers to it, so both are collected
+ * together. Registering costs as much time as the system calls of a descriptor, so close() returns the guard, still
+ * registered, for the next descriptor (docs/adr/031).
  */
 class Guard {
-	readonly held: Held = { fd: -1, what: "", shows: undefined };
+	readonly held: Held = { fd: -1, what: "", map: undefined };
 
 	constructor() {
 		registry.register(this, this.held);
@@ -40,26 +41,26 @@ class Guard {
 }
 
 const idle: Guard[] = [];
-/** As many as a burst opens and closes; what is beyond is left to the collector. */
+/** The most guards that are kept for later descriptors. */
 const MOST_IDLE = 2048;
 
-/** A descriptor with exactly one owner. Nobody sees its number after close(), so that none is closed twice. */
+/** A descriptor with exactly one owner. Its number cannot be read after close(), so it is never closed twice. */
 export class Descriptor {
 	readonly #what: string;
 	#guard: Guard | undefined;
 
 	/**
-	 * Takes over a descriptor that the C part made in this environment. `what` names its owner in messages; `shows`: the map
-	 * of the mount that it is of.
+	 * Takes ownership of a descriptor that the add-on returned in this environment. `what` names the owner in messages; `map` is
+	 * the map of a mount's descriptor.
 	 */
-	constructor(fd: number, what: string, shows?: Mapping) {
+	constructor(fd: number, what: string, map?: Mapping) {
 		const guard = idle.pop() ?? new Guard();
 		const { held } = guard;
 		held.fd = fd;
 		held.what = what;
-		if (shows !== undefined) {
-			if (held.shows === undefined) shown.add(held);
-			held.shows = shows;
+		if (map !== undefined) {
+			if (held.map === undefined) ofMounts.add(held);
+			held.map = map;
 		}
 		this.#guard = guard;
 		this.#what = what;
@@ -72,25 +73,25 @@ export class Descriptor {
 	get fd(): number {
 		if (this.#guard === undefined) {
 			throw new UsernsError("ERR_USERNS_CLOSED", `the ${this.#what} is closed`, {
-				hint: "Take a dup() before close() where two places need it.",
+				hint: "Call dup() before close() where two owners need it.",
 			});
 		}
 		return this.#guard.held.fd;
 	}
 
-	/** A duplicate for another owner; `forWhom`: the mapping, for the message of a failure. */
-	dup(what: string = this.#what, forWhom?: { readonly id: string }): Descriptor {
+	/** Duplicates the descriptor for another owner. A failure names `mapping`. */
+	dup(what: string = this.#what, mapping?: { readonly id: string }): Descriptor {
 		const fd = native().copy(this.fd);
 		if (fd < 0) {
-			const mapping = forWhom?.id;
-			const which = mapping === undefined ? "" : ` with the mapping ${shorten(mapping)}`;
+			const id = mapping?.id;
+			const which = id === undefined ? "" : ` with the mapping ${shorten(id)}`;
 			const tried = `cannot duplicate the descriptor of a user namespace${which}`;
-			throw kernelError("ERR_USERNS_DESCRIPTOR", tried, { error: fd, step: "duplicate" }, { mapping });
+			throw kernelError("ERR_USERNS_DESCRIPTOR", tried, { error: fd, step: "duplicate" }, { mapping: id });
 		}
 		return new Descriptor(fd, what);
 	}
 
-	/** Closes it; a second call does nothing. */
+	/** Closes the descriptor. A second call does nothing. */
 	close(): void {
 		if (this.#guard === undefined) return;
 		const { fd } = this.#guard.held;
@@ -98,7 +99,7 @@ export class Descriptor {
 		native().close(fd);
 	}
 
-	/** Closes it on another thread; a second call does nothing. */
+	/** Like `close`, on another thread. */
 	async closeLater(): Promise<void> {
 		if (this.#guard === undefined) return;
 		const { fd } = this.#guard.held;
@@ -106,19 +107,19 @@ export class Descriptor {
 		await native().closeLater(fd);
 	}
 
-	/** It is closed, by the C part or by other code. */
+	/** Marks the descriptor as closed, because the add-on or other code has closed it. */
 	wasClosed(): void {
 		const guard = this.#guard;
 		if (guard === undefined) return;
 		this.#guard = undefined;
 		const { held } = guard;
 		held.fd = -1;
-		if (held.shows !== undefined) held.shows = null;
+		if (held.map !== undefined) held.map = null;
 		if (idle.length < MOST_IDLE) idle.push(guard);
 	}
 }
 
-/** The descriptors of mounts that are open, and what each shows. */
-export function* shownBy(): Generator<[fd: number, mapping: Mapping]> {
-	for (const { fd, shows } of shown) if (shows) yield [fd, shows];
+/** Yields the open descriptors of mounts, with the map of each mount. */
+export function* mountDescriptors(): Generator<[fd: number, map: Mapping]> {
+	for (const { fd, map } of ofMounts) if (map) yield [fd, map];
 }

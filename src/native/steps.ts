@@ -2,8 +2,11 @@ import { describeErrno, UsernsError, type UsernsErrorCode, type UsernsErrorDetai
 import type { Outcome } from "./addon.ts";
 import { ERRNO } from "./errno.ts";
 
-/** For each step that the C part names: the words for people, and the system call that said no. */
-const steps: Record<string, readonly [words: string, syscall: string]> = {
+/**
+ * Each step that the C part and userns-enter name in an outcome, in words, with the system call that failed.
+ * test/unit/steps.test.ts holds the keys against the C source.
+ */
+const table = {
 	clone: ["starting the process", "clone"],
 	proc: ["finding the process in /proc", "openat2"],
 	uid_map: ["the process's uid_map", "write"],
@@ -14,50 +17,50 @@ const steps: Record<string, readonly [words: string, syscall: string]> = {
 	open: ["opening the path", "open"],
 	duplicate: ["duplicating the descriptor", "fcntl"],
 	parent: ["opening the parent namespace", "ioctl"],
-	identify: ["looking at the descriptor", "fstat"],
-	owner: ["asking for the owner", "ioctl"],
+	identify: ["identifying the descriptor", "fstat"],
+	owner: ["reading the owner", "ioctl"],
 	execute: ["executing userns-join", "execve"],
-	socketpair: ["making a socket pair", "socketpair"],
-	traceable: ["making sure that the joining process cannot be traced", "setns"],
+	socketpair: ["creating a socket pair", "socketpair"],
+	traceable: ["protecting the joining process from being traced", "setns"],
 	suid_dumpable: ["reading fs.suid_dumpable", "open"],
 	join: ["joining the namespace", "setns"],
 	newuidmap: ["running newuidmap", "execve"],
 	newgidmap: ["running newgidmap", "execve"],
-	"enter prctl": ["becoming untraceable", "prctl"],
-	"enter descriptors": ["arranging the descriptors", "dup3"],
+	"enter prctl": ["making the process untraceable", "prctl"],
+	"enter descriptors": ["moving the descriptors", "dup3"],
 	"enter close_range": ["closing the other descriptors", "close_range"],
 	"enter setsid": ["leaving the session", "setsid"],
 	"enter setgroups": ["setting the supplementary groups", "setgroups"],
 	"enter setns": ["joining the user namespace", "setns"],
-	"enter unshare": ["making the other namespaces", "unshare"],
+	"enter unshare": ["creating the other namespaces", "unshare"],
 	"enter mount": ["making the mounts private", "mount"],
-	"enter setgid": ["becoming the gid", "setresgid"],
-	"enter setuid": ["becoming the uid", "setresuid"],
+	"enter setgid": ["setting the gid", "setresgid"],
+	"enter setuid": ["setting the uid", "setresuid"],
 	"enter capset": ["dropping the capabilities", "capset"],
-	"enter pipe": ["making a pipe", "pipe2"],
+	"enter pipe": ["creating a pipe", "pipe2"],
 	"enter fork": ["starting the process in the new namespace", "clone"],
 	"enter execve": ["executing the program", "execve"],
 	"enter program": ["executing userns-enter", "execve"],
 	open_tree: ["copying the source's mount", "open_tree"],
 	mount_setattr: ["setting the map and the attributes", "mount_setattr"],
-	statx: ["looking at the mount", "statx"],
+	statx: ["reading the mount ID", "statx"],
 	target: ["opening the target", "open"],
 	move_mount: ["attaching the mount", "move_mount"],
 	propagation: ["setting the propagation of the attached mount", "mount_setattr"],
-	umount: ["taking the mount off", "umount2"],
+	umount: ["unmounting the mount", "umount2"],
 	source: ["opening the source", "openat2"],
 	submount: ["opening a mount below the source", "openat2"],
 	open_tree_attr: ["copying the source's mount with another map", "open_tree_attr"],
-	assemble: ["putting the tree together", "move_mount"],
-	beneath: ["putting the mount beneath the old one", "move_mount"],
+	assemble: ["assembling the tree", "move_mount"],
+	beneath: ["attaching the mount beneath the old one", "move_mount"],
 	"propagation beneath": [
-		"setting the propagation of the mount, which has taken the old one's place",
+		"setting the propagation of the mount, which has replaced the old one",
 		"mount_setattr",
 	],
-	"umount old": ["taking the old mount off", "umount2"],
+	"umount old": ["unmounting the old mount", "umount2"],
 	setns: ["joining the mount namespace", "setns"],
 	mntns: ["working in the mount namespace", "openat2"],
-	"mntns descriptors": ["closing the descriptors that a child process does not need", "close_range"],
+	"mntns descriptors": ["closing the descriptors that the child process does not need", "close_range"],
 	"mntns held": ["working in the mount namespace", "move_mount"],
 	"mntns killed": ["working in the mount namespace: the process was killed", "clone"],
 	"mntns left": ["working in the mount namespace; the mount could not be unmounted again", "umount2"],
@@ -72,63 +75,75 @@ const steps: Record<string, readonly [words: string, syscall: string]> = {
 	"mount namespace": ["opening the process's mount namespace", "ioctl"],
 	"process root": ["opening the process's root directory", "openat"],
 	"process mounts": ["opening the process's mountinfo", "openat2"],
-	"read mounts": ["reading the table of mounts", "read"],
+	"read mounts": ["reading the mount table", "read"],
 	"mount table": ["reading the mounts of the mount namespace", "setns"],
-	fsopen: ["asking for an overlay", "fsopen"],
+	fsopen: ["opening the overlay file system", "fsopen"],
 	"overlay lower": ["adding a lower layer", "fsconfig"],
 	"overlay upper": ["adding the upper layer", "fsconfig"],
 	"overlay work": ["adding the work directory", "fsconfig"],
-	"overlay layers": ["attaching the layers in a mount namespace of a child", "move_mount"],
-	"overlay create": ["making the overlay", "fsconfig"],
-	"overlay silent": ["making the overlay", "fsconfig"],
+	"overlay layers": ["attaching the layers in a mount namespace of a child process", "move_mount"],
+	"overlay create": ["creating the overlay", "fsconfig"],
+	"overlay silent": ["creating the overlay", "fsconfig"],
 	"overlay in use": ["checking whether the layers are in use", "fsconfig"],
-	"overlay writable": ["looking whether the overlay can be written", "fstatfs"],
-	fsmount: ["making a mount of the overlay", "fsmount"],
-	statmount: ["asking about a mount", "statmount"],
+	"overlay writable": ["checking whether the overlay is writable", "fstatfs"],
+	fsmount: ["creating the mount of the overlay", "fsmount"],
+	statmount: ["reading the attributes of a mount", "statmount"],
 	listmount: ["listing the mounts", "listmount"],
 	link: ["following a symbolic link", "readlinkat"],
 	"link owner": ["following a symbolic link", "readlinkat"],
 	"link fuse": ["following a symbolic link", "readlinkat"],
 	"link idmapped": ["following a symbolic link", "readlinkat"],
-	"remove file": ["removing its file, after it was unmounted", "unlinkat"],
-	own: ["keeping the descriptor", "malloc"],
+	"remove file": ["removing the file after the unmount", "unlinkat"],
+	own: ["registering the descriptor", "malloc"],
 	cancelled: ["waiting for a thread", "none"],
-};
+} as const;
 
-/** A failure that the kernel told of, as an error: what was tried, the step, the kernel's own word, what to do. */
+/** The name of a step. Hints are keyed by it, so that a hint for a step that does not exist fails to compile. */
+export type StepName = keyof typeof table;
+
+export const steps: Readonly<Record<StepName, readonly [words: string, syscall: string]>> = table;
+
+type Hints = Readonly<Record<number, string>>;
+
+/** Hints by step and errno. */
+export type StepHints = Readonly<Partial<Record<StepName, Hints>>>;
+
+/** The hint for an outcome; undefined if the table has none. */
+export function hintOf(
+	hints: StepHints,
+	{ step = "", error }: Pick<Outcome, "error" | "step">,
+): string | undefined {
+	return Object.hasOwn(hints, step) ? hints[step as StepName]?.[error] : undefined;
+}
+
+/** The error for an outcome: `tried` states the operation and its operands; the step and the errno are added. */
 export function kernelError(
 	code: UsernsErrorCode,
 	tried: string,
 	outcome: Pick<Outcome, "error" | "step">,
 	details: Pick<UsernsErrorDetails, "hint" | "mapping"> = {},
 ): UsernsError {
-	const [words, syscall] = steps[outcome.step ?? ""] ?? [outcome.step ?? "a step", outcome.step];
-	return new UsernsError(code, `${tried}: ${words}: ${describeErrno(outcome.error)}`, {
+	const { error, step = "" } = outcome;
+	const [words, syscall] = Object.hasOwn(steps, step) ? steps[step as StepName] : [step, step];
+	return new UsernsError(code, `${tried}: ${words}: ${describeErrno(error)}`, {
 		...details,
-		hint: details.hint ?? generalHint(outcome.error),
-		errno: outcome.error,
+		hint: details.hint ?? generalHints[error],
+		errno: error,
 		syscall,
 		step: words,
 	});
 }
 
-/** A mapping in a message: hundreds of extents tell nobody anything. The error's `mapping` has them all. */
+/** A mapping in a message, cut to 100 characters. The error's `mapping` has all extents. */
 export function shorten(id: string): string {
 	return id.length <= 100 ? id : `${id.slice(0, 80)}… (${id.split(",").length} extents)`;
 }
 
-/** What helps whatever was tried. */
-function generalHint(error: number): string | undefined {
-	switch (error) {
-		case ERRNO.EMFILE:
-			return "This process has as many descriptors open as it may (RLIMIT_NOFILE, ulimit -n): close some or raise the limit.";
-		case ERRNO.ENFILE:
-			return "The machine has as many files open as it may: see /proc/sys/fs/file-max.";
-		case ERRNO.ENOMEM:
-			return "The kernel is short of memory, or the pid namespace of this process has lost its init.";
-		case ERRNO.ENOSYS:
-			return "The kernel is too old, or a seccomp filter hides the call (as some container engines' do).";
-		default:
-			return undefined;
-	}
-}
+/** Hints for errnos that mean the same at every step. */
+const generalHints: Readonly<Record<number, string>> = {
+	[ERRNO.EMFILE]: "Close descriptors of this process, or raise their limit (RLIMIT_NOFILE, ulimit -n).",
+	[ERRNO.ENFILE]: "Raise the limit on open files of this machine: /proc/sys/fs/file-max.",
+	[ERRNO.ENOMEM]:
+		"Free memory. If there is enough, the init process of this process's pid namespace has ended.",
+	[ERRNO.ENOSYS]: "The kernel is too old, or a seccomp filter blocks the system call.",
+};

@@ -86,7 +86,7 @@ for (const [whose, open] of homes) {
 test("no process joins when fs.suid_dumpable is 1, because a joining process could be traced", {
 	needs: ["linux", "root", "mounts", "path:/mnt", "tool:unshare"],
 }, () => {
-	// The file of fs.suid_dumpable says 1 here. With the real setting this attacker seized userns-enter.
+	// The file of fs.suid_dumpable: it is 1 here. With the real setting this attacker seized userns-enter.
 	const errors = ask<Record<string, string>[]>(
 		`import fs from "node:fs";
 		import { spawnSync } from "node:child_process";
@@ -115,5 +115,5 @@ test("no process joins when fs.suid_dumpable is 1, because a joining process cou
 			"own 0",
 		],
 	);
-	for (const { hint } of errors.slice(0, 4)) assert.match(hint ?? "", /suid_dumpable says 1/);
+	for (const { hint } of errors.slice(0, 4)) assert.match(hint ?? "", /suid_dumpable: it is 1/);
 });

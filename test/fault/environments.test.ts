@@ -96,7 +96,7 @@ test("without /proc, an ordinary user's creation fails and names what is missing
 		assert.equal(errors.length, 2);
 		for (const error of errors) {
 			assert.deepEqual([error.code, error.errnoCode], ["ERR_USERNS_CREATE", "EXDEV"]);
-			assert.match(error.hint, /mounted at \/proc must be the procfs of this process's pid namespace/);
+			assert.match(error.hint, /Mount the procfs of this process's pid namespace at \/proc/);
 		}
 	}
 });

@@ -316,7 +316,7 @@ test(
 				);
 				assert.deepEqual(answer, {
 					seen: 100000,
-					unknown: "map unknown on this kernel (Linux 6.15 and later tell it)",
+					unknown: "map unknown on this kernel (Linux 6.15 and later report it)",
 				});
 				assert.ok(!readFileSync(`/proc/${container.pid}/mountinfo`, "utf8").includes("idmapped"));
 			} finally {

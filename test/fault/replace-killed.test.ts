@@ -29,8 +29,8 @@ test(
 			// The child's first umount2(2) only asks whether a filter permits the call.
 			const kill = ["strace", "-f", "-o", "/dev/null", "-e", "inject=umount2:signal=SIGKILL:when=2"];
 			const answer = ask<Answer>(replaceIt(source, target), { prefix: [...PRIVATE, ...kill] });
-			assert.match(answer.step, /taking the old mount off/);
-			assert.match(answer.hint, /lies beneath the old one/);
+			assert.match(answer.step, /unmounting the old mount/);
+			assert.match(answer.hint, /beneath the old one/);
 			assert.ok(answer.sources.includes("the-old-one"), "the old mount alone was not to be unmounted");
 		}),
 );

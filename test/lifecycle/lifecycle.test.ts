@@ -156,10 +156,7 @@ test("the garbage collector closes an unclosed namespace and emits a warning", {
 	);
 	assert.equal(status, 0);
 	assert.equal(stdout, "true false\n");
-	assert.match(
-		stderr,
-		/\[USERNS_FORGOTTEN_DESCRIPTOR\] UsernsWarning: A UserNamespace was forgotten without close/,
-	);
+	assert.match(stderr, /\[USERNS_FORGOTTEN_DESCRIPTOR\] UsernsWarning: A UserNamespace was not closed/);
 });
 
 test("a closed, released or transferred descriptor emits no warning", { needs }, () => {

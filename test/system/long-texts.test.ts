@@ -140,6 +140,6 @@ test("exec with an argument or environment that is too long for execve(2) fails 
 	for (const { code, errnoCode, hint } of answer) {
 		assert.equal(code, "ERR_USERNS_SPAWN");
 		assert.equal(errnoCode, "E2BIG");
-		assert.match(hint ?? "", /longer than execve/);
+		assert.match(hint ?? "", /limit of execve/);
 	}
 });

@@ -200,7 +200,7 @@ test(
 			const before = readFileSync("/proc/self/mountinfo", "utf8");
 			await assert.rejects(
 				mountIdmapped({ source: join(source, "file"), target, mapping: MAP, replace: true }),
-				failure("ERR_USERNS_MOUNT", /putting the mount beneath the old one/),
+				failure("ERR_USERNS_MOUNT", /attaching the mount beneath the old one/),
 			);
 			assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
 			sh("umount", target);
@@ -240,11 +240,11 @@ test(
 test("options that exclude each other throw before any system call", async () => {
 	const source = "/definitely/not/there";
 	const cases: [object, RegExp][] = [
-		[{ replace: true }, /replace is of no use without a target/],
-		[{ into: 1 }, /into is of no use without a target/],
-		[{ targetRoot: "/" }, /targetRoot is of no use without a target/],
-		[{ target: 3, targetRoot: "/" }, /targetRoot is of no use beside a target that is a descriptor/],
-		[{ target: "/x", targetRoot: "/", into: 1 }, /both a targetRoot and an into/],
+		[{ replace: true }, /replace needs a target/],
+		[{ into: 1 }, /into needs a target/],
+		[{ targetRoot: "/" }, /targetRoot needs a target/],
+		[{ target: 3, targetRoot: "/" }, /targetRoot needs a target that is a path/],
+		[{ target: "/x", targetRoot: "/", into: 1 }, /targetRoot and into exclude/],
 		[{ target: "/x", into: 0 }, /into must be a pid/],
 		[{ target: "/x", into: 1.5 }, /into must be a pid/],
 		[{ target: "/x", into: "" }, /into must be a path/],
@@ -252,9 +252,12 @@ test("options that exclude each other throw before any system call", async () =>
 		[{ target: "/x", replace: 1 }, /replace must be true or false/],
 		[{ target: "/x", targetRoot: -1 }, /targetRoot must be a path or a descriptor/],
 		[{ nested: "stack" }, /there is no nested "stack"/],
-		[{ skipUnsupported: true }, /skipUnsupported is of no use/],
-		[{ recursive: true, recursiveIdmap: false, skipUnsupported: true }, /skipUnsupported is of no use/],
-		[{ unmap: true }, /both unmap and mapping/],
+		[{ skipUnsupported: true }, /skipUnsupported needs recursiveIdmap/],
+		[
+			{ recursive: true, recursiveIdmap: false, skipUnsupported: true },
+			/skipUnsupported needs recursiveIdmap/,
+		],
+		[{ unmap: true }, /unmap and mapping exclude/],
 	];
 	for (const [options, message] of cases) {
 		await assert.rejects(

@@ -158,7 +158,7 @@ test(
 					fsType: freshType(),
 					mountPoint: folder,
 					supported: true,
-					reason: "a copy of its mount took a map",
+					reason: "a copy of its mount was mapped",
 				});
 			}
 			for (const [path, fsType, mountPoint] of [
@@ -169,7 +169,7 @@ test(
 				assert.equal(answer.supported, false);
 				assert.equal(answer.fsType, fsType);
 				assert.equal(answer.mountPoint, mountPoint);
-				assert.match(answer.reason, /maps no mounts of this (proc|ramfs) \(EINVAL/);
+				assert.match(answer.reason, /cannot map mounts of this (proc|ramfs) \(EINVAL/);
 				assert.ok(answer.hint);
 			}
 			const layered = await overlay({ lower: [lower, dir], target: over, mapping: "0:1:1" });
@@ -197,7 +197,7 @@ test(
 				fsType: "ext4",
 				mountPoint: folder,
 				supported: true,
-				reason: "a copy of its mount took a map",
+				reason: "a copy of its mount was mapped",
 			});
 			const target = join(folder, "target");
 			mkdirSync(target);

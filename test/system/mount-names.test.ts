@@ -33,7 +33,7 @@ test(
 		withOddName("ramfs", (source, target) =>
 			assert.rejects(
 				mountIdmapped({ source, target, mapping: "0:5:1", recursive: true, skipUnsupported: true }),
-				failure("ERR_USERNS_MOUNT", /mount of ramfs below the source, .* cannot be told: it is not UTF-8/),
+				failure("ERR_USERNS_MOUNT", /path of the ramfs at .* is not UTF-8/),
 			),
 		),
 );

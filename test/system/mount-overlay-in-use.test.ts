@@ -11,8 +11,8 @@ import {
 	overlay,
 	UsernsError,
 } from "../../src/index.ts";
-import { overlayLayers, parseMountinfo } from "../../src/mount/mountinfo.ts";
-import { refuseInUse } from "../../src/mount/overlay-in-use.ts";
+import { parseMountinfo } from "../../src/mount/mountinfo.ts";
+import { overlayLayers, refuseInUse } from "../../src/mount/overlay-in-use.ts";
 import { type Upper, upperLayer } from "../../src/mount/overlay-layers.ts";
 import { native } from "../../src/native/addon.ts";
 import type { Descriptor } from "../../src/native/descriptor.ts";

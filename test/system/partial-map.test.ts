@@ -53,6 +53,6 @@ test("a map that the kernel shows incompletely to a nested namespace is not comp
 	const result = await compose("0:100000:10,10:999:5");
 	assert.equal(result.seen, "0:0:10", "the kernel shows a part of the map, and not that it is one");
 	assert.equal(result.code, "ERR_USERNS_MOUNT");
-	assert.match(result.message ?? "", /does not have every ID/);
+	assert.match(result.message ?? "", /does not map every ID/);
 	assert.equal(result.composed, undefined);
 });

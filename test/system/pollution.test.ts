@@ -424,7 +424,7 @@ test(
 const TAKE_OPTIONS = [
 	...["mapping/context.ts", "mapping/mapping.ts"],
 	...["mount/attach-options.ts", "mount/from-oci.ts", "mount/mount-options.ts"],
-	...["mount/mounts.ts", "mount/overlay.ts", "mount/pin.ts", "mount/supports.ts", "mount/unmount.ts"],
+	...["mount/mounts.ts", "mount/overlay.ts", "mount/path-options.ts"],
 	...["namespace/create-options.ts", "namespace/enter-options.ts", "options.ts"],
 ];
 

@@ -31,14 +31,14 @@ test("wrong options throw before anything starts", { needs }, () =>
 	within("deny", async (ns) => {
 		const inside = ns.spawn.bind(ns) as (...args: unknown[]) => unknown;
 		const wrong: [unknown[], RegExp][] = [
-			[[""], /the command must be a text/],
-			[["a\0b"], /the command must be a text/],
-			[[7], /the command must be a text/],
+			[[""], /the command must be a string/],
+			[["a\0b"], /the command must be a string/],
+			[[7], /the command must be a string/],
 			[["true", "x"], /options must be an object/],
-			[["true", ["a", 7]], /argument 2 must be a text/],
-			[["true", ["a\0"]], /argument 1 must be a text/],
-			[["true", [], { argv0: 5 }], /argv0 must be a text/],
-			[["true", [], { argv0: "a\0" }], /argv0 must be a text/],
+			[["true", ["a", 7]], /argument 2 must be a string/],
+			[["true", ["a\0"]], /argument 1 must be a string/],
+			[["true", [], { argv0: 5 }], /argv0 must be a string/],
+			[["true", [], { argv0: "a\0" }], /argv0 must be a string/],
 			[["true", [], { cwd: 5 }], /cwd must be a path/],
 			[["true", [], { cwd: "/\0" }], /cwd must be a path/],
 			[["true", [], { cwd: new URL("http://host/usr") }], /cwd must be a path or a file: URL/],
@@ -67,9 +67,9 @@ test("wrong options throw before anything starts", { needs }, () =>
 		// A failure of this check would replace this process by exec.
 		const exec = ns.exec.bind(ns) as (...args: unknown[]) => unknown;
 		const wrongExec: [unknown[], RegExp][] = [
-			[[""], /the command must be a text/],
+			[[""], /the command must be a string/],
 			[["true", [], { stdio: "inherit" }], /there is no option "stdio"/],
-			[["true", [], { argv0: 5 }], /argv0 must be a text without NUL/],
+			[["true", [], { argv0: 5 }], /argv0 must be a string without NUL/],
 			[["true", [], { env: 7 }], /env must be an object whose texts/],
 			[["true", [], { env: { A: "\0" } }], /env must be an object whose texts/],
 			[["true", [], { groups: [0] }], /the user namespace denies setgroups/],

@@ -257,7 +257,7 @@ test("a limit in the namespace is an error event that names the step and the lim
 		assert.equal(code, 125);
 		assert.deepEqual(
 			[error?.code, error?.errnoCode, error?.step],
-			["ERR_USERNS_SPAWN", "ENOSPC", "making the other namespaces"],
+			["ERR_USERNS_SPAWN", "ENOSPC", "creating the other namespaces"],
 		);
 		assert.match(error?.hint ?? "", /\/proc\/sys\/user/);
 	});

@@ -59,7 +59,7 @@ test("a result of the kernel is parsed, with both kinds and several extents", ()
 	assert.equal(without.uidMap, undefined);
 	assert.match(String(mappingOf(without)), /unknown on this kernel/);
 	const nobody = parseStatmount(answer({ mask: BOTH, uid: [0, 0], gid: [0, 0], text: "\0" }));
-	assert.match(String(mappingOf(nobody)), /does not have/);
+	assert.match(String(mappingOf(nobody)), /does not map/);
 });
 
 test("a result that the kernel never writes is refused, and nothing is read out of bounds", () => {

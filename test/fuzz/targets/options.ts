@@ -1,7 +1,7 @@
 import { describeErrno, show } from "../../../src/errors.ts";
 import { fromOci, Mapping, type OciMount } from "../../../src/index.ts";
 import { checkAttachOptions } from "../../../src/mount/attach-options.ts";
-import { checkMountOptions, copyMountOptions } from "../../../src/mount/mount-options.ts";
+import { checkMountOptions } from "../../../src/mount/mount-options.ts";
 import { checkOverlayOptions } from "../../../src/mount/overlay.ts";
 import { checkCreateLater } from "../../../src/namespace/create-options.ts";
 import {
@@ -20,7 +20,7 @@ const known = { mapping: Mapping.from("0:100000:65536"), setgroups: "allow" as c
 /** JavaScript callers can pass any value, whatever the types of TypeScript say. */
 const calls: readonly ((value: never) => unknown)[] = [
 	(value) => checkAll(Mapping.from(value)),
-	(value) => checkMountOptions(copyMountOptions(value)),
+	(value) => checkMountOptions(value),
 	(value) => checkOverlayOptions(value),
 	(value) => fromOci(value as OciMount),
 	(value) => fromOci({ source: "/a", destination: "/b", options: ["rbind", "ridmap"] }, value),

@@ -1,5 +1,5 @@
+import { enterError, parseAnswer } from "../../../src/namespace/enter-program.ts";
 import { oneLine } from "../../../src/namespace/newidmap.ts";
-import { enterError, parseAnswer } from "../../../src/namespace/spawn.ts";
 import { attempt, must, skeleton, type Target, toText } from "../engine/target.ts";
 
 /** "STEP ERRNO" in the pipe from userns-enter. */

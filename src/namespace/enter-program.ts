@@ -1,0 +1,159 @@
+import { accessSync, constants, statSync } from "node:fs";
+import { show, UsernsError } from "../errors.ts";
+import { findProgram } from "../find-program.ts";
+import { ownProgram } from "../native/addon.ts";
+import { ERRNO } from "../native/errno.ts";
+import { hintOf, kernelError, type StepHints } from "../native/steps.ts";
+import type { EnterRequest, EnterTarget } from "./enter-options.ts";
+import { restriction } from "./sysctls.ts";
+
+/*
+ * The program userns-enter (native/programs/userns-enter/), which joins a user namespace and executes the caller's program: its
+ * arguments, the look-up of the caller's program, and its errors.
+ */
+
+/** The caller's program and its arguments, as execve(2) takes them. */
+export interface Command {
+	file: string;
+	argv: string[];
+	/** The command in messages. */
+	shown: string;
+}
+
+export function triedToRun(shown: string): string {
+	return `cannot run ${show(shown)} in the user namespace`;
+}
+
+/** The path of the caller's program, as execvp(3) finds it with the PATH and working directory of the new process. */
+export function findCommand(command: Command, env: NodeJS.ProcessEnv, cwd?: string): string {
+	if (cwd !== undefined) checkDirectory(command, cwd);
+	const found = findProgram(command.file, env, cwd);
+	if (found?.executable) return found.found;
+	const tried = triedToRun(command.shown);
+	const step = "looking for the program";
+	if (found === undefined) {
+		throw new UsernsError("ERR_USERNS_NO_PROGRAM", `${tried}: there is no such program`, {
+			errno: ERRNO.ENOENT,
+			step,
+			hint: command.file.includes("/")
+				? "Check the path, and the directory that it is relative to."
+				: `Install it in a directory of PATH: ${env.PATH ?? "(not set)"}.`,
+		});
+	}
+	throw new UsernsError("ERR_USERNS_NO_PROGRAM", `${tried}: ${found.found} may not be executed`, {
+		errno: ERRNO.EACCES,
+		step,
+		hint: `Make it executable: chmod +x ${found.found}.`,
+	});
+}
+
+function checkDirectory(command: Command, cwd: string): void {
+	let cause: unknown;
+	try {
+		if (statSync(cwd, { throwIfNoEntry: false })?.isDirectory()) return;
+	} catch (error) {
+		cause = error; // too long, too many links, or a directory on the path that the caller may not search
+	}
+	const { errno, syscall, code } = (cause ?? {}) as NodeJS.ErrnoException;
+	const directory = cwd.length > 200 ? `${cwd.slice(0, 200)}…` : cwd;
+	const why = code === undefined ? "" : ` that can be reached (${code})`;
+	const message = `${triedToRun(command.shown)}: there is no directory ${directory}${why}`;
+	throw new UsernsError("ERR_USERNS_SPAWN", message, {
+		step: "looking for the working directory",
+		hint: "Set cwd to a directory that exists.",
+		errno,
+		syscall,
+		cause,
+	});
+}
+
+/** The path of userns-enter. Checked here, because child_process would report its absence as that of the caller's program. */
+export function enterProgram(shown: string): string {
+	const program = ownProgram("userns-enter");
+	try {
+		accessSync(program, constants.X_OK);
+	} catch (error) {
+		const { errno = ERRNO.ENOENT } = error as NodeJS.ErrnoException;
+		throw enterError(shown, { step: "enter program", error: errno });
+	}
+	return program;
+}
+
+/** The descriptors of userns-enter. */
+export interface EnterDescriptors {
+	/** The first one that the caller's program does not inherit. */
+	first: number;
+	namespace: number;
+	/** The socket for a failure. Undefined: standard error. */
+	control: number | undefined;
+}
+
+/** The arguments of userns-enter (native/programs/userns-enter/main.c). */
+export function enterArguments(
+	{ first, namespace, control }: EnterDescriptors,
+	target: EnterTarget,
+	{ uid, gid, groups, unshare }: EnterRequest,
+	keepSession: boolean,
+	program: string,
+	argv: readonly string[],
+): string[] {
+	return [
+		String(first),
+		String(namespace),
+		control === undefined ? "-" : String(control),
+		target.own ? "0" : "1",
+		String(unshare),
+		keepSession ? "1" : "0",
+		String(uid),
+		String(gid),
+		groups === undefined ? "-" : groups.join(","),
+		program,
+		...argv,
+	];
+}
+
+/** The largest errno of a system call: MAX_ERRNO in include/linux/err.h. */
+const MAX_ERRNO = 4095;
+
+/**
+ * Parses "STEP ERRNO" of userns-enter (native/programs/userns-enter/arguments.c). Undefined for an empty text, because the
+ * program was executed.
+ */
+export function parseAnswer(words: string): { step: string; error: number } | undefined {
+	if (words === "") return undefined;
+	const [, step, errno] = /^([a-z_]{1,20}) ([1-9]\d{0,3})$/.exec(words) ?? [];
+	// A process that was killed can leave half an answer.
+	if (step === undefined || Number(errno) > MAX_ERRNO) return { step: "enter program", error: ERRNO.EPROTO };
+	return { step: `enter ${step}`, error: -Number(errno) };
+}
+
+export function enterError(shown: string, outcome: { step: string; error: number }): UsernsError {
+	return kernelError("ERR_USERNS_SPAWN", triedToRun(shown), outcome, {
+		hint: restriction(outcome.step, outcome.error) ?? hintOf(hints, outcome),
+	});
+}
+
+const hints: StepHints = {
+	"enter setns": {
+		[ERRNO.EPERM]:
+			"Use CAP_SYS_ADMIN in it: its owner in the parent namespace and root of an ancestor have that capability.",
+		[ERRNO.EINVAL]: "Use child_process: this process is in that user namespace already.",
+	},
+	"enter unshare": {
+		[ERRNO.ENOSPC]:
+			"Raise the limit of that kind in /proc/sys/user (max_pid_namespaces and others), or end namespaces.",
+		[ERRNO.EINVAL]: "Use a kernel with that kind of namespace.",
+		[ERRNO.EPERM]: "Use CAP_SYS_ADMIN in the user namespace, and check for a seccomp filter.",
+	},
+	"enter program": {
+		[ERRNO.ENOENT]: 'Compile the missing program userns-enter with "node scripts/build-native.mjs".',
+		[ERRNO.EACCES]: "Remount the package's file system without noexec: userns-enter may not be executed.",
+		[ERRNO.E2BIG]: "Shorten the arguments and the environment: together they exceed the limit of execve(2).",
+	},
+	"enter execve": {
+		[ERRNO.EACCES]:
+			"Let the IDs in the namespace execute the program and search each directory on its path: check their owners.",
+		[ERRNO.ENOENT]: "Install the interpreter that the #! line names, or the program's dynamic loader.",
+		[ERRNO.ENOEXEC]: "Name a program for this processor, or a script with a #! line.",
+	},
+};
