@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import { type CreateOptions, type PathOptions, pinAsync, UserNamespace } from "../index.ts";
-import { AUTO_HELP, readMap } from "./map-argument.ts";
+import { EXTENTS_HELP, readMap, setgroupsOption } from "./map-argument.ts";
 import { addPathOptions, PATH_HELP, pathOptions } from "./namespace-argument.ts";
-import { MAP_HELP, mappingLines, print } from "./output.ts";
+import { mappingLines, print } from "./output.ts";
 
 interface Options extends CreateOptions, PathOptions {
 	map: string;
@@ -10,17 +10,22 @@ interface Options extends CreateOptions, PathOptions {
 	json?: boolean;
 }
 
+const HELP = `
+Example:
+  userns create --map 0:2100000000:65536 --at /run/userns-a
+creates a user namespace whose root is uid 2100000000 outside, and pins it at
+/run/userns-a. "userns umount /run/userns-a" unmounts it. Pinning needs root.
+${EXTENTS_HELP}
+${PATH_HELP}`;
+
 export function define(command: Command): void {
 	command
-		.requiredOption("--map <map>", "containerID:hostID:size[,…]; see below")
-		.requiredOption("--at <path>", "a new file that keeps the namespace alive")
-		.option("--setgroups <word>", '"deny" or "allow" setgroups(2) inside (default: deny)');
+		.requiredOption("--map <map>", "the mapping of the namespace; see below")
+		.requiredOption("--at <path>", "the path to pin it at; the file must not exist")
+		.addOption(setgroupsOption('setgroups(2) inside (default: "deny")'));
 	addPathOptions(command)
 		.option("--json", "print the result as JSON")
-		.addHelpText(
-			"after",
-			`${MAP_HELP}\n${AUTO_HELP}\n\nThe namespace stays until "userns umount PATH".${PATH_HELP}`,
-		)
+		.addHelpText("after", HELP)
 		.action(create);
 }
 

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
 import { type EnterOptions, type NamespaceKind, UserNamespace, UsernsError } from "../index.ts";
-import { AUTO_HELP, readMap } from "./map-argument.ts";
+import { NAMESPACE_MAP_HELP, readMap, setgroupsOption } from "./map-argument.ts";
 import { openTarget, wholeNumber } from "./namespace-argument.ts";
-import { MAP_HELP, printFailure } from "./output.ts";
+import { printFailure } from "./output.ts";
 
 interface Options extends EnterOptions {
 	map?: string;
@@ -11,52 +11,57 @@ interface Options extends EnterOptions {
 	json?: boolean;
 }
 
-/** As env(1) and chroot(1) have them, so that 1 and 2 are the program's own. */
+/** The statuses of env(1) and chroot(1), because 1 and 2 belong to the program. */
 const NOT_STARTED = 125;
 const NOT_EXECUTABLE = 126;
 const NOT_FOUND = 127;
 export const usageStatus: number = NOT_STARTED;
 
-const HELP = `${MAP_HELP}
-${AUTO_HELP}
+const HELP = `
+Example:
+  userns exec --map auto --unshare mount,pid -- sh
+starts a shell as root of a new user namespace. The caller needs no privilege.
 
-The program takes the place of this one: its terminal, its signals and its exit
-status are its own. It can read that terminal, and type into it where the kernel
-allows that (TIOCSTI, sysctl dev.tty.legacy_tiocsti). 125: it was not started;
-126: it cannot be executed; 127: it is not there.
+The program replaces this command: it has the terminal, the signals and the exit
+status of the command. The program can read the terminal, and write input to it
+if the kernel allows that (TIOCSTI, sysctl dev.tty.legacy_tiocsti).
+Exit status: 125 if the program was not started, 126 if it cannot be executed,
+127 if it does not exist.
+${NAMESPACE_MAP_HELP}
 
-KINDS are mount, pid, net, ipc, uts, cgroup and time. With pid,
-all that runs in the new pid namespace ends with the program, and a program
-whose three standard streams are the terminal is its foreground process group.
+KINDS is a list of mount, pid, net, ipc, uts, cgroup and time, separated by
+commas. With pid, every process of the new pid namespace ends with the program;
+the program becomes the foreground process group of the terminal if the terminal
+is its standard input, output and error.
 
-Groups inside can be set only where the namespace allows setgroups(2), so that
---groups takes "--setgroups allow" with it; so do programs inside that change
-users, such as package managers and su.`;
+--groups implies --setgroups allow, because groups can be set only in a
+namespace that allows setgroups(2). Programs that change users, such as su and
+package managers, need --setgroups allow too.`;
 
 export function define(command: Command): void {
 	command
 		.argument("<command>", "the program to run")
-		.argument("[args...]", "its arguments")
-		.option("--map <map>", "run in a new namespace with that mapping; see below")
-		.option("--in <target>", "run in the namespace of a pid, or at a path")
-		.option("--uid <number>", "the uid inside (default: 0, else the own)", id)
-		.option("--gid <number>", "the gid inside (default: 0, else the own)", id)
-		.option("--groups <numbers>", "supplementary groups inside, with commas", ids)
-		.option("--setgroups <word>", '"deny" or "allow" setgroups(2) inside')
-		.option("--unshare <kinds>", "other namespaces to make, with commas", kinds)
+		.argument("[args...]", "the arguments of the program")
+		.option("--map <map>", "create a namespace with this mapping; see below")
+		.option("--in <target>", "use the namespace of a pid, or at a path")
+		.option("--uid <number>", "the uid inside (default: 0, or the caller's)", id)
+		.option("--gid <number>", "the gid inside (default: 0, or the caller's)", id)
+		.option("--groups <numbers>", "the supplementary groups inside: 4,24", ids)
+		.addOption(setgroupsOption("setgroups(2) inside"))
+		.option("--unshare <kinds>", "create these other namespaces too; see below", kinds)
 		.option("--json", "print a failure as JSON")
 		.addHelpText("after", HELP)
 		.passThroughOptions()
 		.action(exec);
 }
 
-const id = wholeNumber("an ID");
+const id = wholeNumber("An ID");
 
 function list(text: string): string[] {
 	return text === "" ? [] : text.split(",");
 }
 
-/** The library knows which kinds there are. */
+/** The library checks the kinds. */
 function kinds(text: string): NamespaceKind[] {
 	return list(text) as NamespaceKind[];
 }
@@ -65,7 +70,7 @@ function ids(text: string): number[] {
 	return list(text).map(id);
 }
 
-/** Tells itself what went wrong: main would take a --json among the program's arguments for its own. */
+/** Prints failures itself, because main would take a --json among the program's arguments for the command's. */
 async function exec(program: string, args: string[], options: Options): Promise<void> {
 	try {
 		await start(program, args, options);
@@ -89,8 +94,8 @@ async function open({ map, in: target, setgroups, groups }: Options): Promise<Us
 	if ((map === undefined) === (target === undefined)) {
 		throw new UsernsError(
 			"ERR_USERNS_INVALID_ARGUMENT",
-			map === undefined ? "there is neither --map nor --in" : "there is both --map and --in",
-			{ hint: "Give one of them: --map makes a namespace, --in takes one that is there." },
+			map === undefined ? "neither --map nor --in is given" : "both --map and --in are given",
+			{ hint: "Give one of them: --map creates a namespace, --in uses an existing one." },
 		);
 	}
 	if (target === undefined) {
@@ -98,8 +103,8 @@ async function open({ map, in: target, setgroups, groups }: Options): Promise<Us
 		return UserNamespace.create(readMap(map as string), wanted === undefined ? {} : { setgroups: wanted });
 	}
 	if (setgroups === undefined) return openTarget(target);
-	throw new UsernsError("ERR_USERNS_INVALID_ARGUMENT", "--setgroups is of no use beside --in", {
-		hint: "It was decided when that namespace was made.",
+	throw new UsernsError("ERR_USERNS_INVALID_ARGUMENT", "--setgroups cannot be used with --in", {
+		hint: "Leave --setgroups out: it is fixed when a namespace is created.",
 	});
 }
 

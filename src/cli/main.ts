@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, type ErrorOptions } from "commander";
 import {
 	FAILED,
 	isWrongUsage,
@@ -12,10 +12,10 @@ import {
 	WRONG_USAGE,
 } from "./output.ts";
 
-/** A command's file: imported only when its command is called, so that each starts as fast as it can. */
+/** The module of a command. It is imported only when its command is called, so that every command starts fast. */
 export interface CommandModule {
 	define(command: Command): void;
-	/** The exit status for wrong usage, where it is not the one that all commands have. */
+	/** The exit status for wrong usage, if it is not WRONG_USAGE. */
 	usageStatus?: number;
 }
 
@@ -25,18 +25,24 @@ interface Entry {
 }
 
 const commands: Record<string, Entry> = {
-	mount: { summary: "show files under other owners", load: () => import("./mount.ts") },
-	umount: {
-		summary: "unmount a mount of this package or a pinned namespace",
-		load: () => import("./umount.ts"),
+	mount: {
+		summary: "create an ID-mapped mount: files appear with other owners",
+		load: () => import("./mount.ts"),
 	},
+	umount: { summary: "unmount an ID-mapped mount or a pinned namespace", load: () => import("./umount.ts") },
 	mounts: { summary: "list ID-mapped mounts with their maps", load: () => import("./mounts.ts") },
-	supports: { summary: "tell whether files can be shown so", load: () => import("./supports.ts") },
-	create: { summary: "make a user namespace and keep it at a path", load: () => import("./create.ts") },
+	supports: { summary: "check whether a path can be ID-mapped", load: () => import("./supports.ts") },
+	create: { summary: "create a user namespace and pin it at a path", load: () => import("./create.ts") },
 	exec: { summary: "run a program in a user namespace", load: () => import("./exec.ts") },
 	map: { summary: "convert, combine, check and draw mappings", load: () => import("./map.ts") },
-	show: { summary: "show the mapping of a process or namespace", load: () => import("./show.ts") },
+	show: { summary: "show the user namespace of a process or path", load: () => import("./show.ts") },
 };
+
+const HELP = `
+Example:
+  userns mount --map 0:2100000000:65536 /srv/data /mnt/data
+
+See "userns COMMAND --help" for the options of a command.`;
 
 function version(): string {
 	const text = readFileSync(new URL("../../../package.json", import.meta.url), "utf8");
@@ -45,7 +51,10 @@ function version(): string {
 
 let loaded: CommandModule | undefined;
 
-/** Removes the prototype of a command's options, as src/options.ts does for the library's. */
+/** The command whose arguments are wrong, as it is called: `userns map convert`. */
+let failed = "userns";
+
+/** A command whose options have no prototype, as src/options.ts has it for the library. */
 class OwnCommand extends Command {
 	override createCommand(name?: string): Command {
 		return new OwnCommand(name);
@@ -59,16 +68,24 @@ class OwnCommand extends Command {
 	override getOptionValue(key: string): unknown {
 		return this.opts()[key];
 	}
+
+	/** Commander calls this for every wrong argument. */
+	override error(message: string, options?: ErrorOptions): never {
+		failed = [this.name(), ...parents(this)].reverse().join(" ");
+		return super.error(message, options);
+	}
 }
-/**
- * The output of the library that reads the arguments, such as a help page. It is written at the end, where a write
- * error can be reported.
- */
-const said = { out: "", errors: "" };
+
+function parents({ parent }: Command): string[] {
+	return parent === null ? [] : [parent.name(), ...parents(parent)];
+}
+
+/** The output of commander, such as a help page. start() writes it at the end, where a write error can be reported. */
+const output = { text: "", errors: "" };
 
 async function main(args: readonly string[]): Promise<void> {
 	const program = new OwnCommand("userns")
-		.description("Linux user namespaces and ID-mapped mounts: other owners, nothing chowned.")
+		.description("Create user namespaces and ID-mapped mounts on Linux.")
 		.version(version(), "-V, --version", "print the version")
 		.helpOption("-h, --help", "print this help")
 		.helpCommand("help [command]", "print the help of a command")
@@ -77,10 +94,10 @@ async function main(args: readonly string[]): Promise<void> {
 		.exitOverride()
 		.configureOutput({
 			writeOut: (text) => {
-				said.out += text;
+				output.text += text;
 			},
 			writeErr: (text) => {
-				said.errors += text;
+				output.errors += text;
 			},
 			outputError: (text, write) => {
 				const line = printable(
@@ -89,9 +106,10 @@ async function main(args: readonly string[]): Promise<void> {
 						.replace(/^error: /, "userns: ")
 						.replace("\n(", " ("),
 				);
-				write(`${line}\nhint: See "userns --help" or "userns COMMAND --help".\n`);
+				write(`${line}\nhint: See "${failed} --help".\n`);
 			},
 		});
+	program.addHelpText("after", HELP);
 	const called = args.find((arg) => !arg.startsWith("-"));
 	for (const [name, { summary, load }] of Object.entries(commands)) {
 		const command = program
@@ -121,16 +139,16 @@ async function statusOf(error: unknown, args: readonly string[]): Promise<number
 	return isWrongUsage(error) ? WRONG_USAGE : FAILED;
 }
 
-/** Not awaited at the top of the module: what is bundled for the command has no such thing. */
+/** A function, because the bundled command is CommonJS, which has no await at the top of a module. */
 async function start(args: readonly string[]): Promise<void> {
 	try {
 		await main(args);
 	} catch (error) {
 		process.exitCode = await statusOf(error, args);
 	}
-	await printErrors(said.errors);
+	await printErrors(output.errors);
 	try {
-		await printText(said.out);
+		await printText(output.text);
 	} catch (error) {
 		process.exitCode = await statusOf(error, args);
 	}

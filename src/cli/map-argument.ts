@@ -1,24 +1,48 @@
+import { Option } from "commander";
 import { Mapping, UsernsError } from "../index.ts";
 
-/** What --map takes beside a mapping, and the option of Mapping.rootless that it stands for. */
+/** The words that --map accepts instead of a mapping, with the options of Mapping.rootless() that they stand for. */
 const WORDS: Record<string, { keepId: boolean }> = { auto: { keepId: false }, "keep-id": { keepId: true } };
 
-/** The MAP of a command that makes a namespace: a mapping, or a word for all that the caller may map without root. */
+/** Reads the MAP of a command that creates a namespace: a mapping, `auto` or `keep-id`. */
 export function readMap(text: string): Mapping {
 	const word = Object.hasOwn(WORDS, text) ? WORDS[text] : undefined;
 	if (word === undefined) return Mapping.from(text);
 	if (process.geteuid?.() === 0) {
 		throw new UsernsError(
 			"ERR_USERNS_INVALID_ARGUMENT",
-			`--map ${text} is what a user without root may map, and this is root`,
-			{ hint: "Give --map with IDs that /etc/subuid assigns to no user, for example 0:2100000000:65536." },
+			`--map ${text} needs a caller without root privilege, but the caller is root`,
+			{
+				hint: "Give a mapping to IDs that /etc/subuid assigns to no user, such as --map 0:2100000000:65536.",
+			},
 		);
 	}
 	return Mapping.rootless(word);
 }
 
-/** Behind MAP_HELP, for such a command. */
-export const AUTO_HELP = `
-Without root, "auto" is all that the caller may map: root inside is the caller,
-and 1… are the subordinate IDs of /etc/subuid and /etc/subgid. With "keep-id"
-the caller keeps the own ID, and root inside is the first subordinate ID.`;
+/** The option --setgroups of a command that creates a namespace. */
+export function setgroupsOption(description: string): Option {
+	return new Option("--setgroups <word>", description).choices(["allow", "deny"]);
+}
+
+/** The help about MAP, below the options of a command that mounts. */
+export const MOUNT_MAP_HELP = `
+MAP is a list of extents [u:|g:|b:]containerID:hostID:size, separated by commas.
+containerID is the first ID on disk, hostID the first ID visible through the
+mount, size the number of IDs. An extent with u: maps user IDs, with g: group
+IDs, with b: or without a prefix both.`;
+
+/** The help about MAP, below the options of a command that creates a namespace. */
+export const EXTENTS_HELP = `
+MAP is a list of extents [u:|g:|b:]containerID:hostID:size, separated by commas.
+containerID is the first ID inside the namespace, hostID the first ID outside,
+size the number of IDs. An extent with u: maps user IDs, with g: group IDs, with
+b: or without a prefix both.`;
+
+/** The same for a command that needs no root. */
+export const NAMESPACE_MAP_HELP: string = `${EXTENTS_HELP}
+
+Without root, MAP can also be a word. "auto" maps root inside to the caller, and
+the IDs from 1 to the caller's subordinate IDs (/etc/subuid, /etc/subgid).
+"keep-id" maps the caller's own ID to itself, and root inside to the first
+subordinate ID.`;

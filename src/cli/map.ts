@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { Mapping, type MappingContext, type MappingSyntax, mappingSyntaxes, UsernsError } from "../index.ts";
 import { drawText } from "./map-draw.ts";
 import { drawSvg } from "./map-svg.ts";
-import { FAILED, mappingLines, print } from "./output.ts";
+import { CommandError, FAILED, mappingLines, print, reasonOf } from "./output.ts";
 
 interface TextOptions {
 	from?: MappingSyntax;
@@ -16,14 +16,38 @@ interface TextOptions {
 
 const NAMES = Object.keys(mappingSyntaxes) as MappingSyntax[];
 
-const TEXT_HELP = `
-TEXT is a mapping; - reads it from standard input, /proc/PID takes the maps of
-that process. Without --from it must have one meaning. The syntaxes:
-${NAMES.map((name) => `  ${name.padEnd(15)} ${mappingSyntaxes[name]}`).join("\n")}
-containerID is the ID inside a namespace, or on disk for a mount; hostID is the
-ID outside, or visible.`;
+/** The program or file that a syntax belongs to. Complete by its type. */
+const USED_BY: Readonly<Record<MappingSyntax, string>> = {
+	colon: "userns --map",
+	proc: "/proc/PID/uid_map and gid_map",
+	"x-mount.idmap": "mount(8), option X-mount.idmap",
+	"mount-idmapped": "mount-idmapped --map-mount",
+	lxc: "lxc-usernsexec -m",
+	podman: "podman run --uidmap and --gidmap",
+	"podman-idmap": "podman run, option idmap of a volume",
+	incus: "Incus and LXD, raw.idmap",
+	oci: "config.json of the OCI runtime-spec",
+	subid: "/etc/subuid and /etc/subgid",
+};
 
-/** Reads TEXT: standard input, a process, or the argument itself. */
+const MAP_HELP = `
+The syntaxes of a mapping, and the program or file that each belongs to:
+${NAMES.map((name) => `  ${name.padEnd(14)}  ${USED_BY[name]}\n${" ".repeat(18)}${mappingSyntaxes[name]}`).join("\n")}
+containerID is the ID inside a namespace, or on disk for a mount. hostID is the
+ID outside, or visible through the mount.
+
+Example:
+  userns map convert --to incus 0:2100000000:65536
+
+See "userns map COMMAND --help" for the options of a command.`;
+
+const TEXT_HELP = `
+A mapping is a text in one of the syntaxes that "userns map --help" lists, "-"
+for a text on standard input, or /proc/PID for the maps of a process. Without
+--from, the syntax is detected; a text that fits several syntaxes with different
+meanings is an error.`;
+
+/** Reads a mapping from standard input, from a process, or from the argument itself. */
 function readMapping(text: string, options: TextOptions): Mapping {
 	const process = /^\/proc\/(self|\d+)\/?$/.exec(text);
 	if (process !== null) {
@@ -34,14 +58,10 @@ function readMapping(text: string, options: TextOptions): Mapping {
 			return Mapping.fromProc(uid ?? "", gid ?? "");
 		} catch (cause) {
 			if (cause instanceof UsernsError) throw cause;
-			throw new UsernsError(
-				"ERR_USERNS_OPEN",
-				`cannot read the maps of ${text}: ${(cause as Error).message}`,
-				{
-					hint: "Has the process ended?",
-					cause,
-				},
-			);
+			throw new UsernsError("ERR_USERNS_OPEN", `cannot read the maps of ${text}: ${reasonOf(cause)}`, {
+				hint: "Give the pid of a process that has not ended.",
+				cause,
+			});
 		}
 	}
 	const content = text === "-" ? readFileSync(0, "utf8").replace(/\r?\n$/, "") : text;
@@ -57,26 +77,32 @@ function contextOf({ parent, rootless, container, user }: TextOptions): MappingC
 	};
 }
 
-/** A subcommand whose argument is a mapping, with the options that say how it is read. */
-function subcommand(parent: Command, name: string, summary: string, texts: readonly string[]): Command {
+/** A subcommand whose arguments are mappings, with the options for reading them. */
+function subcommand(
+	parent: Command,
+	name: string,
+	summary: string,
+	texts: readonly string[],
+	example: readonly [args: string, meaning: string],
+): Command {
 	const command = parent
 		.command(name)
 		.summary(summary)
 		.description(`${summary[0]?.toUpperCase()}${summary.slice(1)}.`);
-	for (const text of texts) command.argument(`<${text}>`, "a mapping, - or /proc/PID");
+	for (const text of texts) command.argument(`<${text}>`, "a mapping, - or /proc/PID; see below");
 	return command
-		.addOption(new Option("--from <syntax>", "the syntax of TEXT; see below").argParser(syntaxName))
+		.addOption(new Option("--from <syntax>", "the syntax of the mapping").argParser(syntaxName))
 		.option("--parent <map>", "podman: the delegated IDs, for @ and +")
 		.option("--rootless", "podman: a first + extends the delegated IDs")
 		.option("--container <map>", "podman-idmap: the container's mapping")
-		.option("--user <user>", "subid: whose lines, by name or number")
+		.option("--user <user>", "subid: the user of the lines, by name or uid")
 		.option("--json", "print the result as JSON")
-		.addHelpText("after", TEXT_HELP);
+		.addHelpText("after", `\nExample:\n  userns map ${name} ${example[0]}\n${example[1]}\n${TEXT_HELP}`);
 }
 
 function syntaxName(value: string): string {
 	if (Object.hasOwn(mappingSyntaxes, value)) return value;
-	throw new InvalidArgumentError(`There is no such syntax. They are: ${NAMES.join(", ")}.`);
+	throw new InvalidArgumentError(`Allowed choices are ${NAMES.join(", ")}.`);
 }
 
 function parseId(value: string): number {
@@ -89,6 +115,7 @@ function printMapping(json: boolean | undefined, mapping: Mapping): Promise<void
 }
 
 export function define(command: Command): void {
+	command.addHelpText("after", MAP_HELP);
 	defineConvert(command);
 	defineAlgebra(command);
 	defineTranslate(command);
@@ -97,7 +124,13 @@ export function define(command: Command): void {
 }
 
 function defineConvert(command: Command): void {
-	subcommand(command, "convert", "write a mapping in another syntax", ["text"])
+	subcommand(
+		command,
+		"convert",
+		"write a mapping in another syntax",
+		["mapping"],
+		["--to incus 0:2100000000:65536", "prints: both 2100000000-2100065535 0-65535"],
+	)
 		.addOption(
 			new Option("--to <syntax>", "the syntax to write (default: colon)")
 				.choices(NAMES)
@@ -111,17 +144,39 @@ function defineConvert(command: Command): void {
 }
 
 function defineAlgebra(command: Command): void {
-	subcommand(command, "invert", "exchange inside and outside", ["text"]).action(
-		(text: string, options: TextOptions) => printMapping(options.json, readMapping(text, options).invert()),
+	subcommand(
+		command,
+		"invert",
+		"exchange the IDs inside and outside",
+		["mapping"],
+		["0:2100000000:65536", "prints: 2100000000:0:65536"],
+	).action((text: string, options: TextOptions) =>
+		printMapping(options.json, readMapping(text, options).invert()),
 	);
 	const pairs = {
-		compose: ["the first mapping, then the second", (a: Mapping, b: Mapping) => a.compose(b)],
-		intersect: ["what both map, and in the same way", (a: Mapping, b: Mapping) => a.intersect(b)],
-		subtract: ["what the first maps and the second does not", (a: Mapping, b: Mapping) => a.subtract(b)],
-		union: ["what either maps; an error on conflict", (a: Mapping, b: Mapping) => a.union(b)],
+		compose: [
+			"apply the first mapping, then the second",
+			["0:10:5 10:1000:3", "prints: 0:1000:3"],
+			(a: Mapping, b: Mapping) => a.compose(b),
+		],
+		intersect: [
+			"keep the IDs that both mappings map to the same ID",
+			["0:10:5 3:13:9", "prints: 3:13:2"],
+			(a: Mapping, b: Mapping) => a.intersect(b),
+		],
+		subtract: [
+			"keep the IDs that only the first mapping maps",
+			["0:10:5 3:13:9", "prints: 0:10:3"],
+			(a: Mapping, b: Mapping) => a.subtract(b),
+		],
+		union: [
+			"join two mappings; conflicting extents are an error",
+			["0:10:5 5:15:5", "prints: 0:10:10"],
+			(a: Mapping, b: Mapping) => a.union(b),
+		],
 	} as const;
-	for (const [name, [summary, operation]] of Object.entries(pairs)) {
-		subcommand(command, name, summary, ["first", "second"]).action(
+	for (const [name, [summary, example, operation]] of Object.entries(pairs)) {
+		subcommand(command, name, summary, ["first", "second"], example).action(
 			(first: string, second: string, options: TextOptions) =>
 				printMapping(options.json, operation(readMapping(first, options), readMapping(second, options))),
 		);
@@ -134,14 +189,22 @@ interface TranslateOptions extends TextOptions {
 	reverse?: boolean;
 }
 
-function defineTranslate(command: Command): void {
-	subcommand(command, "translate", "what one ID becomes", ["text"])
-		.option("--uid <id>", "a user ID inside, or on disk", parseId)
-		.option("--gid <id>", "a group ID inside, or on disk", parseId)
-		.option("--reverse", "the ID is one outside, or visible")
+function defineTranslate(parent: Command): void {
+	const command = subcommand(
+		parent,
+		"translate",
+		"print the ID that one ID is mapped to",
+		["mapping"],
+		["--uid 33 0:2100000000:65536", "prints: 2100000033"],
+	);
+	command
+		.option("--uid <id>", "the user ID to translate", parseId)
+		.option("--gid <id>", "the group ID to translate", parseId)
+		.option("--reverse", "translate from hostID to containerID")
 		.action((text: string, options: TranslateOptions) => {
 			const { uid, gid, reverse = false } = options;
-			if ((uid === undefined) === (gid === undefined)) command.error("error: give either --uid or --gid");
+			if ((uid === undefined) === (gid === undefined))
+				command.error("error: one of --uid and --gid must be given");
 			const mapping = readMapping(text, options);
 			const used = reverse ? mapping.invert() : mapping;
 			const result = uid === undefined ? used.gidToHost(gid as number) : used.uidToHost(uid);
@@ -154,21 +217,39 @@ function defineTranslate(command: Command): void {
 }
 
 function defineCheck(command: Command): void {
-	subcommand(command, "check", "say whether the kernel would take a mapping", ["text"]).action(
-		(text: string, options: TextOptions) => {
-			const mapping = readMapping(text, options).fit();
-			return print(
-				options.json,
-				{ valid: true, text: mapping.toString(), size: mapping.size, mapping },
-				() => ["valid", ...mappingLines(mapping, "inside", "outside")],
-			);
-		},
-	);
+	subcommand(
+		command,
+		"check",
+		"check a mapping by the kernel's rules",
+		["mapping"],
+		["0:2100000000:65536", 'prints "valid" and the extents. An invalid mapping is an error, exit status 2.'],
+	).action((text: string, options: TextOptions) => {
+		const mapping = readMapping(text, options).fit();
+		return print(options.json, { valid: true, text: mapping.toString(), size: mapping.size, mapping }, () => [
+			"valid",
+			...mappingLines(mapping, "inside", "outside"),
+		]);
+	});
+}
+
+function writeDrawing(path: string, drawing: string): void {
+	try {
+		writeFileSync(path, drawing);
+	} catch (cause) {
+		const hint = "Name a file in a directory that exists and that the caller may write.";
+		throw new CommandError(`cannot write the drawing to ${JSON.stringify(path)}: ${reasonOf(cause)}`, hint);
+	}
 }
 
 function defineDraw(command: Command): void {
-	subcommand(command, "draw", "draw a mapping", ["text"])
-		.option("--svg <file>", "write an SVG file instead; - for standard output")
+	subcommand(
+		command,
+		"draw",
+		"draw a mapping as text or SVG",
+		["mapping"],
+		["0:100000:1000,1000:1000:1", "draws two columns of IDs, joined by lines."],
+	)
+		.option("--svg <file>", "write an SVG file; - for standard output")
 		.action((text: string, options: TextOptions & { svg?: string }) => {
 			const mapping = readMapping(text, options);
 			const { svg, json } = options;
@@ -177,7 +258,7 @@ function defineDraw(command: Command): void {
 				return print(json, { drawing, mapping }, () => drawing.split("\n"));
 			}
 			if (svg === "-") return print(false, undefined, () => drawSvg(mapping).trimEnd().split("\n"));
-			writeFileSync(svg, drawSvg(mapping));
+			writeDrawing(svg, drawSvg(mapping));
 			const done = `the drawing is written to ${svg}`;
 			return print(json, { svg, mapping }, () => [`written to ${svg}`], done);
 		});

@@ -1,12 +1,14 @@
 import { type Command, Option } from "commander";
 import { type MountIdmappedOptions, mountIdmapped } from "../index.ts";
-import { MAP_HELP, mappingLines, print } from "./output.ts";
+import { commandWords } from "./command-words.ts";
+import { MOUNT_MAP_HELP } from "./map-argument.ts";
+import { mappingLines, print } from "./output.ts";
 
 type Flags = "recursive" | "skipUnsupported" | "replace" | "unmap";
 type Attributes = "nosuid" | "nodev" | "noexec" | "nosymfollow" | "nodiratime" | "atime" | "propagation";
-type Places = "nested" | "targetRoot" | "resolve";
+type Words = "nested" | "targetRoot" | "resolve";
 
-interface Options extends Pick<MountIdmappedOptions, Flags | Attributes | Places> {
+interface Options extends Pick<MountIdmappedOptions, Flags | Attributes | Words> {
 	map?: string;
 	readOnly?: boolean;
 	mapRootOnly?: boolean;
@@ -14,41 +16,46 @@ interface Options extends Pick<MountIdmappedOptions, Flags | Attributes | Places
 	json?: boolean;
 }
 
-/** With --help, what belongs together stands together. */
 const HELP = `
-On disk and visible: MAP goes from the ID on disk to the ID that is visible.
-For a source that is ID-mapped already, "on disk" is what is visible through it
-(--nested compose), or what really is on disk (--nested replace).
+Example:
+  userns mount --map 0:2100000000:65536 --read-only /srv/data /mnt/data
+shows the files that root owns in /srv/data as owned by uid 2100000000 in
+/mnt/data. Nothing on disk changes. "userns umount /mnt/data" unmounts it.
+${MOUNT_MAP_HELP}
 
-A target in a directory or container that somebody else can change:
---target-root finds it inside DIR, whatever links and ".." lie on the way;
---into attaches it in the mount namespace of a running container, found under
-the container's own root. The mount stays until "userns umount TARGET", with
-the same --into, or the container's end.
-${MAP_HELP}`;
+--nested says what containerID means if the source is already ID-mapped: with
+compose (the default) the ID visible through the source, with replace the ID on
+disk. Both need Linux 6.15. With refuse, the command fails.
+
+--into attaches the mount in the mount namespace of a container, and finds the
+target below the container's root directory. The mount stays until "userns
+umount --into …", or until the container ends.
+
+Use --target-root or --into if another user can change the directories on the
+path of the target: neither symbolic links nor ".." then lead out of that root.`;
 
 export function define(command: Command): void {
 	command
-		.argument("<source>", "the directory or file to show")
-		.argument("<target>", "where to show it; it must exist")
-		.option("--map <map>", "on disk:visible:size[,…]; see below")
-		.option("--unmap", "no map, through a source that has one; not with --map")
-		.addOption(word("--nested <how>", "for a source that has a map", ["compose", "replace", "refuse"]))
-		.option("--recursive", "take the mounts below the source along, mapped too")
-		.option("--map-root-only", "with --recursive: leave the map of those as it is")
-		.option("--skip-unsupported", "leave those that cannot be mapped as they are")
-		.option("--into <pid|path>", "a container: its pid, or its /proc/PID/ns/mnt")
-		.option("--target-root <dir>", "find the target inside this directory")
+		.argument("<source>", "the directory or file to mount")
+		.argument("<target>", "the mount point; it must exist")
+		.option("--map <map>", "IDs on disk and the IDs visible instead; see below")
+		.addOption(new Option("--unmap", "mount an ID-mapped source without a map").conflicts("map"))
+		.addOption(word("--nested <how>", "for an ID-mapped source", ["compose", "replace", "refuse"]))
+		.option("--recursive", "include the mounts below the source, ID-mapped too")
+		.option("--map-root-only", "with --recursive: do not map the mounts below")
+		.option("--skip-unsupported", "with --recursive: do not map file systems that refuse")
+		.addOption(new Option("--into <pid|path>", "a container: its pid, or its /proc/PID/ns/mnt"))
+		.addOption(new Option("--target-root <dir>", "find the target inside this directory").conflicts("into"))
 		.addOption(word("--resolve <how>", "refuse paths with symbolic links", ["no-symlinks"]))
-		.option("--replace", "take the place of what is mounted at the target")
-		.option("--read-only", "nothing can be written through the mount")
-		.option("--nosuid", "set-user-ID bits and file capabilities have no effect")
-		.option("--nodev", "device files cannot be opened")
-		.option("--noexec", "programs cannot be executed")
-		.option("--nosymfollow", "symbolic links are not followed")
-		.option("--nodiratime", "access times of directories stay")
+		.option("--replace", "replace the mount at the target")
+		.option("--read-only", "refuse writes through the mount")
+		.option("--nosuid", "ignore set-user-ID bits and file capabilities")
+		.option("--nodev", "refuse to open device files")
+		.option("--noexec", "refuse to execute programs")
+		.option("--nosymfollow", "do not follow symbolic links")
+		.option("--nodiratime", "do not update access times of directories")
 		.addOption(word("--atime <mode>", "access times", ["relatime", "noatime", "strictatime"]))
-		.addOption(word("--propagation <type>", "how mounts on it spread", PROPAGATION))
+		.addOption(word("--propagation <type>", "mount propagation", PROPAGATION))
 		.option("--json", "print the result as JSON")
 		.addHelpText("after", HELP)
 		.action((source: string, target: string, options: Options) => mount(command, source, target, options));
@@ -91,7 +98,9 @@ async function mount(command: Command, source: string, target: string, given: Op
 		() => [
 			done,
 			...(given.unmap ? ["without a map"] : mappingLines(mapping, "on disk", "visible")),
-			...skipped.map(({ mountPoint, fsType, reason }) => `not mapped: ${fsType} at ${mountPoint}: ${reason}`),
+			...skipped.map(
+				({ mountPoint, fsType, reason }) => `not mapped: ${fsType} at ${mountPoint}: ${commandWords(reason)}`,
+			),
 		],
 		done,
 	);

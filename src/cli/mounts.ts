@@ -9,18 +9,21 @@ interface Options {
 	json?: boolean;
 }
 
+const HELP = `
+Example:
+  userns mounts --pid 4711
+lists the ID-mapped mounts that process 4711 sees.
+
+The columns "on disk" and "visible" show IDs as the caller sees them. A map with
+several extents takes one line for each. Before Linux 6.15 the kernel does not
+report maps, and the command prints "map unknown on this kernel".`;
+
 export function define(command: Command): void {
 	command
-		.option("--all", "all mounts, not only the ID-mapped ones")
-		.option("--pid <pid>", "those that this process sees (default: the own ones)", wholeNumber("a pid"))
+		.option("--all", "list all mounts, not only ID-mapped ones")
+		.option("--pid <pid>", "list the mounts of this process (default: the caller)", wholeNumber("A pid"))
 		.option("--json", "print the result as JSON")
-		.addHelpText(
-			"after",
-			`
-A line for each mount and, where a map has several ranges, one for each of them:
-the IDs on disk and the IDs that are visible, in the IDs of the caller. Maps are
-told by Linux 6.15 and later; before that it says "map unknown on this kernel".`,
-		)
+		.addHelpText("after", HELP)
 		.action(list);
 }
 
@@ -41,7 +44,7 @@ function rows({ mountPoint, fsType, idmapped, mapping, unknown = "" }: MountInfo
 	return mappingRows(mapping).map((row, i) => [...(i === 0 ? place : ["", ""]), ...row]);
 }
 
-/** Escapes blanks as mountinfo does, because a blank looks like the end of the cell. The table escapes all else. */
+/** Escapes blanks as mountinfo does, because a blank looks like the end of the cell. table() escapes everything else. */
 function cell(name: string): string {
 	return name.replace(/[ \\]/g, (sign) => `\\${sign.charCodeAt(0).toString(8).padStart(3, "0")}`);
 }

@@ -1,15 +1,15 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type PathOptions, UserNamespace } from "../index.ts";
 
-/** For an option whose value is a number; the library knows which numbers are good. */
+/** Parses an option whose value is a number. The library checks its range. */
 export function wholeNumber(what: string): (text: string) => number {
 	return (text) => {
-		if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError(`Here ${what} must be a whole number.`);
+		if (!/^\d{1,10}$/.test(text)) throw new InvalidArgumentError(`${what} must be a whole number.`);
 		return Number(text);
 	};
 }
 
-/** TARGET of a command: digits alone are a pid, everything else is a path. */
+/** Opens the TARGET of a command: digits alone are a pid, everything else is a path. */
 export function openTarget(target: string): Promise<UserNamespace> {
 	return UserNamespace.openAsync(/^\d+$/.test(target) ? Number(target) : target);
 }
@@ -21,7 +21,7 @@ export function addPathOptions(command: Command): Command {
 		.addOption(new Option("--resolve <how>", "refuse paths with symbolic links").choices(["no-symlinks"]));
 }
 
-/** The path options that were given. */
+/** The path options of the call. */
 export function pathOptions({ targetRoot, resolve }: PathOptions): PathOptions {
 	return {
 		...(targetRoot !== undefined && { targetRoot }),
@@ -31,5 +31,5 @@ export function pathOptions({ targetRoot, resolve }: PathOptions): PathOptions {
 
 /** The help about these options, below the option list. */
 export const PATH_HELP = `
-A symbolic link on the path is followed only if it belongs to root or to the
-caller; --resolve no-symlinks follows none.`;
+The command follows a symbolic link on the path only if the link belongs to root
+or to the caller. With --resolve no-symlinks it follows none.`;

@@ -1,16 +1,17 @@
 import { writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type IdMap, type Mapping, UsernsError } from "../index.ts";
+import { commandWords } from "./command-words.ts";
 
 /** Exit statuses of the command: 0 done, 1 failed, 2 wrong usage. */
 export const FAILED = 1;
 export const WRONG_USAGE = 2;
-/** 128 + SIGPIPE, the status that a shell reports for a program that the signal ended. Node ignores the signal. */
+/** 128 + SIGPIPE: the status that a shell reports for a program which SIGPIPE ended. Node ignores the signal. */
 const BROKEN_PIPE = 141;
 
 const [OUTPUT, ERRORS] = [1, 2];
 
-/** True when the words of the call were wrong, so that nothing was tried. */
+/** True if the arguments were wrong, so that the command did nothing. */
 export function isWrongUsage(error: unknown): boolean {
 	return (
 		error instanceof UsernsError &&
@@ -30,10 +31,7 @@ export function printable(line: string): string {
 	);
 }
 
-/**
- * JSON of the same value with those characters escaped. JSON.stringify() itself escapes those below U+0020 and lone
- * surrogates.
- */
+/** JSON of a value, with those characters escaped that JSON.stringify() does not escape: U+007F and above. */
 export function jsonText(value: unknown): string {
 	return JSON.stringify(value, null, 2).replaceAll(/[\x7f-\x9f\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
 		Array.from(
@@ -55,8 +53,8 @@ class OutputError extends Error {
 }
 
 /**
- * Writes all of the text. A full disk takes a part of it, and a pipe that another program made non-blocking may take
- * nothing at first.
+ * Writes the whole text. write(2) can be short on a full disk, and fails with EAGAIN on a pipe that another program made
+ * non-blocking.
  */
 async function write(descriptor: number, text: string): Promise<void> {
 	const bytes = Buffer.from(text);
@@ -70,10 +68,10 @@ async function write(descriptor: number, text: string): Promise<void> {
 	}
 }
 
-/** What the error says for a command that changes nothing. */
+/** The first words of a write error of a command that changes nothing. */
 const NOTHING = "nothing was changed";
 
-/** Writes text to standard output. `done` is what the command has done by then, for the error. */
+/** Writes text to standard output. The message of a write error begins with `done`: what the command has done. */
 export async function printText(text: string, done: string = NOTHING): Promise<void> {
 	try {
 		await write(OUTPUT, text);
@@ -83,8 +81,8 @@ export async function printText(text: string, done: string = NOTHING): Promise<v
 }
 
 /**
- * Prints a result: with --json as one JSON value on standard output, otherwise as lines. `done` is what the command has
- * done by then; it stays done if the result cannot be written.
+ * Prints a result on standard output: with --json as one JSON value, otherwise as lines. `done` is what the command has
+ * done; a write error does not undo it.
  */
 export async function print(
 	json: boolean | undefined,
@@ -96,12 +94,12 @@ export async function print(
 	if (out.length > 0) await printText(`${out.join("\n")}\n`, done);
 }
 
-/** Tells about a failure on standard error, and with --json as `{"error": …}` on standard output too. */
+/** Reports a failure on standard error, and with --json also as `{"error": …}` on standard output. */
 export async function printFailure(error: unknown, json: boolean): Promise<void> {
-	const message = error instanceof Error ? error.message : String(error);
+	const data = asData(error);
 	// If standard error cannot be written either, only the exit status reports the failure.
-	if (json) await write(OUTPUT, `${jsonText({ error: asData(error, message) })}\n`).catch(() => {});
-	const hint = error instanceof UsernsError ? error.hint : undefined;
+	if (json) await write(OUTPUT, `${jsonText({ error: data })}\n`).catch(() => {});
+	const { message, hint } = data;
 	const lines = [`userns: ${message}`, ...(hint === undefined ? [] : [`hint: ${hint}`])];
 	await printErrors(`${lines.map(printable).join("\n")}\n`);
 }
@@ -119,11 +117,31 @@ export async function outputStatus(error: unknown): Promise<number | undefined> 
 	return FAILED;
 }
 
-function asData(error: unknown, message: string): Record<string, unknown> {
-	return error instanceof UsernsError ? error.toJSON() : { message };
+/** A failure that the command finds, not the library. */
+export class CommandError extends Error {
+	readonly hint: string;
+
+	constructor(message: string, hint: string) {
+		super(message);
+		this.hint = hint;
+	}
 }
 
-/** Rows as columns of equal width, two spaces apart, nothing behind the last one. */
+/** The reason of a system error of Node, without the call and the path: `ENOENT (no such file or directory)`. */
+export function reasonOf(error: unknown): string {
+	const message = error instanceof Error ? error.message : String(error);
+	return message.replace(/^(E[A-Z0-9]+): (.*?), \w+(?: '.*')?$/s, "$1 ($2)");
+}
+
+/** The fields of an error. A message and a hint of the library are translated into the words of the command. */
+function asData(error: unknown): Record<string, unknown> {
+	if (error instanceof CommandError) return { message: error.message, hint: error.hint };
+	if (!(error instanceof UsernsError))
+		return { message: error instanceof Error ? error.message : String(error) };
+	return { ...error.toJSON(), message: commandWords(error.message), hint: commandWords(error.hint) };
+}
+
+/** Rows as columns of equal width, two spaces apart, without blanks at the end of a line. */
 export function table(rows: readonly (readonly string[])[]): string[] {
 	const cells = rows.map((row) => row.map(printable));
 	const widths: number[] = [];
@@ -140,20 +158,12 @@ export function table(rows: readonly (readonly string[])[]): string[] {
 	);
 }
 
-/** For every command that takes --map. */
-export const MAP_HELP = `
-MAP is [u:|g:|b:]containerID:hostID:size[,…]: u: for user IDs, g: for group IDs,
-b: or nothing for both. In a namespace, containerID is the ID inside and hostID
-the ID outside; for a mount, containerID is the ID on disk and hostID the ID
-visible through the mount. 0:2100000000:65536 shows what root owns on disk as
-owned by 2100000000.`;
-
-/** The two columns of a mapping under headings that fit the use, both kinds as one where they are the same. */
+/** A mapping as a table, under the two headings. User and group IDs share the rows if their extents are the same. */
 export function mappingLines(mapping: Mapping, first: string, second: string): string[] {
 	return table([["", first, second, "IDs"], ...mappingRows(mapping)]);
 }
 
-/** The same as rows of four: the kind, the two columns, how many IDs. */
+/** The rows of that table: the kind, the two ranges, the number of IDs. */
 export function mappingRows({ uidMappings, gidMappings }: Mapping): string[][] {
 	if (sameRows(uidMappings, gidMappings)) return rangeRows("uid, gid", uidMappings);
 	return [...rangeRows("uid", uidMappings), ...rangeRows("gid", gidMappings)];

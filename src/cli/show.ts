@@ -2,11 +2,18 @@ import type { Command } from "commander";
 import { openTarget } from "./namespace-argument.ts";
 import { mappingLines, print, table } from "./output.ts";
 
+const HELP = `
+Example:
+  userns show 4711
+shows the user namespace of process 4711.
+
+A target of digits is a pid. Write ./123 for a file with the name 123.`;
+
 export function define(command: Command): void {
 	command
 		.argument("<target>", "a pid, or a path such as /proc/PID/ns/user")
 		.option("--json", "print the result as JSON")
-		.addHelpText("after", "\nDigits alone are a pid; write ./123 for a file of that name.")
+		.addHelpText("after", HELP)
 		.action((target: string, { json }: { json?: boolean }) => show(target, json));
 }
 

@@ -1,28 +1,36 @@
 import type { Command } from "commander";
 import { type PathOptions, supports } from "../index.ts";
+import { commandWords } from "./command-words.ts";
 import { addPathOptions, PATH_HELP, pathOptions } from "./namespace-argument.ts";
 import { FAILED, print } from "./output.ts";
+
+const HELP = `
+Example:
+  userns supports /srv/data
+prints "yes" if userns mount can ID-map /srv/data, otherwise "no" and the
+reason. The exit status is 0 for yes and 1 for no.
+
+The command ID-maps a detached copy of the path's mount, which no other process
+can see, and closes it.
+${PATH_HELP}`;
 
 export function define(command: Command): void {
 	addPathOptions(command.argument("<path>", "a directory or file"))
 		.option("--json", "print the result as JSON")
-		.addHelpText(
-			"after",
-			`
-Asks the kernel, by mapping a copy of the path's mount that nobody sees. The
-exit status is 0 for yes, 1 for no.${PATH_HELP}`,
-		)
+		.addHelpText("after", HELP)
 		.action(ask);
 }
 
 /** Passes `options` on whole, because the rest of a destructuring would have a prototype again. */
 async function ask(path: string, options: PathOptions & { json?: boolean }): Promise<void> {
 	const { json } = options;
-	const answer = await supports(path, pathOptions(options));
-	const { supported, fsType, mountPoint, reason, hint } = answer;
+	const found = await supports(path, pathOptions(options));
+	const { supported, fsType, mountPoint } = found;
+	const reason = commandWords(found.reason);
+	const hint = found.hint === undefined ? {} : { hint: commandWords(found.hint) };
 	if (!supported) process.exitCode = FAILED;
-	await print(json, { path, ...answer }, () => [
+	await print(json, { path, ...found, reason, ...hint }, () => [
 		`${path} (${fsType} at ${mountPoint}): ${supported ? "yes" : "no"}, ${reason}`,
-		...(hint === undefined ? [] : [`hint: ${hint}`]),
+		...Object.values(hint).map((text) => `hint: ${text}`),
 	]);
 }

@@ -9,14 +9,23 @@ interface Options extends PathOptions {
 	json?: boolean;
 }
 
+const HELP = `
+Example:
+  userns umount /mnt/data
+unmounts a mount that "userns mount" created at /mnt/data.
+
+The command unmounts only what "userns mount", "userns create" and the library
+mounted. Use umount(8) for every other mount.
+${PATH_HELP}`;
+
 export function define(command: Command): void {
 	command
-		.argument("<path>", "the target of userns mount, or the path of create --at")
-		.option("--recursive", "unmount what is mounted on it or below it too")
-		.option("--into <pid|path>", "in a container: its pid, or its /proc/PID/ns/mnt");
+		.argument("<path>", "the target of a mount, or the path of a pinned namespace")
+		.option("--recursive", "also unmount the mounts on the path and below it")
+		.option("--into <pid|path>", "a container: its pid, or its /proc/PID/ns/mnt");
 	addPathOptions(command)
 		.option("--json", "print the result as JSON")
-		.addHelpText("after", `\nRefuses every other mount.${PATH_HELP}`)
+		.addHelpText("after", HELP)
 		.action(umount);
 }
 

@@ -9,24 +9,6 @@ import { test } from "../support/test.ts";
 
 const PUNCHED = "0:100000:1000,1000:1000:1,1001:101001:64535";
 
-test("map prints the help of each subcommand within 80 columns", () => {
-	for (const name of [
-		"convert",
-		"invert",
-		"compose",
-		"intersect",
-		"subtract",
-		"union",
-		"translate",
-		"check",
-		"draw",
-	]) {
-		const { status, stdout } = userns("map", name, "--help");
-		assert.equal(status, 0);
-		for (const line of stdout.split("\n")) assert.ok(line.length <= 80, line);
-	}
-});
-
 test("map prints results as text", () => {
 	const cases: [string[], string][] = [
 		[["convert", "--to", "incus", "0:100000:65536"], "both 100000-165535 0-65535"],
@@ -88,9 +70,9 @@ test("map exits with status 1 for an ID that is not mapped, and with 2 for wrong
 	const wrong: [string[], RegExp][] = [
 		[["check", "0:1:1,0:5:1"], /overlap/],
 		[["check", "0:1"], /no syntax fits/],
-		[["convert", "--from", "nonsense", "0:1:1"], /no such syntax/],
-		[["translate", "0:1:1"], /either --uid or --gid/],
-		[["translate", "--uid", "1", "--gid", "1", "0:1:1"], /either --uid or --gid/],
+		[["convert", "--from", "nonsense", "0:1:1"], /Allowed choices are colon, proc/],
+		[["translate", "0:1:1"], /one of --uid and --gid/],
+		[["translate", "--uid", "1", "--gid", "1", "0:1:1"], /one of --uid and --gid/],
 		[["translate", "--uid", "-1", "0:1:1"], /whole number/],
 		[["union", "0:1:1", "0:2:1"], /conflict/],
 		[["convert", "--to", "oci", "u:0:1:1"], /cannot express/],
