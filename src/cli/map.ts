@@ -247,7 +247,7 @@ function defineDraw(command: Command): void {
 		"draw",
 		"draw a mapping as text or SVG",
 		["mapping"],
-		["0:100000:1000,1000:1000:1", "draws two columns of IDs, joined by lines."],
+		["0:2100000000:1000,1000:1000:1", "draws two columns of IDs, joined by lines."],
 	)
 		.option("--svg <file>", "write an SVG file; - for standard output")
 		.action((text: string, options: TextOptions & { svg?: string }) => {
