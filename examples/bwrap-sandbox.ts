@@ -1,12 +1,12 @@
-// A sandbox by bubblewrap (Debian: apt-get install bubblewrap) in a user namespace of ours.
+// Runs a command in a bubblewrap sandbox (Debian: apt-get install bubblewrap), in a user namespace of this package.
 //
 //   node bwrap-sandbox.js [COMMAND [ARG…]]
 //
-// As an ordinary user, bwrap joins by the descriptor: it needs its caller's own ID in the namespace, and has it there.
-// As root, whose ID had better not be in it, bwrap is started inside.
+// Without root, bwrap joins the namespace by its descriptor. bwrap needs its caller's own ID in the namespace, and
+// Mapping.rootless() maps that ID. With root, the namespace should not map the ID 0 of the host, so bwrap is started inside.
 //
-// The command sees the machine's files and the environment of its caller, and can read what its caller can read. It cannot
-// write them, because it has no capability: with CAP_SYS_ADMIN it could remount / writable and unmount /tmp.
+// The command can read every file that its caller can read, and has the caller's environment. It can write no file of the
+// machine, because it has no capability. With CAP_SYS_ADMIN it could remount / writable, and unmount /tmp.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { Mapping, UserNamespace } from "userns";
@@ -14,11 +14,11 @@ import { Mapping, UserNamespace } from "userns";
 const command = process.argv.length > 2 ? process.argv.slice(2) : ["id"];
 
 const sandbox = [
-	// A read-only mount does not prevent connect(2): an empty /run hides the sockets of the machine's services.
+	// A read-only mount does not prevent connect(2). The empty /run covers the sockets of the machine's services.
 	...["--ro-bind", "/", "/", "--tmpfs", "/run", "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev"],
-	// Without --cap-drop, root of the namespace keeps its capabilities. The command of an ordinary user has none.
+	// Without --cap-drop, root of the namespace keeps its capabilities. Other users of the namespace have none.
 	...["--cap-drop", "ALL"],
-	// Without --new-session, the command could type into this terminal (TIOCSTI, CVE-2017-5226).
+	// Without --new-session, the command could write input to this terminal (TIOCSTI, CVE-2017-5226).
 	"--new-session",
 	...["--unshare-pid", "--unshare-net", "--unshare-ipc", "--die-with-parent", "--"],
 	...command,

@@ -1,10 +1,11 @@
-// A container by crun or runc in a user namespace of ours, with a folder of somebody else's as its root's own.
+// Runs a container with crun or runc in a user namespace of this package. The owner of FOLDER is visible in the container as
+// its root.
 //
 //   sudo node oci-container.js crun|runc ROOTFS FOLDER [COMMAND [ARG…]]
 //
-// ROOTFS is a root file system, for instance a folder with bin/busybox in it. Both it and FOLDER are shown to the
-// container under other owners by ID-mapped mounts; on disk nothing is chowned. Keep both below a directory that only root
-// may enter: on disk, a set-uid program that the container's root makes there belongs to root, or to FOLDER's owner.
+// ROOTFS is a root file system, for example a folder that contains bin/busybox. ID-mapped mounts give ROOTFS and FOLDER other
+// owners in the container; no owner on disk changes. Keep both below a directory that only root may enter, because a
+// set-user-ID program that the container's root creates there belongs on disk to root, or to the owner of FOLDER.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
@@ -50,7 +51,7 @@ function config(userns: string, volume: string): object {
 			{ destination: "/data", type: "bind", source: volume, options: ["bind", "rw"] },
 		],
 		linux: {
-			// runc 1.1 wants the mapping beside the path, too, and does not compare them.
+			// runc 1.1 needs the mapping as well as the path, and does not compare them.
 			...mapping.toJSON(),
 			namespaces: [
 				{ type: "user", path: userns },
@@ -60,12 +61,12 @@ function config(userns: string, volume: string): object {
 	};
 }
 
-// The container's root must be able to reach the bundle, and no other user: its mounts show programs under other owners.
+// Only the container's root may enter the bundle, because the mounts in it give programs other owners.
 const bundle = mkdtempSync(join(tmpdir(), "bundle-"));
 chownSync(bundle, 0, 2100000000);
 chmodSync(bundle, 0o710);
 const [root, volume] = [join(bundle, "rootfs"), join(bundle, "volume")];
-for (const place of [root, volume]) mkdirSync(place);
+for (const each of [root, volume]) mkdirSync(each);
 const name = `example-${process.pid}`;
 
 const namespace = await UserNamespace.create(mapping);
@@ -77,10 +78,10 @@ try {
 		mounts.push(
 			await mountIdmapped({ source: resolve(folder), target: volume, mapping: ownerAsRoot, ...attributes }),
 		);
-		// The runtime opens the namespace by the descriptor of the process that holds it: this one.
+		// The runtime opens the namespace by this process's descriptor.
 		const userns = `/proc/${process.pid}/fd/${namespace.fd}`;
 		writeFileSync(join(bundle, "config.json"), JSON.stringify(config(userns, volume)));
-		process.on("SIGINT", () => {}); // Ctrl-C is the container's; we stay to clean up
+		process.on("SIGINT", () => {}); // Ctrl-C ends the container; this process then cleans up
 		const [status] = await once(
 			spawn(runtime, ["run", "--bundle", bundle, name], { stdio: "inherit" }),
 			"exit",
@@ -92,7 +93,7 @@ try {
 	}
 } finally {
 	namespace.close();
-	// Nothing but what was made here: had an unmount failed, the files below would be somebody's.
-	for (const place of [root, volume]) rmdirSync(place);
+	// rmdir(2) fails if an unmount failed, and then rmSync() deletes no file of a mount.
+	for (const each of [root, volume]) rmdirSync(each);
 	rmSync(bundle, { recursive: true });
 }

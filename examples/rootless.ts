@@ -1,5 +1,5 @@
-// Without root: a namespace of all the IDs that this user has. It takes newuidmap and newgidmap (Debian: apt-get install
-// uidmap), and a line for the user in /etc/subuid and in /etc/subgid.
+// Creates a user namespace without root, with every ID that this user may map. It needs newuidmap and newgidmap (Debian:
+// apt-get install uidmap), and a line for the user in /etc/subuid and in /etc/subgid.
 //
 //   node rootless.js
 import { once } from "node:events";
@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Mapping, UserNamespace, UsernsError } from "userns";
 
-/** Makes a file that belongs to somebody else, by his subordinate ID; only from inside it can be taken away again. */
+/** Creates a file of a subordinate ID. Only a process in the namespace can delete it. */
 async function showOwners(namespace: UserNamespace): Promise<void> {
 	const folder = mkdtempSync(join(tmpdir(), "rootless-"));
 	const run = async (...command: [string, ...string[]]) => {
@@ -23,7 +23,7 @@ async function showOwners(namespace: UserNamespace): Promise<void> {
 }
 
 try {
-	// Inside, 0 is this user, and 1… are the subordinate IDs. With keepId: true the user keeps the own number instead.
+	// Inside, 0 is this user, and the IDs from 1 are the subordinate IDs. With { keepId: true } the user has the same ID inside.
 	const mapping = Mapping.rootless();
 	const namespace = await UserNamespace.create(mapping);
 	console.log(`mapping: ${mapping}`);
@@ -33,7 +33,7 @@ try {
 		namespace.close();
 	}
 } catch (error) {
-	// Every failure says what to do: a package to install, a line to add, a setting to change.
+	// The hint names one thing to do: a package to install, a line to add, a sysctl to change.
 	if (!(error instanceof UsernsError)) throw error;
 	console.error(`${error.message}\n${error.hint}`);
 	process.exitCode = 1;

@@ -1,9 +1,9 @@
-// Two containers at once in one user namespace, from one cache: a file that is uid 7's in one is uid 7's in the other.
+// Runs two containers at once in one user namespace from a cache. A file of uid 7 in one is a file of uid 7 in the other.
 //
 //   sudo node shared-namespace.js crun|runc ROOTFS
 //
-// ROOTFS is a root file system, for instance a folder with bin/busybox and bin/sh in it. Keep it below a directory that only
-// root may enter: on disk, a set-uid program that a container's root makes there belongs to root.
+// ROOTFS is a root file system, for example a folder that contains bin/busybox and bin/sh. Keep it below a directory that only
+// root may enter, because a set-user-ID program that a container's root creates there belongs on disk to root.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
@@ -37,7 +37,7 @@ function config(namespace: UserNamespace, shared: string, script: string): objec
 			{ destination: "/shared", type: "bind", source: shared, options: ["bind", "rw"] },
 		],
 		linux: {
-			...mapping.toJSON(), // runc 1.1 wants it beside the path
+			...mapping.toJSON(), // runc 1.1 needs it as well as the path
 			namespaces: [
 				{ type: "user", path: `/proc/${process.pid}/fd/${namespace.fd}` },
 				...["pid", "mount", "ipc", "uts", "network"].map((type) => ({ type })),
@@ -52,7 +52,7 @@ const scripts = {
 };
 
 const folder = mkdtempSync(join(tmpdir(), "shared-"));
-// The containers' root must be able to reach their bundles, and no other user.
+// Only the root of the containers may enter their bundles.
 chownSync(folder, 0, 2100000000);
 chmodSync(folder, 0o710);
 const shared = join(folder, "shared");
@@ -67,8 +67,8 @@ try {
 		const [bundle, id] = [join(folder, name), `example-${process.pid}-${name}`];
 		const root = join(bundle, "rootfs");
 		mkdirSync(root, { recursive: true });
-		undo.push(() => rmdirSync(root)); // with a mount still on it this fails, and nothing is removed
-		// Whoever asks for the same mapping gets a descriptor of his own of the same namespace.
+		undo.push(() => rmdirSync(root)); // fails while a mount is on it, so that no file of the mount is deleted
+		// Every call with the same mapping returns a new descriptor of the same namespace.
 		const namespace = await handles.get(mapping);
 		undo.push(() => namespace.close());
 		const mount = await mountIdmapped({
@@ -82,7 +82,7 @@ try {
 		undo.push(() => spawnSync(runtime, ["delete", "--force", id], { stdio: "ignore" }));
 		ready.push({ id, bundle, namespace });
 	}
-	process.on("SIGINT", () => {}); // Ctrl-C is the containers'; we stay to clean up
+	process.on("SIGINT", () => {}); // Ctrl-C ends the containers; this process then cleans up
 	await Promise.all(
 		ready.map(async ({ id, bundle, namespace }) => {
 			const [status] = await once(

@@ -1,4 +1,4 @@
-// Runs a command in a user namespace: root inside, nobody of importance outside.
+// Runs a command in a user namespace. The command is root inside, and an ordinary user outside.
 //
 //   sudo node spawn.js [COMMAND [ARG…]]
 import { once } from "node:events";
@@ -9,7 +9,7 @@ const [command = "id", ...args] = process.argv.slice(2);
 // The IDs 0 to 65535 inside are 2100000000 to 2100065535 outside.
 const namespace = await UserNamespace.create("0:2100000000:65536", { setgroups: "allow" });
 try {
-	// The options are those of child_process.spawn. With a pid namespace, all that it started ends with the command.
+	// The options of child_process.spawn, and more. In a pid namespace, every process that the command started ends with it.
 	const child = namespace.spawn(command, args, {
 		stdio: "inherit",
 		uid: 0,

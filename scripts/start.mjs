@@ -1,4 +1,4 @@
-// The main job: from a clean clone to an ID-mapped mount of the project's own checkout, and nothing left behind.
+// `npm start`: sets up a clean clone, shows what the package does on this checkout, and leaves nothing behind.
 import { spawnSync } from "node:child_process";
 import {
 	chmodSync,
@@ -36,7 +36,7 @@ function owner(path) {
 	return `${uid}:${gid}`;
 }
 
-/** The pids of this process's children, zombies included. */
+/** The pids of this process's children, including zombies. */
 function children() {
 	for (;;) {
 		try {
@@ -44,7 +44,7 @@ function children() {
 				readFileSync(`/proc/self/task/${task}/children`, "utf8").split(" ").filter(Boolean),
 			);
 		} catch (error) {
-			// A thread ended while the threads were listed, and its children belong to another thread now.
+			// A thread ended while the threads were listed. Its children belong to another thread now.
 			if (error.code !== "ENOENT" && error.code !== "ESRCH") throw error;
 		}
 	}
@@ -56,17 +56,17 @@ async function microseconds(action) {
 	return [result, `${Math.round(Number(process.hrtime.bigint() - start) / 1000)} µs`];
 }
 
-/** Two spellings of one mapping, one namespace; the first handle makes it, the second is a duplicate. */
+/** Two texts of the same mapping lead to one namespace. The first call creates it, the second returns a duplicate. */
 async function showHandles({ Handles }, first, second) {
-	// The build may have left esbuild's service running. Only what the library starts counts.
+	// The build may have left the service process of esbuild. Only processes that the library starts count.
 	const before = children();
 	const handles = new Handles();
 	const [a, made] = await microseconds(() => handles.get(first));
 	const [b, cached] = await microseconds(() => handles.get(second));
-	console.log("\nOne namespace for one mapping, whatever the order of its extents:");
+	console.log("\nOne user namespace for one mapping, whatever the order of its extents:");
 	columns([
 		["mapping", "namespace", "descriptor", "time"],
-		[first, `${a.inode}`, `${a.fd}`, `${made}, made`],
+		[first, `${a.inode}`, `${a.fd}`, `${made}, created`],
 		[second, `${b.inode}`, `${b.fd}`, `${cached}, cached`],
 	]);
 	console.log(`  the same namespace: ${a.equals(b) ? "yes" : "NO"}`);
@@ -120,49 +120,49 @@ async function withRoot(userns) {
 		await showHandles(userns, "0:2100000000:1000,5000:2100100000:10", "5000:2100100000:10,0:2100000000:1000");
 		const work = join(folder, "work");
 		mkdirSync(work);
-		for (const place of [folder, work]) chmodSync(place, place === work ? 0o777 : 0o711);
+		for (const each of [folder, work]) chmodSync(each, each === work ? 0o777 : 0o711);
 		await showPrograms(userns, "0:2100000000:65536", work, [0, 33]);
 	} finally {
-		// Only empty targets are left in it: had an unmount failed, its files would be somebody's.
+		// Deletes only empty mount points: after a failed unmount, rmSync() would delete the files of the mount.
 		if (!readFileSync("/proc/self/mountinfo", "utf8").includes(` ${folder}/`))
 			rmSync(folder, { recursive: true });
 	}
-	console.log("\nEverything is unmounted; nothing on disk was changed.");
+	console.log("\nEvery mount is unmounted, and no owner on disk has changed.");
 }
 
-/** What a program says on its standard output, inside. */
+/** Runs a program in the namespace and returns its standard output. */
 function ask(namespace, command, args, options) {
 	return new Promise((resolve, reject) => {
 		const child = namespace.spawn(command, args, { stdio: ["ignore", "pipe", "inherit"], ...options });
-		let said = "";
+		let printed = "";
 		child.stdout.on("data", (chunk) => {
-			said += chunk;
+			printed += chunk;
 		});
 		child.on("error", reject);
-		child.on("close", () => resolve(said.trim()));
+		child.on("close", () => resolve(printed.trim()));
 	});
 }
 
-/** Programs inside: as whom they run there, and whose the files are that they make. */
+/** Programs in a namespace: their uid inside, and the owner of a file that they create. */
 async function showPrograms({ UserNamespace }, mapping, folder, users) {
 	const namespace = await UserNamespace.create(mapping, { setgroups: "allow" });
-	console.log(`\nPrograms in a namespace with the mapping ${mapping}:`);
-	const rows = [["as", "id -u says", "a file of theirs belongs to, outside"]];
+	console.log(`\nPrograms in a user namespace with the mapping ${mapping}:`);
+	const rows = [["started as", "id -u prints", "owner of its file, outside"]];
 	try {
 		for (const uid of users) {
 			const file = join(folder, `by-${uid}`);
-			const said = await ask(namespace, "sh", ["-c", 'id -u; touch "$1"', "sh", file], { uid, gid: uid });
-			rows.push([`uid ${uid}`, said, owner(file)]);
+			const printed = await ask(namespace, "sh", ["-c", 'id -u; touch "$1"', "sh", file], { uid, gid: uid });
+			rows.push([`uid ${uid}`, printed, owner(file)]);
 		}
 		columns(rows);
 	} finally {
-		// Who is nobody to us can take his files away only from inside.
+		// Only a process in the namespace may delete files of IDs that are mapped to other users.
 		await ask(namespace, "sh", ["-c", `rm -f "$1"/by-*`, "sh", folder], {});
 		namespace.close();
 	}
 }
 
-/** Why an ordinary user can have no subordinate IDs here: what is left out then, and no failure. */
+/** The errors of a user without subordinate IDs. They are no failure of npm start, which then shows less. */
 const WITHOUT_SUBIDS = [
 	"ERR_USERNS_NO_SUBIDS",
 	"ERR_USERNS_HELPER_MISSING",
@@ -170,14 +170,14 @@ const WITHOUT_SUBIDS = [
 	"ERR_USERNS_UNKNOWN_USER",
 ];
 
-/** Without privilege the kernel lets a process map its own uid and gid; newuidmap lets it map its subordinate IDs. */
+/** Without privilege, the kernel accepts a map of the own uid and gid, and newuidmap writes one of subordinate IDs. */
 async function withoutRoot(userns) {
-	console.log("Left out without root: ID-mapped mounts. Run it as root to see them.");
+	console.log("Without root, ID-mapped mounts are left out. Run npm start as root to see them.");
 	const own = `u:0:${process.getuid()}:1,g:0:${process.getgid()}:1`;
 	const swapped = `g:0:${process.getgid()}:1,u:0:${process.getuid()}:1`;
 	await showHandles(userns, own, swapped);
 	const folder = mkdtempSync(join(tmpdir(), "userns-start-"));
-	chmodSync(folder, 0o777); // the subordinate IDs are others
+	chmodSync(folder, 0o777); // for the subordinate IDs, which are other users
 	try {
 		await showPrograms(userns, userns.Mapping.rootless(), folder, [0, 33]);
 	} catch (error) {
@@ -204,12 +204,12 @@ async function show() {
 	}
 }
 
-/** In a mount namespace of its own, so that a mount is gone with us even when we are killed; where that works. */
+/** Runs in a new mount namespace if possible, so that the kernel unmounts everything even if this process is killed. */
 async function main() {
 	await build();
 	if (process.platform !== "linux") {
 		const { Mapping } = await import("../dist/src/index.js");
-		console.log(`This is ${process.platform}: only mappings can be shown, the rest needs Linux.`);
+		console.log(`This is ${process.platform}: only mappings are shown, because everything else needs Linux.`);
 		console.log(JSON.stringify(Mapping.parse(MAP)));
 		return;
 	}
