@@ -7,22 +7,22 @@ import { accessSync, constants, statSync } from "node:fs";
 import { isAbsolute, join, resolve } from "node:path";
 import { ownCopy, ownValue } from "./options.ts";
 
-/** How long a program that asks a directory service may take; the caller waits for it. */
-const LOOKUP_MS = 10_000;
+/** The timeout of a program that queries a directory service, in milliseconds. The caller blocks for that long. */
+const LOOKUP_TIMEOUT = 10_000;
 
-/** Runs such a program and returns its standard output alone. */
+/** Runs a program that looks something up, without standard input, and reads its standard output. */
 export function lookUp(program: string, args: readonly string[]): SpawnSyncReturns<string> {
 	// Passes copies without a prototype, because child_process reads inherited options and variables.
 	const options: SpawnSyncOptionsWithStringEncoding = {
 		encoding: "utf8",
 		stdio: ["ignore", "pipe", "ignore"],
-		timeout: LOOKUP_MS,
+		timeout: LOOKUP_TIMEOUT,
 		env: ownCopy(process.env),
 	};
 	return spawnSync(program, args, ownCopy(options));
 }
 
-/** Where execvp(3) looks when there is no PATH. */
+/** The directories that execvp(3) searches if PATH is unset. */
 const DEFAULT_PATH = "/usr/bin:/bin";
 
 export interface Found {
@@ -31,21 +31,22 @@ export interface Found {
 }
 
 /**
- * The file that a program's name leads to, as execvp(3) finds it: a name with a slash as it is, another in the folders
- * of PATH. `found` is the first file of that name, with `executable` false when the caller may not execute any. What is
- * relative is so to `folder`, or to the working directory; the latter may be gone, and then only that is not found.
+ * Finds the file of a program as execvp(3) does: a name with a slash is a path, any other name is searched in the
+ * directories of PATH. `found` is the first file that the caller may execute. If there is none, `found` is the first file
+ * of that name, and `executable` is false. Relative paths start at `folder`, or at the working directory. If the working
+ * directory was deleted, relative paths lead to no file.
  */
 export function findProgram(
 	name: string,
 	{ PATH = DEFAULT_PATH }: NodeJS.ProcessEnv = ownCopy(process.env),
 	folder = ".",
 ): Found | undefined {
-	const places = name.includes("/")
+	const paths = name.includes("/")
 		? [name]
 		: String(PATH)
 				.split(":")
-				.map((place) => join(place, name));
-	return firstIn(places.flatMap((place) => absolute(folder, place) ?? []));
+				.map((directory) => join(directory, name));
+	return firstFile(paths.flatMap((path) => absolute(folder, path) ?? []));
 }
 
 /**
@@ -54,29 +55,29 @@ export function findProgram(
  */
 export function findOwnProgram(name: string): Found | undefined {
 	const path = ownValue(process.env, "PATH") as string | undefined;
-	return firstIn(
+	return firstFile(
 		(path ?? DEFAULT_PATH)
 			.split(":")
 			.filter(isAbsolute)
-			.map((place) => join(place, name)),
+			.map((directory) => join(directory, name)),
 	);
 }
 
-function firstIn(places: readonly string[]): Found | undefined {
-	let barred: string | undefined;
-	for (const place of places) {
-		if (!isFile(place)) continue;
+function firstFile(paths: readonly string[]): Found | undefined {
+	let notExecutable: string | undefined;
+	for (const path of paths) {
+		if (!isFile(path)) continue;
 		try {
-			accessSync(place, constants.X_OK);
-			return { found: place, executable: true };
+			accessSync(path, constants.X_OK);
+			return { found: path, executable: true };
 		} catch {
-			barred ??= place;
+			notExecutable ??= path;
 		}
 	}
-	return barred === undefined ? undefined : { found: barred, executable: false };
+	return notExecutable === undefined ? undefined : { found: notExecutable, executable: false };
 }
 
-/** Undefined when it takes the working directory, and that was deleted (getcwd(3), ENOENT). */
+/** Undefined for a relative path if the working directory was deleted (getcwd(3), ENOENT). */
 function absolute(folder: string, path: string): string | undefined {
 	if (isAbsolute(path)) return path;
 	try {
@@ -86,7 +87,7 @@ function absolute(folder: string, path: string): string | undefined {
 	}
 }
 
-/** False too for what may not be looked at: root's folders stay in the PATH of who was root before. */
+/** False also for a path that stat(2) may not follow: PATH can still have root's directories after setuid(2). */
 function isFile(path: string): boolean {
 	try {
 		return statSync(path).isFile();

@@ -1,4 +1,4 @@
-// Mapping.rootless looks subordinate IDs up there: the mapping layer itself does no I/O.
+// Gives Mapping.rootless() its look-up of subordinate IDs, because src/mapping/ does no I/O.
 import "./subid/rootless.ts";
 
 export { explanations, UsernsError, type UsernsErrorCode, type UsernsErrorDetails } from "./errors.ts";

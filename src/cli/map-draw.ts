@@ -1,11 +1,11 @@
 import type { IdMap, Mapping } from "../index.ts";
 import { type Column, HEADINGS, type Item, type Picture, pictures } from "./map-picture.ts";
 
-/** Room for the longest ID and for the words of a gap; with the middle, 80 columns in all. */
+/** The width of a side column: the longest ID, or the text of a gap. Two sides and the middle are at most 80 columns. */
 const SIDE = 21;
 const MIDDLE = 36;
 
-/** Directions in which a cell of the middle is left; together they choose the character. */
+/** The directions in which a line leaves a cell of the middle. Their sum selects the character in BOX. */
 const [UP, RIGHT, DOWN, LEFT] = [1, 2, 4, 8];
 const BOX: Record<number, string> = {
 	0: " ",
@@ -18,14 +18,14 @@ const BOX: Record<number, string> = {
 	[LEFT | RIGHT | UP | DOWN]: "┼",
 };
 
-interface Placed {
-	/** Text beside the middle, row by row. */
+interface SideColumn {
+	/** The text of each row. */
 	text: string[];
-	/** For each extent the row at which its line ends. */
+	/** The row at which the line of each extent begins or ends. */
 	rows: Map<Readonly<IdMap>, number>;
 }
 
-/** A 65536 is drawn taller than a 10, but not 6,553 times: a row more for every 8 bits. */
+/** The rows of an extent: one more for every 8 bits of its size, so that large extents fit on a screen. */
 function heightOf(size: number, most: number): number {
 	return size === 1 ? 1 : Math.min(most, 3 + Math.floor(Math.log2(size) / 8));
 }
@@ -45,14 +45,14 @@ function edge(label: string, sign: string, side: "left" | "right"): string {
 	return side === "left" ? `${label.padStart(SIDE - 2)} ${sign}` : `${sign} ${label}`;
 }
 
-/** Puts a column's items below each other; with a parity, every line then ends in a row of that parity. */
-function place(
+/** Lays out the items of a column from top to bottom. With a parity, every line is in a row of that parity. */
+function layOut(
 	items: readonly Item[],
 	column: Column,
 	side: "left" | "right",
 	most: number,
 	parity?: number,
-): Placed {
+): SideColumn {
 	const text: string[] = [];
 	const rows = new Map<Readonly<IdMap>, number>();
 	for (const item of items) {
@@ -69,10 +69,10 @@ function place(
 	return { text, rows };
 }
 
-/** Both columns in step: the same rows for the same extent. */
-function placeParallel(picture: Picture, most: number): [Placed, Placed] {
-	const left: Placed = { text: [], rows: new Map() };
-	const right: Placed = { text: [], rows: new Map() };
+/** Lays out both columns so that an extent has the same rows in both. */
+function layOutParallel(picture: Picture, most: number): [SideColumn, SideColumn] {
+	const left: SideColumn = { text: [], rows: new Map() };
+	const right: SideColumn = { text: [], rows: new Map() };
 	const gapBefore = (items: readonly Item[], extent: Readonly<IdMap>) => {
 		const at = items.findIndex((item) => "extent" in item && item.extent === extent);
 		const before = items[at - 1];
@@ -89,8 +89,7 @@ function placeParallel(picture: Picture, most: number): [Placed, Placed] {
 			right.text.push(b > 0 ? edge(`${b} not mapped`, "⋮", "right") : "");
 		}
 		const height = heightOf(item.extent.size, most);
-		for (const placed of [left, right])
-			placed.rows.set(item.extent, placed.text.length + Math.floor(height / 2));
+		for (const side of [left, right]) side.rows.set(item.extent, side.text.length + Math.floor(height / 2));
 		left.text.push(...block(item.extent, "containerID", height, "left"));
 		right.text.push(...block(item.extent, "hostID", height, "right"));
 	}
@@ -98,10 +97,10 @@ function placeParallel(picture: Picture, most: number): [Placed, Placed] {
 }
 
 /**
- * The lines between the columns. Each that changes its row has a lane of its own to do so; as lines begin in even
- * rows and end in odd ones, no two ever lie on each other, they only cross.
+ * Draws the lines between the columns. Each line that changes its row does so in a separate lane, begins in an even row
+ * and ends in an odd one. Therefore lines cross, but never overlap.
  */
-function connect(left: Placed, right: Placed, height: number): string[] {
+function connect(left: SideColumn, right: SideColumn, height: number): string[] {
 	const cells = Array.from({ length: height }, () => new Array<number>(MIDDLE).fill(0));
 	const add = (row: number, column: number, bits: number) => {
 		const line = cells[row] as number[];
@@ -123,7 +122,7 @@ function connect(left: Placed, right: Placed, height: number): string[] {
 	return cells.map((line) => line.map((bits) => BOX[bits] ?? "┼").join(""));
 }
 
-/** More lines than there are lanes for would lie on each other; then the right column follows the left one's order. */
+/** The number of lanes. With more lines, lines would overlap, so the right column then has the order of the left one. */
 const MOST_LINES = MIDDLE - 2;
 
 function draw(picture: Picture): string[] {
@@ -131,10 +130,10 @@ function draw(picture: Picture): string[] {
 	const most = many ? 3 : 7;
 	const [left, right] =
 		picture.parallel || picture.left.length > MOST_LINES
-			? placeParallel(picture, most)
+			? layOutParallel(picture, most)
 			: [
-					place(picture.left, "containerID", "left", most, 0),
-					place(picture.right, "hostID", "right", most, 1),
+					layOut(picture.left, "containerID", "left", most, 0),
+					layOut(picture.right, "hostID", "right", most, 1),
 				];
 	const height = Math.max(left.text.length, right.text.length);
 	const middle = connect(left, right, height);
@@ -148,7 +147,7 @@ function draw(picture: Picture): string[] {
 	];
 }
 
-/** The mapping as two columns of ranges, joined by lines, at most 80 columns wide. */
+/** Draws a mapping as two columns of ranges, joined by lines, at most 80 columns wide. */
 export function drawText(mapping: Mapping): string {
 	return pictures(mapping)
 		.map((each) => draw(each).join("\n"))

@@ -3,15 +3,15 @@ import type { IdMap, Mapping } from "../index.ts";
 type Extent = Readonly<IdMap>;
 export type Column = "containerID" | "hostID";
 
-/** One thing in a column: an extent, or a range of IDs between two that nobody maps. */
+/** An item of a column: an extent, or the number of IDs between two extents, which are not mapped. */
 export type Item = { extent: Extent } | { gap: number };
 
-/** A kind, or both kinds when they are the same, with the extents in the order of each column. */
+/** The extents of one kind, or of both if they are equal, in the order of each column. */
 export interface Picture {
 	title: string;
 	left: Item[];
 	right: Item[];
-	/** Both columns are in the same order, so that no two lines cross. */
+	/** Both columns have the same order, so that no lines cross. */
 	parallel: boolean;
 }
 
@@ -44,7 +44,7 @@ function withGaps(sorted: readonly Extent[], column: Column): Item[] {
 	return items;
 }
 
-/** `0–65535`, or one number. */
+/** A range as text: `0–65535`, or one number. */
 export function rangeOf(extent: Extent, column: Column): string {
 	const first = extent[column];
 	return extent.size === 1 ? `${first}` : `${first}–${first + extent.size - 1}`;

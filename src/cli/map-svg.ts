@@ -9,7 +9,7 @@ const SPACE = 6;
 const GAP = 26;
 const HEADER = 64;
 
-/** Hues that stay apart for people who do not see red and green apart, on light and on dark. */
+/** Colours that readers with red-green colour blindness can distinguish, on a light and on a dark background. */
 const HUES = ["#3b7dd8", "#d9822b", "#3a9d8f", "#a55cc0", "#c2476b", "#7c8a2e"];
 
 const STYLE = `
@@ -33,12 +33,12 @@ interface Box {
 	height: number;
 }
 
-/** A single ID has the height of its label; every doubling adds a little. */
+/** A single ID has the height of its label, and every doubling of the size adds 4 pixels. */
 function heightOf(size: number): number {
 	return 22 + 4 * Math.log2(size);
 }
 
-/** Where each extent stands in a column, what the gaps look like, and where the column ends. */
+/** Lays out a column: the box of each extent, the elements of the gaps, and the end of the column. */
 function layOut(
 	items: readonly Item[],
 	top: number,
@@ -110,7 +110,7 @@ function ribbon(a: Box, b: Box, hue: string): string {
 	return `<path class="ribbon" fill="${hue}" d="${down}${back}"/>`;
 }
 
-/** The same picture as an SVG: real text, and colours that follow the reader's light or dark setting. */
+/** Draws a mapping as an SVG file, with real text and with colours for a light and a dark background. */
 export function drawSvg(mapping: Mapping): string {
 	const parts: string[] = [];
 	let at = 0;

@@ -38,10 +38,10 @@ async function list({ all = false, pid, json }: Options): Promise<void> {
 const HEAD = ["mount point", "type", "kind", "on disk", "visible", "IDs"];
 
 function rows({ mountPoint, fsType, idmapped, mapping, unknown = "" }: MountInfo): string[][] {
-	const place = [cell(mountPoint), cell(fsType)];
-	if (!idmapped) return [[...place, "-"]];
-	if (mapping === undefined) return [[...place, unknown]];
-	return mappingRows(mapping).map((row, i) => [...(i === 0 ? place : ["", ""]), ...row]);
+	const mount = [cell(mountPoint), cell(fsType)];
+	if (!idmapped) return [[...mount, "-"]];
+	if (mapping === undefined) return [[...mount, unknown]];
+	return mappingRows(mapping).map((row, i) => [...(i === 0 ? mount : ["", ""]), ...row]);
 }
 
 /** Escapes blanks as mountinfo does, because a blank looks like the end of the cell. table() escapes everything else. */

@@ -55,7 +55,7 @@ test("copyOptions refuses options on a prototype, and does not ignore them", () 
 	for (const options of [new Defaults(), Object.create({ into: 1 }), Object.create(Object.create(bare))]) {
 		assert.throws(() => copy(options), {
 			code: "ERR_USERNS_INVALID_ARGUMENT",
-			message: "f: the option \"into\" is not the object's own, but its prototype's",
+			message: 'f: the option "into" is inherited from a prototype, and only own properties are read',
 		});
 		assert.deepEqual(
 			Object.entries(copy(Object.assign(Object.create({ into: 1 }), { ...options, into: 2 }))),
