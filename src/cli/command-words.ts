@@ -96,13 +96,14 @@ const FUNCTION = Object.keys(COMMANDS)
 	.join("|")
 	.replaceAll(".", "\\.");
 const QUOTED = '"(?:[^"\\\\]|\\\\.)*"';
-const BRACES = "\\{ [a-z]\\w*: (?:[^{}]|\\{[^{}]*\\})* \\}";
+const BRACES = "\\{ ?[a-z]\\w*: (?:[^{}]|\\{[^{}]*\\})*\\}";
 const SCANNED = new RegExp(
 	[
 		`(?<call>(?<![\\w.])(?:${FUNCTION})\\((?:${BRACES}|[^(){}])*\\))`,
 		`(?<braces>${BRACES})`,
 		// A quoted operand, such as a path, is not translated, whatever it contains.
 		QUOTED,
+		"(?<=\\b[Ll]eave )(?<left>[a-z]\\w*)(?= out\\b)",
 		"(?<camel>(?<![\\w./-])(?:recursiveIdmap|skipUnsupported|targetRoot|keepId)(?![\\w/-]))",
 		`(?<plain>(?<![\\w./-])(?:${PLAIN_NAMES})(?![\\w/-]))`,
 	].join("|"),
@@ -114,9 +115,10 @@ const PREFIX = new RegExp(`^(?:${FUNCTION}): (?:options?: )?`);
 export function commandWords(text: string): string {
 	const prefix = PREFIX.exec(text)?.[0] ?? "";
 	return text.slice(prefix.length).replaceAll(SCANNED, (match, ...rest) => {
-		const { call, braces, camel, plain } = rest.at(-1) as Record<string, string | undefined>;
+		const { call, braces, left, camel, plain } = rest.at(-1) as Record<string, string | undefined>;
 		if (call !== undefined) return commandOf(call);
 		if (braces !== undefined) return flagsOf(braces);
+		if (left !== undefined) return flagName(left);
 		if (camel !== undefined) return flagName(camel);
 		return plain !== undefined && prefix !== "" ? flagName(plain) : match;
 	});
@@ -141,8 +143,11 @@ function commandOf(call: string): string {
 
 /** `{ nested: "replace", recursive: true }` as `--nested replace --recursive`, and an extent as the JSON of the oci syntax. */
 function flagsOf(braces: string): string {
-	if (braces.startsWith("{ containerID: ")) return braces.replaceAll(/(\w+): /g, '"$1": ');
-	const parts = braces.slice(2, -2).matchAll(/([a-z]\w*): (\{[^{}]*\}|\[[^\]]*\]|"(?:[^"\\]|\\.)*"|[^,]+)/g);
+	if (/^\{ ?containerID: /.test(braces)) return braces.replaceAll(/(\w+): /g, '"$1": ');
+	const parts = braces
+		.slice(1, -1)
+		.trim()
+		.matchAll(/([a-z]\w*): (\{[^{}]*\}|\[[^\]]*\]|"(?:[^"\\]|\\.)*"|[^,]+)/g);
 	return [...parts].map(([, name = "", value = ""]) => flag(name, value)).join(" ");
 }
 
@@ -156,14 +161,14 @@ function flag(name: string, value: string): string {
 }
 
 function flagName(name: string): string {
-	const option = OPTIONS[name as LibraryOption];
+	const option = Object.hasOwn(OPTIONS, name) ? OPTIONS[name as LibraryOption] : undefined;
 	return typeof option === "object" ? option.false : (option ?? name);
 }
 
 /** A value of a brace form as an argument: the values of an array with commas, and of an object its only value. */
 function argument(value: string): string {
 	const text = value
-		.replace(/^\{ \w+: | \}$/g, "")
+		.replace(/^\{ ?\w+: | ?\}$/g, "")
 		.replace(/^\[|\]$/g, "")
 		.replaceAll(/(?<=^|, )"((?:[^"\\]|\\.)*)"(?=,|$)/g, "$1")
 		.replaceAll(", ", ",");

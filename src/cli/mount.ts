@@ -43,7 +43,11 @@ export function define(command: Command): void {
 		.addOption(word("--nested <how>", "for an ID-mapped source", ["compose", "replace", "refuse"]))
 		.option("--recursive", "include the mounts below the source, ID-mapped too")
 		.option("--map-root-only", "with --recursive: do not map the mounts below")
-		.option("--skip-unsupported", "with --recursive: do not map file systems that refuse")
+		.addOption(
+			new Option("--skip-unsupported", "with --recursive: do not map file systems that refuse").conflicts(
+				"mapRootOnly",
+			),
+		)
 		.addOption(new Option("--into <pid|path>", "a container: its pid, or its /proc/PID/ns/mnt"))
 		.addOption(new Option("--target-root <dir>", "find the target inside this directory").conflicts("into"))
 		.addOption(word("--resolve <how>", "refuse paths with symbolic links", ["no-symlinks"]))
