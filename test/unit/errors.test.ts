@@ -8,6 +8,7 @@ import {
 	invalidMapping,
 	show,
 	UsernsError,
+	type UsernsErrorCode,
 } from "../../src/errors.ts";
 import { test } from "../support/test.ts";
 
@@ -84,6 +85,12 @@ test("every code has a short explanation of its own", () => {
 	const texts = Object.values(explanations);
 	for (const text of texts) assert.match(text, /^[a-z].{10,90}[^.]$/);
 	assert.equal(new Set(texts).size, texts.length);
+});
+
+test("every code has a hint of its own: one or two sentences of at most 200 characters", () => {
+	const hints = Object.keys(explanations).map((code) => new UsernsError(code as UsernsErrorCode, "no").hint);
+	for (const hint of hints) assert.match(hint, /^[A-Z].{10,198}\.$/);
+	assert.equal(new Set(hints).size, hints.length);
 });
 
 test("errnos have a name and a text, also those that libuv does not know", () => {
