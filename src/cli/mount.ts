@@ -38,9 +38,11 @@ export function define(command: Command): void {
 	command
 		.argument("<source>", "the directory or file to mount")
 		.argument("<target>", "the mount point; it must exist")
-		.option("--map <map>", "IDs on disk and the IDs visible instead; see below")
+		.option("--map <map>", "map IDs on disk to visible IDs; see below")
 		.addOption(new Option("--unmap", "mount an ID-mapped source without a map").conflicts("map"))
-		.addOption(word("--nested <how>", "for an ID-mapped source", ["compose", "replace", "refuse"]))
+		.addOption(
+			word("--nested <how>", "if the source is ID-mapped; see below", ["compose", "replace", "refuse"]),
+		)
 		.option("--recursive", "include the mounts below the source, ID-mapped too")
 		.option("--map-root-only", "with --recursive: do not map the mounts below")
 		.addOption(
@@ -48,7 +50,7 @@ export function define(command: Command): void {
 				"mapRootOnly",
 			),
 		)
-		.addOption(new Option("--into <pid|path>", "a container: its pid, or its /proc/PID/ns/mnt"))
+		.addOption(new Option("--into <pid|path>", "mount in a container: its pid or /proc/PID/ns/mnt"))
 		.addOption(new Option("--target-root <dir>", "find the target inside this directory").conflicts("into"))
 		.addOption(word("--resolve <how>", "refuse paths with symbolic links", ["no-symlinks"]))
 		.option("--replace", "replace the mount at the target")

@@ -16,7 +16,8 @@ lists the ID-mapped mounts that process 4711 sees.
 
 The columns "on disk" and "visible" show IDs as the caller sees them. A map with
 several extents takes one line for each. Before Linux 6.15 the kernel does not
-report maps, and the command prints "map unknown on this kernel".`;
+report maps. For a map that cannot be read, the command prints "map unknown" and
+the reason.`;
 
 export function define(command: Command): void {
 	command

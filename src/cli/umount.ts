@@ -22,7 +22,7 @@ export function define(command: Command): void {
 	command
 		.argument("<path>", "the target of a mount, or the path of a pinned namespace")
 		.option("--recursive", "also unmount the mounts on the path and below it")
-		.option("--into <pid|path>", "a container: its pid, or its /proc/PID/ns/mnt");
+		.option("--into <pid|path>", "unmount in a container: its pid or /proc/PID/ns/mnt");
 	addPathOptions(command)
 		.option("--json", "print the result as JSON")
 		.addHelpText("after", HELP)
