@@ -88,7 +88,10 @@ const COMMANDS: Readonly<Record<string, string>> = {
 	"Mapping.rootless": "--map auto",
 };
 
-/** Options that are English words too. They are translated only in a message that begins with its function's name. */
+/**
+ * Options that are English words too. They are translated in a message that begins with its function's name, in a list
+ * with other options, and after "with": "targetRoot and into exclude each other", "with into, the target is".
+ */
 const PLAIN_NAMES = "into|resolve|replace|recursive|unmap|nested|propagation|atime";
 
 const FUNCTION = Object.keys(COMMANDS)
@@ -105,6 +108,7 @@ const SCANNED = new RegExp(
 		QUOTED,
 		"(?<=\\b[Ll]eave )(?<left>[a-z]\\w*)(?= out\\b)",
 		"(?<camel>(?<![\\w./-])(?:recursiveIdmap|skipUnsupported|targetRoot|keepId)(?![\\w/-]))",
+		`(?<=\\b(?:with|without|for|and|or) |, )(?<listed>${PLAIN_NAMES})(?=[,:;)]| and | or | \\(| exclude| needs)`,
 		`(?<plain>(?<![\\w./-])(?:${PLAIN_NAMES})(?![\\w/-]))`,
 	].join("|"),
 	"g",
@@ -115,11 +119,11 @@ const PREFIX = new RegExp(`^(?:${FUNCTION}): (?:options?: )?`);
 export function commandWords(text: string): string {
 	const prefix = PREFIX.exec(text)?.[0] ?? "";
 	return text.slice(prefix.length).replaceAll(SCANNED, (match, ...rest) => {
-		const { call, braces, left, camel, plain } = rest.at(-1) as Record<string, string | undefined>;
+		const { call, braces, left, camel, listed, plain } = rest.at(-1) as Record<string, string | undefined>;
 		if (call !== undefined) return commandOf(call);
 		if (braces !== undefined) return flagsOf(braces);
-		if (left !== undefined) return flagName(left);
-		if (camel !== undefined) return flagName(camel);
+		const option = left ?? camel ?? listed;
+		if (option !== undefined) return flagName(option);
 		return plain !== undefined && prefix !== "" ? flagName(plain) : match;
 	});
 }

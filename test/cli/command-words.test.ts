@@ -87,6 +87,9 @@ test("an option, a function and an extent in the words of the command", () => {
 		["Mapping.rootless() or Mapping.rootless({ keepId: true })", "--map auto or --map keep-id"],
 		["mountIdmapped: into must be a pid, not an object", "--into must be a pid, not an object"],
 		["mountIdmapped: skipUnsupported is of no use", "--skip-unsupported is of no use"],
+		["For targetRoot, resolve and into (openat2(2))", "For --target-root, --resolve and --into (openat2(2))"],
+		["with into, the target is", "with --into, the target is"],
+		["put it there, and into the other, or replace it", "put it there, and into the other, or replace it"],
 		["Leave into out, and leave it out.", "Leave --into out, and leave it out."],
 		// Words of a sentence, and a manual page.
 		["put it into the recursive mount(2)", "put it into the recursive mount(2)"],

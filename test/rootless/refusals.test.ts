@@ -381,6 +381,6 @@ test("npm start for a user without newuidmap shows the other parts, and says wha
 		console.log(JSON.stringify({ status, stdout, stderr }));`,
 	);
 	assert.deepEqual([status, stderr], [0, ""]);
-	assert.match(String(stdout), /One namespace for one mapping/);
+	assert.match(String(stdout), /One user namespace for one mapping/);
 	assert.match(String(stdout), /Programs as several users are left out: .*\nhint: .*no_new_privs/);
 });
