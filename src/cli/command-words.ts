@@ -122,9 +122,9 @@ export function commandWords(text: string): string {
 		const { call, braces, left, camel, listed, plain } = rest.at(-1) as Record<string, string | undefined>;
 		if (call !== undefined) return commandOf(call);
 		if (braces !== undefined) return flagsOf(braces);
-		const option = left ?? camel ?? listed;
-		if (option !== undefined) return flagName(option);
-		return plain !== undefined && prefix !== "" ? flagName(plain) : match;
+		if (left !== undefined) return flagName(left, "false");
+		const name = camel ?? listed ?? (prefix === "" ? undefined : plain);
+		return name === undefined ? match : flagName(name, "true");
 	});
 }
 
@@ -164,9 +164,10 @@ function flag(name: string, value: string): string {
 	return `${option} ${argument(value)}`;
 }
 
-function flagName(name: string): string {
+/** The command's option for a bare name. `value` selects the text for an option that has one for true and one for false. */
+function flagName(name: string, value: "true" | "false"): string {
 	const option = Object.hasOwn(OPTIONS, name) ? OPTIONS[name as LibraryOption] : undefined;
-	return typeof option === "object" ? option.false : (option ?? name);
+	return typeof option === "object" ? option[value] : (option ?? name);
 }
 
 /** A value of a brace form as an argument: the values of an array with commas, and of an object its only value. */

@@ -65,7 +65,7 @@ export function union(a: Extents, b: Extents, kind: IdKind): Extents {
 	} catch (cause) {
 		throw invalidMapping(
 			`the union has a conflict: ${(cause as Error).message}`,
-			"Subtract the extents that conflict first, or use punch for a single ID.",
+			"Subtract one mapping from the other first.",
 		);
 	}
 }

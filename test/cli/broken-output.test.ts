@@ -111,10 +111,10 @@ test("the command prints a failure on standard error even if standard output can
 	needs: [...needs, "tool:bash"],
 }, () => {
 	const words = ["mount", "--json", "--map", "0:1:1", "/no/such", "/there"];
-	const told = userns(...words).stderr;
+	const expected = userns(...words).stderr;
 	for (const output of ["| true", "> /dev/full"] as const) {
 		const { status, stderr } = into(output, ...words);
-		assert.deepEqual({ status, stderr }, { status: 1, stderr: told });
+		assert.deepEqual({ status, stderr }, { status: 1, stderr: expected });
 	}
 	const both = spawnSync("bash", [
 		"-c",

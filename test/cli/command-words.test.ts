@@ -43,8 +43,12 @@ test("every option that a message or hint of the library names is translated to 
 	assert.ok(forms > 0);
 });
 
+test("a message or hint of the library is at most two lines of 100 characters, without its operands", () => {
+	for (const { where, text } of sentences()) assert.ok(text.replaceAll("X", "").length <= 200, where);
+});
+
 /** Functions in hints of errors that no command can cause. */
-const LIBRARY_ONLY = ["dup", "close", "attach", "mapping"];
+const LIBRARY_ONLY = ["dup", "close"];
 
 test("every function of the library that a message or hint names is translated to a command", () => {
 	const commands = [...helpPages().keys()];
@@ -86,7 +90,8 @@ test("an option, a function and an extent in the words of the command", () => {
 		["pin(namespace, path)", "userns create --at PATH"],
 		["Mapping.rootless() or Mapping.rootless({ keepId: true })", "--map auto or --map keep-id"],
 		["mountIdmapped: into must be a pid, not an object", "--into must be a pid, not an object"],
-		["mountIdmapped: skipUnsupported is of no use", "--skip-unsupported is of no use"],
+		["mountIdmapped: skipUnsupported needs recursiveIdmap", "--skip-unsupported needs --recursive"],
+		["Leave recursiveIdmap out.", "Leave --map-root-only out."],
 		["For targetRoot, resolve and into (openat2(2))", "For --target-root, --resolve and --into (openat2(2))"],
 		["with into, the target is", "with --into, the target is"],
 		["put it there, and into the other, or replace it", "put it there, and into the other, or replace it"],

@@ -121,12 +121,12 @@ test("each method's refusal has its message", () => {
 		[
 			() => mapping.union("u:0:2:1,g:0:1:5"),
 			"the union has a conflict: uidMappings: the extents 0:1:5 and 0:2:1 overlap: both have containerID 0",
-			"Subtract the extents that conflict first, or use punch for a single ID.",
+			"Subtract one mapping from the other first.",
 		],
 		[
 			() => mapping.union("u:0:1:5,g:4:9:1"),
 			"the union has a conflict: gidMappings: the extents 0:1:5 and 4:9:1 overlap: both have containerID 4",
-			"Subtract the extents that conflict first, or use punch for a single ID.",
+			"Subtract one mapping from the other first.",
 		],
 		[() => tooLong.fit(), "uidMappings: 400 extents, but the kernel takes at most 340", fewer],
 		[() => groups.fit(), "gidMappings: 400 extents, but the kernel takes at most 340", fewer],
@@ -269,7 +269,7 @@ const texts: Text[] = [
 		"x-mount.idmap",
 		"/proc/1/ns/user",
 		"column 1 (extent 1): this is the path of a user namespace, not a mapping",
-		"Open it with UserNamespace.open and ask it for its mapping().",
+		"Read its mapping with UserNamespace.open(path).",
 	],
 	["mount-idmapped", "b:0:1:1 0:1:1", 'column 9 (extent 2): expected "b:", "u:" or "g:", found "0:1:1"'],
 	["mount-idmapped", "b:0:1:1x", 'column 8 (extent 1): expected a blank or the end after size, found "x"'],
@@ -310,7 +310,7 @@ const texts: Text[] = [
 		"podman-idmap",
 		"idmap=uids=0-1-1",
 		"column 1 (extent 2): the gids are those of the container's mapping, which was not given",
-		"Give the container's mapping as context, or both uids and gids.",
+		"Give the container's mapping, { container: … }, or both uids and gids.",
 	],
 	[
 		"podman-idmap",
@@ -417,7 +417,7 @@ test("an error in podman's options has its message", () => {
 		[
 			parse("5:@1000:1"),
 			"podman text: @1000 is a host ID, and the mapping that delegates it was not given",
-			"Give the parent's mapping as context.",
+			"Give the parent's mapping: { parent: … }.",
 		],
 		[
 			parse("u5:@999:2", { parent: "0:1000:1" }),
@@ -457,7 +457,11 @@ test("a mapping that a syntax cannot express has its message", () => {
 			(mapping): Refusal => [print(mapping, "subid", { user }), subid, "Print the mapping as colon."],
 		),
 		...[undefined, {}, { name: "" }, { name: "a:b" }, { name: "a\nb" }].map(
-			(someone): Refusal => [print("0:1:1", "subid", { user: someone }), whose, "Give {user: {name: …}}."],
+			(someone): Refusal => [
+				print("0:1:1", "subid", { user: someone }),
+				whose,
+				'Give the user: { user: { name: "alice" } }.',
+			],
 		),
 	]);
 });

@@ -38,7 +38,7 @@ export function parsePodmanIdmap(text: string, container: ContainerMaps | undefi
 		throw scanner.wrong(
 			`the ${kind}s are those of the container's mapping, which was not given`,
 			0,
-			"Give the container's mapping as context, or both uids and gids.",
+			"Give the container's mapping, { container: … }, or both uids and gids.",
 		);
 	};
 	return { uid: found.uid ?? inherit("uid"), gid: found.gid ?? inherit("gid") };

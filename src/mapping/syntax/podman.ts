@@ -142,7 +142,7 @@ function delegated(kind: IdKind, extent: IdMap, onHost: Extents | undefined): Id
 	if (onHost === undefined) {
 		throw invalidMapping(
 			`podman text: @${extent.hostID} is a host ID, and the mapping that delegates it was not given`,
-			"Give the parent's mapping as context.",
+			"Give the parent's mapping: { parent: … }.",
 		);
 	}
 	const pieces: IdMap[] = [];

@@ -27,7 +27,7 @@ export function parseXMountIdmap(text: string): ParsedMaps {
 		throw scanner.wrong(
 			"this is the path of a user namespace, not a mapping",
 			0,
-			"Open it with UserNamespace.open and ask it for its mapping().",
+			"Read its mapping with UserNamespace.open(path).",
 		);
 	}
 	const maps = noMaps();

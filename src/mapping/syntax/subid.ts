@@ -70,7 +70,10 @@ export function printSubid(uid: Extents, gid: Extents, user: SubidUser | undefin
 	}
 	const name = user?.name ?? user?.uid;
 	if (name === undefined || `${name}` === "" || /[:\n]/.test(`${name}`)) {
-		throw invalidMapping("the subid syntax needs the user of the lines", "Give {user: {name: …}}.");
+		throw invalidMapping(
+			"the subid syntax needs the user of the lines",
+			'Give the user: { user: { name: "alice" } }.',
+		);
 	}
 	return uid.map(({ hostID, size }) => `${name}:${hostID}:${size}`).join("\n");
 }
