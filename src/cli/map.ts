@@ -22,7 +22,7 @@ const USED_BY: Readonly<Record<MappingSyntax, string>> = {
 	proc: "/proc/PID/uid_map and gid_map",
 	"x-mount.idmap": "mount(8), option X-mount.idmap",
 	"mount-idmapped": "mount-idmapped --map-mount",
-	lxc: "lxc-usernsexec -m",
+	lxc: "LXC; lxc.idmap in a container's configuration has another form",
 	podman: "podman run --uidmap and --gidmap",
 	"podman-idmap": "podman run, option idmap of a volume",
 	incus: "Incus and LXD, raw.idmap",
