@@ -37,7 +37,7 @@ int fd_passing_receive(struct fd_passing *channel)
 	do got = recvmsg(channel->ends[0], &channel->message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	while (got < 0 && errno == EINTR);
 	if (got < 0) return -errno;
-	/* No room for it in our table: the kernel says so by leaving it out. */
+	/* If our table is full, the kernel leaves the descriptor out. */
 	if (channel->message.msg_controllen < CMSG_LEN(sizeof(int)) || head->cmsg_type != SCM_RIGHTS) return -EMFILE;
 	memcpy(&fd, CMSG_DATA(&channel->control.head), sizeof fd);
 	return fd;

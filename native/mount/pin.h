@@ -1,4 +1,4 @@
-/* A namespace that stays alive as long as it is mounted on a file. */
+/* A namespace that exists as long as it is mounted on a file. */
 #ifndef USERNS_PIN_H
 #define USERNS_PIN_H
 
@@ -7,8 +7,8 @@
 struct waiter;
 
 /*
- * Mounts the namespace on the file, a descriptor. The answer is a descriptor of the mount, and another one, which the caller
- * closes, is returned: -1 after an error.
+ * Mounts the user namespace on the file of a descriptor. The outcome receives a descriptor of the mount. Returns a second one, which
+ * the caller closes; or -1 after a failure.
  */
 int namespace_pin(int ns, int file, struct waiter *waiter, struct outcome *out);
 

@@ -152,4 +152,8 @@ test("what runs in a child that shares our memory calls no C library", () => {
 	);
 	assert.deepEqual(keys(foreign), []);
 	assert.ok(names.has("unmount_steps"));
+	// close(3) at the end of a scope would be a call of the C library too.
+	const closing = nativeFunctions().filter(({ body }) => /\bAUTO_CLOSE\b/.test(body));
+	assert.ok(closing.length > 20);
+	assert.deepEqual(closing.filter(isChilds), []);
 });

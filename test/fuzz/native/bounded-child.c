@@ -61,7 +61,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (numbers[0] < 0) numbers[0] = 0;
 	count = 0;
-	keep_needed(numbers, NEEDED);
+	close_others(numbers, NEEDED);
 	for (int i = 0; i < NEEDED; i++) {
 		if (numbers[i] < 0) continue;
 		MUST(!is_closed((unsigned)numbers[i]));
