@@ -4,11 +4,8 @@
 #include "kernel/signal-mask.h"
 #include "kernel/time-limits.h"
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <time.h>
-#include <unistd.h>
 
 /* The timeout of each slice of a wait. A wait that exceeds it is a long wait; a waiter that is ending waits no longer than it. */
 #define SLICE_TIMEOUT_MS 50
@@ -26,17 +23,6 @@ void *bounded_child_new(size_t size, struct waiter *waiter)
 	return bounded;
 }
 
-/* Returns 1 if the child ends before the timeout. */
-static int has_ended(const struct child *child, int milliseconds)
-{
-	struct pollfd poller = {.fd = child->pidfd, .events = POLLIN};
-	int ready;
-
-	do ready = poll(&poller, 1, milliseconds);
-	while (ready < 0 && errno == EINTR);
-	return ready != 0; /* an error of poll(2) says nothing about the child: the caller reaps it, which waits for its end */
-}
-
 static void reap_abandoned(void)
 {
 	struct bounded_child **location = &abandoned;
@@ -45,7 +31,7 @@ static void reap_abandoned(void)
 	while (*location != NULL) {
 		struct bounded_child *bounded = *location;
 
-		if (!has_ended(&bounded->child, 0)) {
+		if (!child_has_ended(&bounded->child, 0)) {
 			location = &bounded->next;
 			continue;
 		}
@@ -90,14 +76,6 @@ NO_STACK_PROTECTOR int bounded_child_note(struct bounded_child *bounded, long er
 	return (int)error;
 }
 
-static long now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* Returns 0, or the reason to kill the child. Waits in slices, so that it notices the end of the waiter. */
 static int await_end(const struct bounded_child *bounded)
 {
@@ -107,12 +85,12 @@ static int await_end(const struct bounded_child *bounded)
 	struct waiter *waiter = bounded->waiter;
 	int error = -ETIMEDOUT;
 
-	if (has_ended(&bounded->child, SLICE_TIMEOUT_MS)) return 0;
+	if (child_has_ended(&bounded->child, SLICE_TIMEOUT_MS)) return 0;
 	if (bounded->child.bound) cpu_unbind_child(bounded->child.pid);
 	if (waiter != NULL) waiter->long_wait(waiter, 1);
 	while (error == -ETIMEDOUT && now_ms() < end) {
 		if (waiter != NULL && now_ms() >= least && atomic_load(&waiter->ending)) error = -ECANCELED;
-		else if (has_ended(&bounded->child, SLICE_TIMEOUT_MS)) error = 0;
+		else if (child_has_ended(&bounded->child, SLICE_TIMEOUT_MS)) error = 0;
 	}
 	if (waiter != NULL) waiter->long_wait(waiter, -1);
 	return error;
@@ -122,12 +100,11 @@ static int start(struct bounded_child *bounded, child_body *body)
 {
 	struct cpu_binding cpu;
 	kernel_sigset before;
-	int error;
 
 	signals_block(&before);
 	/* The child starts and ends on our own CPU, because waking another one takes longer than the child's work. */
 	cpu_bind(&cpu);
-	error = child_start_here(&bounded->child, CLONE_VM, body, bounded, &cpu);
+	int error = child_start_here(&bounded->child, CLONE_VM, body, bounded, &cpu);
 	cpu_unbind(&cpu);
 	signals_set(&before, NULL);
 	return error;
@@ -135,16 +112,14 @@ static int start(struct bounded_child *bounded, child_body *body)
 
 int bounded_child_run(struct bounded_child *bounded, child_body *body, const char *timeout, const char *killed)
 {
-	int error;
-
 	reap_abandoned();
 	bounded_child_note(bounded, -EINTR, killed); /* unless the body notes another result */
-	error = start(bounded, body);
+	int error = start(bounded, body);
 	if (error < 0) return bounded_child_note(bounded, error, "clone");
 	error = await_end(bounded);
 	if (error < 0) {
 		child_kill(&bounded->child);
-		bounded->abandoned = !has_ended(&bounded->child, error == -ECANCELED ? SLICE_TIMEOUT_MS : BOUNDED_CHILD_DEATH_MS);
+		bounded->abandoned = !child_has_ended(&bounded->child, error == -ECANCELED ? SLICE_TIMEOUT_MS : BOUNDED_CHILD_DEATH_MS);
 	}
 	if (!bounded->abandoned) child_end(&bounded->child);
 	return error == 0 || bounded->error == 0 ? bounded->error : bounded_child_note(bounded, error, timeout);

@@ -76,7 +76,6 @@ static int end_without_pidfd(pid_t pid)
 static int start(struct child *child, uint64_t flags, child_body *body, void *argument)
 {
 	int pidfd = -1;
-	long result;
 	struct userns_clone_args arguments = {
 		.flags = flags | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
 		.pidfd = (uintptr_t)&pidfd,
@@ -89,7 +88,7 @@ static int start(struct child *child, uint64_t flags, child_body *body, void *ar
 	child->pidfd = -1;
 	child->bound = 0;
 	child->parent = getpid();
-	result = clone3_call(&arguments, body, argument);
+	long result = clone3_call(&arguments, body, argument);
 	/* ENOSYS: before Linux 5.3, or a seccomp filter such as Docker's; EINVAL: no CLONE_CLEAR_SIGHAND before 5.5. */
 	if (result == -ENOSYS || result == -EINVAL) {
 		result = clone(body, child->stack + sizeof child->stack, (int)flags | CLONE_PIDFD, argument, &pidfd);
@@ -105,10 +104,9 @@ static int start(struct child *child, uint64_t flags, child_body *body, void *ar
 int child_start(struct child *child, uint64_t flags, child_body *body, void *argument)
 {
 	kernel_sigset before;
-	int error;
 
 	signals_block(&before);
-	error = start(child, flags, body, argument);
+	int error = start(child, flags, body, argument);
 	signals_set(&before, NULL);
 	return error;
 }
@@ -124,11 +122,9 @@ int child_start_here(struct child *child, uint64_t flags, child_body *body, void
 
 NO_STACK_PROTECTOR void child_die_with_parent(const struct child *child)
 {
-	long parent;
-
 	raw_syscall3(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0);
 	/* The parent may have ended before that. 0: it is in a pid namespace that is not visible to the child. */
-	parent = raw_syscall3(SYS_getppid, 0, 0, 0);
+	long parent = raw_syscall3(SYS_getppid, 0, 0, 0);
 	if (parent != child->parent && parent != 0) raw_exit(0);
 }
 
@@ -173,14 +169,22 @@ NO_STACK_PROTECTOR void child_take_signals(void)
 	raw_syscall5(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, sizeof none, 0);
 }
 
+int child_has_ended(const struct child *child, int timeout_ms)
+{
+	struct pollfd poller = {.fd = child->pidfd, .events = POLLIN};
+	int ready;
+
+	do ready = poll(&poller, 1, timeout_ms);
+	while (ready < 0 && errno == EINTR);
+	return ready != 0; /* an error of poll(2) says nothing about the child: the caller reaps it, which waits for its end */
+}
+
 /* The end usually takes microseconds; on a CPU that a real-time task occupies it could take for ever. */
 #define BOUND_END_TIMEOUT_MS 5
 
 static void unbind(struct child *child)
 {
-	struct pollfd poller = {.fd = child->pidfd, .events = POLLIN};
-
-	if (poll(&poller, 1, BOUND_END_TIMEOUT_MS) == 0) cpu_unbind_child(child->pid);
+	if (!child_has_ended(child, BOUND_END_TIMEOUT_MS)) cpu_unbind_child(child->pid);
 	child->bound = 0;
 }
 
@@ -206,12 +210,10 @@ int child_reap(struct child *child)
 
 void child_kill(const struct child *child)
 {
-	struct pollfd poller = {.fd = child->pidfd, .events = POLLIN};
-
 	if (child->pidfd < 0) return;
 	if (syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0) >= 0 || errno == ESRCH) return;
 	/* A seccomp filter refuses the call. The PID is the child's as long as the child has not ended. */
-	if (poll(&poller, 1, 0) == 0) kill(child->pid, SIGKILL);
+	if (!child_has_ended(child, 0)) kill(child->pid, SIGKILL);
 }
 
 void child_end(struct child *child)

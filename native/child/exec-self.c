@@ -60,10 +60,9 @@ int exec_self(const char *program, char *const *arguments, char *const *environm
 {
 	struct attempt attempt = {.program = program, .arguments = arguments, .environment = environment, .fd = fd};
 	pthread_t thread;
-	int error;
 
 	if (prctl(PR_GET_PDEATHSIG, &attempt.death_signal) < 0) return -errno;
-	error = pthread_create(&thread, NULL, execute_in_thread, &attempt);
+	int error = pthread_create(&thread, NULL, execute_in_thread, &attempt);
 	if (error != 0) return -error;
 	pthread_join(thread, NULL);
 	return attempt.error;

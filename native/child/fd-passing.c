@@ -21,10 +21,8 @@ int fd_passing_open(struct fd_passing *channel)
 
 NO_STACK_PROTECTOR long fd_passing_send(struct fd_passing *channel, int fd)
 {
-	long sent;
-
 	*(int *)(void *)CMSG_DATA(&channel->control.head) = fd;
-	sent = raw_syscall3(SYS_sendmsg, channel->ends[1], (long)&channel->message, 0);
+	long sent = raw_syscall3(SYS_sendmsg, channel->ends[1], (long)&channel->message, 0);
 	return sent < 0 ? sent : 0;
 }
 

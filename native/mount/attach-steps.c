@@ -138,13 +138,12 @@ NO_STACK_PROTECTOR void attach_steps(struct mntns_child *child)
 {
 	const struct attach_request *request = child->request;
 	long error = check_identity(request->tree, request->unique); /* move_mount(2) would move another program's mount */
-	int target;
 
 	if (error < 0) {
 		note(child, error, "identity");
 		return;
 	}
-	target = location_open(&request->target); /* closed with the child's descriptor table */
+	int target = location_open(&request->target); /* closed with the child's descriptor table */
 	if (target < 0) note(child, target, "target");
 	else attach(child, target);
 }

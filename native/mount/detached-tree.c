@@ -42,7 +42,6 @@ static int copy(const struct tree_request *request, const struct part *part, int
 	struct userns_mount_attr attributes = attributes_for(request, part);
 	const int recursive = request->count == 1 && request->recursive;
 	AUTO_CLOSE int tree = -1;
-	int error;
 
 	if (part->mode == PART_REMAP || part->mode == PART_CLEAR) {
 		tree = call_open_tree_attr(fd, "", 0, &attributes);
@@ -51,7 +50,7 @@ static int copy(const struct tree_request *request, const struct part *part, int
 	}
 	tree = call_open_tree(fd, "", USERNS_OPEN_TREE_CLONE | (recursive ? USERNS_AT_RECURSIVE : 0));
 	if (tree < 0) return outcome_fail(out, tree, "open_tree");
-	error = set_attributes(request, part, tree);
+	int error = set_attributes(request, part, tree);
 	return error < 0 ? outcome_fail(out, error, "mount_setattr") : take_fd(&tree);
 }
 
@@ -111,10 +110,9 @@ void tree_make(const struct tree_request *request, struct outcome *out)
 {
 	struct location location = request->source;
 	AUTO_CLOSE int tree = -1;
-	int source;
 
 	location.automount = 1;
-	source = mount_open_location(&location, request->waiter);
+	int source = mount_open_location(&location, request->waiter);
 	if (source < 0) {
 		outcome_fail(out, source, "source");
 		return;

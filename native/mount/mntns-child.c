@@ -72,10 +72,8 @@ NO_STACK_PROTECTOR static int child_main(void *argument)
 /* Runs the task in the child until it ends. Returns 0 or a negative errno. */
 static int run(struct mntns_child *child, int task)
 {
-	int error;
-
 	child->task = task;
-	error = bounded_child_run(&child->bounded, child_main, "mntns", "mntns killed");
+	int error = bounded_child_run(&child->bounded, child_main, "mntns", "mntns killed");
 	if (error != -ETIMEDOUT || child->bounded.began) return error;
 	return bounded_child_note(&child->bounded, error, "mntns descriptors");
 }
@@ -108,11 +106,10 @@ static int detach(int mount_ns, int fd, uint64_t unique, struct waiter *waiter, 
 		.waiter = waiter,
 	};
 	struct mntns_child *child = new_child(&request, open_procfs());
-	int error;
 
 	if (child == NULL) return -ENOMEM;
 	child->bounded.undoes = undoes;
-	error = run(child, MNTNS_DETACH);
+	int error = run(child, MNTNS_DETACH);
 	free_child(child);
 	return error;
 }
@@ -144,13 +141,12 @@ static void undo_attach(struct mntns_child *child)
 void mount_attach(const struct attach_request *request, struct outcome *out)
 {
 	struct mntns_child *child = new_child(request, open_procfs());
-	int error;
 
 	if (child == NULL) {
 		outcome_fail(out, -ENOMEM, "clone");
 		return;
 	}
-	error = run(child, MNTNS_ATTACH);
+	int error = run(child, MNTNS_ATTACH);
 	if (error == -ETIMEDOUT || error == -ECANCELED || error == -EINTR) undo_attach(child);
 	if (error < 0) outcome_fail(out, error, child->bounded.step);
 	out->left = child->left;
@@ -203,10 +199,9 @@ static int open_in(int mount_ns, const struct location *location, int procfs, st
 {
 	const struct attach_request request = {.tree = -1, .target = *location, .mount_ns = mount_ns, .waiter = waiter};
 	struct mntns_child *child = new_child(&request, procfs);
-	int answer;
 
 	if (child == NULL) return -ENOMEM;
-	answer = fd_passing_open(&child->channel);
+	int answer = fd_passing_open(&child->channel);
 	if (answer == 0) answer = run(child, MNTNS_OPEN);
 	if (answer == 0) answer = fd_passing_receive(&child->channel);
 	free_child(child);
@@ -230,11 +225,10 @@ int mount_table_of(int mount_ns)
 int mount_open_location(const struct location *location, struct waiter *waiter)
 {
 	const uint64_t resolve = location->resolve | USERNS_RESOLVE_CACHED;
-	int fd;
 
 	if (location->path == NULL) return location->fd;
 	/* Two attempts: a mount or a rename anywhere during the look-up is EAGAIN too, but hardly ever twice in a row. */
-	fd = call_openat2(location_start(location), location->path, O_PATH, resolve, 2);
+	int fd = call_openat2(location_start(location), location->path, O_PATH, resolve, 2);
 	/* EINVAL: before Linux 5.12; ENOSYS: before 5.6, or a seccomp filter. */
 	return fd == -EAGAIN || fd == -EINVAL || fd == -ENOSYS ? open_in(-1, location, -1, waiter) : fd;
 }

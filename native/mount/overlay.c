@@ -126,7 +126,6 @@ static int run(int context, int tree, const struct overlay_request *request, str
 {
 	size_t size = sizeof(struct overlay_child) + (request->root_count + 1) * sizeof(int);
 	struct overlay_child *child = bounded_child_new(size, request->waiter);
-	int error;
 
 	if (child == NULL) return outcome_fail(out, -ENOMEM, "overlay layers");
 	child->request = request;
@@ -134,7 +133,7 @@ static int run(int context, int tree, const struct overlay_request *request, str
 	child->tree = tree;
 	child->needed[0] = context < 0 ? tree : context;
 	for (size_t i = 0; i < request->root_count; i++) child->needed[i + 1] = request->roots[i];
-	error = bounded_child_run(&child->bounded, child_main, "overlay silent", "mntns killed");
+	int error = bounded_child_run(&child->bounded, child_main, "overlay silent", "mntns killed");
 	if (error < 0) outcome_fail(out, error, child->bounded.step);
 	*flags = (long)child->fs.f_flags;
 	bounded_child_free(&child->bounded);
@@ -191,10 +190,8 @@ static int make(int context, const struct overlay_request *request, struct outco
 
 static int scratch_directory(int tree, const char *name)
 {
-	int fd;
-
 	if (mkdirat(tree, name, 0700) < 0) return -errno;
-	fd = openat(tree, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int fd = openat(tree, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -231,12 +228,11 @@ static int ask_in_use(int context, const struct overlay_request *request, struct
 void overlay_make(const struct overlay_request *request, struct outcome *out)
 {
 	AUTO_CLOSE int context = call_fsopen("overlay");
-	int error;
 
 	if (context < 0) {
 		outcome_fail(out, context, "fsopen");
 		return;
 	}
-	error = request->ask ? ask_in_use(context, request, out) : make(context, request, out);
+	int error = request->ask ? ask_in_use(context, request, out) : make(context, request, out);
 	if (error < 0) out->texts[OUTCOME_LOG] = read_log(context);
 }

@@ -75,11 +75,10 @@ NO_STACK_PROTECTOR static int follow_text(struct walk *walk, int link)
 {
 	int number = ++walk->links;
 	char *text = walk->texts[number];
-	long length;
 
 	if (check_link(walk, link) < 0) return walk->bounded.error;
 	/* Reads the checked link, even if its name leads to another file by now. */
-	length = raw_syscall5(SYS_readlinkat, link, (long)"", (long)text, PATH_MAX, 0);
+	long length = raw_syscall5(SYS_readlinkat, link, (long)"", (long)text, PATH_MAX, 0);
 	if (length == 0) length = -ENOENT;
 	if (length >= PATH_MAX) length = -ENAMETOOLONG;
 	if (length < 0) return walk_note(walk, length, "link");

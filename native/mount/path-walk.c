@@ -9,7 +9,6 @@
 NO_STACK_PROTECTOR static char *next_name(struct walk *walk)
 {
 	char *name;
-	char *end;
 
 	for (;;) {
 		name = walk->texts[walk->text] + walk->at[walk->text];
@@ -19,7 +18,7 @@ NO_STACK_PROTECTOR static char *next_name(struct walk *walk)
 		walk->at[walk->text] = (int)(name - walk->texts[walk->text]);
 		walk->text--;
 	}
-	end = name;
+	char *end = name;
 	while (*end != '/' && *end != '\0') end++;
 	walk->at[walk->text] = (int)(end - walk->texts[walk->text]);
 	walk->name = name;
@@ -73,14 +72,12 @@ NO_STACK_PROTECTOR static int enter(struct walk *walk, int fd)
 /* Returns to the previous directory, even if the current one was moved meanwhile. */
 NO_STACK_PROTECTOR static int go_up(struct walk *walk)
 {
-	int fd;
-
 	if (walk->depth > 0) {
 		raw_syscall3(SYS_close, walk->directories[--walk->depth], 0, 0);
 		return 0;
 	}
 	if (walk->at_top) return 0;
-	fd = walk_look(walk->base, "..", O_DIRECTORY);
+	int fd = walk_look(walk->base, "..", O_DIRECTORY);
 	if (fd < 0) return walk_note(walk, fd, "target");
 	walk->base = fd;
 	return 0;
@@ -97,13 +94,11 @@ NO_STACK_PROTECTOR static int check_namespace(struct walk *walk, int fd)
 /* Ends the walk. `fd` is the file at the end of the path; `name` is its name in the current directory, or NULL. */
 NO_STACK_PROTECTOR static int arrive(struct walk *walk, int fd, char *name)
 {
-	long error;
-
 	if (walk->request.end == WALK_NAMESPACE && check_namespace(walk, fd) < 0) return walk->bounded.error;
 	if (name != NULL && (walk->request.end == WALK_HOLDER || walk->request.end == WALK_PARENT)) fd = walk_here(walk);
 	else name = NULL;
 	walk->name = name;
-	error = fd_passing_send(&walk->channel, fd);
+	long error = fd_passing_send(&walk->channel, fd);
 	return walk_note(walk, error, "target");
 }
 

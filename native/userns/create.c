@@ -163,10 +163,9 @@ static void create(struct child *children, const struct create_request *const *r
 		   int count)
 {
 	kernel_sigset before;
-	enum trace_guard guard;
 
 	signals_block(&before);
-	guard = trace_guard_for(requests[0]);
+	enum trace_guard guard = trace_guard_for(requests[0]);
 	if (guard != TRACE_GUARD_OWN_MEMORY) create_sharing_memory(children, requests, outs, count, &before);
 	if (guard == TRACE_GUARD_NOT_DUMPABLE) trace_guard_end();
 	signals_set(&before, NULL);

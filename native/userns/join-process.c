@@ -15,10 +15,9 @@ NO_STACK_PROTECTOR static int execute(void *argument)
 	static const char *const make[] = {"userns-join", "new", NULL};
 	const int new = join->ns < 0;
 	const int fds[] = {join->peer, new ? join->peer : join->ns};
-	long error;
 
 	child_die_with_parent(&join->child);
-	error = child_set_fds(fds, 2);
+	long error = child_set_fds(fds, 2);
 	if (error == 0) error = raw_syscall3(SYS_execve, (long)join->path, (long)(new ? make : enter), (long)nothing);
 	join->error = (int)error;
 	raw_exit(1);

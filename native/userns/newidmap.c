@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define OUTPUT_BYTES 4096
 #define MOST_ARGUMENTS (340 * 3 + 3) /* as many extents as the kernel takes, and name, PID and NULL */
@@ -33,12 +32,11 @@ NO_STACK_PROTECTOR static int execute(void *argument)
 	/* The locale does not depend on the caller's environment, so that the output is that of the manual page. */
 	static const char *const environment[] = {"LC_ALL=C", NULL};
 	const int fds[] = {run->input, run->output, run->output};
-	long error;
 
 	/* A set-uid program loses the death signal (commit_creds()), but it ends when the process whose map it writes has ended. */
 	child_die_with_parent(&run->child);
 	child_die_after(NEWIDMAP_TIMER_MS);
-	error = child_set_fds(fds, 3);
+	long error = child_set_fds(fds, 3);
 	if (error == 0) {
 		child_take_signals();
 		error = raw_syscall3(SYS_execve, (long)run->program, (long)run->arguments, (long)environment);
@@ -66,14 +64,13 @@ static int cut(struct newidmap *run, char *text)
 static int start(struct newidmap *run, int number, char *map)
 {
 	int ends[2];
-	int error;
 
 	snprintf(run->pid, sizeof run->pid, "%d", number);
 	if (!cut(run, map)) return -E2BIG;
 	if (pipe2(ends, O_CLOEXEC) < 0) return -errno;
 	run->output = ends[1];
 	/* CLONE_VFORK: this thread continues when the program is executed or the child has ended, and it no longer writes here. */
-	error = child_start(&run->child, CLONE_VM | CLONE_VFORK, execute, run);
+	int error = child_start(&run->child, CLONE_VM | CLONE_VFORK, execute, run);
 	close(ends[1]);
 	if (error == 0 && run->error < 0) {
 		error = run->error;
@@ -82,14 +79,6 @@ static int start(struct newidmap *run, int number, char *map)
 	if (error < 0) close(ends[0]);
 	else run->read_end = ends[0];
 	return error;
-}
-
-static long now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* Appends the available output. Returns 0 at the end of the output. */

@@ -70,11 +70,10 @@ static int make_undumpable(const struct process_state *state)
 int trace_guard_begin(void)
 {
 	struct process_state *state = process_state();
-	int error;
 
 	if (state == NULL) return -EBUSY;
 	pthread_mutex_lock(&state->lock.mutex);
-	error = make_undumpable(state);
+	int error = make_undumpable(state);
 	if (error == 0) state->guards++;
 	pthread_mutex_unlock(&state->lock.mutex);
 	return error;

@@ -83,7 +83,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		argv[argc++] = strdup(word); /* each in memory of its own, so that a read beyond one shows */
 	}
 	if (read_plan(&plan, argc, argv)) {
-		MUST(argc > PLAN && plan.program == argv[10] && plan.argv == argv + PLAN && plan.groups == argv[9]);
+		MUST(argc > FIRST_OF_PROGRAM && plan.program == argv[10] && plan.argv == argv + FIRST_OF_PROGRAM && plan.groups == argv[9]);
 		MUST(plan.first == reference_number(argv[1]) && plan.ns == reference_number(argv[2]));
 		MUST(plan.control == (strcmp(argv[3], "-") == 0 ? -1 : reference_number(argv[3])));
 		MUST(plan.join == reference_number(argv[4]) && plan.unshare == reference_number(argv[5]));
@@ -94,7 +94,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		plan.control = size % 2 == 0 ? -1 : 77;
 		check_failure(&plan, "setns", -1);
 		check_failure(&plan, "execve", -(long)(size % 4096) - 1);
-	} else if (argc > PLAN) {
+	} else if (argc > FIRST_OF_PROGRAM) {
 		int good = strcmp(argv[3], "-") == 0 || reference_number(argv[3]) >= 0;
 
 		for (int i = 1; i < 9; i++) good = good && (i == 3 || reference_number(argv[i]) >= 0);
