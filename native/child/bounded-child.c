@@ -79,7 +79,7 @@ NO_STACK_PROTECTOR int bounded_child_note(struct bounded_child *bounded, long er
 /* Returns 0, or the reason to kill the child. Waits in slices, so that it notices the end of the waiter. */
 static int await_end(const struct bounded_child *bounded)
 {
-	const long begin = now_ms();
+	const long begin = child_now_ms();
 	const long end = begin + BOUNDED_CHILD_TIMEOUT_MS;
 	const long least = begin + (bounded->undoes ? BOUNDED_CHILD_UNDO_MS : 0);
 	struct waiter *waiter = bounded->waiter;
@@ -88,8 +88,8 @@ static int await_end(const struct bounded_child *bounded)
 	if (child_has_ended(&bounded->child, SLICE_TIMEOUT_MS)) return 0;
 	if (bounded->child.bound) cpu_unbind_child(bounded->child.pid);
 	if (waiter != NULL) waiter->long_wait(waiter, 1);
-	while (error == -ETIMEDOUT && now_ms() < end) {
-		if (waiter != NULL && now_ms() >= least && atomic_load(&waiter->ending)) error = -ECANCELED;
+	while (error == -ETIMEDOUT && child_now_ms() < end) {
+		if (waiter != NULL && child_now_ms() >= least && atomic_load(&waiter->ending)) error = -ECANCELED;
 		else if (child_has_ended(&bounded->child, SLICE_TIMEOUT_MS)) error = 0;
 	}
 	if (waiter != NULL) waiter->long_wait(waiter, -1);

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /*
@@ -167,6 +168,14 @@ NO_STACK_PROTECTOR void child_take_signals(void)
 	kernel_sigset none = 0;
 
 	raw_syscall5(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, sizeof none, 0);
+}
+
+long child_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 int child_has_ended(const struct child *child, int timeout_ms)

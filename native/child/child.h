@@ -51,6 +51,9 @@ long child_set_fds(const int *fds, int count);
 /* For a body that executes a program: unblocks every signal. */
 void child_take_signals(void);
 
+/* Returns the milliseconds of the clock by which a timeout is measured. */
+long child_now_ms(void);
+
 /* Returns 1 if the child ends before the timeout. */
 int child_has_ended(const struct child *child, int timeout_ms);
 

@@ -5,8 +5,6 @@
 #ifndef USERNS_TIME_LIMITS_H
 #define USERNS_TIME_LIMITS_H
 
-#include <time.h>
-
 /* userns-join joins in microseconds. It has no timer, because it ends with the socket to its parent (programs/userns-join.c). */
 #define JOIN_PROCESS_TIMEOUT_MS 10000
 
@@ -25,14 +23,5 @@ _Static_assert(NEWIDMAP_TIMER_MS > NEWIDMAP_TIMEOUT_MS, "the timeout of a progra
 _Static_assert(BOUNDED_CHILD_TIMER_MS > BOUNDED_CHILD_TIMEOUT_MS, "the timeout of a child is reported before its timer kills it");
 _Static_assert(BOUNDED_CHILD_TIMER_MS < BOUNDED_CHILD_TIMEOUT_MS + BOUNDED_CHILD_DEATH_MS,
 	       "the timer kills a child before it is abandoned");
-
-/* Returns the time from which a timeout is counted. */
-static inline long now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 #endif

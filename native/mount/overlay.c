@@ -209,8 +209,7 @@ static int ask_in_use(int context, const struct overlay_request *request, struct
 	int error = work < 0 ? work : call_fsconfig(context, USERNS_FSCONFIG_SET_STRING, "index", "on", 0);
 	int *roots = calloc(request->root_count + 1, sizeof *roots);
 
-	if (error == 0 && roots == NULL) error = -ENOMEM;
-	if (error < 0) outcome_fail(out, error, "overlay in use");
+	if (error < 0 || roots == NULL) error = outcome_fail(out, error < 0 ? error : -ENOMEM, "overlay in use");
 	else {
 		question.upper = upper;
 		question.work = work;

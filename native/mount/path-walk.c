@@ -107,7 +107,7 @@ NO_STACK_PROTECTOR static int arrive(struct walk *walk, int fd, char *name)
  *
  * 1. "." and ".." change at most the current directory.
  * 2. For WALK_PARENT the last name is not looked up.
- * 3. A name that others follow is opened as a directory, which it mostly is.
+ * 3. A name before the last is opened as a directory at once, because most names are directories.
  * 4. Otherwise it is opened without following it. A symbolic link is checked and followed.
  * 5. A directory becomes the current one; the last name ends the walk.
  */

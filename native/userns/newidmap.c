@@ -106,7 +106,7 @@ static int await_end(struct newidmap *run, char *text, long end)
 	size_t length = 0;
 
 	for (;;) {
-		long left = end - now_ms();
+		long left = end - child_now_ms();
 		int ready = left <= 0 ? 0 : poll(polls, 2, (int)left);
 
 		if (ready < 0 && errno == EINTR) continue;
@@ -138,7 +138,7 @@ int newidmap_write_maps(int pidfd, const char *const programs[2], char *const ma
 {
 	static const char *const steps[2] = {"newuidmap", "newgidmap"};
 	const int number = procfs_number(pidfd);
-	const long end = now_ms() + NEWIDMAP_TIMEOUT_MS;
+	const long end = child_now_ms() + NEWIDMAP_TIMEOUT_MS;
 	AUTO_CLOSE int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	struct newidmap *runs;
 

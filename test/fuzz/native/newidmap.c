@@ -1,4 +1,4 @@
-/* newuidmap's arguments, cut out of a map; and its words, which are its own. */
+/* Cuts a map into the arguments of newuidmap, and reads its output. */
 #include "fuzz.h"
 #include <fcntl.h>
 #include <poll.h>
@@ -53,7 +53,7 @@ static void check_output(const uint8_t *data, size_t size)
 	source = fuzz_source_of(data, size);
 	given = source.size;
 	while (read_output(77, text, &length)) MUST(length < OUTPUT_BYTES && text[length] == '\0');
-	MUST(source.size == 0); /* it is heard out */
+	MUST(source.size == 0); /* the output was read to its end */
 	MUST(length == (given < OUTPUT_BYTES ? given : OUTPUT_BYTES - 1));
 	MUST(length == 0 || memcmp(text, data + 3, length) == 0);
 	free(text);

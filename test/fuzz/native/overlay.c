@@ -1,4 +1,4 @@
-/* The kernel's log of a refused overlay, and the one text in which kernels before 6.5 take all lower layers. */
+/* Reads the kernel's log of a refused overlay, and makes the text with every lower layer for kernels before 6.5. */
 #include "fuzz.h"
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
@@ -116,9 +116,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	request.count = count;
 	complete = 0;
 	refusal = size % 2 == 0 ? -EOPNOTSUPP : -EINVAL;
-	if (count > 0) MUST(set_lower(77, &request) == 0 && complete); /* there is one at least */
+	if (count > 0) MUST(set_lower(77, &request) == 0 && complete); /* a request has at least one layer */
 	source = fuzz_source_of(data, size);
-	source.interrupted = 0; /* the kernel's log has no such end */
+	source.interrupted = 0; /* read(2) of the kernel's log is not interrupted */
 	length = source.size < LOG_BYTES - 1 ? source.size : LOG_BYTES - 1;
 	log = read_log(77);
 	MUST(log != NULL && memchr(log, '\0', LOG_BYTES) != NULL);
