@@ -85,11 +85,10 @@ static int attach_part(const struct tree_request *request, int tree, const struc
 		.waiter = request->waiter,
 	};
 	struct outcome attached = {.fd = -1};
+	int error = mount_attach(&attach, &attached);
 
-	mount_attach(&attach, &attached);
-	if (attached.error == 0) return 0;
-	if (attached.error == -ETIMEDOUT || attached.error == -ECANCELED) return outcome_fail(out, attached.error, attached.step);
-	return outcome_fail(out, attached.error, "assemble");
+	if (error == 0) return 0;
+	return outcome_fail(out, error, error == -ETIMEDOUT || error == -ECANCELED ? attached.step : "assemble");
 }
 
 /* Copies every part and attaches it to the first. A tree that fails is dropped with what is attached to it. */
@@ -106,19 +105,17 @@ static int assemble(const struct tree_request *request, int source, struct outco
 	return take_fd(&tree);
 }
 
-void tree_make(const struct tree_request *request, struct outcome *out)
+int tree_make(const struct tree_request *request, struct outcome *out)
 {
 	struct location location = request->source;
 	AUTO_CLOSE int tree = -1;
 
 	location.automount = 1;
 	int source = mount_open_location(&location, request->waiter);
-	if (source < 0) {
-		outcome_fail(out, source, "source");
-		return;
-	}
+	if (source < 0) return outcome_fail(out, source, "source");
 	tree = assemble(request, source, out);
 	location_close(&location, source);
 	/* The IDs stay the same when the mount is attached. */
 	if (tree >= 0 && mount_note_ids(tree, out) == 0) out->fd = take_fd(&tree);
+	return out->error;
 }

@@ -37,8 +37,8 @@ struct tree_request {
 
 /*
  * Makes a detached tree. Several parts are assembled from a copy of each, because a submount of a detached tree cannot be mapped
- * alone. After a failure, what was made is dropped with its descriptor.
+ * alone. After a failure, what was made is dropped with its descriptor. Returns 0 or a negative errno.
  */
-void tree_make(const struct tree_request *request, struct outcome *out);
+int tree_make(const struct tree_request *request, struct outcome *out);
 
 #endif

@@ -138,19 +138,17 @@ static void undo_attach(struct mntns_child *child)
 	bounded_child_note(&child->bounded, child->bounded.error, step);
 }
 
-void mount_attach(const struct attach_request *request, struct outcome *out)
+int mount_attach(const struct attach_request *request, struct outcome *out)
 {
 	struct mntns_child *child = new_child(request, open_procfs());
 
-	if (child == NULL) {
-		outcome_fail(out, -ENOMEM, "clone");
-		return;
-	}
+	if (child == NULL) return outcome_fail(out, -ENOMEM, "clone");
 	int error = run(child, MNTNS_ATTACH);
 	if (error == -ETIMEDOUT || error == -ECANCELED || error == -EINTR) undo_attach(child);
 	if (error < 0) outcome_fail(out, error, child->bounded.step);
 	out->left = child->left;
 	free_child(child);
+	return error;
 }
 
 int mount_detach(int mount_ns, int fd, uint64_t unique, struct waiter *waiter)
@@ -175,7 +173,7 @@ int mount_detach_alone(int fd, uint64_t unique, struct waiter *waiter)
 	return call_listmount(unique, 0, 0, &on, 1) >= 0;
 }
 
-void mount_join_peers(int mount_ns, int from, int to, struct waiter *waiter, struct outcome *out)
+int mount_join_peers(int mount_ns, int from, int to, struct waiter *waiter, struct outcome *out)
 {
 	const struct attach_request request = {
 		.tree = to,
@@ -186,12 +184,11 @@ void mount_join_peers(int mount_ns, int from, int to, struct waiter *waiter, str
 	};
 	struct mntns_child *child = new_child(&request, -1);
 
-	if (child == NULL) {
-		outcome_fail(out, -ENOMEM, "clone");
-		return;
-	}
-	if (run(child, MNTNS_JOIN_PEERS) < 0) outcome_fail(out, child->bounded.error, child->bounded.step);
+	if (child == NULL) return outcome_fail(out, -ENOMEM, "clone");
+	int error = run(child, MNTNS_JOIN_PEERS);
+	if (error < 0) outcome_fail(out, error, child->bounded.step);
 	free_child(child);
+	return error;
 }
 
 /* Opens a location in a child that is in the mount namespace; with a procfs, the mountinfo. Takes over `procfs`. */

@@ -11,12 +11,13 @@
 #include "mount/attach-steps.h"
 
 /*
- * Attaches a mount, or replaces the one at the target with it. After a failure nothing is attached, except at these steps:
+ * Attaches a mount, or replaces the one at the target with it. Returns 0 or a negative errno, with the step in the outcome, as every
+ * function here that fills in an outcome. After a failure nothing is attached, except at these steps:
  * "umount old": the old mount could not be unmounted, and the new one is beneath it; "propagation beneath": the new mount has
  * replaced the old one, but its propagation could not be set again; "propagation left" and "mntns left": the new mount could not be
  * unmounted again; "mntns held": before Linux 6.15 the mount may be attached later.
  */
-void mount_attach(const struct attach_request *request, struct outcome *out);
+int mount_attach(const struct attach_request *request, struct outcome *out);
 
 /* Calls unmount_steps() in a mount namespace (−1: this process's own). ETIMEDOUT if a file system does not answer. */
 int mount_detach(int mount_ns, int fd, uint64_t unique, struct waiter *waiter);
@@ -35,7 +36,7 @@ int mount_table_of(int mount_ns);
  * Makes a private mount a peer of another one of the same file system, with the other's master, and always shared
  * (MOVE_MOUNT_SET_GROUP, Linux 5.15).
  */
-void mount_join_peers(int mount_ns, int from, int to, struct waiter *waiter, struct outcome *out);
+int mount_join_peers(int mount_ns, int from, int to, struct waiter *waiter, struct outcome *out);
 
 /* Calls location_open() in a child that has joined a mount namespace. */
 int mount_open_in(int mount_ns, const struct location *location, struct waiter *waiter);

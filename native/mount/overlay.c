@@ -224,14 +224,12 @@ static int ask_in_use(int context, const struct overlay_request *request, struct
 	return error;
 }
 
-void overlay_make(const struct overlay_request *request, struct outcome *out)
+int overlay_make(const struct overlay_request *request, struct outcome *out)
 {
 	AUTO_CLOSE int context = call_fsopen("overlay");
 
-	if (context < 0) {
-		outcome_fail(out, context, "fsopen");
-		return;
-	}
+	if (context < 0) return outcome_fail(out, context, "fsopen");
 	int error = request->ask ? ask_in_use(context, request, out) : make(context, request, out);
 	if (error < 0) out->texts[OUTCOME_LOG] = read_log(context);
+	return error;
 }

@@ -22,12 +22,12 @@ struct overlay_request {
 
 /*
  * Makes a detached mount of a new overlay. The overlay holds its layers itself, so their descriptors may be closed afterwards. A
- * child makes and checks it, because a layer's file system may never answer.
+ * child makes and checks it, because a layer's file system may never answer. Returns 0 or a negative errno.
  *
  * Before Linux 6.15 a layer must be in the mount namespace of the process that makes the overlay (clone_private_mount() in
  * fs/namespace.c). With `roots` the child creates a mount namespace and attaches them there. They are visible nowhere else, and are
  * dropped with the child; the overlay has copies of them.
  */
-void overlay_make(const struct overlay_request *request, struct outcome *out);
+int overlay_make(const struct overlay_request *request, struct outcome *out);
 
 #endif

@@ -52,14 +52,9 @@ NO_STACK_PROTECTOR static void cut_name(struct walk *walk)
 	walk->at[walk->text]++;
 }
 
-NO_STACK_PROTECTOR static int is_link(const struct walk *walk)
+NO_STACK_PROTECTOR static unsigned type_of(const struct walk *walk)
 {
-	return (walk->stat.stx_mode & S_IFMT) == S_IFLNK;
-}
-
-NO_STACK_PROTECTOR static int is_directory(const struct walk *walk)
-{
-	return (walk->stat.stx_mode & S_IFMT) == S_IFDIR;
+	return walk->stat.stx_mode & S_IFMT;
 }
 
 NO_STACK_PROTECTOR static int enter(struct walk *walk, int fd)
@@ -132,9 +127,9 @@ NO_STACK_PROTECTOR static int take_name(struct walk *walk, char *name)
 		fd = walk_look(walk_here(walk), name, O_NOFOLLOW);
 		error = fd < 0 ? fd : walk_stat(walk, fd);
 		if (error < 0) return walk_note(walk, error, "target");
-		if (is_link(walk)) return walk_follow(walk, fd);
+		if (type_of(walk) == S_IFLNK) return walk_follow(walk, fd);
 		/* If it is a directory, it was replaced after the first look-up. */
-		if (follows > 0 && !is_directory(walk)) return walk_note(walk, -ENOTDIR, "target");
+		if (follows > 0 && type_of(walk) != S_IFDIR) return walk_note(walk, -ENOTDIR, "target");
 	}
 	if (fd < 0) return walk_note(walk, fd, "target");
 	if (follows == 2) return enter(walk, fd);
@@ -177,7 +172,7 @@ NO_STACK_PROTECTOR static int remove_empty(struct walk *walk)
 	int directory = walk->request.start;
 	long error = raw_syscall5(SYS_statx, directory, (long)walk->texts[0], AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, (long)stat);
 
-	if (error == 0 && (stat->stx_mode & S_IFMT) == S_IFREG && stat->stx_size == 0) {
+	if (error == 0 && type_of(walk) == S_IFREG && stat->stx_size == 0) {
 		error = raw_syscall3(SYS_unlinkat, directory, (long)walk->texts[0], 0);
 	}
 	return walk_note(walk, error == -ENOENT ? 0 : error, "remove file");
@@ -197,23 +192,19 @@ NO_STACK_PROTECTOR static int begin(struct walk *walk)
 	return 0;
 }
 
-NO_STACK_PROTECTOR static int join(struct walk *walk)
-{
-	/* Without CLONE_FS the root and the working directory are the child's own; setns(2) sets both to the namespace's root. */
-	long error = walk->request.mount_ns < 0 ? 0 : raw_syscall3(SYS_setns, walk->request.mount_ns, CLONE_NEWNS, 0);
-
-	return error < 0 ? walk_note(walk, error, "setns") : 0;
-}
-
 NO_STACK_PROTECTOR static int walk_body(void *argument)
 {
 	struct walk *walk = argument;
-	const int needed[] = {walk->channel.ends[1], walk->request.start, walk->request.mount_ns, walk->self};
+	const struct walk_request *request = &walk->request;
+	const int needed[] = {walk->channel.ends[1], request->start, request->mount_ns, walk->self};
+	long error = 0;
 
 	bounded_child_begin(&walk->bounded, needed, sizeof needed / sizeof needed[0]);
-	if (join(walk) < 0) raw_exit(1);
-	if (walk->request.end == WALK_CREATE) create(walk);
-	else if (walk->request.end == WALK_REMOVE) remove_empty(walk);
+	/* Without CLONE_FS the root and the working directory are the child's own; setns(2) sets both to the namespace's root. */
+	if (request->mount_ns >= 0) error = raw_syscall3(SYS_setns, request->mount_ns, CLONE_NEWNS, 0);
+	if (error < 0) walk_note(walk, error, "setns");
+	else if (request->end == WALK_CREATE) create(walk);
+	else if (request->end == WALK_REMOVE) remove_empty(walk);
 	else if (begin(walk) == 0) walk_path(walk);
 	raw_exit(0);
 }
