@@ -8,12 +8,13 @@
 #include <signal.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 /*
- * clone3 with a stack of its own for the child. The child does not return through our frames: it calls `body` at once.
- * Only clone3 has CLONE_CLEAR_SIGHAND, which is the second lock beside the blocked signals: no handler of V8 or libuv
- * may ever run on the child's stack.
+ * Calls clone3(2) with a separate stack for the child. The child does not return through our frames: it calls `body` at once.
+ * Only clone3(2) has CLONE_CLEAR_SIGHAND, the second protection beside the blocked signals: no handler of V8 or libuv may ever
+ * run on the child's stack.
  */
 static long clone3_call(struct userns_clone_args *arguments, child_body *body, void *argument)
 {
@@ -62,8 +63,8 @@ static int wait_for(int type, id_t id, siginfo_t *info, int options)
 	return error < 0 ? -errno : 0;
 }
 
-/* Before Linux 5.2 CLONE_PIDFD is ignored: a child that nothing holds, which is ours and not reaped. */
-static int drop(pid_t pid)
+/* Before Linux 5.2 the kernel ignores CLONE_PIDFD. The PID is still the child's, because it is not reaped. */
+static int end_without_pidfd(pid_t pid)
 {
 	siginfo_t info;
 
@@ -72,15 +73,14 @@ static int drop(pid_t pid)
 	return -ENOSYS;
 }
 
-/* With every signal blocked: the child takes that over. */
+/* The caller has blocked every signal, because the child inherits the mask. */
 static int start(struct child *child, uint64_t flags, child_body *body, void *argument)
 {
 	int pidfd = -1;
-	long result;
 	struct userns_clone_args arguments = {
 		.flags = flags | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
 		.pidfd = (uintptr_t)&pidfd,
-		.exit_signal = 0, /* no SIGCHLD: libuv reaps on it, and is not to see this child */
+		.exit_signal = 0, /* no SIGCHLD, because libuv reaps children when it arrives */
 		.stack = (uintptr_t)child->stack,
 		.stack_size = sizeof child->stack,
 	};
@@ -89,14 +89,14 @@ static int start(struct child *child, uint64_t flags, child_body *body, void *ar
 	child->pidfd = -1;
 	child->bound = 0;
 	child->parent = getpid();
-	result = clone3_call(&arguments, body, argument);
-	/* ENOSYS: before 5.3, or a seccomp filter (Docker's answers so); EINVAL: no CLONE_CLEAR_SIGHAND before 5.5. */
+	long result = clone3_call(&arguments, body, argument);
+	/* ENOSYS: before Linux 5.3, or a seccomp filter such as Docker's; EINVAL: no CLONE_CLEAR_SIGHAND before 5.5. */
 	if (result == -ENOSYS || result == -EINVAL) {
 		result = clone(body, child->stack + sizeof child->stack, (int)flags | CLONE_PIDFD, argument, &pidfd);
 		if (result < 0) result = -errno;
 	}
 	if (result < 0) return (int)result;
-	if (pidfd < 0) return drop((pid_t)result);
+	if (pidfd < 0) return end_without_pidfd((pid_t)result);
 	child->pid = (pid_t)result;
 	child->pidfd = pidfd;
 	return 0;
@@ -105,10 +105,9 @@ static int start(struct child *child, uint64_t flags, child_body *body, void *ar
 int child_start(struct child *child, uint64_t flags, child_body *body, void *argument)
 {
 	kernel_sigset before;
-	int error;
 
 	signals_block(&before);
-	error = start(child, flags, body, argument);
+	int error = start(child, flags, body, argument);
 	signals_set(&before, NULL);
 	return error;
 }
@@ -124,18 +123,16 @@ int child_start_here(struct child *child, uint64_t flags, child_body *body, void
 
 NO_STACK_PROTECTOR void child_die_with_parent(const struct child *child)
 {
-	long parent;
-
 	raw_syscall3(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0);
-	/* The parent may have died before that. 0: it is in a pid namespace that the child does not see. */
-	parent = raw_syscall3(SYS_getppid, 0, 0, 0);
+	/* The parent may have ended before that. 0: it is in a pid namespace that is not visible to the child. */
+	long parent = raw_syscall3(SYS_getppid, 0, 0, 0);
 	if (parent != child->parent && parent != 0) raw_exit(0);
 }
 
-/* SIGALRM does it: of the signals that the kernel sends by itself it is the one that execve(2) keeps the time of. */
+/* Uses SIGALRM, because execve(2) preserves the timer of setitimer(2). */
 NO_STACK_PROTECTOR void child_die_after(int milliseconds)
 {
-	const long action[4] = {(long)SIG_DFL}; /* what a caller ignores a child would ignore too */
+	const long action[4] = {(long)SIG_DFL}; /* the child would inherit SIG_IGN */
 	const long time[4] = {0, 0, milliseconds / 1000, milliseconds % 1000 * 1000L};
 	const kernel_sigset alarm = (kernel_sigset)1 << (SIGALRM - 1);
 
@@ -144,19 +141,19 @@ NO_STACK_PROTECTOR void child_die_after(int milliseconds)
 	raw_syscall3(SYS_setitimer, ITIMER_REAL, (long)time, 0);
 }
 
-NO_STACK_PROTECTOR static long lift(int fd)
+NO_STACK_PROTECTOR static long duplicate_above(int fd)
 {
 	return raw_syscall3(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3);
 }
 
-NO_STACK_PROTECTOR long child_keep(const int *fds, int count)
+NO_STACK_PROTECTOR long child_set_fds(const int *fds, int count)
 {
 	long above[3];
 	long error;
 
-	/* Whatever is put below lands on none of those that are still to be put: a standard stream may have been closed. */
+	/* If a standard stream was closed, a descriptor may have a number that another one is copied to below. */
 	for (int i = 0; i < count; i++) {
-		above[i] = fds[i] < count ? lift(fds[i]) : fds[i];
+		above[i] = fds[i] < count ? duplicate_above(fds[i]) : fds[i];
 		if (above[i] < 0) return above[i];
 	}
 	for (int i = 0; i < count; i++) {
@@ -173,29 +170,45 @@ NO_STACK_PROTECTOR void child_take_signals(void)
 	raw_syscall5(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, sizeof none, 0);
 }
 
-/* Mostly it takes microseconds; a processor that a real-time task keeps for itself could make it take for ever. */
-#define SOON_MS 5
+long child_now_ms(void)
+{
+	struct timespec now;
 
-static void let_go(struct child *child)
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int child_has_ended(const struct child *child, int timeout_ms)
 {
 	struct pollfd poller = {.fd = child->pidfd, .events = POLLIN};
+	int ready;
 
-	if (poll(&poller, 1, SOON_MS) == 0) cpu_unbind_child(child->pid);
+	do ready = poll(&poller, 1, timeout_ms);
+	while (ready < 0 && errno == EINTR);
+	return ready != 0; /* an error of poll(2) says nothing about the child: the caller reaps it, which waits for its end */
+}
+
+/* The end usually takes microseconds; on a CPU that a real-time task occupies it could take for ever. */
+#define BOUND_END_TIMEOUT_MS 5
+
+static void unbind(struct child *child)
+{
+	if (!child_has_ended(child, BOUND_END_TIMEOUT_MS)) cpu_unbind_child(child->pid);
 	child->bound = 0;
 }
 
 int child_reap(struct child *child)
 {
 	siginfo_t info = {0};
-	/* Mostly it has ended by now: it shares our processor, and we gave that back. */
+	/* A bound child has usually ended by now: it shares our CPU, which we yielded. */
 	int error = wait_for(USERNS_P_PIDFD, (id_t)child->pidfd, &info, child->bound ? WNOHANG : 0);
 
-	/* Not ended; or it cannot be told in this way, and then it may not have. */
+	/* It has not ended, or this call cannot say whether it has. */
 	if (child->bound && error != -ECHILD && info.si_pid == 0) {
-		let_go(child);
+		unbind(child);
 		error = wait_for(USERNS_P_PIDFD, (id_t)child->pidfd, &info, 0);
 	}
-	/* A filter that knows pids only. Until it is reaped the pid is the child's; ECHILD: somebody else has done it. */
+	/* A seccomp filter may allow only P_PID. The PID is the child's until it is reaped; ECHILD: other code has reaped it. */
 	if (error < 0 && error != -ECHILD) error = wait_for(P_PID, (id_t)child->pid, &info, 0);
 	close(child->pidfd);
 	child->pidfd = -1;
@@ -206,17 +219,15 @@ int child_reap(struct child *child)
 
 void child_kill(const struct child *child)
 {
-	struct pollfd poller = {.fd = child->pidfd, .events = POLLIN};
-
 	if (child->pidfd < 0) return;
 	if (syscall(SYS_pidfd_send_signal, child->pidfd, SIGKILL, NULL, 0) >= 0 || errno == ESRCH) return;
-	/* A filter hides the call. The pid is the child's for as long as it has not ended, whoever reaps it then. */
-	if (poll(&poller, 1, 0) == 0) kill(child->pid, SIGKILL);
+	/* A seccomp filter refuses the call. The PID is the child's as long as the child has not ended. */
+	if (!child_has_ended(child, 0)) kill(child->pid, SIGKILL);
 }
 
 void child_end(struct child *child)
 {
 	if (child->pidfd < 0) return;
 	child_kill(child);
-	child_reap(child); /* ECHILD: somebody's waitpid(-1, __WALL) was faster. Either way the child is gone. */
+	child_reap(child); /* ECHILD: waitpid(-1, __WALL) of other code has reaped it; the child is gone in either case */
 }

@@ -9,55 +9,61 @@ struct cpu_binding;
 
 struct child {
 	pid_t pid;    /* in our pid namespace */
-	int pidfd;    /* CLOEXEC; -1 when there is no child */
-	pid_t parent; /* our own pid, for the child to see whether we still live */
-	int bound;    /* it may run on one processor only: see child_start_here() */
-	/* The child's stack. It makes a handful of raw system calls and takes no signal, so this is plenty. */
+	int pidfd;    /* close-on-exec; -1: there is no child */
+	pid_t parent; /* our own PID, with which the child checks that we are still alive */
+	int bound;    /* it may run on one CPU only: see child_start_here() */
+	/* The child's stack. A child makes only raw system calls and takes no signals, so 8 KiB suffice. */
 	_Alignas(16) char stack[8192];
 };
 
 /*
- * What the child runs, on its own stack, in our memory: raw system calls only, and never returns. It starts with
- * every signal blocked.
+ * The function that the child runs, on its own stack and in our memory. It makes only raw system calls, never returns, and
+ * starts with every signal blocked.
  */
 typedef int child_body(void *argument);
 
-/* Starts a child with `flags` for clone beside CLONE_PIDFD, and exit signal 0. 0 or a negative errno. */
+/* Starts a child with CLONE_PIDFD and `flags`, and exit signal 0. Returns 0 or a negative errno. */
 int child_start(struct child *child, uint64_t flags, child_body *body, void *argument);
 
 /*
- * The same behind cpu_bind(), for a child that does nothing and soon ends: where the caller is bound it starts on
- * his processor and stays there. Waking another processor, twice, costs more than all that such a child does
- * (docs/adr/030). When it is to end and that processor has no time for it, it may run anywhere again.
+ * child_start() after cpu_bind(), for a child that does little and ends soon. If the caller is bound, the child starts on the
+ * caller's CPU and stays there, because waking another CPU twice takes longer than the child's work (docs/adr/030). If that CPU
+ * has no time for its end, child_reap() lets it run on every CPU.
  */
 int child_start_here(struct child *child, uint64_t flags, child_body *body, void *argument,
 		     const struct cpu_binding *cpu);
 
-/* For a body: asks to be killed when the thread that made the child ends, and ends at once when that has happened. */
+/* For a body: the kernel kills the child when the thread that started it ends. Exits at once if that has ended already. */
 void child_die_with_parent(const struct child *child);
 
 /*
- * For a body that others may hold up: the kernel ends it when that time is over, execve(2) or not. Who has become somebody
- * else by setuid(2) meanwhile may not kill it, and nor would it be killed when he ends.
+ * For a body that another user can block: the kernel kills the child after this time, also after execve(2). A thread that has
+ * changed its uid by setuid(2) meanwhile may not kill the child, and the child would not be killed at the end of that thread.
  */
 void child_die_after(int milliseconds);
 
 /*
- * For a body that executes a program, without CLONE_FILES: the descriptors, three at the most, become 0, 1 and so on, and
- * everything else is closed. 0 or a negative errno.
+ * For a body that executes a program, without CLONE_FILES: at most three descriptors become 0, 1 and so on, and every other
+ * descriptor is closed. Returns 0 or a negative errno.
  */
-long child_keep(const int *fds, int count);
+long child_set_fds(const int *fds, int count);
 
-/* For a body that executes a program: takes signals again. */
+/* For a body that executes a program: unblocks every signal. */
 void child_take_signals(void);
 
-/* Reaps a child that has ended: its exit status, 256 and the number of the signal that ended it, or a negative errno. */
+/* Returns the milliseconds of the clock by which a timeout is measured. */
+long child_now_ms(void);
+
+/* Returns 1 if the child ends before the timeout. */
+int child_has_ended(const struct child *child, int timeout_ms);
+
+/* Reaps a child that has ended: its exit status, 256 plus the signal that ended it, or a negative errno. */
 int child_reap(struct child *child);
 
-/* Kills the child, if there is one, without a wait. */
+/* Kills the child, if there is one, and does not wait. */
 void child_kill(const struct child *child);
 
-/* Kills and reaps the child and closes the pidfd; does nothing when there is none. */
+/* Kills and reaps the child, and closes the pidfd. Does nothing if there is no child. */
 void child_end(struct child *child);
 
 #endif

@@ -8,10 +8,10 @@
 #include <sys/statfs.h>
 #include <unistd.h>
 
-/* How many processors the machine can ever have: fixed at boot. 0: that cannot be told; −1: it was not asked yet. */
+/* The number of possible CPUs, which is fixed at boot. 0: not known; −1: not read yet. */
 static atomic_int possible = -1;
 
-/* "0-N", as every machine without holes in its numbers has it; 0 for anything else. */
+/* Parses "0-N", the list of a machine without gaps in its CPU numbers. Returns 0 for any other list. */
 static int parse_possible(const char *text)
 {
 	char *end;
@@ -29,8 +29,8 @@ static int read_possible(void)
 	int fd = open("/sys/devices/system/cpu/possible", O_RDONLY | O_CLOEXEC);
 	ssize_t length = 0;
 
-	if (fd < 0) return errno == ENOENT ? 0 : -1; /* out of descriptors: another time */
-	/* Some containers show a file of their own there. */
+	if (fd < 0) return errno == ENOENT ? 0 : -1; /* no free descriptor: try again later */
+	/* Some containers mount another file there. */
 	if (fstatfs(fd, &fs) == 0 && fs.f_type == USERNS_SYSFS_MAGIC) length = read(fd, text, sizeof text - 1);
 	close(fd);
 	return length > 0 ? parse_possible(text) : 0;
@@ -48,10 +48,10 @@ static int count_possible(void)
 }
 
 /*
- * Only a thread that may run everywhere is bound. Since Linux 6.2 (commit 8f9ea86fdf99) the kernel keeps what a thread
- * asked for beside what its cpuset lets it have, and tells nobody: a thread without a wish follows a cpuset that
- * grows, and one that "got its old mask back" would not. But where the mask has every processor that there can be,
- * there is neither a wish nor a cpuset that leaves one out, and asking for all of them is the same as no wish.
+ * Binds only a thread that may run on every CPU. Since Linux 6.2 (commit 8f9ea86fdf99) the kernel stores the mask that a thread
+ * requested besides the one that its cpuset allows, and no interface shows it: a thread without a request follows a cpuset
+ * that grows, and a thread whose old mask was set again does not. If the mask has every possible CPU, there is neither a request
+ * nor a cpuset that excludes one, and a request for all of them is equivalent to none.
  */
 static int bind_here(struct cpu_binding *cpu)
 {
@@ -74,7 +74,7 @@ void cpu_bind(struct cpu_binding *cpu)
 	cpu->bound = bind_here(cpu);
 }
 
-/* Somebody else (taskset(1), a cpuset that changed) may have decided about this thread meanwhile: that stands. */
+/* A mask that was changed meanwhile, by taskset(1) or a cpuset, stays in force. */
 static int is_as_bound(const struct cpu_binding *cpu)
 {
 	cpu_set_t mask;
@@ -93,6 +93,6 @@ void cpu_unbind_child(pid_t thread)
 {
 	cpu_set_t mask;
 
-	memset(&mask, 0xff, sizeof mask); /* the kernel takes of it what there is */
+	memset(&mask, 0xff, sizeof mask); /* the kernel ignores CPUs that do not exist */
 	sched_setaffinity(thread, sizeof mask, &mask);
 }

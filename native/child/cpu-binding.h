@@ -1,25 +1,25 @@
-/* Keeps the calling thread on its own processor for a moment, so that a child starts and ends there. */
+/* Binds the calling thread to its current CPU for a moment, so that a child starts and ends there. */
 #ifndef USERNS_CPU_BINDING_H
 #define USERNS_CPU_BINDING_H
 
 #include <sched.h>
 #include <sys/types.h>
 
-/* As many as a mask of the C library's has; a machine with more is left as it is. */
+/* On a machine with more CPUs than a cpu_set_t has, nothing is bound. */
 struct cpu_binding {
-	int bound; /* there is something to undo */
-	cpu_set_t only; /* what the thread was bound to */
+	int bound; /* cpu_unbind() must undo it */
+	cpu_set_t only; /* the CPU that the thread was bound to */
 };
 
 /*
- * Binds the thread, all of whose signals are blocked so that nothing else runs on it, to the processor that it runs on, where
- * that can be undone without a trace. cpu_unbind() is to follow on every path out; a second one does nothing.
+ * Binds the thread to the CPU that it runs on, if that can be undone without a trace. The thread has blocked every signal, so that
+ * no handler runs meanwhile. The caller must call cpu_unbind() on every path; a second call does nothing.
  */
 void cpu_bind(struct cpu_binding *cpu);
 
 void cpu_unbind(struct cpu_binding *cpu);
 
-/* Lets a thread that was started while its parent was bound (0: the caller) run everywhere. */
+/* Lets a thread that was started while its parent was bound (0: the caller) run on every CPU. */
 void cpu_unbind_child(pid_t thread);
 
 #endif

@@ -7,24 +7,23 @@
 
 #define STANDARD 3
 
-/* What Node did to a standard descriptor and the next program is not to find; −1 where there is none. */
-struct standard {
-	int status; /* O_NONBLOCK: libuv makes pipes and terminals so, on the open file itself */
-};
-
-/* FD_CLOEXEC too: libuv sets it on everything that a process begins with (uv_disable_stdio_inheritance). */
-static struct standard hand_over(int fd)
+/*
+ * Prepares a standard descriptor for the program. Removes O_NONBLOCK, which libuv sets on the open file of pipes and terminals,
+ * and FD_CLOEXEC, which libuv sets on every inherited descriptor (uv_disable_stdio_inheritance()). Returns the status flags, or
+ * −1 if the descriptor is closed.
+ */
+static int prepare_standard(int fd)
 {
-	struct standard before = {.status = fcntl(fd, F_GETFL)};
+	int status = fcntl(fd, F_GETFL);
 
-	if (before.status >= 0 && (before.status & O_NONBLOCK) != 0) fcntl(fd, F_SETFL, before.status & ~O_NONBLOCK);
+	if (status >= 0 && (status & O_NONBLOCK) != 0) fcntl(fd, F_SETFL, status & ~O_NONBLOCK);
 	fcntl(fd, F_SETFD, 0);
-	return before;
+	return status;
 }
 
-static void take_back(int fd, struct standard before)
+static void restore_standard(int fd, int status)
 {
-	if (before.status >= 0 && (before.status & O_NONBLOCK) != 0) fcntl(fd, F_SETFL, before.status);
+	if (status >= 0 && (status & O_NONBLOCK) != 0) fcntl(fd, F_SETFL, status);
 }
 
 struct attempt {
@@ -32,28 +31,28 @@ struct attempt {
 	char *const *arguments;
 	char *const *environment;
 	int fd;
-	int death_signal; /* of the main thread: execve(2) keeps what the calling thread has */
+	int death_signal; /* of the main thread, because execve(2) preserves that of the calling thread */
 	int error;
 };
 
 /*
- * On a thread with a descriptor table of its own: in the one that all share, a child that another thread starts at that
- * moment would inherit the descriptor too.
+ * Runs on a thread with its own descriptor table. In the shared table, a child that another thread starts at that moment would
+ * inherit the descriptor too.
  */
-static void *execute_apart(void *argument)
+static void *execute_in_thread(void *argument)
 {
 	struct attempt *attempt = argument;
-	struct standard before[STANDARD];
+	int before[STANDARD];
 
 	if (unshare(CLONE_FILES) < 0 || fcntl(attempt->fd, F_SETFD, 0) < 0 ||
 	    prctl(PR_SET_PDEATHSIG, attempt->death_signal) < 0) {
 		attempt->error = -errno;
 		return NULL;
 	}
-	for (int i = 0; i < STANDARD; i++) before[i] = hand_over(i);
+	for (int i = 0; i < STANDARD; i++) before[i] = prepare_standard(i);
 	execve(attempt->program, attempt->arguments, attempt->environment);
 	attempt->error = -errno;
-	for (int i = 0; i < STANDARD; i++) take_back(i, before[i]);
+	for (int i = 0; i < STANDARD; i++) restore_standard(i, before[i]);
 	return NULL;
 }
 
@@ -61,10 +60,9 @@ int exec_self(const char *program, char *const *arguments, char *const *environm
 {
 	struct attempt attempt = {.program = program, .arguments = arguments, .environment = environment, .fd = fd};
 	pthread_t thread;
-	int error;
 
 	if (prctl(PR_GET_PDEATHSIG, &attempt.death_signal) < 0) return -errno;
-	error = pthread_create(&thread, NULL, execute_apart, &attempt);
+	int error = pthread_create(&thread, NULL, execute_in_thread, &attempt);
 	if (error != 0) return -error;
 	pthread_join(thread, NULL);
 	return attempt.error;

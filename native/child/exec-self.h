@@ -3,9 +3,8 @@
 #define USERNS_EXEC_SELF_H
 
 /*
- * execve with one descriptor that the program inherits beside 0, 1 and 2. Answers only when it failed, with a negative
- * errno, and everything is as it was then. For the main thread; the kernel ends all others, and gives the program its
- * place.
+ * Calls execve(2) with one descriptor that the program inherits besides 0, 1 and 2. Returns only on failure, with a negative
+ * errno, and restores everything. For the main thread: the kernel ends all other threads, and the program gets its PID.
  */
 int exec_self(const char *program, char *const *arguments, char *const *environment, int fd);
 

@@ -21,10 +21,8 @@ int fd_passing_open(struct fd_passing *channel)
 
 NO_STACK_PROTECTOR long fd_passing_send(struct fd_passing *channel, int fd)
 {
-	long sent;
-
 	*(int *)(void *)CMSG_DATA(&channel->control.head) = fd;
-	sent = raw_syscall3(SYS_sendmsg, channel->ends[1], (long)&channel->message, 0);
+	long sent = raw_syscall3(SYS_sendmsg, channel->ends[1], (long)&channel->message, 0);
 	return sent < 0 ? sent : 0;
 }
 
@@ -37,7 +35,7 @@ int fd_passing_receive(struct fd_passing *channel)
 	do got = recvmsg(channel->ends[0], &channel->message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 	while (got < 0 && errno == EINTR);
 	if (got < 0) return -errno;
-	/* No room for it in our table: the kernel says so by leaving it out. */
+	/* If our table is full, the kernel leaves the descriptor out. */
 	if (channel->message.msg_controllen < CMSG_LEN(sizeof(int)) || head->cmsg_type != SCM_RIGHTS) return -EMFILE;
 	memcpy(&fd, CMSG_DATA(&channel->control.head), sizeof fd);
 	return fd;

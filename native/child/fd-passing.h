@@ -1,4 +1,4 @@
-/* A descriptor handed back by a child that shares our memory and has a descriptor table of its own. */
+/* Receives a descriptor from a child that shares our memory but not our descriptor table. */
 #ifndef USERNS_FD_PASSING_H
 #define USERNS_FD_PASSING_H
 
@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 
 struct fd_passing {
-	int ends[2]; /* ours, and the child's; −1 when there is none */
+	int ends[2]; /* ours, and the child's; −1: closed */
 	struct msghdr message;
 	struct iovec part;
 	char byte;
@@ -16,13 +16,13 @@ struct fd_passing {
 	} control;
 };
 
-/* Prepares everything, so that the child has a number to set and one call to make. 0 or a negative errno. */
+/* Prepares the message, so that the child only sets the number and makes one call. Returns 0 or a negative errno. */
 int fd_passing_open(struct fd_passing *channel);
 
-/* For the child. 0 or a negative errno. */
+/* For the child: sends a descriptor. Returns 0 or a negative errno. */
 long fd_passing_send(struct fd_passing *channel, int fd);
 
-/* What the child has sent, close-on-exec, without a wait; or a negative errno. */
+/* Receives the descriptor, close-on-exec, without a wait. Returns it or a negative errno. */
 int fd_passing_receive(struct fd_passing *channel);
 
 void fd_passing_close(struct fd_passing *channel);

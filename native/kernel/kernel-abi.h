@@ -83,7 +83,6 @@ struct userns_open_how {
 #define USERNS_RESOLVE_NO_MAGICLINKS 0x02
 #define USERNS_RESOLVE_NO_SYMLINKS 0x04
 #define USERNS_RESOLVE_BENEATH 0x08
-#define USERNS_RESOLVE_IN_ROOT 0x10
 #define USERNS_RESOLVE_CACHED 0x20
 
 /* <linux/sched.h>: CLONE_ARGS_SIZE_VER0, 64 bytes, Linux 5.3 */

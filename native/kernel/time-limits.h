@@ -21,6 +21,7 @@
 
 _Static_assert(NEWIDMAP_TIMER_MS > NEWIDMAP_TIMEOUT_MS, "the timeout of a program is reported before its timer kills it");
 _Static_assert(BOUNDED_CHILD_TIMER_MS > BOUNDED_CHILD_TIMEOUT_MS, "the timeout of a child is reported before its timer kills it");
-_Static_assert(BOUNDED_CHILD_TIMER_MS < BOUNDED_CHILD_TIMEOUT_MS + BOUNDED_CHILD_DEATH_MS, "the timer kills a child before it is abandoned");
+_Static_assert(BOUNDED_CHILD_TIMER_MS < BOUNDED_CHILD_TIMEOUT_MS + BOUNDED_CHILD_DEATH_MS,
+	       "the timer kills a child before it is abandoned");
 
 #endif

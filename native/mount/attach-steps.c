@@ -1,15 +1,13 @@
 #include "mount/attach-steps.h"
+#include "kernel/statx.h"
 #include <sys/mount.h>
-#include <sys/stat.h>
 
-NO_STACK_PROTECTOR int attach_fail(struct attaching *at, long error, const char *step)
+NO_STACK_PROTECTOR static int note(struct mntns_child *child, long error, const char *step)
 {
-	at->error = (int)error;
-	at->step = step;
-	return (int)error;
+	return bounded_child_note(&child->bounded, error, step);
 }
 
-NO_STACK_PROTECTOR static long make_propagate(const struct attach_request *request)
+NO_STACK_PROTECTOR static long set_propagation(const struct attach_request *request)
 {
 	struct userns_mount_attr attributes;
 
@@ -21,7 +19,7 @@ NO_STACK_PROTECTOR static long make_propagate(const struct attach_request *reque
 	return call_mount_setattr(request->tree, request->recursive, &attributes);
 }
 
-/* The path "thread-self/fd/N" below a procfs. */
+/* Writes the path "thread-self/fd/N" below a procfs. */
 NO_STACK_PROTECTOR static void name_descriptor(int fd, char name[32])
 {
 	static const char folder[] = "thread-self/fd/";
@@ -41,26 +39,19 @@ NO_STACK_PROTECTOR static void name_descriptor(int fd, char name[32])
 	name[length] = '\0';
 }
 
-/*
- * Compares the unique mount ID, because a descriptor that other code has closed can be another mount's by now. 0 is not
- * compared.
- */
+/* Compares the unique mount ID, because a descriptor that other code has closed can be another mount's by now. */
 NO_STACK_PROTECTOR static long check_identity(int fd, uint64_t unique)
 {
-	struct statx answer;
-	long error;
+	uint64_t here = 0;
+	long error = unique == 0 ? 0 : statx_unique_id(fd, &here);
 
-	if (unique == 0) return 0;
-	error = raw_syscall5(SYS_statx, fd, (long)"", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, USERNS_STATX_MNT_ID_UNIQUE,
-			     (long)&answer);
 	if (error < 0) return error;
-	if ((answer.stx_mask & USERNS_STATX_MNT_ID_UNIQUE) == 0) return 0; /* before Linux 6.8 */
-	return answer.stx_mnt_id == unique ? 0 : -ESTALE;
+	return here == 0 || here == unique ? 0 : -ESTALE; /* 0: before Linux 6.8, or not to be compared */
 }
 
 /*
- * mount(2) and umount2(2) take a path. The path of the descriptor in our own procfs works for files as well as for
- * directories, and needs no permission on a directory. Without a usable /proc, "." works for a directory.
+ * mount(2) and umount2(2) take a path. The path of the descriptor in our own procfs works for files and for directories, and needs
+ * no permission on a directory. Without a usable /proc, "." works for a directory.
  */
 NO_STACK_PROTECTOR long unmount_steps(int procfs, int fd, uint64_t unique)
 {
@@ -72,103 +63,97 @@ NO_STACK_PROTECTOR long unmount_steps(int procfs, int fd, uint64_t unique)
 	if (error < 0) return error;
 	if (procfs >= 0) name_descriptor(fd, name);
 	/*
-	 * What cannot be unmounted, such as a locked mount in a container, stays as it is. The kernel looks at that first
-	 * (can_umount() in fs/namespace.c); then a mount that somebody holds, as we do by the descriptor, is EBUSY, and another
-	 * one on top of it is marked at most, until it is used.
+	 * A mount that cannot be unmounted, such as a locked mount in a container, must stay unchanged. MNT_EXPIRE checks that first
+	 * (can_umount() in fs/namespace.c). Then a mount in use, as ours is by the descriptor, is EBUSY, and another mount on top of
+	 * it is only marked as expired until its next use.
 	 */
 	error = raw_syscall3(SYS_umount2, (long)name, MNT_EXPIRE, 0);
 	if (error < 0 && error != -EBUSY && error != -EAGAIN) return error;
 	/*
-	 * The unmount of a child propagates to the peers of its parent (propagate_umount() in fs/pnode.c): below a mount that
-	 * is a peer of the source it would unmount the source's own submounts. The unmount of the mount itself still propagates
-	 * to the peers of its parent. A mount that cannot be made private must not be unmounted.
+	 * The unmount of a child mount propagates to the peers of its parent (propagate_umount() in fs/pnode.c): below a mount that
+	 * is a peer of the source it would unmount the source's own submounts. The unmount of the mount itself still propagates to
+	 * the peers of its parent. A mount that cannot be made private must not be unmounted.
 	 */
 	error = raw_syscall5(SYS_mount, 0, (long)name, 0, MS_REC | MS_PRIVATE, 0);
 	return error < 0 ? error : raw_syscall3(SYS_umount2, (long)name, MNT_DETACH, 0);
 }
 
-/* 1 when something is mounted at that very place, 0 when not, or a negative errno. */
+/* Returns 1 if the descriptor is the root of a mount, 0 if not, or a negative errno. */
 NO_STACK_PROTECTOR static long is_mount_root(int fd)
 {
 	struct statx answer;
 	long error = raw_syscall5(SYS_statx, fd, (long)"", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, 0, (long)&answer);
 
-	if (error < 0) return error;
-	return (answer.stx_attributes & USERNS_STATX_ATTR_MOUNT_ROOT) != 0;
+	return error < 0 ? error : (answer.stx_attributes & USERNS_STATX_ATTR_MOUNT_ROOT) != 0;
 }
 
 /*
- * The new mount goes beneath the old one, which is then taken off: at no moment is the place bare. There is no way back
- * once it lies beneath, so whatever can be tried first is: a propagation that cannot be set, a filter on umount2(2).
+ * Attaches the new mount beneath the old one, and unmounts the old one, so that a mount is visible at the target at every moment.
+ * Once the new mount is beneath, it cannot be removed again, so every step that can be tried before is tried first.
+ *
+ * 1. Sets the propagation.
+ * 2. Calls umount2(2) with an empty path, which the kernel refuses with ENOENT and a seccomp filter with another error.
+ * 3. Attaches the new mount beneath the old one.
+ * 4. Unmounts the old one, before the new one is made private: as a peer in other mount namespaces, it unmounts the old one there.
+ * 5. Sets the propagation again, because attaching may have changed it.
  */
-NO_STACK_PROTECTOR static int exchange(struct attaching *at, int target)
+NO_STACK_PROTECTOR static int replace(struct mntns_child *child, int target)
 {
-	const struct attach_request *request = at->request;
-	long error = make_propagate(request);
+	const struct attach_request *request = child->request;
+	long error = set_propagation(request);
 
-	if (error < 0) return attach_fail(at, error, "propagation");
+	if (error < 0) return note(child, error, "propagation");
 	error = raw_syscall3(SYS_umount2, (long)"", MNT_DETACH, 0);
-	if (error != -ENOENT) return attach_fail(at, error < 0 ? error : -EIO, "umount");
-	at->exchanging = "umount old";
+	if (error != -ENOENT) return note(child, error < 0 ? error : -EIO, "umount");
+	child->replacing = "umount old";
 	error = call_move_mount(request->tree, target, USERNS_MOVE_MOUNT_BENEATH);
 	if (error < 0) {
-		at->exchanging = NULL;
-		return attach_fail(at, error, "beneath");
+		child->replacing = NULL;
+		return note(child, error, "beneath");
 	}
-	/* Before it is made private: as a peer of what others received, it takes the old mount off there too. */
-	error = unmount_steps(at->procfs, target, 0);
-	if (error < 0) return attach_fail(at, error, "umount old");
-	at->exchanging = "propagation beneath";
-	error = make_propagate(request);
-	if (error < 0) return attach_fail(at, error, "propagation beneath");
-	at->error = 0;
-	return 0;
+	error = unmount_steps(child->procfs, target, 0);
+	if (error < 0) return note(child, error, "umount old");
+	child->replacing = "propagation beneath";
+	return note(child, set_propagation(request), "propagation beneath");
 }
 
-/* From the attach on, the mount is visible; every failure unmounts it again, or reports that it could not. */
-NO_STACK_PROTECTOR static int put_on(struct attaching *at, int target)
+/* From move_mount(2) on, the mount is visible; every failure unmounts it again, or reports that this failed. */
+NO_STACK_PROTECTOR static int attach(struct mntns_child *child, int target)
 {
-	const struct attach_request *request = at->request;
+	const struct attach_request *request = child->request;
 	long error = request->replace ? is_mount_root(target) : 0;
 
-	if (error < 0) return attach_fail(at, error, "statx");
-	if (error > 0) return exchange(at, target);
+	if (error < 0) return note(child, error, "statx");
+	if (error > 0) return replace(child, target);
 	error = call_move_mount(request->tree, target, 0);
-	if (error < 0) return attach_fail(at, error, "move_mount");
-	/* Under a shared parent attaching makes a mount shared (attach_recursive_mnt in fs/namespace.c). */
-	error = make_propagate(request);
-	if (error < 0) {
-		long undone = unmount_steps(at->procfs, request->tree, request->unique);
-
-		at->left = undone < 0;
-		return attach_fail(at, error, undone < 0 ? "propagation left" : "propagation");
-	}
-	at->error = 0;
-	return 0;
+	if (error < 0) return note(child, error, "move_mount");
+	/* Below a shared parent, attaching makes a mount shared (attach_recursive_mnt() in fs/namespace.c). */
+	error = set_propagation(request);
+	if (error == 0) return note(child, 0, NULL);
+	child->left = unmount_steps(child->procfs, request->tree, request->unique) < 0;
+	return note(child, error, child->left ? "propagation left" : "propagation");
 }
 
-NO_STACK_PROTECTOR int attach_steps(struct attaching *at)
+NO_STACK_PROTECTOR void attach_steps(struct mntns_child *child)
 {
-	const struct attach_request *request = at->request;
+	const struct attach_request *request = child->request;
 	long error = check_identity(request->tree, request->unique); /* move_mount(2) would move another program's mount */
-	int target;
 
-	if (error < 0) return attach_fail(at, error, "identity");
-	target = location_open(&request->target);
-	/* The descriptor is closed with the child's table. */
-	if (target < 0) return attach_fail(at, target, "target");
-	return put_on(at, target);
+	if (error < 0) {
+		note(child, error, "identity");
+		return;
+	}
+	int target = location_open(&request->target); /* closed with the child's descriptor table */
+	if (target < 0) note(child, target, "target");
+	else attach(child, target);
 }
 
-NO_STACK_PROTECTOR int join_peers_steps(struct attaching *at)
+NO_STACK_PROTECTOR void join_peers_steps(struct mntns_child *child)
 {
-	const struct attach_request *request = at->request;
+	const struct attach_request *request = child->request;
 	long error = call_move_mount(request->target.fd, request->tree, USERNS_MOVE_MOUNT_SET_GROUP);
 
-	/* EINVAL: the other mount is private, and has neither peers nor a master (do_set_group() in fs/namespace.c). */
-	if (error < 0 && error != -EINVAL) return attach_fail(at, error, "peers");
-	error = make_propagate(request);
-	if (error < 0) return attach_fail(at, error, "peers");
-	at->error = 0;
-	return 0;
+	/* EINVAL: the other mount is private, so it has neither peers nor a master (do_set_group() in fs/namespace.c). */
+	if (error == 0 || error == -EINVAL) error = set_propagation(request);
+	note(child, error, "peers");
 }

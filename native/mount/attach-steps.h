@@ -1,53 +1,49 @@
 /*
- * How a mount is attached and unmounted, step by step: raw system calls, made in a child that has a table of descriptors, a
- * root and a working directory of its own (mount/mntns-child.c).
+ * The steps by which a mount is attached and unmounted. They are raw system calls, made in a child that has its own descriptor
+ * table, root directory and working directory (mount/mntns-child.c).
  */
 #ifndef USERNS_ATTACH_STEPS_H
 #define USERNS_ATTACH_STEPS_H
 
+#include "child/bounded-child.h"
+#include "child/fd-passing.h"
 #include "kernel/outcome.h"
 #include "mount/location.h"
 
-struct waiter;
-
 struct attach_request {
 	int tree;        /* a detached mount */
-	uint64_t unique; /* its unique mount ID, checked before an unmount after a failure; 0 before Linux 6.8 */
+	uint64_t unique; /* its unique mount ID, which is compared before it is moved or unmounted; 0 before Linux 6.8 */
 	struct location target;
-	int replace; /* take the place of what is mounted at the target */
+	int replace; /* replace the mount that is attached at the target */
 	int recursive;
-	uint64_t propagation; /* MS_…; 0: unchanged */
-	int mount_ns;         /* the mount namespace to attach it in, or −1 for this process's own */
+	uint64_t propagation;  /* MS_…; 0: unchanged */
+	int mount_ns;          /* the mount namespace to attach it in; −1: this process's own */
 	struct waiter *waiter; /* the pool thread that waits, or NULL */
 };
 
-struct attaching {
+/* The state of the child. */
+struct mntns_child {
+	struct bounded_child bounded;
 	const struct attach_request *request;
+	enum { MNTNS_ATTACH, MNTNS_DETACH, MNTNS_JOIN_PEERS, MNTNS_OPEN } task;
 	int procfs; /* our own procfs, opened before the child joins a mount namespace; negative if /proc is not usable */
-	int error;
-	int left;  /* see kernel/outcome.h */
-	const char *step;
-	/* While one mount takes another's place: the step that tells what is where, should the child be killed now; or NULL. */
-	const char *exchanging;
+	int left;   /* see kernel/outcome.h */
+	/* While the new mount replaces another: the step that describes the state, should the child be killed now; otherwise NULL. */
+	const char *replacing;
+	struct fd_passing channel; /* the last member, because it ends in a control message, whose size is not fixed */
 };
 
-/* 0 or a negative errno, which is noted with its step. */
-int attach_steps(struct attaching *at);
+/* Attaches the tree. The child notes the result, see bounded_child_note(). */
+void attach_steps(struct mntns_child *child);
+
+/* Makes `tree`, which is private, a peer of the mount whose root `target` is. The child notes the result. */
+void join_peers_steps(struct mntns_child *child);
 
 /*
- * Makes `tree`, which is private, a peer of the mount that `target` is the root of. 0 or a negative errno, with the step
- * noted.
- */
-int join_peers_steps(struct attaching *at);
-
-/*
- * Unmounts the mount whose root the descriptor is, with all that is mounted below it. If its unique mount ID is not `unique`,
- * nothing is done (ESTALE), because other code has closed the descriptor and its number was reused. 0 is not compared.
- * Returns 0 or a negative errno, without noting a step.
+ * Unmounts the mount whose root the descriptor is, with every mount below it. If its unique mount ID is not `unique`, nothing is
+ * done (ESTALE), because other code has closed the descriptor and its number was reused; 0 is not compared. Returns 0 or a
+ * negative errno.
  */
 long unmount_steps(int procfs, int fd, uint64_t unique);
-
-/* For one line at a failing step. */
-int attach_fail(struct attaching *at, long error, const char *step);
 
 #endif

@@ -18,6 +18,17 @@ int mount_ids(int fd, struct mount_ids *ids)
 	return statx_unique_id(fd, &ids->unique); /* a second call, because both IDs have the same field */
 }
 
+int mount_note_ids(int fd, struct outcome *out)
+{
+	struct mount_ids ids;
+	int error = mount_ids(fd, &ids);
+
+	if (error < 0) return outcome_fail(out, error, "statx");
+	out->mount_id = ids.id;
+	out->unique = ids.unique;
+	return 0;
+}
+
 int mount_namespace_of(int pidfd)
 {
 	return nsfs_of_process(pidfd, -1, CLONE_NEWNS);

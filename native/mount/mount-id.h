@@ -13,6 +13,9 @@ struct mount_ids {
 /* Fills in the IDs of the mount that the descriptor is on. Returns 0 or a negative errno; ENOSYS before Linux 5.8. */
 int mount_ids(int fd, struct mount_ids *ids);
 
+/* Stores both IDs in the outcome. Returns 0 or a negative errno, with the step. */
+int mount_note_ids(int fd, struct outcome *out);
+
 /* Open the mount namespace, the root directory and the mountinfo of the process of a pidfd. A descriptor or a negative errno. */
 int mount_namespace_of(int pidfd);
 int mount_root_of(int pidfd);

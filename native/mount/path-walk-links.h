@@ -1,6 +1,6 @@
 /*
- * The state of the child of mount/path-walk.c, and how it follows a symbolic link. Raw system calls only: it shares our memory
- * (child/child.h).
+ * The state of the child of mount/path-walk.c, and how it follows a symbolic link. Its functions make only raw system calls, because
+ * the child shares our memory (child/child.h).
  */
 #ifndef USERNS_PATH_WALK_LINKS_H
 #define USERNS_PATH_WALK_LINKS_H
@@ -14,57 +14,57 @@
 
 /* MAXSYMLINKS of the kernel, include/linux/namei.h. */
 #define MOST_LINKS 40
-/* The most directories that are open at a time, so that ".." needs no look-up. */
+/* The largest number of directories that are open at a time. With them, ".." needs no look-up. */
 #define MOST_DEPTH 256
 
-/* The state of the child, outside its stack, which is small. */
+/* It is not on the child's stack, which is small. */
 struct walk {
 	struct bounded_child bounded;
 	struct walk_request request;
-	int error;
-	const char *step;
-	int self; /* the caller's own folder in /proc, or -1 */
-	/* Where the walk is: held[depth - 1], or `base` for depth 0. */
+	int self; /* the caller's own directory in /proc, or -1 */
+	/* The current directory is directories[depth - 1], or `base` for depth 0. */
 	int base;
 	int root;   /* of a contained walk; -1: "/" */
 	int at_top; /* ".." of `base` is `base` */
 	int depth;
-	int held[MOST_DEPTH];
-	/* The names still to walk: texts[text] from at[text] on, then the rest of each earlier text. */
+	int directories[MOST_DEPTH];
+	/* The remaining names: texts[text] from at[text] on, then the rest of each earlier text. */
 	int text;
 	int links;
 	int at[MOST_LINKS + 1];
-	char *name; /* the last one that was taken, without a slash */
+	char *name; /* the current name, without a slash */
 	int follows; /* what_follows() that name */
-	uint32_t uid; /* of the link that was refused */
-	struct statx ids;
+	uint32_t uid; /* of the refused link */
+	struct statx stat;
 	struct statfs fs;
-	uint64_t mount[64]; /* what statmount(2) answers, with its text */
+	uint64_t mount[64]; /* the answer of statmount(2), with its text */
 	char texts[MOST_LINKS + 1][PATH_MAX];
-	struct fd_passing channel; /* the last: it ends in a control message, which has no size of its own */
+	struct fd_passing channel; /* the last member, because it ends in a control message, whose size is not fixed */
 };
 
-/* Notes the step that failed, in one line with it. */
-int walk_fail(struct walk *walk, long error, const char *step);
+NO_STACK_PROTECTOR static inline int walk_note(struct walk *walk, long error, const char *step)
+{
+	return bounded_child_note(&walk->bounded, error, step);
+}
 
-/* An O_PATH descriptor, or a negative errno. */
+/* Opens a name. Returns an O_PATH descriptor or a negative errno. */
 int walk_look(int directory, const char *name, int flags);
 
-/* Fills `ids`. 0 or a negative errno. */
-int walk_get_facts(struct walk *walk, int fd);
+/* Fills in `stat`. Returns 0 or a negative errno. */
+int walk_stat(struct walk *walk, int fd);
 
-/* The directory that the walk is in. */
+/* Returns the current directory. */
 int walk_here(const struct walk *walk);
 
-/* The walk goes on from there; `at_top`: ".." stays there. Earlier descriptors are closed with the child. */
+/* Continues the walk from a directory; `at_top`: ".." stays there. Earlier descriptors are closed with the child. */
 void walk_jump(struct walk *walk, int fd, int at_top);
 
-/* The walk goes on from the root. 0 or a negative errno. */
+/* Continues the walk from the root. Returns 0 or a negative errno. */
 int walk_to_root(struct walk *walk);
 
 int walk_is_name(const char *name, const char *other);
 
-/* Checks and follows the link that `ids` describe, and closes it. 0 or a negative errno. */
+/* Checks and follows the link that `stat` describes, and closes it. Returns 0 or a negative errno. */
 int walk_follow(struct walk *walk, int link);
 
 #endif

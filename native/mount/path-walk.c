@@ -1,16 +1,14 @@
-#include "mount/path-walk-links.h"
+#include "kernel/auto-close.h"
 #include "mount/mount-syscalls.h"
+#include "mount/path-walk-links.h"
 #include "proc/procfs.h"
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-/* The next name, which is cut off in place; NULL at the end. */
+/* Returns the next name, which cut_name() terminates; NULL at the end. */
 NO_STACK_PROTECTOR static char *next_name(struct walk *walk)
 {
 	char *name;
-	char *end;
 
 	for (;;) {
 		name = walk->texts[walk->text] + walk->at[walk->text];
@@ -20,14 +18,14 @@ NO_STACK_PROTECTOR static char *next_name(struct walk *walk)
 		walk->at[walk->text] = (int)(name - walk->texts[walk->text]);
 		walk->text--;
 	}
-	end = name;
+	char *end = name;
 	while (*end != '/' && *end != '\0') end++;
 	walk->at[walk->text] = (int)(end - walk->texts[walk->text]);
 	walk->name = name;
 	return name;
 }
 
-/* 2: names follow; 1: only slashes follow, so the last name must be a directory; 0: nothing follows. */
+/* Returns 2 if names follow; 1 if only slashes follow, so that the last name must be a directory; 0 at the end. */
 NO_STACK_PROTECTOR static int what_follows(const struct walk *walk)
 {
 	int slashes = 0;
@@ -44,7 +42,7 @@ NO_STACK_PROTECTOR static int what_follows(const struct walk *walk)
 	return slashes;
 }
 
-/* Terminates the name in place of the slash after it, which is not needed any more. */
+/* Terminates the name by overwriting the slash after it. */
 NO_STACK_PROTECTOR static void cut_name(struct walk *walk)
 {
 	char *end = walk->texts[walk->text] + walk->at[walk->text];
@@ -54,35 +52,28 @@ NO_STACK_PROTECTOR static void cut_name(struct walk *walk)
 	walk->at[walk->text]++;
 }
 
-NO_STACK_PROTECTOR static int is_link(const struct walk *walk)
+NO_STACK_PROTECTOR static unsigned type_of(const struct walk *walk)
 {
-	return (walk->ids.stx_mode & S_IFMT) == S_IFLNK;
-}
-
-NO_STACK_PROTECTOR static int is_directory(const struct walk *walk)
-{
-	return (walk->ids.stx_mode & S_IFMT) == S_IFDIR;
+	return walk->stat.stx_mode & S_IFMT;
 }
 
 NO_STACK_PROTECTOR static int enter(struct walk *walk, int fd)
 {
-	if (walk->depth == MOST_DEPTH) return walk_fail(walk, -ENAMETOOLONG, "target");
-	walk->held[walk->depth++] = fd;
+	if (walk->depth == MOST_DEPTH) return walk_note(walk, -ENAMETOOLONG, "target");
+	walk->directories[walk->depth++] = fd;
 	return 0;
 }
 
-/* Returns to the directory that the walk came from, even if the current one was moved meanwhile. */
+/* Returns to the previous directory, even if the current one was moved meanwhile. */
 NO_STACK_PROTECTOR static int go_up(struct walk *walk)
 {
-	int fd;
-
 	if (walk->depth > 0) {
-		raw_syscall3(SYS_close, walk->held[--walk->depth], 0, 0);
+		raw_syscall3(SYS_close, walk->directories[--walk->depth], 0, 0);
 		return 0;
 	}
 	if (walk->at_top) return 0;
-	fd = walk_look(walk->base, "..", O_DIRECTORY);
-	if (fd < 0) return walk_fail(walk, fd, "target");
+	int fd = walk_look(walk->base, "..", O_DIRECTORY);
+	if (fd < 0) return walk_note(walk, fd, "target");
 	walk->base = fd;
 	return 0;
 }
@@ -92,23 +83,29 @@ NO_STACK_PROTECTOR static int check_namespace(struct walk *walk, int fd)
 	int error = (int)raw_syscall3(SYS_fstatfs, fd, (long)&walk->fs, 0);
 
 	if (error == 0 && walk->fs.f_type != USERNS_NSFS_MAGIC) error = -EMEDIUMTYPE;
-	return error < 0 ? walk_fail(walk, error, "open") : 0;
+	return error < 0 ? walk_note(walk, error, "open") : 0;
 }
 
-/* Ends the walk: `fd` is the place; `name` is its name in the directory that the walk is in, or NULL. */
+/* Ends the walk. `fd` is the file at the end of the path; `name` is its name in the current directory, or NULL. */
 NO_STACK_PROTECTOR static int arrive(struct walk *walk, int fd, char *name)
 {
-	long error;
-
-	if (walk->request.end == WALK_NAMESPACE && check_namespace(walk, fd) < 0) return walk->error;
+	if (walk->request.end == WALK_NAMESPACE && check_namespace(walk, fd) < 0) return walk->bounded.error;
 	if (name != NULL && (walk->request.end == WALK_HOLDER || walk->request.end == WALK_PARENT)) fd = walk_here(walk);
 	else name = NULL;
 	walk->name = name;
-	error = fd_passing_send(&walk->channel, fd);
-	return walk_fail(walk, error, "target");
+	long error = fd_passing_send(&walk->channel, fd);
+	return walk_note(walk, error, "target");
 }
 
-/* 0: the walk goes on; 1: it has ended; or a negative errno. */
+/*
+ * Looks up one name. Returns 0 if the walk continues, 1 if it has ended, or a negative errno.
+ *
+ * 1. "." and ".." change at most the current directory.
+ * 2. For WALK_PARENT the last name is not looked up.
+ * 3. A name before the last is opened as a directory at once, because most names are directories.
+ * 4. Otherwise it is opened without following it. A symbolic link is checked and followed.
+ * 5. A directory becomes the current one; the last name ends the walk.
+ */
 NO_STACK_PROTECTOR static int take_name(struct walk *walk, char *name)
 {
 	int follows = what_follows(walk);
@@ -119,25 +116,24 @@ NO_STACK_PROTECTOR static int take_name(struct walk *walk, char *name)
 	if (walk_is_name(name, ".")) return 0;
 	if (walk_is_name(name, "..")) return go_up(walk);
 	if (follows < 2 && walk->request.end == WALK_PARENT) {
-		/* The error of open(2) with O_CREAT. */
-		if (follows == 1) return walk_fail(walk, -EISDIR, "target");
-		return arrive(walk, -1, name) < 0 ? walk->error : 1;
+		/* open(2) with O_CREAT returns this error. */
+		if (follows == 1) return walk_note(walk, -EISDIR, "target");
+		return arrive(walk, -1, name) < 0 ? walk->bounded.error : 1;
 	}
-	/* Most names are directories, which this call detects at once. */
 	if (follows > 0) fd = walk_look(walk_here(walk), name, O_NOFOLLOW | O_DIRECTORY);
 	if (fd == -ENOTDIR || fd == -ELOOP) {
 		int error;
 
 		fd = walk_look(walk_here(walk), name, O_NOFOLLOW);
-		error = fd < 0 ? fd : walk_get_facts(walk, fd);
-		if (error < 0) return walk_fail(walk, error, "target");
-		if (is_link(walk)) return walk_follow(walk, fd);
+		error = fd < 0 ? fd : walk_stat(walk, fd);
+		if (error < 0) return walk_note(walk, error, "target");
+		if (type_of(walk) == S_IFLNK) return walk_follow(walk, fd);
 		/* If it is a directory, it was replaced after the first look-up. */
-		if (follows > 0 && !is_directory(walk)) return walk_fail(walk, -ENOTDIR, "target");
+		if (follows > 0 && type_of(walk) != S_IFDIR) return walk_note(walk, -ENOTDIR, "target");
 	}
-	if (fd < 0) return walk_fail(walk, fd, "target");
+	if (fd < 0) return walk_note(walk, fd, "target");
 	if (follows == 2) return enter(walk, fd);
-	return arrive(walk, fd, name) < 0 ? walk->error : 1;
+	return arrive(walk, fd, name) < 0 ? walk->bounded.error : 1;
 }
 
 NO_STACK_PROTECTOR static int walk_path(struct walk *walk)
@@ -154,32 +150,32 @@ NO_STACK_PROTECTOR static int walk_path(struct walk *walk)
 
 NO_STACK_PROTECTOR static int create(struct walk *walk)
 {
-	/* O_EXCL: a file that is there already stays as it is, and a symbolic link is not followed. */
+	/* O_EXCL: an existing file stays as it is, and a symbolic link is not followed. */
 	const int flags = O_RDONLY | O_CREAT | O_EXCL;
 	int directory = walk->request.start;
-	long fd = raw_syscall5(SYS_statx, directory, (long)walk->texts[0], AT_SYMLINK_NOFOLLOW, 0, (long)&walk->ids);
+	long fd = raw_syscall5(SYS_statx, directory, (long)walk->texts[0], AT_SYMLINK_NOFOLLOW, 0, (long)&walk->stat);
 
-	if (fd == 0) return walk_fail(walk, -EEXIST, "target");
-	walk_fail(walk, -EINTR, "own"); /* if the child is killed here, it may have made the file */
+	if (fd == 0) return walk_note(walk, -EEXIST, "target");
+	walk_note(walk, -EINTR, "own"); /* if the child is killed here, it may have created the file */
 	fd = raw_syscall5(SYS_openat, directory, (long)walk->texts[0], flags | O_CLOEXEC, 0444, 0);
 	if (fd >= 0) {
 		fd = fd_passing_send(&walk->channel, (int)fd);
 		if (fd < 0) raw_syscall3(SYS_unlinkat, directory, (long)walk->texts[0], 0);
 	}
-	return walk_fail(walk, fd, "target");
+	return walk_note(walk, fd, "target");
 }
 
-/* A file that is not empty stays, because it has another program's data. */
+/* A file that is not empty stays, because it contains another program's data. */
 NO_STACK_PROTECTOR static int remove_empty(struct walk *walk)
 {
-	const struct statx *ids = &walk->ids;
+	const struct statx *stat = &walk->stat;
 	int directory = walk->request.start;
-	long error = raw_syscall5(SYS_statx, directory, (long)walk->texts[0], AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, (long)ids);
+	long error = raw_syscall5(SYS_statx, directory, (long)walk->texts[0], AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, (long)stat);
 
-	if (error == 0 && (ids->stx_mode & S_IFMT) == S_IFREG && ids->stx_size == 0) {
+	if (error == 0 && type_of(walk) == S_IFREG && stat->stx_size == 0) {
 		error = raw_syscall3(SYS_unlinkat, directory, (long)walk->texts[0], 0);
 	}
-	return walk_fail(walk, error == -ENOENT ? 0 : error, "remove file");
+	return walk_note(walk, error == -ENOENT ? 0 : error, "remove file");
 }
 
 NO_STACK_PROTECTOR static int begin(struct walk *walk)
@@ -191,39 +187,35 @@ NO_STACK_PROTECTOR static int begin(struct walk *walk)
 	if (request->contained && fd >= 0) walk->root = fd;
 	if (absolute || request->contained) return walk_to_root(walk);
 	if (fd < 0) fd = walk_look(AT_FDCWD, ".", O_DIRECTORY);
-	if (fd < 0) return walk_fail(walk, fd, "target");
+	if (fd < 0) return walk_note(walk, fd, "target");
 	walk_jump(walk, fd, 0);
 	return 0;
-}
-
-NO_STACK_PROTECTOR static int join(struct walk *walk)
-{
-	/* Without CLONE_FS the root and the working directory are the child's own, and now the namespace's root. */
-	long error = walk->request.mount_ns < 0 ? 0 : raw_syscall3(SYS_setns, walk->request.mount_ns, CLONE_NEWNS, 0);
-
-	return error < 0 ? walk_fail(walk, error, "setns") : 0;
 }
 
 NO_STACK_PROTECTOR static int walk_body(void *argument)
 {
 	struct walk *walk = argument;
-	const int needed[] = {walk->channel.ends[1], walk->request.start, walk->request.mount_ns, walk->self};
+	const struct walk_request *request = &walk->request;
+	const int needed[] = {walk->channel.ends[1], request->start, request->mount_ns, walk->self};
+	long error = 0;
 
 	bounded_child_begin(&walk->bounded, needed, sizeof needed / sizeof needed[0]);
-	if (join(walk) < 0) raw_exit(1);
-	if (walk->request.end == WALK_CREATE) create(walk);
-	else if (walk->request.end == WALK_REMOVE) remove_empty(walk);
+	/* Without CLONE_FS the root and the working directory are the child's own; setns(2) sets both to the namespace's root. */
+	if (request->mount_ns >= 0) error = raw_syscall3(SYS_setns, request->mount_ns, CLONE_NEWNS, 0);
+	if (error < 0) walk_note(walk, error, "setns");
+	else if (request->end == WALK_CREATE) create(walk);
+	else if (request->end == WALK_REMOVE) remove_empty(walk);
 	else if (begin(walk) == 0) walk_path(walk);
 	raw_exit(0);
 }
 
-static void tell_name(const struct walk *walk, struct outcome *out)
+static void note_name(const struct walk *walk, struct outcome *out)
 {
 	char *text = NULL;
 
 	if (walk->name == NULL) return;
 	if (out->error == 0) text = strdup(walk->name);
-	else if (strcmp(walk->step, "link owner") == 0 && asprintf(&text, "%u %s", walk->uid, walk->name) < 0) text = NULL;
+	else if (strcmp(walk->bounded.step, "link owner") == 0 && asprintf(&text, "%u %s", walk->uid, walk->name) < 0) text = NULL;
 	out->texts[OUTCOME_NAME] = text;
 }
 
@@ -235,32 +227,25 @@ static void run(struct walk *walk, struct outcome *out)
 		outcome_fail(out, error, "socketpair");
 		return;
 	}
-	walk->error = -EINTR; /* if another process kills the child */
-	walk->step = "target";
-	error = bounded_child_run(&walk->bounded, walk_body, walk);
-	if (error < 0) outcome_fail(out, error, error == -ETIMEDOUT || error == -ECANCELED ? "target" : "clone");
-	else if (walk->error < 0) outcome_fail(out, walk->error, walk->step);
+	error = bounded_child_run(&walk->bounded, walk_body, "target", "target");
+	if (error < 0) outcome_fail(out, error, walk->bounded.step);
 	else if (walk->request.end != WALK_REMOVE) {
 		error = fd_passing_receive(&walk->channel);
-		if (error < 0) outcome_fail(out, error, "own"); /* the file was made */
+		if (error < 0) outcome_fail(out, error, "own"); /* the file was created */
 		else out->fd = error;
 	}
-	/* After these errors the child may still write to the block, so the name is not read. */
-	if (error != -ETIMEDOUT && error != -ECANCELED) tell_name(walk, out);
+	/* After these errors the child may have been killed while it wrote the name. */
+	if (error != -ETIMEDOUT && error != -ECANCELED) note_name(walk, out);
 	fd_passing_close(&walk->channel);
 }
 
 void walk_run(const struct walk_request *request, struct outcome *out)
 {
-	struct walk *walk;
+	const int fits = strlen(request->path) < PATH_MAX;
+	struct walk *walk = fits ? bounded_child_new(sizeof *walk, request->waiter) : NULL;
 
-	if (strlen(request->path) >= PATH_MAX) {
-		outcome_fail(out, -ENAMETOOLONG, "target");
-		return;
-	}
-	walk = bounded_child_new(sizeof *walk, request->waiter);
 	if (walk == NULL) {
-		outcome_fail(out, -ENOMEM, "clone");
+		outcome_fail(out, fits ? -ENOMEM : -ENAMETOOLONG, fits ? "clone" : "target");
 		return;
 	}
 	walk->request = *request;
@@ -268,6 +253,6 @@ void walk_run(const struct walk_request *request, struct outcome *out)
 	strcpy(walk->texts[0], request->path);
 	walk->self = procfs_open_self();
 	run(walk, out);
-	if (walk->self >= 0) close(walk->self);
+	auto_close(&walk->self);
 	bounded_child_free(&walk->bounded);
 }

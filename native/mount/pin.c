@@ -1,16 +1,15 @@
 #include "mount/pin.h"
+#include "kernel/auto-close.h"
 #include "mount/mntns-child.h"
-#include "mount/mount-syscalls.h"
 #include "proc/nsfs.h"
 #include <sys/mount.h>
-#include <unistd.h>
 
 void namespace_pin(int ns, int file, struct waiter *waiter, struct outcome *out)
 {
-	/* Nothing but a user namespace: a directory's descriptor would be mounted likewise. */
+	/* Only a user namespace: open_tree(2) would accept the descriptor of a directory too. */
 	int error = nsfs_check(ns, CLONE_NEWUSER);
-	int tree = error < 0 ? error : call_open_tree(ns, "", USERNS_OPEN_TREE_CLONE);
-	struct attach_request request = {
+	AUTO_CLOSE int tree = error < 0 ? error : call_open_tree(ns, "", USERNS_OPEN_TREE_CLONE);
+	const struct attach_request request = {
 		.tree = tree,
 		.target = {.fd = file},
 		.propagation = MS_PRIVATE,
@@ -22,7 +21,5 @@ void namespace_pin(int ns, int file, struct waiter *waiter, struct outcome *out)
 		outcome_fail(out, tree, "open_tree");
 		return;
 	}
-	mount_attach(&request, out);
-	if (out->error < 0) close(tree);
-	else out->fd = tree;
+	if (mount_attach(&request, out) == 0) out->fd = take_fd(&tree);
 }

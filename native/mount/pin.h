@@ -1,4 +1,4 @@
-/* A namespace that stays alive as long as it is mounted on a file. */
+/* A namespace that exists as long as it is mounted on a file. */
 #ifndef USERNS_PIN_H
 #define USERNS_PIN_H
 
@@ -6,7 +6,7 @@
 
 struct waiter;
 
-/* Mounts the namespace on the file, a descriptor. `out` receives a descriptor of the mount. */
+/* Mounts the user namespace on the file of a descriptor. The outcome receives a descriptor of the mount. */
 void namespace_pin(int ns, int file, struct waiter *waiter, struct outcome *out);
 
 #endif

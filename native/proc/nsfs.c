@@ -50,7 +50,6 @@ int nsfs_of_process(int pidfd, int process, int kind)
 	AUTO_CLOSE int opened = -1;
 	/* Linux 6.11, commit 5b08bd408534: needs no name, and does not depend on what is mounted at /proc. */
 	AUTO_CLOSE int fd = ioctl(pidfd, is_user ? USERNS_PIDFD_GET_USER_NAMESPACE : USERNS_PIDFD_GET_MNT_NAMESPACE, 0);
-	int error;
 
 	if (fd >= 0) return take_fd(&fd);
 	/* Any other error means that the kernel does not have this request. */
@@ -58,7 +57,7 @@ int nsfs_of_process(int pidfd, int process, int kind)
 	if (process < 0) process = opened = procfs_open_process(pidfd, 0);
 	if (process < 0) return process;
 	fd = openat(process, is_user ? "ns/user" : "ns/mnt", O_RDONLY | O_CLOEXEC);
-	error = fd < 0 ? -errno : nsfs_check(fd, kind);
+	int error = fd < 0 ? -errno : nsfs_check(fd, kind);
 	return error < 0 ? error : take_fd(&fd);
 }
 
@@ -69,10 +68,9 @@ int nsfs_of_process(int pidfd, int process, int kind)
 static int reopen(int path_fd)
 {
 	char name[PROCFS_NAME];
-	int fd;
 
 	procfs_fd_name(path_fd, name);
-	fd = open(name, O_RDONLY | O_CLOEXEC);
+	int fd = open(name, O_RDONLY | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
 

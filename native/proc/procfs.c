@@ -30,10 +30,9 @@ static uint64_t unique_mount(int fd)
 static int shows_own_numbers(int root)
 {
 	char text[8192];
-	const char *line;
 
 	if (procfs_read(root, "thread-self/status", text, sizeof text) < 0) return 0;
-	line = strstr(text, "\nNSpid:\t");
+	const char *line = strstr(text, "\nNSpid:\t");
 	if (line == NULL) return 0;
 	line += strlen("\nNSpid:\t");
 	return line[strcspn(line, "\t\n")] == '\n';
@@ -50,10 +49,8 @@ static int is_known(int fd)
 /* Returns 1 if the root of a procfs belongs to our own pid namespace. Its mount is known from then on (Linux 6.8). */
 static int is_own(int root)
 {
-	uint64_t mount;
-
 	if (is_known(root)) return 1;
-	mount = unique_mount(root);
+	uint64_t mount = unique_mount(root);
 	if (mount == 0 || !shows_own_numbers(root)) return 0;
 	atomic_store_explicit(&own_mount, mount, memory_order_relaxed);
 	return 1;
@@ -77,10 +74,9 @@ int procfs_open_self(void)
 int procfs_make_private(void)
 {
 	AUTO_CLOSE int context = (int)syscall(SYS_fsopen, "proc", USERNS_FSOPEN_CLOEXEC);
-	int fd;
 
 	if (context < 0 || syscall(SYS_fsconfig, context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0) return -errno;
-	fd = (int)syscall(SYS_fsmount, context, USERNS_FSMOUNT_CLOEXEC, 0);
+	int fd = (int)syscall(SYS_fsmount, context, USERNS_FSMOUNT_CLOEXEC, 0);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -92,16 +88,13 @@ static int number_in(int root, int pidfd)
 {
 	char name[64];
 	char text[1024];
-	const char *line;
-	long number;
-	long length;
 
 	snprintf(name, sizeof name, "thread-self/fdinfo/%d", pidfd);
-	length = procfs_read(root, name, text, sizeof text);
+	long length = procfs_read(root, name, text, sizeof text);
 	if (length < 0) return (int)length;
-	line = strstr(text, "\nPid:");
+	const char *line = strstr(text, "\nPid:");
 	if (line == NULL) return -EXDEV;
-	number = strtol(line + strlen("\nPid:"), NULL, 10);
+	long number = strtol(line + strlen("\nPid:"), NULL, 10);
 	return number > 0 && number <= 0x7fffffff ? (int)number : -ESRCH;
 }
 

@@ -18,7 +18,6 @@ static int judge_missing(const char *path)
 {
 	char folder[PATH_MAX];
 	AUTO_CLOSE int fd = -1;
-	int error;
 
 	if (strlen(path) >= sizeof folder) return -ENAMETOOLONG;
 	strcpy(folder, path);
@@ -28,7 +27,7 @@ static int judge_missing(const char *path)
 		fd = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (fd < 0 && errno != ENOENT) return -errno;
 	}
-	error = procfs_check(fd, 0);
+	int error = procfs_check(fd, 0);
 	return error == 0 ? -ENOENT : error;
 }
 

@@ -1,11 +1,11 @@
 /*
- * userns-join: joins the user namespace on descriptor 1, says so on descriptor 0 and waits there for the end.
- * userns-join new: the same in a new one, which is given its maps meanwhile.
+ * userns-join: joins the user namespace on descriptor 1, sends its status on descriptor 0, and waits there until it is killed.
+ * userns-join new: creates a user namespace instead. Its parent writes the maps meanwhile.
  *
- * Whoever lives in the namespace may trace this process as soon as it is in, and it may still be the host's root by
- * its uid. So: a program of its own, with nothing in its memory that anybody could want, no descriptor but these two,
- * and not dumpable before it joins. Measured: a joiner of which that holds was never caught. No libc, so that nothing
- * runs before the first line, neither a loader nor a library from an environment variable.
+ * Processes in the namespace may trace this process as soon as it has joined, and its uid may still be that of the host's root. So
+ * it is a program with nothing secret in its memory, it has no descriptors except these two, and it is not dumpable before it
+ * joins. Measured: a process that is not dumpable first was never caught. It has no libc, so that neither a loader nor a library
+ * from an environment variable runs before its first instruction.
  */
 #include "kernel/raw-syscall.h"
 #include <linux/prctl.h>
@@ -18,10 +18,10 @@
 #define EPIPE_NUMBER 32
 
 /*
- * From here on the kernel kills this process when the parent closes its end of the socket or ends itself. End of file on the
- * socket alone is not enough, because a process inside may stop this one, which then reads nothing; and the parent cannot
- * always send SIGKILL, because setuid(2) may have given it another uid. A POSIX timer would work too, but timer_create(2)
- * counts against RLIMIT_SIGPENDING, which may be 0. SIGKILL does not count against it (__send_signal_locked()).
+ * After this the kernel kills this process when the parent closes its end of the socket or ends. The end of the connection alone
+ * does not suffice, because a process of the namespace may stop this one, which then reads nothing; and the parent cannot always
+ * send SIGKILL, because setuid(2) may have given it another uid. A POSIX timer would do too, but timer_create(2) counts against
+ * RLIMIT_SIGPENDING, which may be 0. SIGKILL does not count against it (__send_signal_locked()).
  */
 static long end_with_parent(void)
 {
@@ -39,8 +39,8 @@ static long end_with_parent(void)
 static int enter(int new)
 {
 	/*
-	 * In a new namespace it stays dumpable: an ordinary caller could not write its maps otherwise, and who gets hold of
-	 * it has what he may have made himself.
+	 * In a new namespace it stays dumpable, because an ordinary caller could not write its maps otherwise. A process that traces
+	 * it gains nothing, because it could create the same namespace itself.
 	 */
 	long error = new ? 0 : raw_syscall3(SYS_prctl, PR_SET_DUMPABLE, 0, 0);
 
@@ -58,14 +58,14 @@ __attribute__((noreturn, used)) void start_in_c(const long *stack)
 	int status = enter(stack[0] > 1);
 	char end;
 
-	/* Unheard there is nothing to wait for: the end of this process is an answer too, and comes at once. */
+	/* If the status cannot be sent, this process ends, which the parent detects. */
 	if (raw_syscall3(SYS_write, CONTROL, (long)&status, sizeof status) != sizeof status) raw_exit(0);
 	while (status == 0 && raw_syscall3(SYS_read, CONTROL, (long)&end, 1) == -4 /* EINTR */) {
 	}
 	raw_exit(0);
 }
 
-/* The arguments lie on the stack; a 16-byte aligned one for C: the psABI promises it only before a call. */
+/* The arguments are on the stack. C code needs a 16-byte aligned one, which the psABI guarantees only before a call. */
 #if defined(__x86_64__)
 __asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall start_in_c\n\thlt\n");
 #else

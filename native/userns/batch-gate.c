@@ -3,9 +3,9 @@
 #include <stdatomic.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t nobody = PTHREAD_COND_INITIALIZER;
-static int alone; /* who are, or wait for it */
-/* Changed behind the lock only, and read without it. */
+static pthread_cond_t no_batch = PTHREAD_COND_INITIALIZER;
+static int alone; /* the threads between alone_begin() and alone_end() */
+/* Written with the lock, read without it. */
 static atomic_uint begun;
 static atomic_uint ended;
 
@@ -24,7 +24,7 @@ void batch_gate_end(void)
 {
 	pthread_mutex_lock(&lock);
 	atomic_fetch_add(&ended, 1);
-	if (ended == begun) pthread_cond_broadcast(&nobody);
+	if (ended == begun) pthread_cond_broadcast(&no_batch);
 	pthread_mutex_unlock(&lock);
 }
 
@@ -42,7 +42,7 @@ void alone_begin(void)
 {
 	pthread_mutex_lock(&lock);
 	alone++;
-	while (ended != begun) pthread_cond_wait(&nobody, &lock);
+	while (ended != begun) pthread_cond_wait(&no_batch, &lock);
 	pthread_mutex_unlock(&lock);
 }
 

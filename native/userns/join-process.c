@@ -6,7 +6,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-/* Runs in our memory until the program is executed, and joins nothing before. */
+/* Runs in our memory until the program is executed, and joins nothing before that. */
 NO_STACK_PROTECTOR static int execute(void *argument)
 {
 	struct join_process *join = argument;
@@ -14,22 +14,21 @@ NO_STACK_PROTECTOR static int execute(void *argument)
 	static const char *const enter[] = {"userns-join", NULL};
 	static const char *const make[] = {"userns-join", "new", NULL};
 	const int new = join->ns < 0;
-	const int kept[] = {join->theirs, new ? join->theirs : join->ns};
-	long error;
+	const int fds[] = {join->peer, new ? join->peer : join->ns};
 
 	child_die_with_parent(&join->child);
-	error = child_keep(kept, 2);
+	long error = child_set_fds(fds, 2);
 	if (error == 0) error = raw_syscall3(SYS_execve, (long)join->path, (long)(new ? make : enter), (long)nothing);
 	join->error = (int)error;
 	raw_exit(1);
 }
 
-static int begin(struct join_process *join, struct outcome *out)
+static int start(struct join_process *join, struct outcome *out)
 {
-	/* CLONE_VFORK: we go on when the program is executed or the child has ended, so its writes here are over. */
+	/* CLONE_VFORK: this thread continues when the program is executed or the child has ended, and it no longer writes here. */
 	int error = child_start(&join->child, CLONE_VM | CLONE_VFORK, execute, join);
 
-	close(join->theirs); /* at once, so that a joiner that dies is seen as the end of the conversation */
+	close(join->peer); /* at once, so that the end of the process ends the connection */
 	if (error < 0) return outcome_fail(out, error, "clone");
 	return join->error < 0 ? outcome_fail(out, join->error, "execute") : 0;
 }
@@ -38,26 +37,26 @@ int join_process_begin(struct join_process *join, const char *path, int ns, stru
 {
 	int sockets[2];
 
-	join->path = path;
-	join->ns = ns;
-	join->error = 0;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) {
 		return outcome_fail(out, -errno, "socketpair");
 	}
+	join->path = path;
+	join->ns = ns;
+	join->error = 0;
 	join->control = sockets[0];
-	join->theirs = sockets[1];
-	if (begin(join, out) < 0) join_process_end(join);
+	join->peer = sockets[1];
+	if (start(join, out) < 0) join_process_end(join);
 	return out->error;
 }
 
-/* What the joiner says: 0, a negative errno, or ETIMEDOUT or EPIPE when it says nothing. */
+/* Returns the status that the process sends: 0 or a negative errno; or ETIMEDOUT or EPIPE if it sends none. */
 static int read_status(int control)
 {
-	const struct timeval patience = {.tv_sec = JOIN_PROCESS_TIMEOUT_MS / 1000};
+	const struct timeval timeout = {.tv_sec = JOIN_PROCESS_TIMEOUT_MS / 1000};
 	int status = 0;
 	ssize_t got;
 
-	if (setsockopt(control, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) < 0) return -errno;
+	if (setsockopt(control, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) < 0) return -errno;
 	do got = recv(control, &status, sizeof status, 0);
 	while (got < 0 && errno == EINTR);
 	if (got < 0) return errno == EAGAIN ? -ETIMEDOUT : -errno;

@@ -8,31 +8,31 @@
 struct join_process {
 	struct child child;
 	const char *path; /* of the program */
-	int control;      /* our end of the socket that it waits on; -1: it was told to end */
-	int theirs;       /* its end, until it has been started */
 	int ns;
-	int error; /* written by the child when it cannot execute the program; we share its memory until then */
+	int control; /* our end of the socket that it waits on; -1: closed, so that it ends */
+	int peer;    /* its end, until it has been started */
+	int error;   /* written by the child if it cannot execute the program; it shares our memory until then */
 };
 
 /*
- * Executes the program at the path, to join `ns` or, for -1, a new one of its own. 0, and join_process_await() is to follow;
- * or a negative errno.
+ * Executes the program at the path, which joins `ns` or, for -1, creates a namespace. Returns 0, and the caller must call
+ * join_process_await(); or a negative errno.
  */
 int join_process_begin(struct join_process *join, const char *path, int ns, struct outcome *out);
 
 /*
- * Waits until it is in the namespace. Between the two it is on its way, on another processor if there is one, and what
- * does not depend on it is done in no time. 0 or a negative errno; join_process_end() is to follow either way.
+ * Waits until the process is in the namespace. Between the two calls it runs on another CPU if there is one, and the caller can do
+ * what does not depend on it. Returns 0 or a negative errno; in both cases the caller must call join_process_end().
  */
 int join_process_await(struct join_process *join, struct outcome *out);
 
-/* Both, one after the other. 0, and join_process_end() is to follow; or a negative errno. */
+/* join_process_begin() and join_process_await(). Returns 0, and the caller must call join_process_end(); or a negative errno. */
 int join_process_start(struct join_process *join, const char *path, int ns, struct outcome *out);
 
-/* It is to end, and nobody waits. */
+/* Ends the process without waiting for it. */
 void join_process_stop(struct join_process *join);
 
-/* It has ended, and nothing of it is left. */
+/* Ends the process and reaps it. */
 void join_process_end(struct join_process *join);
 
 #endif

@@ -1,168 +1,163 @@
 #include "userns/newidmap.h"
-#include "proc/procfs.h"
+#include "child/child.h"
+#include "kernel/auto-close.h"
 #include "kernel/raw-syscall.h"
 #include "kernel/time-limits.h"
+#include "proc/procfs.h"
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
-#define SAID_BYTES 4096
+#define OUTPUT_BYTES 4096
+#define MOST_ARGUMENTS (340 * 3 + 3) /* as many extents as the kernel takes, and name, PID and NULL */
+
+/* One run of a program. */
+struct newidmap {
+	struct child child;
+	const char *program; /* its path */
+	int input;
+	int output;
+	int error;    /* written by the child if it cannot execute the program; it shares our memory until then */
+	int read_end; /* of the pipe for its output */
+	char pid[12];
+	char *arguments[MOST_ARGUMENTS];
+};
 
 /* Runs in our memory until the program is executed. */
 NO_STACK_PROTECTOR static int execute(void *argument)
 {
-	struct newidmap *helper = argument;
-	/* Whatever the caller's environment says: the words are to be the ones that the manual has. */
+	struct newidmap *run = argument;
+	/* The locale does not depend on the caller's environment, so that the output is that of the manual page. */
 	static const char *const environment[] = {"LC_ALL=C", NULL};
-	const int kept[] = {helper->input, helper->output, helper->output};
-	long error;
+	const int fds[] = {run->input, run->output, run->output};
 
-	/* The kernel forgets it at a set-uid program (commit_creds()); that one ends when the process it writes for is gone. */
-	child_die_with_parent(&helper->child);
+	/* A set-uid program loses the death signal (commit_creds()), but it ends when the process whose map it writes has ended. */
+	child_die_with_parent(&run->child);
 	child_die_after(NEWIDMAP_TIMER_MS);
-	error = child_keep(kept, 3);
+	long error = child_set_fds(fds, 3);
 	if (error == 0) {
 		child_take_signals();
-		error = raw_syscall3(SYS_execve, (long)helper->program, (long)helper->arguments, (long)environment);
+		error = raw_syscall3(SYS_execve, (long)run->program, (long)run->arguments, (long)environment);
 	}
-	helper->error = (int)error;
+	run->error = (int)error;
 	raw_exit(1);
 }
 
-/* The words of a text in an argument vector. False when there are more than can be. */
-static int cut(struct newidmap *helper, char *text)
+/* Cuts a map into the words of the argument vector. Returns 0 if there are too many. */
+static int cut(struct newidmap *run, char *text)
 {
 	int count = 2;
 	char *rest = NULL;
 
-	helper->arguments[0] = (char *)(uintptr_t)helper->program;
-	helper->arguments[1] = helper->pid;
+	run->arguments[0] = (char *)(uintptr_t)run->program;
+	run->arguments[1] = run->pid;
 	for (char *word = strtok_r(text, " \n", &rest); word != NULL; word = strtok_r(NULL, " \n", &rest)) {
-		if (count == NEWIDMAP_ARGUMENTS - 1) return 0;
-		helper->arguments[count++] = word;
+		if (count == MOST_ARGUMENTS - 1) return 0;
+		run->arguments[count++] = word;
 	}
-	helper->arguments[count] = NULL;
+	run->arguments[count] = NULL;
 	return 1;
 }
 
-static int start(struct newidmap *helper, int number, char *map)
+static int start(struct newidmap *run, int number, char *map)
 {
 	int ends[2];
-	int error;
 
-	snprintf(helper->pid, sizeof helper->pid, "%d", number);
-	if (!cut(helper, map)) return -E2BIG;
+	snprintf(run->pid, sizeof run->pid, "%d", number);
+	if (!cut(run, map)) return -E2BIG;
 	if (pipe2(ends, O_CLOEXEC) < 0) return -errno;
-	helper->output = ends[1];
-	/* CLONE_VFORK: we go on when the program is executed or the child has ended, so its writes here are over. */
-	error = child_start(&helper->child, CLONE_VM | CLONE_VFORK, execute, helper);
+	run->output = ends[1];
+	/* CLONE_VFORK: this thread continues when the program is executed or the child has ended, and it no longer writes here. */
+	int error = child_start(&run->child, CLONE_VM | CLONE_VFORK, execute, run);
 	close(ends[1]);
-	if (error == 0 && helper->error < 0) {
-		error = helper->error;
-		child_end(&helper->child);
+	if (error == 0 && run->error < 0) {
+		error = run->error;
+		child_end(&run->child);
 	}
 	if (error < 0) close(ends[0]);
-	else helper->listening = ends[0];
+	else run->read_end = ends[0];
 	return error;
 }
 
-static long now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (long)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* Takes what there is to read. False at the end. */
-static int take(int fd, char *said, size_t *length)
+/* Appends the available output. Returns 0 at the end of the output. */
+static int read_output(int fd, char *text, size_t *length)
 {
 	char more[512];
 	ssize_t got = read(fd, more, sizeof more);
-	size_t room = SAID_BYTES - 1 - *length;
+	size_t room = OUTPUT_BYTES - 1 - *length;
 
 	if (got < 0) return errno == EINTR;
-	/* What is too long is read all the same: the program must not wait for us. */
-	memcpy(said + *length, more, (size_t)got < room ? (size_t)got : room);
+	/* Output that does not fit is read and dropped, because the program must not wait for us. */
+	memcpy(text + *length, more, (size_t)got < room ? (size_t)got : room);
 	*length += (size_t)got < room ? (size_t)got : room;
-	said[*length] = '\0';
+	text[*length] = '\0';
 	return got > 0;
 }
 
-/* Hears the program out until it ends: its end counts, and not that of the pipe, which a child of its own may hold. */
-static int hear(struct newidmap *helper, char *said, long end)
+/* Reads the output until the program ends. The end of the pipe does not count, because a child of the program may hold it open. */
+static int await_end(struct newidmap *run, char *text, long end)
 {
 	struct pollfd polls[2] = {
-		{.fd = helper->child.pidfd, .events = POLLIN},
-		{.fd = helper->listening, .events = POLLIN},
+		{.fd = run->child.pidfd, .events = POLLIN},
+		{.fd = run->read_end, .events = POLLIN},
 	};
 	size_t length = 0;
 
 	for (;;) {
-		long left = end - now_ms();
+		long left = end - child_now_ms();
 		int ready = left <= 0 ? 0 : poll(polls, 2, (int)left);
 
 		if (ready < 0 && errno == EINTR) continue;
 		if (ready < 0) return -errno;
 		if (ready == 0) return -ETIMEDOUT;
 		if (polls[1].revents == 0) return 0;
-		if (!take(helper->listening, said, &length)) polls[1].fd = -1;
+		if (!read_output(run->read_end, text, &length)) polls[1].fd = -1;
 	}
 }
 
-static int finish(struct newidmap *helper, char **text, long end)
+static int finish(struct newidmap *run, char **text, long end)
 {
-	char *said = malloc(SAID_BYTES);
 	int error = -ENOMEM;
 
-	if (said != NULL) {
-		said[0] = '\0';
-		error = hear(helper, said, end);
-	}
-	*text = said;
-	close(helper->listening);
-	if (error == 0) return child_reap(&helper->child);
-	child_end(&helper->child); /* its real uid is ours, so that we may; else it ends by itself soon */
+	*text = calloc(1, OUTPUT_BYTES);
+	if (*text != NULL) error = await_end(run, *text, end);
+	close(run->read_end);
+	if (error == 0) return child_reap(&run->child);
+	child_end(&run->child); /* we may kill it, because its real uid is ours; otherwise its timer ends it */
 	return error;
 }
 
-static int write_maps(int number, const char *const programs[2], char *const maps[2], struct outcome *out)
+/*
+ * 1. Starts both programs.
+ * 2. Reads the output of each until it ends, or until the timeout, which is for both because they run at the same time.
+ * 3. Notes the first that failed.
+ */
+int newidmap_write_maps(int pidfd, const char *const programs[2], char *const maps[2], struct outcome *out)
 {
 	static const char *const steps[2] = {"newuidmap", "newgidmap"};
-	struct newidmap *helpers = calloc(2, sizeof *helpers);
-	int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
-	long end = now_ms() + NEWIDMAP_TIMEOUT_MS; /* for both, because they run at the same time */
+	const int number = procfs_number(pidfd);
+	const long end = child_now_ms() + NEWIDMAP_TIMEOUT_MS;
+	AUTO_CLOSE int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	struct newidmap *runs;
 
-	if (helpers == NULL || input < 0) {
-		outcome_fail(out, input < 0 ? -errno : -ENOMEM, steps[0]);
-		if (input >= 0) close(input);
-		free(helpers);
-		return out->error;
+	if (number < 0) return outcome_fail(out, number, "proc");
+	if (input < 0) return outcome_fail(out, -errno, steps[0]);
+	runs = calloc(2, sizeof *runs);
+	if (runs == NULL) return outcome_fail(out, -ENOMEM, steps[0]);
+	for (int i = 0; i < 2; i++) {
+		runs[i].child.pidfd = -1;
+		runs[i].program = programs[i];
+		runs[i].input = input;
+		if (programs[i] != NULL) out->statuses[i] = start(&runs[i], number, maps[i]);
 	}
 	for (int i = 0; i < 2; i++) {
-		helpers[i].child.pidfd = -1;
-		helpers[i].program = programs[i];
-		helpers[i].input = input;
-		if (programs[i] != NULL) out->statuses[i] = start(&helpers[i], number, maps[i]);
-	}
-	for (int i = 0; i < 2; i++) {
-		if (helpers[i].child.pidfd >= 0) out->statuses[i] = finish(&helpers[i], &out->texts[OUTCOME_SAID + i], end);
-		/* Somebody's waitpid(-1, __WALL) has its status. What it wrote counts, and is read back in any case. */
+		if (runs[i].child.pidfd >= 0) out->statuses[i] = finish(&runs[i], &out->texts[OUTCOME_SAID + i], end);
+		/* waitpid(-1, __WALL) of other code has its status. The maps it wrote are read back in any case. */
 		if (out->statuses[i] == -ECHILD) out->statuses[i] = 0;
 		if (out->statuses[i] != 0 && out->error == 0) outcome_fail(out, -EPROTO, steps[i]);
 	}
-	close(input);
-	free(helpers);
+	free(runs);
 	return out->error;
-}
-
-int newidmap_write_maps(int pidfd, const char *const programs[2], char *const maps[2], struct outcome *out)
-{
-	int number = procfs_number(pidfd);
-
-	return number < 0 ? outcome_fail(out, number, "proc") : write_maps(number, programs, maps, out);
 }

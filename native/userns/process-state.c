@@ -27,10 +27,7 @@
 _Static_assert(sizeof(struct process_state) == 80, "copies of other versions use the same layout");
 _Static_assert(offsetof(struct process_state, lock) == 16, "copies of other versions use the same layout");
 
-/*
- * Compares with futex(2), because the mapping at that address may be another program's and not readable (EFAULT). It does not
- * wait.
- */
+/* Compares with futex(2), which does not wait here, because the mapping at that address may be unreadable (EFAULT). */
 static int is_ours(const struct process_state *state)
 {
 	const struct timespec now = {0, 0};
@@ -38,9 +35,7 @@ static int is_ours(const struct process_state *state)
 	return syscall(SYS_futex, &state->magic, FUTEX_WAIT_PRIVATE, MAGIC, &now, NULL, 0) < 0 && errno == ETIMEDOUT;
 }
 
-/*
- * The kernel decides which copy makes the page. A copy that checks before the maker has written the magic number gets NULL.
- */
+/* The kernel decides which copy maps the page. A copy that checks before the magic number is written gets NULL. */
 static struct process_state *find(void)
 {
 	struct process_state *state = (struct process_state *)ADDRESS;

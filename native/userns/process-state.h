@@ -12,8 +12,8 @@
 /* Copies of different versions share this structure: a later version may only add fields at the end. */
 struct process_state {
 	_Atomic uint32_t magic;
-	uint32_t hiding; /* the number of trace_guard_begin() calls without a trace_guard_end() yet */
-	uint32_t owed;   /* 1: the process was dumpable, and prctl(2) failed to make it so again */
+	uint32_t guards; /* the number of trace_guard_begin() calls without a trace_guard_end() yet */
+	uint32_t owed;   /* 1: prctl(2) failed to make the process dumpable again */
 	uint32_t unused;
 	union {
 		pthread_mutex_t mutex; /* all zero is PTHREAD_MUTEX_INITIALIZER, in glibc and in musl */

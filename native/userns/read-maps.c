@@ -1,62 +1,51 @@
 #include "userns/read-maps.h"
+#include "kernel/auto-close.h"
 #include "kernel/kernel-abi.h"
-#include "userns/join-process.h"
 #include "proc/nsfs.h"
 #include "proc/procfs-file.h"
 #include "proc/procfs.h"
 #include "proc/sysctl.h"
+#include "userns/join-process.h"
 #include <errno.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 /*
- * The inode of this process's own namespace, once that was asked; 0: not yet. It can change no more than the process's
- * namespace can, which the kernel lets nobody leave who has threads (unshare(2), setns(2): EINVAL); and as long as we are
- * in it, no other has this number.
+ * The inode of this process's own user namespace, or 0 if it is not known yet. It does not change, because the kernel lets no
+ * process with several threads leave its user namespace (unshare(2), setns(2): EINVAL); and while we are in it, no other namespace
+ * has this number.
  */
 static _Atomic uint64_t own_inode;
 
-/* Whether it is this process's own; that /proc shows another one as ours is no reason to believe it. */
-static int is_own(const struct stat *wanted, int self)
+/* Returns 1 if the namespace is this process's own. Asks the kernel by a pidfd, because /proc could show another one as ours. */
+static int is_own(int ns, int self)
 {
-	int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	AUTO_CLOSE int pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	AUTO_CLOSE int fd = pidfd < 0 ? -1 : nsfs_of_process(pidfd, self, CLONE_NEWUSER);
 	struct stat own;
-	int error;
-	int fd;
 
-	if (pidfd < 0) return 0;
-	fd = nsfs_of_process(pidfd, self, CLONE_NEWUSER);
-	close(pidfd);
-	if (fd < 0) return 0;
-	error = fstat(fd, &own);
-	close(fd);
-	if (error < 0) return 0;
+	if (fd < 0 || fstat(fd, &own) < 0) return 0;
 	atomic_store_explicit(&own_inode, own.st_ino, memory_order_relaxed);
-	return own.st_dev == wanted->st_dev && own.st_ino == wanted->st_ino;
+	return nsfs_is_same(ns, fd);
 }
 
-/* Nobody can join where he is; then /proc has the maps of this very thread. 1 when that answered. */
+/* A process cannot join its own namespace, so its maps are read from /proc/thread-self. Returns 1 if that was the namespace. */
 static int read_own(int ns, struct outcome *out)
 {
 	uint64_t known = atomic_load_explicit(&own_inode, memory_order_relaxed);
-	struct stat wanted;
-	int self;
-	int own;
+	AUTO_CLOSE int self = -1;
+	struct stat st;
 
-	if (fstat(ns, &wanted) < 0) return 0;
-	if (known != 0 && known != wanted.st_ino) return 0;
+	if (fstat(ns, &st) < 0 || (known != 0 && known != st.st_ino)) return 0;
 	self = procfs_open_self();
-	if (self < 0) return 0;
-	own = is_own(&wanted, self);
-	if (own) nsfs_read_maps(self, out);
-	close(self);
-	return own;
+	if (self < 0 || !is_own(ns, self)) return 0;
+	nsfs_read_maps(self, out);
+	return 1;
 }
 
 /*
- * A process of ours that joins is not dumpable, so that nobody inside can trace it, but each change of its IDs makes it
- * what fs.suid_dumpable says (commit_creds() in kernel/cred.c). Read each time: root may write it at any moment.
+ * A process that joins is not dumpable, so that no process of the namespace can trace it, but each change of its IDs sets it to the
+ * value of fs.suid_dumpable (commit_creds() in kernel/cred.c). The sysctl is read each time, because root may change it.
  */
 static int refuse_traceable(struct outcome *out)
 {
@@ -66,32 +55,35 @@ static int refuse_traceable(struct outcome *out)
 	return setting == 1 ? outcome_fail(out, -EPERM, "traceable") : 0;
 }
 
-/* As nsfs_open_maps(); `process` is the joiner's folder in /proc, opened while it was on its way, or a negative errno. */
+/* nsfs_open_maps() of the join process. `process` is its directory in /proc, opened before it joined, or a negative errno. */
 static int open_maps(const struct child *child, int process, int maps[NSFS_MAPS], struct outcome *out)
 {
+	AUTO_CLOSE int again = -1;
+
 	if (process >= 0 && nsfs_open_maps(process, maps, out) == 0) return 0;
-	/* With hidepid, /proc hides what is in the folder as soon as the process cannot be traced any more. */
+	/* With hidepid, /proc hides the contents of the directory as soon as we may not trace the process. */
 	outcome_fail(out, 0, NULL);
-	process = procfs_open_process(child->pidfd, child->pid);
-	if (process < 0) return outcome_fail(out, process, "proc");
-	nsfs_open_maps(process, maps, out);
-	close(process);
-	return out->error;
+	again = procfs_open_process(child->pidfd, child->pid);
+	return again < 0 ? outcome_fail(out, again, "proc") : nsfs_open_maps(again, maps, out);
 }
 
+/*
+ * 1. Reads the maps of our own namespace from /proc.
+ * 2. Otherwise refuses if a joining process could be traced.
+ * 3. Executes userns-join, and opens its directory in /proc while it joins.
+ * 4. Opens its maps, and ends it. It ends, perhaps on another CPU, while the maps are read.
+ */
 void read_maps(const struct read_maps_request *request, struct outcome *out)
 {
 	int maps[NSFS_MAPS];
 	struct join_process join;
-	int process;
+	AUTO_CLOSE int process = -1;
 
 	if (read_own(request->ns, out) || refuse_traceable(out) < 0) return;
 	if (join_process_begin(&join, request->program, request->ns, out) < 0) return;
 	process = procfs_open_process(join.child.pidfd, join.child.pid);
 	if (join_process_await(&join, out) == 0) open_maps(&join.child, process, maps, out);
-	/* It ends, perhaps on another processor, during what follows. */
 	join_process_stop(&join);
 	if (out->error == 0) nsfs_take_maps(maps, out);
-	if (process >= 0) close(process);
 	join_process_end(&join);
 }

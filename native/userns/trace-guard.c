@@ -25,7 +25,7 @@ static struct capabilities own_capabilities(void)
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2];
 
-	/* A filter: then nothing is known, and whatever there can be may be there. */
+	/* A seccomp filter: the capabilities are unknown, so every one may be permitted. */
 	if (syscall(SYS_capget, &header, data) < 0) return (struct capabilities){.permitted = ~(uint64_t)0};
 	return (struct capabilities){
 		.effective = both(data[0].effective, data[1].effective),
@@ -38,8 +38,8 @@ static int has(uint64_t set, int capability)
 	return (set >> capability & 1) != 0;
 }
 
-/* Whether Yama restricts ptrace(2) between processes of one uid. A setting that cannot be read counts as on. */
-static int is_yama_there(void)
+/* Returns 1 if Yama restricts ptrace(2) between processes of one uid, or if the sysctl cannot be read. */
+static int yama_restricts(void)
 {
 	int scope = sysctl_digit("/proc/sys/kernel/yama/ptrace_scope");
 
@@ -50,35 +50,31 @@ enum trace_guard trace_guard_kind(void)
 {
 	struct capabilities own = own_capabilities();
 
-	/* Files in /proc of what is not dumpable are root's, and opening ns/user is looking into it. */
+	/* The files in /proc of a process that is not dumpable belong to root, and opening ns/user needs the permission to trace. */
 	if (geteuid() == 0 && has(own.effective, CAP_SYS_PTRACE) && has(own.effective, CAP_DAC_OVERRIDE)) {
 		return TRACE_GUARD_NOT_DUMPABLE;
 	}
-	if (own.permitted == 0 && prctl(PR_GET_DUMPABLE) == DUMPABLE && !is_yama_there()) return TRACE_GUARD_NONE;
+	if (own.permitted == 0 && prctl(PR_GET_DUMPABLE) == DUMPABLE && !yama_restricts()) return TRACE_GUARD_NONE;
 	return TRACE_GUARD_OWN_MEMORY;
 }
 
-static int hide(const struct process_state *state)
+static int make_undumpable(const struct process_state *state)
 {
 	int dumpable = prctl(PR_GET_DUMPABLE);
 
 	if (dumpable == DUMPABLE) return prctl(PR_SET_DUMPABLE, 0) < 0 ? -errno : 0;
-	/*
-	 * Other code, or a copy of this package without the shared state, has made the process not dumpable, and may reverse
-	 * that.
-	 */
-	return state->hiding > 0 || state->owed ? 0 : -EBUSY;
+	/* Otherwise other code, or a copy of this package without the shared state, has done it, and may reverse it. */
+	return state->guards > 0 || state->owed ? 0 : -EBUSY;
 }
 
 int trace_guard_begin(void)
 {
 	struct process_state *state = process_state();
-	int error;
 
 	if (state == NULL) return -EBUSY;
 	pthread_mutex_lock(&state->lock.mutex);
-	error = hide(state);
-	if (error == 0) state->hiding++;
+	int error = make_undumpable(state);
+	if (error == 0) state->guards++;
 	pthread_mutex_unlock(&state->lock.mutex);
 	return error;
 }
@@ -88,6 +84,6 @@ void trace_guard_end(void)
 	struct process_state *state = process_state();
 
 	pthread_mutex_lock(&state->lock.mutex);
-	if (--state->hiding == 0) state->owed = prctl(PR_SET_DUMPABLE, DUMPABLE) < 0;
+	if (--state->guards == 0) state->owed = prctl(PR_SET_DUMPABLE, DUMPABLE) < 0;
 	pthread_mutex_unlock(&state->lock.mutex);
 }

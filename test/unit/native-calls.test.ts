@@ -7,14 +7,14 @@ import { type Call, nativeCalls, nativeFunctions } from "../support/native-sourc
 import { test } from "../support/test.ts";
 
 /*
- * docs/security-review.md has a table for each kind of call that privilege hangs on. Here its rows are held against the
- * source: what is new there was not reviewed, and what is gone from there is no longer true. What can be told from the text
- * of a call alone, such as a flag, is looked at too.
+ * docs/security-review.md has a table for each kind of call on which security depends. These tests compare its rows with the source:
+ * a call without a row was not reviewed, and a row without a call is out of date. They also check the properties that the text of a
+ * call shows, such as a flag.
  */
 
 const review = readFileSync(join(root, "docs/security-review.md"), "utf8");
 
-/** The first cells of the rows of the table below a heading. */
+/** Returns the first cells of each row of the table below a heading. */
 function reviewed(heading: string, cells: number): string[] {
 	const section = review.split(/^## /m).find((part) => part.startsWith(`${heading}\n`));
 	assert.ok(section !== undefined, `there is no section "${heading}"`);
@@ -37,7 +37,7 @@ function holdAgainst(heading: string, calls: readonly Call[]): void {
 	assert.deepEqual(reviewed(heading, 3).sort(), keys(calls));
 }
 
-/** What makes a descriptor close-on-exec, by the name of the call; "always" where the kernel knows nothing else. */
+/** The flag that makes a descriptor close-on-exec, by the name of the call; "always" if the kernel always sets it. */
 const FLAG: Record<string, RegExp | "always"> = {
 	open: /\bO_CLOEXEC\b/,
 	openat: /\bO_CLOEXEC\b/,
@@ -55,11 +55,11 @@ const FLAG: Record<string, RegExp | "always"> = {
 	clone: "always",
 	ioctl: "always",
 };
-/** Where the flags are put together a line before the call. */
+/** Calls whose flags are set on a line before the call. */
 const IN_THE_BODY = ["openat2", "open_tree", "open_tree_attr"];
-/** Onto a number that a program is to have; into a descriptor table of the child's own. */
+/** Sets a number that a program expects, in the child's own descriptor table. */
 const ONTO = "dup3";
-/** What has no flag for it, is no system call that this package needs, or hides one. */
+/** Calls without this flag, calls that this package does not need, and library functions that hide a call. */
 const NEVER =
 	/^(creat|pipe|dup|dup2|accept|accept4|socket|eventfd2?|epoll_create1?|memfd_create|inotify_init1?|signalfd4?|timerfd_create|fspick|fopen|fdopen|opendir|popen|system|mkstemp|tmpfile|shm_open|perf_event_open|userfaultfd|bpf|pidfd_getfd|open_by_handle_at|io_uring_setup)$/;
 
@@ -70,7 +70,7 @@ function makesDescriptor({ name, args }: Call): boolean {
 	return name in FLAG || name === ONTO;
 }
 
-test("every function of the source is looked at", () => {
+test("every function of the source is found", () => {
 	const files = readdirSync(join(root, "native"), { recursive: true, encoding: "utf8" }).filter((file) =>
 		/\.[ch]$/.test(file),
 	);
@@ -153,7 +153,7 @@ test("what runs in a child that shares our memory calls no C library", () => {
 	);
 	const childs = nativeCalls().filter(isChilds);
 	assert.ok(names.size > 20);
-	// Words with parentheses that are no calls, and what the compiler makes code of.
+	// Words before a parenthesis that are no calls, and those for which the compiler inserts code.
 	const words = /^(if|for|while|switch|return|sizeof|CMSG_\w+|__\w+|raw_\w+|SYS_\w+|syscall)$/;
 	const system = /^[a-z_0-9]+$/;
 	const foreign = childs.filter(
@@ -161,4 +161,8 @@ test("what runs in a child that shares our memory calls no C library", () => {
 	);
 	assert.deepEqual(keys(foreign), []);
 	assert.ok(names.has("unmount_steps"));
+	// close(3) at the end of a scope would be a call of the C library too.
+	const closing = nativeFunctions().filter(({ body }) => /\bAUTO_CLOSE\b/.test(body));
+	assert.ok(closing.length > 20);
+	assert.deepEqual(closing.filter(isChilds), []);
 });

@@ -7,7 +7,7 @@ import { nativeCalls } from "../support/native-source.ts";
 import { test } from "../support/test.ts";
 
 /*
- * native/kernel/time-limits.h has every time limit of a process. A timer that comes before the wait that it belongs to would turn a timeout
+ * native/kernel/time-limits.h has every timeout of a process. A timer that comes before its timeout would turn the timeout
  * into a signal, so the header asserts the order.
  */
 
@@ -23,7 +23,9 @@ function compiles(text: string): boolean {
 	return status === 0;
 }
 
-test("the header refuses time limits in another order", { needs: ["linux", "tool:cc"] }, () => {
+test("the header does not compile with timers shorter than their timeouts", {
+	needs: ["linux", "tool:cc"],
+}, () => {
 	assert.ok(compiles(header));
 	const wrong: [name: string, value: number][] = [
 		["NEWIDMAP_TIMER_MS", limits.get("NEWIDMAP_TIMEOUT_MS") ?? 0],
@@ -40,7 +42,7 @@ test("the header refuses time limits in another order", { needs: ["linux", "tool
 	}
 });
 
-test("every timer and every long wait of the C part uses a limit of the header", () => {
+test("every timer and every timeout above 100 ms in native/ uses a constant of the header", () => {
 	const timers = nativeCalls().filter(({ name, inside }) => name === "child_die_after" && inside !== name);
 	assert.ok(timers.length >= 2);
 	for (const { file, args } of timers) assert.match(args, /^[A-Z_]+_TIMER_MS$/, file);
@@ -51,7 +53,7 @@ test("every timer and every long wait of the C part uses a limit of the header",
 	const seconds = files.flatMap((file) => {
 		const text = readFileSync(join(root, "native", file), "utf8");
 		const found = file === "kernel/time-limits.h" ? [] : text.matchAll(/^#define (\w+_(?:M?S)) (\d+)$/gm);
-		// Below 100 ms nothing else depends on how long it is.
+		// No message and no timer depends on a shorter one.
 		return [...found].filter(
 			([, name = "", value]) => Number(value) * (name.endsWith("_MS") ? 1 : 1000) >= 100,
 		);
@@ -63,7 +65,7 @@ test("every timer and every long wait of the C part uses a limit of the header",
 	);
 });
 
-test("messages and documents state the limits of the header", () => {
+test("messages and documents state the timeouts of the header", () => {
 	const helpers = readFileSync(join(root, "src/namespace/newidmap.ts"), "utf8");
 	assert.ok(
 		helpers.includes(`did not end within ${(limits.get("NEWIDMAP_TIMEOUT_MS") ?? 0) / 1000} seconds`),

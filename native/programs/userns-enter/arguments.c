@@ -1,7 +1,7 @@
-/* userns-enter: reads its arguments, and tells what went wrong. */
+/* userns-enter: reads the arguments, and reports failures. */
 #include "programs/userns-enter/enter.h"
 
-#define PLAN 11 /* arguments before those of the program */
+#define FIRST_OF_PROGRAM 11 /* the index of the first argument of the program */
 
 static long length_of(const char *text)
 {
@@ -20,7 +20,7 @@ int same(const char *a, const char *b)
 	return *a == *b;
 }
 
-/* Copies the text to `to` and answers the place behind it. */
+/* Copies the text to `to`, and returns the address behind it. */
 static char *append(char *to, char *end, const char *text)
 {
 	while (*text != '\0' && to < end) *to++ = *text++;
@@ -47,9 +47,9 @@ static const char *name_of(long error)
 		const char *name;
 	} names[] = {
 		{1, "EPERM (operation not permitted)"},   {2, "ENOENT (no such file, or its interpreter is missing)"},
-		{7, "E2BIG (the arguments are too long)"}, {8, "ENOEXEC (not a program: does a #! line lack?)"},
+		{7, "E2BIG (the arguments are too long)"}, {8, "ENOEXEC (not a program: is the #! line missing?)"},
 		{11, "EAGAIN (too many processes)"},       {12, "ENOMEM (not enough memory)"},
-		{13, "EACCES (permission denied, by the IDs inside)"},
+		{13, "EACCES (permission denied, for the IDs in the namespace)"},
 		{20, "ENOTDIR (not a directory)"},         {22, "EINVAL (invalid argument)"},
 		{26, "ETXTBSY (the program is being written)"},
 		{28, "ENOSPC (a limit in /proc/sys/user is reached)"}, {40, "ELOOP (too many symbolic links)"},
@@ -61,7 +61,7 @@ static const char *name_of(long error)
 	return (const char *)0;
 }
 
-void tell_usage(void)
+void print_usage(void)
 {
 	static const char usage[] = "userns-enter is started by the package userns, not by hand.\n";
 
@@ -93,7 +93,7 @@ __attribute__((noreturn)) void fail(const struct plan *plan, const char *step, l
 	raw_exit(!same(step, "execve") ? 125 : error == -2 ? 127 : 126);
 }
 
-/* Decimal digits to the end of the text. False for anything else, and past 2^32 − 1. */
+/* Parses a decimal number. Returns 0 for any other text, and for numbers above 2^32 − 1. */
 static int read_number(const char *text, long *number)
 {
 	*number = 0;
@@ -128,11 +128,11 @@ long read_groups(const char *list, unsigned groups[MOST_GROUPS])
 
 int read_plan(struct plan *plan, long argc, char *const *argv)
 {
-	if (argc <= PLAN) return 0;
+	if (argc <= FIRST_OF_PROGRAM) return 0;
 	plan->control = -1;
 	plan->groups = argv[9];
 	plan->program = argv[10];
-	plan->argv = argv + PLAN;
+	plan->argv = argv + FIRST_OF_PROGRAM;
 	return read_number(argv[1], &plan->first) && read_number(argv[2], &plan->ns) &&
 	       (same(argv[3], "-") || read_number(argv[3], &plan->control)) && read_number(argv[4], &plan->join) &&
 	       read_number(argv[5], &plan->unshare) && read_number(argv[6], &plan->keep) &&

@@ -1,4 +1,4 @@
-/* userns-enter: what its rooms share. No C library here, and no privilege: see programs/userns-enter/main.c. */
+/* userns-enter: the declarations that its files share. See programs/userns-enter/main.c for what must never happen here. */
 #ifndef USERNS_ENTER_H
 #define USERNS_ENTER_H
 
@@ -7,7 +7,7 @@
 #define MOST_GROUPS 65536
 #define EINVAL_NUMBER 22
 
-/* The arguments, as programs/userns-enter/main.c has them. */
+/* The arguments, see programs/userns-enter/main.c. */
 struct plan {
 	long first;
 	long ns;
@@ -21,7 +21,7 @@ struct plan {
 	const char *program;
 	char *const *argv;
 	char *const *envp;
-	long terminal; /* choose_session: the controlling terminal, or negative */
+	long terminal; /* the controlling terminal, set by choose_session(), or negative */
 };
 
 /* A program in a pid namespace, and the terminal that it shares with our process group. */
@@ -29,23 +29,23 @@ struct job {
 	long pid;      /* of the program, and of the group that it leads */
 	long terminal; /* negative: there is no terminal, and the program is in our group */
 	long group;    /* our own */
-	int front;     /* our group is the foreground group, or gave the terminal to the program */
+	int front;     /* our group is the foreground group, or has given the terminal to the program */
 };
 
 /* programs/userns-enter/arguments.c */
 
 int same(const char *a, const char *b);
 
-/* False for arguments that are none of ours. */
+/* Reads the arguments. Returns 0 if they are not those of this package. */
 int read_plan(struct plan *plan, long argc, char *const *argv);
 
-/* The numbers of the list in `groups`, and how many there are, or −1. */
+/* Stores the numbers of the list in `groups`, and returns their count, or −1. */
 long read_groups(const char *list, unsigned groups[MOST_GROUPS]);
 
-/* Tells that the program was started by hand. */
-void tell_usage(void);
+/* Prints that the package starts this program. */
+void print_usage(void);
 
-/* Tells which step failed, and ends with the status that env(1) and chroot(1) have for it. */
+/* Reports the step that failed, and exits with the status that env(1) and chroot(1) use for it. */
 __attribute__((noreturn)) void fail(const struct plan *plan, const char *step, long error);
 
 /* programs/userns-enter/exec.c */
@@ -54,7 +54,7 @@ void set_handler(int signal, long handler);
 
 void set_mask(unsigned long mask);
 
-/* The program, with the IDs inside. */
+/* Executes the program with the IDs of the namespace. */
 __attribute__((noreturn)) void execute(const struct plan *plan);
 
 /* programs/userns-enter/terminal.c */
@@ -64,11 +64,11 @@ void choose_session(struct plan *plan);
 
 int leads_session(void);
 
-/* The first is called before the program's process is made, the second in that process. The caller sets `pid`. */
+/* begin_job() is called before the program's process is started, lead_job() in that process. The caller sets `pid`. */
 void begin_job(const struct plan *plan, struct job *job);
 void lead_job(const struct job *job);
 
-/* Handles the stop of the program by a signal: gives it the terminal, or stops as a shell expects of a job. */
+/* Handles a program that a signal has stopped: gives it the terminal, or stops this process as a shell expects of a job. */
 void job_stopped(struct job *job, int signal);
 
 /* Makes our group the foreground group again, after all processes in the pid namespace have ended. */
@@ -76,7 +76,7 @@ void end_job(const struct job *job);
 
 /* programs/userns-enter/init.c */
 
-/* For a new pid or time namespace: the program is a child of this process, which stands for it outside. */
+/* For a new pid or time namespace: runs the program in a child, and represents it outside. */
 __attribute__((noreturn)) void run_child(const struct plan *plan);
 
 #endif

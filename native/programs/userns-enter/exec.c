@@ -1,4 +1,4 @@
-/* userns-enter: what this process does when it becomes the program. */
+/* userns-enter: the last steps before the program is executed. */
 #include "programs/userns-enter/enter.h"
 #include <linux/signal.h>
 
@@ -15,9 +15,9 @@ void set_mask(unsigned long mask)
 }
 
 /*
- * setns(2) gave every capability in the namespace. setresuid(2) takes them away only from who was root there before,
- * which the host's root was not; and execve(2), which takes them from everybody else, looks for the program while they
- * still open root's files and folders inside. So what the IDs inside alone may execute is what is executed.
+ * setns(2) granted every capability in the namespace. setresuid(2) drops them only for a process that was root there before, which
+ * the host's root was not; and execve(2), which drops them otherwise, opens the program while they still grant access to root's
+ * files. Without them, only a program that the IDs in the namespace may execute is executed.
  */
 static void drop_capabilities(const struct plan *plan)
 {
@@ -30,7 +30,7 @@ static void drop_capabilities(const struct plan *plan)
 
 __attribute__((noreturn)) void execute(const struct plan *plan)
 {
-	/* The supervisor keeps its own: it has to reach a program that changes its IDs. */
+	/* The supervisor does not drop them, because it must send signals to a program that has changed its IDs. */
 	if (plan->join != 0 && plan->uid != 0) drop_capabilities(plan);
 	fail(plan, "execve", raw_syscall3(SYS_execve, (long)plan->program, (long)plan->argv, (long)plan->envp));
 }

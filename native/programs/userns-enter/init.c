@@ -1,4 +1,4 @@
-/* userns-enter: the processes that stand for the program, outside and as process 1 inside. */
+/* userns-enter: the supervisor of a program in a new pid or time namespace, and process 1 of the pid namespace. */
 #include "programs/userns-enter/enter.h"
 #include <linux/prctl.h>
 #include <linux/signal.h>
@@ -14,8 +14,8 @@ static long start_child(const struct plan *plan)
 }
 
 /*
- * Process 1 of a pid namespace. It lets the kernel reap what is left to it, and ends, with all that lives in the
- * namespace, when the supervisor does: then nobody holds the pipe's other end any more.
+ * Process 1 of a pid namespace. It ignores SIGCHLD, so that the kernel reaps orphans. It ends with the supervisor, because the
+ * pipe's other end is closed then, and with it every process of the namespace ends.
  */
 __attribute__((noreturn)) static void be_init(const int pipe[2])
 {
@@ -29,7 +29,7 @@ __attribute__((noreturn)) static void be_init(const int pipe[2])
 	raw_exit(0);
 }
 
-/* Ends as the program has ended. */
+/* Exits with the status of the program, or by the signal that ended it. */
 __attribute__((noreturn)) static void end_as(long status)
 {
 	int signal = (int)(status & 0x7f);
@@ -55,7 +55,7 @@ static void pass_on(const struct job *job, int signal, int from_kernel)
 	}
 }
 
-/* Waits for the program, hands on every signal, stops when it stops. */
+/* Waits for the program, passes every signal on, and stops when it stops. Returns its status. */
 static long supervise(struct job *job)
 {
 	unsigned long all = ~0UL;
@@ -76,7 +76,16 @@ static long supervise(struct job *job)
 	}
 }
 
-/* A new pid or time namespace is only for children, so the program is one, and this process stands for it outside. */
+/*
+ * A new pid or time namespace applies only to children, so the program runs in a child, and this process represents it outside.
+ *
+ * 1. Starts process 1 of a new pid namespace.
+ * 2. Starts the program.
+ * 3. Closes the descriptors, so that a pipe of the program ends when the program closes it.
+ * 4. Supervises the program until it ends.
+ * 5. Ends process 1, and with it the pid namespace.
+ * 6. Takes the terminal back, and exits as the program did.
+ */
 __attribute__((noreturn)) void run_child(const struct plan *plan)
 {
 	int pipe[2];
@@ -104,15 +113,14 @@ __attribute__((noreturn)) void run_child(const struct plan *plan)
 		set_mask(0);
 		execute(plan);
 	}
-	/* The program itself does the same, so that no signal to its group is lost whichever of the two runs first. */
+	/* The program's process does the same, so that the group exists whichever of the two runs first. */
 	if (job.terminal >= 0) raw_syscall3(SYS_setpgid, job.pid, job.pid, 0);
-	/* The program's pipes must end when it closes them, and not only when we do. */
 	raw_syscall3(SYS_dup3, pipe[1], 0, 0);
 	if (job.terminal >= 0) job.terminal = raw_syscall3(SYS_dup3, job.terminal, 1, O_CLOEXEC);
 	raw_syscall3(SYS_close_range, job.terminal >= 0 ? 2 : 1, ~0U, 0);
 	status = supervise(&job);
 	if (init > 0) {
-		/* The kernel lets it go only when everything in its namespace is gone. */
+		/* wait4(2) returns only when every process of its namespace has ended. */
 		raw_syscall3(SYS_kill, init, SIGKILL, 0);
 		while (raw_syscall5(SYS_wait4, init, 0, 0, 0, 0) == -4 /* EINTR */) {
 		}

@@ -5,18 +5,17 @@
  *
  * FIRST    the program gets the descriptors below this number, and no other
  * NS       the descriptor of the user namespace
- * CONTROL  a descriptor to tell a failure on, as "STEP ERRNO"; "-": in words on standard error
- * JOIN     1; or 0: this process lives in that namespace already
- * UNSHARE  CLONE_NEW… of the namespaces to make beside it, or 0
+ * CONTROL  a descriptor for the report of a failure, as "STEP ERRNO"; "-": a message on standard error
+ * JOIN     1; 0: this process is in that namespace already
+ * UNSHARE  CLONE_NEW… of the namespaces to create besides it, or 0
  * KEEP     1: the program stays in the caller's session; 0: only if its terminal is among the program's descriptors
- * GROUPS   the supplementary groups inside, divided by commas; empty: none; "-": as they are
+ * GROUPS   the supplementary groups in the namespace, separated by commas; empty: none; "-": unchanged
  *
- * Whoever lives in the namespace may trace this process as soon as it is in, and it may still be the host's root by
- * its uid (CVE-2016-9962 was of this kind). So it is not dumpable before it joins, and stays so until execve, when its
- * IDs are those of the namespace. No libc, so that nothing runs before the first line, neither a loader nor a library
- * from an environment variable.
+ * Processes in the namespace may trace this process as soon as it has joined, and its uid may still be that of the host's root
+ * (CVE-2016-9962 was of this kind). So it is not dumpable from before it joins until execve(2), when its IDs are those of the
+ * namespace. It has no libc, so that neither a loader nor a library from an environment variable runs before its first instruction.
  *
- * It is an ordinary program without privilege of its own: who calls it with other arguments gets what he may anyway.
+ * It is an ordinary program without privilege: with other arguments it can do only what its caller may do anyway.
  */
 #include "programs/userns-enter/enter.h"
 #include <linux/prctl.h>
@@ -26,19 +25,19 @@
 
 static unsigned groups[MOST_GROUPS];
 
-/* Node ignores SIGPIPE, and what is ignored would stay so in the program. */
+/* Node ignores SIGPIPE, and execve(2) preserves ignored signals. */
 static void default_signals(void)
 {
 	for (int signal = 1; signal <= 64; signal++) set_handler(signal, 0);
 	set_mask(0);
 }
 
-/* Namespace and control pipe become the two descriptors behind the program's own; everything above is closed. */
+/* Moves the namespace and the control pipe to the two descriptors behind the program's own, and closes every descriptor above. */
 static void arrange(struct plan *plan)
 {
 	long error;
 
-	/* Above every number that is a destination below, so that neither overwrites the other. */
+	/* Duplicates them above both destinations, so that neither overwrites the other. */
 	long ns = raw_syscall3(SYS_fcntl, plan->ns, F_DUPFD_CLOEXEC, plan->first + 2);
 	long control = plan->control < 0 ? -1 : raw_syscall3(SYS_fcntl, plan->control, F_DUPFD_CLOEXEC, plan->first + 2);
 
@@ -61,9 +60,9 @@ static void join(const struct plan *plan)
 	long error;
 
 	/*
-	 * Where the namespace denies setgroups, this is the last moment to lose the caller's supplementary groups, root's
-	 * among them; otherwise a program inside would read what they may read. Who may not, keeps them: that is what
-	 * "deny" is there for (CVE-2014-8989).
+	 * If the namespace denies setgroups(2), the caller's supplementary groups can be dropped only now; otherwise the program
+	 * could read the files of root's groups. A caller that may not drop them keeps them, which is the purpose of "deny"
+	 * (CVE-2014-8989).
 	 */
 	error = raw_syscall3(SYS_setgroups, 0, 0, 0);
 	if (error < 0 && error != -EPERM_NUMBER) fail(plan, "setgroups", error);
@@ -77,7 +76,7 @@ static void separate(const struct plan *plan)
 
 	if (error < 0) fail(plan, "unshare", error);
 	if ((plan->unshare & CLONE_NEWNS) == 0) return;
-	/* As unshare(1) does it: no mount made inside is seen outside, nor the other way. */
+	/* As unshare(1) does: mounts propagate neither out of the new mount namespace nor into it. */
 	error = raw_syscall5(SYS_mount, 0, (long)"/", 0, MS_PRIVATE_REC, 0);
 	if (error < 0) fail(plan, "mount", error);
 }
@@ -99,6 +98,13 @@ static void become(const struct plan *plan)
 	if (error < 0) fail(plan, "setuid", error);
 }
 
+/*
+ * 1. Makes this process not dumpable.
+ * 2. Sets every signal to its default, and arranges the descriptors.
+ * 3. Chooses the session, which must happen while /dev/tty is the caller's.
+ * 4. Joins the namespace, creates the other ones, and changes the IDs.
+ * 5. Executes the program; with a new pid or time namespace, in a child.
+ */
 __attribute__((noreturn, used)) void start_in_c(long *stack)
 {
 	struct plan plan;
@@ -106,7 +112,7 @@ __attribute__((noreturn, used)) void start_in_c(long *stack)
 
 	plan.envp = (char *const *)(stack + 1 + stack[0] + 1);
 	if (!read_plan(&plan, stack[0], (char *const *)(stack + 1))) {
-		tell_usage();
+		print_usage();
 		raw_exit(2);
 	}
 	if (error < 0) fail(&plan, "prctl", error);
@@ -121,7 +127,7 @@ __attribute__((noreturn, used)) void start_in_c(long *stack)
 	execute(&plan);
 }
 
-/* The arguments lie on the stack; a 16-byte aligned one for C: the psABI promises it only before a call. */
+/* The arguments are on the stack. C code needs a 16-byte aligned one, which the psABI guarantees only before a call. */
 #if defined(__x86_64__)
 __asm__(".globl _start\n_start:\n\txor %ebp, %ebp\n\tmov %rsp, %rdi\n\tand $-16, %rsp\n\tcall start_in_c\n\thlt\n");
 #else

@@ -1,4 +1,4 @@
-/* userns-enter: the session of the program, and the terminal that a program in a pid namespace shares with others. */
+/* userns-enter: the session of the program, and the terminal that a program in a pid namespace shares with our process group. */
 #include "programs/userns-enter/enter.h"
 #include <linux/signal.h>
 #include <sys/stat.h>
@@ -42,7 +42,7 @@ static long give(long terminal, long group)
 
 /*
  * A program that shares a session with the caller could type into its terminal (/dev/tty and TIOCSTI, CVE-2016-10124).
- * So it gets its own session, unless the caller passes that terminal or keeps the session.
+ * So it runs in a session of its own, unless the caller passes that terminal or keeps the session.
  */
 void choose_session(struct plan *plan)
 {

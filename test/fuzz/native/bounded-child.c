@@ -1,4 +1,4 @@
-/* Which descriptors a child that attaches or unmounts keeps: those that it needs, and not one more, whatever their numbers. */
+/* The descriptors that a child closes: every one except those that it needs, whatever their numbers. */
 #include "fuzz.h"
 #include <unistd.h>
 
@@ -56,12 +56,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		int number;
 
 		memcpy(&number, data + 5 * i + 1, 4);
-		/* Mostly close to each other, where one too many or too few is seen. */
+		/* Mostly close to each other, so that an error by one is detected. */
 		numbers[i] = data[5 * i] % 4 == 0 ? number : (int)(data[5 * i + 1] % 12) - 1;
 	}
 	if (numbers[0] < 0) numbers[0] = 0;
 	count = 0;
-	keep_needed(numbers, NEEDED);
+	close_others(numbers, NEEDED);
 	for (int i = 0; i < NEEDED; i++) {
 		if (numbers[i] < 0) continue;
 		MUST(!is_closed((unsigned)numbers[i]));

@@ -1,4 +1,4 @@
-/* /sys/devices/system/cpu/possible: "0-N" or nothing. */
+/* Parses /sys/devices/system/cpu/possible: "0-N", or no list that the code accepts. */
 #include "fuzz.h"
 #include "child/cpu-binding.c"
 
@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		char expected[32];
 		const char *digits = text + 2;
 
-		/* "0-007", which strtol(3) takes too, is the same number. */
+		/* strtol(3) accepts "0-007" too, which is the same number. */
 		while (*digits == '0' || *digits == ' ' || *digits == '+' || (*digits >= '\t' && *digits <= '\r')) digits++;
 		snprintf(expected, sizeof expected, "%d\n", count - 1);
 		MUST(strncmp(text, "0-", 2) == 0 && strncmp(digits, expected, strlen(expected)) == 0);

@@ -1,24 +1,21 @@
-/*
- * The arguments of userns-enter, one in each line, because any program may start it. And the text with which it reports
- * a failure.
- */
+/* Reads the arguments of userns-enter, one for each line, because its caller may pass any; and checks the report of a failure. */
 #include "fuzz.h"
 #include <setjmp.h>
 
-/* native/kernel/raw-syscall.h is for programs that exit. Here the calls return results, and exit jumps back. */
+/* Replaces native/kernel/raw-syscall.h: write(2) stores the report, and the exit returns to the harness. */
 #define USERNS_RAW_SYSCALL_H
 #include "kernel/kernel-abi.h"
 
 static jmp_buf ended;
 static int status;
-static char said[8192];
+static char reported[8192];
 static size_t length;
 
 static long raw_syscall3(long number, long a, long b, long c)
 {
 	MUST(number == SYS_write && (a == 2 || a == 77));
-	MUST(c >= 0 && (size_t)c <= sizeof said);
-	memcpy(said, (const void *)b, (size_t)c);
+	MUST(c >= 0 && (size_t)c <= sizeof reported);
+	memcpy(reported, (const void *)b, (size_t)c);
 	length = (size_t)c;
 	return c;
 }
@@ -33,7 +30,7 @@ __attribute__((noreturn)) static void raw_exit(int code)
 
 #define MOST 64
 
-/* The same with the C library, and not with the code under test. */
+/* Parses with the C library, in another way than the code. */
 static long reference_number(const char *text)
 {
 	char *end;
@@ -80,10 +77,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (rest != NULL && argc < MOST) {
 		const char *word = strsep(&rest, "\n");
 
-		argv[argc++] = strdup(word); /* each in memory of its own, so that a read beyond one shows */
+		argv[argc++] = strdup(word); /* allocated separately, so that the sanitizer detects a read beyond the end */
 	}
 	if (read_plan(&plan, argc, argv)) {
-		MUST(argc > PLAN && plan.program == argv[10] && plan.argv == argv + PLAN && plan.groups == argv[9]);
+		MUST(argc > FIRST_OF_PROGRAM && plan.program == argv[10] && plan.argv == argv + FIRST_OF_PROGRAM && plan.groups == argv[9]);
 		MUST(plan.first == reference_number(argv[1]) && plan.ns == reference_number(argv[2]));
 		MUST(plan.control == (strcmp(argv[3], "-") == 0 ? -1 : reference_number(argv[3])));
 		MUST(plan.join == reference_number(argv[4]) && plan.unshare == reference_number(argv[5]));
@@ -94,7 +91,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		plan.control = size % 2 == 0 ? -1 : 77;
 		check_failure(&plan, "setns", -1);
 		check_failure(&plan, "execve", -(long)(size % 4096) - 1);
-	} else if (argc > PLAN) {
+	} else if (argc > FIRST_OF_PROGRAM) {
 		int good = strcmp(argv[3], "-") == 0 || reference_number(argv[3]) >= 0;
 
 		for (int i = 1; i < 9; i++) good = good && (i == 3 || reference_number(argv[i]) >= 0);

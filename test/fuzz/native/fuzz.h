@@ -1,6 +1,6 @@
 /*
- * The common part of the harnesses. Each harness includes the very file of native/, with its static functions, and
- * replaces the system calls that would read the bytes. libFuzzer calls it (clang), or replay.c (any compiler).
+ * The functions that the harnesses share. Each harness includes a .c file of native/, with its static functions, and replaces the
+ * system calls that would read the bytes. libFuzzer calls them (clang), or replay.c (any compiler).
  */
 #ifndef USERNS_FUZZ_H
 #define USERNS_FUZZ_H
@@ -14,7 +14,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* The oracle is violated. */
+/* Ends the harness if a condition does not hold. */
 #define MUST(condition)                                                                                                \
 	do {                                                                                                           \
 		if (!(condition)) {                                                                                    \
@@ -23,7 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 		}                                                                                                      \
 	} while (0)
 
-/* A copy that ends where the input does, so that a read past the end shows. */
+/* Returns a copy that ends with the input, so that the sanitizer detects a read beyond the end. */
 static inline char *fuzz_text(const uint8_t *data, size_t size)
 {
 	char *text = malloc(size + 1);
@@ -34,13 +34,13 @@ static inline char *fuzz_text(const uint8_t *data, size_t size)
 	return text;
 }
 
-/* The bytes that a stubbed read(2) returns: in chunks, sometimes interrupted, at the end perhaps with an error. */
+/* The bytes that a replaced read(2) returns: in pieces, with EINTR at times, and perhaps with an error at the end. */
 struct fuzz_source {
 	const uint8_t *data;
 	size_t size;
-	size_t piece;      /* the most bytes of one call; 0: as many as requested */
-	int interrupted;   /* how often a call fails with EINTR: every n-th time; 0: never */
-	int error;         /* the errno in place of the end */
+	size_t piece;      /* the largest number of bytes for one call; 0: no limit */
+	int interrupted;   /* EINTR after this number of calls; 0: never */
+	int error;         /* at the end; 0: none */
 	unsigned calls;
 };
 
@@ -63,7 +63,7 @@ static inline ssize_t fuzz_source_read(struct fuzz_source *source, void *buffer,
 	return (ssize_t)size;
 }
 
-/* The first three bytes decide how the rest is returned. */
+/* The first three bytes choose how the rest is returned. */
 static inline struct fuzz_source fuzz_source_of(const uint8_t *data, size_t size)
 {
 	struct fuzz_source source = {.data = data};

@@ -1,4 +1,4 @@
-/* newuidmap's arguments, cut out of a map; and its words, which are its own. */
+/* Cuts a map into the arguments of newuidmap, and reads its output. */
 #include "fuzz.h"
 #include <fcntl.h>
 #include <poll.h>
@@ -19,49 +19,49 @@ static ssize_t fuzz_read(int fd, void *buffer, size_t size)
 
 static void check_words(const uint8_t *data, size_t size)
 {
-	struct newidmap *helper = calloc(1, sizeof *helper);
+	struct newidmap *run = calloc(1, sizeof *run);
 	char *text = fuzz_text(data, size);
 	char *copy = strdup(text);
 	size_t expected = 0;
 	char *rest = copy;
 
-	if (helper == NULL || copy == NULL) abort();
+	if (run == NULL || copy == NULL) abort();
 	for (const char *word; (word = strsep(&rest, " \n")) != NULL;) expected += word[0] != '\0';
-	helper->program = "/usr/bin/newuidmap";
-	if (cut(helper, text)) {
+	run->program = "/usr/bin/newuidmap";
+	if (cut(run, text)) {
 		size_t count = 0;
 
-		while (helper->arguments[count] != NULL) count++;
+		while (run->arguments[count] != NULL) count++;
 		MUST(count == expected + 2);
 		for (size_t i = 2; i < count; i++) {
-			MUST(helper->arguments[i][0] != '\0' && strpbrk(helper->arguments[i], " \n") == NULL);
+			MUST(run->arguments[i][0] != '\0' && strpbrk(run->arguments[i], " \n") == NULL);
 		}
-	} else MUST(expected > NEWIDMAP_ARGUMENTS - 3);
+	} else MUST(expected > MOST_ARGUMENTS - 3);
 	free(copy);
 	free(text);
-	free(helper);
+	free(run);
 }
 
-static void check_said(const uint8_t *data, size_t size)
+static void check_output(const uint8_t *data, size_t size)
 {
-	char *said = malloc(SAID_BYTES);
+	char *text = malloc(OUTPUT_BYTES);
 	size_t length = 0;
-	size_t told;
+	size_t given;
 
-	if (said == NULL) abort();
-	said[0] = '\0';
+	if (text == NULL) abort();
+	text[0] = '\0';
 	source = fuzz_source_of(data, size);
-	told = source.size;
-	while (take(77, said, &length)) MUST(length < SAID_BYTES && said[length] == '\0');
-	MUST(source.size == 0); /* it is heard out */
-	MUST(length == (told < SAID_BYTES ? told : SAID_BYTES - 1));
-	MUST(length == 0 || memcmp(said, data + 3, length) == 0);
-	free(said);
+	given = source.size;
+	while (read_output(77, text, &length)) MUST(length < OUTPUT_BYTES && text[length] == '\0');
+	MUST(source.size == 0); /* the output was read to its end */
+	MUST(length == (given < OUTPUT_BYTES ? given : OUTPUT_BYTES - 1));
+	MUST(length == 0 || memcmp(text, data + 3, length) == 0);
+	free(text);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	check_words(data, size);
-	check_said(data, size);
+	check_output(data, size);
 	return 0;
 }

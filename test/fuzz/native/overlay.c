@@ -1,4 +1,4 @@
-/* The kernel's log of a refused overlay, and the one text in which kernels before 6.5 take all lower layers. */
+/* Reads the kernel's log of a refused overlay, and makes the text with every lower layer for kernels before 6.5. */
 #include "fuzz.h"
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
@@ -11,8 +11,8 @@
 static struct fuzz_source source;
 static const int *layers;
 static size_t count;
-static int told;
-static int refusal; /* what such a kernel says to a descriptor */
+static int complete; /* every layer was passed */
+static int refusal; /* the error of such a kernel for a descriptor */
 
 static ssize_t fuzz_read(int fd, void *buffer, size_t size)
 {
@@ -20,7 +20,7 @@ static ssize_t fuzz_read(int fd, void *buffer, size_t size)
 	return fuzz_source_read(&source, buffer, size);
 }
 
-/* fsconfig(2) of such a kernel: it knows neither descriptors nor "lowerdir+", or says so only when all is told. */
+/* fsconfig(2) of such a kernel: it accepts neither descriptors nor "lowerdir+". */
 static long raw_syscall5(long number, long context, long command, long key, long value, long aux)
 {
 	const char *text = (const char *)value;
@@ -37,7 +37,7 @@ static long raw_syscall5(long number, long context, long command, long key, long
 		text += length;
 	}
 	MUST(*text == '\0');
-	told = 1;
+	complete = 1;
 	return 0;
 }
 
@@ -55,10 +55,9 @@ __attribute__((noreturn)) static void raw_exit(int status)
 #define read fuzz_read
 #include "mount/overlay.c"
 
-int mount_ids(int fd, struct mount_ids *ids)
+int mount_note_ids(int fd, struct outcome *out)
 {
-	(void)fd;
-	(void)ids;
+	(void)fd, (void)out;
 	abort();
 }
 
@@ -73,9 +72,15 @@ void *bounded_child_new(size_t size, struct waiter *waiter)
 	abort();
 }
 
-int bounded_child_run(struct bounded_child *bounded, child_body *body, void *argument)
+int bounded_child_run(struct bounded_child *bounded, child_body *body, const char *timeout, const char *killed)
 {
-	(void)bounded, (void)body, (void)argument;
+	(void)bounded, (void)body, (void)timeout, (void)killed;
+	abort();
+}
+
+int bounded_child_note(struct bounded_child *bounded, long error, const char *step)
+{
+	(void)bounded, (void)error, (void)step;
 	abort();
 }
 
@@ -109,11 +114,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	layers = list;
 	request.lower = list;
 	request.count = count;
-	told = 0;
+	complete = 0;
 	refusal = size % 2 == 0 ? -EOPNOTSUPP : -EINVAL;
-	if (count > 0) MUST(set_lower(77, &request) == 0 && told); /* there is one at least */
+	if (count > 0) MUST(set_lower(77, &request) == 0 && complete); /* a request has at least one layer */
 	source = fuzz_source_of(data, size);
-	source.interrupted = 0; /* the kernel's log has no such end */
+	source.interrupted = 0; /* read(2) of the kernel's log is not interrupted */
 	length = source.size < LOG_BYTES - 1 ? source.size : LOG_BYTES - 1;
 	log = read_log(77);
 	MUST(log != NULL && memchr(log, '\0', LOG_BYTES) != NULL);

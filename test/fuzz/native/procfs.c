@@ -1,7 +1,4 @@
-/*
- * Files of /proc, which the kernel writes: their bytes read in chunks, and the fields of a pidfd's fdinfo and of
- * status.
- */
+/* Reads files of /proc in pieces, and parses a pidfd's fdinfo and the status of a thread. */
 #include "fuzz.h"
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -47,11 +44,11 @@ static void check_read(const uint8_t *data, size_t size)
 
 	if (text == NULL) abort();
 	source = fuzz_source_of(data, size);
-	size_t written = source.size;
+	size_t given = source.size;
 	int fails = source.error != 0;
 	length = procfs_read(5, "uid_map", text, room);
-	if (written >= room - 1) MUST(length == -EFBIG);
-	else MUST(fails ? length == -EIO : length == (long)written);
+	if (given >= room - 1) MUST(length == -EFBIG);
+	else MUST(fails ? length == -EIO : length == (long)given);
 	MUST(strnlen(text, room) < room);
 	if (length >= 0) MUST(memcmp(text, data + 3, (size_t)length) == 0 && text[length] == '\0');
 	MUST(opened == 0);

@@ -1,4 +1,4 @@
-/* Runs a harness without libFuzzer: replay SEED TIMES FILE…: each file unchanged, and that many mutations of it. */
+/* Runs a harness without libFuzzer. replay SEED TIMES FILE…: each file unchanged, and TIMES mutations of each. */
 #include "fuzz.h"
 
 static uint32_t state;
@@ -22,7 +22,7 @@ static void mutate(uint8_t *data, size_t size)
 	}
 }
 
-/* Reads the files before it runs the harness, because a harness may replace the calls that read. */
+/* Reads every file before the harness runs, because a harness may replace read(2). */
 static uint8_t *load(const char *name, size_t *size)
 {
 	static uint8_t bytes[1 << 16];
