@@ -50,7 +50,7 @@ const hints: StepHints = {
 		[ERRNO.EBADF]: "Pass an open descriptor.",
 		[ERRNO.ENOENT]: "Check the path: it does not exist.",
 		[ERRNO.ELOOP]: 'Name the source without symbolic links: { resolve: "no-symlinks" } refuses them.',
-		[ERRNO.ENOSYS]: "Use Linux 5.6 or later for resolve (openat2(2)), and check for a seccomp filter.",
+		[ERRNO.ENOSYS]: "Use Linux 5.6 or later, which has openat2(2), and check for a seccomp filter.",
 	},
 	open_tree: {
 		[ERRNO.EBADF]: "Pass an open descriptor as the source.",
@@ -88,8 +88,7 @@ const hints: StepHints = {
 		[ERRNO.ELOOP]:
 			'Name the target without symbolic links: { resolve: "no-symlinks" } or targetRoot refuses them.',
 		[ERRNO.EAGAIN]: "Try again: another process renamed directories on the target's path during the call.",
-		[ERRNO.ENOSYS]:
-			"Use Linux 5.6 or later for targetRoot, resolve and into (openat2(2)), and check for a seccomp filter.",
+		[ERRNO.ENOSYS]: "Use Linux 5.6 or later, which has openat2(2), and check for a seccomp filter.",
 		[ERRNO.EBADF]: "Pass an open descriptor as the target.",
 	},
 	move_mount: {
