@@ -1,9 +1,11 @@
-// The quick check before a commit, without privilege: build, lint, layers, unit tests.
+// The quick check before a commit, without privilege: build, lint, layers, words, unit tests.
 import { build } from "./build.mjs";
 import { checkLayers } from "./check-layers.mjs";
+import { checkWords } from "./check-words.mjs";
 import { lint, runTests } from "./test.mjs";
 
 await build();
 lint();
 checkLayers();
+checkWords();
 runTests(["unit"]);

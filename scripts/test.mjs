@@ -1,4 +1,4 @@
-// Runs every check: build, lint, layers, analyzer, and every test, in a private mount namespace. First installs what the
+// Runs every check: build, lint, layers, words, analyzer, and every test, in a private mount namespace. First installs what the
 // tests need, if possible.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -6,6 +6,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { build } from "./build.mjs";
 import { checkLayers } from "./check-layers.mjs";
+import { checkWords } from "./check-words.mjs";
 import { root, run } from "./setup.mjs";
 import { installTestPackages, printMissingPackages, systemPath } from "./test-packages.mjs";
 
@@ -90,6 +91,7 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
 	await build();
 	lint();
 	checkLayers();
+	checkWords();
 	if (process.platform === "linux") (await import("./build-native.mjs")).analyzeNative();
 	const folders = readdirSync(join(root, "dist/test"), { withFileTypes: true });
 	const names = folders.filter((entry) => entry.isDirectory()).map((entry) => entry.name);

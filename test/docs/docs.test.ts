@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import * as userns from "../../src/index.ts";
 import { root } from "../support/child.ts";
 import { test } from "../support/test.ts";
@@ -30,6 +30,70 @@ function readdirOrRead(path: string): void {
 	if (path.endsWith("/")) readdirSync(path);
 	else readFileSync(path);
 }
+
+/** Every document that people read, below the root of the project. */
+const DOCUMENTS = [
+	...["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"],
+	...["docs", "native"].flatMap((folder) =>
+		readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+			.filter((file) => file.endsWith(".md"))
+			.map((file) => join(folder, file)),
+	),
+];
+
+test("the documents name only files that exist, and their links lead to files", () => {
+	const missing: string[] = [];
+	for (const name of DOCUMENTS) {
+		const text = readFileSync(join(root, name), "utf8");
+		const named = [...text.matchAll(/`((?:src|test|native|scripts|docs|bench|examples)\/[\w./-]+)`/g)];
+		const native = [...text.matchAll(/`((?:addon|child|kernel|mount|proc|programs|userns)\/[\w./-]+)`/g)];
+		const links = [...text.matchAll(/\]\(((?!https?:)[^)#]+)[^)]*\)/g)];
+		const paths = [
+			...named.map(([, path = ""]) => join(root, path)),
+			...native.map(([, path = ""]) => join(root, "native", path)),
+			...links.map(([, path = ""]) => join(root, dirname(name), path)),
+		];
+		// NAME and FOLDER stand for the file that a change adds.
+		const wrong = paths.filter((path) => !existsSync(path) && !/\b(NAME|FOLDER)\b/.test(path));
+		missing.push(...wrong.map((path) => `${name}: ${path}`));
+	}
+	assert.deepEqual(missing, []);
+});
+
+/** The documents about the source, which name its functions. */
+const ABOUT_THE_SOURCE = /^(CONTRIBUTING|docs\/architecture|docs\/security-review|native\/\w+\/README)\.md$/;
+
+/** Functions of the kernel that these documents name. */
+const OF_THE_KERNEL = new Set([
+	"do_lock_mount",
+	"fuse_flush",
+	"inode_lock",
+	"is_path_reachable",
+	"ptrace_may_access",
+]);
+
+test("the documents about the source name only identifiers that are in it", () => {
+	const source = ["src", "native", "scripts", "bench", "test"]
+		.flatMap((folder) =>
+			readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
+				.filter((file) => /\.(ts|mjs|c|h)$/.test(file))
+				.map((file) => readFileSync(join(root, folder, file), "utf8")),
+		)
+		.join("\n");
+	const words = new Set(source.match(/\w+/g));
+	for (const name of DOCUMENTS.filter((document) => ABOUT_THE_SOURCE.test(document))) {
+		// The last section of docs/architecture.md names functions of runc.
+		const text = readFileSync(join(root, name), "utf8").split("\n## runc's")[0] ?? "";
+		const quoted = [...text.matchAll(/`([a-zA-Z_]\w+)(?:\([^`]*\))?`/g)].map(([, word = ""]) => word);
+		const called = [...text.matchAll(/\b(\w+)\(\)/g)].map(([, word = ""]) => word);
+		const named = [...quoted, ...called].filter((word) => !OF_THE_KERNEL.has(word));
+		assert.deepEqual(
+			named.filter((word) => !words.has(word)),
+			[],
+			name,
+		);
+	}
+});
 
 test("no table of the documents has a second heading in its middle, as after a merge", () => {
 	for (const name of [
