@@ -1,39 +1,70 @@
-/* JavaScript values that come in: every argument checked before it is narrowed. */
+/* JavaScript values that come in: each one is checked before it is narrowed. */
 #ifndef USERNS_ARGUMENTS_H
 #define USERNS_ARGUMENTS_H
 
-#include "addon/fd-registry.h"
 #include <node_api.h>
+#include <stdint.h>
+
+struct part;
+
+/* The kinds, whose bounds are in arguments.c. docs/security-review.md lists them under the same names. */
+enum argument_kind {
+	ARGUMENT_END, /* ends a list of kinds */
+	ARGUMENT_FD,
+	ARGUMENT_FD_OR_NONE,
+	ARGUMENT_PID,
+	ARGUMENT_TOKEN,
+	ARGUMENT_U32,
+	ARGUMENT_WHOLE,
+	ARGUMENT_NS_KIND,
+	ARGUMENT_WALK_END,
+	ARGUMENT_WALK_LINKS,
+	ARGUMENT_BUFFER_SIZE,
+	ARGUMENT_READ_SIZE,
+	ARGUMENT_ID_COUNT,
+	ARGUMENT_BOOLEAN,
+	ARGUMENT_BIGINT,
+	ARGUMENT_MAP,
+	ARGUMENT_MAP_OR_NULL,
+	ARGUMENT_PATH,
+	ARGUMENT_PATH_OR_NULL, /* null only behind a descriptor */
+	ARGUMENT_PATHS,
+	ARGUMENT_WORDS,
+	ARGUMENT_NEWIDMAPS,
+	ARGUMENT_FDS,
+	ARGUMENT_PARTS, /* behind the paths of the parts: three numbers for each */
+	ARGUMENT_FUNCTION,
+};
+
+#define MOST_ARGUMENTS 12
+
+struct argument {
+	union {
+		int64_t number; /* also a boolean, as 0 or 1 */
+		uint64_t big;
+		char *text; /* NULL for null */
+		char **texts; /* ends with NULL */
+		int *fds;
+		struct part *parts;
+		napi_value function;
+	};
+	uint32_t count; /* the length of a list */
+};
 
 /*
- * Reads a whole number within bounds. False, with a JavaScript exception pending, when it is anything else: what
- * comes here was checked in TypeScript already, so that is a mistake of ours, and must not reach the kernel.
+ * Reads the arguments, up to ARGUMENT_END. Returns their number; −1, with a JavaScript exception pending and nothing left to
+ * free, if one is missing or wrong. TypeScript has checked every value before, so a wrong one is a mistake in this package,
+ * and it must not reach the kernel.
  */
-int value_integer(napi_env env, napi_value value, double least, double most, double *number);
+int arguments_read(napi_env env, const enum argument_kind *kinds, const napi_value *values, size_t given,
+		   struct argument *arguments);
 
-int value_fd(napi_env env, napi_value value, int *fd);
-int value_flag(napi_env env, napi_value value, int *flag);
+/* Frees the first `count` arguments. */
+void arguments_free(const enum argument_kind *kinds, struct argument *arguments, int count);
 
-/* A malloc'ed copy of a string without NUL in it, of at most `most` bytes. NULL with an exception pending. */
-char *value_text(napi_env env, napi_value value, size_t most);
+const char *argument_kind_name(enum argument_kind kind);
 
-/* The same, or NULL for null. False with an exception pending. */
-int value_optional_text(napi_env env, napi_value value, size_t most, char **text);
-
-/* A malloc'ed vector of such strings that ends with NULL, from an array. NULL with an exception pending. */
-char **value_texts(napi_env env, napi_value value, size_t most);
-
-void value_free_texts(char **texts);
-
-/* A malloc'ed list of descriptors. False with an exception pending. */
-int value_fds(napi_env env, napi_value value, int **fds, uint32_t *count);
-
-int value_big(napi_env env, napi_value value, uint64_t *number);
-
-/* Gets the arguments, and what the function was exported with. NULL with an exception pending for fewer than `count`. */
-void *value_arguments_for(napi_env env, napi_callback_info info, size_t count, napi_value *arguments);
-
-/* The same for a function that was exported with the descriptors of its environment. */
-int value_arguments(napi_env env, napi_callback_info info, size_t count, napi_value *arguments, struct fd_registry **registry);
+/* Throws a JavaScript exception, and returns NULL. */
+napi_value throw_out_of_memory(napi_env env);
 
 #endif

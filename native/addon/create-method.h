@@ -1,10 +1,24 @@
-/* The call that makes the function which creates. */
+/*
+ * create(): a new user namespace, on the calling thread or on another one. Not a method like the others, for two reasons: many
+ * creations run together (userns/create.h), and a function receives their results, because thousands of promises take longer.
+ */
 #ifndef USERNS_CREATE_METHOD_H
 #define USERNS_CREATE_METHOD_H
 
+#include "addon/environment.h"
 #include <node_api.h>
 
-/* Exported with a struct environment. */
-napi_value create_creator(napi_env env, napi_callback_info info);
+#define CREATE_METHOD_ARGUMENTS ARGUMENT_PATH, ARGUMENT_FUNCTION
+#define CREATE_ARGUMENTS                                                                                                        \
+	ARGUMENT_MAP, ARGUMENT_MAP_OR_NULL, ARGUMENT_BOOLEAN, ARGUMENT_BOOLEAN, ARGUMENT_NEWIDMAPS, ARGUMENT_TOKEN
+
+/*
+ * createMethod(userns-join, onResult): create() for one copy of this package. A program that loads its modules anew for each
+ * test has hundreds of copies in one environment, and all of them share its worker pool.
+ */
+napi_value create_method_new(napi_env env, napi_callback_info info);
+
+/* Frees those of an environment that has ended. */
+void create_methods_free(struct create_method *methods);
 
 #endif

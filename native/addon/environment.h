@@ -1,17 +1,24 @@
-/* What the add-on keeps for one JavaScript environment: the main thread or a worker. */
+/* The state of the add-on in one JavaScript environment: the main thread or a worker. */
 #ifndef USERNS_ENVIRONMENT_H
 #define USERNS_ENVIRONMENT_H
 
-#include "addon/create-queue.h"
 #include "addon/fd-registry.h"
+#include "addon/worker-pool.h"
 
-struct jobs;
+struct create_method;
+struct method;
+
+/* The data of a JavaScript function of the add-on. */
+struct bound_method {
+	const struct method *method;
+	struct environment *environment;
+};
 
 struct environment {
 	struct fd_registry *registry;
-	struct jobs *jobs;
-	struct workshop *workshop;
-	struct creations *creations; /* of each copy of this package that is loaded in it, or NULL */
+	struct worker_pool *pool;
+	struct create_method *create_methods; /* one for each copy of this package that this environment has loaded, or NULL */
+	struct bound_method *methods;
 };
 
 #endif

@@ -1,7 +1,5 @@
 #include "addon/fd-registry.h"
-#include "mount/mntns-child.h"
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,10 +8,7 @@
 
 struct fd_registry *fd_registry_new(void)
 {
-	struct fd_registry *registry = calloc(1, sizeof *registry);
-
-	if (registry != NULL) registry->references = 1;
-	return registry;
+	return calloc(1, sizeof(struct fd_registry));
 }
 
 static int make_room(struct fd_registry *registry, size_t word)
@@ -34,14 +29,10 @@ static int make_room(struct fd_registry *registry, size_t word)
 int fd_registry_add(struct fd_registry *registry, int fd)
 {
 	size_t word = (size_t)fd / BITS;
-	int error = registry->ended ? -EBADF : make_room(registry, word);
+	int error = make_room(registry, word);
 
-	if (error < 0) {
-		close(fd);
-		return error;
-	}
-	registry->bits[word] |= (uint64_t)1 << (fd % BITS);
-	return 0;
+	if (error == 0) registry->bits[word] |= (uint64_t)1 << (fd % BITS);
+	return error;
 }
 
 int fd_registry_remove(struct fd_registry *registry, int fd)
@@ -63,61 +54,48 @@ int fd_registry_close(struct fd_registry *registry, int fd)
 	return error;
 }
 
-void fd_registry_attached(struct fd_registry *registry, int fd, uint64_t unique, int mount_ns)
+void fd_registry_unacknowledged(struct fd_registry *registry, const struct undo *undo)
 {
-	struct unacknowledged *unacknowledged = registry->free_entry != NULL ? registry->free_entry : malloc(sizeof *unacknowledged);
+	struct unacknowledged *entry = registry->free_entry != NULL ? registry->free_entry : malloc(sizeof *entry);
 
 	registry->free_entry = NULL;
-	if (unacknowledged == NULL) return; /* then it is as sure as it was without */
-	*unacknowledged = (struct unacknowledged){.fd = fd, .unique = unique, .mount_ns = mount_ns, .next = registry->unacknowledged};
-	registry->unacknowledged = unacknowledged;
+	if (entry == NULL) return; /* without memory, an end of the environment at this moment leaves the mount */
+	*entry = (struct unacknowledged){.undo = *undo, .next = registry->unacknowledged};
+	registry->unacknowledged = entry;
 }
 
 void fd_registry_acknowledge(struct fd_registry *registry, int fd)
 {
-	struct unacknowledged **location = &registry->unacknowledged;
+	struct unacknowledged **link = &registry->unacknowledged;
 
-	while (*location != NULL) {
-		struct unacknowledged *unacknowledged = *location;
+	while (*link != NULL) {
+		struct unacknowledged *entry = *link;
 
-		if (unacknowledged->fd != fd) {
-			location = &unacknowledged->next;
+		if (entry->undo.fd != fd) {
+			link = &entry->next;
 			continue;
 		}
-		*location = unacknowledged->next;
-		if (registry->free_entry == NULL) registry->free_entry = unacknowledged;
-		else free(unacknowledged);
+		*link = entry->next;
+		if (registry->free_entry == NULL) registry->free_entry = entry;
+		else free(entry);
 	}
 }
 
-/* EINVAL: the mount is not attached in that mount namespace any more; ESTALE: other code has closed the descriptor. */
-void fd_registry_undo_mount(int mount_ns, int fd, uint64_t unique, struct waiter *waiter)
-{
-	int error = mount_detach(mount_ns, fd, unique, waiter);
-
-	if (error < 0 && error != -EINVAL) fd_registry_report_left(error);
-}
-
-void fd_registry_report_left(int error)
-{
-	dprintf(STDERR_FILENO, "userns: a mount of a thread that ended could not be unmounted: it stays, or appears later (errno %d)\n",
-		-error);
-}
-
-void fd_registry_undo_unacknowledged(struct fd_registry *registry)
+void fd_registry_undo_all(struct fd_registry *registry)
 {
 	while (registry->unacknowledged != NULL) {
-		struct unacknowledged *unacknowledged = registry->unacknowledged;
+		struct unacknowledged *entry = registry->unacknowledged;
 
-		fd_registry_undo_mount(unacknowledged->mount_ns, unacknowledged->fd, unacknowledged->unique, NULL);
-		registry->unacknowledged = unacknowledged->next;
-		free(unacknowledged);
+		entry->undo.run(&entry->undo);
+		registry->unacknowledged = entry->next;
+		free(entry);
 	}
 }
 
-void fd_registry_end(struct fd_registry *registry)
+void fd_registry_free(struct fd_registry *registry)
 {
-	fd_registry_undo_unacknowledged(registry);
+	if (registry == NULL) return;
+	fd_registry_undo_all(registry);
 	for (size_t word = 0; word < registry->words; word++) {
 		while (registry->bits[word] != 0) {
 			int bit = __builtin_ctzll(registry->bits[word]);
@@ -126,18 +104,6 @@ void fd_registry_end(struct fd_registry *registry)
 			close((int)(word * BITS) + bit);
 		}
 	}
-	registry->ended = 1;
-	fd_registry_release(registry);
-}
-
-void fd_registry_hold(struct fd_registry *registry)
-{
-	registry->references++;
-}
-
-void fd_registry_release(struct fd_registry *registry)
-{
-	if (--registry->references > 0) return;
 	free(registry->free_entry);
 	free(registry->bits);
 	free(registry);

@@ -1,71 +1,60 @@
 /*
- * The descriptors that one JavaScript environment (the main thread or a worker) owns. close() takes none but these,
- * so that a number that is wrong or old can never close a descriptor of somebody else; and what a worker still holds
- * when it is terminated is closed with it.
+ * The descriptors that one JavaScript environment (the main thread or a worker) owns. close() accepts no other number, so a
+ * number that is wrong or outdated never closes another owner's descriptor. The end of the environment closes the rest.
  */
 #ifndef USERNS_FD_REGISTRY_H
 #define USERNS_FD_REGISTRY_H
 
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* An attached mount of which the caller has not heard yet. */
+/* How to undo an effect that outlives its descriptor, such as an attached mount. */
+struct undo {
+	void (*run)(const struct undo *undo); /* NULL: there is nothing to undo */
+	int fd;          /* the descriptor of a mount; −1: that of the result */
+	int mount_ns;    /* the mount namespace that the mount is in, a descriptor of this environment; −1: that of this process */
+	uint64_t unique; /* the unique mount ID; 0 before Linux 6.8 */
+};
+
+/* An effect that JavaScript has not acknowledged yet. */
 struct unacknowledged {
-	int fd;
-	uint64_t unique; /* its unique mount ID; 0 before Linux 6.8 */
-	int mount_ns; /* the mount namespace that it is in, a descriptor of this environment's; −1: this process's own */
+	struct undo undo;
 	struct unacknowledged *next;
 };
 
-/* Touched on the environment's own thread only. */
+/* Used on the environment's own thread only. */
 struct fd_registry {
 	uint64_t *bits;
 	size_t words;
 	struct unacknowledged *unacknowledged;
 	struct unacknowledged *free_entry; /* for the next one, or NULL */
-	atomic_int references; /* the environment and each of its running jobs */
-	int ended;      /* the environment is gone; what comes now is closed at once */
 };
 
+/* NULL: out of memory. */
 struct fd_registry *fd_registry_new(void);
 
-/* 0, or ENOMEM or EBADF; the descriptor is closed then. */
+/* Registers a descriptor. 0 or −ENOMEM; the descriptor stays open in either case. */
 int fd_registry_add(struct fd_registry *registry, int fd);
 
 /*
- * Removes a descriptor that other code has closed, whose number may be another file's. 0, or EBADF if it is not registered.
+ * Removes a descriptor that other code has closed, whose number may be another file's. 0, or −EBADF if it is not registered.
  */
 int fd_registry_remove(struct fd_registry *registry, int fd);
 
-/* Closes it. 0 or EBADF when it is not ours. */
+/* Removes and closes a descriptor. 0, or −EBADF if it is not registered. */
 int fd_registry_close(struct fd_registry *registry, int fd);
 
 /*
- * The descriptor is that of a mount which was just attached: should the environment end now, on its way from our answer
- * to the caller's own code, the mount is taken off, since nobody knows of it. Until fd_registry_acknowledge(), or fd_registry_close().
+ * Notes an effect that JavaScript does not know of yet. If the environment ends before fd_registry_acknowledge() for
+ * `undo->fd`, or before this descriptor is removed or closed, the effect is undone, because no code can do that any more.
  */
-void fd_registry_attached(struct fd_registry *registry, int fd, uint64_t unique, int mount_ns);
+void fd_registry_unacknowledged(struct fd_registry *registry, const struct undo *undo);
 void fd_registry_acknowledge(struct fd_registry *registry, int fd);
 
-struct waiter;
+/* Undoes all unacknowledged effects. */
+void fd_registry_undo_all(struct fd_registry *registry);
 
-/*
- * Unmounts a mount that JavaScript can no longer receive. JavaScript cannot receive a failure either, so it is printed on
- * standard error.
- */
-void fd_registry_undo_mount(int mount_ns, int fd, uint64_t unique, struct waiter *waiter);
-
-/* Writes that line. */
-void fd_registry_report_left(int error);
-
-/* Unmounts each mount that was attached and is not acknowledged. */
-void fd_registry_undo_unacknowledged(struct fd_registry *registry);
-
-/* The environment ends: closes them all and lets go. */
-void fd_registry_end(struct fd_registry *registry);
-
-void fd_registry_hold(struct fd_registry *registry);
-void fd_registry_release(struct fd_registry *registry);
+/* At the end of the environment: undoes all unacknowledged effects, closes all descriptors, and frees the registry. */
+void fd_registry_free(struct fd_registry *registry);
 
 #endif

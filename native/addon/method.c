@@ -1,223 +1,139 @@
 #include "addon/method.h"
-#include "addon/results.h"
-#include "addon/environment.h"
-#include "addon/arguments.h"
 #include <errno.h>
-#include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
-struct jobs {
-	struct worker_pool *pool;
-	int underway; /* used on the environment's thread only */
-	pthread_mutex_t lock;
-	struct job *first; /* the waiting jobs */
-	struct job **end;
-	struct job *done; /* those that have something to undo, until JavaScript has the answer */
-	struct fd_registry *registry;
-};
-
-struct job *job_new(napi_env env, struct fd_registry *registry, void (*run)(struct job *job))
+static void end_call(struct call *call)
 {
-	struct job *job = calloc(1, sizeof *job);
-
-	if (job == NULL) {
-		napi_throw_error(env, NULL, "userns native: out of memory");
-		return NULL;
-	}
-	job->run = run;
-	job->out.fd = -1;
-	job->fd = -1;
-	job->registry = registry;
-	fd_registry_hold(registry);
-	return job;
+	arguments_free(call->method->arguments, call->arguments, call->count);
+	if (call->fd >= 0) close(call->fd);
 }
 
-void job_free(struct job *job)
+static void run_call(struct task *task, int count, struct waiter *waiter)
 {
-	for (int i = 0; i < JOB_TEXTS; i++) free(job->texts[i]);
-	value_free_texts(job->list);
-	free(job->block);
-	free(job->roots);
-	if (job->fd >= 0) close(job->fd);
-	fd_registry_release(job->registry);
-	free(job);
+	struct call *call = (struct call *)task;
+
+	(void)count;
+	call->waiter = waiter;
+	if (call->task.result.out.error == 0) call->method->run(call);
 }
 
-static struct job *take(struct jobs *jobs)
+static void free_call(struct task *task)
 {
-	struct job *job;
-
-	pthread_mutex_lock(&jobs->lock);
-	job = jobs->first;
-	if (job != NULL) jobs->first = job->next;
-	if (jobs->first == NULL) jobs->end = &jobs->first;
-	pthread_mutex_unlock(&jobs->lock);
-	return job;
+	end_call((struct call *)task);
+	free(task);
 }
 
-static void put(struct jobs *jobs, struct job *job)
+static void deliver_call(napi_env env, struct task *task, napi_value *thrown)
 {
-	pthread_mutex_lock(&jobs->lock);
-	*jobs->end = job;
-	jobs->end = &job->next;
-	pthread_mutex_unlock(&jobs->lock);
+	struct call *call = (struct call *)task;
+	napi_value value = result_make(env, call->environment->registry, call->method->result, &task->result);
+
+	(void)thrown;
+	if (value == NULL) napi_get_undefined(env, &value);
+	if (value != NULL) napi_resolve_deferred(env, call->deferred, value);
+	free_call(task);
 }
 
-static void note_done(struct jobs *jobs, struct job *job)
+/* A copy of the call is submitted, because this one is on the stack. */
+static napi_value submit(napi_env env, const struct call *call)
 {
-	pthread_mutex_lock(&jobs->lock);
-	job->jobs = jobs;
-	job->next = jobs->done;
-	jobs->done = job;
-	pthread_mutex_unlock(&jobs->lock);
-}
-
-/* False when it is not there. */
-static int forget_done(struct job *job)
-{
-	struct jobs *jobs = job->jobs;
-	struct job **location;
-
-	if (jobs == NULL) return 0;
-	pthread_mutex_lock(&jobs->lock);
-	location = &jobs->done;
-	while (*location != job) location = &(*location)->next;
-	*location = job->next;
-	pthread_mutex_unlock(&jobs->lock);
-	job->jobs = NULL;
-	return 1;
-}
-
-/* JavaScript cannot learn of it: the environment or the process ends. */
-static void undo(struct job *job)
-{
-	if (job->out.error == 0) job->undo(job);
-	else fd_registry_report_left(job->out.error);
-}
-
-/* See addon/worker-pool.h. After exit(3) nothing frees what is on its way to JavaScript. */
-static void undo_all(void *context)
-{
-	struct jobs *jobs = context;
-
-	while (jobs->done != NULL) {
-		struct job *job = jobs->done;
-
-		forget_done(job);
-		undo(job);
-	}
-	fd_registry_undo_unacknowledged(jobs->registry);
-}
-
-/* On a thread of the pool. */
-static struct worker_pool_task *run_next(void *context)
-{
-	struct jobs *jobs = context;
-	struct job *job = take(jobs);
-
-	if (job == NULL) return NULL;
-	job->waiter = worker_pool_waiter(jobs->pool);
-	job->run(job);
-	if (job->out.left || (job->undo != NULL && job->out.error == 0)) note_done(jobs, job);
-	return &job->load;
-}
-
-static void drop(struct worker_pool_task *load)
-{
-	struct job *job = (struct job *)load;
-
-	if (forget_done(job)) undo(job);
-	if (job->out.fd >= 0) close(job->out.fd);
-	for (int i = 0; i < OUTCOME_TEXTS; i++) free(job->out.texts[i]);
-	free(job->out.bytes);
-	job_free(job);
-}
-
-/*
- * While a worker is being terminated no values can be made: answer_outcome() closes the descriptor then, and an attached mount
- * would stay all the same. After it, it is the environment's end that unmounts it (fd_registry_attached()).
- */
-static napi_value answer(napi_env env, struct job *job)
-{
-	int done = job->out.error == 0;
-	napi_value result = answer_outcome(env, job->registry, &job->out);
-
-	if (job->undo != NULL && done && (result == NULL || job->out.error < 0)) job->undo(job);
-	else if (job->out.left && result == NULL) fd_registry_report_left(job->out.error);
-	else if (job->answered != NULL && job->out.fd >= 0) job->answered(job);
-	return result;
-}
-
-/* Back on the environment's thread. */
-static void on_result(napi_env env, void *context, struct worker_pool_task *load)
-{
-	struct jobs *jobs = context;
-	struct job *job = (struct job *)load;
-	napi_value result;
-
-	forget_done(job);
-	result = answer(env, job);
-	if (result == NULL) napi_get_undefined(env, &result);
-	if (result != NULL) napi_resolve_deferred(env, job->deferred, result);
-	job_free(job);
-	if (--jobs->underway == 0) worker_pool_release(jobs->pool, env);
-}
-
-struct jobs *jobs_new(napi_env env, struct fd_registry *registry)
-{
-	static const struct worker_pool_work work = {.work = run_next, .tell = on_result, .drop = drop, .end = undo_all};
-	struct jobs *jobs = registry == NULL ? NULL : calloc(1, sizeof *jobs);
-
-	if (jobs == NULL) return NULL;
-	jobs->registry = registry;
-	pthread_mutex_init(&jobs->lock, NULL);
-	jobs->end = &jobs->first;
-	jobs->pool = worker_pool_new(env, &work, jobs);
-	if (jobs->pool != NULL) return jobs;
-	jobs_end(jobs);
-	return NULL;
-}
-
-void jobs_end(struct jobs *jobs)
-{
-	struct job *job;
-
-	while ((job = take(jobs)) != NULL) job_free(job);
-	worker_pool_free(jobs->pool);
-	pthread_mutex_destroy(&jobs->lock);
-	free(jobs);
-}
-
-static napi_value start_later(napi_env env, struct job *job)
-{
-	struct environment *environment;
-	struct jobs *jobs;
+	static const struct task_kind kind = {
+		.most_together = 1,
+		.most_delivered = 1,
+		.run = run_call,
+		.deliver = deliver_call,
+		.free = free_call,
+	};
+	struct call *copy = malloc(sizeof *copy);
 	napi_value promise;
 
-	if (napi_get_instance_data(env, (void **)&environment) != napi_ok ||
-	    napi_create_promise(env, &job->deferred, &promise) != napi_ok) {
-		job_free(job);
+	if (copy == NULL) return throw_out_of_memory(env);
+	memcpy(copy, call, offsetof(struct call, arguments) + (size_t)call->count * sizeof call->arguments[0]);
+	copy->task.kind = &kind;
+	if (napi_create_promise(env, &copy->deferred, &promise) != napi_ok) {
+		free(copy);
 		napi_throw_error(env, NULL, "userns native: no promise can be made");
 		return NULL;
 	}
-	jobs = environment->jobs;
-	if (jobs->underway++ == 0) worker_pool_hold(jobs->pool, env);
-	put(jobs, job);
-	if (worker_pool_call(jobs->pool)) return promise;
-	take(jobs); /* the new job: without a thread no other job waits */
-	outcome_fail(&job->out, -EAGAIN, "thread");
-	on_result(env, jobs, &job->load);
+	worker_pool_submit(call->environment->pool, env, &copy->task);
 	return promise;
 }
 
-napi_value job_start(napi_env env, struct job *job, int later)
+napi_value method_call(napi_env env, napi_callback_info info)
 {
-	napi_value result;
+	napi_value values[MOST_ARGUMENTS];
+	size_t given = MOST_ARGUMENTS;
+	struct bound_method *bound;
+	const struct method *method;
+	struct call call;
+	napi_value value;
 
-	if (later) return start_later(env, job);
-	job->run(job);
-	result = answer(env, job);
-	job_free(job);
-	return result;
+	if (napi_get_cb_info(env, info, &given, values, NULL, (void **)&bound) != napi_ok) return NULL;
+	method = bound->method;
+	memset(&call, 0, offsetof(struct call, arguments));
+	result_init(&call.task.result);
+	call.method = method;
+	call.environment = bound->environment;
+	call.fd = -1;
+	call.count = arguments_read(env, method->arguments, values, given, call.arguments);
+	if (call.count < 0) return NULL;
+	if (method->begin != NULL) method->begin(&call);
+	if (method->thread == ON_WORKER || (method->thread == ON_EITHER && call.arguments[call.count - 1].number)) {
+		value = submit(env, &call);
+		if (value != NULL) return value;
+	} else {
+		run_call(&call.task, 1, NULL);
+		value = result_make(env, call.environment->registry, method->result, &call.task.result);
+	}
+	end_call(&call);
+	return value;
+}
+
+/* methods(): an object with the argument kinds of each method, for the tests: { close: "fd", … } */
+static napi_value describe(napi_env env, napi_callback_info info)
+{
+	napi_value object;
+
+	(void)info;
+	if (napi_create_object(env, &object) != napi_ok) return NULL;
+	for (size_t i = 0; i < METHODS; i++) {
+		const enum argument_kind *kind = methods[i].arguments;
+		char text[256] = "";
+		napi_value kinds;
+
+		for (; *kind != ARGUMENT_END; kind++) {
+			if (text[0] != '\0') strcat(text, " ");
+			strcat(text, argument_kind_name(*kind));
+		}
+		if (napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &kinds) != napi_ok ||
+		    napi_set_named_property(env, object, methods[i].name, kinds) != napi_ok) {
+			return NULL;
+		}
+	}
+	return object;
+}
+
+static int export_one(napi_env env, napi_value exports, const char *name, napi_callback callback, void *data)
+{
+	napi_value function;
+
+	return napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, data, &function) == napi_ok &&
+	       napi_set_named_property(env, exports, name, function) == napi_ok;
+}
+
+int methods_export(napi_env env, napi_value exports, struct environment *environment)
+{
+	environment->methods = calloc(METHODS, sizeof *environment->methods);
+	if (environment->methods == NULL) return 0;
+	for (size_t i = 0; i < METHODS; i++) {
+		struct bound_method *bound = &environment->methods[i];
+
+		*bound = (struct bound_method){.method = &methods[i], .environment = environment};
+		if (methods[i].is_hidden) continue;
+		if (!export_one(env, exports, methods[i].name, methods[i].callback, bound)) return 0;
+	}
+	return export_one(env, exports, "methods", describe, NULL);
 }

@@ -1,87 +1,70 @@
-/* An operation that may take long: on the calling thread, or on a thread of this package's own with a promise. */
+/* One call of a method of the add-on: its arguments, the function that runs, and its result. */
 #ifndef USERNS_METHOD_H
 #define USERNS_METHOD_H
 
-#include "mount/attach-steps.h"
+#include "addon/arguments.h"
+#include "addon/environment.h"
+#include "addon/results.h"
 #include "addon/worker-pool.h"
-#include "userns/read-maps.h"
-#include "mount/overlay.h"
-#include "addon/fd-registry.h"
-#include "mount/detached-tree.h"
 #include <node_api.h>
 
-#define JOB_TEXTS 2
-
-struct jobs;
-
-struct mount_request {
-	struct tree_request tree;
-	struct part part;
-	struct attach_request attach;
-};
-
-struct detach_request {
-	int fd;
-	uint64_t unique;
-	int mount_ns; /* −1: this process's own */
-	int alone;    /* mount_detach_alone() */
-};
-
-struct job {
-	struct worker_pool_task load; /* the first member */
-	struct job *next;
-	void (*run)(struct job *job); /* on any thread: no JavaScript in it */
-	/* After a success: unmounts what outlives its descriptor, when JavaScript cannot learn of it any more; or NULL. */
-	void (*undo)(struct job *job);
-	void (*answered)(struct job *job); /* when the answer is made, and its descriptor the environment's; or NULL */
-	struct waiter *waiter;             /* the pool thread that it runs on; NULL: the calling thread */
-	struct outcome out;
-	union {
-		struct read_maps_request join;
-		struct tree_request tree;
-		struct attach_request attach;
-		struct mount_request mount;
-		struct detach_request detach;
-		struct overlay_request overlay;
-		struct {
-			struct location location;
-			int mount_ns; /* −1: this process's own */
-		} open;
-		struct {
-			int from;
-			int to;
-			int mount_ns;
-		} peers;
-		size_t piece; /* bytes to read from `fd` */
-		struct {
-			uint64_t id;
-			uint64_t ns;
-			uint64_t param;
-			size_t size; /* of the answer, in bytes */
-		} ask; /* statmount(2) or listmount(2) */
-	} request;
-	char *texts[JOB_TEXTS]; /* malloc'ed strings that the request points to */
-	char **list;            /* a vector of more of them, or NULL */
-	void *block;            /* anything else that it points to, or NULL */
-	void *roots;            /* likewise */
-	int fd;                 /* a descriptor that the job owns and job_free() closes, or -1 */
-	struct fd_registry *registry;
-	struct jobs *jobs;      /* where it is one of those that are done and not answered, or NULL */
+struct call {
+	struct task task; /* the first member */
+	const struct method *method;
+	struct environment *environment; /* not valid any more when the environment has ended */
+	struct waiter *waiter; /* that of the pool thread on which the call runs; NULL: the calling thread */
+	int fd;                /* a descriptor that the call owns, which is closed with it; or −1 */
+	int count;             /* the arguments that were read */
 	napi_deferred deferred;
+	struct argument arguments[MOST_ARGUMENTS];
 };
 
-/* What waits for the threads of one environment. NULL when it cannot be. */
-struct jobs *jobs_new(napi_env env, struct fd_registry *registry);
+enum method_thread {
+	ON_CALLER, /* the calling thread; JavaScript gets the result */
+	ON_WORKER, /* the worker pool; JavaScript gets a promise of the result */
+	ON_EITHER, /* as the last argument, `later`, says */
+};
 
-/* Called when the environment ends, after its threads have ended. */
-void jobs_end(struct jobs *jobs);
+struct method {
+	const char *name;
+	enum argument_kind arguments[MOST_ARGUMENTS];
+	enum result_kind result;
+	enum method_thread thread;
+	void (*run)(struct call *call);   /* no JavaScript in it */
+	void (*begin)(struct call *call); /* before run(), on the environment's thread; or NULL */
+	napi_callback callback; /* method_call(), or a function of the method's own */
+	int is_hidden;          /* no function of the add-on itself, see create-method.c */
+	int (*derive)(int fd);  /* makes a descriptor out of another, or returns a negative errno; or NULL */
+	const char *step;       /* that of a failure of derive() */
+};
 
-struct job *job_new(napi_env env, struct fd_registry *registry, void (*run)(struct job *job));
+/*
+ * The JavaScript function of every method, whose data is a struct bound_method:
+ *   1. Reads the arguments; a wrong one is an exception, and nothing else happens.
+ *   2. Calls begin().
+ *   3. Calls run() here, or submits the call to the worker pool.
+ *   4. Makes the JavaScript value of the result, and frees the call.
+ */
+napi_value method_call(napi_env env, napi_callback_info info);
 
-/* For arguments that turned out wrong. */
-void job_free(struct job *job);
+/* Defines a function for each method in the exports. False if one cannot be made. */
+int methods_export(napi_env env, napi_value exports, struct environment *environment);
 
-/* Runs the job and frees it. The outcome, or a promise of it when `later`. */
-napi_value job_start(napi_env env, struct job *job, int later);
+/* The table of all methods, in methods.c. */
+#define METHODS 36
+
+extern const struct method methods[METHODS];
+
+/* addon/mount-methods.c */
+void run_open_location(struct call *call);
+void run_tree(struct call *call);
+void run_attach(struct call *call);
+void run_mount(struct call *call);
+void run_detach(struct call *call);
+void run_join_peers(struct call *call);
+void run_overlay(struct call *call);
+void run_walk(struct call *call);
+void run_open_namespace(struct call *call);
+void run_pin(struct call *call);
 
 #endif

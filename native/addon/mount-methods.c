@@ -1,143 +1,227 @@
-#include "addon/mount-methods.h"
-#include "addon/results.h"
+#include "addon/method.h"
+#include "mount/attach-steps.h"
+#include "mount/detached-tree.h"
 #include "mount/mntns-child.h"
 #include "mount/mount-id.h"
-#include "addon/mount-async-methods.h"
-#include "addon/read-methods.h"
-#include "addon/sync-methods.h"
-#include "addon/arguments.h"
-#include "addon/path-methods.h"
+#include "mount/overlay.h"
+#include "mount/path-walk.h"
+#include "mount/pin.h"
+#include "proc/nsfs.h"
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
-/* openProcess(pid): a pidfd */
-static napi_value open_process(napi_env env, napi_callback_info info)
+/* Three arguments: a descriptor or −1, a path or null, RESOLVE_…. */
+static struct location location_argument(const struct argument *arguments)
 {
-	napi_value arguments[1];
-	struct outcome out = {.fd = -1};
-	struct fd_registry *registry;
-	double pid;
-	int fd;
-
-	if (!value_arguments(env, info, 1, arguments, &registry)) return NULL;
-	if (!value_integer(env, arguments[0], 1, INT_MAX, &pid)) return NULL;
-	fd = (int)syscall(SYS_pidfd_open, (int)pid, 0);
-	if (fd < 0) outcome_fail(&out, -errno, "pidfd");
-	else out.fd = fd;
-	return answer_outcome(env, registry, &out);
+	return (struct location){
+		.fd = (int)arguments[0].number,
+		.path = arguments[1].text,
+		.resolve = (uint64_t)arguments[2].number,
+	};
 }
 
-/* mountNamespaceOf(pidfd) */
-static napi_value namespace_of(napi_env env, napi_callback_info info)
+void run_open_location(struct call *call)
 {
-	return short_derive(env, info, mount_namespace_of, "mount namespace");
-}
-
-/* rootOf(pidfd) */
-static napi_value root_of(napi_env env, napi_callback_info info)
-{
-	return short_derive(env, info, mount_root_of, "process root");
-}
-
-/* mountTableOf(pidfd): a descriptor of its mountinfo */
-static napi_value table_of_process(napi_env env, napi_callback_info info)
-{
-	return short_derive(env, info, mount_table_of_process, "process mounts");
-}
-
-/* mountTable(mountNs): a descriptor of its mountinfo */
-static napi_value table_of(napi_env env, napi_callback_info info)
-{
-	return short_derive(env, info, mount_table_of, "mount table");
-}
-
-/* mountNamespaceId(fd): a bigint, or a negative errno */
-static napi_value namespace_id(napi_env env, napi_callback_info info)
-{
-	napi_value arguments[1];
-	struct fd_registry *registry;
-	napi_value number;
-	uint64_t id = 0;
-	int error;
-	int fd;
-
-	if (!value_arguments(env, info, 1, arguments, &registry) || !value_fd(env, arguments[0], &fd)) return NULL;
-	error = mount_namespace_id(fd, &id);
-	if (error < 0) return answer_number(env, error);
-	return napi_create_bigint_uint64(env, id, &number) == napi_ok ? number : NULL;
-}
-
-/* mountFacts(fd): [mount ID, unique mount ID or 0, 1 for the root of a mount] as bigints, or a negative errno */
-static napi_value facts_of(napi_env env, napi_callback_info info)
-{
-	napi_value arguments[1];
+	struct outcome *out = &call->task.result.out;
+	/* Always with a path: without one, the descriptor itself would get a second owner. */
+	const struct location location = location_argument(call->arguments);
+	const int mount_ns = (int)call->arguments[3].number;
+	int fd = mount_ns < 0 ? mount_open_location(&location, call->waiter) : mount_open_in(mount_ns, &location, call->waiter);
 	struct mount_ids ids;
-	struct fd_registry *registry;
-	uint64_t numbers[3];
 	int error;
-	int fd;
 
-	if (!value_arguments(env, info, 1, arguments, &registry) || !value_fd(env, arguments[0], &fd)) return NULL;
+	if (fd < 0) {
+		outcome_fail(out, fd, "source");
+		return;
+	}
 	error = mount_ids(fd, &ids);
-	if (error < 0) return answer_number(env, error);
-	numbers[0] = ids.id;
-	numbers[1] = ids.unique;
-	numbers[2] = (uint64_t)ids.root;
-	return answer_bigs(env, numbers, 3);
+	if (error < 0) {
+		location_close(&location, fd);
+		outcome_fail(out, error, "statx");
+		return;
+	}
+	out->mount_id = ids.id;
+	out->unique = ids.unique;
+	out->fd = fd;
 }
 
-static double acknowledge(struct fd_registry *registry, int fd)
+void run_tree(struct call *call)
 {
-	fd_registry_acknowledge(registry, fd);
-	return 0;
-}
-
-/* told(fd): acknowledges that JavaScript has received the mount of this descriptor, see fd_registry_attached(); 0 */
-static napi_value told(napi_env env, napi_callback_info info)
-{
-	return short_number(env, info, acknowledge);
-}
-
-static double forget(struct fd_registry *registry, int fd)
-{
-	return fd_registry_remove(registry, fd);
-}
-
-/* disown(fd): 0 or EBADF for a descriptor that this environment does not own */
-static napi_value disown(napi_env env, napi_callback_info info)
-{
-	return short_number(env, info, forget);
-}
-
-int mount_export(napi_env env, napi_value exports, struct fd_registry *registry)
-{
-	static const struct function functions[] = {
-		{"openPlace", long_open_location},
-		{"tree", long_tree},
-		{"attach", long_attach},
-		{"mount", long_mount},
-		{"told", told},
-		{"disown", disown},
-		{"detach", long_detach},
-		{"joinPeers", long_join_peers},
-		{"closeLater", long_close},
-		{"overlay", long_overlay},
-		{"openProcess", open_process},
-		{"mountNamespaceOf", namespace_of},
-		{"rootOf", root_of},
-		{"mountTable", table_of},
-		{"mountTableOf", table_of_process},
-		{"readPiece", read_piece},
-		{"mountNamespaceId", namespace_id},
-		{"mountFacts", facts_of},
-		{"statmount", read_statmount},
-		{"listmount", read_listmount},
-		{"walk", walk_call},
-		{"openNamespace", walk_open_namespace},
-		{"pin", walk_pin},
+	const struct argument *arguments = call->arguments;
+	const struct tree_request request = {
+		.source = location_argument(arguments),
+		.parts = arguments[4].parts,
+		.count = arguments[4].count,
+		.recursive = (int)arguments[5].number,
+		.recursive_idmap = (int)arguments[6].number,
+		.attr_set = (uint64_t)arguments[7].number,
+		.attr_clr = (uint64_t)arguments[8].number,
+		.propagation = (uint64_t)arguments[9].number,
+		.waiter = call->waiter,
 	};
 
-	return short_export(env, exports, functions, sizeof functions / sizeof functions[0], registry);
+	tree_make(&request, &call->task.result.out);
+}
+
+/* EINVAL: the mount is not attached in that mount namespace any more; ESTALE: other code has closed the descriptor. */
+static void undo_attach(const struct undo *undo)
+{
+	int error = mount_detach(undo->mount_ns, undo->fd, undo->unique, NULL);
+
+	if (error < 0 && error != -EINVAL) result_report_left(error);
+}
+
+/* The mount is unacknowledged under the descriptor of the tree, which JavaScript has. */
+void run_attach(struct call *call)
+{
+	struct result *result = &call->task.result;
+	const struct argument *arguments = call->arguments;
+	const struct attach_request request = {
+		.tree = (int)arguments[0].number,
+		.unique = (uint64_t)arguments[1].number,
+		.target = location_argument(arguments + 2),
+		.replace = (int)arguments[5].number,
+		.recursive = (int)arguments[6].number,
+		.propagation = (uint64_t)arguments[7].number,
+		.mount_ns = (int)arguments[8].number,
+		.waiter = call->waiter,
+	};
+
+	mount_attach(&request, &result->out);
+	/* A mount that has replaced another one stays in any case: without both the target would be bare. */
+	if (result->out.error < 0 || request.replace) return;
+	result->undo = (struct undo){undo_attach, request.tree, request.mount_ns, request.unique};
+}
+
+/* One mount, mapped and attached: one wait for a thread instead of two. */
+void run_mount(struct call *call)
+{
+	struct result *result = &call->task.result;
+	const struct argument *arguments = call->arguments;
+	const struct part part = {.path = "", .mode = PART_MAP, .ns = (int)arguments[6].number};
+	const struct tree_request tree = {
+		.source = location_argument(arguments),
+		.parts = &part,
+		.count = 1,
+		.attr_set = (uint64_t)arguments[7].number,
+		.attr_clr = (uint64_t)arguments[8].number,
+		.propagation = (uint64_t)arguments[9].number,
+		.waiter = call->waiter,
+	};
+	struct attach_request attach = {
+		.target = location_argument(arguments + 3),
+		.propagation = tree.propagation,
+		.mount_ns = -1,
+		.waiter = call->waiter,
+	};
+	struct outcome attached = {.fd = -1};
+
+	tree_make(&tree, &result->out);
+	if (result->out.error < 0) return;
+	attach.tree = result->out.fd;
+	attach.unique = result->out.unique;
+	mount_attach(&attach, &attached);
+	if (attached.error == 0) {
+		result->undo = (struct undo){undo_attach, -1, -1, attach.unique};
+		return;
+	}
+	close(attach.tree);
+	result->out.fd = -1;
+	result->out.left = attached.left;
+	outcome_fail(&result->out, attached.error, attached.step);
+}
+
+void run_detach(struct call *call)
+{
+	struct outcome *out = &call->task.result.out;
+	const struct argument *arguments = call->arguments;
+	const int fd = (int)arguments[0].number;
+	const uint64_t unique = (uint64_t)arguments[1].number;
+	const int alone = (int)arguments[3].number;
+	int error = alone ? mount_detach_alone(fd, unique, call->waiter)
+			  : mount_detach((int)arguments[2].number, fd, unique, call->waiter);
+
+	if (error < 0) outcome_fail(out, error, "umount");
+	else out->mount_id = (uint64_t)error;
+}
+
+void run_join_peers(struct call *call)
+{
+	const struct argument *arguments = call->arguments;
+
+	mount_join_peers((int)arguments[2].number, (int)arguments[0].number, (int)arguments[1].number, call->waiter,
+			 &call->task.result.out);
+}
+
+void run_overlay(struct call *call)
+{
+	const struct argument *arguments = call->arguments;
+	const struct overlay_request request = {
+		.lower = arguments[0].fds,
+		.count = arguments[0].count,
+		.upper = (int)arguments[1].number,
+		.work = (int)arguments[2].number,
+		.attr_set = (uint64_t)arguments[3].number,
+		.attr_clr = (uint64_t)arguments[4].number,
+		.roots = arguments[5].count == 0 ? NULL : arguments[5].fds,
+		.root_count = arguments[5].count,
+		.ask = (int)arguments[6].number,
+		.waiter = call->waiter,
+	};
+
+	overlay_make(&request, &call->task.result.out);
+}
+
+void run_walk(struct call *call)
+{
+	const struct argument *arguments = call->arguments;
+	const struct walk_request request = {
+		.end = (enum walk_end)arguments[0].number,
+		.links = (enum walk_links)arguments[1].number,
+		.owner = (uint32_t)arguments[2].number,
+		.mount_ns = (int)arguments[3].number,
+		.start = (int)arguments[4].number,
+		.contained = (int)arguments[5].number,
+		.path = arguments[6].text,
+		.waiter = call->waiter,
+	};
+
+	walk_run(&request, &call->task.result.out);
+}
+
+/* Opens the namespace of that kind, a CLONE_NEW…, that the path leads to. */
+void run_open_namespace(struct call *call)
+{
+	struct outcome *out = &call->task.result.out;
+	const struct argument *arguments = call->arguments;
+	const struct walk_request request = {
+		.end = WALK_NAMESPACE,
+		.links = WALK_OWN_LINKS,
+		.owner = (uint32_t)arguments[2].number,
+		.mount_ns = -1,
+		.start = -1,
+		.path = arguments[0].text,
+		.waiter = call->waiter,
+	};
+	struct outcome seen = {.fd = -1};
+
+	walk_run(&request, &seen);
+	if (seen.error < 0) {
+		outcome_fail(out, seen.error, strcmp(seen.step, "target") == 0 ? "open" : seen.step);
+		out->texts[OUTCOME_NAME] = seen.texts[OUTCOME_NAME];
+		return;
+	}
+	nsfs_open_seen(seen.fd, (int)arguments[1].number, out);
+	free(seen.texts[OUTCOME_NAME]);
+}
+
+/* Mounts a user namespace on a file. */
+void run_pin(struct call *call)
+{
+	struct result *result = &call->task.result;
+
+	namespace_pin((int)call->arguments[0].number, (int)call->arguments[1].number, call->waiter, &result->out);
+	if (result->out.error == 0) result->undo = (struct undo){undo_attach, -1, -1, 0};
 }

@@ -1,32 +1,33 @@
 #include "addon/results.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-napi_value answer_number(napi_env env, double number)
+void result_init(struct result *result)
+{
+	result->out.fd = -1;
+	result->undo.fd = -1;
+	result->undo.mount_ns = -1;
+}
+
+static napi_value number_value(napi_env env, double number)
 {
 	napi_value value;
 
 	return napi_create_double(env, number, &value) == napi_ok ? value : NULL;
 }
 
-napi_value answer_bigs(napi_env env, const uint64_t *numbers, uint32_t count)
+static napi_value bigint_value(napi_env env, uint64_t number)
 {
-	napi_value array;
+	napi_value value;
 
-	if (napi_create_array_with_length(env, count, &array) != napi_ok) return NULL;
-	for (uint32_t i = 0; i < count; i++) {
-		napi_value number;
-
-		if (napi_create_bigint_uint64(env, numbers[i], &number) != napi_ok) return NULL;
-		if (napi_set_element(env, array, i, number) != napi_ok) return NULL;
-	}
-	return array;
+	return napi_create_bigint_uint64(env, number, &value) == napi_ok ? value : NULL;
 }
 
-/* Undefined where there is none. NULL when it cannot be made. */
+/* Undefined for NULL. */
 static napi_value text_value(napi_env env, const char *text)
 {
 	napi_value value = NULL;
@@ -34,6 +35,13 @@ static napi_value text_value(napi_env env, const char *text)
 		text == NULL ? napi_get_undefined(env, &value) : napi_create_string_utf8(env, text, NAPI_AUTO_LENGTH, &value);
 
 	return status == napi_ok ? value : NULL;
+}
+
+static napi_value maps_value(napi_env env, const struct outcome *out)
+{
+	napi_value value;
+
+	return napi_create_string_latin1(env, out->texts[OUTCOME_MAPS], NAPI_AUTO_LENGTH, &value) == napi_ok ? value : NULL;
 }
 
 static napi_value bytes_value(napi_env env, const void *bytes, size_t length)
@@ -47,99 +55,55 @@ static napi_value bytes_value(napi_env env, const void *bytes, size_t length)
 	return buffer;
 }
 
+static napi_value array_value(napi_env env, const napi_value *elements, uint32_t count)
+{
+	napi_value array;
+
+	if (napi_create_array_with_length(env, count, &array) != napi_ok) return NULL;
+	for (uint32_t i = 0; i < count; i++) {
+		if (elements[i] == NULL || napi_set_element(env, array, i, elements[i]) != napi_ok) return NULL;
+	}
+	return array;
+}
+
 /*
- * Every property is an own one, also where there is nothing to tell: a name that the object lacks would be looked up in
- * Object.prototype, which any code of the process can change, and setting one would call a setter there.
+ * Defines every property, also those without a value: a name that the object lacks would be looked up in Object.prototype,
+ * which any code of the process can change, and setting one would call a setter there.
  */
-static int fill(napi_env env, napi_value object, const struct outcome *out)
+static napi_value object_value(napi_env env, const struct outcome *out)
 {
 	const struct {
 		const char *name;
 		napi_value value;
 	} members[] = {
-		{"error", answer_number(env, out->error)},
+		{"error", number_value(env, out->error)},
 		{"step", text_value(env, out->step)},
-		{"fd", answer_number(env, out->fd)},
-		{"mountId", answer_number(env, (double)out->mount_id)},
-		{"uniqueId", answer_number(env, (double)out->unique)},
+		{"fd", number_value(env, out->fd)},
+		{"mountId", number_value(env, (double)out->mount_id)},
+		{"uniqueId", number_value(env, (double)out->unique)},
 		{"maps", text_value(env, out->texts[OUTCOME_MAPS])},
 		{"uidSaid", text_value(env, out->texts[OUTCOME_SAID])},
 		{"gidSaid", text_value(env, out->texts[OUTCOME_SAID + 1])},
 		{"log", text_value(env, out->texts[OUTCOME_LOG])},
 		{"bytes", bytes_value(env, out->bytes, out->length)},
 		{"name", text_value(env, out->texts[OUTCOME_NAME])},
-		{"uidStatus", answer_number(env, out->statuses[0])},
-		{"gidStatus", answer_number(env, out->statuses[1])},
+		{"uidStatus", number_value(env, out->statuses[0])},
+		{"gidStatus", number_value(env, out->statuses[1])},
 	};
 	enum { COUNT = sizeof members / sizeof members[0] };
 	napi_property_descriptor properties[COUNT];
+	napi_value object;
 
 	for (int i = 0; i < COUNT; i++) {
-		if (members[i].value == NULL) return 0;
+		if (members[i].value == NULL) return NULL;
 		properties[i] = (napi_property_descriptor){
 			.utf8name = members[i].name,
 			.value = members[i].value,
 			.attributes = napi_default_jsproperty,
 		};
 	}
-	return napi_define_properties(env, object, COUNT, properties) == napi_ok;
-}
-
-/*
- * A process that has closed its standard input, output or error gets their numbers for what it opens next; a program
- * that inherits these three would then have a namespace of ours as its output.
- */
-static int above_standard(int fd)
-{
-	int copy;
-
-	if (fd > 2) return fd;
-	copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-	if (copy < 0) copy = -errno;
-	close(fd);
-	return copy;
-}
-
-/* Takes it over: the descriptor, which may have become another one, or a negative errno. */
-static int own(struct fd_registry *registry, int fd)
-{
-	int error;
-
-	fd = above_standard(fd);
-	error = fd < 0 ? fd : fd_registry_add(registry, fd);
-	return error < 0 ? error : fd;
-}
-
-napi_value answer_fd(napi_env env, struct fd_registry *registry, int *fd)
-{
-	napi_value number;
-
-	if (*fd >= 0) *fd = own(registry, *fd);
-	number = answer_number(env, *fd);
-	if (number != NULL || *fd < 0) return number;
-	fd_registry_close(registry, *fd);
-	*fd = -ECANCELED;
-	return NULL;
-}
-
-napi_value answer_outcome(napi_env env, struct fd_registry *registry, struct outcome *out)
-{
-	napi_value object = NULL;
-
-	if (out->fd >= 0) {
-		int fd = own(registry, out->fd);
-
-		if (fd < 0) outcome_fail(out, fd, "own");
-		out->fd = fd < 0 ? -1 : fd;
-	}
-	if (napi_create_object(env, &object) != napi_ok || !fill(env, object, out)) {
-		object = NULL;
-		if (out->fd >= 0) fd_registry_close(registry, out->fd);
-		out->fd = -1;
-	}
-	for (int i = 0; i < OUTCOME_TEXTS; i++) free(out->texts[i]);
-	free(out->bytes);
-	return object;
+	if (napi_create_object(env, &object) != napi_ok) return NULL;
+	return napi_define_properties(env, object, COUNT, properties) == napi_ok ? object : NULL;
 }
 
 static int is_brief(const struct outcome *out)
@@ -150,25 +114,110 @@ static int is_brief(const struct outcome *out)
 	return out->error == 0 && out->fd >= 0 && out->statuses[0] == 0 && out->statuses[1] == 0;
 }
 
-napi_value answer_brief(napi_env env, struct fd_registry *registry, struct outcome *out)
+static napi_value error_value(napi_env env, enum result_kind kind, const struct outcome *out)
 {
-	/* An object with its properties takes longer than three of the system calls. */
-	if (is_brief(out)) {
-		napi_value number = answer_fd(env, registry, &out->fd);
-
-		if (out->fd >= 0) return number;
-		outcome_fail(out, out->fd, "own");
-		out->fd = -1;
+	switch (kind) {
+	case RESULT_FD:
+	case RESULT_NUMBER:
+	case RESULT_BIGINT:
+	case RESULT_BIGINTS: return number_value(env, out->error);
+	default: return object_value(env, out);
 	}
-	return answer_outcome(env, registry, out);
 }
 
-napi_value answer_maps(napi_env env, struct outcome *out)
+/* Avoids an object where it can: making one with its properties takes longer than three system calls. */
+static napi_value convert(napi_env env, enum result_kind kind, const struct result *result)
 {
-	char *maps = out->texts[OUTCOME_MAPS];
-	napi_value text;
-	napi_status status = napi_create_string_latin1(env, maps, NAPI_AUTO_LENGTH, &text);
+	const struct outcome *out = &result->out;
+	napi_value values[RESULT_NUMBERS];
 
-	free(maps);
-	return status == napi_ok ? text : NULL;
+	if (out->error < 0) return error_value(env, kind, out);
+	switch (kind) {
+	case RESULT_BRIEF: return is_brief(out) ? number_value(env, out->fd) : object_value(env, out);
+	case RESULT_FD: return number_value(env, out->fd);
+	case RESULT_NUMBER: return number_value(env, (double)result->numbers[0]);
+	case RESULT_BIGINT: return bigint_value(env, result->numbers[0]);
+	case RESULT_BIGINTS:
+		for (int i = 0; i < RESULT_NUMBERS; i++) values[i] = bigint_value(env, result->numbers[i]);
+		return array_value(env, values, RESULT_NUMBERS);
+	case RESULT_MAPS: return maps_value(env, out);
+	case RESULT_FD_AND_MAPS:
+		values[0] = number_value(env, out->fd);
+		values[1] = maps_value(env, out);
+		return array_value(env, values, 2);
+	default: return object_value(env, out);
+	}
+}
+
+/*
+ * Registers the descriptor. Its number must be above 2: a process that has closed its standard input, output or error gets
+ * these numbers for what it opens next, and a program that inherits them would have a namespace as its output.
+ */
+static void register_fd(struct fd_registry *registry, struct result *result)
+{
+	struct outcome *out = &result->out;
+	int fd = out->fd > 2 ? out->fd : fcntl(out->fd, F_DUPFD_CLOEXEC, 3);
+	int error = fd < 0 ? -errno : fd_registry_add(registry, fd);
+
+	if (error < 0) {
+		result_undo(result); /* before the descriptor, by which the mount is found, is closed */
+		if (fd > 2 && fd != out->fd) close(fd);
+		outcome_fail(out, error, "own");
+	}
+	if (error < 0 || fd != out->fd) close(out->fd);
+	out->fd = error < 0 ? -1 : fd;
+}
+
+static void free_texts(struct outcome *out)
+{
+	for (int i = 0; i < OUTCOME_TEXTS; i++) free(out->texts[i]);
+	free(out->bytes);
+}
+
+napi_value result_make(napi_env env, struct fd_registry *registry, enum result_kind kind, struct result *result)
+{
+	struct outcome *out = &result->out;
+	napi_value value;
+
+	if (out->fd >= 0) register_fd(registry, result);
+	if (result->undo.run != NULL) {
+		if (result->undo.fd < 0) result->undo.fd = out->fd;
+		fd_registry_unacknowledged(registry, &result->undo);
+	}
+	value = convert(env, kind, result);
+	if (value == NULL) {
+		if (result->undo.run != NULL) fd_registry_acknowledge(registry, result->undo.fd);
+		result_undo(result);
+		if (out->fd >= 0) fd_registry_close(registry, out->fd);
+		out->fd = -1;
+	}
+	free_texts(out);
+	return value;
+}
+
+void result_undo(struct result *result)
+{
+	struct undo *undo = &result->undo;
+
+	if (undo->run != NULL) {
+		if (undo->fd < 0) undo->fd = result->out.fd;
+		undo->run(undo);
+	} else if (result->out.left) {
+		result_report_left(result->out.error);
+	}
+	undo->run = NULL;
+	result->out.left = 0;
+}
+
+void result_drop(struct result *result)
+{
+	result_undo(result);
+	if (result->out.fd >= 0) close(result->out.fd);
+	free_texts(&result->out);
+}
+
+void result_report_left(int error)
+{
+	dprintf(STDERR_FILENO, "userns: a mount of a thread that ended could not be unmounted: it stays, or appears later (errno %d)\n",
+		-error);
 }

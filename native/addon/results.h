@@ -1,32 +1,49 @@
-/* JavaScript values that go out: numbers, and objects where there is more to tell. */
+/* JavaScript values that go out: numbers, and an object where there is more to say. */
 #ifndef USERNS_RESULTS_H
 #define USERNS_RESULTS_H
 
-#include "kernel/outcome.h"
 #include "addon/fd-registry.h"
+#include "kernel/outcome.h"
 #include <node_api.h>
 
-napi_value answer_number(napi_env env, double number);
+enum result_kind {
+	RESULT_OUTCOME,     /* an object with every member of the outcome */
+	RESULT_BRIEF,       /* the descriptor as a number if there is nothing else to say; otherwise an object */
+	RESULT_FD,          /* the descriptor, or a negative errno */
+	RESULT_NUMBER,      /* numbers[0], or a negative errno */
+	RESULT_BIGINT,      /* numbers[0] as a bigint, or a negative errno */
+	RESULT_BIGINTS,     /* an array of all `numbers` as bigints, or a negative errno */
+	RESULT_MAPS,        /* the text OUTCOME_MAPS; an object after an error */
+	RESULT_FD_AND_MAPS, /* an array of the descriptor and this text; an object after an error */
+};
 
-/* An array of bigints. */
-napi_value answer_bigs(napi_env env, const uint64_t *numbers, uint32_t count);
+#define RESULT_NUMBERS 3
+
+struct result {
+	struct outcome out;
+	uint64_t numbers[RESULT_NUMBERS];
+	struct undo undo; /* after a success: what to undo if JavaScript cannot receive the result */
+};
+
+/* For zeroed memory. */
+void result_init(struct result *result);
 
 /*
- * A new descriptor as a number, and from now on the environment's; or a negative errno, which may also be what came of
- * taking it over: `fd` has it then. NULL when no number could be made; nothing is left open then either.
+ * Makes the JavaScript value, and frees the texts and bytes. In this order:
+ *   1. The registry gets the descriptor, with a number above 2.
+ *   2. The registry gets the effect to undo, because the environment may end at any moment from here on.
+ *   3. The value is made. If that fails (a worker is being terminated, or there is no memory), the effect is undone, the
+ *      descriptor is closed, and NULL is returned.
  */
-napi_value answer_fd(napi_env env, struct fd_registry *registry, int *fd);
+napi_value result_make(napi_env env, struct fd_registry *registry, enum result_kind kind, struct result *result);
 
-/*
- * The outcome as an object, and its descriptor as one that the environment owns. Frees the texts. NULL when no object
- * could be made; nothing is left open then.
- */
-napi_value answer_outcome(napi_env env, struct fd_registry *registry, struct outcome *out);
+/* JavaScript cannot receive the result: undoes the effect, or reports a mount that is left. A second call does nothing. */
+void result_undo(struct result *result);
 
-/* The descriptor alone as a number, where there is nothing else to tell; otherwise as answer_outcome(). */
-napi_value answer_brief(napi_env env, struct fd_registry *registry, struct outcome *out);
+/* The same, and closes and frees everything in it. */
+void result_drop(struct result *result);
 
-/* Instead of the outcome, the text of nsfs_read_maps() alone, which is freed. NULL when no string could be made. */
-napi_value answer_maps(napi_env env, struct outcome *out);
+/* Writes to standard error that a mount is left, because no JavaScript code can receive this error. */
+void result_report_left(int error);
 
 #endif

@@ -1,53 +1,59 @@
 /*
- * Threads of this package's own for one JavaScript environment, which wait for something to do and keep it from waiting
- * behind what others have in libuv's pool: a look-up of a name there, or a slow disk, may take seconds.
+ * A queue, and threads that take tasks from it, for one JavaScript environment. libuv's pool would make a task wait behind the
+ * work of other code there: a look-up of a name or a slow disk may take seconds.
  */
 #ifndef USERNS_WORKER_POOL_H
 #define USERNS_WORKER_POOL_H
 
+#include "addon/results.h"
 #include "child/bounded-child.h"
 #include <node_api.h>
 
 struct worker_pool;
-struct worker_pool_work;
 
-/* What was done: the first member of whatever it is. */
-struct worker_pool_task {
-	const struct worker_pool_work *work;
+/* The first member of a call. */
+struct task {
+	const struct task_kind *kind;
+	struct task *next;             /* in the queue, or in what is delivered together */
+	struct task *next_undelivered; /* of the first of those: the next delivery */
+	struct result result;
 };
 
-/* What a crew does, with the context that it was made with. */
-struct worker_pool_work {
-	/* On one of its threads, again and again until there is nothing to do: then NULL. No JavaScript in it. */
-	struct worker_pool_task *(*work)(void *context);
-	/* On the environment's thread, of what work() answered. */
-	void (*tell)(napi_env env, void *context, struct worker_pool_task *done);
-	/* On any thread: nobody is told of that any more. The context may be gone. */
-	void (*drop)(struct worker_pool_task *done);
-	/*
-	 * When the environment or the process ends, after the threads: some of what they have done may not have reached tell(),
-	 * and at the end of the process drop() is not called for it. Or NULL.
-	 */
-	void (*end)(void *context);
+struct task_kind {
+	int is_slow;  /* has threads of its own, up to four, because it may take seconds and must not make other tasks wait */
+	int is_short; /* runs on the environment's thread if no other can be started */
+	int most_together; /* tasks of this kind that one run() takes */
+	int most_delivered; /* tasks that the event loop receives in one wake-up; the first of them waits for the last */
+	/* Runs `count` tasks, on any thread: no JavaScript in it. `waiter`: that of a pool thread, or NULL. */
+	void (*run)(struct task *tasks, int count, struct waiter *waiter);
+	/* Gives one result to JavaScript, on the environment's thread, and frees the task. `thrown`: see keep_thrown(). */
+	void (*deliver)(napi_env env, struct task *task, napi_value *thrown);
+	/* Frees a task whose result was dropped, on any thread. The environment may be gone. */
+	void (*free)(struct task *task);
 };
 
 /*
- * Its threads start when there is something to do, and have ended before the environment ends; what they have done by then
- * and nobody was told of is dropped. NULL when it cannot be.
+ * The threads start with the tasks and are joined before the environment ends. At that moment, and at exit(3), the effects of
+ * undelivered results and of `registry` are undone. NULL if it cannot be made.
  */
-struct worker_pool *worker_pool_new(napi_env env, const struct worker_pool_work *work, void *context);
+struct worker_pool *worker_pool_new(napi_env env, struct fd_registry *registry);
 
-/* There is something to do, from now on. False when there is no thread, nor can one be started: nobody does it then. */
-int worker_pool_call(struct worker_pool *pool);
+/*
+ * Queues a task. Until it is delivered the event loop does not end. If no thread can be started, the result of a task that is
+ * not short is −EAGAIN at the step "thread".
+ */
+void worker_pool_submit(struct worker_pool *pool, napi_env env, struct task *task);
 
-/* The waiter of one of the pool's threads, see child/bounded-child.h. */
-struct waiter *worker_pool_waiter(struct worker_pool *pool);
-
-/* While something is under way, the event loop does not end. On the environment's thread. */
-void worker_pool_hold(struct worker_pool *pool, napi_env env);
-void worker_pool_release(struct worker_pool *pool, napi_env env);
-
-/* When the environment ends. NULL: nothing. */
+/* Drops the queued tasks and frees the pool, at the end of the environment, after its threads have ended. NULL: nothing. */
 void worker_pool_free(struct worker_pool *pool);
+
+/* Drops results that JavaScript cannot receive, and frees the tasks. */
+void tasks_drop(struct task *tasks);
+
+/*
+ * Moves a pending exception into `thrown`, because nothing can be called while one is pending, and further results may have to
+ * be delivered first. False if there is none.
+ */
+int keep_thrown(napi_env env, napi_value *thrown);
 
 #endif

@@ -6,10 +6,7 @@
 
 struct waiter;
 
-/*
- * Mounts the namespace on the file, a descriptor. The answer is a descriptor of the mount, and another one, which the caller
- * closes, is returned: -1 after an error.
- */
-int namespace_pin(int ns, int file, struct waiter *waiter, struct outcome *out);
+/* Mounts the namespace on the file, a descriptor. `out` receives a descriptor of the mount. */
+void namespace_pin(int ns, int file, struct waiter *waiter, struct outcome *out);
 
 #endif

@@ -36,13 +36,9 @@ export interface Attachment {
 	submounts: ReadonlySet<string>;
 }
 
-/** An attached tree that is unmounted if this thread ends before the descriptor is closed (src/native/addon.ts, `attach`). */
-export interface NewAttachment extends Attachment {
-	unacknowledged: number;
-}
-
 /**
- * Attaches a tree. `tree.fd` must stay open until the promise is settled. If the promise is rejected, nothing is attached.
+ * Attaches a tree. `tree.fd` must stay open until the promise is settled. If the promise is rejected, nothing is attached. The
+ * mount is unacknowledged until the caller closes `tree.fd` (src/native/addon.ts, `attach`).
  */
 export async function attachTree(
 	tree: Tree,
@@ -50,21 +46,18 @@ export async function attachTree(
 	options: AttachOptions,
 	tried: string,
 	held?: HeldTarget,
-): Promise<NewAttachment> {
+): Promise<Attachment> {
 	const mountNamespace = held === undefined ? await openInto(options) : held.takeMountNamespace();
-	let unacknowledged = -1;
 	try {
 		// The kernel would move a mount that is attached in this namespace. In another namespace it fails with EINVAL.
 		if (!tree.fresh) await refuseAttached(tree.fd, mountNamespace?.descriptor.fd, tried);
 		const outcome = await attach(tree, held?.fd ?? target, options, mountNamespace, tried);
 		if (outcome.error < 0) throw mountError(tried, tree.mapping, outcome);
-		unacknowledged = outcome.fd;
 		await attachBranches(tree, mountNamespace?.descriptor.fd ?? -1, options.replace ?? false, tried);
 		const submounts = await findSubmounts(tree, mountNamespace, options.replace ?? false, tried);
 		mountNamespace?.root?.close();
-		return { namespace: mountNamespace?.descriptor, submounts, unacknowledged };
+		return { namespace: mountNamespace?.descriptor, submounts };
 	} catch (error) {
-		if (unacknowledged >= 0) native().close(unacknowledged);
 		closeMountNamespace(mountNamespace);
 		throw error;
 	}
@@ -104,7 +97,7 @@ export async function holdTarget(target: Location, options: AttachOptions): Prom
 			(from, path, flags) =>
 				path === null
 					? Promise.resolve(native().duplicate(from))
-					: native().openPlace(from, path, flags, mountNs ?? -1, true),
+					: native().openLocation(from, path, flags, mountNs ?? -1),
 		);
 		fd = outcome.fd;
 		const on = fd < 0 ? undefined : await runAsync(findMount(fd, mountNs, "ERR_USERNS_MOUNT", ""));
@@ -139,7 +132,6 @@ function attach(
 			tree.recursive,
 			tree.below.length > 0 ? rootPropagation(tree) : tree.propagation,
 			mountNamespace?.descriptor.fd ?? -1,
-			true,
 		),
 	);
 }

@@ -60,15 +60,14 @@ export async function attachBranches(
 			false,
 			propagation,
 			mountNs,
-			true,
 		);
-		if (outcome.fd >= 0) native().close(outcome.fd); // acknowledged, because the root's descriptor unmounts the whole tree
+		if (outcome.error === 0) native().acknowledge(descriptor.fd); // because the root's descriptor unmounts the whole tree
 		if (outcome.error < 0) await undo(tree, mountNs, replaced, tried, outcome);
 	}
 	for (const { path, descriptor, peer } of tree.below) {
 		if (peer === undefined) continue;
 		const fd = path === "" ? tree.fd : descriptor.fd;
-		const outcome = await native().joinPeers(peer.fd, fd, mountNs, true);
+		const outcome = await native().joinPeers(peer.fd, fd, mountNs);
 		if (outcome.error < 0) await undo(tree, mountNs, replaced, tried, outcome);
 	}
 }

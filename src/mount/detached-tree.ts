@@ -82,7 +82,7 @@ function mountAtOnce(request: MountRequest, target: Location, ns: number): Promi
 	const flags = (path: string | null) => (path === null ? 0 : resolve);
 	return withLocation(source, "open_tree", (sourceFd, from) =>
 		withLocation(target, "target", (targetFd, to) =>
-			native().mount(sourceFd, from, flags(from), targetFd, to, flags(to), ns, set, clear, propagation, true),
+			native().mount(sourceFd, from, flags(from), targetFd, to, flags(to), ns, set, clear, propagation),
 		),
 	);
 }
@@ -120,7 +120,6 @@ function copyParts(
 		set,
 		clear,
 		propagation,
-		true,
 	);
 }
 

@@ -51,7 +51,7 @@ export function* mountsBelow(
 }
 
 function mountIdsOf(fd: number, code: UsernsErrorCode, tried: string): { id: number; unique: bigint } {
-	const ids = native().mountFacts(fd);
+	const ids = native().mountIds(fd);
 	if (typeof ids === "number") throw kernelError(code, tried, { error: ids, step: "statx" });
 	return { id: Number(ids[0]), unique: ids[1] };
 }

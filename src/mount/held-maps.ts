@@ -6,7 +6,7 @@ import { mappingAt } from "./statmount.ts";
 
 /** The unique mount ID of a descriptor's mount, which is never reused; 0n before Linux 6.8. */
 function uniqueId(fd: number): bigint {
-	const ids = native().mountFacts(fd);
+	const ids = native().mountIds(fd);
 	return typeof ids === "number" ? 0n : ids[1];
 }
 

@@ -137,15 +137,17 @@ export class HeldMount implements AsyncDisposable {
 		);
 		this.#attaching = attaching;
 		try {
-			const { namespace, submounts, unacknowledged } = await attaching;
+			const { namespace, submounts } = await attaching;
 			this.#attached = { namespace, submounts };
 			this.#target = target;
 			if (mapping === "") recordMount(BigInt(uniqueId)); // unmount(path) recognises it by the record
 			if (descriptor.closed) namespace?.close();
-			return () => native().close(unacknowledged);
+			return () => native().close(held.fd); // which acknowledges the mount
+		} catch (error) {
+			native().close(held.fd);
+			throw error;
 		} finally {
 			this.#attaching = undefined;
-			native().close(held.fd);
 		}
 	}
 
@@ -210,7 +212,7 @@ export class HeldMount implements AsyncDisposable {
 		const { fd } = descriptor;
 		if (isForeign(outcome.error) && !descriptor.closed) {
 			descriptor.wasClosed();
-			native().disown(fd);
+			native().unregister(fd);
 		}
 		throw detachError(outcome, fd, this.#where());
 	}

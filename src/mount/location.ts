@@ -22,7 +22,7 @@ export function showLocation(location: Location): string {
 export async function openLocation(location: Location, resolve: number): Promise<Outcome> {
 	return typeof location === "number"
 		? native().duplicate(location)
-		: native().openPlace(-1, location, resolve, -1, true);
+		: native().openLocation(-1, location, resolve, -1);
 }
 
 /** Calls a function with a location as the add-on takes it: −1 and a path, or a descriptor and null. */

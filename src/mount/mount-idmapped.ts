@@ -38,7 +38,7 @@ async function mountRequested(request: MountRequest, held: HeldTarget | undefine
 		skipped,
 		attached ? target : undefined,
 	);
-	if (attached) native().told(mount.fd);
+	if (attached) native().acknowledge(mount.fd);
 	if (attached || target === undefined) return mount;
 	try {
 		const acknowledge = await attachFresh(mount, target, attach, { held, below: branches });

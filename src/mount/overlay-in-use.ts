@@ -103,7 +103,7 @@ async function isInUse(
 	tried: string,
 ): Promise<boolean | undefined> {
 	if (!ownMapsAll()) return undefined;
-	const { error } = await native().overlay(fds, -1, -1, 0, 0, roots, true, true);
+	const { error } = await native().overlay(fds, -1, -1, 0, 0, roots, true);
 	if (error === ERRNO.EBUSY) return true;
 	// A shortage must fail the call, because it may be over when the overlay itself is created without the check.
 	if (error === ERRNO.EMFILE || error === ERRNO.ENFILE || error === ERRNO.ENOMEM) {
@@ -162,7 +162,7 @@ async function ancestors(fd: number): Promise<Set<string>> {
 			const key = keyOf(at);
 			if (key === undefined || keys.has(key)) return keys;
 			keys.add(key);
-			const above = await native().openPlace(at, "..", 0, -1, true);
+			const above = await native().openLocation(at, "..", 0, -1);
 			if (above.error < 0) return keys;
 			const descriptor = new Descriptor(above.fd, "layer");
 			held.push(descriptor);
@@ -174,7 +174,7 @@ async function ancestors(fd: number): Promise<Set<string>> {
 }
 
 async function keyAt(directory: number, path: string): Promise<string | undefined> {
-	const outcome = await native().openPlace(directory, path, 0, -1, true);
+	const outcome = await native().openLocation(directory, path, 0, -1);
 	if (outcome.error < 0) return undefined;
 	try {
 		return keyOf(outcome.fd);

@@ -64,12 +64,11 @@ export async function upperLayer(
 		);
 	}
 	const openLayer = async (root: Descriptor, path: string, original: Descriptor, step: string) => {
-		const outcome = await native().openPlace(
+		const outcome = await native().openLocation(
 			root.fd,
 			path.slice(directory === "/" ? 1 : directory.length + 1),
 			BELOW,
 			-1,
-			true,
 		);
 		if (outcome.error < 0) throw mountError(tried, mapping.id, { ...outcome, step });
 		const found = new Descriptor(outcome.fd, "layer");
@@ -102,19 +101,7 @@ export async function upperLayer(
 /** Copies a descriptor's mount, from that directory on, without a change. */
 async function plainCopy(fd: number, tried: string): Promise<Descriptor> {
 	const unchanged = [0, PART.keep, -1];
-	const outcome = await native().tree(
-		fd,
-		null,
-		0,
-		[""],
-		unchanged,
-		false,
-		false,
-		0,
-		0,
-		PROPAGATION.private,
-		true,
-	);
+	const outcome = await native().tree(fd, null, 0, [""], unchanged, false, false, 0, 0, PROPAGATION.private);
 	if (outcome.error < 0) throw mountError(tried, "", outcome);
 	return new Descriptor(outcome.fd, "layer");
 }
@@ -142,7 +129,7 @@ function commonDirectory(a: string, b: string): string {
 }
 
 function mountOf(fd: number): bigint | number {
-	const ids = native().mountFacts(fd);
+	const ids = native().mountIds(fd);
 	return typeof ids === "number" ? ids : ids[0];
 }
 

@@ -122,7 +122,6 @@ export async function overlay(given: OverlayOptions): Promise<OverlayMount> {
 				attributes.clear,
 				roots,
 				false,
-				true,
 			);
 		};
 		let outcome = await make(false);

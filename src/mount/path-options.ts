@@ -89,7 +89,7 @@ export function* lookUp(
 	const root: Outcome =
 		typeof targetRoot === "number"
 			? yield () => native().duplicate(targetRoot)
-			: yield* lookUp(WALK_END.place, targetRoot, NONE);
+			: yield* lookUp(WALK_END.location, targetRoot, NONE);
 	if (root.error < 0) return root;
 	try {
 		return yield walk(root.fd, true);

@@ -23,7 +23,7 @@ export interface TreeMount {
  * removed, is left out; an unbindable mount and the mounts below it too, as in the kernel (copy_tree in fs/namespace.c).
  */
 export async function readSourceTree(fd: number, recursive: boolean, tried: string): Promise<TreeMount[]> {
-	const ids = native().mountFacts(fd);
+	const ids = native().mountIds(fd);
 	if (typeof ids === "number") throw kernelError("ERR_USERNS_MOUNT", tried, { error: ids, step: "statx" });
 	const id = Number(ids[0]);
 	const entries = recursive ? await runAsync(readMounts(undefined, "ERR_USERNS_MOUNT", tried)) : [];

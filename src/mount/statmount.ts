@@ -261,7 +261,7 @@ export function mappingOf(mount: StatMount): Mapping | string {
 
 /** The map of a descriptor's mount. Undefined for a mount without a map; a text if the map is not known. */
 export function mappingAt(fd: number): Mapping | string | undefined {
-	const ids = native().mountFacts(fd);
+	const ids = native().mountIds(fd);
 	if (typeof ids === "number") {
 		throw kernelError("ERR_USERNS_READ_MOUNTS", "cannot read the map of a mount", {
 			error: ids,

@@ -37,7 +37,7 @@ export async function supports(path: string | number, options?: PathOptions): Pr
 	const held =
 		typeof path === "number"
 			? native().duplicate(path)
-			: await runAsync(lookUp(WALK_END.place, path, checked));
+			: await runAsync(lookUp(WALK_END.location, path, checked));
 	if (held.error < 0) throw openError(tried, held);
 	const descriptor = new Descriptor(held.fd, "path");
 	const namespaces = new MapNamespaces(undefined);

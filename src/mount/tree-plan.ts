@@ -136,7 +136,7 @@ async function currentMap(context: PlanContext, mount: TreeMount): Promise<Mappi
 
 async function mapBelow({ source }: PlanContext, mount: TreeMount): Promise<Mapping | string | undefined> {
 	const resolve = RESOLVE.noSymlinks | RESOLVE.noMagicLinks;
-	const opened = await native().openPlace(source, mount.path, resolve, -1, true);
+	const opened = await native().openLocation(source, mount.path, resolve, -1);
 	if (opened.error < 0) throw new TreeChanged(opened.error);
 	try {
 		if (opened.mountId !== mount.mountId) throw new TreeChanged(ERRNO.EAGAIN);
@@ -164,7 +164,7 @@ function compose({ requested, tried }: PlanContext, mount: TreeMount, map: Mappi
 /** Copies and maps one mount, and closes the copy. */
 export async function tryPart(source: number, part: Part): Promise<Outcome> {
 	const numbers = [part.mountId, part.mode, part.ns];
-	const outcome = await native().tree(source, null, 0, [part.path], numbers, false, false, 0, 0, 0, true);
+	const outcome = await native().tree(source, null, 0, [part.path], numbers, false, false, 0, 0, 0);
 	if (outcome.fd >= 0) native().close(outcome.fd);
 	return outcome;
 }

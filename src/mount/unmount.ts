@@ -116,12 +116,12 @@ function* unmountTop(
 	const top =
 		name === undefined
 			? yield () => native().duplicate(holder.fd)
-			: yield nameIn(WALK_END.place, holder.fd, name);
+			: yield nameIn(WALK_END.location, holder.fd, name);
 	if (top.error < 0) throw openError(path, top);
 	try {
 		const mountNs = mountNamespace?.descriptor.fd;
 		const tried = `cannot unmount ${show(path)}`;
-		const ids = native().mountFacts(top.fd);
+		const ids = native().mountIds(top.fd);
 		if (typeof ids === "number") throw openError(path, { ...top, error: ids, step: "statx" });
 		// The mount that contains the path must not be unmounted.
 		if (ids[2] === 0n) throw notMountPoint(path);

@@ -3,7 +3,7 @@ import { UsernsError } from "../errors.ts";
 import type { Extents } from "../mapping/extent.ts";
 import { extentsOf } from "../mapping/mapping.ts";
 import { checkLimits, procText } from "../mapping/proc.ts";
-import type { Answer, Creation } from "../native/addon.ts";
+import type { CreateArguments, CreateResult } from "../native/addon.ts";
 import { createLater, createNow } from "../native/create-requests.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { type Operation, runAsync, runSync, syncOrAsync } from "../native/operation.ts";
@@ -20,7 +20,7 @@ function toNative(
 	{ mapping, setgroups }: CreateRequest,
 	direct: boolean,
 	newidmap: NewidmapPrograms,
-): Creation {
+): CreateArguments {
 	const asked = extentsOf(mapping);
 	const uid = cutAtOwn("uid", asked.uid);
 	const gid = cutAtOwn("gid", asked.gid);
@@ -58,7 +58,7 @@ function newidmapTexts(newidmap: NewidmapPrograms, uid: Extents, gid: Extents): 
  */
 const PAUSES = [5, 10, 20, 40, 60, 70];
 
-function create(call: Creation): Operation<Answer> {
+function create(call: CreateArguments): Operation<CreateResult> {
 	return syncOrAsync(
 		() => createNow(call),
 		() => new Promise((resolve) => createLater(call, resolve)),
@@ -73,7 +73,7 @@ function pause(milliseconds: number): Operation<void> {
 }
 
 /** Repeats a creation while a limit on the number of namespaces refuses it. `answer` is the result of the first attempt. */
-function* retryAtLimit(call: Creation, answer: Answer): Operation<Answer> {
+function* retryAtLimit(call: CreateArguments, answer: CreateResult): Operation<CreateResult> {
 	let last = answer;
 	for (const milliseconds of PAUSES) {
 		if (typeof last === "number" || !isCountLimit(last)) break;
@@ -92,7 +92,7 @@ function isRoot(): boolean {
 }
 
 interface FirstAttempt {
-	call: Creation;
+	call: CreateArguments;
 	newidmap: NewidmapPrograms;
 }
 
@@ -112,7 +112,7 @@ function firstAttempt(request: CreateRequest): FirstAttempt {
 function* completeCreate(
 	request: CreateRequest,
 	{ call, newidmap }: FirstAttempt,
-	first: Answer,
+	first: CreateResult,
 	what: string,
 ): Operation<Descriptor> {
 	const { mapping, method } = request;
@@ -165,7 +165,7 @@ export function createDescriptorSync(request: CreateRequest, what: string): Desc
 function toDescriptor(
 	request: CreateRequest,
 	newidmap: NewidmapPrograms,
-	answer: Answer,
+	answer: CreateResult,
 	what: string,
 ): Descriptor {
 	if (typeof answer === "number") return new Descriptor(answer, what);

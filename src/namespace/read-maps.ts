@@ -58,8 +58,7 @@ export async function readMaps(fd: number): Promise<NamespaceMaps> {
 	const held = native().duplicate(fd);
 	if (held.error < 0) throw readError(held);
 	try {
-		const outcome = await native().readMaps(held.fd, ownProgram("userns-join"), true);
-		return parseAnswer(outcome.error < 0 ? outcome : (outcome.maps as string));
+		return parseAnswer(await native().readMaps(held.fd, ownProgram("userns-join"), true));
 	} finally {
 		native().close(held.fd);
 	}

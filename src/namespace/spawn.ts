@@ -140,7 +140,7 @@ function unread({ _handle }: Control): string {
 	}
 }
 
-/** MAX_ARG_STRLEN for the largest pages: 32 times 64 KiB, without the NUL (ARGUMENT_BYTES in native/addon/module.c). */
+/** MAX_ARG_STRLEN for the largest pages: 32 times 64 KiB, without the NUL (WORD_BYTES in native/addon/arguments.c). */
 const MOST_TEXT_BYTES = 32 * 65536 - 1;
 
 /** Replaces this process by a program in a user namespace. `inherited` is the descriptor that userns-enter joins. */
@@ -171,6 +171,6 @@ export function execIn(
 	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", tried);
 	const descriptors = { first: 3, namespace: inherited, control: undefined };
 	const argv = enterArguments(descriptors, target, request, true, program, called.argv);
-	const error = native().execute(enterProgram(command), ["userns-enter", ...argv], pairs, inherited);
+	const error = native().execSelf(enterProgram(command), ["userns-enter", ...argv], pairs, inherited);
 	throw enterError(command, { step: "enter program", error });
 }

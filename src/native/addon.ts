@@ -5,7 +5,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UsernsError } from "../errors.ts";
 
-/** What the C part answers (native/kernel/outcome.h). It throws only for arguments that should never have reached it. */
+/** The result of most methods (native/kernel/outcome.h). A method throws only if an argument is wrong, which TypeScript checks before. */
 export interface Outcome {
 	/** 0, or the negative errno of the step that failed. */
 	error: number;
@@ -19,36 +19,36 @@ export interface Outcome {
 	uniqueId: number;
 	/** uid_map, gid_map and setgroups of a process, with a colon between them (native/proc/nsfs.h). */
 	maps?: string;
-	/** What newuidmap and newgidmap said on their standard output and error; undefined when they were not called. */
+	/** The standard output and error of newuidmap and newgidmap; undefined when they were not called. */
 	uidSaid?: string;
 	gidSaid?: string;
-	/** What the kernel's log of a mount says. */
+	/** The kernel's log of a mount. */
 	log?: string;
 	/** The bytes that were read; undefined at the end of the file. */
 	bytes?: ArrayBuffer;
 	/** The name of a file in a directory; or the uid and the name of a refused link (native/mount/path-walk.h). */
 	name?: string;
-	/** Undefined: it did its work or was not called; its exit status; 256 and a signal's number; or a negative errno. */
+	/** 0: the program succeeded or was not called; its exit status; 256 and a signal's number; or a negative errno. */
 	uidStatus?: number;
 	gidStatus?: number;
 }
 
-/** A creation (native/userns/create.h). */
-export interface Creation {
+/** The arguments of `create` (native/userns/create.h). */
+export interface CreateArguments {
 	uidMap: string;
-	/** Null: the same as the other. */
+	/** Null: the same as `uidMap`. */
 	gidMap: string | null;
 	/** Whether setgroups is allowed. */
 	allow: boolean;
 	direct: boolean;
-	/** The paths of newuidmap and newgidmap, empty for one that is not to be called, and the words for each; or nothing. */
+	/** The paths of newuidmap and newgidmap, empty for one that must not be called, and the arguments of each; or nothing. */
 	helpers: readonly string[];
 }
 
-/** What came of a creation: its descriptor, or all that there is to tell. */
-export type Answer = number | Outcome;
+/** The descriptor of the new namespace; or an outcome, after an error or with more to say. */
+export type CreateResult = number | Outcome;
 
-/** Answers at once for the token −1; otherwise later, with this token, to whom `creator` was told. */
+/** Returns the result for the token −1. For any other token, the `onResult` of `createMethod` receives it later, with the token. */
 export type Create = (
 	uidMap: string,
 	gidMap: string | null,
@@ -56,24 +56,24 @@ export type Create = (
 	direct: boolean,
 	helpers: readonly string[],
 	token: number,
-) => Answer | undefined;
+) => CreateResult | undefined;
 
-/** What becomes of the map of one mount of a tree (native/mount/detached-tree.h). */
+/** The change to the map of one mount of a tree (native/mount/detached-tree.h). */
 export const PART = { keep: 0, map: 1, remap: 2, clear: 3 } as const;
 
-/** What a look-up of a path returns (native/mount/path-walk.h). */
-export const WALK_END = { place: 0, holder: 1, parent: 2, create: 3, remove: 4 } as const;
+/** The object that a look-up of a path returns (native/mount/path-walk.h). */
+export const WALK_END = { location: 0, holder: 1, parent: 2, create: 3, remove: 4 } as const;
 
 /** Which symbolic links a look-up follows. */
 export const WALK_LINKS = { own: 0, none: 1 } as const;
 
-/** The part of the surface that is about mounts (native/addon/mount-methods.c). */
+/** The methods for mounts (native/addon/methods.c, native/addon/mount-methods.c). */
 export interface NativeMounts {
 	/**
 	 * Opens a path, relative to `fd` unless that is −1, with RESOLVE_…, in a mount namespace. Returns an O_PATH
 	 * descriptor and its mount's IDs.
 	 */
-	openPlace(fd: number, path: string, resolve: number, mountNs: number, later: true): Promise<Outcome>;
+	openLocation(fd: number, path: string, resolve: number, mountNs: number): Promise<Outcome>;
 	/** A detached tree (native/mount/detached-tree.h). Three numbers for each part: mount ID or 0, PART, namespace or −1. */
 	tree(
 		sourceFd: number,
@@ -86,11 +86,10 @@ export interface NativeMounts {
 		set: number,
 		clear: number,
 		propagation: number,
-		later: true,
 	): Promise<Outcome>;
 	/**
-	 * Attaches a tree (native/mount/mntns-child.h); `mountNs` −1: here. Returns a descriptor of the mount. If this thread is
-	 * terminated before that is closed, the mount is unmounted, because JavaScript has not received it.
+	 * Attaches a tree (native/mount/mntns-child.h); `mountNs` −1: here. If this thread ends before the call of
+	 * `acknowledge` for `tree` or before `tree` is closed, the mount is unmounted, because JavaScript has not received it.
 	 */
 	attach(
 		tree: number,
@@ -102,11 +101,10 @@ export interface NativeMounts {
 		recursive: boolean,
 		propagation: number,
 		mountNs: number,
-		later: true,
 	): Promise<Outcome>;
 	/**
-	 * Maps one mount and attaches it here: `tree` and `attach` in one call. If this thread is terminated before `told`,
-	 * the mount is unmounted.
+	 * Maps one mount and attaches it here: `tree` and `attach` in one call. Returns its descriptor, which must be
+	 * acknowledged as that of `attach`.
 	 */
 	mount(
 		sourceFd: number,
@@ -119,10 +117,9 @@ export interface NativeMounts {
 		set: number,
 		clear: number,
 		propagation: number,
-		later: true,
 	): Promise<Outcome>;
-	/** Acknowledges that JavaScript has received the mount that `mount` returned. */
-	told(fd: number): number;
+	/** Acknowledges that JavaScript has received the mount of this descriptor. Closing the descriptor does so too. */
+	acknowledge(fd: number): number;
 	/**
 	 * Unmounts a mount recursively; `mountNs` −1: here. ESTALE if the descriptor is not of the mount with that unique
 	 * ID (0: any). With `alone`: EBUSY if something is mounted on it, and no error if it is not attached any more;
@@ -137,11 +134,11 @@ export interface NativeMounts {
 		later: boolean,
 	): Outcome | Promise<Outcome>;
 	/** Makes the private mount `to` a peer of `from` with the same master, and always shared. */
-	joinPeers(from: number, to: number, mountNs: number, later: true): Promise<Outcome>;
+	joinPeers(from: number, to: number, mountNs: number): Promise<Outcome>;
 	/** Closes a descriptor of this environment on another thread: its file system may be shut down with it. */
 	closeLater(fd: number): Promise<Outcome>;
-	/** Forgets a descriptor of this environment without closing it, because other code has closed it: 0 or −EBADF. */
-	disown(fd: number): number;
+	/** Removes a descriptor from the registry of this environment without closing it, because other code has closed it: 0 or −EBADF. */
+	unregister(fd: number): number;
 	/**
 	 * Makes a detached overlay (native/mount/overlay.h). `roots` are for a kernel that takes no layers on detached mounts, or
 	 * empty. With `ask` nothing is made, and EBUSY means that a lower layer is another overlay's upper layer or work
@@ -155,7 +152,6 @@ export interface NativeMounts {
 		clear: number,
 		roots: readonly number[],
 		ask: boolean,
-		later: true,
 	): Promise<Outcome>;
 	/** A pidfd. */
 	openProcess(pid: number): Outcome;
@@ -171,8 +167,8 @@ export interface NativeMounts {
 	/** The number that statmount(2) knows it by, or a negative errno. */
 	mountNamespaceId(fd: number): bigint | number;
 	/** [mount ID, unique mount ID or 0, 1 for the root of a mount], or a negative errno. */
-	mountFacts(fd: number): [bigint, bigint, bigint] | number;
-	/** Calls statmount(2): `bytes` is the answer as the kernel wrote it. */
+	mountIds(fd: number): [bigint, bigint, bigint] | number;
+	/** Calls statmount(2): `bytes` is the kernel's struct statmount. */
 	statmount(
 		id: bigint,
 		mountNs: bigint,
@@ -206,20 +202,23 @@ export interface NativeMounts {
 	/** The namespace of that kind, a CLONE_NEW…, that the path leads to. */
 	openNamespace(path: string, kind: number, owner: number, later: true): Promise<Outcome>;
 	openNamespace(path: string, kind: number, owner: number, later: false): Outcome;
-	/** Mounts a user namespace on a file, a descriptor. The answer is a descriptor of the mount, as that of `attach`. */
+	/** Mounts a user namespace on a file, a descriptor. Returns a descriptor of the mount, whose close acknowledges it, see `attach`. */
 	pin(fd: number, file: number, later: boolean): Outcome | Promise<Outcome>;
 }
 
-/** The C part, one to one (native/addon/module.c). Descriptors are numbers here; `later` gives a promise. */
+/**
+ * The methods of the add-on, one to one (native/addon/methods.c). Descriptors are numbers here. With `later` a method runs on
+ * another thread and returns a promise.
+ */
 export interface NativeSurface extends NativeMounts {
 	/** `program`: the path of userns-join. */
-	creator(program: string, settle: (token: number, answer: Answer) => void): Create;
+	createMethod(program: string, onResult: (token: number, result: CreateResult) => void): Create;
 	/** The `maps` of an outcome alone, or an outcome with an error. */
 	readMaps(fd: number, helper: string, later: false): string | Outcome;
-	readMaps(fd: number, helper: string, later: true): Promise<Outcome>;
+	readMaps(fd: number, helper: string, later: true): Promise<string | Outcome>;
 	/** The new descriptor, or a negative errno. */
 	openPath(path: string): number;
-	/** The new descriptor (or a negative errno, where it could not be kept) and `maps`; or an outcome with an error. */
+	/** The new descriptor and `maps`, or an outcome with an error. */
 	openPid(pid: number): [fd: number, maps: string] | Outcome;
 	duplicate(fd: number): Outcome;
 	/** As `duplicate`, without an object around it: the new descriptor, or a negative errno. */
@@ -234,7 +233,7 @@ export interface NativeSurface extends NativeMounts {
 	/** The uid, or a negative errno. */
 	ownerUid(fd: number): number;
 	/** Replaces this process by a program that inherits the descriptor; a negative errno when that failed. */
-	execute(program: string, args: readonly string[], environment: readonly string[], fd: number): number;
+	execSelf(program: string, args: readonly string[], environment: readonly string[], fd: number): number;
 }
 
 interface Loaded {

@@ -16,7 +16,7 @@ test("each of many concurrent creations reports its result, even if the callback
 		const addon = createRequire(USERNS)(new URL("../../build/linux-" + process.arch + "/userns.node", USERNS).pathname);
 		const uncaught = []; process.on("uncaughtException", (error) => uncaught.push(error.message));
 		const results = [];
-		const create = addon.creator("/nonexistent", (token, answer) => {
+		const create = addon.createMethod("/nonexistent", (token, answer) => {
 			results.push([token, answer]);
 			if (token % 3 === 0) throw new Error("thrown on purpose");
 		});
@@ -39,7 +39,7 @@ test("at most sixteen results are delivered in one turn, whatever requests come 
 		`const { createRequire } = await import("node:module");
 		const addon = createRequire(USERNS)(new URL("../../build/linux-" + process.arch + "/userns.node", USERNS).pathname);
 		let most = 0, now = 0, delivered = 0, begun = 0;
-		const create = addon.creator("/nonexistent", (token, answer) => {
+		const create = addon.createMethod("/nonexistent", (token, answer) => {
 			if (now++ === 0) queueMicrotask(() => { most = Math.max(most, now); now = 0; });
 			delivered++;
 			addon.close(answer);

@@ -28,7 +28,7 @@ test("a child that another thread starts during exec() inherits no namespace des
 		while (report === undefined) {
 			for (let i = 0; i < 50; i++, attempts++) {
 				const copy = ns.dup();
-				if (addon.execute("/nonexistent", ["x"], [], copy.fd) !== -2) throw new Error("not ENOENT");
+				if (addon.execSelf("/nonexistent", ["x"], [], copy.fd) !== -2) throw new Error("not ENOENT");
 				copy.close();
 			}
 			await new Promise((resolve) => setImmediate(resolve));

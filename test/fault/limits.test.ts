@@ -50,7 +50,7 @@ test("a creation retries after a transient ENOSPC, because the kernel lowers the
 }, async () => {
 	// The control: without a retry, the kernel refuses some of these.
 	const script = `let refused = 0, made = 0;
-		const create = addon.creator("/nonexistent", () => {});
+		const create = addon.createMethod("/nonexistent", () => {});
 		for (let i = 0; i < 10; i++) {
 			const ns = await userns.UserNamespace.create("0:0:1"); made++; ns.close();
 			const raw = create("0 0 1", null, false, true, [], -1);

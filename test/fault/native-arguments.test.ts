@@ -6,37 +6,26 @@ import { ask } from "../support/child.ts";
 import { test } from "../support/test.ts";
 
 /**
- * The C part's functions, called as nobody in this package calls them. What each argument is decides what must be refused
- * before anything is done: with an exception of the C part's own, or one that the value itself has thrown.
+ * The methods of the add-on with wrong arguments. methods() says of which kind each argument is, so a new method is tested
+ * without a change here. The kind decides which values must be refused before anything is done, with an exception of the
+ * add-on's own or one that the value itself has thrown.
  */
 const COMMON = `
 const { createRequire } = await import("node:module");
 const fs = await import("node:fs");
 const addon = createRequire(USERNS)(new URL("../../build/linux-" + process.arch + "/userns.node", USERNS).pathname);
-// What creator() answers is a function of the C part too.
+// The function that createMethod() returns is a method too.
 const later = [];
-const native = { ...addon, create: addon.creator("/nonexistent/userns", (token, answer) => later.push([token, answer])) };
+const native = { ...addon, create: addon.createMethod("/nonexistent/userns", (token, answer) => later.push([token, answer])) };
 
 const NO_FD = 0x7fffffff;
 const NOWHERE = "/nonexistent/userns";
 const good = {
-	end: 0, links: 0, kind: 0x10000000, fd: NO_FD, fdOrNone: NO_FD, pid: 0x7fffffff, u32: 0, whole: 0, bytes: 512, piece: 512, most: 512, big: 0xffffffffffffff00n, flag: false,
-	map: "0 0 1", path: NOWHERE, pathOrNone: NOWHERE, function: () => {}, helpers: [], token: -1, mapOrNone: null, paths: [NOWHERE], numbers: [0, 0, -1], fds: [NO_FD],
+	walkEnd: 0, walkLinks: 0, nsKind: 0x10000000, fd: NO_FD, fdOrNone: NO_FD, pid: 0x7fffffff, u32: 0, whole: 0, bufferSize: 512, readSize: 512, idCount: 512, bigint: 0xffffffffffffff00n, boolean: false,
+	map: "0 0 1", path: NOWHERE, pathOrNull: NOWHERE, function: () => {}, newidmaps: [], token: -1, mapOrNull: null, paths: [NOWHERE], words: [NOWHERE], parts: [0, 0, -1], fds: [NO_FD],
 };
-const signatures = {
-	create: "map mapOrNone flag flag helpers token", creator: "path function",
-	readMaps: "fd path flag", openPath: "path", openPid: "pid", duplicate: "fd", copy: "fd", parent: "fd", close: "fd",
-	identify: "fd", ownerUid: "fd", execute: "path paths paths fd", openPlace: "fdOrNone path u32 fdOrNone flag", joinPeers: "fd fd fdOrNone flag", closeLater: "fd",
-	tree: "fdOrNone pathOrNone u32 paths numbers flag flag u32 u32 u32 flag",
-	attach: "fd whole fdOrNone pathOrNone u32 flag flag u32 fdOrNone flag", overlay: "fds fdOrNone fdOrNone u32 u32 fds flag flag",
-	openProcess: "pid", mountNamespaceOf: "fd", rootOf: "fd",
-	mountTable: "fd", mountTableOf: "fd", mountNamespaceId: "fd", mountFacts: "fd",
-	statmount: "big big big bytes flag", listmount: "big big big most flag", detach: "fd whole fdOrNone flag flag", pin: "fd fd flag",
-	walk: "end links u32 fdOrNone fdOrNone flag path flag", openNamespace: "path kind u32 flag",
-	mount: "fdOrNone pathOrNone u32 fdOrNone pathOrNone u32 fd u32 u32 u32 flag", told: "fd", disown: "fd",
-	readPiece: "fd piece flag",
-	suidDumpable: "",
-};
+const signatures = addon.methods();
+delete native.methods;
 const calls = Object.entries(signatures).map(([name, kinds]) => ({ name, kinds: kinds.split(" ").filter(Boolean) }));
 
 const detached = new ArrayBuffer(8);
@@ -62,23 +51,24 @@ const bad = {
 	pid: [...notNumbers, ...notWhole, -1, 0, -0, 2 ** 31],
 	whole: [...notNumbers, ...notWhole.filter((each) => each !== 2 ** 32), -1],
 	u32: [...notNumbers, ...notWhole, -1],
-	end: [...notNumbers, ...notWhole, -1, 6],
-	links: [...notNumbers, ...notWhole, -1, 2],
-	kind: [...notNumbers, ...notWhole, -1, 2 ** 31],
-	bytes: [...notNumbers, ...notWhole, -1, 2 ** 24 + 1, 2 ** 31],
-	piece: [...notNumbers, ...notWhole, -1, 0, 2 ** 24 + 1, 2 ** 31],
-	most: [...notNumbers, ...notWhole, -1, 0, 65537, 2 ** 31],
-	big: [...notNumbers.filter((each) => each !== 3n), ...notWhole, 0, 1, -1n, 2n ** 64n, -(2n ** 63n), 10n ** 400n],
-	flag: [...objects, null, 0, 1, NaN, "true", "", 1n, []],
+	walkEnd: [...notNumbers, ...notWhole, -1, 6],
+	walkLinks: [...notNumbers, ...notWhole, -1, 2],
+	nsKind: [...notNumbers, ...notWhole, -1, 2 ** 31],
+	bufferSize: [...notNumbers, ...notWhole, -1, 2 ** 24 + 1, 2 ** 31],
+	readSize: [...notNumbers, ...notWhole, -1, 0, 2 ** 24 + 1, 2 ** 31],
+	idCount: [...notNumbers, ...notWhole, -1, 0, 65537, 2 ** 31],
+	bigint: [...notNumbers.filter((each) => each !== 3n), ...notWhole, 0, 1, -1n, 2n ** 64n, -(2n ** 63n), 10n ** 400n],
+	boolean: [...objects, null, 0, 1, NaN, "true", "", 1n, []],
 	map: [...texts, null, "0".repeat(4096)],
 	path: [...texts, null, "/".repeat(4097)],
-	pathOrNone: [...texts, "/".repeat(4097)],
-	mapOrNone: [...texts, "0".repeat(4096)],
+	pathOrNull: [...texts, "/".repeat(4097)],
+	mapOrNull: [...texts, "0".repeat(4096)],
 	function: [...objects.filter((each) => typeof each !== "function"), null, 3, "f", true, []],
-	helpers: lists([undefined, null, 3, {}, "a\\0b", ["/"], Symbol("s"), "0".repeat(16385)]).concat([[""], ["", ""], ["", "", ""], ["", "", "", "", ""]]),
+	newidmaps: lists([undefined, null, 3, {}, "a\\0b", ["/"], Symbol("s"), "0".repeat(16385)]).concat([[""], ["", ""], ["", "", ""], ["", "", "", "", ""]]),
 	token: [...notNumbers, ...notWhole, 2 ** 31],
-	paths: lists([undefined, null, 3, {}, "a\\0b", ["/"], Symbol("s")]),
-	numbers: [...lists([undefined, null, "0", {}, 1n]), [], [0], [0, 0], [0, 0, -1, 0], [-1, 0, -1], [0, 4, -1], [0, -1, -1], [0, 0, -2], [0.5, 0, -1], [NaN, 0, -1]],
+	paths: lists([undefined, null, 3, {}, "a\\0b", ["/"], Symbol("s"), "/".repeat(4097)]),
+	words: lists([undefined, null, 3, {}, "a\\0b", ["/"], Symbol("s"), "x".repeat(32 * 65536 + 1)]),
+	parts: [...lists([undefined, null, "0", {}, 1n]), [], [0], [0, 0], [0, 0, -1, 0], [-1, 0, -1], [0, 4, -1], [0, -1, -1], [0, 0, -2], [0.5, 0, -1], [NaN, 0, -1]],
 	fds: lists([undefined, null, "0", {}, 1n, -1, NaN, 1.5, 2 ** 31]),
 };
 const descriptors = () => fs.readdirSync("/proc/self/fd").length;
@@ -167,11 +157,11 @@ fs.closeSync(closed);
 const fds = [NO_FD, closed, directory, file, 1023, 65536];
 const paths = [NOWHERE, "", ".", "/proc/self/status", folder, "x".repeat(4096), "\\ud800", "%s%n", "/proc/self/fd/" + file, "a/../".repeat(800)];
 const others = {
-	end: [0, 1, 2, 3, 4, 5], links: [0, 1], kind: [0, 0x20000, 0x10000000], fd: fds, fdOrNone: [-1, ...fds], pid: [1, 2 ** 31 - 1, process.pid], whole: [0, 1, 2 ** 53 - 1], u32: [0, 1, 0x10, 0xffffffff], bytes: [0, -0, 1, 511, 2 ** 24], piece: [1, 511, 2 ** 24],
-	most: [1, 65536], big: [0n, 1n, 2n ** 63n, 2n ** 64n - 1n], flag: [false], map: ["", "x", "0 0 4294967296", "0 0 0", "5 5 1\\n5 5 1", "deny", "\\n".repeat(4095)],
-	path: paths, pathOrNone: [null, ...paths], mapOrNone: [null, "", "x", "0 0 1", "5 5 1\\n5 5 1"], function: [() => {}],
-	helpers: [[], [], ["", "", "", ""], [NOWHERE, "", "0 0 1", ""], ["", folder, "", "0 ".repeat(8000)]], token: [-1, 0, 2 ** 31 - 1], paths: [[], [""], paths, Array(2000).fill("x")],
-	numbers: [[0, 0, -1], [2 ** 53 - 1, 3, 0], [1, 1, NO_FD]], fds: [[], fds, Array(5000).fill(directory)],
+	walkEnd: [0, 1, 2, 3, 4, 5], walkLinks: [0, 1], nsKind: [0, 0x20000, 0x10000000], fd: fds, fdOrNone: [-1, ...fds], pid: [1, 2 ** 31 - 1, process.pid], whole: [0, 1, 2 ** 53 - 1], u32: [0, 1, 0x10, 0xffffffff], bufferSize: [0, -0, 1, 511, 2 ** 24], readSize: [1, 511, 2 ** 24],
+	idCount: [1, 65536], bigint: [0n, 1n, 2n ** 63n, 2n ** 64n - 1n], boolean: [false], map: ["", "x", "0 0 4294967296", "0 0 0", "5 5 1\\n5 5 1", "deny", "\\n".repeat(4095)],
+	path: paths, pathOrNull: [null, ...paths], mapOrNull: [null, "", "x", "0 0 1", "5 5 1\\n5 5 1"], function: [() => {}],
+	newidmaps: [[], [], ["", "", "", ""], [NOWHERE, "", "0 0 1", ""], ["", folder, "", "0 ".repeat(8000)]], token: [-1, 0, 2 ** 31 - 1], paths: [[], [""], paths, Array(2000).fill("x")], words: [[], [""], ["x"]],
+	parts: [[0, 0, -1], [2 ** 53 - 1, 3, 0], [1, 1, NO_FD]], fds: [[], fds, Array(5000).fill(directory)],
 };
 let seed = 7;
 const below = (end) => { seed = (seed * 1103515245 + 12345) % 2147483648; return Math.floor(seed / 65536) % end; };
@@ -189,7 +179,7 @@ const settled = async (number) => {
 };
 for (const { name, kinds } of calls) {
 	for (let i = 0; i < ROUNDS; i++) {
-		const args = kinds.map((kind, at) => at === kinds.length - 1 && kind === "flag" ? below(2) === 0 : others[kind][below(others[kind].length)]);
+		const args = kinds.map((kind, at) => at === kinds.length - 1 && kind === "boolean" ? below(2) === 0 : others[kind][below(others[kind].length)]);
 		if (name === "walk" && args[0] === 3) args[6] = [NOWHERE, folder, "", "x".repeat(4096)][below(4)]; // where nothing can be made
 		let answer;
 		try { answer = await native[name](...args, "one more"); } catch (error) {

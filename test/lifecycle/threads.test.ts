@@ -117,7 +117,9 @@ test("process.exit() during creations leaves no process", { needs: [...needs, "t
 	assert.equal(sh("unshare", "--pid", "--fork", "--mount-proc", "--kill-child", ...node).trim(), "0");
 });
 
-test("creations run in libuv's pool if no thread can be started", { needs: [...needs, "tool:cc"] }, () => {
+test("creations run on the calling thread if no other can be started, and their promises resolve later", {
+	needs: [...needs, "tool:cc"],
+}, () => {
 	const folder = mkdtempSync(join(tmpdir(), "userns-no-thread-"));
 	try {
 		const library = join(folder, "no-thread.so");
@@ -150,7 +152,7 @@ test("copies of this package in one environment share the threads, and each gets
 		let wrong = 0;
 		const copy = (first) => new Promise((resolve) => {
 			let delivered = 0;
-			const create = addon.creator("/nonexistent", (token, answer) => {
+			const create = addon.createMethod("/nonexistent", (token, answer) => {
 				if (token < first || token >= first + 20) wrong++;
 				addon.close(answer);
 				if (++delivered === 20) resolve();

@@ -318,7 +318,7 @@ test(
 				const theirs = [...readIn(descriptor.fd, "ERR_USERNS_MOUNT", "x")];
 				for (const path of ["/", "/usr", "/proc"]) {
 					const { fd } = native().walk(
-						WALK_END.place,
+						WALK_END.location,
 						WALK_LINKS.own,
 						0,
 						descriptor.fd,

@@ -43,8 +43,8 @@ test("a detached mount is attached once; a second attach fails and nothing moves
 		ask(
 			`import { createRequire } from "node:module";
 			const addon = createRequire("/")(${JSON.stringify(new URL("../../../build/linux-x64/userns.node", import.meta.url).pathname.replace("linux-x64", `linux-${process.arch}`))});
-			const out = await addon.attach(3, 0, -1, ${JSON.stringify(first)}, 0, false, false, ${1 << 18}, -1, true);
-			addon.close(out.fd); // the event loop has the result
+			const out = await addon.attach(3, 0, -1, ${JSON.stringify(first)}, 0, false, false, ${1 << 18}, -1);
+			addon.acknowledge(3);
 			console.log(JSON.stringify(out.error));`,
 			{ stdio: ["ignore", "pipe", "pipe", given.fd] },
 		);

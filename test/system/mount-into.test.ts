@@ -185,8 +185,8 @@ test(
 					`import { createRequire } from "node:module";
 				const addon = createRequire("/")(${JSON.stringify(addon)});
 				const ns = addon.openNamespace("/proc/${container.pid}/ns/mnt", 0x20000, 0, false);
-				const out = await addon.attach(3, 0, -1, "/data", 18, false, false, ${1 << 18}, ns.fd, true);
-				addon.close(out.fd); // the event loop has the result
+				const out = await addon.attach(3, 0, -1, "/data", 18, false, false, ${1 << 18}, ns.fd);
+				addon.acknowledge(3);
 				console.log(JSON.stringify(out.error));`,
 					{ stdio: ["ignore", "pipe", "pipe", given.fd] },
 				);

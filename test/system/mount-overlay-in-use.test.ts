@@ -206,7 +206,7 @@ test(
 				const sources = [upper, work];
 				const mounts = await Promise.all(sources.map((source) => mountIdmapped({ source, mapping: MAP })));
 				const fds = mounts.map(({ fd }) => fd);
-				const { error } = await native().overlay(fds, -1, -1, 0, 0, withRoots ? fds : [], true, true);
+				const { error } = await native().overlay(fds, -1, -1, 0, 0, withRoots ? fds : [], true);
 				for (const mount of mounts) mount.close();
 				return error;
 			};
@@ -268,16 +268,7 @@ test(
 			const layers = await make();
 			assert.equal(asked, 1);
 			const roots = [bottom.fd, layers.root?.fd ?? -1];
-			const made = await native().overlay(
-				[bottom.fd],
-				layers.upper.fd,
-				layers.work.fd,
-				0,
-				0,
-				roots,
-				false,
-				true,
-			);
+			const made = await native().overlay([bottom.fd], layers.upper.fd, layers.work.fd, 0, 0, roots, false);
 			assert.equal(made.error, 0, made.log);
 			await assert.rejects(make(), /test: the upper layer .* is in use by another overlay/);
 			native().close(made.fd);

@@ -27,7 +27,7 @@ test("create cuts a map at the extents of the caller's namespace", { needs }, as
 	const answer = ask<{ refused: number; step: string; id: string; lines: string[] }>(
 		`${ADDON}
 		import { spawnSync } from "node:child_process";
-		const uncut = addon.creator("/nonexistent", () => {})("0 0 80", null, false, true, [], -1);
+		const uncut = addon.createMethod("/nonexistent", () => {})("0 0 80", null, false, true, [], -1);
 		const ns = await userns.UserNamespace.create("0:0:80");
 		const bare = userns.UserNamespace.open("/proc/self/fd/" + ns.fd);
 		const inside = spawnSync("nsenter", ["--user=/proc/self/fd/3", "--preserve-credentials", "cat", "/proc/self/uid_map"],

@@ -100,7 +100,7 @@ test(
 				);
 				const outer = await mountIdmapped({ source, target: mapped, mapping: "0:100000:10" });
 				const plain = await mountIdmapped({ source: mapped, target, unmap: true });
-				const facts = native().mountFacts(plain.fd);
+				const facts = native().mountIds(plain.fd);
 				assert.ok(typeof facts !== "number");
 				plain.close();
 				sh("mount", "--bind", source, other);

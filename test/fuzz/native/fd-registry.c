@@ -1,4 +1,7 @@
-/* The set of descriptors that an environment owns, against a plain table: none is closed twice, none is forgotten. */
+/*
+ * The descriptors that an environment owns, against a plain table: each is closed exactly once. The effects that JavaScript has not
+ * acknowledged, against a counter: each is undone exactly once.
+ */
 #include "fuzz.h"
 #include <unistd.h>
 
@@ -6,6 +9,7 @@
 
 static int closed[MOST];
 static int count;
+static int undone[MOST];
 
 static int fuzz_close(int fd)
 {
@@ -18,45 +22,55 @@ static int fuzz_close(int fd)
 #define close fuzz_close
 #include "addon/fd-registry.c"
 
-/* None of these descriptors is a mount's. */
-int mount_detach(int mount_ns, int fd, uint64_t unique, struct waiter *waiter)
+static void note_undone(const struct undo *undo)
 {
-	(void)mount_ns, (void)fd, (void)unique, (void)waiter;
-	abort();
+	undone[undo->fd]++;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fd_registry *registry = fd_registry_new();
 	static unsigned char has[MOST];
+	static unsigned char waits[MOST];
 	int expected = 0;
-	int held = 0;
 
 	if (registry == NULL) abort();
 	memset(has, 0, sizeof has);
+	memset(waits, 0, sizeof waits);
 	memset(closed, 0, sizeof closed);
+	memset(undone, 0, sizeof undone);
 	count = 0;
 	for (size_t i = 0; i + 2 < size; i += 3) {
 		int fd = (data[i + 1] << 8 | data[i + 2]) % MOST;
 
-		if (data[i] % 4 < 2) {
+		switch (data[i] % 6) {
+		case 0:
+		case 1:
 			MUST(fd_registry_add(registry, fd) == 0);
 			has[fd] = 1;
-		} else if (data[i] % 4 == 2) {
-			MUST(fd_registry_close(registry, fd) == (has[fd] ? 0 : -EBADF));
-			expected += has[fd];
+			break;
+		case 2:
+		case 3:
+			MUST((data[i] % 6 == 2 ? fd_registry_close : fd_registry_remove)(registry, fd) == (has[fd] ? 0 : -EBADF));
+			if (data[i] % 6 == 2) expected += has[fd];
+			if (has[fd]) waits[fd] = 0;
 			has[fd] = 0;
-		} else if (held < 3) {
-			fd_registry_hold(registry);
-			held++;
+			break;
+		case 4:
+			if (waits[fd]) break;
+			fd_registry_unacknowledged(registry, &(struct undo){.run = note_undone, .fd = fd});
+			waits[fd] = 1;
+			break;
+		case 5:
+			fd_registry_acknowledge(registry, fd);
+			waits[fd] = 0;
+			break;
 		}
 		MUST(count == expected);
 	}
 	MUST(fd_registry_close(registry, -1) == -EBADF && fd_registry_close(registry, 0x7fffffff) == -EBADF);
 	for (int fd = 0; fd < MOST; fd++) closed[fd] = 0;
-	fd_registry_end(registry);
-	for (int fd = 0; fd < MOST; fd++) MUST(closed[fd] == has[fd]);
-	if (held > 0) MUST(fd_registry_add(registry, 7) == -EBADF && closed[7] == has[7] + 1);
-	while (held-- > 0) fd_registry_release(registry);
+	fd_registry_free(registry);
+	for (int fd = 0; fd < MOST; fd++) MUST(closed[fd] == has[fd] && undone[fd] == waits[fd]);
 	return 0;
 }
