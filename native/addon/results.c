@@ -51,7 +51,7 @@ static napi_value bytes_value(napi_env env, const void *bytes, size_t length)
 
 	if (bytes == NULL) return text_value(env, NULL);
 	if (napi_create_arraybuffer(env, length, &data, &buffer) != napi_ok) return NULL;
-	memcpy(data, bytes, length);
+	if (length > 0) memcpy(data, bytes, length); /* of no bytes, `data` can be NULL */
 	return buffer;
 }
 

@@ -95,7 +95,6 @@ const table = {
 	"link idmapped": ["following a symbolic link", "readlinkat"],
 	"remove file": ["removing the file after the unmount", "unlinkat"],
 	own: ["registering the descriptor", "malloc"],
-	cancelled: ["waiting for a thread", "none"],
 } as const;
 
 /** The name of a step. Hints are keyed by it, so that a hint for a step that does not exist fails to compile. */
