@@ -10,12 +10,17 @@ const sources = readdirSync(folder, { recursive: true, encoding: "utf8" })
 	.filter((file) => /\.[ch]$/.test(file))
 	.map((file) => ({ file, text: readFileSync(join(folder, file), "utf8") }));
 
-/** The literals in each call of a function such as outcome_fail() and in each assignment to a step. */
+/**
+ * The literals in each call of a function such as outcome_fail() and in each assignment to a step, and the step of each
+ * method of the table that derives a descriptor.
+ */
 function named(text: string): string[] {
-	const statements = text.matchAll(/\b(?:outcome|attach|walk)_fail\([^;]*;|\bstep = [^;]*;/g);
-	return [...statements].flatMap(([statement]) =>
+	const statements = text.matchAll(/\b(?:outcome|attach|walk)_fail\([^;]*;|(?<!, \.)\bstep = [^;]*;/g);
+	const literals = [...statements].flatMap(([statement]) =>
 		[...statement.matchAll(/(?<!strcmp\([^()]*)"([a-z_ ]+)"/g)].map(([, step = ""]) => step),
 	);
+	const derived = [...text.matchAll(/\bDERIVE\("\w+", \w+, "([a-z_ ]+)"\)/g)].map(([, step = ""]) => step);
+	return [...literals, ...derived];
 }
 
 test("each step that the C part names has words for people", () => {
