@@ -31,7 +31,7 @@ test("each step that the C part names has words for people", () => {
 			[...text.matchAll(/\bfail\(&?plan, "([a-z_]+)"/g)].map(([, step]) => `enter ${step}`),
 		);
 	assert.ok(
-		names.length > 70 && entered.length > 15,
+		names.length > 50 && entered.length > 15,
 		`${names.length} and ${entered.length} steps are found`,
 	);
 	assert.deepEqual(
