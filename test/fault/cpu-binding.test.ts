@@ -43,7 +43,7 @@ test("a creation that fails at any step leaves every thread on the CPUs that it 
 			masks.push(mask());
 		}
 		console.log(JSON.stringify({ steps, masks }));`,
-		{ prefix: ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh"] },
+		{ prefix: ["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"] },
 	);
 	assert.ok(steps.includes("starting the process"));
 	assert.ok(new Set(steps).size >= 2);

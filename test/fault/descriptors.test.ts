@@ -36,7 +36,7 @@ function sweep(setup: string, action: string): Sweep {
 		const all = (key) => [...new Set(failures.map((e) => String(e[key])))];
 		console.log(JSON.stringify({ codes: all("code"), errnos: all("errnoCode"), steps: all("step"), successes,
 			lost: count() - before, mounts: mounts() - mounted }));`,
-		{ prefix: ["sh", "-c", 'ulimit -n 80; exec "$@"', "sh"] },
+		{ prefix: ["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"] },
 	);
 }
 

@@ -86,7 +86,7 @@ test("EMFILE at every step is an error that names the step, and no descriptor is
 			for (const fd of filler) fs.closeSync(fd);
 		}
 		console.log(JSON.stringify({ failures, successes, lost: count() - before }));`,
-		{ prefix: ["sh", "-c", 'ulimit -n 64; exec "$@"', "sh"] },
+		{ prefix: ["sh", "-c", 'ulimit -n 256; exec "$@"', "sh"] },
 	);
 	assert.equal(lost, 0);
 	assert.ok(successes >= 2);
