@@ -43,7 +43,7 @@ test("wrong options throw before anything starts", { needs }, () =>
 			[["true", [], { cwd: "/\0" }], /cwd must be a path/],
 			[["true", [], { cwd: new URL("http://host/usr") }], /cwd must be a path or a file: URL/],
 			[["true", [], { shell: 5 }], /shell must be a boolean or a path/],
-			[["true", [], { env: 5 }], /env must be an object whose texts/],
+			[["true", [], { env: 5 }], /env must be an object of strings/],
 			[["true", [], { env: { A: "b\0" } }], /env must be .* NUL/],
 			[["true", [], { uidd: 7 }], /there is no option "uidd"/],
 			[["true", [], { uid: -1 }], /uid must be a whole number/],
@@ -70,8 +70,8 @@ test("wrong options throw before anything starts", { needs }, () =>
 			[[""], /the command must be a string/],
 			[["true", [], { stdio: "inherit" }], /there is no option "stdio"/],
 			[["true", [], { argv0: 5 }], /argv0 must be a string without NUL/],
-			[["true", [], { env: 7 }], /env must be an object whose texts/],
-			[["true", [], { env: { A: "\0" } }], /env must be an object whose texts/],
+			[["true", [], { env: 7 }], /env must be an object of strings/],
+			[["true", [], { env: { A: "\0" } }], /env must be an object of strings/],
 			[["true", [], { groups: [0] }], /the user namespace denies setgroups/],
 		];
 		for (const [args, message] of wrongExec) {
@@ -132,7 +132,7 @@ test(
 				// Only the host's root may enter, and that ID is not mapped inside.
 				mkdirSync(join(folder, "closed"), { mode: 0o700 });
 				const cases: [name: string, content: string, status: number, errno: string, hint: RegExp][] = [
-					["closed/program", "#!/bin/sh\n", 126, "EACCES", /who owns them, outside/],
+					["closed/program", "#!/bin/sh\n", 126, "EACCES", /check their owners/],
 					["interpreter", "#!/no/such/interpreter\n", 127, "ENOENT", /interpreter/],
 					["nothing", "just words\n", 126, "ENOEXEC", /no program for this processor/],
 				];
