@@ -134,7 +134,7 @@ test(
 				const cases: [name: string, content: string, status: number, errno: string, hint: RegExp][] = [
 					["closed/program", "#!/bin/sh\n", 126, "EACCES", /check their owners/],
 					["interpreter", "#!/no/such/interpreter\n", 127, "ENOENT", /interpreter/],
-					["nothing", "just words\n", 126, "ENOEXEC", /no program for this processor/],
+					["nothing", "just words\n", 126, "ENOEXEC", /a program for this processor/],
 				];
 				chmodSync(folder, 0o755);
 				for (const [name, content, code, errno, hint] of cases) {
