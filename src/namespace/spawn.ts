@@ -113,7 +113,7 @@ function listen(child: ChildProcess, control: Control, shown: string): void {
 	};
 	control.on("error", () => {});
 	// The event comes with the text, which userns-enter writes with one call, or with the end. `end` would need a flowing stream.
-	control.once("readable", () => finish(String(control.read() ?? "")));
+	control.on("readable", () => finish(String(control.read() ?? "")));
 	child.once("exit", (status) => {
 		// userns-enter never exits with 0 after a failure. A read without data throws, which takes 100 µs.
 		if (!control.destroyed) finish(status === 0 ? "" : unread(control));
