@@ -4,8 +4,8 @@ import {
 	spawnSync,
 } from "node:child_process";
 import { accessSync, constants, statSync } from "node:fs";
-import { isAbsolute, join, resolve } from "node:path";
-import { ownCopy, ownValue } from "./options.ts";
+import { isAbsolute, resolve } from "node:path";
+import { ownCopy, ownEnvironment, ownValue } from "./options.ts";
 
 /** The timeout of a program that queries a directory service, in milliseconds. The caller blocks for that long. */
 const LOOKUP_TIMEOUT = 10_000;
@@ -17,7 +17,7 @@ export function lookUp(program: string, args: readonly string[]): SpawnSyncRetur
 		encoding: "utf8",
 		stdio: ["ignore", "pipe", "ignore"],
 		timeout: LOOKUP_TIMEOUT,
-		env: ownCopy(process.env),
+		env: ownEnvironment(),
 	};
 	return spawnSync(program, args, ownCopy(options));
 }
@@ -38,15 +38,15 @@ export interface Found {
  */
 export function findProgram(
 	name: string,
-	{ PATH = DEFAULT_PATH }: NodeJS.ProcessEnv = ownCopy(process.env),
+	{ PATH = DEFAULT_PATH }: NodeJS.ProcessEnv = ownEnvironment(),
 	folder = ".",
 ): Found | undefined {
-	const paths = name.includes("/")
-		? [name]
-		: String(PATH)
-				.split(":")
-				.map((directory) => join(directory, name));
-	return firstFile(paths.flatMap((path) => absolute(folder, path) ?? []));
+	if (name.includes("/")) return firstFile([name], folder);
+	const directories = String(PATH).split(":");
+	return firstFile(
+		directories.map((directory) => (directory === "" ? name : `${directory}/${name}`)),
+		folder,
+	);
 }
 
 /**
@@ -59,14 +59,15 @@ export function findOwnProgram(name: string): Found | undefined {
 		(path ?? DEFAULT_PATH)
 			.split(":")
 			.filter(isAbsolute)
-			.map((directory) => join(directory, name)),
+			.map((directory) => `${directory}/${name}`),
 	);
 }
 
-function firstFile(paths: readonly string[]): Found | undefined {
+function firstFile(paths: readonly string[], folder = "/"): Found | undefined {
 	let notExecutable: string | undefined;
-	for (const path of paths) {
-		if (!isFile(path)) continue;
+	for (const each of paths) {
+		const path = absolute(folder, each);
+		if (path === undefined || !isFile(path)) continue;
 		try {
 			accessSync(path, constants.X_OK);
 			return { found: path, executable: true };
@@ -90,7 +91,8 @@ function absolute(folder: string, path: string): string | undefined {
 /** False also for a path that stat(2) may not follow: PATH can still have root's directories after setuid(2). */
 function isFile(path: string): boolean {
 	try {
-		return statSync(path).isFile();
+		// Most directories of PATH lack the program. An error for each of them would take longer than the system calls.
+		return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
 	} catch {
 		return false;
 	}

@@ -82,6 +82,13 @@ export function ownCopy<T extends object>(object: T): T {
 	return Object.assign(Object.create(null), object) as T;
 }
 
+/** Copies this process's environment, faster than ownCopy(), which asks for the attributes of each variable. */
+export function ownEnvironment(): NodeJS.ProcessEnv {
+	const copy = Object.create(null);
+	for (const name of Object.getOwnPropertyNames(process.env)) copy[name] = process.env[name];
+	return copy;
+}
+
 /** Maps an array and reads each element once. A hole is undefined, even if a prototype has an element at its index. */
 export function ownMap<T>(list: readonly unknown[], each: (value: unknown, index: number) => T): T[] {
 	const { length } = list;

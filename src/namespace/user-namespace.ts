@@ -22,6 +22,20 @@ import { execIn, spawnIn } from "./spawn.ts";
 
 const WHAT = "UserNamespace";
 
+/** Identifies a namespace: st_dev, st_ino and NS_GET_ID. */
+interface Identity {
+	device: bigint;
+	inode: bigint;
+	id: bigint;
+}
+
+/** The identity of this process's user namespace. It never changes, because a process with threads cannot join another one. */
+let ownIdentity: Identity | undefined;
+
+function isSame(a: Identity, b: Identity): boolean {
+	return a.device === b.device && a.inode === b.inode && a.id === b.id;
+}
+
 /** Not exported from the package. Makes a UserNamespace that owns the descriptor. */
 export let adoptNamespace: (descriptor: Descriptor, maps?: NamespaceMaps) => UserNamespace;
 
@@ -33,7 +47,7 @@ export let adoptNamespace: (descriptor: Descriptor, maps?: NamespaceMaps) => Use
  */
 export class UserNamespace implements Disposable {
 	readonly #descriptor: Descriptor;
-	#identity: { device: bigint; inode: bigint; id: bigint } | undefined;
+	#identity: Identity | undefined;
 	/** Undefined until the maps are read. */
 	#maps: NamespaceMaps | undefined;
 
@@ -133,9 +147,7 @@ export class UserNamespace implements Disposable {
 		if (!(other instanceof UserNamespace)) {
 			throw invalidArgument(`UserNamespace.equals: the other must be a UserNamespace, not ${show(other)}`);
 		}
-		const a = this.#identify();
-		const b = other.#identify();
-		return a.device === b.device && a.inode === b.inode && a.id === b.id;
+		return isSame(this.#identify(), other.#identify());
 	}
 
 	/**
@@ -237,11 +249,16 @@ export class UserNamespace implements Disposable {
 
 	/** Whether this process is in the namespace. setns(2) fails with EINVAL for it. */
 	#isOwn(): boolean {
+		ownIdentity ??= UserNamespace.#identifyOwn();
+		return ownIdentity !== undefined && isSame(this.#identify(), ownIdentity);
+	}
+
+	static #identifyOwn(): Identity | undefined {
 		const fd = native().openPath("/proc/self/ns/user");
-		if (fd < 0) return false;
+		if (fd < 0) return undefined;
 		const own = new UserNamespace(new Descriptor(fd, WHAT), undefined);
 		try {
-			return this.equals(own);
+			return own.#identify();
 		} finally {
 			own.close();
 		}
@@ -257,7 +274,7 @@ export class UserNamespace implements Disposable {
 		this.close();
 	}
 
-	#identify(): { device: bigint; inode: bigint; id: bigint } {
+	#identify(): Identity {
 		const fd = this.fd;
 		if (this.#identity !== undefined) return this.#identity;
 		const answer = native().identify(fd);
