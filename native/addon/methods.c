@@ -179,12 +179,16 @@ static void begin_close_later(struct call *call)
 
 /*
  * With the last descriptor of a mount that is unmounted its file system may be shut down, which takes as long as there is
- * something to write.
+ * something to write. So the close is a long wait: four of them must not block the creations and mounts behind them.
  */
 static void run_close_later(struct call *call)
 {
+	struct waiter *waiter = call->waiter;
+
+	waiter->long_wait(waiter, 1);
 	close(call->fd);
 	call->fd = -1;
+	waiter->long_wait(waiter, -1);
 }
 
 /* Reads from a duplicate: a number that is closed meanwhile could become another file's, whose bytes would be lost. */
