@@ -348,6 +348,7 @@ function mountRows({ many, n, peers, peer, stage, quick }) {
 				userns: ours("mount", n(2000, 50), source, target),
 				"the system calls in C": peer("mounts", "idmapped", source, target, pid, n(2000, 50), 0),
 				"the same, 10 µs apart": peer("mounts", "idmapped", source, target, pid, n(2000, 50), 10),
+				"the same, each in a child": peer("mounts", "children", source, target, pid, n(2000, 50), 10),
 				"mount --bind and umount": ours("bind", n(20, 3), source, target),
 				[`chown -R of ${stage.chownedFiles.toLocaleString("en")} files`]: {
 					...ours("program", 1, "chown", "-R", "100000:100000", chowned),
@@ -358,6 +359,8 @@ function mountRows({ many, n, peers, peer, stage, quick }) {
 			ratios: [
 				{ of: "userns", to: "the system calls in C" },
 				{ of: "userns", to: "the same, 10 µs apart", most: 2 },
+				{ of: "the same, each in a child", to: "the same, 10 µs apart" },
+				{ of: "userns", to: "the same, each in a child" },
 				{ of: "mount --bind and umount", to: "userns" },
 				{ of: `chown -R of ${stage.chownedFiles.toLocaleString("en")} files`, to: "userns" },
 			],

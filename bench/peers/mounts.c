@@ -2,6 +2,8 @@
  * `mounts idmapped SOURCE TARGET PID ROUNDS PAUSE`: an ID-mapped mount with the namespace of the process PID, and its
  * unmount. A pause of PAUSE microseconds before each of the two does not count, because umount2 finds the RCU thread for
  * which it waits awake where nothing else is done;
+ * `mounts children SOURCE TARGET PID ROUNDS PAUSE`: the same, with move_mount(2) and umount2(2) each in a child of their own,
+ * which shares the memory and has a copy of the descriptor table: the least that a bounded child costs;
  * `mounts many SOURCE FOLDER PID COUNT THREADS`: mounts on the directories 0 … COUNT-1 of a folder by THREADS threads, and
  * then their unmounts;
  * `mounts within SOURCE FOLDER PID COUNT PROGRAM …`: executes a program in a new mount namespace with COUNT mounts on those
@@ -16,6 +18,7 @@
 #include <stdint.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef SYS_open_tree
@@ -35,6 +38,7 @@ static const char *target;
 static int number;
 static int ns;
 static double pause_time;
+static int in_children;
 
 /* Keeps the CPU busy, as other work would. */
 static void rest(void)
@@ -44,6 +48,35 @@ static void rest(void)
 	if (pause_time == 0) return;
 	while (now() - start < pause_time) continue;
 	not_counted += now() - start;
+}
+
+static int detached;
+
+static int attach_here(void *unused)
+{
+	(void)unused;
+	return syscall(SYS_move_mount, detached, "", AT_FDCWD, target, FROM_EMPTY_PATH) < 0;
+}
+
+static int unmount_here(void *unused)
+{
+	(void)unused;
+	return umount2(target, MNT_DETACH) < 0;
+}
+
+static void step(int (*body)(void *), const char *name)
+{
+	static char stack[16384] __attribute__((aligned(16)));
+	siginfo_t info;
+	int pidfd;
+
+	if (!in_children) {
+		if (body(NULL) != 0) die(name);
+		return;
+	}
+	if (clone(body, stack + sizeof stack, CLONE_VM | CLONE_PIDFD, NULL, &pidfd) < 0) die("clone");
+	if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | __WALL) < 0 || info.si_status != 0) die(name);
+	close(pidfd);
 }
 
 static void mount_and_unmount(void)
@@ -57,10 +90,11 @@ static void mount_and_unmount(void)
 	tree = (int)syscall(SYS_open_tree, AT_FDCWD, source, TREE_CLONE | O_CLOEXEC);
 	if (tree < 0) die("open_tree");
 	if (syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) < 0) die("mount_setattr");
-	if (syscall(SYS_move_mount, tree, "", AT_FDCWD, target, FROM_EMPTY_PATH) < 0) die("move_mount");
+	detached = tree;
+	step(attach_here, "move_mount");
 	close(tree);
 	rest();
-	if (umount2(target, MNT_DETACH) < 0) die("umount2");
+	step(unmount_here, "umount2");
 }
 
 static int mount_at(const char *directory)
@@ -178,6 +212,7 @@ int main(int count, char **words)
 		return 0;
 	}
 	pause_time = atof(words[6]);
+	in_children = strcmp(words[1], "children") == 0;
 	measure(mount_and_unmount, atoi(words[5]), 1);
 	return 0;
 }
