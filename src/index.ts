@@ -11,7 +11,7 @@ export {
 	type OciMappings,
 } from "./mapping/mapping.ts";
 export type { RootlessOptions } from "./mapping/rootless.ts";
-export { mappingSyntaxes } from "./mapping/syntax/forms.ts";
+export { mappingSyntaxes, mappingSyntaxUses } from "./mapping/syntax/forms.ts";
 export type { AttachOptions } from "./mount/attach-options.ts";
 export type { AttributeOptions } from "./mount/attributes.ts";
 export { type FromOciOptions, fromOci, type OciMount } from "./mount/from-oci.ts";

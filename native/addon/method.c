@@ -99,7 +99,7 @@ static napi_value describe(napi_env env, napi_callback_info info)
 
 	(void)info;
 	if (napi_create_object(env, &object) != napi_ok) return NULL;
-	for (size_t i = 0; i < METHODS; i++) {
+	for (size_t i = 0; i < method_count; i++) {
 		const enum argument_kind *kind = methods[i].arguments;
 		char text[256] = "";
 		napi_value kinds;
@@ -126,9 +126,9 @@ static int export_one(napi_env env, napi_value exports, const char *name, napi_c
 
 int methods_export(napi_env env, napi_value exports, struct environment *environment)
 {
-	environment->methods = calloc(METHODS, sizeof *environment->methods);
+	environment->methods = calloc(method_count, sizeof *environment->methods);
 	if (environment->methods == NULL) return 0;
-	for (size_t i = 0; i < METHODS; i++) {
+	for (size_t i = 0; i < method_count; i++) {
 		struct bound_method *bound = &environment->methods[i];
 
 		*bound = (struct bound_method){.method = &methods[i], .environment = environment};

@@ -7,6 +7,7 @@
 #include "addon/results.h"
 #include "addon/worker-pool.h"
 #include <node_api.h>
+#include <stddef.h>
 
 struct call {
 	struct task task; /* the first member */
@@ -51,9 +52,8 @@ napi_value method_call(napi_env env, napi_callback_info info);
 int methods_export(napi_env env, napi_value exports, struct environment *environment);
 
 /* The table of all methods, in methods.c. */
-#define METHODS 36
-
-extern const struct method methods[METHODS];
+extern const struct method methods[];
+extern const size_t method_count;
 
 /* addon/mount-methods.c */
 void run_open_location(struct call *call);

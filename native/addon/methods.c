@@ -276,7 +276,7 @@ static void run_listmount(struct call *call)
 	METHOD(name, ON_CALLER, RESULT_OUTCOME, run_derive, FD), .derive = function, .step = failed_step
 
 /* src/native/addon.ts has the names of the arguments and what each method does. */
-const struct method methods[METHODS] = {
+const struct method methods[] = {
 	{METHOD("readMaps", ON_EITHER, RESULT_MAPS, run_read_maps, FD, ARGUMENT_PATH, LATER)},
 	{METHOD("openPath", ON_CALLER, RESULT_FD, run_open_path, ARGUMENT_PATH)},
 	{METHOD("openPid", ON_CALLER, RESULT_FD_AND_MAPS, run_open_pid, ARGUMENT_PID)},
@@ -315,3 +315,5 @@ const struct method methods[METHODS] = {
 	{.name = "createMethod", .arguments = {CREATE_METHOD_ARGUMENTS}, .callback = create_method_new},
 	{.name = "create", .arguments = {CREATE_ARGUMENTS}, .is_hidden = 1},
 };
+
+const size_t method_count = sizeof methods / sizeof *methods;

@@ -1,6 +1,13 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { Mapping, type MappingContext, type MappingSyntax, mappingSyntaxes, UsernsError } from "../index.ts";
+import {
+	Mapping,
+	type MappingContext,
+	type MappingSyntax,
+	mappingSyntaxes,
+	mappingSyntaxUses,
+	UsernsError,
+} from "../index.ts";
 import { drawText } from "./map-draw.ts";
 import { drawSvg } from "./map-svg.ts";
 import { CommandError, FAILED, mappingLines, print, reasonOf } from "./output.ts";
@@ -16,23 +23,9 @@ interface TextOptions {
 
 const NAMES = Object.keys(mappingSyntaxes) as MappingSyntax[];
 
-/** The program or file that a syntax belongs to. Complete by its type. */
-const USED_BY: Readonly<Record<MappingSyntax, string>> = {
-	colon: "userns --map",
-	proc: "/proc/PID/uid_map and gid_map",
-	"x-mount.idmap": "mount(8), option X-mount.idmap",
-	"mount-idmapped": "mount-idmapped --map-mount",
-	lxc: "LXC; lxc.idmap in a container's configuration has another form",
-	podman: "podman run --uidmap and --gidmap",
-	"podman-idmap": "podman run, option idmap of a volume",
-	incus: "Incus and LXD, raw.idmap",
-	oci: "config.json of the OCI runtime-spec",
-	subid: "/etc/subuid and /etc/subgid",
-};
-
 const MAP_HELP = `
 The syntaxes of a mapping, and the program or file that each belongs to:
-${NAMES.map((name) => `  ${name.padEnd(14)}  ${USED_BY[name]}\n${" ".repeat(18)}${mappingSyntaxes[name]}`).join("\n")}
+${NAMES.map((name) => `  ${name.padEnd(14)}  ${mappingSyntaxUses[name]}\n${" ".repeat(18)}${mappingSyntaxes[name]}`).join("\n")}
 containerID is the ID inside a namespace, or on disk for a mount. hostID is the
 ID outside, or visible through the mount.
 

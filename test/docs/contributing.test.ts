@@ -13,16 +13,6 @@ test("every mapping syntax is fuzzed by a target of its name", () => {
 	for (const syntax of Object.keys(mappingSyntaxes)) assert.ok(names.has(syntax), syntax);
 });
 
-test("the README gives the number of mapping syntaxes", () => {
-	const count = Object.keys(mappingSyntaxes).length;
-	const word = { 9: "nine", 10: "ten", 11: "eleven", 12: "twelve" }[count];
-	assert.ok(word !== undefined, `no word for ${count}`);
-	assert.match(
-		readFileSync(join(root, "README.md"), "utf8"),
-		new RegExp(`\\b(${word}|${count})\\b[^.|]{0,40}grammars`, "i"),
-	);
-});
-
 test("each text that gives a time limit gives that of native/kernel/time-limits.h", () => {
 	const header = readFileSync(join(root, "native/kernel/time-limits.h"), "utf8");
 	const files = ["README.md", ...filesBelow("docs"), ...filesBelow("src")];

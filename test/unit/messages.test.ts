@@ -1,5 +1,11 @@
 import assert from "node:assert/strict";
-import { type IdMap, Mapping, type MappingContext, type MappingSyntax } from "../../src/index.ts";
+import {
+	type IdMap,
+	Mapping,
+	type MappingContext,
+	type MappingSyntax,
+	mappingSyntaxes,
+} from "../../src/index.ts";
 import { test } from "../support/test.ts";
 
 // The whole message as a user reads it: what was wrong, where, and what to do. The full text shows if a part is lost.
@@ -179,12 +185,12 @@ test("each method's refusal has its message", () => {
 		[
 			() => mapping.toString("ini" as "oci"),
 			'there is no mapping syntax "ini"',
-			"The syntaxes are: colon, proc, x-mount.idmap, mount-idmapped, lxc, podman, podman-idmap, incus, oci, subid.",
+			`The syntaxes are: ${Object.keys(mappingSyntaxes).join(", ")}.`,
 		],
 		[
 			() => Mapping.parse("0:1:1", ["colon"] as unknown as "colon"),
 			"there is no mapping syntax an array",
-			"The syntaxes are: colon, proc, x-mount.idmap, mount-idmapped, lxc, podman, podman-idmap, incus, oci, subid.",
+			`The syntaxes are: ${Object.keys(mappingSyntaxes).join(", ")}.`,
 		],
 		[
 			() => Mapping.parse("0:1:1", "colon", { user: {}, uid: 5 } as object),

@@ -8,6 +8,7 @@ import {
 	rootlessExtents,
 	setFindDelegation,
 } from "../../src/mapping/rootless.ts";
+import { syntaxes, syntaxNames } from "../../src/mapping/syntax/table.ts";
 import { test } from "../support/test.ts";
 
 const LAST = 4294967294;
@@ -187,6 +188,9 @@ test("disjoint: what touches is kept whole, what overlaps is cut on that side al
 	}
 });
 
+const namesOf = (isDetected: boolean): string =>
+	syntaxNames.filter((name) => syntaxes[name].isDetected === isDetected).join(", ");
+
 test("detectSyntax: one meaning is taken however many syntaxes give it, two are named, and none says what it could be", () => {
 	const no = () => new UsernsError("ERR_USERNS_INVALID_MAPPING", "not this", { hint: "x" });
 	const tell = (meanings: Record<string, string>) => (syntax: string) => {
@@ -204,7 +208,7 @@ test("detectSyntax: one meaning is taken however many syntaxes give it, two are 
 	assert.throws(() => detectSyntax("t", tell({})), {
 		code: "ERR_USERNS_INVALID_MAPPING",
 		message: 'no syntax fits "t": not this',
-		hint: "Name the syntax to see the mistake: colon, proc, x-mount.idmap, mount-idmapped, podman-idmap, incus, oci; or lxc, podman, subid, which must be named.",
+		hint: `Name the syntax to see the mistake: ${namesOf(true)}; or ${namesOf(false)}, which must be named.`,
 	});
 	// What those three read has a meaning only when they are named.
 	assert.throws(() => detectSyntax("t", tell({ lxc: "A", podman: "A", subid: "A" })), /no syntax fits/);

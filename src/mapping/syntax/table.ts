@@ -33,6 +33,8 @@ export interface ResolvedContext {
 interface Syntax {
 	/** The form, in one line of at most 62 characters for help texts. */
 	form: string;
+	/** The program or file that the syntax belongs to, in one line of at most 62 characters for help texts. */
+	usedBy: string;
 	/** True if `Mapping.parse` tries the syntax on a text for which no syntax is named. */
 	isDetected: boolean;
 	/** Reads a text, or a list of command arguments. Throws `ERR_USERNS_INVALID_MAPPING`. */
@@ -54,60 +56,70 @@ function words(texts: readonly string[]): string[] {
 export const syntaxes: Readonly<Record<MappingSyntax, Syntax>> = {
 	colon: {
 		form: "[u:|g:|b:]containerID:hostID:size[,…]",
+		usedBy: "userns --map",
 		isDetected: true,
 		parse: (texts) => parseColon(texts.join(",")),
 		print: printColon,
 	},
 	proc: {
 		form: "lines of uid_map, an empty line, lines of gid_map",
+		usedBy: "/proc/PID/uid_map and gid_map",
 		isDetected: true,
 		parse: parseProcPair,
 		print: printProcPair,
 	},
 	"x-mount.idmap": {
 		form: "[u:|g:|b:]disk:visible:size, separated by blanks",
+		usedBy: "mount(8), option X-mount.idmap",
 		isDetected: true,
 		parse: joined(parseXMountIdmap),
 		print: printXMountIdmap,
 	},
 	"mount-idmapped": {
 		form: "b|u|g:disk:visible:size, separated by blanks",
+		usedBy: "mount-idmapped --map-mount",
 		isDetected: true,
 		parse: joined((text) => parseMountIdmapped("mount-idmapped", text)),
 		print: printMountIdmapped,
 	},
 	lxc: {
 		form: "b|u|g:container:host:size, as lxc-usernsexec -m takes them",
+		usedBy: "LXC; lxc.idmap in a container's configuration has another form",
 		isDetected: false, // equal to mount-idmapped
 		parse: joined((text) => parseMountIdmapped("lxc", text)),
 		print: printMountIdmapped,
 	},
 	podman: {
 		form: "--uidmap=[+ug]container:[@]from[:amount] --gidmap=…",
+		usedBy: "podman run --uidmap and --gidmap",
 		isDetected: false, // because "0:1" is an extent of one ID in it, and mostly a mistake
 		parse: (texts, { parent }) => parsePodman(words(texts), parent),
 		print: printPodman,
 	},
 	"podman-idmap": {
 		form: "idmap=uids=[@]disk-visible-length#…;gids=…",
+		usedBy: "podman run, option idmap of a volume",
 		isDetected: true,
 		parse: (texts, { container }) => parsePodmanIdmap(texts.join(";"), container),
 		print: printPodmanIdmap,
 	},
 	incus: {
 		form: "lines both|uid|gid HOST[-END] CONTAINER[-END]",
+		usedBy: "Incus and LXD, raw.idmap",
 		isDetected: true,
 		parse: (texts) => parseIncus(texts.join("\n")),
 		print: printIncus,
 	},
 	oci: {
 		form: 'the JSON {"uidMappings": […], "gidMappings": […]}',
+		usedBy: "config.json of the OCI runtime-spec",
 		isDetected: true,
 		parse: (texts) => parseOci(texts.join("\n")),
 		print: printOci,
 	},
 	subid: {
 		form: "lines user:first:count",
+		usedBy: "/etc/subuid and /etc/subgid",
 		isDetected: false, // because "1000:2100000000:65536" has another meaning in other syntaxes
 		parse: (texts, { user }) => parseSubid(texts.join("\n"), user),
 		print: (uid, gid, { user }) => printSubid(uid, gid, user),
