@@ -1,4 +1,7 @@
-// Checks that each folder imports or includes only from the folders that the tables below list for it.
+/*
+ * Checks that each folder imports or includes only from the folders that the tables below list for it, that every entry of the
+ * tables is used, and that docs/architecture.md and the README.md of each folder list the same.
+ */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize, relative } from "node:path";
 import { root } from "./setup.mjs";
@@ -9,10 +12,10 @@ const SOURCE = {
 	"find-program.ts": ["options.ts"],
 	mapping: ["errors.ts", "options.ts"],
 	native: ["errors.ts", "mapping"],
-	subid: ["errors.ts", "options.ts", "find-program.ts", "mapping", "native"],
+	subid: ["errors.ts", "find-program.ts", "mapping"],
 	namespace: ["errors.ts", "options.ts", "find-program.ts", "mapping", "native", "subid"],
 	mount: ["errors.ts", "options.ts", "mapping", "native", "namespace"],
-	"index.ts": ["errors.ts", "mapping", "native", "namespace", "mount", "subid"],
+	"index.ts": ["errors.ts", "mapping", "subid", "namespace", "mount"],
 	cli: ["index.ts"],
 };
 /** The packages that a folder may import, besides modules of Node. */
@@ -51,6 +54,7 @@ function includesOf(_file, text) {
 function checkFolder(name, extensions, layers, read, wrong) {
 	const source = join(root, name);
 	let count = 0;
+	const used = new Set();
 	for (const layer of Object.keys(layers)) {
 		if (!existsSync(join(source, layer))) wrong.push(`${name}/${layer} is in the layers and not in the tree`);
 	}
@@ -67,6 +71,7 @@ function checkFolder(name, extensions, layers, read, wrong) {
 			count++;
 			const [, dependency] = /^package (.*)$/.exec(target) ?? [];
 			const to = target.split("/")[0];
+			used.add(`${layer} ${to}`);
 			if (dependency !== undefined) {
 				if (!PACKAGES[layer]?.includes(dependency))
 					wrong.push(`${name}/${from} imports the package ${dependency}`);
@@ -75,15 +80,51 @@ function checkFolder(name, extensions, layers, read, wrong) {
 			}
 		}
 	}
+	for (const [layer, allowed] of Object.entries(layers)) {
+		for (const to of allowed) {
+			if (!used.has(`${layer} ${to}`))
+				wrong.push(`${name}/${layer}: no file uses ${to}, which the layers allow`);
+		}
+	}
 	return count;
+}
+
+/** Returns the entries of a list in a document: `errors.ts` and `mapping` of "`errors.ts`, `mapping/`". */
+function listed(text) {
+	return [...(text ?? "").matchAll(/[\w.-]+/g)]
+		.map(([entry]) => entry)
+		.filter((entry) => entry !== "nothing");
+}
+
+/** Compares the lists in the documents with a table, and adds each wrong one to the list `wrong`. */
+function checkDocuments(name, layers, wrong) {
+	const picture = readFileSync(join(root, "docs/architecture.md"), "utf8");
+	const expect = (where, text, allowed) => {
+		if (text === undefined) wrong.push(`${where} does not say what ${name} uses`);
+		else if (listed(text).sort().join() !== [...allowed].sort().join())
+			wrong.push(`${where} has "${text}", and the layers have "${allowed.join(", ")}"`);
+	};
+	for (const [layer, allowed] of Object.entries(layers)) {
+		const row = new RegExp(`^${name}/${layer.replaceAll(".", "\\.")} +→ (.*)$`, "m").exec(picture);
+		expect(`docs/architecture.md, ${name}/${layer},`, row?.[1], allowed);
+		if (layer.includes(".")) continue;
+		const readme = `${name}/${layer}/README.md`;
+		const text = existsSync(join(root, readme)) ? readFileSync(join(root, readme), "utf8") : "";
+		const [, line] = /^\*\*May (?:include|import):\*\* ((?:nothing|`[^`]+`(?:, )?)+)\./m.exec(text) ?? [];
+		expect(readme, line, allowed);
+	}
 }
 
 export function checkLayers() {
 	const wrong = [];
 	const imports = checkFolder("src", /\.ts$/, SOURCE, importsOf, wrong);
 	const includes = checkFolder("native", /\.[ch]$/, NATIVE, includesOf, wrong);
+	checkDocuments("src", SOURCE, wrong);
+	checkDocuments("native", NATIVE, wrong);
 	if (wrong.length > 0) {
-		console.error(`Arrows that point the wrong way:\n  ${wrong.join("\n  ")}`);
+		console.error(
+			`Imports, includes and documents that do not agree with the layers:\n  ${wrong.join("\n  ")}`,
+		);
 		process.exit(1);
 	}
 	console.log(`layers: ${imports} imports and ${includes} includes, all one way`);

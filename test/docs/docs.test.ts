@@ -34,7 +34,7 @@ function readdirOrRead(path: string): void {
 /** Every document that people read, below the root of the project. */
 const DOCUMENTS = [
 	...["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"],
-	...["docs", "native"].flatMap((folder) =>
+	...["docs", "native", "src"].flatMap((folder) =>
 		readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })
 			.filter((file) => file.endsWith(".md"))
 			.map((file) => join(folder, file)),
@@ -61,7 +61,8 @@ test("the documents name only files that exist, and their links lead to files", 
 });
 
 /** The documents about the source, which name its functions. */
-const ABOUT_THE_SOURCE = /^(CONTRIBUTING|docs\/architecture|docs\/security-review|native\/\w+\/README)\.md$/;
+const ABOUT_THE_SOURCE =
+	/^(CONTRIBUTING|docs\/architecture|docs\/security-review|(native|src)\/\w+\/README)\.md$/;
 
 /** Functions of the kernel that these documents name. */
 const OF_THE_KERNEL = new Set([
