@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { mappingSyntaxes } from "../../src/index.ts";
 import { targets } from "../fuzz/targets/index.ts";
 import { root } from "../support/child.ts";
+import { nativeNumber } from "../support/native-source.ts";
 import { test } from "../support/test.ts";
 
 // The places that CONTRIBUTING.md names for a change, and that neither the compiler nor another test requires.
@@ -26,6 +27,30 @@ test("each text that gives a time limit gives that of native/kernel/time-limits.
 		assert.ok(found.length > 1);
 		assert.equal(limit, value, `change "${text.source}" in ${found.join(", ")}`);
 	}
+});
+
+test("the documents give the time limits of reading a mount table as src/mount/mountinfo.ts has them", () => {
+	const source = readFileSync(join(root, "src/mount/mountinfo.ts"), "utf8");
+	const [, now, later] = /^const MOST_MS = \{ now: (\d+)_000, later: (\d+)_000 \}/m.exec(source) ?? [];
+	assert.ok(now !== undefined && later !== undefined);
+	const mounts = readFileSync(join(root, "src/mount/mounts.ts"), "utf8").replaceAll(/\n \* /g, " ");
+	assert.ok(mounts.includes(`does not write within ${now} seconds`));
+	assert.ok(mounts.includes(`on another thread, within ${later} seconds`));
+	const text = readFileSync(join(root, "docs/mounts.md"), "utf8").replaceAll("\n", " ");
+	assert.ok(text.includes(`\`mounts()\` gives up after ${now} seconds and \`mountsAsync()\` after ${later}`));
+});
+
+test("docs/architecture.md gives the numbers of threads as native/addon/worker-pool.c has them", () => {
+	const text = readFileSync(join(root, "docs/architecture.md"), "utf8");
+	const given = [...text.matchAll(/`([A-Z_]+)` \((\d+)\)/g)].map(([, name = "", value]) => [
+		name,
+		Number(value),
+	]);
+	const names = ["MOST_THREADS", "ALL_THREADS", "MOST_SLOW", "MOST_UNDELIVERED"];
+	assert.deepEqual(
+		new Map(given as [string, number][]),
+		new Map(names.map((name) => [name, nativeNumber("addon/worker-pool.c", name)])),
+	);
 });
 
 function filesBelow(folder: string): string[] {

@@ -5,10 +5,14 @@ import * as userns from "../../src/index.ts";
 import { root } from "../support/child.ts";
 import { test } from "../support/test.ts";
 
-test("docs/errors.md explains every code, and none that does not exist", () => {
+test("docs/errors.md explains every code in the words of the table, and none that does not exist", () => {
 	const text = readFileSync(join(root, "docs/errors.md"), "utf8");
 	const headings = [...text.matchAll(/^## (.*)$/gm)].map(([, code]) => code);
 	assert.deepEqual(headings, Object.keys(userns.explanations));
+	for (const [code, explanation] of Object.entries(userns.explanations)) {
+		const section = text.split(`## ${code}\n\n`)[1]?.replaceAll("\n", " ").replaceAll("’", "'") ?? "";
+		assert.equal(section.slice(0, explanation.length + 1).toLowerCase(), `${explanation}.`.toLowerCase());
+	}
 	const mentioned = readdirSync(join(root, "docs"), { recursive: true, encoding: "utf8" })
 		.filter((file) => file.endsWith(".md"))
 		.flatMap(

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { ask } from "../support/child.ts";
+import { POOL_THREADS } from "../support/native-source.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root"] as const;
@@ -105,7 +106,7 @@ test("terminating a worker while thousands of creations wait makes none of them,
 test("many concurrent creations succeed with no more free descriptors than successive ones need", {
 	needs: [...needs, "tool:prlimit"],
 }, () => {
-	// The script keeps the results, and each of four threads has three more descriptors open: this is the limit.
+	// The script keeps the results, and each thread of the pool has three more descriptors open: this is the limit.
 	const refused = ask<string[]>(
 		`${COUNT}
 		import { execFileSync } from "node:child_process";
@@ -115,7 +116,7 @@ test("many concurrent creations succeed with no more free descriptors than succe
 			return made.flatMap(({ reason }) => reason === undefined ? [] : [String(reason)]);
 		};
 		const refused = await many();
-		execFileSync("prlimit", ["--pid", String(process.pid), "--nofile=" + (descriptors() + 64 + 4 * 3)]);
+		execFileSync("prlimit", ["--pid", String(process.pid), "--nofile=" + (descriptors() + 64 + ${POOL_THREADS} * 3)]);
 		for (let i = 0; i < 40; i++) refused.push(...await many());
 		console.log(JSON.stringify(refused));`,
 	);

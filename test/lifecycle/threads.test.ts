@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ask, READ_CHILDREN, root, sh } from "../support/child.ts";
+import { POOL_THREADS } from "../support/native-source.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root"] as const;
@@ -32,7 +33,7 @@ test("a creation does not wait for other work in libuv's pool", { needs }, () =>
 	assert.deepEqual(order, ["namespace", "pool"]);
 });
 
-test("the worker pool has at most four threads, starts with the first asynchronous creation, and handles no signal", {
+test("the worker pool has at most MOST_THREADS threads, starts with the first asynchronous creation, and handles no signal", {
 	needs,
 }, () => {
 	const { before, sync, inTurn, many, blocked } = ask<{
@@ -53,7 +54,7 @@ test("the worker pool has at most four threads, starts with the first asynchrono
 		console.log(JSON.stringify({ before, sync, inTurn, many: own().length, blocked }));`,
 	);
 	assert.deepEqual([before, sync, inTurn], [0, 0, 1]);
-	assert.ok(many >= 1 && many <= 4, `${many} threads`);
+	assert.ok(many >= 1 && many <= POOL_THREADS, `${many} threads`);
 	// All 64 signals but SIGKILL and SIGSTOP, which cannot be blocked, and the first real-time signals, which libc
 	// reserves.
 	const not = (1n << 8n) | (1n << 18n) | (0x7n << 31n);
@@ -163,7 +164,7 @@ test("copies of this package in one environment share the threads, and each gets
 		console.log(JSON.stringify({ wrong, threads: own().length }));`,
 	);
 	assert.equal(wrong, 0);
-	assert.ok(threads >= 1 && threads <= 4, `${threads} threads`);
+	assert.ok(threads >= 1 && threads <= POOL_THREADS, `${threads} threads`);
 });
 
 test("a busy event loop gets every result, although more were made than the limit of undelivered ones", {

@@ -75,3 +75,14 @@ export function nativeFunctions(): readonly Function[] {
 export function nativeCalls(): readonly Call[] {
 	return nativeFunctions().flatMap(callsIn);
 }
+
+/** The value of a number that a file in native/ defines: a decimal number, or a product with another of these. */
+export function nativeNumber(file: string, name: string): number {
+	const text = readFileSync(join(root, "native", file), "utf8");
+	const [, factor, of] = new RegExp(`^#define ${name} \\(?(\\d+)(?: \\* (\\w+)\\))?$`, "m").exec(text) ?? [];
+	if (factor === undefined) throw new Error(`native/${file} does not define ${name} as a number`);
+	return Number(factor) * (of === undefined ? 1 : nativeNumber(file, of));
+}
+
+/** The number of threads of the worker pool, without those in a long wait. */
+export const POOL_THREADS: number = nativeNumber("addon/worker-pool.c", "MOST_THREADS");
