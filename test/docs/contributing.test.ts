@@ -16,7 +16,7 @@ test("every mapping syntax is fuzzed by a target of its name", () => {
 
 test("each text that gives a time limit gives that of native/kernel/time-limits.h", () => {
 	const header = readFileSync(join(root, "native/kernel/time-limits.h"), "utf8");
-	const files = ["README.md", ...filesBelow("docs"), ...filesBelow("src")];
+	const files = ["README.md", ...filesBelow("docs"), ...filesBelow("src"), ...filesBelow("test/fault")];
 	for (const [name, words] of [
 		["BOUNDED_CHILD_TIMEOUT_MS", { 10000: /\bten seconds\b/i }],
 		["NEWIDMAP_TIMEOUT_MS", { 30000: /\b30 seconds\b/ }],

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { root } from "../support/child.ts";
@@ -36,9 +36,9 @@ test("the build tells a compiler that fails from a missing one", () => {
 	assert.match(stderr, /ended with status 1/);
 });
 
-test("check-layers finds an import in the wrong direction", () => {
+test("check-layers finds an import in the wrong direction, and a document with another list", () => {
 	const folder = mkdtempSync(join(tmpdir(), "userns-layers-"));
-	for (const part of ["scripts", "src", "native", "package.json"])
+	for (const part of ["scripts", "src", "native", "docs/architecture.md", "package.json"])
 		cpSync(join(root, part), join(folder, part), { recursive: true });
 	const check = () =>
 		spawnSync(process.execPath, ["scripts/check-layers.mjs"], { cwd: folder, encoding: "utf8" });
@@ -48,9 +48,18 @@ test("check-layers finds an import in the wrong direction", () => {
 		'import { native } from "../native/addon.ts";\nexport const x = native;\n',
 	);
 	writeFileSync(join(folder, "native/mount/wrong.h"), '#include "userns/create.h"\n');
+	const readme = join(folder, "src/cli/README.md");
+	writeFileSync(readme, readFileSync(readme, "utf8").replace("`index.ts`", "`index.ts`, `mount/`"));
+	const picture = join(folder, "docs/architecture.md");
+	writeFileSync(
+		picture,
+		readFileSync(picture, "utf8").replace(/^native\/child .*$/m, "native/child → kernel, proc"),
+	);
 	const after = check();
 	rmSync(folder, { recursive: true });
 	assert.equal(after.status, 1);
+	assert.match(after.stderr, /src\/cli\/README\.md has "`index\.ts`, `mount\/`"/);
+	assert.match(after.stderr, /docs\/architecture\.md, native\/child, has "kernel, proc"/);
 	assert.match(after.stderr, /mapping must not know native/);
 	assert.match(after.stderr, /mount must not know userns/);
 });
