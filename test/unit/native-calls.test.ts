@@ -123,6 +123,24 @@ test("everything that begins a process or a thread was reviewed", () => {
 	);
 });
 
+test("src/native/addon.ts declares every method of the add-on, with as many parameters as it has arguments", {
+	needs: ["linux"],
+}, () => {
+	const addon = join(root, `build/linux-${process.arch}/userns.node`);
+	const table = Object.entries(createRequire(import.meta.url)(addon).methods() as Record<string, string>)
+		.filter(([name]) => name !== "create") // the function that createMethod() returns
+		.map(([name, kinds]) => `${name} ${kinds.split(" ").filter(Boolean).length}`);
+	const text = readFileSync(join(root, "src/native/addon.ts"), "utf8");
+	const interfaces = text
+		.slice(text.indexOf("export interface NativeMounts {"))
+		.replaceAll(/\/\*[\s\S]*?\*\//g, "");
+	const declared = [...interfaces.matchAll(/^\t(\w+)\(([\s\S]*?)\): /gm)].map(
+		([, name, parameters = ""]) =>
+			`${name} ${parameters.replaceAll(/\([^()]*\)/g, "").match(/\w+\??:/g)?.length ?? 0}`,
+	);
+	assert.deepEqual([...new Set(declared)].sort(), table.sort());
+});
+
 test("every method of the add-on was reviewed with the kinds of its arguments, and one file reads them", {
 	needs: ["linux"],
 }, () => {
