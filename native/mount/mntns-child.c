@@ -69,9 +69,19 @@ NO_STACK_PROTECTOR static int child_main(void *argument)
 	raw_exit(0);
 }
 
+/* Returns 1 if the procfs has the number of a descriptor of the request, which was closed then: /proc would be taken for it. */
+static int has_number_of_procfs(const struct mntns_child *child)
+{
+	const struct attach_request *request = child->request;
+	const int procfs = child->procfs;
+
+	return procfs >= 0 && (procfs == request->tree || procfs == request->mount_ns || procfs == request->target.fd);
+}
+
 /* Runs the task in the child until it ends. Returns 0 or a negative errno. */
 static int run(struct mntns_child *child, int task)
 {
+	if (has_number_of_procfs(child)) return bounded_child_note(&child->bounded, -EBADF, "identity");
 	child->task = task;
 	int error = bounded_child_run(&child->bounded, child_main, "mntns", "mntns killed");
 	if (error != -ETIMEDOUT || child->bounded.began) return error;

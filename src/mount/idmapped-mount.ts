@@ -141,8 +141,10 @@ export class HeldMount implements AsyncDisposable {
 			this.#attached = { namespace, submounts };
 			this.#target = target;
 			if (mapping === "") recordMount(BigInt(uniqueId)); // unmount(path) recognises it by the record
-			if (descriptor.closed) namespace?.close();
-			return () => native().close(held.fd); // which acknowledges the mount
+			return () => {
+				native().close(held.fd); // which acknowledges the mount
+				if (descriptor.closed) namespace?.close(); // not before: the mount is undone in this namespace
+			};
 		} catch (error) {
 			native().close(held.fd);
 			throw error;

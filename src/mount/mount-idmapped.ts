@@ -16,7 +16,18 @@ import { checkMountOptions, type MountIdmappedOptions, type MountRequest } from 
  * @see mount_setattr(2), "ID-mapped mounts"; open_tree(2); move_mount(2)
  */
 export async function mountIdmapped(given: MountIdmappedOptions): Promise<IdmappedMount> {
-	const request = checkMountOptions(given);
+	const { mount, acknowledge } = await mountUnacknowledged(checkMountOptions(given));
+	acknowledge();
+	return mount;
+}
+
+/** A mount, and the function that acknowledges it, which is called when nothing but the return is left (`attachFresh`). */
+interface UnacknowledgedMount {
+	mount: IdmappedMount;
+	acknowledge: () => void;
+}
+
+async function mountUnacknowledged(request: MountRequest): Promise<UnacknowledgedMount> {
 	const { target, recursive, attach } = request;
 	if (target === undefined || !recursive) return mountRequested(request, undefined);
 	const held = await holdTarget(target, attach);
@@ -27,7 +38,10 @@ export async function mountIdmapped(given: MountIdmappedOptions): Promise<Idmapp
 	}
 }
 
-async function mountRequested(request: MountRequest, held: HeldTarget | undefined): Promise<IdmappedMount> {
+async function mountRequested(
+	request: MountRequest,
+	held: HeldTarget | undefined,
+): Promise<UnacknowledgedMount> {
 	const { recursive, propagation, source, target, attach } = request;
 	const { descriptor, mountId, uniqueId, map, visible, skipped, branches, attached } =
 		await createTree(request);
@@ -38,12 +52,10 @@ async function mountRequested(request: MountRequest, held: HeldTarget | undefine
 		skipped,
 		attached ? target : undefined,
 	);
-	if (attached) native().acknowledge(mount.fd);
-	if (attached || target === undefined) return mount;
+	if (attached) return { mount, acknowledge: () => native().acknowledge(mount.fd) };
+	if (target === undefined) return { mount, acknowledge: () => {} };
 	try {
-		const acknowledge = await attachFresh(mount, target, attach, { held, below: branches });
-		acknowledge();
-		return mount;
+		return { mount, acknowledge: await attachFresh(mount, target, attach, { held, below: branches }) };
 	} catch (error) {
 		mount.close();
 		throw error;

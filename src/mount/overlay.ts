@@ -82,6 +82,13 @@ export class OverlayMount extends HeldMount {
  * @see mount_setattr(2), fsconfig(2)
  */
 export async function overlay(given: OverlayOptions): Promise<OverlayMount> {
+	const { mount, acknowledge } = await createOverlay(given);
+	acknowledge();
+	return mount;
+}
+
+/** `acknowledge` is called last, because closing the layers takes milliseconds in which this thread may be terminated. */
+async function createOverlay(given: OverlayOptions): Promise<UnacknowledgedOverlay> {
 	const { options, layers, attributes, mapping } = checkOverlayOptions(given);
 	const { target } = options;
 	const source = `an overlay of ${layers.map(showLocation).join(", ")}`;
@@ -129,14 +136,20 @@ export async function overlay(given: OverlayOptions): Promise<OverlayMount> {
 		const needsAttached = outcome.step === "overlay create" && outcome.error === ERRNO.EINVAL;
 		if (needsAttached) outcome = await make(true);
 		if (outcome.error < 0) throw mountError(tried, mapping.id, outcome);
-		const mount = await adopt(options, outcome, attributes, mapping, source);
-		claim?.keep(mount);
-		return mount;
+		const created = await adopt(options, outcome, attributes, mapping, source);
+		claim?.keep(created.mount);
+		return created;
 	} finally {
 		claim?.release();
 		for (const descriptor of held) descriptor.close();
 		if (options.handles === undefined) handles.release();
 	}
+}
+
+/** An overlay, and the function that acknowledges it, see `attachFresh`. */
+interface UnacknowledgedOverlay {
+	mount: OverlayMount;
+	acknowledge: () => void;
 }
 
 async function adopt(
@@ -145,7 +158,7 @@ async function adopt(
 	{ propagation }: Attributes,
 	mapping: Mapping,
 	source: string,
-): Promise<OverlayMount> {
+): Promise<UnacknowledgedOverlay> {
 	const descriptor = new Descriptor(outcome.fd, "OverlayMount");
 	const mount = adoptOverlay(
 		{
@@ -161,11 +174,11 @@ async function adopt(
 		mapping,
 	);
 	try {
-		if (options.target !== undefined) {
-			const acknowledge = await attachFresh(mount, options.target, options);
-			acknowledge();
-		}
-		return mount;
+		const { target } = options;
+		return {
+			mount,
+			acknowledge: target === undefined ? () => {} : await attachFresh(mount, target, options),
+		};
 	} catch (error) {
 		mount.close();
 		throw error;

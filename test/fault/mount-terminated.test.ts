@@ -51,6 +51,57 @@ for (const [name, call] of Object.entries(CALLS)) {
 	);
 }
 
+/** The last call of each of these acknowledges the mount: a thread that is terminated earlier has not returned it. */
+const LAST: Readonly<Record<string, string>> = {
+	mountIdmapped: "mountIdmapped({ ...base, target })",
+	"a tree": "mountIdmapped({ ...base, target, recursive: true })",
+	"a tree below a shared mount": "mountIdmapped({ ...base, target: shared, recursive: true })",
+	"a mount without a map": "mountIdmapped({ source, target, unmap: true })",
+	attach: "mountIdmapped(base).then((mount) => mount.attach(target))",
+	overlay: 'overlay({ lower: [source, target], target, mapping: "0:100000:65536" })',
+};
+
+for (const [name, call] of Object.entries(LAST)) {
+	test(
+		`the acknowledgement of a mount is the last call before its promise is resolved: ${name}`,
+		{
+			needs,
+		},
+		() =>
+			withTmpfs((folder) => {
+				const [source = "", target = "", shared = ""] = mkdirs(folder, "source", "target", "shared");
+				mkdirs(source, "below");
+				const answer = ask<{ attached: number[]; last: [string, number] }>(
+					`import { createRequire } from "node:module";
+				import { execFileSync } from "node:child_process";
+				const [source, target, shared] = ${JSON.stringify([source, target, shared])};
+				execFileSync("mount", ["-t", "tmpfs", "none", source + "/below"]);
+				execFileSync("mount", ["--bind", shared, shared]);
+				execFileSync("mount", ["--make-shared", shared]);
+				const addon = createRequire(USERNS)(new URL("../../build/linux-" + process.arch + "/userns.node", USERNS).pathname);
+				const base = { source, mapping: "0:100000:65536" };
+				const attached = [];
+				let last;
+				for (const [name, method] of Object.entries(addon)) {
+					addon[name] = (...args) => {
+						last = [name, args[0]];
+						const answer = method(...args);
+						// The first attach is that of the root.
+						if (name === "attach") attached.push(args[0]);
+						if (name === "mount") answer.then(({ fd }) => attached.push(fd));
+						return answer;
+					};
+				}
+				await userns.${call};
+				console.log(JSON.stringify({ attached, last }));`,
+					{ prefix: ["unshare", "--mount", "--propagation", "private"] },
+				);
+				assert.deepEqual(answer.last, [answer.last[0], answer.attached[0]]);
+				assert.ok(["acknowledge", "close"].includes(answer.last[0]), answer.last[0]);
+			}),
+	);
+}
+
 /** The mount is attached, and its child does not return for a while, as on an overloaded machine. */
 const SLOW = ["inject=move_mount:delay_exit=800000", "inject=umount2:delay_enter=200000"];
 

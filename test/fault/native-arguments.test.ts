@@ -216,3 +216,27 @@ test("what is well formed and of no use is the kernel's to refuse: negative numb
 	assert.deepEqual(answer, { wrong: [], leaked: 0, children: "", same: "-9" });
 	assert.ok(count > 20 * rounds, `only ${count} calls`);
 });
+
+test("a descriptor that was closed is refused, even if the procfs of the call gets its number", {
+	needs: ["linux", "root", "mounts", "tool:unshare"],
+}, () => {
+	const folder = mkdtempSync(join(tmpdir(), "userns-closed-"));
+	try {
+		const answer = ask<{ errors: number[]; proc: boolean; moved: boolean }>(
+			`${COMMON}
+			const target = ${JSON.stringify(folder)};
+			const errors = [];
+			for (const call of [(fd) => native.detach(fd, 0, -1, false, true), (fd) => native.detach(fd, 0, -1, false, false), (fd) => native.attach(fd, 0, -1, target, 0, false, false, 0, -1)]) {
+				// The lowest free number, so that the next descriptor gets it.
+				const closed = fs.openSync("/dev/null", "r");
+				fs.closeSync(closed);
+				errors.push((await call(closed)).error);
+			}
+			console.log(JSON.stringify({ errors, proc: fs.existsSync("/proc/self/fd"), moved: fs.existsSync(target + "/self") }));`,
+			{ prefix: ["unshare", "--mount", "--propagation", "private"] },
+		);
+		assert.deepEqual(answer, { errors: [-9, -9, -9], proc: true, moved: false });
+	} finally {
+		rmSync(folder, { recursive: true });
+	}
+});
