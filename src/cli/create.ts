@@ -21,8 +21,8 @@ ${PATH_HELP}`;
 export function define(command: Command): void {
 	command
 		.requiredOption("--map <map>", "the mapping of the namespace; see below")
-		.requiredOption("--at <path>", "the path to pin it at; the file must not exist")
-		.addOption(setgroupsOption('setgroups(2) inside (default: "deny")'));
+		.requiredOption("--at <path>", "the path to pin it at, which must not exist yet")
+		.addOption(setgroupsOption('whether setgroups(2) works inside (default: "deny")'));
 	addPathOptions(command)
 		.option("--json", "print the result as JSON")
 		.addHelpText("after", HELP)

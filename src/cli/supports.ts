@@ -7,11 +7,11 @@ import { FAILED, print } from "./output.ts";
 const HELP = `
 Example:
   userns supports /srv/data
-prints "yes" if userns mount can ID-map /srv/data, otherwise "no" and the
-reason. The exit status is 0 for yes and 1 for no.
+prints "yes" if "userns mount" can ID-map /srv/data, otherwise "no", each with
+the reason. The exit status is 0 for yes and 1 for no.
 
-The command ID-maps a detached copy of the path's mount, which no other process
-can see, and closes it.
+To find out, the command ID-maps a detached copy of the path's mount, which no
+other process can see, and drops the copy.
 ${PATH_HELP}`;
 
 export function define(command: Command): void {

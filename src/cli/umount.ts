@@ -14,8 +14,8 @@ Example:
   userns umount /mnt/data
 unmounts a mount that "userns mount" created at /mnt/data.
 
-The command unmounts only what "userns mount", "userns create" and the library
-mounted. Use umount(8) for every other mount.
+The command unmounts only the mounts that "userns mount", "userns create" and
+the library made. Use umount(8) for every other mount.
 ${PATH_HELP}`;
 
 export function define(command: Command): void {

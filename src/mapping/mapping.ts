@@ -98,7 +98,7 @@ export class Mapping {
 		const list = Array.isArray(text) ? text : [text];
 		const texts = ownMap(list, (each) => (typeof each === "string" ? each : undefined));
 		if (texts.length === 0 || !texts.every((each) => each !== undefined)) {
-			throw invalidArgument(`a mapping text must be a string or an array of them, not ${show(text)}`);
+			throw invalidArgument(`a mapping text must be a string or an array of strings, not ${show(text)}`);
 		}
 		const resolved = resolveContext(context, listsOf);
 		const read = (name: MappingSyntax) => Mapping.#parseAs(texts, name, resolved);

@@ -70,7 +70,7 @@ function checkRoot(what: string, target: unknown, { targetRoot, into }: AttachOp
 	}
 	if (into !== undefined) {
 		throw invalidArgument(
-			`${what}: targetRoot and into exclude each other`,
+			`${what}: targetRoot and into cannot be used together`,
 			"Leave targetRoot out: with into, the target is looked up below the root of that mount namespace.",
 		);
 	}

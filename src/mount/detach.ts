@@ -54,9 +54,9 @@ function* findAlone(
 	const mounted = others.slice(0, 3).map((entry) => `${entry.fsType} at ${entry.mountPoint}`);
 	throw new UsernsError(
 		"ERR_USERNS_UNMOUNT",
-		`cannot unmount ${mine.mountPoint}: something else was mounted on it: ${mounted.join(", ")}${others.length > 3 ? ", …" : ""}`,
+		`cannot unmount ${mine.mountPoint}: other mounts are on it: ${mounted.join(", ")}${others.length > 3 ? ", …" : ""}`,
 		{
-			hint: "Unmount that first, or call unmount(path, { recursive: true }). Nothing was changed.",
+			hint: "Unmount them first, or call unmount(path, { recursive: true }). Nothing was changed.",
 			step: "looking for other mounts",
 		},
 	);
@@ -83,7 +83,7 @@ export function detachError(
 
 const hints: Record<number, string> = {
 	[ERRNO.EINVAL]:
-		"Unmount it in its own mount namespace: it is locked here (mount_namespaces(7)), or not in this one.",
+		"Unmount it in its own mount namespace: it is locked in this one (mount_namespaces(7)), or is not in it.",
 	[ERRNO.ETIMEDOUT]:
 		"Check with findmnt(8) whether it is unmounted: a file system did not answer within ten seconds.",
 };
@@ -92,7 +92,7 @@ export function coveredError(where: string): UsernsError {
 	return new UsernsError(
 		"ERR_USERNS_UNMOUNT",
 		`cannot unmount ${where}: another program mounted on it during the call, and its mount was unmounted instead`,
-		{ hint: "Let one program at a time mount at that mount point, and call again." },
+		{ hint: "Call again. Only one program at a time may mount at that mount point." },
 	);
 }
 

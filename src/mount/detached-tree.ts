@@ -238,7 +238,7 @@ function sharedError(tried: string, mapping: string): UsernsError {
 		"ERR_USERNS_MOUNT",
 		`${tried}: the mounts of the tree need different maps, and a tree with different maps cannot be a peer of its source`,
 		{
-			hint: 'Set { propagation: "slave" } or { propagation: "private" }, or mount each submount with a call of its own.',
+			hint: 'Set { propagation: "slave" } or { propagation: "private" }, or mount each submount separately.',
 			mapping,
 			step: "assembling the tree",
 		},

@@ -170,7 +170,7 @@ export class HeldMount implements AsyncDisposable {
 		if (this.#unmounted) return;
 		if (this.closed) {
 			throw new UsernsError("ERR_USERNS_CLOSED", `the IdmappedMount at ${this.#where()} is closed`, {
-				hint: "Unmount the path with unmount(path), and call unmount() instead of close() in future.",
+				hint: "Unmount the path with unmount(path), and call unmount() instead of close() in the future.",
 			});
 		}
 		if (this.#attached !== undefined) await this.#detach(this.#attached);

@@ -149,5 +149,5 @@ function checkNamespace({ mapping, userns, handles, unmap, nested }: MountIdmapp
 }
 
 function exclude(one: string, other: string): never {
-	throw invalidArgument(`${WHAT}: ${one} and ${other} exclude each other`, "Leave one of them out.");
+	throw invalidArgument(`${WHAT}: ${one} and ${other} cannot be used together`, "Leave one of them out.");
 }

@@ -44,7 +44,7 @@ export class Claim {
 		const named = entries(layers).map(([name, { fd }]) => ({ name, key: keyOf(fd) }));
 		for (const { name, key } of named) {
 			if (key !== undefined && creating.has(key)) {
-				const user = "an overlay that this process creates at the same time";
+				const user = "an overlay that this process is creating";
 				throw inUse(tried, layerWords(name, layers), user);
 			}
 		}

@@ -58,7 +58,7 @@ export async function upperLayer(
 			"ERR_USERNS_MOUNT",
 			`${tried}: the upper layer and the work directory are on different mounts`,
 			{
-				hint: "Create both in one directory: overlayfs needs them on one mount.",
+				hint: "Create both on one mount, because overlayfs requires it: for example in one directory.",
 				step: "comparing the mounts of the layers",
 			},
 		);

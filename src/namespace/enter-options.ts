@@ -164,7 +164,7 @@ function flagsOf(what: string, kinds: unknown): number {
 	ownMap(kinds, (kind) => {
 		if (typeof kind !== "string" || !Object.hasOwn(FLAGS, kind)) {
 			throw invalidArgument(
-				`${what}: there is no kind of namespace ${show(kind)} to unshare`,
+				`${what}: unknown kind of namespace ${show(kind)} in unshare`,
 				`The kinds are: ${Object.keys(FLAGS).join(", ")}.`,
 			);
 		}
@@ -196,7 +196,7 @@ function pickId(what: string, kind: IdKind, given: unknown, { maps: { mapping },
 	const same = kind === "uid" ? mapping.uidToContainer(callers) : mapping.gidToContainer(callers);
 	if (same !== undefined) return same;
 	throw unmapped(
-		`${what}: neither the ${kind} 0 nor the caller's own is mapped in the user namespace`,
+		`${what}: neither ${kind} 0 nor the caller's own ${kind} is mapped in the user namespace`,
 		extents,
 		kind,
 	);

@@ -136,8 +136,8 @@ export function enterError(shown: string, outcome: { step: string; error: number
 const hints: StepHints = {
 	"enter setns": {
 		[ERRNO.EPERM]:
-			"Use CAP_SYS_ADMIN in it: its owner in the parent namespace and root of an ancestor have that capability.",
-		[ERRNO.EINVAL]: "Use child_process: this process is in that user namespace already.",
+			"Use CAP_SYS_ADMIN in the namespace: its owner in the parent namespace has that capability, and so has root of an ancestor.",
+		[ERRNO.EINVAL]: "Use child_process: this process is already in that user namespace.",
 	},
 	"enter unshare": {
 		[ERRNO.ENOSPC]:
@@ -154,6 +154,6 @@ const hints: StepHints = {
 		[ERRNO.EACCES]:
 			"Let the IDs in the namespace execute the program and search each directory on its path: check their owners.",
 		[ERRNO.ENOENT]: "Install the interpreter that the #! line names, or the program's dynamic loader.",
-		[ERRNO.ENOEXEC]: "Name a program for this processor, or a script with a #! line.",
+		[ERRNO.ENOEXEC]: "Name a program for this CPU architecture, or a script with a #! line.",
 	},
 };

@@ -187,7 +187,7 @@ function privilegeHint(program: string, words: string): string {
 	const { uid, gid } = callingUser();
 	const entry = findUser(uid);
 	if (entry.gid !== gid) {
-		return `Start this process with the gid ${entry.gid} of the user database: ${program} refuses a process with another gid (${gid}), as after newgrp(1).`;
+		return `Start this process with the gid ${entry.gid} of the user database: ${program} refuses a process with another gid (here ${gid}), for example after newgrp(1).`;
 	}
 	const stat = statSync(program, { throwIfNoEntry: false });
 	if (stat !== undefined && ((stat.mode & 0o4000) === 0 || stat.uid !== 0)) {

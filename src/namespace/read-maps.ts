@@ -24,8 +24,8 @@ export function parseMaps(maps: string): NamespaceMaps {
 	} catch (cause) {
 		throw new UsernsError(
 			"ERR_USERNS_READ_MAPPING",
-			`${READING}: it maps IDs that the user namespace of this process does not have`,
-			{ hint: "Read it in one of its ancestors.", cause },
+			`${READING}: it has host IDs that the user namespace of this process does not map`,
+			{ hint: "Read it in an ancestor of the namespace.", cause },
 		);
 	}
 	return { mapping, setgroups: maps.startsWith("allow", second + 1) ? "allow" : "deny" };

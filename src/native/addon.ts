@@ -267,7 +267,7 @@ function findFolder(): string {
 	}
 	throw new UsernsError(
 		"ERR_USERNS_NATIVE_MISSING",
-		`the compiled part of the package is not found: no directory above ${file} has a package.json`,
+		`the native add-on is not found: no directory above ${file} has a package.json`,
 		{
 			hint: "Mark userns as external in the bundler, or put the bundle below the directory with the package's package.json and build.",
 		},
@@ -278,8 +278,8 @@ function load(): Loaded {
 	if (process.platform !== "linux") {
 		throw new UsernsError(
 			"ERR_USERNS_UNSUPPORTED_PLATFORM",
-			`user namespaces are a part of Linux, and this is ${process.platform}`,
-			{ hint: "Mapping works everywhere; call the rest on Linux only." },
+			`user namespaces need Linux, and this platform is ${process.platform}`,
+			{ hint: "Use only Mapping on this platform; every other function needs Linux." },
 		);
 	}
 	const folder = findFolder();
@@ -292,14 +292,10 @@ function load(): Loaded {
 		};
 		return { surface, programs };
 	} catch (cause) {
-		throw new UsernsError(
-			"ERR_USERNS_NATIVE_MISSING",
-			`the compiled part of the package does not load: ${file}`,
-			{
-				hint: `Compile it with "node scripts/build-native.mjs" in the package's folder; it needs a C compiler and node-api-headers.`,
-				cause,
-			},
-		);
+		throw new UsernsError("ERR_USERNS_NATIVE_MISSING", `the native add-on cannot be loaded: ${file}`, {
+			hint: `Compile it with "node scripts/build-native.mjs" in the package's directory; it needs a C compiler and node-api-headers.`,
+			cause,
+		});
 	}
 }
 

@@ -73,7 +73,7 @@ export class Descriptor {
 	get fd(): number {
 		if (this.#guard === undefined) {
 			throw new UsernsError("ERR_USERNS_CLOSED", `the ${this.#what} is closed`, {
-				hint: "Call dup() before close() where two owners need it.",
+				hint: "Call dup() before close() if two parts of the program use the descriptor.",
 			});
 		}
 		return this.#guard.held.fd;

@@ -101,7 +101,7 @@ test("the cached and the general path make the same mount", { needs }, () =>
 		// The one below is covered, which unmount() notices with and without the whole table.
 		await assert.rejects(
 			(mounts[0] as (typeof mounts)[0]).unmount(),
-			failure("ERR_USERNS_UNMOUNT", /something else was mounted on it/),
+			failure("ERR_USERNS_UNMOUNT", /other mounts are on it/),
 		);
 		for (const mount of mounts.reverse()) await mount.unmount();
 		assert.equal(mountAt(first), undefined);

@@ -135,7 +135,7 @@ test("a link in a container leads to a path in the container", { needs }, () =>
 			inside(container, "mount", "-t", "tmpfs", "top", "/data");
 			await assert.rejects(
 				up.unmount(),
-				failure("ERR_USERNS_UNMOUNT", /something else was mounted on it: tmpfs at \/data/),
+				failure("ERR_USERNS_UNMOUNT", /other mounts are on it: tmpfs at \/data/),
 			);
 			inside(container, "umount", "/data");
 			await up.unmount();
@@ -193,7 +193,7 @@ test(
 				assert.equal(Number((lineOf(container.pid, "/data") ?? "").split(" ")[0]), given.mountId);
 				await assert.rejects(
 					given.attach("/real", { into: container.pid }),
-					failure("ERR_USERNS_ATTACHED", /attached at \/data already/),
+					failure("ERR_USERNS_ATTACHED", /already attached at \/data/),
 				);
 				const [here = ""] = mkdirs(folder, "here");
 				await assert.rejects(given.attach(here), failure("ERR_USERNS_MOUNT", /attaching the mount: EINVAL/));

@@ -99,7 +99,7 @@ test("in a namespace without ID 0 a program runs with the caller's own ID, or th
 	await within(
 		"deny",
 		async (ns) => {
-			assert.throws(() => ns.spawn("true"), failure("ERR_USERNS_UNMAPPED_ID", /neither the uid 0 nor/));
+			assert.throws(() => ns.spawn("true"), failure("ERR_USERNS_UNMAPPED_ID", /neither uid 0 nor/));
 			assert.equal((await look(ns, { uid: 7, gid: 7 }, ids))[0], four(host(100000)));
 		},
 		hosted("7:100000:1"),

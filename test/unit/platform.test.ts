@@ -44,7 +44,7 @@ const bad: [input: string, message: RegExp][] = [
 	["one({ size: Infinity })", /size must be a whole number/],
 	["one({ hostID: 2 ** 32 })", /must fit in 32 bits/],
 	["one({ hostID: 2 ** 32 - 1 })", /stands for "no ID"/],
-	["one({ hostID: 2 ** 32 - 2, size: 2 })", /runs to 4294967295/],
+	["one({ hostID: 2 ** 32 - 2, size: 2 })", /the last hostID is 4294967295/],
 	['one({ size: "1" })', /size must be a number, not "1"/],
 	["one({ size: 1n })", /size must be a number, not 1n/],
 	["one({ size: undefined })", /size must be a number, not left out/],

@@ -77,14 +77,14 @@ export const syntaxes: Readonly<Record<MappingSyntax, Syntax>> = {
 		print: printMountIdmapped,
 	},
 	lxc: {
-		form: "b|u|g:container:host:size, as lxc-usernsexec -m takes them",
+		form: "b|u|g:container:host:size, separated by blanks",
 		isDetected: false, // equal to mount-idmapped
 		parse: joined((text) => parseMountIdmapped("lxc", text)),
 		print: printMountIdmapped,
 	},
 	podman: {
 		form: "--uidmap=[+ug]container:[@]from[:amount] --gidmap=…",
-		isDetected: false, // because "0:1" is an extent of one ID in it, and mostly a mistake
+		isDetected: false, // because "0:1" is an extent of one ID in this syntax, and usually a mistake
 		parse: (texts, { parent }) => parsePodman(words(texts), parent),
 		print: printPodman,
 	},
@@ -120,7 +120,7 @@ export const syntaxNames: readonly MappingSyntax[] = Object.freeze(Object.keys(s
 export function checkSyntax(syntax: unknown): asserts syntax is MappingSyntax {
 	if (typeof syntax !== "string" || !Object.hasOwn(syntaxes, syntax)) {
 		throw invalidArgument(
-			`there is no mapping syntax ${show(syntax)}`,
+			`unknown mapping syntax ${show(syntax)}`,
 			`The syntaxes are: ${syntaxNames.join(", ")}.`,
 		);
 	}
