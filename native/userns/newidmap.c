@@ -33,7 +33,7 @@ NO_STACK_PROTECTOR static int execute(void *argument)
 	static const char *const environment[] = {"LC_ALL=C", NULL};
 	const int fds[] = {run->input, run->output, run->output};
 
-	/* A set-uid program loses the death signal (commit_creds()), but it ends when the process whose map it writes has ended. */
+	/* A set-user-ID program loses the death signal (commit_creds()), but it ends when the process whose map it writes has ended. */
 	child_die_with_parent(&run->child);
 	child_die_after(NEWIDMAP_TIMER_MS);
 	long error = child_set_fds(fds, 3);

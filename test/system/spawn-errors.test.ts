@@ -59,7 +59,7 @@ test("wrong options throw before anything starts", { needs }, () =>
 			[["true", [], { cwd: "/\0" }], /cwd must be a path or a file: URL/],
 			[["true", [], { unshare: "pid" }], /unshare must be an array/],
 			[["true", [], { unshare: ["user"] }], /unknown kind of namespace "user"/],
-			[["true", [], { unshare: ["toString"] }], /no kind of namespace "toString"/],
+			[["true", [], { unshare: ["toString"] }], /unknown kind of namespace "toString"/],
 		];
 		for (const [args, message] of wrong) {
 			assert.throws(() => inside(...args), failure("ERR_USERNS_INVALID_ARGUMENT", message), String(message));
