@@ -3,13 +3,13 @@ import { getSystemErrorMap } from "node:util";
 interface CodeEntry {
 	/** What the code means, in the words of docs/errors.md. */
 	explanation: string;
-	/** One thing to do, for an error that is raised without a hint of its own. */
+	/** One thing to do, for an error that is raised without its own hint. */
 	hint: string;
 }
 
 /**
- * Every code that an error of this package can have. The codes are part of the public contract and never change their
- * meaning; the texts may change. test/docs/docs.test.ts holds docs/errors.md against this table.
+ * Every code that an error of this package can have. The codes are part of the public contract, and their meaning
+ * never changes; the texts may change. test/docs/docs.test.ts holds docs/errors.md against this table.
  */
 const codes = {
 	ERR_USERNS_INVALID_ARGUMENT: {

@@ -69,7 +69,7 @@ NO_STACK_PROTECTOR static int child_main(void *argument)
 	raw_exit(0);
 }
 
-/* Runs the task in the child until it ends. Returns 0 or a negative errno. */
+/* Runs the task in the child and waits for its end. Returns 0 or a negative errno. */
 static int run(struct mntns_child *child, int task)
 {
 	child->task = task;
@@ -224,7 +224,7 @@ int mount_open_location(const struct location *location, struct waiter *waiter)
 	const uint64_t resolve = location->resolve | USERNS_RESOLVE_CACHED;
 
 	if (location->path == NULL) return location->fd;
-	/* Two attempts: a mount or a rename anywhere during the look-up is EAGAIN too, but hardly ever twice in a row. */
+	/* Two attempts, because a mount or a rename anywhere during the look-up also causes EAGAIN, but rarely twice in a row. */
 	int fd = call_openat2(location_start(location), location->path, O_PATH, resolve, 2);
 	/* EINVAL: before Linux 5.12; ENOSYS: before 5.6, or a seccomp filter. */
 	return fd == -EAGAIN || fd == -EINVAL || fd == -ENOSYS ? open_in(-1, location, -1, waiter) : fd;

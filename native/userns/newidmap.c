@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define OUTPUT_BYTES 4096
-#define MOST_ARGUMENTS (340 * 3 + 3) /* as many extents as the kernel takes, and name, PID and NULL */
+#define MOST_ARGUMENTS (340 * 3 + 3) /* as many extents as the kernel accepts, and name, PID and NULL */
 
 /* One run of a program. */
 struct newidmap {

@@ -10,7 +10,7 @@ import type {
 
 /*
  * The messages and hints of the library name its options as `{ setgroups: "allow" }` and its functions as `mounts()`.
- * The command has options and commands of its own for them, `--setgroups allow` and `userns mounts`. This file
+ * The command has its own options and commands for them, `--setgroups allow` and `userns mounts`. This file
  * translates the one form into the other.
  */
 

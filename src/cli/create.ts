@@ -29,7 +29,7 @@ export function define(command: Command): void {
 		.action(create);
 }
 
-/** Passes `options` on whole, because the rest of a destructuring would have a prototype again. */
+/** Passes the whole `options` object on, because the rest of a destructuring would have a prototype again. */
 async function create(options: Options): Promise<void> {
 	const { map, at, setgroups, json } = options;
 	const namespace = await UserNamespace.create(readMap(map), setgroups === undefined ? {} : { setgroups });

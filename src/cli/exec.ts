@@ -70,7 +70,7 @@ function ids(text: string): number[] {
 	return list(text).map(id);
 }
 
-/** Prints failures itself, because main would take a --json among the program's arguments for the command's. */
+/** Prints failures itself, because main() would treat a --json among the program's arguments as the command's own. */
 async function exec(program: string, args: string[], options: Options): Promise<void> {
 	try {
 		await start(program, args, options);

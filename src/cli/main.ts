@@ -54,7 +54,7 @@ let loaded: CommandModule | undefined;
 /** The command whose arguments are wrong, as it is called: `userns map convert`. */
 let failed = "userns";
 
-/** A command whose options have no prototype, as src/options.ts has it for the library. */
+/** A command whose options have no prototype. src/options.ts does the same for the library. */
 class OwnCommand extends Command {
 	override createCommand(name?: string): Command {
 		return new OwnCommand(name);

@@ -21,7 +21,7 @@ export function define(command: Command): void {
 		.action(ask);
 }
 
-/** Passes `options` on whole, because the rest of a destructuring would have a prototype again. */
+/** Passes the whole `options` object on, because the rest of a destructuring would have a prototype again. */
 async function ask(path: string, options: PathOptions & { json?: boolean }): Promise<void> {
 	const { json } = options;
 	const found = await supports(path, pathOptions(options));

@@ -29,7 +29,7 @@ export function define(command: Command): void {
 		.action(umount);
 }
 
-/** Passes `options` on whole, because the rest of a destructuring would have a prototype again. */
+/** Passes the whole `options` object on, because the rest of a destructuring would have a prototype again. */
 async function umount(path: string, options: Options): Promise<void> {
 	const { recursive = false, into, json } = options;
 	const inside = into === undefined ? {} : { into: /^\d+$/.test(into) ? Number(into) : into };

@@ -181,7 +181,7 @@ async function findSubmounts(
 		mine = await runAsync(findMount(tree.fd, namespace, "ERR_USERNS_MOUNT", tried));
 		below = await runAsync(mountsBelow(tree.fd, namespace, "ERR_USERNS_MOUNT", tried));
 	} catch (error) {
-		if (!tree.recursive) return new Set(); // the old mount is unmounted, and only the check is missing
+		if (!tree.recursive) return new Set(); // the old mount is unmounted, and only the check was not made
 		// A mount that is reported as failed must not stay attached.
 		const undone = await native().detach(tree.fd, tree.uniqueId, namespace ?? -1, false, true);
 		if (undone.error < 0) throw mountError(tried, tree.mapping, { ...undone, step: "left" });

@@ -21,7 +21,7 @@ export interface HeldRoot {
 }
 
 /**
- * Unmounts one mount. Does nothing if the mount is no longer in its mount namespace. Throws if something else was mounted on it
+ * Unmounts one mount. Does nothing if the mount is no longer in its mount namespace. Throws if another mount was made on it
  * or below it since, because umount2(2) unmounts the topmost mount, and MNT_DETACH the whole tree. `own` returns true for a
  * submount of the mount; `mountNs` is its mount namespace (undefined: that of this process).
  */
@@ -38,7 +38,7 @@ export function* detachMount(
 	if (yield* isAttached(fd, mountNs)) throw coveredError(mine.mountPoint);
 }
 
-/** The mount's entry; undefined if it is not attached. Throws if something else is mounted on it. */
+/** The mount's entry; undefined if it is not attached. Throws if another mount is on it. */
 function* findAlone(
 	fd: number,
 	id: number,
@@ -62,7 +62,7 @@ function* findAlone(
 	);
 }
 
-/** Whether other code in this process has closed the descriptor. Its number can be another file's. */
+/** Whether other code in this process has closed the descriptor. Its number may be reused for another file. */
 export function isForeign(error: number): boolean {
 	return error === ERRNO.ESTALE || error === ERRNO.EBADF;
 }

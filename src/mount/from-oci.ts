@@ -70,8 +70,8 @@ const INDIRECT = new Set(["idmap", "atime"]);
  * Converts a mount of an OCI config.json to options of {@link mountIdmapped}, by the rules of the runtime-spec. An entry has
  * both kinds of mappings or none. Mappings without `idmap` or `ridmap` apply to the mount itself, not to the mounts below it.
  * `ridmap` with `bind` is `idmap`, because the mounts below are not mounted. `idmap` or `ridmap` without mappings uses
- * `container`; an entry without mappings, `idmap` and `ridmap` is an error. The last of several words for one attribute
- * counts. Attributes apply to all mounts, with or without the `r` of the runtime-spec; a word that unsets one, such as
+ * `container`; an entry without mappings, `idmap` and `ridmap` is an error. If several words set one attribute, the last
+ * one applies. Attributes apply to all mounts, with or without the `r` of the runtime-spec; a word that unsets one, such as
  * `rw`, keeps that of the source. `target` is the destination inside the container: set `into` or `targetRoot` too.
  * Throws `ERR_USERNS_INVALID_ARGUMENT` for an unknown word, and names it.
  */

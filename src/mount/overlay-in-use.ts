@@ -130,7 +130,7 @@ function inUse(tried: string, layer: string, user: string | undefined): UsernsEr
 	});
 }
 
-/** Describes the overlay that has the layer, or a directory above it, as its own. */
+/** Describes the overlay that uses the layer or a directory above it. */
 async function nameOfUser(fd: number): Promise<string | undefined> {
 	const keys = await ancestors(fd);
 	for (const key of keys) {

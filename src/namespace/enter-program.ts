@@ -122,7 +122,7 @@ const MAX_ERRNO = 4095;
 export function parseAnswer(words: string): { step: string; error: number } | undefined {
 	if (words === "") return undefined;
 	const [, step, errno] = /^([a-z_]{1,20}) ([1-9]\d{0,3})$/.exec(words) ?? [];
-	// A process that was killed can leave half an answer.
+	// A process that was killed can leave an incomplete answer.
 	if (step === undefined || Number(errno) > MAX_ERRNO) return { step: "enter program", error: ERRNO.EPROTO };
 	return { step: `enter ${step}`, error: -Number(errno) };
 }

@@ -125,7 +125,7 @@ function notRunHint(program: string, kind: IdKind, status: number): string {
 		return `Check that the user database and the directory service of /etc/nsswitch.conf answer ("getent passwd", getsubids): ${program} queries them.`;
 	}
 	if (status === ERRNO.E2BIG) {
-		return `Use fewer extents: ${program} needs the caller's own ${kind} in an extent of its own, and a map has 340 extents at most.`;
+		return `Use fewer extents: ${program} needs the caller's own ${kind} in a separate extent, and a map has 340 extents at most.`;
 	}
 	return `Check that ${program}, the first one in PATH, is a program that this user may execute.`;
 }

@@ -54,7 +54,7 @@ export function readMapsSync(fd: number): NamespaceMaps {
 
 /** Like `readMapsSync`, on another thread. */
 export async function readMaps(fd: number): Promise<NamespaceMaps> {
-	// The other thread needs a descriptor that no other code closes, because the number could be another file's then.
+	// The other thread needs a descriptor that no other code closes, because a closed number can be reused for another file.
 	const held = native().duplicate(fd);
 	if (held.error < 0) throw readError(held);
 	try {

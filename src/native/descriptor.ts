@@ -41,7 +41,7 @@ class Guard {
 }
 
 const idle: Guard[] = [];
-/** The most guards that are kept for later descriptors. */
+/** The maximum number of guards for later descriptors. */
 const MOST_IDLE = 2048;
 
 /** A descriptor with exactly one owner. Its number cannot be read after close(), so it is never closed twice. */

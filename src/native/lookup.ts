@@ -56,7 +56,7 @@ export function linkRefused(step: string, name: string): { words: string; hint: 
 
 const NOT_PERMITTED = "Use the uid of that process, or CAP_SYS_PTRACE in its user namespace.";
 
-/** Hints for opening a process by its pid, and what belongs to it. */
+/** Hints for opening a process by its pid, or one of its files in /proc. */
 export const PROCESS_HINTS: Readonly<Record<number, string>> = {
 	[ERRNO.EACCES]: NOT_PERMITTED,
 	[ERRNO.EPERM]: NOT_PERMITTED,

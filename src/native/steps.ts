@@ -68,7 +68,7 @@ const table = {
 		"setting the propagation; undoing the attach failed, and the mount stays",
 		"mount_setattr",
 	],
-	left: ["undoing the attach, which failed; the mount stays", "umount2"],
+	left: ["undoing the attach; the mount stays", "umount2"],
 	peers: ["making the mount a peer of its source", "move_mount"],
 	identity: ["comparing the mount's ID", "statx"],
 	thread: ["starting a thread", "clone"],

@@ -116,7 +116,7 @@ test("a terminal stays the program's controlling terminal, in blocking mode, and
 test("Ctrl-Z stops the program and the process that stands for it, and fg continues them", {
 	needs: [...needs, "tool:script", "tool:bash"],
 }, async () => {
-	// A shell with job control, at a terminal of its own. The program starts no process, for dash waits for one in
+	// A shell with job control, at its own terminal. The program starts no process, for dash waits for one in
 	// vfork(2), where it cannot be stopped.
 	const inside = "echo ready; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo over";
 	const line = `${process.execPath} ${MAIN} exec --map ${MAP} --unshare pid -- sh -c '${inside}'`;

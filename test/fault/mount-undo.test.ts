@@ -20,7 +20,7 @@ function pointsOf(pid: number | "self", folder: string): string[] {
 
 for (const [words, mapping] of [
 	["a container", undefined],
-	["a container with a user namespace of its own", MAP],
+	["a container with its own user namespace", MAP],
 ] as const) {
 	test(
 		`a file and a directory without permissions are unmounted again in ${words}, whatever its /proc is`,

@@ -162,7 +162,10 @@ test("the hint says why newuidmap refuses a gid that the user database does not 
 	const error = refusedAnyWords({ before });
 	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
 	assert.match(error.message, /owned by a different user/);
-	assert.match(error.hint, /with the gid 4 of the user database: .* another gid \(here \d+\), for example after newgrp/);
+	assert.match(
+		error.hint,
+		/with the gid 4 of the user database: .* another gid \(here \d+\), for example after newgrp/,
+	);
 });
 
 test("the hint says when the user's own uid in the middle of an extent adds two lines, and makes them too many", {
@@ -176,7 +179,7 @@ test("the hint says when the user's own uid in the middle of an extent adds two 
 	);
 	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
 	assert.equal(error.errnoCode, "E2BIG");
-	assert.match(error.hint, /Use fewer extents.*own uid in an extent of its own/);
+	assert.match(error.hint, /Use fewer extents.*own uid in a separate extent/);
 });
 
 test("newuidmap and newgidmap are killed together after 30 seconds, and nothing of them is left", {

@@ -184,7 +184,7 @@ test("a wrong request fails with the same message with and without a cached name
 	}),
 );
 
-/** For a process of its own, because the test could not end if its own event loop were blocked. */
+/** Runs in a separate process, because the test could not end if its own event loop were blocked. */
 function waitingScript(options: { source: string; target: string }): string {
 	return `const { Handles, mountIdmapped } = await import(${JSON.stringify(pathToFileURL(join(root, "dist/src/index.js")))});
 		const handles = new Handles();

@@ -90,7 +90,7 @@ test(
 );
 
 test(
-	"mounts reads another mount namespace with a user namespace of its own",
+	"mounts reads another mount namespace with its own user namespace",
 	{
 		needs: [...needs, "linux:6.15", "tool:unshare"],
 	},

@@ -282,7 +282,7 @@ test("a program runs in a working directory that was deleted, as with child_proc
 	assert.deepEqual(answer, [7, "ERR_USERNS_NO_PROGRAM"]);
 });
 
-test("an abort signal, a timeout and a session of its own work", { needs }, () =>
+test("an abort signal, a timeout and a separate session work", { needs }, () =>
 	within("deny", async (ns) => {
 		const controller = new AbortController();
 		const aborted = ns.spawn("sleep", ["1000"], { signal: controller.signal });

@@ -31,7 +31,7 @@ for (const platform of ["darwin", "win32"]) {
 	});
 }
 
-/** Each has a message of its own. The test runs without an add-on, so no case can reach the kernel. */
+/** Each has its own message. The test runs without an add-on, so no case can reach the kernel. */
 const bad: [input: string, message: RegExp][] = [
 	["{}", /maps nothing/],
 	["{ uidMappings: [], gidMappings: null }", /maps nothing/],
@@ -62,7 +62,7 @@ const bad: [input: string, message: RegExp][] = [
 	["[]", /must be a Mapping/],
 ];
 
-test("wrong mappings are refused with a message of their own, and without a system call", () => {
+test("each kind of wrong mapping is refused with its own message, and without a system call", () => {
 	const calls = bad.map(([input]) => `() => handles.get(${input})`).join(",\n");
 	const errors = ask<{ code: string; message: string; errno?: number }[]>(
 		`const one = (change) => ({ uidMappings: [{ containerID: 0, hostID: 0, size: 1, ...change }] });
