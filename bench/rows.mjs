@@ -165,7 +165,9 @@ export function rowsFor({ quick, peers, stage }) {
 			id: "compose",
 			rounds: many,
 			what: "compose of two mappings, 340 extents each",
-			why: { "userns / a plain merge, no check": "the result is a mapping, and is checked as every mapping" },
+			why: {
+				"userns / a plain merge, no check": "the result is a mapping, and is checked like every mapping",
+			},
 			subjects: {
 				userns: ours("compose", n(2000, 200)),
 				"a plain merge, no check": ours("composePlain", n(2000, 200)),
@@ -281,10 +283,10 @@ function spawnRow({ many, n, ours, needing }) {
 		id: "spawn",
 		rounds: many,
 		what: 'namespace.spawn("true") to its exit',
-		note: "bwrap makes a mount namespace beside, which it cannot do without",
+		note: "bwrap also makes a mount namespace, because it has no mode without one",
 		why: {
 			"userns / child_process, CPU":
-				"a program more is executed, which joins the user namespace, and the socket on which it reports an error is one stream more",
+				"one more program is executed, which joins the user namespace, and the socket on which it reports an error is one more stream",
 		},
 		subjects: {
 			userns: ours("spawned", rounds, "userns"),
@@ -371,7 +373,7 @@ function mountRows({ many, n, peers, peer, stage, quick }) {
 			what: "mountIdmapped or unmount on the event loop",
 			why: {
 				"userns / empty work on libuv's pool, event loop":
-					"the call checks its options and looks up its namespace before the thread starts, and returns an object of its own",
+					"the call checks its options and looks up its namespace before the thread starts, and returns an additional object",
 			},
 			subjects: {
 				userns: ours("mountLoop", n(2000, 50), source, target),

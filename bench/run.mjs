@@ -1,4 +1,4 @@
-// npm run bench: runs the subjects of every row in turns, each trial in a process of its own, and prints a table. A trial
+// npm run bench: runs the subjects of every row in turns, each trial in its own process, and prints a table. A trial
 // that fails makes it fail; a goal that is missed does not. --quick: a short form, to check that every trial works. --only
 // ROW,…: these rows alone, by their id in rows.mjs. --out FILE: JSON. --save: the committed JSON in bench/results, and the
 // tables of docs/performance.md.

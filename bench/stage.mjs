@@ -21,7 +21,7 @@ function run(command, ...args) {
 	if (status !== 0) throw error ?? new Error(`${command} ${args.join(" ")}: ${stderr}`);
 }
 
-/** A process in a user namespace of its own, without this package. */
+/** A process in its own user namespace, without this package. */
 async function processInNamespace() {
 	const child = spawn("unshare", ["--user", ...WITH_US, "sleep", "infinity"], { stdio: "ignore" });
 	const own = readlinkSync("/proc/self/ns/user");

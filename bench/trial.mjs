@@ -1,4 +1,4 @@
-// One trial of this package, in a process of its own: `node trial.mjs NAME ARGUMENT…` prints one line of JSON.
+// One trial of this package, in its own process: `node trial.mjs NAME ARGUMENT…` prints one line of JSON.
 import { spawn, spawnSync } from "node:child_process";
 import { randomFill } from "node:crypto";
 import { once } from "node:events";

@@ -112,7 +112,7 @@ function outputsIn(folder) {
 	return ["userns.node", ...Object.keys(PROGRAMS)].map((name) => join(folder, name));
 }
 
-/** Builds for this processor or, with a cross compiler, for another one. */
+/** Builds for this architecture or, with a cross compiler, for another one. */
 export async function buildNative(arch = process.arch, crossCompiler = undefined) {
 	const folder = join(root, "build", `linux-${arch}`);
 	if (!upToDate(outputsIn(folder))) compileInto(folder, findCompiler(crossCompiler), FLAVOUR);

@@ -148,7 +148,7 @@ async function main() {
 	});
 	if (values.inside) return inside(values.user[0], positionals);
 	if (process.platform !== "linux" || process.geteuid() !== 0) {
-		console.error("userns: this check needs root, because it hides programs in mount namespaces of its own");
+		console.error("userns: this check needs root, because it hides programs in separate mount namespaces");
 		process.exit(1);
 	}
 	await build();

@@ -46,7 +46,7 @@ if (help) {
 	console.log(USAGE);
 	process.exit(0);
 }
-if (native && sanitized) wrongUsage("--native and --sanitized exclude each other");
+if (native && sanitized) wrongUsage("--native and --sanitized cannot be used together");
 const wanted = { seconds: whole(seconds, "seconds"), seed: whole(seed, "seed"), names };
 await build();
 if (native) await (await import("./fuzz/harnesses.mjs")).fuzzHarnesses(wanted);

@@ -12,7 +12,7 @@ import { MACHINES } from "./kernels/machines.mjs";
 import { root } from "./setup.mjs";
 import { testFiles } from "./test.mjs";
 
-/** The tests multiply their time limits by it, because an emulated processor is slow. */
+/** The tests multiply their time limits by it, because an emulated CPU is slow. */
 const SLOWER = 30;
 /** The minutes after which a machine is stopped. */
 const MINUTES = { short: 20, long: 120 };
@@ -39,7 +39,8 @@ function readArguments() {
 		allowPositionals: true,
 	});
 	for (const arch of values.arch) {
-		if (!Object.hasOwn(MACHINES, arch)) throw new Error(`no machine is known for the processor ${arch}`);
+		if (!Object.hasOwn(MACHINES, arch))
+			throw new Error(`there is no emulated machine for the architecture ${arch}`);
 	}
 	const form = values.long ? "long" : "short";
 	return { archs: values.arch, form, files: positionals };

@@ -3,13 +3,13 @@ import { getSystemErrorMap } from "node:util";
 interface CodeEntry {
 	/** What the code means, in the words of docs/errors.md. */
 	explanation: string;
-	/** One thing to do, for an error that is raised without a hint of its own. */
+	/** One thing to do, for an error that is raised without its own hint. */
 	hint: string;
 }
 
 /**
- * Every code that an error of this package can have. The codes are part of the public contract and never change their
- * meaning; the texts may change. test/docs/docs.test.ts holds docs/errors.md against this table.
+ * Every code that an error of this package can have. The codes are part of the public contract, and their meaning
+ * never changes; the texts may change. test/docs/docs.test.ts holds docs/errors.md against this table.
  */
 const codes = {
 	ERR_USERNS_INVALID_ARGUMENT: {
@@ -33,11 +33,11 @@ const codes = {
 		hint: "The step and the errno name the cause: see ERR_USERNS_CREATE in docs/errors.md.",
 	},
 	ERR_USERNS_RESTRICTED: {
-		explanation: "a sysctl of this machine forbids users without privilege to create user namespaces",
-		hint: "Run the program as root, or let root change the sysctl that the message names.",
+		explanation: "a sysctl of this machine prevents unprivileged users from creating user namespaces",
+		hint: "Run the program as root, or let root change the sysctl.",
 	},
 	ERR_USERNS_HELPER_MISSING: {
-		explanation: "newuidmap or newgidmap is needed and is not installed",
+		explanation: "newuidmap or newgidmap is needed but not installed",
 		hint: "Install newuidmap and newgidmap (Debian and Ubuntu: apt-get install uidmap).",
 	},
 	ERR_USERNS_HELPER_FAILED: {
@@ -53,16 +53,16 @@ const codes = {
 		hint: "Let root add a line for the user to /etc/subuid and to /etc/subgid.",
 	},
 	ERR_USERNS_NOT_DELEGATED: {
-		explanation: "the mapping has IDs that are neither the user's own nor subordinate to the user",
+		explanation: "the mapping contains IDs that are neither the user's own nor subordinate IDs of the user",
 		hint: "Use only the user's own IDs and the ranges that /etc/subuid and /etc/subgid assign to the user.",
 	},
 	ERR_USERNS_MAPPING_DIFFERS: {
-		explanation: "the user namespace has another mapping than the requested one",
+		explanation: "the mapping of the user namespace differs from the requested one",
 		hint: "Check that newuidmap and newgidmap in PATH are those of the package uidmap.",
 	},
 	ERR_USERNS_LIMIT: {
 		explanation: "the limit on the number or the depth of user namespaces is reached",
-		hint: "Close user namespaces that are not used, or let root raise /proc/sys/user/max_user_namespaces.",
+		hint: "Close unused user namespaces, or let root raise /proc/sys/user/max_user_namespaces.",
 	},
 	ERR_USERNS_OPEN: {
 		explanation: "the user namespace could not be opened",
@@ -78,7 +78,7 @@ const codes = {
 	},
 	ERR_USERNS_DESCRIPTOR: {
 		explanation: "a descriptor could not be duplicated or queried",
-		hint: "Close descriptors that are not used, or raise the limit (ulimit -n).",
+		hint: "Close unused descriptors, or raise the limit (ulimit -n).",
 	},
 	ERR_USERNS_MOUNT: {
 		explanation: "the kernel did not create or attach the mount",
@@ -102,7 +102,7 @@ const codes = {
 	},
 	ERR_USERNS_PIN: {
 		explanation: "the user namespace could not be pinned at a path",
-		hint: "Call it as root, with a path in an existing directory at which there is no file yet.",
+		hint: "Call pin() as root, with a path that does not exist yet in a directory that exists.",
 	},
 	ERR_USERNS_NO_PROGRAM: {
 		explanation: "the program does not exist or may not be executed",
@@ -114,7 +114,7 @@ const codes = {
 	},
 	ERR_USERNS_UNSUPPORTED_PLATFORM: {
 		explanation: "the function needs Linux",
-		hint: "Call it on Linux. On other systems only Mapping works.",
+		hint: "Run the program on Linux. On other systems only Mapping works.",
 	},
 	ERR_USERNS_UNSUPPORTED_KERNEL: {
 		explanation: "the kernel lacks a system call that the function needs",

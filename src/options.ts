@@ -17,7 +17,7 @@ const NONE: object = Object.freeze(Object.create(null));
 const NEVER_UNDEFINED: ReadonlyMap<string, string> = new Map([
 	[
 		"into",
-		"Leave into out to use the mount namespace of this process. A child that failed to start has no pid.",
+		"Leave into out to use the mount namespace of this process. The pid of a child that failed to start is undefined.",
 	],
 	["targetRoot", "Leave targetRoot out to find the target below the root directory of this process."],
 	["resolve", "Leave resolve out to follow symbolic links."],
@@ -59,10 +59,7 @@ export function copyOptions<T extends object>(what: string, options: unknown, kn
 	refuseInherited(what, options, known);
 	for (const key of Object.keys(options)) {
 		if (!known.includes(key)) {
-			throw invalidArgument(
-				`${what}: there is no option ${show(key)}`,
-				`The options are: ${known.join(", ")}.`,
-			);
+			throw invalidArgument(`${what}: unknown option ${show(key)}`, `The options are: ${known.join(", ")}.`);
 		}
 		const value = (options as Record<string, unknown>)[key];
 		const hint = value === undefined ? NEVER_UNDEFINED.get(key) : undefined;

@@ -1,5 +1,5 @@
 /*
- * The system calls of the add-on that the floor does without, because they are for safety: each in a loop of its own. Mean,
+ * The system calls of the add-on that the floor does without, because they are for safety: each in its own loop. Mean,
  * µs. `extras ROUNDS`.
  */
 #include "measure.h"

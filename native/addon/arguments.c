@@ -13,7 +13,7 @@
 /* Number.MAX_SAFE_INTEGER */
 #define MOST_WHOLE 9007199254740991.0
 #define MAP_BYTES 4095 /* map_write() refuses a page or more */
-/* 340 extents of three numbers with ten digits, and what divides them; a path is shorter */
+/* 340 extents of three numbers with ten digits, and the separators; a path is shorter */
 #define NEWIDMAP_BYTES 16384
 #define NEWIDMAP_TEXTS 4
 /* MAX_ARG_STRLEN: 32 pages, of 4096 bytes or more; execve(2) itself says E2BIG for the rest. */
@@ -126,7 +126,7 @@ static char *read_text(napi_env env, napi_value value, size_t most)
 	return NULL;
 }
 
-/* More than execve(2) takes arguments, and than there can be mounts. */
+/* More than the arguments that execve(2) accepts, and more than the mounts of a mount namespace. */
 #define MOST_ELEMENTS (1 << 24)
 
 /* A zeroed list with room for one more element. The length can be 2^32 − 1 after a single assignment in JavaScript. */
@@ -257,7 +257,7 @@ static int is_type(napi_env env, napi_value value, napi_valuetype expected)
 	return napi_typeof(env, value, &type) == napi_ok && type == expected;
 }
 
-/* What the table of bounds cannot say. */
+/* The checks that the table of bounds cannot express. */
 static int check(napi_env env, enum argument_kind kind, const struct argument *argument)
 {
 	if (kind == ARGUMENT_PATH_OR_NULL && argument->text == NULL && argument[-1].number < 0) {

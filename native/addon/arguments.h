@@ -1,4 +1,4 @@
-/* JavaScript values that come in: each one is checked before it is narrowed. */
+/* The arguments of a method: each value is checked before it is narrowed. */
 #ifndef USERNS_ARGUMENTS_H
 #define USERNS_ARGUMENTS_H
 
@@ -27,12 +27,12 @@ enum argument_kind {
 	ARGUMENT_MAP,
 	ARGUMENT_MAP_OR_NULL,
 	ARGUMENT_PATH,
-	ARGUMENT_PATH_OR_NULL, /* null only behind a descriptor */
+	ARGUMENT_PATH_OR_NULL, /* null only after a descriptor */
 	ARGUMENT_PATHS,
 	ARGUMENT_WORDS,
 	ARGUMENT_NEWIDMAPS,
 	ARGUMENT_FDS,
-	ARGUMENT_PARTS, /* behind the paths of the parts: three numbers for each */
+	ARGUMENT_PARTS, /* after the paths of the parts: three numbers for each */
 	ARGUMENT_FUNCTION,
 };
 
@@ -54,7 +54,7 @@ struct argument {
 /*
  * Reads the arguments, up to ARGUMENT_END. Returns their number; −1, with a JavaScript exception pending and nothing left to
  * free, if one is missing or wrong. TypeScript has checked every value before, so a wrong one is a mistake in this package,
- * and it must not reach the kernel.
+ * and must not reach the kernel.
  */
 int arguments_read(napi_env env, const enum argument_kind *kinds, const napi_value *values, size_t given,
 		   struct argument *arguments);

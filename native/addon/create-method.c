@@ -8,7 +8,7 @@
 struct create_method {
 	struct create_method *next; /* of the same environment */
 	struct environment *environment;
-	char *program;      /* the path of userns-join, for a creation process that must share nothing with this one */
+	char *program;      /* the path of userns-join, for a creation process with its own memory */
 	napi_ref on_result; /* called with a token and a result */
 	int closing;        /* JavaScript cannot be called any more: the environment ends */
 };
@@ -65,8 +65,8 @@ static int call_on_result(napi_env env, const struct create_method *method, doub
 }
 
 /*
- * Calls onResult(). While a worker is being terminated that fails. The first failure ends all calls of this method, because
- * thousands of results may be waiting then, and their descriptors must not stay open until the environment ends.
+ * Calls onResult(). This fails while a worker is being terminated. The first failure ends all calls of this method, because
+ * thousands of results may be waiting, and their descriptors must not stay open until the environment ends.
  */
 static void deliver_create(napi_env env, struct task *task, napi_value *thrown)
 {

@@ -1,5 +1,5 @@
 /*
- * create(): a new user namespace, on the calling thread or on another one. Not a method like the others, for two reasons: many
+ * create(): a new user namespace, on the calling thread or on another one. It differs from the other methods in two ways: many
  * creations run together (userns/create.h), and a function receives their results, because thousands of promises take longer.
  */
 #ifndef USERNS_CREATE_METHOD_H
@@ -18,7 +18,7 @@
  */
 napi_value create_method_new(napi_env env, napi_callback_info info);
 
-/* Frees those of an environment that has ended. */
+/* Frees the create methods of an environment that has ended. */
 void create_methods_free(struct create_method *methods);
 
 #endif

@@ -46,7 +46,7 @@ int fd_registry_close(struct fd_registry *registry, int fd);
 
 /*
  * Notes an effect that JavaScript does not know of yet. If the environment ends before fd_registry_acknowledge() for
- * `undo->fd`, or before this descriptor is removed or closed, the effect is undone, because no code can do that any more.
+ * `undo->fd`, or before this descriptor is removed or closed, the effect is undone, because no other code can undo it then.
  */
 void fd_registry_unacknowledged(struct fd_registry *registry, const struct undo *undo);
 void fd_registry_acknowledge(struct fd_registry *registry, int fd);

@@ -33,8 +33,8 @@ struct method {
 	enum method_thread thread;
 	void (*run)(struct call *call);   /* no JavaScript in it */
 	void (*begin)(struct call *call); /* before run(), on the environment's thread; or NULL */
-	napi_callback callback; /* method_call(), or a function of the method's own */
-	int is_hidden;          /* no function of the add-on itself, see create-method.c */
+	napi_callback callback; /* method_call(), or a function only for this method */
+	int is_hidden;          /* not exported, see create-method.c */
 	int (*derive)(int fd);  /* makes a descriptor out of another, or returns a negative errno; or NULL */
 	const char *step;       /* that of a failure of derive() */
 };

@@ -55,7 +55,7 @@ static int duplicate(int fd)
 }
 
 /*
- * copy() and close() have a function of their own: each cached handle that is returned takes both, and method_call() adds about
+ * copy() and close() have their own functions: each cached handle that is returned takes both, and method_call() adds about
  * 45 ns to the 200 ns of each. The only argument is a descriptor.
  */
 static struct fd_registry *read_fd(napi_env env, napi_callback_info info, int *fd)
@@ -178,8 +178,8 @@ static void begin_close_later(struct call *call)
 }
 
 /*
- * With the last descriptor of a mount that is unmounted its file system may be shut down, which takes as long as there is
- * something to write. So the close is a long wait: four of them must not block the creations and mounts behind them.
+ * Closing the last descriptor of an unmounted mount may shut its file system down, which takes as long as the writing of its
+ * data. Therefore the close is a long wait: four of them must not block the creations and mounts behind them.
  */
 static void run_close_later(struct call *call)
 {
@@ -191,7 +191,7 @@ static void run_close_later(struct call *call)
 	waiter->long_wait(waiter, -1);
 }
 
-/* Reads from a duplicate: a number that is closed meanwhile could become another file's, whose bytes would be lost. */
+/* Reads from a duplicate: a number that is closed meanwhile could be reused for another file, whose bytes would be lost. */
 static void begin_read_piece(struct call *call)
 {
 	call->fd = fcntl(fd_argument(call, 0), F_DUPFD_CLOEXEC, 3);

@@ -90,12 +90,12 @@ void run_attach(struct call *call)
 	};
 
 	mount_attach(&request, &result->out);
-	/* A mount that has replaced another one stays in any case: without both the target would be bare. */
+	/* A mount that has replaced another one stays in any case: without both mounts, the directory below would be visible. */
 	if (result->out.error < 0 || request.replace) return;
 	result->undo = (struct undo){undo_attach, request.tree, request.mount_ns, request.unique};
 }
 
-/* One mount, mapped and attached: one wait for a thread instead of two. */
+/* Maps and attaches one mount, with one wait for a thread instead of two. */
 void run_mount(struct call *call)
 {
 	struct result *result = &call->task.result;

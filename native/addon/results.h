@@ -1,4 +1,4 @@
-/* JavaScript values that go out: numbers, and an object where there is more to say. */
+/* The results of methods: a number, or an object if there is more to report. */
 #ifndef USERNS_RESULTS_H
 #define USERNS_RESULTS_H
 
@@ -8,7 +8,7 @@
 
 enum result_kind {
 	RESULT_OUTCOME,     /* an object with every member of the outcome */
-	RESULT_BRIEF,       /* the descriptor as a number if there is nothing else to say; otherwise an object */
+	RESULT_BRIEF,       /* the descriptor as a number if there is nothing else to report; otherwise an object */
 	RESULT_FD,          /* the descriptor, or a negative errno */
 	RESULT_NUMBER,      /* numbers[0], or a negative errno */
 	RESULT_BIGINT,      /* numbers[0] as a bigint, or a negative errno */
@@ -25,7 +25,7 @@ struct result {
 	struct undo undo; /* after a success: what to undo if JavaScript cannot receive the result */
 };
 
-/* For zeroed memory. */
+/* Initialises zeroed memory. */
 void result_init(struct result *result);
 
 /*
@@ -37,13 +37,13 @@ void result_init(struct result *result);
  */
 napi_value result_make(napi_env env, struct fd_registry *registry, enum result_kind kind, struct result *result);
 
-/* JavaScript cannot receive the result: undoes the effect, or reports a mount that is left. A second call does nothing. */
+/* JavaScript cannot receive the result: undoes the effect, or reports that a mount stays. A second call does nothing. */
 void result_undo(struct result *result);
 
-/* The same, and closes and frees everything in it. */
+/* Like result_undo(), and closes and frees everything in the result. */
 void result_drop(struct result *result);
 
-/* Writes to standard error that a mount is left, because no JavaScript code can receive this error. */
+/* Writes to standard error that a mount stays, because no JavaScript code can receive this error. */
 void result_report_left(int error);
 
 #endif

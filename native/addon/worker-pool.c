@@ -9,13 +9,13 @@
 
 /* The default of libuv's pool. More threads do not make it faster where CPUs are few. */
 #define MOST_THREADS 4
-/* Slow tasks that run at once, on threads beside those. */
+/* Slow tasks that run at the same time, on additional threads. */
 #define MOST_SLOW 4
 /* Includes the threads in a long wait for another user's file system: one held directory must not block unrelated work. */
 #define ALL_THREADS 64
 /* Limits undelivered results, so that a busy event loop is not handed thousands at once. */
 #define MOST_UNDELIVERED (2 * MOST_THREADS)
-/* For a thread that calls the kernel and little else; a child's stack is in it too (child/child.h). */
+/* For a thread that mostly makes system calls; the stack of a child is on it too (child/child.h). */
 #define STACK (256 * 1024)
 
 struct queue {
@@ -114,7 +114,7 @@ static void count_delivered(struct worker_pool *pool, const struct task *tasks)
 	pthread_mutex_unlock(&pool->lock);
 }
 
-/* On the environment's thread. Without an environment when that has ended, and then perhaps without the pool. */
+/* On the environment's thread. If the environment has ended, `env` is NULL and the pool may no longer exist. */
 static void receive(napi_env env, napi_value function, void *context, void *data)
 {
 	struct worker_pool *pool = context;
@@ -212,7 +212,7 @@ static void change_slow(struct worker_pool *pool, int change)
 
 /*
  * With the lock, which is released during a run. Runs a task that was taken and those of the same kind behind it. Takes more
- * after a run, because tasks that come meanwhile then cost the event loop no wake-up of their own.
+ * after a run, because tasks that arrive meanwhile then need no separate wake-up of the event loop.
  */
 static void run_tasks(struct worker_pool *pool, struct task *first)
 {
@@ -338,7 +338,7 @@ static void end_threads(struct worker_pool *pool)
 	for (int i = 0; i < pool->count; i++) pthread_join(pool->threads[i], NULL);
 	if (pool->has_left) pthread_join(pool->left, NULL);
 	pool->count = pool->has_left = 0;
-	/* After exit(3) nothing receives what is on its way to JavaScript. */
+	/* After exit(3), JavaScript receives no further results. */
 	for (struct task *first = pool->deliveries; first != NULL; first = first->next_undelivered) {
 		for (struct task *task = first; task != NULL; task = task->next) result_undo(&task->result);
 	}
@@ -347,8 +347,8 @@ static void end_threads(struct worker_pool *pool)
 }
 
 /*
- * process.exit() runs no cleanup hooks, but exit(3). A thread that died in the middle of its work would leave processes that
- * are never reaped, with a namespace each, and call what is being torn down. The environments of workers have ended by then.
+ * process.exit() runs no cleanup hooks, but exit(3). A thread that is killed during its work would leave processes that
+ * are never reaped, each with a namespace, and would use objects that are being freed. The environments of workers have ended by then.
  */
 static void end_all(void)
 {

@@ -1,6 +1,6 @@
 /*
- * A queue, and threads that take tasks from it, for one JavaScript environment. libuv's pool would make a task wait behind the
- * work of other code there: a look-up of a name or a slow disk may take seconds.
+ * A queue, and threads that take tasks from it, for one JavaScript environment. In libuv's pool a task would wait behind the
+ * work of other code: a name look-up or a slow disk may take seconds.
  */
 #ifndef USERNS_WORKER_POOL_H
 #define USERNS_WORKER_POOL_H
@@ -14,13 +14,13 @@ struct worker_pool;
 /* The first member of a call. */
 struct task {
 	const struct task_kind *kind;
-	struct task *next;             /* in the queue, or in what is delivered together */
-	struct task *next_undelivered; /* of the first of those: the next delivery */
+	struct task *next;             /* in the queue, or in the same delivery */
+	struct task *next_undelivered; /* of the first task of a delivery: the next delivery */
 	struct result result;
 };
 
 struct task_kind {
-	int is_slow;  /* has threads of its own, up to four, because it may take seconds and must not make other tasks wait */
+	int is_slow;  /* has additional threads, up to four, because it may take seconds and must not make other tasks wait */
 	int is_short; /* runs on the environment's thread if no other can be started */
 	int most_together; /* tasks of this kind that one run() takes */
 	int most_delivered; /* tasks that the event loop receives in one wake-up; the first of them waits for the last */

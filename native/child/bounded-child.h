@@ -23,10 +23,10 @@ struct waiter {
 struct bounded_child {
 	struct child child;
 	struct waiter *waiter; /* NULL: another thread waits, which nothing cuts short */
-	int undoes;            /* it unmounts what would stay otherwise: `ending` cuts the wait short only after a while */
+	int undoes;            /* it unmounts a mount that would stay otherwise: `ending` cuts the wait short only after a while */
 	/*
-	 * It was killed and is still in the kernel: it will not run our code again, but it has not exited yet. What its request
-	 * points to may be freed.
+	 * It was killed and is still in the kernel: it will not run our code again, but it has not exited yet. The memory to which
+	 * its request points may be freed.
 	 */
 	int abandoned;
 	int began;        /* it has closed the descriptors that it does not need */
@@ -40,7 +40,7 @@ void *bounded_child_new(size_t size, struct waiter *waiter);
 
 /*
  * The first call of a body. Sets the death signal and the timer (child_die_with_parent(), child_die_after()). Closes every
- * descriptor in the child's own table that is not listed (a negative number stands for none), because a child that a file system
+ * descriptor in the child's own table that is not listed (a negative number is ignored), because a child that a file system
  * blocks would keep our pipes and sockets open beyond our own end. close(2) of a file on FUSE or NFS asks the server (`flush` of
  * struct file_operations), which may not answer: `began` is 0 then.
  */

@@ -188,7 +188,7 @@ int child_has_ended(const struct child *child, int timeout_ms)
 	return ready != 0; /* an error of poll(2) says nothing about the child: the caller reaps it, which waits for its end */
 }
 
-/* The end usually takes microseconds; on a CPU that a real-time task occupies it could take for ever. */
+/* The end usually takes microseconds; on a CPU that a real-time task occupies it could take indefinitely. */
 #define BOUND_END_TIMEOUT_MS 5
 
 static void unbind(struct child *child)

@@ -27,13 +27,13 @@ int child_start(struct child *child, uint64_t flags, child_body *body, void *arg
 
 /*
  * child_start() after cpu_bind(), for a child that does little and ends soon. If the caller is bound, the child starts on the
- * caller's CPU and stays there, because waking another CPU twice takes longer than the child's work (docs/adr/030). If that CPU
- * has no time for its end, child_reap() lets it run on every CPU.
+ * caller's CPU and stays there, because waking another CPU twice takes longer than the child's work (docs/adr/030). If the child
+ * does not get to run there, child_reap() lets it run on every CPU.
  */
 int child_start_here(struct child *child, uint64_t flags, child_body *body, void *argument,
 		     const struct cpu_binding *cpu);
 
-/* For a body: the kernel kills the child when the thread that started it ends. Exits at once if that has ended already. */
+/* For a body: the kernel kills the child when the thread that started it ends. Exits at once if that thread has already ended. */
 void child_die_with_parent(const struct child *child);
 
 /*
@@ -57,7 +57,7 @@ long child_now_ms(void);
 /* Returns 1 if the child ends before the timeout. */
 int child_has_ended(const struct child *child, int timeout_ms);
 
-/* Reaps a child that has ended: its exit status, 256 plus the signal that ended it, or a negative errno. */
+/* Reaps a child that has ended. Returns its exit status, 256 plus the signal that ended it, or a negative errno. */
 int child_reap(struct child *child);
 
 /* Kills the child, if there is one, and does not wait. */

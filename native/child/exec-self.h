@@ -1,4 +1,4 @@
-/* Replaces this process by a program. */
+/* Replaces this process with a program. */
 #ifndef USERNS_EXEC_SELF_H
 #define USERNS_EXEC_SELF_H
 

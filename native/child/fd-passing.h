@@ -22,7 +22,7 @@ int fd_passing_open(struct fd_passing *channel);
 /* For the child: sends a descriptor. Returns 0 or a negative errno. */
 long fd_passing_send(struct fd_passing *channel, int fd);
 
-/* Receives the descriptor, close-on-exec, without a wait. Returns it or a negative errno. */
+/* Receives the descriptor, close-on-exec, and does not wait. Returns the descriptor or a negative errno. */
 int fd_passing_receive(struct fd_passing *channel);
 
 void fd_passing_close(struct fd_passing *channel);

@@ -7,7 +7,7 @@
 
 #define OUTCOME_TEXTS 5
 #define OUTCOME_MAPS 0 /* the maps of a process, see proc/nsfs.h */
-#define OUTCOME_SAID 1 /* the output of newuidmap, and behind it that of newgidmap */
+#define OUTCOME_SAID 1 /* the output of newuidmap; the next index has that of newgidmap */
 #define OUTCOME_LOG 3  /* the kernel's log of a mount */
 #define OUTCOME_NAME 4 /* the name of a file, see mount/path-walk.h */
 

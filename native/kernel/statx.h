@@ -1,4 +1,4 @@
-/* The unique mount ID of statx(2), without the C library, so that a child that shares our memory may ask for it too. */
+/* The unique mount ID of statx(2), without the C library, because a child that shares our memory calls it too. */
 #ifndef USERNS_STATX_H
 #define USERNS_STATX_H
 

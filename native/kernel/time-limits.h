@@ -8,7 +8,7 @@
 /* userns-join joins in microseconds. It has no timer, because it ends with the socket to its parent (programs/userns-join.c). */
 #define JOIN_PROCESS_TIMEOUT_MS 10000
 
-/* newuidmap and newgidmap may query a directory service for the user's ranges. The timeout is for both, which run at once. */
+/* newuidmap and newgidmap may query a directory service for the user's ranges. They run at the same time, with one timeout for both. */
 #define NEWIDMAP_TIMEOUT_MS 30000
 #define NEWIDMAP_TIMER_MS 30500
 

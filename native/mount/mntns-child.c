@@ -78,7 +78,7 @@ static int has_number_of_procfs(const struct mntns_child *child)
 	return procfs >= 0 && (procfs == request->tree || procfs == request->mount_ns || procfs == request->target.fd);
 }
 
-/* Runs the task in the child until it ends. Returns 0 or a negative errno. */
+/* Runs the task in the child and waits for its end. Returns 0 or a negative errno. */
 static int run(struct mntns_child *child, int task)
 {
 	if (has_number_of_procfs(child)) return bounded_child_note(&child->bounded, -EBADF, "identity");
@@ -234,7 +234,7 @@ int mount_open_location(const struct location *location, struct waiter *waiter)
 	const uint64_t resolve = location->resolve | USERNS_RESOLVE_CACHED;
 
 	if (location->path == NULL) return location->fd;
-	/* Two attempts: a mount or a rename anywhere during the look-up is EAGAIN too, but hardly ever twice in a row. */
+	/* Two attempts, because a mount or a rename anywhere during the look-up also causes EAGAIN, but rarely twice in a row. */
 	int fd = call_openat2(location_start(location), location->path, O_PATH, resolve, 2);
 	/* EINVAL: before Linux 5.12; ENOSYS: before 5.6, or a seccomp filter. */
 	return fd == -EAGAIN || fd == -EINVAL || fd == -ENOSYS ? open_in(-1, location, -1, waiter) : fd;

@@ -1,8 +1,8 @@
 /*
  * Operations on mounts in a child process, in this or another mount namespace. Attaching takes the lock of the target's directory,
  * which every user with read access to that directory can hold (getdents64(2) into memory that a FUSE server fills), and a path may
- * lead through a file system that never answers. No signal ends such a wait, so no thread of this process waits in it: a child can
- * be abandoned (child/bounded-child.h). The child stays in our own user namespace, so that processes of another one cannot trace
+ * lead through a file system that never answers. No signal ends such a wait, so no thread of this process makes the call: a child can
+ * be abandoned (child/bounded-child.h). The child stays in our own user namespace, because processes of another one could trace
  * it, and has its own descriptor table.
  */
 #ifndef USERNS_MNTNS_CHILD_H

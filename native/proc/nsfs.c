@@ -143,7 +143,7 @@ int nsfs_read_maps(int process, struct outcome *out)
  * 1. Opens a pidfd, and the directory of its process in /proc.
  * 2. Opens the namespace.
  * 3. Reads the maps.
- * 4. Opens the namespace again and compares: had the process changed its namespace meanwhile, the maps would be another's.
+ * 4. Opens the namespace again and compares: if the process has moved to another namespace, the maps may be those of that one.
  */
 void nsfs_open_pid(int pid, struct outcome *out)
 {

@@ -157,7 +157,7 @@ static int open_in_proc(int pidfd, int number)
 /*
  * 1. Opens /proc/PID on the mount that is known to have our own PIDs.
  * 2. Otherwise opens /proc, checks it, and finds the number of the process there.
- * 3. Otherwise mounts a private procfs. If that fails too, the error of step 2 is returned, because it says more.
+ * 3. Otherwise mounts a private procfs. If that also fails, returns the error of step 2, because it is more precise.
  */
 int procfs_open_process(int pidfd, int number)
 {

@@ -4,7 +4,7 @@
  *
  * Processes in the namespace may trace this process as soon as it has joined, and its uid may still be that of the host's root. So
  * it is a program with nothing secret in its memory, it has no descriptors except these two, and it is not dumpable before it
- * joins. Measured: a process that is not dumpable first was never caught. It has no libc, so that neither a loader nor a library
+ * joins. Measured: a process that is not dumpable beforehand was never traced. It has no libc, so that neither a loader nor a library
  * from an environment variable runs before its first instruction.
  */
 #include "kernel/raw-syscall.h"

@@ -153,11 +153,11 @@ static enum trace_guard trace_guard_for(const struct create_request *request)
 }
 
 /*
- * setuid() on another thread: credentials must not change during a creation, so every signal is blocked, from the reading of the
- * credentials until the children are reaped; with them the internal signal of libc by which setuid() changes the IDs of this
- * thread, so that setuid() waits. Otherwise the children would keep the old IDs, and neither could we kill them nor would the
- * kernel at our end (PR_SET_PDEATHSIG checks the permission too); and trace_guard_end() would make the process dumpable after the
- * kernel has made it not dumpable because of the new IDs. The thread that called setuid() changes last, after all that.
+ * setuid() on another thread: credentials must not change during a creation, so every signal is blocked from the reading of the
+ * credentials until the children are reaped. This includes the internal signal of libc by which setuid() changes the IDs of this
+ * thread, so setuid() waits. Otherwise the children would keep the old IDs, and neither this process nor the kernel at our end
+ * could kill them (PR_SET_PDEATHSIG checks the permission too); and trace_guard_end() would make the process dumpable after the
+ * kernel has made it not dumpable because of the new IDs. The thread that called setuid() changes last.
  */
 static void create(struct child *children, const struct create_request *const *requests, struct outcome *const *outs,
 		   int count)

@@ -28,7 +28,7 @@ static int start(struct join_process *join, struct outcome *out)
 	/* CLONE_VFORK: this thread continues when the program is executed or the child has ended, and it no longer writes here. */
 	int error = child_start(&join->child, CLONE_VM | CLONE_VFORK, execute, join);
 
-	close(join->peer); /* at once, so that the end of the process ends the connection */
+	close(join->peer); /* now, because the end of the process must close the connection */
 	if (error < 0) return outcome_fail(out, error, "clone");
 	return join->error < 0 ? outcome_fail(out, join->error, "execute") : 0;
 }

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define OUTPUT_BYTES 4096
-#define MOST_ARGUMENTS (340 * 3 + 3) /* as many extents as the kernel takes, and name, PID and NULL */
+#define MOST_ARGUMENTS (340 * 3 + 3) /* as many extents as the kernel accepts, and name, PID and NULL */
 
 /* One run of a program. */
 struct newidmap {
@@ -33,7 +33,7 @@ NO_STACK_PROTECTOR static int execute(void *argument)
 	static const char *const environment[] = {"LC_ALL=C", NULL};
 	const int fds[] = {run->input, run->output, run->output};
 
-	/* A set-uid program loses the death signal (commit_creds()), but it ends when the process whose map it writes has ended. */
+	/* A set-user-ID program loses the death signal (commit_creds()), but it ends when the process whose map it writes has ended. */
 	child_die_with_parent(&run->child);
 	child_die_after(NEWIDMAP_TIMER_MS);
 	long error = child_set_fds(fds, 3);

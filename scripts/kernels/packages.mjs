@@ -1,4 +1,4 @@
-// Downloads and unpacks packages of Debian and of Node for another processor. Installs nothing.
+// Downloads and unpacks packages of Debian and of Node for another architecture. Installs nothing.
 import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -51,7 +51,7 @@ export function unpackDebian(files, folder) {
 	for (const file of files) quiet("dpkg-deb", ["--extract", file, folder]);
 }
 
-/** Returns the program of the running version of Node for that processor, from the package that contains it. */
+/** Returns the program of the running version of Node for that architecture, from the package that contains it. */
 export function unpackNode(name, folder) {
 	const place = mkdtempSync(join(tmpdir(), "userns-node-"));
 	try {

@@ -10,7 +10,7 @@ import type {
 
 /*
  * The messages and hints of the library name its options as `{ setgroups: "allow" }` and its functions as `mounts()`.
- * The command has options and commands of its own for them, `--setgroups allow` and `userns mounts`. This file
+ * The command has its own options and commands for them, `--setgroups allow` and `userns mounts`. This file
  * translates the one form into the other.
  */
 
@@ -90,7 +90,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
 
 /**
  * Options that are English words too. They are translated in a message that begins with its function's name, in a list
- * with other options, and after "with": "targetRoot and into exclude each other", "with into, the target is".
+ * with other options, and after "with": "targetRoot and into cannot be used together", "with into, the target is".
  */
 const PLAIN_NAMES = "into|resolve|replace|recursive|unmap|nested|propagation|atime";
 
@@ -108,7 +108,7 @@ const SCANNED = new RegExp(
 		QUOTED,
 		"(?<=\\b[Ll]eave )(?<left>[a-z]\\w*)(?= out\\b)",
 		"(?<camel>(?<![\\w./-])(?:recursiveIdmap|skipUnsupported|targetRoot|keepId)(?![\\w/-]))",
-		`(?<=\\b(?:with|without|for|and|or) |, )(?<listed>${PLAIN_NAMES})(?=[,:;)]| and | or | \\(| exclude| needs)`,
+		`(?<=\\b(?:with|without|for|and|or) |, )(?<listed>${PLAIN_NAMES})(?=[,:;)]| and | or | \\(| cannot| needs)`,
 		`(?<plain>(?<![\\w./-])(?:${PLAIN_NAMES})(?![\\w/-]))`,
 	].join("|"),
 	"g",

@@ -21,15 +21,15 @@ ${PATH_HELP}`;
 export function define(command: Command): void {
 	command
 		.requiredOption("--map <map>", "the mapping of the namespace; see below")
-		.requiredOption("--at <path>", "the path to pin it at; the file must not exist")
-		.addOption(setgroupsOption('setgroups(2) inside (default: "deny")'));
+		.requiredOption("--at <path>", "the path to pin it at, which must not exist yet")
+		.addOption(setgroupsOption('whether setgroups(2) works inside (default: "deny")'));
 	addPathOptions(command)
 		.option("--json", "print the result as JSON")
 		.addHelpText("after", HELP)
 		.action(create);
 }
 
-/** Passes `options` on whole, because the rest of a destructuring would have a prototype again. */
+/** Passes the whole `options` object on, because the rest of a destructuring would have a prototype again. */
 async function create(options: Options): Promise<void> {
 	const { map, at, setgroups, json } = options;
 	const namespace = await UserNamespace.create(readMap(map), setgroups === undefined ? {} : { setgroups });

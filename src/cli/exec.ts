@@ -22,9 +22,9 @@ Example:
   userns exec --map auto --unshare mount,pid -- sh
 starts a shell as root of a new user namespace. The caller needs no privilege.
 
-The program replaces this command: it has the terminal, the signals and the exit
-status of the command. The program can read the terminal, and write input to it
-if the kernel allows that (TIOCSTI, sysctl dev.tty.legacy_tiocsti).
+The program replaces this command: it has its pid, its terminal and its exit
+status. The program can read the terminal, and can insert input into it if the
+kernel allows that (TIOCSTI, sysctl dev.tty.legacy_tiocsti).
 Exit status: 125 if the program was not started, 126 if it cannot be executed,
 127 if it does not exist.
 ${NAMESPACE_MAP_HELP}
@@ -43,12 +43,12 @@ export function define(command: Command): void {
 		.argument("<command>", "the program to run")
 		.argument("[args...]", "the arguments of the program")
 		.option("--map <map>", "create a namespace with this mapping; see below")
-		.option("--in <target>", "use the namespace of a pid, or at a path")
+		.option("--in <target>", "use the namespace of a process, or at a path")
 		.option("--uid <number>", "the uid inside (default: 0, or the caller's)", id)
 		.option("--gid <number>", "the gid inside (default: 0, or the caller's)", id)
-		.option("--groups <numbers>", "the supplementary groups inside: 4,24", ids)
-		.addOption(setgroupsOption("setgroups(2) inside"))
-		.option("--unshare <kinds>", "create these other namespaces too; see below", kinds)
+		.option("--groups <numbers>", "the supplementary groups inside, such as 4,24", ids)
+		.addOption(setgroupsOption("whether setgroups(2) works inside"))
+		.option("--unshare <kinds>", "also create these other namespaces; see below", kinds)
 		.option("--json", "print a failure as JSON")
 		.addHelpText("after", HELP)
 		.passThroughOptions()
@@ -70,7 +70,7 @@ function ids(text: string): number[] {
 	return list(text).map(id);
 }
 
-/** Prints failures itself, because main would take a --json among the program's arguments for the command's. */
+/** Prints failures itself, because main() would treat a --json among the program's arguments as the command's own. */
 async function exec(program: string, args: string[], options: Options): Promise<void> {
 	try {
 		await start(program, args, options);
@@ -104,7 +104,7 @@ async function open({ map, in: target, setgroups, groups }: Options): Promise<Us
 	}
 	if (setgroups === undefined) return openTarget(target);
 	throw new UsernsError("ERR_USERNS_INVALID_ARGUMENT", "--setgroups cannot be used with --in", {
-		hint: "Leave --setgroups out: it is fixed when a namespace is created.",
+		hint: "Leave --setgroups out: the setting is fixed when a namespace is created.",
 	});
 }
 

@@ -26,7 +26,7 @@ interface Entry {
 
 const commands: Record<string, Entry> = {
 	mount: {
-		summary: "create an ID-mapped mount: files appear with other owners",
+		summary: "create an ID-mapped mount, which shows files with other owners",
 		load: () => import("./mount.ts"),
 	},
 	umount: { summary: "unmount an ID-mapped mount or a pinned namespace", load: () => import("./umount.ts") },
@@ -35,7 +35,7 @@ const commands: Record<string, Entry> = {
 	create: { summary: "create a user namespace and pin it at a path", load: () => import("./create.ts") },
 	exec: { summary: "run a program in a user namespace", load: () => import("./exec.ts") },
 	map: { summary: "convert, combine, check and draw mappings", load: () => import("./map.ts") },
-	show: { summary: "show the user namespace of a process or path", load: () => import("./show.ts") },
+	show: { summary: "show the user namespace of a process or at a path", load: () => import("./show.ts") },
 };
 
 const HELP = `
@@ -54,7 +54,7 @@ let loaded: CommandModule | undefined;
 /** The command whose arguments are wrong, as it is called: `userns map convert`. */
 let failed = "userns";
 
-/** A command whose options have no prototype, as src/options.ts has it for the library. */
+/** A command whose options have no prototype. src/options.ts does the same for the library. */
 class OwnCommand extends Command {
 	override createCommand(name?: string): Command {
 		return new OwnCommand(name);

@@ -13,7 +13,7 @@ export function readMap(text: string): Mapping {
 			"ERR_USERNS_INVALID_ARGUMENT",
 			`--map ${text} needs a caller without root privilege, but the caller is root`,
 			{
-				hint: "Give a mapping to IDs that /etc/subuid assigns to no user, such as --map 0:2100000000:65536.",
+				hint: "Give a mapping to host IDs that /etc/subuid assigns to no user, such as --map 0:2100000000:65536.",
 			},
 		);
 	}
@@ -29,20 +29,20 @@ export function setgroupsOption(description: string): Option {
 export const MOUNT_MAP_HELP = `
 MAP is a list of extents [u:|g:|b:]containerID:hostID:size, separated by commas.
 containerID is the first ID on disk, hostID the first ID visible through the
-mount, size the number of IDs. An extent with u: maps user IDs, with g: group
-IDs, with b: or without a prefix both.`;
+mount, and size the number of IDs. The prefix u: selects user IDs, g: group IDs,
+and b: or no prefix both.`;
 
 /** The help about MAP, below the options of a command that creates a namespace. */
 export const EXTENTS_HELP = `
 MAP is a list of extents [u:|g:|b:]containerID:hostID:size, separated by commas.
 containerID is the first ID inside the namespace, hostID the first ID outside,
-size the number of IDs. An extent with u: maps user IDs, with g: group IDs, with
-b: or without a prefix both.`;
+and size the number of IDs. The prefix u: selects user IDs, g: group IDs, and b:
+or no prefix both.`;
 
 /** The same for a command that needs no root. */
 export const NAMESPACE_MAP_HELP: string = `${EXTENTS_HELP}
 
 Without root, MAP can also be a word. "auto" maps root inside to the caller, and
-the IDs from 1 to the caller's subordinate IDs (/etc/subuid, /etc/subgid).
+the IDs above 0 to the caller's subordinate IDs (/etc/subuid, /etc/subgid).
 "keep-id" maps the caller's own ID to itself, and root inside to the first
 subordinate ID.`;

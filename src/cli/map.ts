@@ -26,8 +26,8 @@ const NAMES = Object.keys(mappingSyntaxes) as MappingSyntax[];
 const MAP_HELP = `
 The syntaxes of a mapping, and the program or file that each belongs to:
 ${NAMES.map((name) => `  ${name.padEnd(14)}  ${mappingSyntaxUses[name]}\n${" ".repeat(18)}${mappingSyntaxes[name]}`).join("\n")}
-containerID is the ID inside a namespace, or on disk for a mount. hostID is the
-ID outside, or visible through the mount.
+containerID is the ID inside a namespace or, for a mount, on disk. hostID is the
+ID outside or, for a mount, visible.
 
 Example:
   userns map convert --to incus 0:2100000000:65536
@@ -35,10 +35,10 @@ Example:
 See "userns map COMMAND --help" for the options of a command.`;
 
 const TEXT_HELP = `
-A mapping is a text in one of the syntaxes that "userns map --help" lists, "-"
-for a text on standard input, or /proc/PID for the maps of a process. Without
---from, the syntax is detected; a text that fits several syntaxes with different
-meanings is an error.`;
+A mapping is written in one of the syntaxes that "userns map --help" lists. "-"
+reads it from standard input, and /proc/PID reads the maps of a process. Without
+--from, the syntax is detected. A text with different meanings in several
+syntaxes is an error.`;
 
 /** Reads a mapping from standard input, from a process, or from the argument itself. */
 function readMapping(text: string, options: TextOptions): Mapping {
@@ -140,7 +140,7 @@ function defineAlgebra(command: Command): void {
 	subcommand(
 		command,
 		"invert",
-		"exchange the IDs inside and outside",
+		"exchange container IDs and host IDs",
 		["mapping"],
 		["0:2100000000:65536", "prints: 2100000000:0:65536"],
 	).action((text: string, options: TextOptions) =>
@@ -163,7 +163,7 @@ function defineAlgebra(command: Command): void {
 			(a: Mapping, b: Mapping) => a.subtract(b),
 		],
 		union: [
-			"join two mappings; conflicting extents are an error",
+			"merge two mappings; conflicting extents are an error",
 			["0:10:5 5:15:5", "prints: 0:10:10"],
 			(a: Mapping, b: Mapping) => a.union(b),
 		],
@@ -186,7 +186,7 @@ function defineTranslate(parent: Command): void {
 	const command = subcommand(
 		parent,
 		"translate",
-		"print the ID that one ID is mapped to",
+		"print the ID to which a given ID is mapped",
 		["mapping"],
 		["--uid 33 0:2100000000:65536", "prints: 2100000033"],
 	);
@@ -229,7 +229,7 @@ function writeDrawing(path: string, drawing: string): void {
 	try {
 		writeFileSync(path, drawing);
 	} catch (cause) {
-		const hint = "Name a file in a directory that exists and that the caller may write.";
+		const hint = "Name a file in an existing directory to which the caller may write.";
 		throw new CommandError(`cannot write the drawing to ${JSON.stringify(path)}: ${reasonOf(cause)}`, hint);
 	}
 }

@@ -23,45 +23,46 @@ shows the files that root owns in /srv/data as owned by uid 2100000000 in
 /mnt/data. Nothing on disk changes. "userns umount /mnt/data" unmounts it.
 ${MOUNT_MAP_HELP}
 
---nested says what containerID means if the source is already ID-mapped: with
-compose (the default) the ID visible through the source, with replace the ID on
-disk. Both need Linux 6.15. With refuse, the command fails.
+If the source is already ID-mapped, --nested selects the meaning of containerID:
+with compose (the default) it is the ID visible through the source, with replace
+the ID on disk. Both need Linux 6.15. With refuse, the command fails.
 
---into attaches the mount in the mount namespace of a container, and finds the
-target below the container's root directory. The mount stays until "userns
-umount --into …", or until the container ends.
+--into attaches the mount in the mount namespace of a container. The target is
+looked up below the container's root directory. The mount stays until it is
+unmounted with "userns umount --into …", or until the container ends.
 
 Use --target-root or --into if another user can change the directories on the
-path of the target: neither symbolic links nor ".." then lead out of that root.`;
+path of the target: then neither symbolic links nor ".." lead out of the root.`;
 
 export function define(command: Command): void {
 	command
 		.argument("<source>", "the directory or file to mount")
 		.argument("<target>", "the mount point; it must exist")
 		.option("--map <map>", "map IDs on disk to visible IDs; see below")
-		.addOption(new Option("--unmap", "mount an ID-mapped source without a map").conflicts("map"))
+		.addOption(new Option("--unmap", "mount a source that is ID-mapped without its map").conflicts("map"))
 		.addOption(
-			word("--nested <how>", "if the source is ID-mapped; see below", ["compose", "replace", "refuse"]),
+			word("--nested <how>", "how to treat an ID-mapped source; see below", ["compose", "replace", "refuse"]),
 		)
 		.option("--recursive", "include the mounts below the source, ID-mapped too")
 		.option("--map-root-only", "with --recursive: do not map the mounts below")
 		.addOption(
-			new Option("--skip-unsupported", "with --recursive: do not map file systems that refuse").conflicts(
-				"mapRootOnly",
-			),
+			new Option(
+				"--skip-unsupported",
+				"with --recursive: do not map file systems that cannot be ID-mapped",
+			).conflicts("mapRootOnly"),
 		)
 		.addOption(new Option("--into <pid|path>", "mount in a container: its pid or /proc/PID/ns/mnt"))
-		.addOption(new Option("--target-root <dir>", "find the target inside this directory").conflicts("into"))
+		.addOption(new Option("--target-root <dir>", "look the target up below this directory").conflicts("into"))
 		.addOption(word("--resolve <how>", "refuse paths with symbolic links", ["no-symlinks"]))
 		.option("--replace", "replace the mount at the target")
 		.option("--read-only", "refuse writes through the mount")
-		.option("--nosuid", "ignore set-user-ID bits and file capabilities")
+		.option("--nosuid", "ignore set-user-ID, set-group-ID and file capabilities")
 		.option("--nodev", "refuse to open device files")
 		.option("--noexec", "refuse to execute programs")
 		.option("--nosymfollow", "do not follow symbolic links")
 		.option("--nodiratime", "do not update access times of directories")
-		.addOption(word("--atime <mode>", "access times", ["relatime", "noatime", "strictatime"]))
-		.addOption(word("--propagation <type>", "mount propagation", PROPAGATION))
+		.addOption(word("--atime <mode>", "when to update access times", ["relatime", "noatime", "strictatime"]))
+		.addOption(word("--propagation <type>", "how later mounts propagate", PROPAGATION))
 		.option("--json", "print the result as JSON")
 		.addHelpText("after", HELP)
 		.action((source: string, target: string, options: Options) => mount(command, source, target, options));

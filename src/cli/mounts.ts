@@ -14,8 +14,8 @@ Example:
   userns mounts --pid 4711
 lists the ID-mapped mounts that process 4711 sees.
 
-The columns "on disk" and "visible" show IDs as the caller sees them. A map with
-several extents takes one line for each. Before Linux 6.15 the kernel does not
+The columns "on disk" and "visible" show IDs of the caller's user namespace. A
+map has one line for each of its extents. Before Linux 6.15 the kernel does not
 report maps. For a map that cannot be read, the command prints "map unknown" and
 the reason.`;
 

@@ -17,7 +17,7 @@ export function openTarget(target: string): Promise<UserNamespace> {
 /** Adds the options of every command whose path may contain a symbolic link of another user. */
 export function addPathOptions(command: Command): Command {
 	return command
-		.option("--target-root <dir>", "find the path inside this directory")
+		.option("--target-root <dir>", "look the path up below this directory")
 		.addOption(new Option("--resolve <how>", "refuse paths with symbolic links").choices(["no-symlinks"]));
 }
 

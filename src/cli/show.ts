@@ -7,7 +7,7 @@ Example:
   userns show 4711
 shows the user namespace of process 4711.
 
-A target of digits is a pid. Write ./123 for a file with the name 123.`;
+A target of digits only is a pid. For a file with the name 123, write ./123.`;
 
 export function define(command: Command): void {
 	command

@@ -7,11 +7,11 @@ import { FAILED, print } from "./output.ts";
 const HELP = `
 Example:
   userns supports /srv/data
-prints "yes" if userns mount can ID-map /srv/data, otherwise "no" and the
-reason. The exit status is 0 for yes and 1 for no.
+prints "yes" if "userns mount" can ID-map /srv/data, otherwise "no", each with
+the reason. The exit status is 0 for yes and 1 for no.
 
-The command ID-maps a detached copy of the path's mount, which no other process
-can see, and closes it.
+To find out, the command ID-maps a detached copy of the path's mount, which no
+other process can see, and drops the copy.
 ${PATH_HELP}`;
 
 export function define(command: Command): void {
@@ -21,7 +21,7 @@ export function define(command: Command): void {
 		.action(ask);
 }
 
-/** Passes `options` on whole, because the rest of a destructuring would have a prototype again. */
+/** Passes the whole `options` object on, because the rest of a destructuring would have a prototype again. */
 async function ask(path: string, options: PathOptions & { json?: boolean }): Promise<void> {
 	const { json } = options;
 	const found = await supports(path, pathOptions(options));

@@ -14,8 +14,8 @@ Example:
   userns umount /mnt/data
 unmounts a mount that "userns mount" created at /mnt/data.
 
-The command unmounts only what "userns mount", "userns create" and the library
-mounted. Use umount(8) for every other mount.
+The command unmounts only the mounts that "userns mount", "userns create" and
+the library made. Use umount(8) for every other mount.
 ${PATH_HELP}`;
 
 export function define(command: Command): void {
@@ -29,7 +29,7 @@ export function define(command: Command): void {
 		.action(umount);
 }
 
-/** Passes `options` on whole, because the rest of a destructuring would have a prototype again. */
+/** Passes the whole `options` object on, because the rest of a destructuring would have a prototype again. */
 async function umount(path: string, options: Options): Promise<void> {
 	const { recursive = false, into, json } = options;
 	const inside = into === undefined ? {} : { into: /^\d+$/.test(into) ? Number(into) : into };

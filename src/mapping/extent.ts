@@ -98,8 +98,8 @@ export function checkBounds(extent: Readonly<IdMap>, place: string | (() => stri
 		);
 	}
 	throw invalidMapping(
-		`${where}: ${name} runs to ${first + size - 1}, past ${MAX_ID}`,
-		`Make size at most ${MAX_ID - first + 1} here.`,
+		`${where}: the last ${name} is ${first + size - 1}, above ${MAX_ID}`,
+		`Reduce size to at most ${MAX_ID - first + 1}.`,
 	);
 }
 

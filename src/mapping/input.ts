@@ -36,8 +36,8 @@ export function copy(extents: Extents): IdMap[] {
 export function ociMaps(input: unknown): Maps {
 	if (typeof input !== "object" || input === null || Array.isArray(input)) {
 		throw invalidMapping(
-			`a mapping must be a Mapping, an object {uidMappings, gidMappings} or a text, not ${show(input)}`,
-			'Write it as a text, such as "0:2100000000:65536".',
+			`a mapping must be a Mapping, an object {uidMappings, gidMappings} or a string, not ${show(input)}`,
+			'Write it as a string, such as "0:2100000000:65536".',
 		);
 	}
 	return {

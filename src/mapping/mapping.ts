@@ -23,7 +23,7 @@ import { checkSyntax, type MappingSyntax, type ResolvedContext, syntaxes } from 
 
 export type { MappingContext, MappingSyntax, OciMappings };
 
-/** A mapping as every function accepts it: a `Mapping`, the OCI form, or a text in the `colon` syntax. */
+/** A mapping as every function accepts it: a `Mapping`, the OCI form, or a string in the `colon` syntax. */
 export type MappingInput = Mapping | OciMappings | string;
 
 /**
@@ -98,7 +98,7 @@ export class Mapping {
 		const list = Array.isArray(text) ? text : [text];
 		const texts = ownMap(list, (each) => (typeof each === "string" ? each : undefined));
 		if (texts.length === 0 || !texts.every((each) => each !== undefined)) {
-			throw invalidArgument(`a mapping text must be a string or an array of them, not ${show(text)}`);
+			throw invalidArgument(`a mapping text must be a string or an array of strings, not ${show(text)}`);
 		}
 		const resolved = resolveContext(context, listsOf);
 		const read = (name: MappingSyntax) => Mapping.#parseAs(texts, name, resolved);
@@ -231,17 +231,17 @@ export class Mapping {
 		return this.#combine(outer, algebra.compose);
 	}
 
-	/** The IDs that both map to the same IDs. */
+	/** The IDs that both mappings map to the same ID. */
 	intersect(other: MappingInput): Mapping {
 		return this.#combine(other, algebra.intersect);
 	}
 
-	/** The IDs of this mapping that `other` does not map to the same IDs. */
+	/** The IDs of this mapping that `other` does not map to the same ID. */
 	subtract(other: MappingInput): Mapping {
 		return this.#combine(other, algebra.subtract);
 	}
 
-	/** The IDs that either maps. Throws `ERR_USERNS_INVALID_MAPPING` if they map an ID to different IDs, in either column. */
+	/** The IDs that either mapping maps. Throws `ERR_USERNS_INVALID_MAPPING` if they map an ID to different IDs, in either column. */
 	union(other: MappingInput): Mapping {
 		return this.#combine(other, algebra.union);
 	}
@@ -266,7 +266,7 @@ export class Mapping {
 
 	/**
 	 * Maps one container ID to another host ID and keeps the other IDs. The extent that has the container ID is split, and a
-	 * container ID that had the host ID is no longer mapped. Changes both kinds, or the one that is named.
+	 * container ID that had the host ID is no longer mapped. Changes both kinds, or only `kind`.
 	 */
 	punch(containerID: number, hostID: number, kind?: IdKind): Mapping {
 		if (kind !== undefined && kind !== "uid" && kind !== "gid") {

@@ -28,15 +28,15 @@ function procBytes(extents: Extents): number {
 export function checkLimits(kind: IdKind, extents: Extents): void {
 	if (extents.length > MAX_LINES) {
 		throw invalidMapping(
-			`${kind}Mappings: ${extents.length} extents, but the kernel takes at most ${MAX_LINES}`,
-			"Use fewer, longer ranges. Extents that continue each other in both columns already count as one.",
+			`${kind}Mappings: ${extents.length} extents, but the kernel accepts at most ${MAX_LINES}`,
+			"Use fewer, longer ranges. Extents that are adjacent in both columns are already merged.",
 		);
 	}
 	if (extents.length < 124) return; // a line has at most 33 bytes, so 123 lines always fit
 	const bytes = procBytes(extents);
 	if (bytes > MAX_BYTES) {
 		throw invalidMapping(
-			`${kind}Mappings: ${extents.length} extents make a text of ${bytes} bytes, but the kernel takes at most ${MAX_BYTES} in one write`,
+			`${kind}Mappings: ${extents.length} extents make ${bytes} bytes of text, but the kernel accepts at most ${MAX_BYTES} in one write`,
 			"Use fewer extents, or smaller numbers.",
 		);
 	}

@@ -19,9 +19,9 @@ export interface AttachOptions {
 	 */
 	replace?: boolean | undefined;
 	/**
-	 * The mount namespace to attach in: that of a process, by its pid, with the target below the root directory of the process;
-	 * or a path such as /proc/PID/ns/mnt, with the target below the root of the namespace. Throws
-	 * `ERR_USERNS_MOUNT_NAMESPACE` for the mount namespace of this process. It must not be undefined.
+	 * The mount namespace in which to attach the mount. A pid: that of the process, with the target below the root directory of the
+	 * process. A path such as /proc/PID/ns/mnt: that namespace, with the target below its root. Throws
+	 * `ERR_USERNS_MOUNT_NAMESPACE` for the mount namespace of this process. The option must not be present but undefined.
 	 */
 	into?: number | string;
 }
@@ -70,7 +70,7 @@ function checkRoot(what: string, target: unknown, { targetRoot, into }: AttachOp
 	}
 	if (into !== undefined) {
 		throw invalidArgument(
-			`${what}: targetRoot and into exclude each other`,
+			`${what}: targetRoot and into cannot be used together`,
 			"Leave targetRoot out: with into, the target is looked up below the root of that mount namespace.",
 		);
 	}

@@ -181,7 +181,7 @@ async function findSubmounts(
 		mine = await runAsync(findMount(tree.fd, namespace, "ERR_USERNS_MOUNT", tried));
 		below = await runAsync(mountsBelow(tree.fd, namespace, "ERR_USERNS_MOUNT", tried));
 	} catch (error) {
-		if (!tree.recursive) return new Set(); // the old mount is unmounted, and only the check is missing
+		if (!tree.recursive) return new Set(); // the old mount is unmounted, and only the check was not made
 		// A mount that is reported as failed must not stay attached.
 		const undone = await native().detach(tree.fd, tree.uniqueId, namespace ?? -1, false, true);
 		if (undone.error < 0) throw mountError(tried, tree.mapping, { ...undone, step: "left" });
@@ -202,7 +202,7 @@ function refuseCovered(mine: MountEntry | undefined, below: readonly MountEntry[
 		"ERR_USERNS_MOUNT",
 		`${tried}: another program mounted there during the call, and its mount was unmounted instead of the old one`,
 		{
-			hint: "Unmount the old mount, which covers the new one, and let one program at a time mount at that target.",
+			hint: "Unmount the old mount, which covers the new one. Only one program at a time may mount at that target.",
 			step: "checking that the old mount is unmounted",
 		},
 	);
@@ -217,8 +217,8 @@ async function refuseAttached(fd: number, namespace: number | undefined, tried: 
 export function attachedError(tried: string, where: string): UsernsError {
 	return new UsernsError(
 		"ERR_USERNS_ATTACHED",
-		`${tried}: it is attached at ${where} already, and attaching it again would move it`,
-		{ hint: "Mount the same source again, with a new call." },
+		`${tried}: it is already attached at ${where}, and attaching it again would move it`,
+		{ hint: "Create another mount of the same source." },
 	);
 }
 

@@ -83,7 +83,7 @@ export function pick<T>(what: string, name: string, value: unknown, table: Recor
 	if (value === undefined) return undefined;
 	if (typeof value === "string" && Object.hasOwn(table, value)) return table[value];
 	throw invalidArgument(
-		`${what}: there is no ${name} ${show(value)}`,
+		`${what}: unknown ${name} ${show(value)}`,
 		`Choose one of: ${Object.keys(table).join(", ")}.`,
 	);
 }

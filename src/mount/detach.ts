@@ -21,7 +21,7 @@ export interface HeldRoot {
 }
 
 /**
- * Unmounts one mount. Does nothing if the mount is no longer in its mount namespace. Throws if something else was mounted on it
+ * Unmounts one mount. Does nothing if the mount is no longer in its mount namespace. Throws if another mount was made on it
  * or below it since, because umount2(2) unmounts the topmost mount, and MNT_DETACH the whole tree. `own` returns true for a
  * submount of the mount; `mountNs` is its mount namespace (undefined: that of this process).
  */
@@ -38,7 +38,7 @@ export function* detachMount(
 	if (yield* isAttached(fd, mountNs)) throw coveredError(mine.mountPoint);
 }
 
-/** The mount's entry; undefined if it is not attached. Throws if something else is mounted on it. */
+/** The mount's entry; undefined if it is not attached. Throws if another mount is on it. */
 function* findAlone(
 	fd: number,
 	id: number,
@@ -54,15 +54,15 @@ function* findAlone(
 	const mounted = others.slice(0, 3).map((entry) => `${entry.fsType} at ${entry.mountPoint}`);
 	throw new UsernsError(
 		"ERR_USERNS_UNMOUNT",
-		`cannot unmount ${mine.mountPoint}: something else was mounted on it: ${mounted.join(", ")}${others.length > 3 ? ", …" : ""}`,
+		`cannot unmount ${mine.mountPoint}: other mounts are on it: ${mounted.join(", ")}${others.length > 3 ? ", …" : ""}`,
 		{
-			hint: "Unmount that first, or call unmount(path, { recursive: true }). Nothing was changed.",
+			hint: "Unmount them first, or call unmount(path, { recursive: true }). Nothing was changed.",
 			step: "looking for other mounts",
 		},
 	);
 }
 
-/** Whether other code in this process has closed the descriptor. Its number can be another file's. */
+/** Whether other code in this process has closed the descriptor. Its number may be reused for another file. */
 export function isForeign(error: number): boolean {
 	return error === ERRNO.ESTALE || error === ERRNO.EBADF;
 }
@@ -83,7 +83,7 @@ export function detachError(
 
 const hints: Record<number, string> = {
 	[ERRNO.EINVAL]:
-		"Unmount it in its own mount namespace: it is locked here (mount_namespaces(7)), or not in this one.",
+		"Unmount it in its own mount namespace: it is locked in this one (mount_namespaces(7)), or is not in it.",
 	[ERRNO.ETIMEDOUT]:
 		"Check with findmnt(8) whether it is unmounted: a file system did not answer within ten seconds.",
 };
@@ -92,7 +92,7 @@ export function coveredError(where: string): UsernsError {
 	return new UsernsError(
 		"ERR_USERNS_UNMOUNT",
 		`cannot unmount ${where}: another program mounted on it during the call, and its mount was unmounted instead`,
-		{ hint: "Let one program at a time mount at that mount point, and call again." },
+		{ hint: "Call again. Only one program at a time may mount at that mount point." },
 	);
 }
 

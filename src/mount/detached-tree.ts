@@ -52,7 +52,7 @@ interface TreeContext {
 }
 
 /**
- * Copies and maps a source. In most cases one call does it, and attaches a single mount too (`atOnce`). Only if the kernel
+ * Copies and maps a source. In most cases one call is enough, and also attaches a single mount (`atOnce`). Only if the kernel
  * refuses, for example because a mount of the source is ID-mapped, the mounts of the source are read and mapped one by one.
  */
 export async function createTree(request: MountRequest): Promise<DetachedTree> {
@@ -191,7 +191,7 @@ async function copyTogether(
 	return outcome.error < 0 ? outcome : toTree(outcome, mapping, skipped);
 }
 
-/** Copies each mount of a plan as a detached mount of its own. */
+/** Copies each mount of a plan as a separate detached mount. */
 async function copySeparately(
 	request: MountRequest,
 	source: number,
@@ -238,7 +238,7 @@ function sharedError(tried: string, mapping: string): UsernsError {
 		"ERR_USERNS_MOUNT",
 		`${tried}: the mounts of the tree need different maps, and a tree with different maps cannot be a peer of its source`,
 		{
-			hint: 'Set { propagation: "slave" } or { propagation: "private" }, or mount each submount with a call of its own.',
+			hint: 'Set { propagation: "slave" } or { propagation: "private" }, or mount each submount separately.',
 			mapping,
 			step: "assembling the tree",
 		},

@@ -70,8 +70,8 @@ const INDIRECT = new Set(["idmap", "atime"]);
  * Converts a mount of an OCI config.json to options of {@link mountIdmapped}, by the rules of the runtime-spec. An entry has
  * both kinds of mappings or none. Mappings without `idmap` or `ridmap` apply to the mount itself, not to the mounts below it.
  * `ridmap` with `bind` is `idmap`, because the mounts below are not mounted. `idmap` or `ridmap` without mappings uses
- * `container`; an entry without mappings, `idmap` and `ridmap` is an error. The last of several words for one attribute
- * counts. Attributes apply to all mounts, with or without the `r` of the runtime-spec; a word that unsets one, such as
+ * `container`; an entry without mappings, `idmap` and `ridmap` is an error. If several words set one attribute, the last
+ * one applies. Attributes apply to all mounts, with or without the `r` of the runtime-spec; a word that unsets one, such as
  * `rw`, keeps that of the source. `target` is the destination inside the container: set `into` or `targetRoot` too.
  * Throws `ERR_USERNS_INVALID_ARGUMENT` for an unknown word, and names it.
  */
@@ -101,7 +101,7 @@ export function fromOci(mount: OciMount, options?: FromOciOptions): MountIdmappe
 	}
 	if (!bind) {
 		throw invalidArgument(
-			`fromOci: the mount at ${show(destination)} is not a bind mount, but one of type ${show(entry.type)}`,
+			`fromOci: the mount at ${show(destination)} is not a bind mount; its type is ${show(entry.type)}`,
 			"Give the mount the option bind or rbind: only a bind mount can be ID-mapped.",
 		);
 	}
@@ -119,7 +119,7 @@ export function fromOci(mount: OciMount, options?: FromOciOptions): MountIdmappe
 }
 
 function wordsOf({ options = [], destination }: OciMount): readonly string[] {
-	const wrong = `fromOci: the options of the mount at ${show(destination)} must be a list of texts`;
+	const wrong = `fromOci: the options of the mount at ${show(destination)} must be an array of strings`;
 	if (!Array.isArray(options)) throw invalidArgument(wrong);
 	return ownMap(options, (word) => {
 		if (typeof word !== "string") throw invalidArgument(wrong);
@@ -129,7 +129,7 @@ function wordsOf({ options = [], destination }: OciMount): readonly string[] {
 
 function unknownOption(word: string): never {
 	throw invalidArgument(
-		`fromOci: there is no option ${show(word)} for an ID-mapped mount`,
+		`fromOci: unknown option ${show(word)} for an ID-mapped mount`,
 		`The options are: ${Object.keys(EFFECTS).join(", ")}.`,
 	);
 }
@@ -142,7 +142,7 @@ function mappingFor(mount: OciMount, idmap: Effect["idmap"], container: MappingI
 		const [given, lacks] = has(uidMappings) ? ["uidMappings", "gidMappings"] : ["gidMappings", "uidMappings"];
 		throw invalidArgument(
 			`fromOci: ${where} has ${given} but no ${lacks}`,
-			"Give both kinds or none, as the runtime-spec says.",
+			"Give both kinds or neither, as the runtime-spec requires.",
 		);
 	}
 	if (has(uidMappings)) {

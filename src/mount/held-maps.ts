@@ -23,9 +23,9 @@ export function heldMap(fd: number): Mapping | undefined {
 
 /** statmount_mnt_idmap() in fs/mnt_idmapping.c leaves out extents that are not wholly mapped in the caller's namespace. */
 export const PARTIAL =
-	"this process's user namespace does not map every ID, and the kernel leaves out the others";
+	"this process's user namespace does not map every ID, and the kernel does not report the others";
 
-/** The map of a descriptor's mount, disk to visible. Undefined for a mount without a map; a text if the map is not known. */
+/** The map of a descriptor's mount, disk to visible. Undefined for a mount without a map; the reason, a string, if the map is not known. */
 export function mapOf(fd: number): Mapping | string | undefined {
 	const reported = mappingAt(fd);
 	if (reported === undefined) return undefined;

@@ -155,9 +155,9 @@ export class HeldMount implements AsyncDisposable {
 
 	/**
 	 * Unmounts the mount, in its mount namespace, and closes the descriptor. Open files of the mount can be used until they
-	 * are closed. No other mount is unmounted: throws `ERR_USERNS_UNMOUNT` and changes nothing if something was mounted on the
-	 * mount since, or if other code in this process has closed the descriptor. Only closes the descriptor if the mount was
-	 * unmounted already or was never attached. A second call does nothing; after `close()` it throws `ERR_USERNS_CLOSED`.
+	 * are closed. No other mount is unmounted: throws `ERR_USERNS_UNMOUNT` and changes nothing if another mount was made on this
+	 * one since, or if other code in this process has closed the descriptor. If the mount is already unmounted or was never
+	 * attached, only the descriptor is closed. A second call does nothing; after `close()` it throws `ERR_USERNS_CLOSED`.
 	 */
 	unmount(): Promise<void> {
 		this.#unmounting ??= this.#unmount().finally(() => {
@@ -172,7 +172,7 @@ export class HeldMount implements AsyncDisposable {
 		if (this.#unmounted) return;
 		if (this.closed) {
 			throw new UsernsError("ERR_USERNS_CLOSED", `the IdmappedMount at ${this.#where()} is closed`, {
-				hint: "Unmount the path with unmount(path), and call unmount() instead of close() in future.",
+				hint: "Unmount the path with unmount(path), and call unmount() instead of close() in the future.",
 			});
 		}
 		if (this.#attached !== undefined) await this.#detach(this.#attached);
@@ -208,7 +208,7 @@ export class HeldMount implements AsyncDisposable {
 		}
 	}
 
-	/** Does not close a descriptor that other code has closed, because its number can be another file's. */
+	/** Does not close a descriptor that other code has closed, because its number may be reused for another file. */
 	#refuse(outcome: Pick<Outcome, "error" | "step">): never {
 		const { descriptor } = this.#mount;
 		const { fd } = descriptor;

@@ -3,7 +3,7 @@ import { checkPath, invalidArgument, show, UsernsError } from "../errors.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 
-/** A file or directory: a path, or a descriptor that stays the caller's. */
+/** A file or directory: a path, or a descriptor, which the caller continues to own. */
 export type Location = string | number;
 
 export function checkLocation(what: string, value: unknown): asserts value is Location {

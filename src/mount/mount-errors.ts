@@ -30,7 +30,7 @@ function firstLine(log: string): string {
 }
 
 const NO_MAP =
-	"Map another file system, or set { skipUnsupported: true } in a recursive mount: overlay, fuse and proc cannot be mapped, nor can tmpfs before Linux 6.3.";
+	"Map another file system, or set { skipUnsupported: true } in a recursive mount: overlay, fuse, proc and, before Linux 6.3, tmpfs cannot be ID-mapped.";
 const COVERED = "Unmount the old mount, which covers the new one.";
 const PERHAPS_COVERED = "Check with findmnt(8): the new mount is beneath the old one, or has replaced it.";
 const WRITER = "Try again: a program holds a file open for writing through the copy of the mount.";
@@ -40,7 +40,7 @@ const IDMAPPED_MOUNTS = "Use Linux 5.12 or later, and check for a seccomp filter
 const MOUNTING = "Use CAP_SYS_ADMIN in the user namespace that owns the mount namespace.";
 
 const LAYER: Readonly<Record<number, string>> = {
-	[ERRNO.ENOENT]: "Create the upper layer and the work directory first: two directories in one directory.",
+	[ERRNO.ENOENT]: "Create the upper layer and the work directory first, both in one directory.",
 	[ERRNO.ENOTDIR]: "Use directories for the upper layer and the work directory.",
 	[ERRNO.EINVAL]: "Use a writable directory on a file system with extended attributes.",
 };
@@ -54,16 +54,16 @@ const hints: StepHints = {
 	},
 	open_tree: {
 		[ERRNO.EBADF]: "Pass an open descriptor as the source.",
-		[ERRNO.EPERM]: `${MOUNTING} Root has it, and root of a container with a mount namespace of its own.`,
+		[ERRNO.EPERM]: `${MOUNTING} Root has it, and so has root of a container with its own mount namespace.`,
 		[ERRNO.ENOENT]: "Check the source: it does not exist.",
 		[ERRNO.EINVAL]:
-			"Set { recursive: true }, if mounts below the source are locked to it. Its mount must not be unbindable, nor detached before Linux 6.15.",
+			"Set { recursive: true } if mounts below the source are locked to it. Its mount must not be unbindable or, before Linux 6.15, detached.",
 		[ERRNO.ENOSYS]: IDMAPPED_MOUNTS,
 	},
 	mount_setattr: {
 		[ERRNO.EINVAL]: NO_MAP,
 		[ERRNO.EPERM]:
-			"Use CAP_SYS_ADMIN in the user namespace that owns the file system. The kernel also refuses a source that is ID-mapped, and the initial user namespace.",
+			"Use CAP_SYS_ADMIN in the user namespace that owns the file system. The kernel also refuses an ID-mapped source, and the map of the initial user namespace.",
 		[ERRNO.EBUSY]: WRITER,
 		[ERRNO.ENOSYS]: IDMAPPED_MOUNTS,
 	},
@@ -95,7 +95,7 @@ const hints: StepHints = {
 		[ERRNO.ENOTDIR]: "Use a directory as the target of a directory, and a file as the target of a file.",
 		[ERRNO.ENOENT]: "Create the target again: it was removed.",
 		[ERRNO.EINVAL]:
-			"Use a target of the source's type, a directory or a file, in the mount namespace of the attach.",
+			"Use a target in the mount namespace of the attach: a directory for a directory, a file for a file.",
 		[ERRNO.ELOOP]: "Use a target outside the source's tree, which is unbindable or shared there.",
 		[ERRNO.EPERM]: MOUNTING,
 	},
@@ -151,13 +151,13 @@ const hints: StepHints = {
 	"overlay work": LAYER,
 	"overlay create": {
 		[ERRNO.EINVAL]:
-			"Use two directories of one mount for upper layer and work directory, neither within the other, on a file system with extended attributes.",
+			"Use two directories of one mount, neither within the other, as upper layer and work directory, on a file system with extended attributes.",
 		[ERRNO.EBUSY]: "Use another upper layer and work directory: another overlay uses these.",
 		[ERRNO.ELOOP]: "Use layers that do not contain each other.",
 	},
 	"overlay writable": {
 		[ERRNO.EROFS]:
-			"Use an upper layer on a writable file system, and with mapUpper a mapping with the caller's own IDs as visible ones: the kernel would make a read-only overlay.",
+			"Use an upper layer on a writable file system, and with mapUpper a mapping whose visible IDs include the caller's own: otherwise the kernel makes a read-only overlay.",
 	},
 	fsopen: {
 		[ERRNO.ENODEV]: "Load the overlay file system: modprobe overlay.",

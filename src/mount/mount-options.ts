@@ -16,29 +16,29 @@ import { checkLocation, type Location } from "./location.ts";
 
 /** Options of {@link mountIdmapped}. A boolean that is false or not set keeps the attribute of the source's mount. */
 export interface MountIdmappedOptions extends AttributeOptions, AttachOptions {
-	/** The file or directory to mount: a path, or a descriptor (O_PATH suffices) that stays the caller's. */
+	/** The file or directory to mount: a path, or a descriptor (O_PATH suffices), which the caller continues to own. */
 	source: string | number;
 	/** Where to attach the mount: a directory for a directory, a file for a file. If not set, the mount stays detached. */
 	target?: string | number | undefined;
-	/** `containerID` is the ID on disk, `hostID` the ID visible through the mount. It needs uids and gids. Or set `userns`. */
+	/** `containerID` is the ID on disk, `hostID` the ID visible through the mount. Needs uids and gids. Alternative: `userns`. */
 	mapping?: MappingInput | undefined;
-	/** A user namespace with the mapping, instead of `mapping`. It stays the caller's and can be closed after the call. */
+	/** A user namespace with the mapping, instead of `mapping`. The caller continues to own it and may close it after the call. */
 	userns?: UserNamespace | undefined;
-	/** The cache to take the user namespace from. If not set, a namespace is created for the mount. */
+	/** The cache that provides the user namespace. If not set, a namespace is created for the mount. */
 	handles?: Handles | undefined;
-	/** Mounts the mounts below the source too (default false). */
+	/** Includes the mounts below the source (default false). */
 	recursive?: boolean | undefined;
-	/** Maps the mounts below the source too (default: as `recursive`). If one cannot be mapped, nothing is mounted. */
+	/** Also maps the mounts below the source (default: as `recursive`). If one cannot be mapped, nothing is mounted. */
 	recursiveIdmap?: boolean | undefined;
 	/** Mounts a mount below the source without a map if its file system cannot be mapped, and lists it in `skipped`. */
 	skipUnsupported?: boolean | undefined;
 	/**
-	 * What to do with a source that is ID-mapped (default `"compose"`). `"compose"`: `containerID` is the ID visible through
+	 * How to treat a source that is ID-mapped (default `"compose"`). `"compose"`: `containerID` is the ID visible through
 	 * the source, as if the mounts were stacked. `"replace"`: `containerID` is the ID on disk. Both need Linux 6.15.
 	 * `"refuse"`: `ERR_USERNS_MOUNT`.
 	 */
 	nested?: "compose" | "replace" | "refuse" | undefined;
-	/** Mounts a source that is ID-mapped without a map, so that the IDs on disk are visible. Excludes `mapping`. Linux 6.15. */
+	/** Mounts a source that is ID-mapped without a map, so that the IDs on disk are visible. Not together with `mapping`. Linux 6.15. */
 	unmap?: boolean | undefined;
 }
 
@@ -149,5 +149,5 @@ function checkNamespace({ mapping, userns, handles, unmap, nested }: MountIdmapp
 }
 
 function exclude(one: string, other: string): never {
-	throw invalidArgument(`${WHAT}: ${one} and ${other} exclude each other`, "Leave one of them out.");
+	throw invalidArgument(`${WHAT}: ${one} and ${other} cannot be used together`, "Leave one of them out.");
 }

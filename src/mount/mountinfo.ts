@@ -178,4 +178,4 @@ function tooSlow({ code, tried, name }: Reading, most: number): UsernsError {
 }
 
 const MANY_MOUNTS =
-	"Unmount mounts in that mount namespace, or end the program that makes them: it has too many, or their paths are too long.";
+	"Unmount mounts in that mount namespace, or end the program that makes them: they are too many, or their paths are too long.";

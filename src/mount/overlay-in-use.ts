@@ -44,7 +44,7 @@ export class Claim {
 		const named = entries(layers).map(([name, { fd }]) => ({ name, key: keyOf(fd) }));
 		for (const { name, key } of named) {
 			if (key !== undefined && creating.has(key)) {
-				const user = "an overlay that this process creates at the same time";
+				const user = "an overlay that this process is creating";
 				throw inUse(tried, layerWords(name, layers), user);
 			}
 		}
@@ -130,7 +130,7 @@ function inUse(tried: string, layer: string, user: string | undefined): UsernsEr
 	});
 }
 
-/** Describes the overlay that has the layer, or a directory above it, as its own. */
+/** Describes the overlay that uses the layer or a directory above it. */
 async function nameOfUser(fd: number): Promise<string | undefined> {
 	const keys = await ancestors(fd);
 	for (const key of keys) {

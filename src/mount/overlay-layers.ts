@@ -25,11 +25,11 @@ export interface Upper {
 	mapped: boolean;
 	/** RESOLVE_…. */
 	resolve: number;
-	/** Whether the layers are put on a detached mount of their own, like the lower layers. */
+	/** Whether the layers get a separate detached mount, like the lower layers. */
 	detached: boolean;
 	/**
 	 * Throws if another overlay uses the layers. `roots` are detached mounts of the layers for this check alone, because the
-	 * check attaches them in a mount namespace of its own.
+	 * check attaches them in its own mount namespace.
 	 */
 	check: (upper: Descriptor, work: Descriptor, roots: readonly number[]) => Promise<void>;
 }
@@ -58,7 +58,7 @@ export async function upperLayer(
 			"ERR_USERNS_MOUNT",
 			`${tried}: the upper layer and the work directory are on different mounts`,
 			{
-				hint: "Create both in one directory: overlayfs needs them on one mount.",
+				hint: "Create both on one mount, because overlayfs requires it: for example in one directory.",
 				step: "comparing the mounts of the layers",
 			},
 		);

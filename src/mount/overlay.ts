@@ -209,8 +209,8 @@ export function checkOverlayOptions(given: OverlayOptions): {
 	}
 	if ((options.upper === undefined) !== (options.work === undefined)) {
 		throw invalidArgument(
-			`${WHAT}: upper and work need each other`,
-			"Set both, or none of them for a read-only overlay.",
+			`${WHAT}: upper and work must be set together`,
+			"Set both, or neither for a read-only overlay.",
 		);
 	}
 	if (options.upper !== undefined) {
@@ -238,7 +238,7 @@ function checkOwnIds(mapping: Mapping): void {
 	const gid = process.getegid?.() ?? 0;
 	if (mapping.uidToContainer(uid) !== undefined && mapping.gidToContainer(gid) !== undefined) return;
 	throw invalidArgument(
-		`${WHAT}: with mapUpper the caller's own IDs (uid ${uid}, gid ${gid}) must be visible IDs of the mapping`,
+		`${WHAT}: with mapUpper the caller's own IDs (uid ${uid}, gid ${gid}) must be among the visible IDs of the mapping`,
 		"Add an extent for them, or leave mapUpper out: the kernel creates files in the work directory with these IDs.",
 	);
 }

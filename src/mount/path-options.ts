@@ -48,7 +48,7 @@ export function copyPathOptions<T extends PathOptions & { into?: number | string
 	}
 	if (copy.into !== undefined) {
 		throw invalidArgument(
-			`${what}: targetRoot and into exclude each other`,
+			`${what}: targetRoot and into cannot be used together`,
 			"Leave targetRoot out: with into, the path is resolved below the root of that mount namespace.",
 		);
 	}

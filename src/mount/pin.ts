@@ -82,7 +82,7 @@ function pinError(path: string, outcome: Outcome, hints: Record<number, string> 
 
 const pinHints: Record<number, string> = {
 	[ERRNO.EEXIST]:
-		"Choose another path: the file exists. A namespace that is pinned there can be unmounted, and an empty file removed.",
+		"Choose another path, or unmount the namespace that is pinned there, or remove the file if it is empty: the file exists.",
 	[ERRNO.ENOENT]: "Create the directory first.",
 	[ERRNO.EPERM]: "Use CAP_SYS_ADMIN in the user namespace that owns this mount namespace.",
 };

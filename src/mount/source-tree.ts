@@ -58,7 +58,7 @@ function refuseUnnamed({ path, mountPoint, fsType }: TreeMount, tried: string): 
 	if (!path.includes("\ufffd")) return;
 	throw new UsernsError(
 		"ERR_USERNS_MOUNT",
-		`${tried}: the path of the ${fsType} at ${mountPoint} is not UTF-8, or has a U+FFFD in it`,
+		`${tried}: the path of the ${fsType} at ${mountPoint} is not UTF-8, or contains U+FFFD`,
 		{ hint: "Rename its directory, unmount it, or leave recursive out.", step: STEP },
 	);
 }
@@ -69,7 +69,7 @@ function detachedRoot(mountId: number, recursive: boolean, tried: string): TreeM
 	if (recursive) {
 		throw new UsernsError(
 			"ERR_USERNS_MOUNT",
-			`${tried}: the source is not in this mount namespace, so the mounts below it are not known`,
+			`${tried}: the source is not in this mount namespace, so the mounts below it are unknown`,
 			{ hint: "Attach it first, or leave recursive out.", step: STEP },
 		);
 	}

@@ -196,7 +196,7 @@ function malformed(why: string): UsernsError {
 		"ERR_USERNS_READ_MOUNTS",
 		`cannot read the attributes of a mount: the kernel's answer is malformed: ${why}`,
 		{
-			hint: "Report it with the version of the kernel: this package cannot parse its answer.",
+			hint: "Report this with the version of the kernel: this package cannot parse the answer.",
 			step: "parsing the answer of statmount(2)",
 		},
 	);

@@ -90,7 +90,8 @@ function notCopied(outcome: Outcome, tried: string): Verdict {
 	if (outcome.error !== ERRNO.EINVAL) throw mountError(tried, "", outcome);
 	return {
 		supported: false,
-		reason: "its mount cannot be copied: it is unbindable, or has locked mounts on it (mount_namespaces(7))",
+		reason:
+			"its mount cannot be copied: it is unbindable, or mounts below it are locked (mount_namespaces(7))",
 		hint: "Pass a directory below it, or make it bindable: mount --make-private.",
 	};
 }
@@ -110,7 +111,7 @@ function judge(outcome: Outcome, fsType: string): Verdict {
 		return {
 			supported: false,
 			reason: `the kernel cannot map mounts of this ${fsType} (${describeErrno(outcome.error)})`,
-			hint: "Map what is below it: the layers of an overlay, the directory that fuse or 9p shares. A newer kernel can map more file systems.",
+			hint: "Map the file system behind it: the layers of an overlay, or the directory that fuse or 9p shares. Newer kernels can map more file systems.",
 		};
 	}
 	return {
@@ -122,14 +123,14 @@ function judge(outcome: Outcome, fsType: string): Verdict {
 /** EPERM has two causes: the mount has a map, or the caller lacks CAP_SYS_ADMIN. Replacing the map distinguishes them. */
 function judgeMapped(again: Outcome, idmapped: boolean): Verdict {
 	if (again.error >= 0 && idmapped) {
-		return { supported: true, reason: "it is ID-mapped already, and the map of a copy was replaced" };
+		return { supported: true, reason: "it is already ID-mapped, and the map of a copy was replaced" };
 	}
 	if (again.error >= 0) return { supported: true, reason: "a copy of its mount was mapped" };
 	if (again.error === ERRNO.ENOSYS && idmapped) {
 		return {
 			supported: false,
-			reason: "it is ID-mapped already, and this kernel cannot replace the map of a copy",
-			hint: "Mount what is below that mount, or use Linux 6.15 or later (open_tree_attr(2)).",
+			reason: "it is already ID-mapped, and this kernel cannot replace the map of a copy",
+			hint: "Mount the source of that mount, or use Linux 6.15 or later (open_tree_attr(2)).",
 		};
 	}
 	return {

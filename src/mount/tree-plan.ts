@@ -102,7 +102,7 @@ async function decide(
 }
 
 function alreadyMapped({ fsType, mountPoint }: TreeMount): string {
-	return `the ${fsType} at ${mountPoint} is ID-mapped already`;
+	return `the ${fsType} at ${mountPoint} is already ID-mapped`;
 }
 
 /** For a mount that is not in the mount table. If a copy of it refuses a map with EPERM, it has one. */
@@ -125,9 +125,9 @@ async function currentMap(context: PlanContext, mount: TreeMount): Promise<Mappi
 		`${tried}: ${alreadyMapped(mount)}, and its map cannot be composed with another: ${map ?? "map unknown"}`,
 		{
 			hint: kernel
-				? "Mount what is below that mount. Composing needs statmount(2) with maps and open_tree_attr(2), both of Linux 6.15."
+				? "Mount the source of that mount. Composing needs statmount(2) with maps and open_tree_attr(2), both of Linux 6.15."
 				: map === PARTIAL
-					? 'Set { nested: "replace" }, where containerID is the ID on disk; or mount in a user namespace with every ID, as on the host.'
+					? 'Set { nested: "replace" }, where containerID is the ID on disk; or mount in a user namespace that maps every ID, such as the initial one.'
 					: 'Attach the source first, so that its map can be read; or set { nested: "replace" }, where containerID is the ID on disk.',
 			step: "reading the source's map",
 		},
@@ -153,9 +153,9 @@ function compose({ requested, tried }: PlanContext, mount: TreeMount, map: Mappi
 	const kind = composed.uidMappings.length === 0 ? "uids" : "gids";
 	throw new UsernsError(
 		"ERR_USERNS_INVALID_MAPPING",
-		`${tried}: ${alreadyMapped(mount)}, and the mapping has none of the ${kind} visible through it`,
+		`${tried}: ${alreadyMapped(mount)}, and the mapping contains none of the ${kind} visible through it`,
 		{
-			hint: `Set containerID to IDs that are visible through the source, whose map is ${shorten(map.id)}.`,
+			hint: `Use container IDs that are visible through the source, whose map is ${shorten(map.id)}.`,
 			mapping: (requested as Mapping).id,
 		},
 	);

@@ -97,9 +97,9 @@ function* unmountPath(
 	}
 	throw new UsernsError(
 		CODE,
-		`cannot unmount ${show(path)}: another program mounted on it ${MOST_STACKED} times`,
+		`cannot unmount ${show(path)}: during the call, another program mounted on it ${MOST_STACKED} times`,
 		{
-			hint: "Stop that program and call again. The mounts that were on top are unmounted.",
+			hint: "Stop that program and call again. The mounts that were on top have been unmounted.",
 			step: "looking for other mounts",
 		},
 	);

@@ -71,19 +71,19 @@ export function createError(
 function hintFor({ step, error }: Outcome, { mapping, setgroups }: CreateRequest): string | undefined {
 	if (step === "clone") return cloneHints[error];
 	if (error === ERRNO.EPERM && step === "setgroups") {
-		return 'Set { setgroups: "deny" }: the user namespace of this process denies setgroups, so a namespace in it cannot allow it.';
+		return 'Set { setgroups: "deny" }: the user namespace of this process denies setgroups, so a namespace in it cannot allow setgroups.';
 	}
 	if (error === ERRNO.EPERM && step === "gid_map" && setgroups === "allow" && isOneOwn(mapping)) {
 		return 'Set { setgroups: "deny" }: without CAP_SETGID the caller\'s own gid can be mapped only if setgroups is denied.';
 	}
 	if (error === ERRNO.EPERM && (step === "uid_map" || step === "gid_map")) {
-		return "Use CAP_SETUID and CAP_SETGID, and CAP_SETFCAP for host ID 0, in the user namespace of this process; or map only the caller's own IDs.";
+		return "Grant this process CAP_SETUID and CAP_SETGID, and CAP_SETFCAP for host ID 0, in its user namespace; or map only the caller's own IDs.";
 	}
 	if (error === ERRNO.EACCES && step !== "proc") {
 		return "Make this process dumpable (prctl PR_SET_DUMPABLE): the /proc files of a process that is not dumpable belong to root.";
 	}
 	if (error === ERRNO.EROFS)
-		return "Mount /proc writable: it is mounted read-only, and the maps are written there.";
+		return "Remount /proc writable: the maps are written there, and it is mounted read-only.";
 	if (error === ERRNO.EXDEV || (step === "proc" && error === ERRNO.ENOENT)) {
 		return "Mount the procfs of this process's pid namespace at /proc, with nothing mounted over its files.";
 	}

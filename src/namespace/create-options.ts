@@ -67,7 +67,7 @@ export function checkCreate(
 	return checked(what, mapping, copyOptions(what, options, OPTIONS));
 }
 
-/** Checks the arguments of a call that returns a promise, which has a signal too. */
+/** Checks the arguments of a call that returns a promise, including its signal. */
 export function checkCreateLater(
 	what: string,
 	mapping: MappingInput,

@@ -97,8 +97,8 @@ interface FirstAttempt {
 }
 
 /**
- * The kernel decides whether the caller may write the maps. It nearly always permits root to, so newuidmap and newgidmap are
- * looked up only after a refusal. It nearly never permits other users to write more than their own ID, so for them the
+ * The kernel decides whether the caller may write the maps. Root usually may, so newuidmap and newgidmap are
+ * looked up only after a refusal. Other users may rarely write more than their own ID, so for them the
  * programs are looked up first.
  */
 function firstAttempt(request: CreateRequest): FirstAttempt {

@@ -25,14 +25,14 @@ export interface EnterOptions {
 	/** The gid in the namespace. Default: 0 if it is mapped, otherwise the caller's own. */
 	gid?: number | undefined;
 	/**
-	 * The supplementary groups in the namespace (default: none). If the namespace denies setgroups(2), they cannot be set: a
-	 * caller with CAP_SETGID outside loses its own on the way in, every other caller keeps them.
+	 * The supplementary groups in the namespace (default: none). If the namespace denies setgroups(2), they cannot be set: the
+	 * program has no groups if the caller has CAP_SETGID outside, and otherwise the groups of the caller.
 	 */
 	groups?: readonly number[] | undefined;
 	/**
 	 * The kinds of other namespaces to create. With `"pid"`, process 1 of the pid namespace is a program of this package, which
 	 * reaps orphans and ends the namespace with the program. /proc shows the parent's processes until a procfs is mounted
-	 * there (`mount -t proc proc /proc`, with `"mount"` too).
+	 * there (`mount -t proc proc /proc`, which also needs `"mount"`).
 	 */
 	unshare?: readonly NamespaceKind[] | undefined;
 }
@@ -164,7 +164,7 @@ function flagsOf(what: string, kinds: unknown): number {
 	ownMap(kinds, (kind) => {
 		if (typeof kind !== "string" || !Object.hasOwn(FLAGS, kind)) {
 			throw invalidArgument(
-				`${what}: there is no kind of namespace ${show(kind)} to unshare`,
+				`${what}: unknown kind of namespace ${show(kind)} in unshare`,
 				`The kinds are: ${Object.keys(FLAGS).join(", ")}.`,
 			);
 		}
@@ -196,7 +196,7 @@ function pickId(what: string, kind: IdKind, given: unknown, { maps: { mapping },
 	const same = kind === "uid" ? mapping.uidToContainer(callers) : mapping.gidToContainer(callers);
 	if (same !== undefined) return same;
 	throw unmapped(
-		`${what}: neither the ${kind} 0 nor the caller's own is mapped in the user namespace`,
+		`${what}: neither ${kind} 0 nor the caller's own ${kind} is mapped in the user namespace`,
 		extents,
 		kind,
 	);

@@ -122,7 +122,7 @@ const MAX_ERRNO = 4095;
 export function parseAnswer(words: string): { step: string; error: number } | undefined {
 	if (words === "") return undefined;
 	const [, step, errno] = /^([a-z_]{1,20}) ([1-9]\d{0,3})$/.exec(words) ?? [];
-	// A process that was killed can leave half an answer.
+	// A process that was killed can leave an incomplete answer.
 	if (step === undefined || Number(errno) > MAX_ERRNO) return { step: "enter program", error: ERRNO.EPROTO };
 	return { step: `enter ${step}`, error: -Number(errno) };
 }
@@ -136,8 +136,8 @@ export function enterError(shown: string, outcome: { step: string; error: number
 const hints: StepHints = {
 	"enter setns": {
 		[ERRNO.EPERM]:
-			"Use CAP_SYS_ADMIN in it: its owner in the parent namespace and root of an ancestor have that capability.",
-		[ERRNO.EINVAL]: "Use child_process: this process is in that user namespace already.",
+			"Use CAP_SYS_ADMIN in the namespace: its owner in the parent namespace has that capability, and so has root of an ancestor.",
+		[ERRNO.EINVAL]: "Use child_process: this process is already in that user namespace.",
 	},
 	"enter unshare": {
 		[ERRNO.ENOSPC]:
@@ -154,6 +154,6 @@ const hints: StepHints = {
 		[ERRNO.EACCES]:
 			"Let the IDs in the namespace execute the program and search each directory on its path: check their owners.",
 		[ERRNO.ENOENT]: "Install the interpreter that the #! line names, or the program's dynamic loader.",
-		[ERRNO.ENOEXEC]: "Name a program for this processor, or a script with a #! line.",
+		[ERRNO.ENOEXEC]: "Name a program for this CPU architecture, or a script with a #! line.",
 	},
 };

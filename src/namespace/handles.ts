@@ -14,7 +14,7 @@ interface Entry {
 /**
  * A cache of user namespaces, one for each mapping. The first request creates the namespace; each caller receives a
  * duplicate of its descriptor and must close it. Equal mappings share one namespace, whatever the order or the split of
- * their extents. A namespace with another value of `setgroups` is another entry.
+ * their extents. Each value of `setgroups` has a separate entry.
  */
 export class Handles implements Disposable {
 	/** By the id of the mapping, because a key with a prefix would be a second copy of the id, which can be long. */
@@ -22,7 +22,7 @@ export class Handles implements Disposable {
 	/** By pendingKey(). */
 	readonly #pending = new Map<string, Pending<UserNamespace>>();
 
-	/** The number of cached namespaces. A namespace that is being created does not count yet. */
+	/** The number of cached namespaces, without those that are being created. */
 	get size(): number {
 		return this.#cached.deny.size + this.#cached.allow.size;
 	}

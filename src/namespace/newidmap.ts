@@ -125,7 +125,7 @@ function notRunHint(program: string, kind: IdKind, status: number): string {
 		return `Check that the user database and the directory service of /etc/nsswitch.conf answer ("getent passwd", getsubids): ${program} queries them.`;
 	}
 	if (status === ERRNO.E2BIG) {
-		return `Use fewer extents: ${program} needs the caller's own ${kind} in an extent of its own, and a map has 340 extents at most.`;
+		return `Use fewer extents: ${program} needs the caller's own ${kind} in a separate extent, and a map has 340 extents at most.`;
 	}
 	return `Check that ${program}, the first one in PATH, is a program that this user may execute.`;
 }
@@ -187,7 +187,7 @@ function privilegeHint(program: string, words: string): string {
 	const { uid, gid } = callingUser();
 	const entry = findUser(uid);
 	if (entry.gid !== gid) {
-		return `Start this process with the gid ${entry.gid} of the user database: ${program} refuses a process with another gid (${gid}), as after newgrp(1).`;
+		return `Start this process with the gid ${entry.gid} of the user database: ${program} refuses a process with another gid (here ${gid}), for example after newgrp(1).`;
 	}
 	const stat = statSync(program, { throwIfNoEntry: false });
 	if (stat !== undefined && ((stat.mode & 0o4000) === 0 || stat.uid !== 0)) {

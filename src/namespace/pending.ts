@@ -21,7 +21,7 @@ export class Pending<T> {
 	/** False: the result is returned to the waiters but not cached. */
 	cache = true;
 
-	/** Whether a waiter is left that was not aborted. */
+	/** Whether at least one waiter was not aborted. */
 	get wanted(): boolean {
 		return this.#waiters.length > this.#aborted;
 	}
@@ -52,7 +52,7 @@ export class Pending<T> {
 		this.#waiters.push(waiter);
 	}
 
-	/** Resolves each waiter with a value of its own. */
+	/** Resolves each waiter with a separate value. */
 	resolve(make: () => T): void {
 		for (const waiter of this.#waiters) {
 			if (waiter.aborted) continue;

@@ -24,8 +24,8 @@ export function parseMaps(maps: string): NamespaceMaps {
 	} catch (cause) {
 		throw new UsernsError(
 			"ERR_USERNS_READ_MAPPING",
-			`${READING}: it maps IDs that the user namespace of this process does not have`,
-			{ hint: "Read it in one of its ancestors.", cause },
+			`${READING}: it has host IDs that the user namespace of this process does not map`,
+			{ hint: "Read it in an ancestor of the namespace.", cause },
 		);
 	}
 	return { mapping, setgroups: maps.startsWith("allow", second + 1) ? "allow" : "deny" };
@@ -54,7 +54,7 @@ export function readMapsSync(fd: number): NamespaceMaps {
 
 /** Like `readMapsSync`, on another thread. */
 export async function readMaps(fd: number): Promise<NamespaceMaps> {
-	// The other thread needs a descriptor that no other code closes, because the number could be another file's then.
+	// The other thread needs a descriptor that no other code closes, because a closed number can be reused for another file.
 	const held = native().duplicate(fd);
 	if (held.error < 0) throw readError(held);
 	try {

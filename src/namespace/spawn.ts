@@ -75,7 +75,7 @@ export function spawnIn(
 	const request = enterRequest("UserNamespace.spawn", options, target);
 	if (keepSession && options.detached) {
 		throw invalidArgument(
-			"UserNamespace.spawn: keepSession and detached exclude each other",
+			"UserNamespace.spawn: keepSession and detached cannot be used together",
 			"Leave out keepSession for a new session, or detached for the session of this process.",
 		);
 	}

@@ -53,7 +53,7 @@ const LIMIT = "/proc/sys/user/max_user_namespaces";
 export function limitHint(): string {
 	const limit = read(LIMIT);
 	const now = limit === undefined ? "" : `, which is ${limit}`;
-	return `Close user namespaces that are not used, or raise ${LIMIT}${now}. They can be nested 32 deep at most.`;
+	return `Close unused user namespaces, or raise ${LIMIT}${now}. They can be nested at most 32 deep.`;
 }
 
 const DUMPABLE = "/proc/sys/fs/suid_dumpable";

@@ -41,8 +41,8 @@ export let adoptNamespace: (descriptor: Descriptor, maps?: NamespaceMaps) => Use
 
 /**
  * An open user namespace: a descriptor of its nsfs file (/proc/PID/ns/user). The namespace exists for as long as a
- * descriptor of it is open, even if no process is in it. Close it, or dispose of it. The garbage collector closes one that
- * was not closed, with a warning.
+ * descriptor of it is open, even if no process is in it. Close or dispose of every object. If an unclosed object becomes
+ * unreachable, the garbage collector closes it, with a warning.
  * @see namespaces(7), user_namespaces(7), ioctl_nsfs(2)
  */
 export class UserNamespace implements Disposable {
@@ -61,10 +61,10 @@ export class UserNamespace implements Disposable {
 	}
 
 	/**
-	 * Creates a user namespace. `Handles` caches them. Rejects with `ERR_USERNS_INVALID_MAPPING`, `ERR_USERNS_UNMAPPED_ID`,
+	 * Creates a user namespace without a cache; see `Handles`. Rejects with `ERR_USERNS_INVALID_MAPPING`, `ERR_USERNS_UNMAPPED_ID`,
 	 * `ERR_USERNS_LIMIT` (after about 200 ms of attempts), `ERR_USERNS_CREATE`, `ERR_USERNS_RESTRICTED` and the errors of
-	 * newuidmap; with an AbortError when the signal aborts. A creation in progress then ends on its own, newuidmap after
-	 * 30 seconds at the latest, and its namespace is closed.
+	 * newuidmap, and with an AbortError when the signal aborts. A creation in progress then continues in the background, with
+	 * newuidmap for at most 30 seconds, and its namespace is closed.
 	 */
 	static create(
 		mapping: MappingInput,
@@ -98,8 +98,8 @@ export class UserNamespace implements Disposable {
 
 	/**
 	 * Opens a user namespace: of a process, by its pid in the caller's pid namespace, or at a path (/proc/PID/ns/user, or a file
-	 * on which a namespace is mounted). Throws `ERR_USERNS_OPEN`, and `ERR_USERNS_NOT_A_USER_NAMESPACE` for every other file,
-	 * which is not opened.
+	 * on which a namespace is mounted). Throws `ERR_USERNS_OPEN`, or `ERR_USERNS_NOT_A_USER_NAMESPACE` for any other file, without
+	 * opening that file.
 	 */
 	static open(target: number | string): UserNamespace {
 		if (typeof target === "number") return new UserNamespace(...openByPid("UserNamespace.open", target));
@@ -121,7 +121,7 @@ export class UserNamespace implements Disposable {
 		return this.#descriptor.fd;
 	}
 
-	/** The inode number, as lsns(8) prints it. The kernel reuses it after the namespace is gone. */
+	/** The inode number, as lsns(8) prints it. The kernel reuses the number after the namespace has ended. */
 	get inode(): number {
 		return Number(this.#identify().inode);
 	}
@@ -195,7 +195,7 @@ export class UserNamespace implements Disposable {
 
 	/**
 	 * Runs a program in the namespace, as `child_process.spawn` does: the same options and the same ChildProcess. `uid`, `gid`
-	 * and `groups` are IDs in the namespace; `unshare` names other namespaces to create with it. Needs CAP_SYS_ADMIN in the
+	 * and `groups` are IDs in the namespace; `unshare` names other namespaces to create for it. Needs CAP_SYS_ADMIN in the
 	 * namespace. The program receives only the descriptors of `stdio`. Throws, before it starts a process, for wrong
 	 * arguments, an ID that is not mapped (`ERR_USERNS_UNMAPPED_ID`) and a missing program (`ERR_USERNS_NO_PROGRAM`). A later
 	 * refusal of the kernel is an `error` event (`ERR_USERNS_SPAWN`).
@@ -220,10 +220,9 @@ export class UserNamespace implements Disposable {
 	}
 
 	/**
-	 * Replaces this process by a program in the namespace, as execve(2) does. The program has the pid, the terminal, the
-	 * signals and the exit status of this process. No JavaScript runs after it, not even `exit` handlers. Works on the main
-	 * thread only. Throws like `spawn`. A later refusal of the kernel is printed on standard error, with exit status 125
-	 * (126 and 127: the program cannot be executed).
+	 * Replaces this process with a program in the namespace, as execve(2) does. The program keeps the pid and the terminal of
+	 * this process. No JavaScript runs after the call, not even `exit` handlers. Works only on the main thread. Throws like
+	 * `spawn`. A later refusal of the kernel is printed on standard error, and the exit status is 125, 126 or 127 as for env(1).
 	 */
 	exec(command: string, args: readonly string[] = [], options?: NamespaceExecOptions): never {
 		const fd = this.fd;
@@ -247,7 +246,7 @@ export class UserNamespace implements Disposable {
 		return { fd, maps: this.#readSync(), own: this.#isOwn() };
 	}
 
-	/** Whether this process is in the namespace. setns(2) fails with EINVAL for it. */
+	/** Whether this process is in the namespace: then setns(2) fails with EINVAL. */
 	#isOwn(): boolean {
 		ownIdentity ??= UserNamespace.#identifyOwn();
 		return ownIdentity !== undefined && isSame(this.#identify(), ownIdentity);

@@ -45,7 +45,7 @@ export interface CreateArguments {
 	helpers: readonly string[];
 }
 
-/** The descriptor of the new namespace; or an outcome, after an error or with more to say. */
+/** The descriptor of the new namespace; or an outcome, after an error or if there is more to report. */
 export type CreateResult = number | Outcome;
 
 /** Returns the result for the token −1. For any other token, the `onResult` of `createMethod` receives it later, with the token. */
@@ -88,7 +88,7 @@ export interface NativeMounts {
 		propagation: number,
 	): Promise<Outcome>;
 	/**
-	 * Attaches a tree (native/mount/mntns-child.h); `mountNs` −1: here. If this thread ends before the call of
+	 * Attaches a tree (native/mount/mntns-child.h); `mountNs` −1: in this mount namespace. If this thread ends before the call of
 	 * `acknowledge` for `tree` or before `tree` is closed, the mount is unmounted, because JavaScript has not received it.
 	 */
 	attach(
@@ -122,8 +122,8 @@ export interface NativeMounts {
 	acknowledge(fd: number): number;
 	/**
 	 * Unmounts a mount recursively; `mountNs` −1: here. ESTALE if the descriptor is not of the mount with that unique
-	 * ID (0: any). With `alone`: EBUSY if something is mounted on it, and no error if it is not attached any more;
-	 * `mountId` is 1 if a mount that was put on it at that moment was unmounted instead.
+	 * ID (0: any). With `alone`: EBUSY if another mount is on it, and no error if it is no longer attached;
+	 * `mountId` is 1 if a mount that was attached on it at that moment was unmounted instead.
 	 */
 	detach(fd: number, uniqueId: number, mountNs: number, alone: boolean, later: true): Promise<Outcome>;
 	detach(
@@ -164,7 +164,7 @@ export interface NativeMounts {
 	/** Reads the next `bytes` bytes of a file, or fewer, on this thread or, with `later`, on another. */
 	readPiece(fd: number, bytes: number, later: false): Outcome;
 	readPiece(fd: number, bytes: number, later: true): Promise<Outcome>;
-	/** The number that statmount(2) knows it by, or a negative errno. */
+	/** The ID by which statmount(2) identifies the mount namespace, or a negative errno. */
 	mountNamespaceId(fd: number): bigint | number;
 	/** [mount ID, unique mount ID or 0, 1 for the root of a mount], or a negative errno. */
 	mountIds(fd: number): [bigint, bigint, bigint] | number;
@@ -232,7 +232,7 @@ export interface NativeSurface extends NativeMounts {
 	suidDumpable(): number;
 	/** The uid, or a negative errno. */
 	ownerUid(fd: number): number;
-	/** Replaces this process by a program that inherits the descriptor; a negative errno when that failed. */
+	/** Replaces this process with a program that inherits the descriptor. Returns a negative errno if that fails. */
 	execSelf(program: string, args: readonly string[], environment: readonly string[], fd: number): number;
 }
 
@@ -251,8 +251,8 @@ let loaded: Loaded | undefined;
 const outside = new AsyncResource("userns");
 
 /**
- * The folder of the compiled files: in the package's root, wherever this module was compiled to. Node's own module
- * resolution is not asked, since this must work from a bundle of the package's files too. The path is always absolute,
+ * The folder of the compiled files: in the package's root, regardless of the directory of this module. Node's module
+ * resolution is not used, because this must also work from a bundle of the package's files. The path is always absolute,
  * because a relative one would be resolved in node_modules or in the working directory, which may belong to another
  * user.
  */
@@ -267,7 +267,7 @@ function findFolder(): string {
 	}
 	throw new UsernsError(
 		"ERR_USERNS_NATIVE_MISSING",
-		`the compiled part of the package is not found: no directory above ${file} has a package.json`,
+		`the native add-on is not found: no directory above ${file} has a package.json`,
 		{
 			hint: "Mark userns as external in the bundler, or put the bundle below the directory with the package's package.json and build.",
 		},
@@ -278,8 +278,8 @@ function load(): Loaded {
 	if (process.platform !== "linux") {
 		throw new UsernsError(
 			"ERR_USERNS_UNSUPPORTED_PLATFORM",
-			`user namespaces are a part of Linux, and this is ${process.platform}`,
-			{ hint: "Mapping works everywhere; call the rest on Linux only." },
+			`user namespaces need Linux, and this platform is ${process.platform}`,
+			{ hint: "Use only Mapping on this platform; every other function needs Linux." },
 		);
 	}
 	const folder = findFolder();
@@ -292,18 +292,14 @@ function load(): Loaded {
 		};
 		return { surface, programs };
 	} catch (cause) {
-		throw new UsernsError(
-			"ERR_USERNS_NATIVE_MISSING",
-			`the compiled part of the package does not load: ${file}`,
-			{
-				hint: `Compile it with "node scripts/build-native.mjs" in the package's folder; it needs a C compiler and node-api-headers.`,
-				cause,
-			},
-		);
+		throw new UsernsError("ERR_USERNS_NATIVE_MISSING", `the native add-on cannot be loaded: ${file}`, {
+			hint: `Compile it with "node scripts/build-native.mjs" in the package's directory; it needs a C compiler and node-api-headers.`,
+			cause,
+		});
 	}
 }
 
-/** The C part, loaded at its first use: importing the package must work everywhere. */
+/** The add-on, loaded at its first use, because the package must be importable on every platform. */
 export function native(): NativeSurface {
 	loaded ??= load();
 	return loaded.surface;

@@ -41,7 +41,7 @@ class Guard {
 }
 
 const idle: Guard[] = [];
-/** The most guards that are kept for later descriptors. */
+/** The maximum number of guards for later descriptors. */
 const MOST_IDLE = 2048;
 
 /** A descriptor with exactly one owner. Its number cannot be read after close(), so it is never closed twice. */
@@ -73,7 +73,7 @@ export class Descriptor {
 	get fd(): number {
 		if (this.#guard === undefined) {
 			throw new UsernsError("ERR_USERNS_CLOSED", `the ${this.#what} is closed`, {
-				hint: "Call dup() before close() where two owners need it.",
+				hint: "Call dup() before close() if two parts of the program use the descriptor.",
 			});
 		}
 		return this.#guard.held.fd;

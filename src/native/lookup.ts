@@ -31,8 +31,8 @@ export function linkOwner(): number {
 }
 
 const LINK: Readonly<Record<string, string>> = Object.assign(Object.create(null), {
-	"link fuse": "a symbolic link lies on a FUSE file system, whose server states any owner",
-	"link idmapped": "a symbolic link lies on an ID-mapped mount, where its owner is not the one on disk",
+	"link fuse": "a symbolic link is on a FUSE file system, whose server can report any owner",
+	"link idmapped": "a symbolic link is on an ID-mapped mount, which shows another owner than the one on disk",
 });
 
 const LINK_HINT =
@@ -46,7 +46,7 @@ export function linkRefused(step: string, name: string): { words: string; hint: 
 	const [, uid, link = ""] = /^(\d+) (.*)$/s.exec(name) ?? [];
 	const unmapped =
 		Number(uid) === overflowUid()
-			? ` Uid ${uid} stands for every user without an ID here, even the host's root.`
+			? ` Uid ${uid} stands for every user that this user namespace does not map, even the host's root.`
 			: "";
 	return {
 		words: `the symbolic link ${JSON.stringify(link)} belongs to another user, uid ${uid}`,
@@ -56,13 +56,13 @@ export function linkRefused(step: string, name: string): { words: string; hint: 
 
 const NOT_PERMITTED = "Use the uid of that process, or CAP_SYS_PTRACE in its user namespace.";
 
-/** Hints for opening a process by its pid, and what belongs to it. */
+/** Hints for opening a process by its pid, or one of its files in /proc. */
 export const PROCESS_HINTS: Readonly<Record<number, string>> = {
 	[ERRNO.EACCES]: NOT_PERMITTED,
 	[ERRNO.EPERM]: NOT_PERMITTED,
-	[ERRNO.ESRCH]: "The process has ended, or is not in this pid namespace.",
-	[ERRNO.EINVAL]: "Pass the pid of the process: that number is the ID of a thread.",
-	[ERRNO.EAGAIN]: "The process moved to another namespace during the call: try again.",
+	[ERRNO.ESRCH]: "Check the pid: the process has ended, or is not in this pid namespace.",
+	[ERRNO.EINVAL]: "Pass the pid of the process: the number is that of a thread.",
+	[ERRNO.EAGAIN]: "Try again: the process moved to another namespace during the call.",
 };
 
 /** The hint for a look-up that reached its time limit. */

@@ -63,12 +63,12 @@ const table = {
 	"mntns descriptors": ["closing the descriptors that the child process does not need", "close_range"],
 	"mntns held": ["working in the mount namespace", "move_mount"],
 	"mntns killed": ["working in the mount namespace: the process was killed", "clone"],
-	"mntns left": ["working in the mount namespace; the mount could not be unmounted again", "umount2"],
+	"mntns left": ["working in the mount namespace; undoing the attach failed, and the mount stays", "umount2"],
 	"propagation left": [
-		"setting the propagation of the mount, which could not be unmounted again and stays",
+		"setting the propagation; undoing the attach failed, and the mount stays",
 		"mount_setattr",
 	],
-	left: ["unmounting the mount again; the mount stays", "umount2"],
+	left: ["undoing the attach; the mount stays", "umount2"],
 	peers: ["making the mount a peer of its source", "move_mount"],
 	identity: ["comparing the mount's ID", "statx"],
 	thread: ["starting a thread", "clone"],
@@ -142,7 +142,6 @@ export function shorten(id: string): string {
 const generalHints: Readonly<Record<number, string>> = {
 	[ERRNO.EMFILE]: "Close descriptors of this process, or raise their limit (RLIMIT_NOFILE, ulimit -n).",
 	[ERRNO.ENFILE]: "Raise the limit on open files of this machine: /proc/sys/fs/file-max.",
-	[ERRNO.ENOMEM]:
-		"Free memory. If there is enough, the init process of this process's pid namespace has ended.",
-	[ERRNO.ENOSYS]: "The kernel is too old, or a seccomp filter blocks the system call.",
+	[ERRNO.ENOMEM]: "Free memory. If enough is free, the init process of this pid namespace has ended.",
+	[ERRNO.ENOSYS]: "Use a newer kernel, and check for a seccomp filter that blocks the system call.",
 };

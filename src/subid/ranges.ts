@@ -9,9 +9,9 @@ export const SUBID_FILES: Record<IdKind, string> = { uid: "/etc/subuid", gid: "/
 
 /**
  * The subordinate ranges of a user, without overlaps. If /etc/nsswitch.conf names a directory service for subid, getsubids(1) is
- * run, because it finds the ranges that newuidmap(1) finds. It is not run otherwise: Node waits for ever for the end of a program
- * if another thread reaps every child. The files are read in either case where they count, because getsubids 4.13 ignores lines of
- * /etc/subgid that have the uid of the user, and newgidmap accepts these.
+ * run, because it finds the ranges that newuidmap(1) finds. It is not run otherwise, because Node waits indefinitely for the end of a
+ * program if another thread reaps every child. If subid includes the files, they are read in either case, because getsubids 4.13
+ * ignores lines of /etc/subgid that have the uid of the user, and newgidmap accepts these lines.
  */
 export function subordinateRanges(kind: IdKind, user: Account): SubidRange[] {
 	const text = nsswitch();

@@ -31,7 +31,7 @@ export function findUser(user: string | number | undefined): Account {
 	const entry = findEntry(String(user), typeof user);
 	if (entry !== undefined) return entry;
 	throw new UsernsError("ERR_USERNS_UNKNOWN_USER", `there is no user ${show(user)} on this machine`, {
-		hint: "See getent passwd, or /etc/passwd, for the users.",
+		hint: 'Name a user that "getent passwd" or /etc/passwd lists.',
 	});
 }
 
@@ -44,7 +44,7 @@ function checkUser(user: unknown): void {
 	}
 	throw invalidArgument(
 		`Mapping.rootless: the user must be a login name or a uid, not ${show(user)}`,
-		"A login name is not empty and has no colon, newline or NUL in it.",
+		"Name a user by a login name, which is not empty and contains no colon, newline or NUL.",
 	);
 }
 

@@ -116,7 +116,7 @@ test("a terminal stays the program's controlling terminal, in blocking mode, and
 test("Ctrl-Z stops the program and the process that stands for it, and fg continues them", {
 	needs: [...needs, "tool:script", "tool:bash"],
 }, async () => {
-	// A shell with job control, at a terminal of its own. The program starts no process, for dash waits for one in
+	// A shell with job control, at its own terminal. The program starts no process, for dash waits for one in
 	// vfork(2), where it cannot be stopped.
 	const inside = "echo ready; i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done; echo over";
 	const line = `${process.execPath} ${MAIN} exec --map ${MAP} --unshare pid -- sh -c '${inside}'`;
@@ -207,7 +207,7 @@ test("the status is 125 if nothing starts, 126 if the program cannot be executed
 		[["--map", MAP, "--uid", "x", "true"], 125, /argument 'x' is invalid/],
 		[["--map", MAP, "--uid", "65536", "true"], 125, /the uid 65536 is not mapped/],
 		[["--map", MAP, "--groups", "1,,2", "true"], 125, /argument '1,,2' is invalid/],
-		[["--map", MAP, "--unshare", "all", "true"], 125, /no kind of namespace "all"/],
+		[["--map", MAP, "--unshare", "all", "true"], 125, /unknown kind of namespace "all"/],
 		[["--in", "2147483647", "true"], 125, /ESRCH/],
 		[["--map", MAP, "no-such-program"], 127, /there is no such program/],
 		[["--map", MAP, "/etc/passwd"], 126, /may not be executed/],

@@ -101,7 +101,7 @@ test("mount sets attributes, composes maps and replaces a mount", { needs: [...n
 		assert.deepEqual(mountAt(two)?.optional, ["unbindable"]);
 		const refused = userns("mount", "--map", MAP, "--nested", "refuse", one, source);
 		assert.equal(refused.status, 1);
-		assert.match(refused.stderr, /^userns: .*tmpfs at .*one is ID-mapped already\nhint: /);
+		assert.match(refused.stderr, /^userns: .*tmpfs at .*one is already ID-mapped\nhint: /);
 		ok("umount", two); // umount(8) would leave the record of a mount without a map
 		ok("umount", one);
 	}),

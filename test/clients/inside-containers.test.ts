@@ -171,7 +171,7 @@ for (const runtime of ["crun", "runc"] as Runtime[]) {
 	);
 
 	test(
-		`a set-uid program that a container of ${runtime} leaves on disk is root's, and a closed directory protects it`,
+		`a set-user-ID program that a container of ${runtime} leaves on disk is root's, and a closed directory protects it`,
 		{
 			needs: required,
 		},

@@ -20,7 +20,7 @@ const asUser = (folder: string) => privateMounts({ user: makeUser(folder) });
 /** Files in the machine's own /proc that only the host's root may write. */
 const PROC = ["write=/proc/sys/kernel/printk", "write=/proc/sys/kernel/core_pattern"];
 
-/** Attacks on a program that has only namespaces of its own, with a read-only mount at `location`. */
+/** Attacks on a program that has only its own namespaces, with a read-only mount at `location`. */
 const inNamespaces = (location: string) => [
 	...[`remount=${location}`, `umount=${location}`, `uncover=${location}/new`, `create=${location}/new`],
 	...[`nested-remount=${location}`, `nested-umount=${location}`, `nested-uncover=${location}/new`],

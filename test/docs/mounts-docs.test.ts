@@ -15,7 +15,7 @@ const examples = [...text.matchAll(/^## (.*)$|^```ts\n([\s\S]*?)^```$/gm)].reduc
 	return list;
 }, []);
 
-/** Everything that the examples name, on a tmpfs of its own each; nobody else is in this mount namespace. */
+/** Everything that the examples name, each on its own tmpfs; no other process is in this mount namespace. */
 async function withWorld(body: (pid: number) => void): Promise<void> {
 	await withTmpfs(async (folder) => {
 		for (const place of ["/srv", "/mnt"]) sh("mount", "-t", "tmpfs", "docs", place);

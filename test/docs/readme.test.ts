@@ -89,7 +89,7 @@ const COMMAND = `set -e
 userns() { "${process.execPath}" "${join(packageForAll(), "dist/src/cli/userns.cjs")}" "$@"; }
 `;
 
-/** Runs a block as root in a mount namespace of its own, with the files that the README speaks of. */
+/** Runs a block as root in its own mount namespace, with the files that the README speaks of. */
 function shell(block: string): string {
 	const setUp = `${COMMAND}for each in /srv /mnt /run; do mount -t tmpfs -o mode=755 tmpfs $each; done
 mkdir /srv/data /mnt/data

@@ -123,7 +123,7 @@ function isSafe(name: string, call: string): boolean {
 	// descriptor.
 	if (name === "syscall_0x1d3") return (Number(call.split(", ")[2]) & OPEN_TREE_CLOEXEC) !== 0;
 	if (name.startsWith("syscall_0x")) return true;
-	// A child of Node, which has a descriptor table of its own and is about to call execve(2).
+	// A child of Node, which has its own descriptor table and is about to call execve(2).
 	if (/^openat\(AT_FDCWD, "\/dev\/null", \w+\) = [012]$/.test(call)) return true;
 	if (name === "fcntl") return !/F_DUPFD,/.test(call);
 	// Duplicates a descriptor for the program that the child executes next, into the child's own table.

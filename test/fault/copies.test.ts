@@ -9,8 +9,8 @@ import { test } from "../support/test.ts";
 import { withThief } from "../support/thief.ts";
 
 /*
- * Two copies of the package run in one process, for example two versions in node_modules. Each copy has static
- * variables of its own, but the process has one dumpable flag (PR_SET_DUMPABLE, prctl(2)). While a creation process of
+ * Two copies of the package run in one process, for example two versions in node_modules. Each copy has its own
+ * static variables, but the process has one dumpable flag (PR_SET_DUMPABLE, prctl(2)). While a creation process of
  * one copy is alive, the other copy must not make the process dumpable again.
  */
 

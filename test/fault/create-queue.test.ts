@@ -70,7 +70,7 @@ test("a creation does not call a setter on Object.prototype, and the setter chan
 		{ env: { PATH: "/nonexistent" } },
 	);
 	assert.equal(made, 16);
-	// newuidmap is missing, so these results are objects with properties of their own.
+	// newuidmap is missing, so these results are objects with additional properties.
 	assert.deepEqual(failed, Array(4).fill("0 UsernsError"));
 	assert.deepEqual(uncaught, []);
 });

@@ -32,7 +32,7 @@ const ALL = `const MAP = globalThis.map ?? "0:100000:10";
 
 const WHOLE = { made: true, sync: true, byPath: true, byPid: true, read: "0:100000:10", spawned: 0 };
 
-/** Runs a script in a mount namespace of its own, which a command of root has changed first. */
+/** Runs a script in its own mount namespace, which a command of root has changed first. */
 function changed(before: string): { prefix: string[] } {
 	return {
 		prefix: ["unshare", "--mount", "--propagation", "private", "sh", "-c", `${before}; exec "$@"`, "sh"],

@@ -4,7 +4,7 @@ import { ask, root, sh } from "../support/child.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
-/** Another file system covers /proc from the script's `hide()` to `show()`, in a mount namespace of its own. */
+/** Another file system covers /proc from the script's `hide()` to `show()`, in its own mount namespace. */
 const WITHOUT_PROC = `import { spawnSync } from "node:child_process";
 import fs from "node:fs";
 const sh = (...args) => { if (spawnSync(args[0], args.slice(1)).status !== 0) throw new Error(args.join(" ")); };

@@ -160,7 +160,7 @@ test(
 			const old: Call[] = ["open_tree_attr", "statmount", "listmount"];
 			const nested = failing(mountOf({ source: inner, target, mapping: MAP }), undefined, ...old);
 			assert.equal(nested.error?.code, "ERR_USERNS_UNSUPPORTED_KERNEL");
-			assert.match(nested.error?.message ?? "", /tmpfs at .*inner is ID-mapped already/);
+			assert.match(nested.error?.message ?? "", /tmpfs at .*inner is already ID-mapped/);
 			assert.match(nested.error?.hint ?? "", /statmount\(2\).*open_tree_attr\(2\), both of Linux 6.15/);
 			for (const options of [{ mapping: MAP, nested: "replace" }, { unmap: true }]) {
 				const { error } = failing(mountOf({ source: inner, target, ...options }), undefined, ...old);
@@ -187,7 +187,7 @@ test(
 				answering(undefined, ...old),
 			);
 			assert.equal(supported.supported, false);
-			assert.match(supported.reason, /ID-mapped already, and this kernel cannot/);
+			assert.match(supported.reason, /already ID-mapped, and this kernel cannot/);
 		}),
 );
 

@@ -271,7 +271,7 @@ test(
 					arm(${ACTION.hold}, workerData.scope, workerData.index, 4000);
 					globalThis.made = await operations[workerData.operation]();
 					parentPort.postMessage("done");\`;
-			// Node opens some descriptors of its own for the first worker.
+			// Node opens some additional descriptors for the first worker.
 			const first = new Worker("", { eval: true });
 			await new Promise((resolve) => first.on("exit", resolve));
 			const attached = [];

@@ -16,7 +16,7 @@ test("mounts without a close() leave nothing in memory and no descriptor", {
 		const before = count();
 		const ns = await userns.UserNamespace.create("0:1:1");
 		for (let i = 0; i < ${MOUNTS}; i++) {
-			// Each mapping is an object of its own, so that the objects can be counted.
+			// Each mapping is a separate object, so that the objects can be counted.
 			await userns.mountIdmapped({ source: "/mnt", mapping: "0:" + (i + 1) + ":1" });
 			if (i % 50 === 49) { gc(); await new Promise((resolve) => setTimeout(resolve, 5)); }
 		}

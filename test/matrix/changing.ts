@@ -52,7 +52,7 @@ function chown(plan: Plan, shape: Shape, base: string): void {
 	}
 }
 
-/** A symbolic link has an owner of its own, which lchown(2) changes. */
+/** A symbolic link has its own owner, which lchown(2) changes. */
 function chownLinks(plan: Plan, shape: Shape, base: string): void {
 	const to = samples(shape.mapping, "visible").mapped.at(-1) as oracle.Ids;
 	for (const [i, disk] of targets(shape).entries()) {

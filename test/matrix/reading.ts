@@ -103,7 +103,7 @@ function fileCapabilities(plan: Plan, shape: Shape): void {
 }
 
 function setUid(plan: Plan, shape: Shape): void {
-	plan.operation("set-uid bit");
+	plan.operation("set-user-ID bit");
 	for (const disk of owners(shape, 6)) {
 		const path = named("programs", disk);
 		plan.expect(STRANGER, ["exec", `seen/${path}`], {

@@ -80,7 +80,7 @@ test("a missing newgidmap beside a newuidmap is an error that names newgidmap", 
 
 const COPIES = "cp /usr/bin/newuidmap /usr/bin/newgidmap /mnt/bin; chmod 755 /mnt/bin/*";
 
-test("a newuidmap without set-uid bit or file capability is an error that names the file and the remedy", {
+test("a newuidmap without set-user-ID bit or file capability is an error that names the file and the remedy", {
 	needs,
 }, () => {
 	const error = refused({ path: "/mnt/bin:/usr/bin:/bin", before: COPIES }, WHOLE);
@@ -91,7 +91,7 @@ test("a newuidmap without set-uid bit or file capability is an error that names 
 	assert.match(error.hint, /setcap cap_setuid=ep/);
 });
 
-test("the control: newuidmap works with file capabilities in place of the set-uid bit", {
+test("the control: newuidmap works with file capabilities in place of the set-user-ID bit", {
 	needs: [...needs, "tool:setcap"],
 }, () => {
 	const before = `${COPIES}; setcap cap_setuid=ep /mnt/bin/newuidmap; setcap cap_setgid=ep /mnt/bin/newgidmap`;
@@ -162,7 +162,10 @@ test("the hint says why newuidmap refuses a gid that the user database does not 
 	const error = refusedAnyWords({ before });
 	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
 	assert.match(error.message, /owned by a different user/);
-	assert.match(error.hint, /with the gid 4 of the user database: .* another gid \(\d+\), as after newgrp/);
+	assert.match(
+		error.hint,
+		/with the gid 4 of the user database: .* another gid \(here \d+\), for example after newgrp/,
+	);
 });
 
 test("the hint says when the user's own uid in the middle of an extent adds two lines, and makes them too many", {
@@ -176,7 +179,7 @@ test("the hint says when the user's own uid in the middle of an extent adds two 
 	);
 	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
 	assert.equal(error.errnoCode, "E2BIG");
-	assert.match(error.hint, /Use fewer extents.*own uid in an extent of its own/);
+	assert.match(error.hint, /Use fewer extents.*own uid in a separate extent/);
 });
 
 test("newuidmap and newgidmap are killed together after 30 seconds, and nothing of them is left", {

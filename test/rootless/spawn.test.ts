@@ -37,7 +37,7 @@ test("spawn runs a program as root, as another user, with groups, and in other n
 	assert.ok(Number(answer.all) >= 2 && Number(answer.all) <= 4, answer.all);
 });
 
-test("the program is in a session of its own, or with keepSession in the user's", { needs }, () => {
+test("the program is in its own session, or with keepSession in the user's", { needs }, () => {
 	const { own, sessions } = askOrdinary<{ own: number; sessions: [pid: number, session: number][] }>(
 		`import fs from "node:fs";
 		import { once } from "node:events";

@@ -76,7 +76,7 @@ function checkFlat({ status, stdout, stderr }: ScriptResult): string {
 		assert.equal(last[key], first[key], `${key}: ${JSON.stringify(samples)}`);
 	}
 	assert.ok(last.rss - first.rss < 10 * MB, `resident memory: ${JSON.stringify(samples)}`);
-	// In the short form other tests run at the same time. The test with a limit of its own covers this case.
+	// In the short form other tests run at the same time. The test with its own limit covers this case.
 	if (LONG)
 		assert.ok(last.namespaces - first.namespaces <= 64, `user namespaces: ${JSON.stringify(samples)}`);
 	const grown = (last.rss - first.rss) / MB;

@@ -54,7 +54,7 @@ const readChildren = () => {
 `;
 
 /**
- * Runs a module in a process of its own, which gets the package as `userns`, at the URL `USERNS`, and `readChildren()`.
+ * Runs a module in a separate process, which gets the package as `userns`, at the URL `USERNS`, and `readChildren()`.
  * The module prints its results as JSON.
  */
 export function runScript(body: string, options: ScriptOptions = {}): ScriptResult {
@@ -88,7 +88,7 @@ export function ask<T>(body: string, options: ScriptOptions = {}): T {
 	return JSON.parse(stdout) as T;
 }
 
-/** Runs the command in a process of its own. */
+/** Runs the command in a separate process. */
 export function userns(...args: string[]): ScriptResult {
 	const result = spawnSync(process.execPath, [join(root, "dist/src/cli/userns.cjs"), ...args], {
 		encoding: "utf8",

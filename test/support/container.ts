@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { UserNamespace } from "../../src/index.ts";
 import { mkdirs } from "./mounts.ts";
 
-/** A running container of the simplest kind: a root and a mount namespace of its own, and perhaps a user namespace. */
+/** A running container of the simplest kind: its own root and mount namespace, and perhaps a user namespace. */
 export interface Container {
 	pid: number;
 	/** The path of the root directory on the host. */
@@ -33,8 +33,8 @@ echo ready
 exec chroot . sleep 1000`;
 
 /**
- * Starts a container. `way`: it changes its root with pivot_root(2) or only with chroot(2). `mapping`: it has a user
- * namespace of its own, which owns the mount namespace.
+ * Starts a container. `way`: it changes its root with pivot_root(2) or only with chroot(2). `mapping`: it has its own
+ * user namespace, which owns the mount namespace.
  */
 export async function startContainer(
 	folder: string,

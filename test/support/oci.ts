@@ -108,7 +108,7 @@ export class Container {
 		this.#bundle = bundle;
 		mkdirSync(join(bundle, "state"), { recursive: true });
 		writeFileSync(join(bundle, "config.json"), JSON.stringify(ociConfig({ ...config, cgroup: this.#name })));
-		// The guard has a session of its own, so that no signal to the group of the tests reaches it.
+		// The guard has its own session, so that no signal to the group of the tests reaches it.
 		this.#guard = spawn("sh", ["-c", 'cat; "$@"', "sh", ...this.#command("delete", "--force")], {
 			stdio: ["pipe", "ignore", "ignore"],
 			detached: true,

@@ -38,7 +38,7 @@ const IS_MOUNTED = `const line = mountAt(FOLDER + "/target");
 	await made.unmount();
 	return /idmapped/.test(line) && /\\bro\\b/.test(line) && mountAt(FOLDER + "/target") === undefined;`;
 
-/** A process in a mount namespace of its own. */
+/** A process in its own mount namespace. */
 const INTO_BEFORE = `const { spawn } = await import("node:child_process");
 	const child = spawn("unshare", ["--mount", "--propagation", "private", "sleep", "1000"], { stdio: "ignore" });
 	const own = fs.readlinkSync("/proc/self/ns/mnt");

@@ -30,7 +30,7 @@ shift 3
 exec "$@"`;
 
 /**
- * The command before a program that runs it in a mount namespace of its own. Its mounts, and its user, end with that
+ * The command before a program that runs it in its own mount namespace. Its mounts, and its user, end with that
  * namespace, and the machine stays unchanged.
  */
 export function privateMounts({ cgroup2 = false, user, uid }: PrivateMounts): string[] {

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { SLOWER } from "./slower.ts";
 
 /**
- * A command at a terminal of its own, which script(1) makes; the command leads the session. script(1) starts $SHELL, or
+ * A command at its own terminal, which script(1) makes; the command leads the session. script(1) starts $SHELL, or
  * sh without one. dash does not replace itself by its last command, so `exec` gives the same on every machine.
  */
 export class Terminal {

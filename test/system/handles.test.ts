@@ -203,7 +203,7 @@ test("the event loop runs while the kernel delays a get", {
 test("invalid options throw before a namespace is created", async () => {
 	const handles = new Handles();
 	const wrong: [unknown, RegExp][] = [
-		[{ setgroup: "deny" }, /no option "setgroup"/],
+		[{ setgroup: "deny" }, /unknown option "setgroup"/],
 		[{ setgroups: "maybe" }, /setgroups must be/],
 		[{ signal: {} }, /signal must be an AbortSignal/],
 		["allow", /must be an object/],

@@ -30,7 +30,7 @@ test("a detached mount is attached once; a second attach fails and nothing moves
 		assert.equal(mount.target, first);
 		await assert.rejects(
 			mount.attach(second),
-			failure("ERR_USERNS_ATTACHED", /is attached at ".*first" already/),
+			failure("ERR_USERNS_ATTACHED", /is already attached at ".*first"/),
 		);
 		assert.equal(mountAt(first)?.id, mount.mountId);
 		assert.equal(mountAt(second), undefined);
@@ -51,7 +51,7 @@ test("a detached mount is attached once; a second attach fails and nothing moves
 		assert.equal(mountAt(first)?.id, given.mountId);
 		await assert.rejects(
 			given.attach(second),
-			failure("ERR_USERNS_ATTACHED", /is attached at .*first already/),
+			failure("ERR_USERNS_ATTACHED", /is already attached at .*first/),
 		);
 		assert.equal(mountAt(first)?.id, given.mountId);
 		given.close();
@@ -237,27 +237,27 @@ test(
 		}),
 );
 
-test("options that exclude each other throw before any system call", async () => {
+test("options that cannot be used together throw before any system call", async () => {
 	const source = "/definitely/not/there";
 	const cases: [object, RegExp][] = [
 		[{ replace: true }, /replace needs a target/],
 		[{ into: 1 }, /into needs a target/],
 		[{ targetRoot: "/" }, /targetRoot needs a target/],
 		[{ target: 3, targetRoot: "/" }, /targetRoot needs a target that is a path/],
-		[{ target: "/x", targetRoot: "/", into: 1 }, /targetRoot and into exclude/],
+		[{ target: "/x", targetRoot: "/", into: 1 }, /targetRoot and into cannot be used together/],
 		[{ target: "/x", into: 0 }, /into must be a pid/],
 		[{ target: "/x", into: 1.5 }, /into must be a pid/],
 		[{ target: "/x", into: "" }, /into must be a path/],
-		[{ target: "/x", resolve: "beneath" }, /there is no resolve "beneath"/],
+		[{ target: "/x", resolve: "beneath" }, /unknown resolve "beneath"/],
 		[{ target: "/x", replace: 1 }, /replace must be true or false/],
 		[{ target: "/x", targetRoot: -1 }, /targetRoot must be a path or a descriptor/],
-		[{ nested: "stack" }, /there is no nested "stack"/],
+		[{ nested: "stack" }, /unknown nested "stack"/],
 		[{ skipUnsupported: true }, /skipUnsupported needs recursiveIdmap/],
 		[
 			{ recursive: true, recursiveIdmap: false, skipUnsupported: true },
 			/skipUnsupported needs recursiveIdmap/,
 		],
-		[{ unmap: true }, /unmap and mapping exclude/],
+		[{ unmap: true }, /unmap and mapping cannot be used together/],
 	];
 	for (const [options, message] of cases) {
 		await assert.rejects(

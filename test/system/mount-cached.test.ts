@@ -101,7 +101,7 @@ test("the cached and the general path make the same mount", { needs }, () =>
 		// The one below is covered, which unmount() notices with and without the whole table.
 		await assert.rejects(
 			(mounts[0] as (typeof mounts)[0]).unmount(),
-			failure("ERR_USERNS_UNMOUNT", /something else was mounted on it/),
+			failure("ERR_USERNS_UNMOUNT", /other mounts are on it/),
 		);
 		for (const mount of mounts.reverse()) await mount.unmount();
 		assert.equal(mountAt(first), undefined);
@@ -184,7 +184,7 @@ test("a wrong request fails with the same message with and without a cached name
 	}),
 );
 
-/** For a process of its own, because the test could not end if its own event loop were blocked. */
+/** Runs in a separate process, because the test could not end if its own event loop were blocked. */
 function waitingScript(options: { source: string; target: string }): string {
 	return `const { Handles, mountIdmapped } = await import(${JSON.stringify(pathToFileURL(join(root, "dist/src/index.js")))});
 		const handles = new Handles();

@@ -78,7 +78,7 @@ test("wrong options, and a mapping of one kind, throw before any system call", a
 	const source = "/definitely/not/there"; // the kernel would return ENOENT
 	const cases: [unknown, string, RegExp][] = [
 		[undefined, "ERR_USERNS_INVALID_ARGUMENT", /missing/],
-		[{ source, mapping: MAP, targett: "/x" }, "ERR_USERNS_INVALID_ARGUMENT", /no option "targett"/],
+		[{ source, mapping: MAP, targett: "/x" }, "ERR_USERNS_INVALID_ARGUMENT", /unknown option "targett"/],
 		[{ source }, "ERR_USERNS_INVALID_ARGUMENT", /mapping and userns are both missing/],
 		[{ source: "", mapping: MAP }, "ERR_USERNS_INVALID_ARGUMENT", /path/],
 		[{ source: "a\0b", mapping: MAP }, "ERR_USERNS_INVALID_ARGUMENT", /path/],

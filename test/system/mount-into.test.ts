@@ -44,7 +44,7 @@ async function withVolume(body: (folder: string, volume: string) => Promise<void
 
 for (const way of ["pivot", "chroot"] as const) {
 	for (const mapping of [undefined, CONTAINER]) {
-		const name = `${way === "pivot" ? "pivot_root" : "chroot"}, ${mapping ? "a user namespace of its own" : "the host's user namespace"}`;
+		const name = `${way === "pivot" ? "pivot_root" : "chroot"}, ${mapping ? "its own user namespace" : "the host's user namespace"}`;
 		test(`into a container (${name}): its processes see the volume, and the host does not`, { needs }, () =>
 			withVolume(async (folder, volume) => {
 				const container = await startContainer(folder, way, mapping);
@@ -135,7 +135,7 @@ test("a link in a container leads to a path in the container", { needs }, () =>
 			inside(container, "mount", "-t", "tmpfs", "top", "/data");
 			await assert.rejects(
 				up.unmount(),
-				failure("ERR_USERNS_UNMOUNT", /something else was mounted on it: tmpfs at \/data/),
+				failure("ERR_USERNS_UNMOUNT", /other mounts are on it: tmpfs at \/data/),
 			);
 			inside(container, "umount", "/data");
 			await up.unmount();
@@ -193,7 +193,7 @@ test(
 				assert.equal(Number((lineOf(container.pid, "/data") ?? "").split(" ")[0]), given.mountId);
 				await assert.rejects(
 					given.attach("/real", { into: container.pid }),
-					failure("ERR_USERNS_ATTACHED", /attached at \/data already/),
+					failure("ERR_USERNS_ATTACHED", /already attached at \/data/),
 				);
 				const [here = ""] = mkdirs(folder, "here");
 				await assert.rejects(given.attach(here), failure("ERR_USERNS_MOUNT", /attaching the mount: EINVAL/));
@@ -276,7 +276,7 @@ test("a mount that is locked in the container stays, and stays a slave of the ho
 		const [source = "", target = ""] = mkdirs(folder, "source", "target");
 		const base = { source, target, mapping: "0:100000:65536", propagation: "shared" } as const;
 		const mount = await mountIdmapped(base);
-		// With a user namespace of its own, the container's copies of the host's mounts are locked.
+		// With its own user namespace, the container's copies of the host's mounts are locked.
 		const answer = ask<string>(
 			`import { spawn } from "node:child_process";
 			import { once } from "node:events";

@@ -90,7 +90,7 @@ test(
 );
 
 test(
-	"mounts reads another mount namespace with a user namespace of its own",
+	"mounts reads another mount namespace with its own user namespace",
 	{
 		needs: [...needs, "linux:6.15", "tool:unshare"],
 	},
@@ -204,7 +204,7 @@ test(
 			const mount = await mountIdmapped({ source: folder, target, mapping: "0:1:1" });
 			const mapped = await supports(target);
 			assert.equal(mapped.supported, true);
-			assert.match(mapped.reason, /ID-mapped already/);
+			assert.match(mapped.reason, /already ID-mapped/);
 			await mount.unmount();
 			const stuck = await mountIdmapped({
 				source: folder,

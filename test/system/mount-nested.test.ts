@@ -111,15 +111,15 @@ test('nested: "refuse", a map without a visible ID, and wrong combinations throw
 		const before = readFileSync("/proc/self/mountinfo", "utf8");
 		await assert.rejects(
 			mountIdmapped({ source: middle, target, mapping: "100000:0:10", nested: "refuse" }),
-			failure("ERR_USERNS_MOUNT", new RegExp(`tmpfs at ${middle} is ID-mapped already`)),
+			failure("ERR_USERNS_MOUNT", new RegExp(`tmpfs at ${middle} is already ID-mapped`)),
 		);
 		await assert.rejects(
 			mountIdmapped({ source: middle, target, mapping: "0:5:10" }),
-			failure("ERR_USERNS_INVALID_MAPPING", /the mapping has none of the uids visible through it/),
+			failure("ERR_USERNS_INVALID_MAPPING", /the mapping contains none of the uids visible through it/),
 		);
 		await assert.rejects(
 			mountIdmapped({ source: middle, target, unmap: true, mapping: "0:5:10" }),
-			failure("ERR_USERNS_INVALID_ARGUMENT", /unmap and mapping exclude/),
+			failure("ERR_USERNS_INVALID_ARGUMENT", /unmap and mapping cannot be used together/),
 		);
 		assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
 		await outer.unmount();
@@ -187,7 +187,7 @@ test("recursive composes the requested map with the map of each mount of the tre
 		await cleared.unmount();
 		await assert.rejects(
 			mountIdmapped({ source, target, mapping: asked, recursive: true, nested: "refuse" }),
-			failure("ERR_USERNS_MOUNT", new RegExp(`tmpfs at ${inner} is ID-mapped already`)),
+			failure("ERR_USERNS_MOUNT", new RegExp(`tmpfs at ${inner} is already ID-mapped`)),
 		);
 		assert.equal(mountAt(target), undefined);
 		sh("umount", join(inner, "deep"));

@@ -202,7 +202,7 @@ test(
 			const list = () => sh("find", upper, work, "-printf", "%p %m %U %G %T@ %C@\n");
 			const layers = list();
 			const ask = async (withRoots: boolean) => {
-				// The mounts end with the child that attached them, so each check uses a child of its own.
+				// The mounts end with the child that attached them, so each check uses its own child.
 				const sources = [upper, work];
 				const mounts = await Promise.all(sources.map((source) => mountIdmapped({ source, mapping: MAP })));
 				const fds = mounts.map(({ fd }) => fd);
@@ -249,33 +249,30 @@ test("in a user namespace, where the kernel does not report it, an overlay of th
 	);
 });
 
-test(
-	"before Linux 6.15 the check uses mounts of its own, and the overlay is made afterwards",
-	{ needs },
-	() =>
-		withLayers(async ({ lower, upper, work }) => {
-			const held: Descriptor[] = [];
-			const handles = new Handles();
-			let asked = 0;
-			const check: Upper["check"] = async (upperLayer, workLayer, roots) => {
-				asked = roots.length;
-				const both = { upper: { given: upper, fd: upperLayer.fd }, work: { given: work, fd: workLayer.fd } };
-				await refuseInUse(both, roots, "test");
-			};
-			const options = { upper, work, mapped: false, resolve: 0, detached: true, check };
-			const make = () => upperLayer(options, Mapping.from(MAP), handles, "test", held);
-			const bottom = await mountIdmapped({ source: lower, mapping: MAP });
-			const layers = await make();
-			assert.equal(asked, 1);
-			const roots = [bottom.fd, layers.root?.fd ?? -1];
-			const made = await native().overlay([bottom.fd], layers.upper.fd, layers.work.fd, 0, 0, roots, false);
-			assert.equal(made.error, 0, made.log);
-			await assert.rejects(make(), /test: the upper layer .* is in use by another overlay/);
-			native().close(made.fd);
-			for (const descriptor of held) descriptor.close();
-			bottom.close();
-			handles.release();
-		}),
+test("before Linux 6.15 the check uses its own mounts, and the overlay is made afterwards", { needs }, () =>
+	withLayers(async ({ lower, upper, work }) => {
+		const held: Descriptor[] = [];
+		const handles = new Handles();
+		let asked = 0;
+		const check: Upper["check"] = async (upperLayer, workLayer, roots) => {
+			asked = roots.length;
+			const both = { upper: { given: upper, fd: upperLayer.fd }, work: { given: work, fd: workLayer.fd } };
+			await refuseInUse(both, roots, "test");
+		};
+		const options = { upper, work, mapped: false, resolve: 0, detached: true, check };
+		const make = () => upperLayer(options, Mapping.from(MAP), handles, "test", held);
+		const bottom = await mountIdmapped({ source: lower, mapping: MAP });
+		const layers = await make();
+		assert.equal(asked, 1);
+		const roots = [bottom.fd, layers.root?.fd ?? -1];
+		const made = await native().overlay([bottom.fd], layers.upper.fd, layers.work.fd, 0, 0, roots, false);
+		assert.equal(made.error, 0, made.log);
+		await assert.rejects(make(), /test: the upper layer .* is in use by another overlay/);
+		native().close(made.fd);
+		for (const descriptor of held) descriptor.close();
+		bottom.close();
+		handles.release();
+	}),
 );
 
 test("overlayLayers reads the paths of overlays alone, with every character that the kernel escapes", () => {

@@ -108,7 +108,10 @@ test("mapUpper: a copied-up file has the IDs of the layers on disk", { needs }, 
 		await mount.unmount();
 		await assert.rejects(
 			overlay({ lower: one, upper, work, target, mapping: MAP, mapUpper: true }),
-			failure("ERR_USERNS_INVALID_ARGUMENT", /the caller's own IDs \(uid 0, gid 0\) must be visible/),
+			failure(
+				"ERR_USERNS_INVALID_ARGUMENT",
+				/the caller's own IDs \(uid 0, gid 0\) must be among the visible/,
+			),
 		);
 	}),
 );
@@ -179,9 +182,9 @@ test("wrong options of an overlay throw before any system call", async () => {
 		[{ lower: [], mapping: MAP }, /no lower layer/],
 		[{ lower: "/not/there", mapping: MAP }, /needs two lower layers/],
 		[{ lower: base.lower }, /mapping is missing/],
-		[{ ...base, upper: "/a" }, /upper and work need each other/],
+		[{ ...base, upper: "/a" }, /upper and work must be set together/],
 		[{ ...base, mapUpper: true }, /mapUpper needs an upper layer/],
-		[{ ...base, uper: "/a" }, /no option "uper"/],
+		[{ ...base, uper: "/a" }, /unknown option "uper"/],
 		[{ ...base, handles: {} }, /handles must be a Handles/],
 		[{ ...base, into: 1 }, /into needs a target/],
 		[{ ...base, readonly: "yes" }, /readonly must be true or false/],

@@ -374,10 +374,8 @@ for (const kind of ["shared", "slave", "private", "unbindable"] as const) {
 		test(`${what}, into a container under a ${parent} parent`, { needs }, () =>
 			into(kind, parent, undefined),
 		);
-		test(
-			`${what}, into a container with a user namespace of its own, under a ${parent} parent`,
-			{ needs },
-			() => into(kind, parent, MAP),
+		test(`${what}, into a container with its own user namespace, under a ${parent} parent`, { needs }, () =>
+			into(kind, parent, MAP),
 		);
 	}
 }

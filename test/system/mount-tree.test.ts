@@ -273,7 +273,7 @@ test(
 	},
 	() =>
 		withTree(async (source, target, { a, ram }) => {
-			// The mount exists in a mount namespace of its own, because umount(8) cannot name it either.
+			// The mount exists in its own mount namespace, because umount(8) cannot name it either.
 			const deep = `cd "$1"; name=$(printf %0250d 0); for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18; do
 			mkdir $name; cd -P $name; done; mkdir end; mount -c -t tmpfs deep end`;
 			const answer = ask<{ plain: string; error: Record<string, string>; left: number }>(

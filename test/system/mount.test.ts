@@ -218,11 +218,11 @@ test("unmount never removes a later mount of another program at the target", { n
 		const mount = await mountIdmapped({ source, target, mapping: MAP });
 		sh("mount", "-t", "tmpfs", "on-top", target);
 		const top = mountAt(target)?.id;
-		await assert.rejects(mount.unmount(), failure("ERR_USERNS_UNMOUNT", /something else was mounted/));
+		await assert.rejects(mount.unmount(), failure("ERR_USERNS_UNMOUNT", /other mounts are on it/));
 		assert.equal(mountAt(target)?.id, top);
 		sh("umount", target);
 		sh("mount", "-t", "tmpfs", "below", join(target, "inner"));
-		await assert.rejects(mount.unmount(), failure("ERR_USERNS_UNMOUNT", /something else was mounted/));
+		await assert.rejects(mount.unmount(), failure("ERR_USERNS_UNMOUNT", /other mounts are on it/));
 		assert.ok(mountAt(join(target, "inner")));
 		sh("umount", join(target, "inner"));
 

@@ -45,7 +45,7 @@ test("wrong options throw before anything starts", { needs }, () =>
 			[["true", [], { shell: 5 }], /shell must be a boolean or a path/],
 			[["true", [], { env: 5 }], /env must be an object of strings/],
 			[["true", [], { env: { A: "b\0" } }], /env must be .* NUL/],
-			[["true", [], { uidd: 7 }], /there is no option "uidd"/],
+			[["true", [], { uidd: 7 }], /unknown option "uidd"/],
 			[["true", [], { uid: -1 }], /uid must be a whole number/],
 			[["true", [], { uid: 4294967295 }], /uid must be a whole number/],
 			[["true", [], { uid: 4294967296 }], /uid must be a whole number/],
@@ -58,8 +58,8 @@ test("wrong options throw before anything starts", { needs }, () =>
 			[["true", [], { cwd: new URL("http://localhost/") }], /cwd must be a path or a file: URL/],
 			[["true", [], { cwd: "/\0" }], /cwd must be a path or a file: URL/],
 			[["true", [], { unshare: "pid" }], /unshare must be an array/],
-			[["true", [], { unshare: ["user"] }], /no kind of namespace "user"/],
-			[["true", [], { unshare: ["toString"] }], /no kind of namespace "toString"/],
+			[["true", [], { unshare: ["user"] }], /unknown kind of namespace "user"/],
+			[["true", [], { unshare: ["toString"] }], /unknown kind of namespace "toString"/],
 		];
 		for (const [args, message] of wrong) {
 			assert.throws(() => inside(...args), failure("ERR_USERNS_INVALID_ARGUMENT", message), String(message));
@@ -68,7 +68,7 @@ test("wrong options throw before anything starts", { needs }, () =>
 		const exec = ns.exec.bind(ns) as (...args: unknown[]) => unknown;
 		const wrongExec: [unknown[], RegExp][] = [
 			[[""], /the command must be a string/],
-			[["true", [], { stdio: "inherit" }], /there is no option "stdio"/],
+			[["true", [], { stdio: "inherit" }], /unknown option "stdio"/],
 			[["true", [], { argv0: 5 }], /argv0 must be a string without NUL/],
 			[["true", [], { env: 7 }], /env must be an object of strings/],
 			[["true", [], { env: { A: "\0" } }], /env must be an object of strings/],
@@ -134,7 +134,7 @@ test(
 				const cases: [name: string, content: string, status: number, errno: string, hint: RegExp][] = [
 					["closed/program", "#!/bin/sh\n", 126, "EACCES", /check their owners/],
 					["interpreter", "#!/no/such/interpreter\n", 127, "ENOENT", /interpreter/],
-					["nothing", "just words\n", 126, "ENOEXEC", /a program for this processor/],
+					["nothing", "just words\n", 126, "ENOEXEC", /a program for this CPU architecture/],
 				];
 				chmodSync(folder, 0o755);
 				for (const [name, content, code, errno, hint] of cases) {

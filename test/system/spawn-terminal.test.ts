@@ -16,7 +16,7 @@ const needs = ["linux", "ids", "tool:script"] as const;
 const MAP = JSON.stringify(hosted("0:100000:65536"));
 
 /**
- * Runs a module at a terminal of its own. `body` has the library, these functions, and `stat`: state, ppid, pgrp,
+ * Runs a module at its own terminal. `body` has the library, these functions, and `stat`: state, ppid, pgrp,
  * session, tty, tpgid.
  */
 async function scriptAt(
@@ -126,7 +126,7 @@ test("a program types into the terminal that it is given, and into no other", {
 	);
 });
 
-test("Ctrl-C reaches a program with the terminal, and none in a session of its own", { needs }, () =>
+test("Ctrl-C reaches a program with the terminal, and none in its own session", { needs }, () =>
 	scriptAt(
 		`process.on("SIGINT", () => console.log("caller interrupted"));
 		const line = 'trap "echo program interrupted; exit 0" INT; echo ready; read a; echo over';

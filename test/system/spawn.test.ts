@@ -99,7 +99,7 @@ test("in a namespace without ID 0 a program runs with the caller's own ID, or th
 	await within(
 		"deny",
 		async (ns) => {
-			assert.throws(() => ns.spawn("true"), failure("ERR_USERNS_UNMAPPED_ID", /neither the uid 0 nor/));
+			assert.throws(() => ns.spawn("true"), failure("ERR_USERNS_UNMAPPED_ID", /neither uid 0 nor/));
 			assert.equal((await look(ns, { uid: 7, gid: 7 }, ids))[0], four(host(100000)));
 		},
 		hosted("7:100000:1"),
@@ -282,7 +282,7 @@ test("a program runs in a working directory that was deleted, as with child_proc
 	assert.deepEqual(answer, [7, "ERR_USERNS_NO_PROGRAM"]);
 });
 
-test("an abort signal, a timeout and a session of its own work", { needs }, () =>
+test("an abort signal, a timeout and a separate session work", { needs }, () =>
 	within("deny", async (ns) => {
 		const controller = new AbortController();
 		const aborted = ns.spawn("sleep", ["1000"], { signal: controller.signal });

@@ -30,7 +30,7 @@ function code(expected: string, message?: RegExp): (error: unknown) => boolean {
 	};
 }
 
-/** A process in a user namespace of its own, created by unshare(1). */
+/** A process in its own user namespace, created by unshare(1). */
 async function unshared(): Promise<{ pid: number; end: () => Promise<void> }> {
 	const child = spawn("unshare", ["--user", "sh", "-c", "echo ready; exec sleep 1000"], {
 		stdio: ["ignore", "pipe", "inherit"],

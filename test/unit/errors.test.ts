@@ -81,13 +81,13 @@ test("the two argument errors have their code, and a default hint", () => {
 	}
 });
 
-test("every code has a short explanation of its own", () => {
+test("every code has its own short explanation", () => {
 	const texts = Object.values(explanations);
 	for (const text of texts) assert.match(text, /^[a-z].{10,90}[^.]$/);
 	assert.equal(new Set(texts).size, texts.length);
 });
 
-test("every code has a hint of its own: one or two sentences of at most 200 characters", () => {
+test("every code has its own hint: one or two sentences of at most 200 characters", () => {
 	const hints = Object.keys(explanations).map((code) => new UsernsError(code as UsernsErrorCode, "no").hint);
 	for (const hint of hints) assert.match(hint, /^[A-Z].{10,198}\.$/);
 	assert.equal(new Set(hints).size, hints.length);

@@ -37,8 +37,8 @@ test("bad input has its own error, one for each way to be bad", () => {
 		[both(extent(0, 0, Number.POSITIVE_INFINITY)), /size must be a whole number, not Infinity/],
 		[both(extent(2 ** 32, 0, 1)), /containerID must fit in 32 bits, but is 4294967296/],
 		[both(extent(2 ** 32 - 1, 0, 1)), /containerID 4294967295 stands for "no ID"/],
-		[both(extent(0, 2 ** 32 - 2, 2)), /hostID runs to 4294967295, past 4294967294/],
-		[both(extent(1, 0, 2 ** 32 - 1)), /containerID runs to 4294967295/],
+		[both(extent(0, 2 ** 32 - 2, 2)), /the last hostID is 4294967295, above 4294967294/],
+		[both(extent(1, 0, 2 ** 32 - 1)), /the last containerID is 4294967295/],
 		[{ uidMappings: [{ containerID: "0", hostID: 0, size: 1 }] }, /containerID must be a number, not "0"/],
 		[{ uidMappings: [{ containerID: 0n, hostID: 0, size: 1 }] }, /containerID must be a number, not 0n/],
 		[{ uidMappings: [{ containerID: 0, hostID: 0 }] }, /size must be a number, not left out/],
@@ -128,9 +128,9 @@ test("340 extents pass and 341 do not; 4095 bytes pass and 4096 do not", () => {
 	const gaps = (count: number, width: number) =>
 		both(...Array.from({ length: count }, (_, i) => extent(i * 2, 10 ** width + i * 2, 1)));
 	assert.equal(Mapping.from(gaps(340, 3)).uidMappings.length, 340);
-	refuses(gaps(341, 3), /341 extents, but the kernel takes at most 340/);
+	refuses(gaps(341, 3), /341 extents, but the kernel accepts at most 340/);
 	// 4 + 1 + 6 + 1 + 1 + 1 bytes a line: 340 lines of six-digit parents pass the limit of the write, not that of the count.
-	refuses(gaps(340, 5), /340 extents make a text of \d+ bytes, but the kernel takes at most 4095/);
+	refuses(gaps(340, 5), /340 extents make \d+ bytes of text, but the kernel accepts at most 4095/);
 	// Found by hand: exactly 4095 bytes, and one digit more.
 	const exact = both(
 		...Array.from({ length: 195 }, (_, i) => extent(1000000 + i * 2, 1000000000 + i * 2, 1)),
@@ -142,7 +142,7 @@ test("340 extents pass and 341 do not; 4095 bytes pass and 4096 do not", () => {
 	last.size = 10;
 	assert.equal(Mapping.from(exact).procText("uid").length, 4095);
 	last.size = 100;
-	refuses(exact, /a text of 4096 bytes/);
+	refuses(exact, /make 4096 bytes of text/);
 });
 
 test("more than 340 extents in the input are fine when they are at most 340 in canonical form", () => {

@@ -35,8 +35,8 @@ test("a mapping that the kernel would refuse, or change without an error, has it
 	check("ERR_USERNS_INVALID_MAPPING", [
 		[
 			from(null),
-			"a mapping must be a Mapping, an object {uidMappings, gidMappings} or a text, not null",
-			'Write it as a text, such as "0:2100000000:65536".',
+			"a mapping must be a Mapping, an object {uidMappings, gidMappings} or a string, not null",
+			'Write it as a string, such as "0:2100000000:65536".',
 		],
 		[from({}), "the mapping maps nothing: neither uidMappings nor gidMappings has an extent", LEAST],
 		[
@@ -63,18 +63,18 @@ test("a mapping that the kernel would refuse, or change without an error, has it
 		],
 		[
 			uids(extent(4294967290, 0, 6)),
-			"uidMappings[0] (4294967290:0:6): containerID runs to 4294967295, past 4294967294",
-			"Make size at most 5 here.",
+			"uidMappings[0] (4294967290:0:6): the last containerID is 4294967295, above 4294967294",
+			"Reduce size to at most 5.",
 		],
 		[
 			uids(extent(0, 4294967294, 3)),
-			"uidMappings[0] (0:4294967294:3): hostID runs to 4294967296, past 4294967294",
-			"Make size at most 1 here.",
+			"uidMappings[0] (0:4294967294:3): the last hostID is 4294967296, above 4294967294",
+			"Reduce size to at most 1.",
 		],
 		[
 			uids(extent(4294967290, 4294967291, 5)),
-			"uidMappings[0] (4294967290:4294967291:5): hostID runs to 4294967295, past 4294967294",
-			"Make size at most 4 here.",
+			"uidMappings[0] (4294967290:4294967291:5): the last hostID is 4294967295, above 4294967294",
+			"Reduce size to at most 4.",
 		],
 		[
 			uids(extent(5, 100, 5), extent(0, 200, 8)),
@@ -88,12 +88,12 @@ test("a mapping that the kernel would refuse, or change without an error, has it
 		],
 		[
 			uids(...Array.from({ length: 341 }, (_, i) => extent(i * 2, i * 2, 1))),
-			"uidMappings: 341 extents, but the kernel takes at most 340",
-			"Use fewer, longer ranges. Extents that continue each other in both columns already count as one.",
+			"uidMappings: 341 extents, but the kernel accepts at most 340",
+			"Use fewer, longer ranges. Extents that are adjacent in both columns are already merged.",
 		],
 		[
 			gids(...Array.from({ length: 340 }, (_, i) => extent(1000 + i * 2, 100000 + i * 2, 1))),
-			"gidMappings: 340 extents make a text of 4759 bytes, but the kernel takes at most 4095 in one write",
+			"gidMappings: 340 extents make 4759 bytes of text, but the kernel accepts at most 4095 in one write",
 			"Use fewer extents, or smaller numbers.",
 		],
 		[
@@ -121,8 +121,7 @@ test("each method's refusal has its message", () => {
 	});
 	const tooLong = Mapping.from(long(0)).union(long(1000));
 	const groups = Mapping.fromProc("", tooLong.procText("uid"));
-	const fewer =
-		"Use fewer, longer ranges. Extents that continue each other in both columns already count as one.";
+	const fewer = "Use fewer, longer ranges. Extents that are adjacent in both columns are already merged.";
 	check("ERR_USERNS_INVALID_MAPPING", [
 		[
 			() => mapping.union("u:0:2:1,g:0:1:5"),
@@ -134,13 +133,13 @@ test("each method's refusal has its message", () => {
 			"the union has a conflict: gidMappings: the extents 0:1:5 and 4:9:1 overlap: both have containerID 4",
 			"Subtract one mapping from the other first.",
 		],
-		[() => tooLong.fit(), "uidMappings: 400 extents, but the kernel takes at most 340", fewer],
-		[() => groups.fit(), "gidMappings: 400 extents, but the kernel takes at most 340", fewer],
+		[() => tooLong.fit(), "uidMappings: 400 extents, but the kernel accepts at most 340", fewer],
+		[() => groups.fit(), "gidMappings: 400 extents, but the kernel accepts at most 340", fewer],
 		[() => mapping.punch(-1, 1), "Mapping.punch: containerID must not be negative, but is -1", NUMBERS],
 		[
 			() => Mapping.shift({ from: 0, to: 4294967290, size: 6 }),
-			"Mapping.shift {from, to, size} as an extent (0:4294967290:6): hostID runs to 4294967295, past 4294967294",
-			"Make size at most 5 here.",
+			"Mapping.shift {from, to, size} as an extent (0:4294967290:6): the last hostID is 4294967295, above 4294967294",
+			"Reduce size to at most 5.",
 		],
 		[
 			() => Mapping.shift(undefined as never),
@@ -157,17 +156,17 @@ test("each method's refusal has its message", () => {
 		[() => mapping.uidToHost(-1), "an ID must be a whole number from 0 to 4294967295, not -1", NOTHING],
 		[
 			() => Mapping.identity({ form: 5 } as object),
-			'Mapping.identity: there is no option "form"',
+			'Mapping.identity: unknown option "form"',
 			"The options are: from, size.",
 		],
 		[
 			() => Mapping.shift({ from: 0, to: 1, size: 1, x: 1 } as never),
-			'Mapping.shift: there is no option "x"',
+			'Mapping.shift: unknown option "x"',
 			"The options are: from, to, size.",
 		],
 		[
 			() => Mapping.rootless({ keep: true } as object),
-			'Mapping.rootless: there is no option "keep"',
+			'Mapping.rootless: unknown option "keep"',
 			"The options are: user, keepId.",
 		],
 		[
@@ -178,23 +177,23 @@ test("each method's refusal has its message", () => {
 		...[[], [5], ["0:1:1", 5], undefined].map(
 			(text): Refusal => [
 				() => Mapping.parse(text as string[]),
-				`a mapping text must be a string or an array of them, not ${text ? "an array" : "undefined"}`,
+				`a mapping text must be a string or an array of strings, not ${text ? "an array" : "undefined"}`,
 				NOTHING,
 			],
 		),
 		[
 			() => mapping.toString("ini" as "oci"),
-			'there is no mapping syntax "ini"',
+			'unknown mapping syntax "ini"',
 			`The syntaxes are: ${Object.keys(mappingSyntaxes).join(", ")}.`,
 		],
 		[
 			() => Mapping.parse("0:1:1", ["colon"] as unknown as "colon"),
-			"there is no mapping syntax an array",
+			"unknown mapping syntax an array",
 			`The syntaxes are: ${Object.keys(mappingSyntaxes).join(", ")}.`,
 		],
 		[
 			() => Mapping.parse("0:1:1", "colon", { user: {}, uid: 5 } as object),
-			'the context of a mapping text: there is no option "uid"',
+			'the context of a mapping text: unknown option "uid"',
 			"The options are: parent, rootless, container, user.",
 		],
 	]);
@@ -211,7 +210,7 @@ const HINTS: Record<MappingSyntax, string> = {
 		'Write every extent as "b:disk:visible:size", with u or g instead of b for one kind only.',
 	lxc: 'Write every extent as "b:container:host:size", with u or g instead of b for one kind only.',
 	podman:
-		"Write --uidmap=[+ug]container:[@]from[:amount] and --gidmap=… likewise; without a name a value is a --uidmap.",
+		"Write --uidmap=[+ug]container:[@]from[:amount] and --gidmap=… likewise; a value without an option name is a --uidmap.",
 	"podman-idmap":
 		'Write "idmap=uids=disk-visible-length#…;gids=…", or "idmap" alone for the container\'s own mapping.',
 	incus:
@@ -274,7 +273,7 @@ const texts: Text[] = [
 	[
 		"x-mount.idmap",
 		"/proc/1/ns/user",
-		"column 1 (extent 1): this is the path of a user namespace, not a mapping",
+		"column 1 (extent 1): the text is the path of a user namespace, not a mapping",
 		"Read its mapping with UserNamespace.open(path).",
 	],
 	["mount-idmapped", "b:0:1:1 0:1:1", 'column 9 (extent 2): expected "b:", "u:" or "g:", found "0:1:1"'],
@@ -311,11 +310,11 @@ const texts: Text[] = [
 	["podman-idmap", "idmap=uids=0-1", `column 15 (extent 1): expected "-" after the visible ID, ${end}`],
 	["podman-idmap", "idmap=uids=0-1-", `column 16 (extent 1): expected the length, a decimal number, ${end}`],
 	["podman-idmap", "idmap=uids=0-1-1,", 'column 17 (extent 2): expected ";" after the extents, found ","'],
-	["podman-idmap", "idmap=uids=0-1-1;uids=1-2-1", "column 18 (extent 2): uids= is there twice"],
+	["podman-idmap", "idmap=uids=0-1-1;uids=1-2-1", "column 18 (extent 2): uids= occurs twice"],
 	[
 		"podman-idmap",
 		"idmap=uids=0-1-1",
-		"column 1 (extent 2): the gids are those of the container's mapping, which was not given",
+		"column 1 (extent 2): the gids come from the container's mapping, which was not given",
 		"Give the container's mapping, { container: … }, or both uids and gids.",
 	],
 	[
@@ -344,7 +343,7 @@ const texts: Text[] = [
 	["incus", "uid 1;2", 'column 6 (extent 1): expected a blank after the host\'s IDs, found ";"'],
 	["incus", "uid 1 ", `column 7 (extent 1): expected container ID, a decimal number, ${end}`],
 	["incus", "uid 1-2 3-", `column 11 (extent 1): expected the last container ID, a decimal number, ${end}`],
-	["incus", "uid 5-4 3-2", "column 5 (extent 1): the range 5-4 runs backwards"],
+	["incus", "uid 5-4 3-2", "column 5 (extent 1): the range 5-4 ends before it starts"],
 	["incus", "uid 5-6 3-5", "column 9 (extent 1): 2 IDs of the host, but 3 of the container"],
 	["incus", "uid 1 2\n\nuid 3 4 5", 'line 3, column 9 (extent 2): expected the end of the line, found "5"'],
 	[
@@ -376,8 +375,8 @@ const texts: Text[] = [
 	[
 		"subid",
 		"alpha:1:1\n\nalpha:9:9\nbeta:5:1",
-		'line 4, column 1 (extent 3): the lines name two users, "alpha" and "beta"',
-		"Name the user whose lines count.",
+		'line 4, column 1 (extent 3): the lines are of two users, "alpha" and "beta"',
+		'Name the user whose lines apply: { user: { name: "alice" } }.',
 	],
 	[
 		"subid",
@@ -403,7 +402,7 @@ test("a text that cannot be read is an error with the position, the expected and
 		/^UsernsError: no syntax fits "0:1 5": colon text, column 4 \(extent 1\): expected ":" after hostID, found ","$/,
 	);
 	assert.throws(() => Mapping.parse("{", "oci"), {
-		message: /^oci text: it is not JSON: ./,
+		message: /^oci text: not valid JSON: ./,
 		hint: HINTS.oci,
 	});
 });
@@ -417,8 +416,8 @@ test("an error in podman's options has its message", () => {
 		[parse("--uidmap --gidmap=0:1:1"), 'podman text: expected a value, found "--gidmap=0:1:1"', HINTS.podman],
 		[
 			parse("--uidmap=0:1:1 --gidmap=u5:6:2"),
-			"podman text: the entry 5:6:2 of --gidmap has the flag of the other kind, which has its own option",
-			"Move the entry to that option.",
+			"podman text: the entry 5:6:2 of --gidmap has the flag of the other kind of ID",
+			"Move the entry to --uidmap.",
 		],
 		[
 			parse("5:@1000:1"),
@@ -427,7 +426,7 @@ test("an error in podman's options has its message", () => {
 		],
 		[
 			parse("u5:@999:2", { parent: "0:1000:1" }),
-			"podman text: of the 2 uids from @999 on, some are not delegated to the user",
+			"podman text: some of the 2 uids from @999 on are not delegated to the user",
 			'See "podman unshare cat /proc/self/uid_map" for the delegated IDs.',
 		],
 		[
@@ -444,7 +443,7 @@ test("a mapping that a syntax cannot express has its message", () => {
 	const user = { name: "alpha" };
 	const both = "Map the other kind too, or print the mapping as colon.";
 	const subid =
-		"the subid syntax cannot express this mapping: it has no container IDs, so they must count from 0 without a gap, the same for both kinds";
+		"the subid syntax cannot express this mapping: its container IDs must start at 0, without a gap, and both kinds must have the same extents";
 	const whose = "the subid syntax needs the user of the lines";
 	check("ERR_USERNS_INVALID_MAPPING", [
 		...["u:0:1:1", "g:0:1:1"].flatMap((mapping): Refusal[] => [
@@ -455,7 +454,7 @@ test("a mapping that a syntax cannot express has its message", () => {
 			],
 			[
 				print(mapping, "podman-idmap"),
-				"the podman-idmap syntax cannot express a mapping of one kind: the other kind is that of the container's mapping",
+				"the podman-idmap syntax cannot express a mapping of one kind: podman takes the other kind from the container's mapping",
 				both,
 			],
 		]),

@@ -88,7 +88,7 @@ test("punch: one kind, the other, or both", () => {
 	assert.equal(mapping.punch(1, 7).id, "0:100:1,1:7:1,2:102:1");
 	assert.equal(mapping.punch(1, 7, "uid").id, "u:0:100:1,u:1:7:1,u:2:102:1,g:0:100:3");
 	assert.equal(mapping.punch(1, 7, "gid").id, "u:0:100:3,g:0:100:1,g:1:7:1,g:2:102:1");
-	// The host ID is taken from whom it was: in the middle, at either end, and out of an extent of its own.
+	// The host ID is removed from the extent that had it: in the middle, at either end, and a whole extent.
 	assert.equal(Mapping.from("0:100:3").punch(9, 101).id, "0:100:1,2:102:1,9:101:1");
 	assert.equal(Mapping.from("0:100:3").punch(9, 100).id, "1:101:2,9:100:1");
 	assert.equal(Mapping.from("0:100:3").punch(9, 102).id, "0:100:2,9:102:1");

@@ -27,7 +27,7 @@ test("copyOptions accepts an object or undefined, and no unknown name", () => {
 	}
 	assert.throws(() => copy({ one: 1, three: 3 }), {
 		code: "ERR_USERNS_INVALID_ARGUMENT",
-		message: 'f: there is no option "three"',
+		message: 'f: unknown option "three"',
 		hint: "The options are: one, two, into, targetRoot, resolve.",
 	});
 });
@@ -85,7 +85,7 @@ test("copyOptions refuses __proto__ and constructor, and parsed JSON cannot set 
 	for (const name of ["__proto__", "constructor", "toString", "hasOwnProperty"]) {
 		assert.throws(() => copy(JSON.parse(`{"${name}": {"one": 1}}`)), {
 			code: "ERR_USERNS_INVALID_ARGUMENT",
-			message: `f: there is no option "${name}"`,
+			message: `f: unknown option "${name}"`,
 		});
 	}
 	assert.equal(({} as { one?: number }).one, undefined);

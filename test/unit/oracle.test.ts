@@ -55,7 +55,7 @@ test("the oracle gives the results of file capabilities", () => {
 	assert.equal(oracle.rootidShown(mapping, 0), 100000);
 });
 
-test("the oracle gives the IDs of set-uid programs", () => {
+test("the oracle gives the IDs of set-user-ID programs", () => {
 	assert.deepEqual(oracle.execution(mapping, mapped, own), { euid: 100007, egid: 100007 });
 	assert.deepEqual(oracle.execution(mapping, mapped, beyond), { euid: 100500, egid: 100500 });
 });

@@ -31,7 +31,7 @@ for (const platform of ["darwin", "win32"]) {
 	});
 }
 
-/** Each has a message of its own. The test runs without an add-on, so no case can reach the kernel. */
+/** Each has its own message. The test runs without an add-on, so no case can reach the kernel. */
 const bad: [input: string, message: RegExp][] = [
 	["{}", /maps nothing/],
 	["{ uidMappings: [], gidMappings: null }", /maps nothing/],
@@ -44,7 +44,7 @@ const bad: [input: string, message: RegExp][] = [
 	["one({ size: Infinity })", /size must be a whole number/],
 	["one({ hostID: 2 ** 32 })", /must fit in 32 bits/],
 	["one({ hostID: 2 ** 32 - 1 })", /stands for "no ID"/],
-	["one({ hostID: 2 ** 32 - 2, size: 2 })", /runs to 4294967295/],
+	["one({ hostID: 2 ** 32 - 2, size: 2 })", /the last hostID is 4294967295/],
 	['one({ size: "1" })', /size must be a number, not "1"/],
 	["one({ size: 1n })", /size must be a number, not 1n/],
 	["one({ size: undefined })", /size must be a number, not left out/],
@@ -62,7 +62,7 @@ const bad: [input: string, message: RegExp][] = [
 	["[]", /must be a Mapping/],
 ];
 
-test("wrong mappings are refused with a message of their own, and without a system call", () => {
+test("each kind of wrong mapping is refused with its own message, and without a system call", () => {
 	const calls = bad.map(([input]) => `() => handles.get(${input})`).join(",\n");
 	const errors = ask<{ code: string; message: string; errno?: number }[]>(
 		`const one = (change) => ({ uidMappings: [{ containerID: 0, hostID: 0, size: 1, ...change }] });

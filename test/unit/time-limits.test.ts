@@ -73,6 +73,6 @@ test("messages and documents state the timeouts of the header", () => {
 	const security = readFileSync(join(root, "docs/security.md"), "utf8");
 	assert.match(
 		security,
-		new RegExp(`hangs is ended after ${(limits.get("NEWIDMAP_TIMEOUT_MS") ?? 0) / 1000} seconds`),
+		new RegExp(`hangs is killed after ${(limits.get("NEWIDMAP_TIMEOUT_MS") ?? 0) / 1000} seconds`),
 	);
 });

@@ -20,7 +20,7 @@ int same(const char *a, const char *b)
 	return *a == *b;
 }
 
-/* Copies the text to `to`, and returns the address behind it. */
+/* Copies the text to `to`, and returns the address after it. */
 static char *append(char *to, char *end, const char *text)
 {
 	while (*text != '\0' && to < end) *to++ = *text++;

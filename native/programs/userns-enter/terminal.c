@@ -42,7 +42,7 @@ static long give(long terminal, long group)
 
 /*
  * A program that shares a session with the caller could type into its terminal (/dev/tty and TIOCSTI, CVE-2016-10124).
- * So it runs in a session of its own, unless the caller passes that terminal or keeps the session.
+ * So it runs in its own session, unless the caller passes that terminal or keeps the session.
  */
 void choose_session(struct plan *plan)
 {
@@ -74,7 +74,7 @@ int leads_session(void)
 
 /*
  * Our process group has the number 0 inside the pid namespace, where a shell could not return the terminal to it. So the
- * program leads a group of its own, except if our group is outside our own pid namespace, where this process could not return
+ * program leads its own group, except if our group is outside our own pid namespace, where this process could not return
  * the terminal to it either.
  */
 void begin_job(const struct plan *plan, struct job *job)
@@ -150,7 +150,7 @@ void job_stopped(struct job *job, int signal)
 	long holder;
 
 	if (job->terminal < 0) {
-		/* In a session of its own, no shell waits for this process to stop, and none would continue it. */
+		/* In its own session, no shell waits for this process to stop, and none would continue it. */
 		if (!leads_session()) stop_self(SIGSTOP);
 		return;
 	}

@@ -11,7 +11,7 @@ function scanRange(scanner: Scanner, name: string): { first: number; size: numbe
 	const first = scanner.number(name);
 	if (!scanner.take("-")) return { first, size: 1 };
 	const last = scanner.number(`the last ${name}`);
-	if (last < first) throw scanner.wrong(`the range ${first}-${last} runs backwards`, start);
+	if (last < first) throw scanner.wrong(`the range ${first}-${last} ends before it starts`, start);
 	return { first, size: last - first + 1 };
 }
 

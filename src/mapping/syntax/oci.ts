@@ -12,7 +12,7 @@ export function parseOci(text: string): ParsedMaps {
 	try {
 		value = JSON.parse(text);
 	} catch (error) {
-		throw invalidMapping(`oci text: it is not JSON: ${(error as Error).message}`, HINT);
+		throw invalidMapping(`oci text: not valid JSON: ${(error as Error).message}`, HINT);
 	}
 	if (typeof value !== "object" || value === null || Array.isArray(value)) {
 		throw invalidMapping("oci text: expected an object with uidMappings and gidMappings", HINT);

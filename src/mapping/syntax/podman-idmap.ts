@@ -27,7 +27,7 @@ export function parsePodmanIdmap(text: string, container: ContainerMaps | undefi
 			const word = scanner.takeOne(["uids=", "gids="]);
 			if (word === undefined) throw scanner.expected('"uids=" or "gids="');
 			const kind: IdKind = word === "uids=" ? "uid" : "gid";
-			if (found[kind] !== undefined) throw scanner.wrong(`${word} is there twice`, at);
+			if (found[kind] !== undefined) throw scanner.wrong(`${word} occurs twice`, at);
 			found[kind] = scanList(scanner, kind, container);
 			if (scanner.done) break;
 			scanner.expect(";", "the extents");
@@ -36,7 +36,7 @@ export function parsePodmanIdmap(text: string, container: ContainerMaps | undefi
 	const inherit = (kind: IdKind) => {
 		if (container !== undefined) return container[kind].map((extent) => ({ ...extent }));
 		throw scanner.wrong(
-			`the ${kind}s are those of the container's mapping, which was not given`,
+			`the ${kind}s come from the container's mapping, which was not given`,
 			0,
 			"Give the container's mapping, { container: … }, or both uids and gids.",
 		);
@@ -90,7 +90,7 @@ function moveByContainer(
 export function printPodmanIdmap(uid: Extents, gid: Extents): string {
 	if (uid.length === 0 || gid.length === 0) {
 		throw invalidMapping(
-			"the podman-idmap syntax cannot express a mapping of one kind: the other kind is that of the container's mapping",
+			"the podman-idmap syntax cannot express a mapping of one kind: podman takes the other kind from the container's mapping",
 			"Map the other kind too, or print the mapping as colon.",
 		);
 	}

@@ -12,7 +12,7 @@ import {
 import { BOTH, type ParsedMaps, Scanner } from "./scanner.ts";
 
 const HINT =
-	"Write --uidmap=[+ug]container:[@]from[:amount] and --gidmap=… likewise; without a name a value is a --uidmap.";
+	"Write --uidmap=[+ug]container:[@]from[:amount] and --gidmap=… likewise; a value without an option name is a --uidmap.";
 
 /** The mapping of the namespace in which podman creates that of the container: the IDs that are delegated to the user. */
 export interface PodmanParent {
@@ -74,8 +74,8 @@ function readArguments(args: readonly string[]): Entry[] {
 	const stray = entries.find((entry) => !entry.kinds.includes(entry.option));
 	if (both && stray !== undefined) {
 		throw invalidMapping(
-			`podman text: the entry ${showExtent(stray.extent)} of --${stray.option}map has the flag of the other kind, which has its own option`,
-			"Move the entry to that option.",
+			`podman text: the entry ${showExtent(stray.extent)} of --${stray.option}map has the flag of the other kind of ID`,
+			`Move the entry to --${stray.option === "uid" ? "gid" : "uid"}map.`,
 		);
 	}
 	return entries;
@@ -158,7 +158,7 @@ function delegated(kind: IdKind, extent: IdMap, onHost: Extents | undefined): Id
 	}
 	if (count(pieces) < extent.size) {
 		throw invalidMapping(
-			`podman text: of the ${extent.size} ${kind}s from @${extent.hostID} on, some are not delegated to the user`,
+			`podman text: some of the ${extent.size} ${kind}s from @${extent.hostID} on are not delegated to the user`,
 			`See "podman unshare cat /proc/self/${kind}_map" for the delegated IDs.`,
 		);
 	}

@@ -25,7 +25,7 @@ export function parseXMountIdmap(text: string): ParsedMaps {
 	const scanner = new Scanner("x-mount.idmap", text, MOUNT_HINT);
 	if (text.startsWith("/")) {
 		throw scanner.wrong(
-			"this is the path of a user namespace, not a mapping",
+			"the text is the path of a user namespace, not a mapping",
 			0,
 			"Read its mapping with UserNamespace.open(path).",
 		);

@@ -40,9 +40,9 @@ export function parseSubid(text: string, user: SubidUser | undefined): ParsedMap
 			owner ??= name;
 			if (name !== owner) {
 				throw scanner.wrong(
-					`the lines name two users, ${show(owner)} and ${show(name)}`,
+					`the lines are of two users, ${show(owner)} and ${show(name)}`,
 					start,
-					"Name the user whose lines count.",
+					'Name the user whose lines apply: { user: { name: "alice" } }.',
 				);
 			}
 		} else if (name !== user.name && name !== String(user.uid)) continue;
@@ -64,7 +64,7 @@ export function printSubid(uid: Extents, gid: Extents, user: SubidUser | undefin
 	});
 	if (!fits || !sameExtents(uid, gid)) {
 		throw invalidMapping(
-			"the subid syntax cannot express this mapping: it has no container IDs, so they must count from 0 without a gap, the same for both kinds",
+			"the subid syntax cannot express this mapping: its container IDs must start at 0, without a gap, and both kinds must have the same extents",
 			"Print the mapping as colon.",
 		);
 	}

@@ -83,8 +83,8 @@ export const syntaxes: Readonly<Record<MappingSyntax, Syntax>> = {
 		print: printMountIdmapped,
 	},
 	lxc: {
-		form: "b|u|g:container:host:size, as lxc-usernsexec -m takes them",
-		usedBy: "LXC; lxc.idmap in a container's configuration has another form",
+		form: "b|u|g:container:host:size, separated by blanks",
+		usedBy: "lxc-usernsexec -m; the form of lxc.idmap is different",
 		isDetected: false, // equal to mount-idmapped
 		parse: joined((text) => parseMountIdmapped("lxc", text)),
 		print: printMountIdmapped,
@@ -92,7 +92,7 @@ export const syntaxes: Readonly<Record<MappingSyntax, Syntax>> = {
 	podman: {
 		form: "--uidmap=[+ug]container:[@]from[:amount] --gidmap=…",
 		usedBy: "podman run --uidmap and --gidmap",
-		isDetected: false, // because "0:1" is an extent of one ID in it, and mostly a mistake
+		isDetected: false, // because "0:1" is an extent of one ID in this syntax, and usually a mistake
 		parse: (texts, { parent }) => parsePodman(words(texts), parent),
 		print: printPodman,
 	},
@@ -132,7 +132,7 @@ export const syntaxNames: readonly MappingSyntax[] = Object.freeze(Object.keys(s
 export function checkSyntax(syntax: unknown): asserts syntax is MappingSyntax {
 	if (typeof syntax !== "string" || !Object.hasOwn(syntaxes, syntax)) {
 		throw invalidArgument(
-			`there is no mapping syntax ${show(syntax)}`,
+			`unknown mapping syntax ${show(syntax)}`,
 			`The syntaxes are: ${syntaxNames.join(", ")}.`,
 		);
 	}

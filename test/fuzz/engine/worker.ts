@@ -5,7 +5,7 @@ import { Loop, type Report, type Watch } from "./loop.ts";
 import { Random } from "./random.ts";
 import { COUNT, LENGTH, type Turn, type Work } from "./run.ts";
 
-/* Runs targets in a thread of its own, so that an input that never ends can be ended and is known. */
+/* Runs targets in a separate thread, so that the fuzzer can terminate the thread, and knows the input, if an input never returns. */
 const { turns, timeout, shared } = workerData as Work;
 const head = new Int32Array(shared, 0, 2);
 const room = new Uint8Array(shared, 8);

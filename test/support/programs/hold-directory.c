@@ -1,6 +1,6 @@
 /*
  * hold-directory FUSE DIRECTORY...: holds the lock of each directory that it can read, prints "held", and waits to be
- * ended. FUSE is a device node such as /dev/fuse. In a user namespace of its own it mounts a fuse file system with one
+ * ended. FUSE is a device node such as /dev/fuse. In its own user namespace it mounts a fuse file system with one
  * file whose read is never answered, and getdents64(2) writes the names of each directory into a mapping of that file:
  * the kernel waits for the page while it holds the directory's lock (iterate_dir() in fs/readdir.c).
  */

@@ -58,7 +58,7 @@ static void write_to(long pid, const char *file, const char *text)
 	close(fd);
 }
 
-/* A process in a user namespace of its own, with these maps or without one kind. It waits to be killed. */
+/* A process in its own user namespace, with these maps or without one kind. It waits to be killed. */
 static pid_t inhabitant(const char *uids, const char *gids)
 {
 	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);

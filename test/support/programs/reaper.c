@@ -1,5 +1,5 @@
 /*
- * A library for LD_PRELOAD that reaps every child of the process in a thread of its own, as a faulty add-on does:
+ * A library for LD_PRELOAD that reaps every child of the process in a separate thread, as a faulty add-on does:
  * waitpid(-1, …, __WALL). At the end it prints on standard error how many it reaped.
  */
 #define _GNU_SOURCE

@@ -1,7 +1,7 @@
 /*
  * Attacks from inside a sandbox or a container. "sandbox-attacks ATTACK=OPERAND …" tries each and prints a line
  * "ATTACK=OPERAND RESULT": "ok" if the kernel allowed it, otherwise the kernel's errno. With "nested-" before its name
- * an attack runs in a user and a mount namespace of its own, in which the caller has every capability.
+ * an attack runs in its own user and mount namespace, in which the caller has every capability.
  *
  * "sandbox-attacks pty PROGRAM …" runs a program with a new terminal as its controlling terminal, copies its output,
  * and prints "typed N": how many characters are in the terminal's input at the end. Only TIOCSTI can put any there.
@@ -151,7 +151,7 @@ static int run(const char *name, const char *operand)
 	exit(2);
 }
 
-/* Each attack runs in a child of its own, so that it does not change the next one, and in this pid namespace. */
+/* Each attack runs in its own child, so that it does not change the next one, and in this pid namespace. */
 static int try_attack(char *attack)
 {
 	char *operand = strchr(attack, '=');

@@ -1,6 +1,6 @@
 /*
  * Prints the IDs that it runs with, real and effective, and the effective capabilities, as a line of JSON, and exits.
- * The tests set set-uid bits and file capabilities on many copies of it: it is static and has no C library, so a copy
+ * The tests set set-user-ID bits and file capabilities on many copies of it: it is static and has no C library, so a copy
  * has a few hundred bytes. Built with -I native, for the system calls.
  */
 #include "kernel/raw-syscall.h"

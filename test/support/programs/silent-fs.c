@@ -1,6 +1,6 @@
 /*
  * silent-fs DIRECTORY [take|late|hold]: mounts a fuse file system whose server never answers, prints a line, and waits.
- * A process that enters it waits too, as in a container that serves a file system of its own. With "take" it answers
+ * A process that enters it waits too, as in a container that serves its own file system. With "take" it answers
  * FUSE_INIT and reads every request: then not even a fatal signal ends the wait. With "late" it answers the look-up of
  * a name after the process that asked was killed: every name is a directory. With "hold" it starts a mkdir(2) in its
  * root, and refuses it as late: the root is locked until then.
