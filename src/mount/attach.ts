@@ -3,30 +3,13 @@ import { native, type Outcome } from "../native/addon.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { runAsync } from "../native/operation.ts";
 import { type AttachOptions, RESOLVE, resolveFlags } from "./attach-options.ts";
-import { attachBranches, type Branch, rootPropagation } from "./branches.ts";
+import { attachBranches, rootPropagation, type Tree } from "./branches.ts";
 import { detachMount, type HeldRoot, markOf } from "./detach.ts";
 import { findMount, mountsBelow } from "./find-mount.ts";
 import { type Location, openLocation, showLocation, withDuplicate } from "./location.ts";
 import { mountError } from "./mount-errors.ts";
 import { closeMountNamespace, type MountNamespace, openMountNamespaceAsync } from "./mount-namespace.ts";
 import type { MountEntry } from "./mountinfo.ts";
-
-/** A detached mount, with the mounts below it. */
-export interface Tree {
-	fd: number;
-	mountId: number;
-	/** 0 before Linux 6.8. */
-	uniqueId: number;
-	recursive: boolean;
-	/** MS_…. */
-	propagation: number;
-	/** The mapping, for errors. */
-	mapping: string;
-	/** True if no other code has had the descriptor, so that the tree cannot be attached yet. */
-	fresh: boolean;
-	/** The mounts that are attached below the root one by one; empty if the tree is attached as a whole. */
-	below: readonly Branch[];
-}
 
 /** An attached tree. */
 export interface Attachment {

@@ -1,6 +1,5 @@
 import { native, type Outcome } from "../native/addon.ts";
 import type { Descriptor } from "../native/descriptor.ts";
-import type { Tree } from "./attach.ts";
 import { RESOLVE } from "./attach-options.ts";
 import { PROPAGATION } from "./attributes.ts";
 import { mountError } from "./mount-errors.ts";
@@ -19,6 +18,23 @@ export interface Branch {
 	uniqueId: number;
 	/** A copy of the source's mount, of which this mount becomes a peer for `propagation: "shared"`. */
 	peer: Descriptor | undefined;
+}
+
+/** A detached mount, with the mounts below it. */
+export interface Tree {
+	fd: number;
+	mountId: number;
+	/** 0 before Linux 6.8. */
+	uniqueId: number;
+	recursive: boolean;
+	/** MS_…. */
+	propagation: number;
+	/** The mapping, for errors. */
+	mapping: string;
+	/** True if no other code has had the descriptor, so that the tree cannot be attached yet. */
+	fresh: boolean;
+	/** The mounts that are attached below the root one by one; empty if the tree is attached as a whole. */
+	below: readonly Branch[];
 }
 
 /** Closes all but the root, which belongs to the IdmappedMount once there is one. */
