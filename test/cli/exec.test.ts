@@ -211,6 +211,7 @@ test("the status is 125 if nothing starts, 126 if the program cannot be executed
 		[["--in", "2147483647", "true"], 125, /ESRCH/],
 		[["--map", MAP, "no-such-program"], 127, /there is no such program/],
 		[["--map", MAP, "/etc/passwd"], 126, /may not be executed/],
+		[["--map", MAP, "/etc"], 126, /it is a directory\nhint: Name a program\.$/m],
 	];
 	for (const [args, code, message] of cases) {
 		const { status: exit, stdout, stderr } = userns("exec", ...args);

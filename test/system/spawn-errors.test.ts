@@ -102,7 +102,9 @@ test(
 				["./no/such", {}, /there is no such program/, "ENOENT"],
 				["true", { env: { PATH: "/nonexistent" } }, /there is no such program/, "ENOENT"],
 				["/etc/passwd", {}, /\/etc\/passwd may not be executed/, "EACCES"],
-				["/usr", {}, /there is no such program/, "ENOENT"],
+				["/usr", {}, /"\/usr" in the user namespace: it is a directory$/, "EACCES"],
+				["./usr", { cwd: "/" }, /it is a directory$/, "EACCES"],
+				["usr", { cwd: "/", env: { PATH: "/" } }, /there is no such program/, "ENOENT"],
 			];
 			for (const [command, options, message, errno] of cases) {
 				assert.throws(
