@@ -118,7 +118,8 @@ const PREFIX = new RegExp(`^(?:${FUNCTION}): (?:options?: )?`);
 /** A message or hint of the library, in the words of the command. */
 export function commandWords(text: string): string {
 	const prefix = PREFIX.exec(text)?.[0] ?? "";
-	return text.slice(prefix.length).replaceAll(SCANNED, (match, ...rest) => {
+	const words = text.slice(prefix.length).replace(/^Name the syntax\b/, "Name the syntax with --from");
+	return words.replaceAll(SCANNED, (match, ...rest) => {
 		const { call, braces, left, camel, listed, plain } = rest.at(-1) as Record<string, string | undefined>;
 		if (call !== undefined) return commandOf(call);
 		if (braces !== undefined) return flagsOf(braces);
