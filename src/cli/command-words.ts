@@ -129,7 +129,7 @@ export function commandWords(text: string): string {
 	});
 }
 
-/** `unmount(path, { recursive: true })` as `userns umount --recursive PATH`. */
+/** `unmount(path, { recursive: true })` as `"userns umount --recursive PATH"`, in quotation marks. */
 function commandOf(call: string): string {
 	const at = call.indexOf("(");
 	const name = call.slice(0, at);
@@ -143,7 +143,7 @@ function commandOf(call: string): string {
 		.filter((word) => word !== "" && word !== "namespace")
 		.map((word) => (/^[a-z]+$/.test(word) ? word.toUpperCase() : word));
 	const path = name === "pin" || name === "pinAsync" ? ["--at", ...words] : words;
-	return [COMMANDS[name], ...flags, ...(words.length === 0 ? [] : path)].join(" ");
+	return `"${[COMMANDS[name], ...flags, ...(words.length === 0 ? [] : path)].join(" ")}"`;
 }
 
 /** `{ nested: "replace", recursive: true }` as `--nested replace --recursive`, and an extent as the JSON of the oci syntax. */

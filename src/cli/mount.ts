@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import { type MountIdmappedOptions, mountIdmapped } from "../index.ts";
 import { commandWords } from "./command-words.ts";
-import { MOUNT_MAP_HELP } from "./map-argument.ts";
+import { MOUNT_MAP_HELP, refuseWord } from "./map-argument.ts";
 import { mappingLines, print } from "./output.ts";
 
 type Flags = "recursive" | "skipUnsupported" | "replace" | "unmap";
@@ -75,7 +75,9 @@ function word(flags: string, description: string, choices: readonly string[]): O
 
 async function mount(command: Command, source: string, target: string, given: Options): Promise<void> {
 	const { map, readOnly = false, mapRootOnly, into, json, ...options } = given;
-	if (map === undefined && !given.unmap) command.error("error: required option '--map <map>' not specified");
+	if (map === undefined && !given.unmap) command.error("error: neither --map nor --unmap is given");
+	if (mapRootOnly && !given.recursive) command.error("error: --map-root-only needs --recursive");
+	if (map !== undefined) refuseWord(map);
 	const mounted = await mountIdmapped({
 		...options,
 		source,

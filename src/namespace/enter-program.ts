@@ -51,7 +51,7 @@ export function findCommand(command: Command, env: NodeJS.ProcessEnv, cwd?: stri
 	throw new UsernsError("ERR_USERNS_NO_PROGRAM", `${tried}: ${found.found} may not be executed`, {
 		errno: ERRNO.EACCES,
 		step,
-		hint: `Make it executable: chmod +x ${found.found}.`,
+		hint: `Make it executable: "chmod +x ${found.found}".`,
 	});
 }
 
