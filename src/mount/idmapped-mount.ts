@@ -140,7 +140,8 @@ export class HeldMount implements AsyncDisposable {
 			const { namespace, submounts } = await attaching;
 			this.#attached = { namespace, submounts };
 			this.#target = target;
-			if (mapping === "") recordMount(BigInt(uniqueId)); // unmount(path) recognises it by the record
+			// unmount(path) recognises it by the record.
+			if (mapping === "") recordMount(BigInt(uniqueId), showLocation(target));
 			return () => {
 				native().close(held.fd); // which acknowledges the mount
 				if (descriptor.closed) namespace?.close(); // not before: the mount is undone in this namespace
