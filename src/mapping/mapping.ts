@@ -313,7 +313,10 @@ export class Mapping {
 	}
 }
 
-inspectAs(Mapping.prototype, "Mapping", extentsOf);
+inspectAs(Mapping.prototype, "Mapping", (mapping) => {
+	const { uid, gid } = extentsOf(mapping);
+	return { uidMappings: uid, gidMappings: gid };
+});
 
 function listsOf(input: MappingInput): Lists {
 	return extentsOf(Mapping.from(input));

@@ -1,4 +1,5 @@
 import { UsernsError } from "../errors.ts";
+import { inspectAs } from "../mapping/inspect.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import type { Descriptor } from "../native/descriptor.ts";
@@ -271,3 +272,9 @@ export class IdmappedMount extends HeldMount {
 		adoptMount = (mount, mapping, skipped, target) => new IdmappedMount(mount, mapping, skipped, target);
 	}
 }
+
+inspectAs(IdmappedMount.prototype, "IdmappedMount", ({ target, mountId, closed }) => ({
+	target,
+	mountId,
+	closed,
+}));

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { inspect } from "node:util";
 import { mountIdmapped, UserNamespace, type UsernsError } from "../../src/index.ts";
 import { sh } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
@@ -155,6 +156,17 @@ test("wrong options, and a mapping of one kind, throw before any system call", a
 		);
 	}
 });
+
+test("util.inspect() shows the target, the mount ID and whether the mount is closed", { needs }, () =>
+	withTmpfs(async (folder) => {
+		const [source = "", target = ""] = mkdirs(folder, "source", "target");
+		const mount = await mountIdmapped({ source, target, mapping: MAP });
+		const shown = (closed: boolean) => ({ target, mountId: mount.mountId, closed });
+		assert.equal(inspect(mount), `IdmappedMount ${inspect(shown(false))}`);
+		await mount.unmount();
+		assert.equal(inspect(mount), `IdmappedMount ${inspect(shown(true))}`);
+	}),
+);
 
 test("a userns with a mapping of one kind is refused for a mount too", { needs }, () =>
 	withTmpfs(async (folder) => {
