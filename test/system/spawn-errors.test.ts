@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type NamespaceSpawnOptions, UserNamespace } from "../../src/index.ts";
+import { type NamespaceSpawnOptions, UserNamespace, type UsernsError } from "../../src/index.ts";
 import { ask, packageForAll } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
 import { hosted } from "../support/ids.ts";
@@ -115,6 +115,11 @@ test(
 					},
 				);
 			}
+			const PATH = `/nonexistent${":/nonexistent".repeat(100)}`;
+			assert.throws(
+				() => ns.spawn("true", [], { env: { PATH } }),
+				({ hint }: UsernsError) => hint.length < 200 && hint.endsWith("…."),
+			);
 			assert.throws(
 				() => ns.spawn("true", [], { cwd: "/no/such/folder" }),
 				failure("ERR_USERNS_SPAWN", /there is no directory \/no\/such\/folder/),
