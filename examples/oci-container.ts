@@ -25,6 +25,8 @@ import { Mapping, mountIdmapped, UserNamespace } from "userns";
 const [runtime = "", rootfs = "", folder = "", ...command] = process.argv.slice(2);
 if (folder === "") throw new Error("usage: oci-container.js crun|runc ROOTFS FOLDER [COMMAND [ARG…]]");
 
+if (process.geteuid?.() !== 0) throw new Error("oci-container.js needs root");
+
 const mapping = Mapping.from("0:2100000000:65536");
 // A device file or a set-uid program in the folders has no effect there.
 const attributes = { nodev: true, nosuid: true };
@@ -61,6 +63,8 @@ function config(userns: string, volume: string): object {
 	};
 }
 
+const namespace = await UserNamespace.create(mapping);
+
 // Only the container's root may enter the bundle, because the mounts in it give programs other owners.
 const bundle = mkdtempSync(join(tmpdir(), "bundle-"));
 chownSync(bundle, 0, 2100000000);
@@ -69,7 +73,6 @@ const [root, volume] = [join(bundle, "rootfs"), join(bundle, "volume")];
 for (const each of [root, volume]) mkdirSync(each);
 const name = `example-${process.pid}`;
 
-const namespace = await UserNamespace.create(mapping);
 try {
 	const mounts = [
 		await mountIdmapped({ source: resolve(rootfs), target: root, userns: namespace, ...attributes }),

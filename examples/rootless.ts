@@ -1,5 +1,5 @@
 // Creates a user namespace without root, with every ID that this user may map. It needs newuidmap and newgidmap (Debian:
-// apt-get install uidmap), and a line for the user in /etc/subuid and in /etc/subgid.
+// apt-get install uidmap), a line for the user in /etc/subuid and in /etc/subgid, and a caller without root privilege.
 //
 //   node rootless.js
 import { once } from "node:events";
@@ -22,6 +22,7 @@ async function showOwners(namespace: UserNamespace): Promise<void> {
 	await run("rm", "-r", folder);
 }
 
+if (process.geteuid?.() === 0) throw new Error("rootless.js needs a caller without root privilege");
 try {
 	// Inside, 0 is this user, and the IDs from 1 are the subordinate IDs. With { keepId: true } the user has the same ID inside.
 	const mapping = Mapping.rootless();

@@ -13,6 +13,8 @@ import { Handles, Mapping, mountIdmapped, type UserNamespace } from "userns";
 
 const [runtime = "", rootfs = ""] = process.argv.slice(2);
 if (rootfs === "") throw new Error("usage: shared-namespace.js crun|runc ROOTFS");
+if (process.geteuid?.() !== 0) throw new Error("shared-namespace.js needs root");
+
 const mapping = Mapping.from("0:2100000000:65536");
 // A device file or a set-uid program in the folders has no effect there.
 const attributes = { nodev: true, nosuid: true };

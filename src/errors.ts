@@ -150,6 +150,9 @@ function printable(text: string): string {
 	);
 }
 
+/** A longer mapping is not enumerable: util.inspect() would print thousands of characters after the message, which has its start. */
+const LONGEST_SHOWN = 200;
+
 /** The fields of an error besides its code and message. */
 export interface UsernsErrorDetails {
 	/** One sentence: one thing to do. Left out: the hint of the code. */
@@ -194,7 +197,13 @@ export class UsernsError extends Error {
 		const errnoCode = errno === undefined ? undefined : errnoName(errno);
 		for (const [name, value] of Object.entries({ errno, errnoCode, syscall, step, mapping })) {
 			// An own property even if undefined: otherwise a polluted Object.prototype would give it a value.
-			const property = { value, enumerable: value !== undefined, configurable: true, writable: true };
+			const isShort = name !== "mapping" || String(value).length <= LONGEST_SHOWN;
+			const property = {
+				value,
+				enumerable: value !== undefined && isShort,
+				configurable: true,
+				writable: true,
+			};
 			Object.defineProperty(this, name, Object.assign(Object.create(null), property));
 		}
 	}

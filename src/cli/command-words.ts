@@ -118,7 +118,8 @@ const PREFIX = new RegExp(`^(?:${FUNCTION}): (?:options?: )?`);
 /** A message or hint of the library, in the words of the command. */
 export function commandWords(text: string): string {
 	const prefix = PREFIX.exec(text)?.[0] ?? "";
-	return text.slice(prefix.length).replaceAll(SCANNED, (match, ...rest) => {
+	const words = text.slice(prefix.length).replace(/^Name the syntax\b/, "Name the syntax with --from");
+	return words.replaceAll(SCANNED, (match, ...rest) => {
 		const { call, braces, left, camel, listed, plain } = rest.at(-1) as Record<string, string | undefined>;
 		if (call !== undefined) return commandOf(call);
 		if (braces !== undefined) return flagsOf(braces);
@@ -128,7 +129,7 @@ export function commandWords(text: string): string {
 	});
 }
 
-/** `unmount(path, { recursive: true })` as `userns umount --recursive PATH`. */
+/** `unmount(path, { recursive: true })` as `"userns umount --recursive PATH"`, in quotation marks. */
 function commandOf(call: string): string {
 	const at = call.indexOf("(");
 	const name = call.slice(0, at);
@@ -142,7 +143,7 @@ function commandOf(call: string): string {
 		.filter((word) => word !== "" && word !== "namespace")
 		.map((word) => (/^[a-z]+$/.test(word) ? word.toUpperCase() : word));
 	const path = name === "pin" || name === "pinAsync" ? ["--at", ...words] : words;
-	return [COMMANDS[name], ...flags, ...(words.length === 0 ? [] : path)].join(" ");
+	return `"${[COMMANDS[name], ...flags, ...(words.length === 0 ? [] : path)].join(" ")}"`;
 }
 
 /** `{ nested: "replace", recursive: true }` as `--nested replace --recursive`, and an extent as the JSON of the oci syntax. */

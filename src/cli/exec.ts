@@ -44,8 +44,8 @@ export function define(command: Command): void {
 		.argument("[args...]", "the arguments of the program")
 		.option("--map <map>", "create a namespace with this mapping; see below")
 		.option("--in <target>", "use the namespace of a process, or at a path")
-		.option("--uid <number>", "the uid inside (default: 0, or the caller's)", id)
-		.option("--gid <number>", "the gid inside (default: 0, or the caller's)", id)
+		.option("--uid <number>", "the uid inside (default: 0 if it is mapped, else the caller's)", id)
+		.option("--gid <number>", "the gid inside (default: 0 if it is mapped, else the caller's)", id)
 		.option("--groups <numbers>", "the supplementary groups inside, such as 4,24", ids)
 		.addOption(setgroupsOption("whether setgroups(2) works inside"))
 		.option("--unshare <kinds>", "also create these other namespaces; see below", kinds)
@@ -81,7 +81,7 @@ async function exec(program: string, args: string[], options: Options): Promise<
 }
 
 async function start(program: string, args: string[], options: Options): Promise<void> {
-	const namespace = await open(options);
+	const namespace = await open(options, program, args);
 	try {
 		const { uid, gid, groups, unshare } = options;
 		namespace.exec(program, args, { uid, gid, groups, unshare });
@@ -90,7 +90,18 @@ async function start(program: string, args: string[], options: Options): Promise
 	}
 }
 
-async function open({ map, in: target, setgroups, groups }: Options): Promise<UserNamespace> {
+async function open(
+	{ map, in: target, setgroups, groups }: Options,
+	program: string,
+	args: readonly string[],
+): Promise<UserNamespace> {
+	const late = /^--(map|in)\b/.exec(args.find((arg) => /^--(map|in)(=|$)/.test(arg)) ?? "")?.[1];
+	if (map === undefined && target === undefined && late !== undefined) {
+		const value = late === "map" ? "MAP" : "TARGET";
+		throw new UsernsError("ERR_USERNS_INVALID_ARGUMENT", `--${late} comes after the command`, {
+			hint: `Options come before the command: "userns exec --${late} ${value} -- ${program}".`,
+		});
+	}
 	if ((map === undefined) === (target === undefined)) {
 		throw new UsernsError(
 			"ERR_USERNS_INVALID_ARGUMENT",

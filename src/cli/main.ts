@@ -110,7 +110,8 @@ async function main(args: readonly string[]): Promise<void> {
 			},
 		});
 	program.addHelpText("after", HELP);
-	const called = args.find((arg) => !arg.startsWith("-"));
+	const words = args.filter((arg) => !arg.startsWith("-"));
+	const [called, subcommand] = words;
 	for (const [name, { summary, load }] of Object.entries(commands)) {
 		const command = program
 			.command(name)
@@ -119,9 +120,12 @@ async function main(args: readonly string[]): Promise<void> {
 		if (name !== called) continue;
 		loaded = await load();
 		loaded.define(command);
+		refuseUnknown(command, subcommand, args);
 	}
+	refuseUnknown(program, called, args);
 	if (args.length === 0) {
 		program.outputHelp({ error: true });
+		output.errors += "\nuserns: no command is given\n";
 		process.exitCode = WRONG_USAGE;
 		return;
 	}
@@ -139,10 +143,24 @@ async function statusOf(error: unknown, args: readonly string[]): Promise<number
 	return isWrongUsage(error) ? WRONG_USAGE : FAILED;
 }
 
+/** Commander would print the help of `map` for `map foo --help`. */
+function refuseUnknown(command: Command, word: string | undefined, args: readonly string[]): void {
+	const known = command.commands.map((each) => each.name());
+	if (known.length === 0 || word === undefined || word === "help" || known.includes(word)) return;
+	if (args.includes("--help") || args.includes("-h")) command.error(`error: unknown command '${word}'`);
+}
+
+/** `help map convert` as `map convert --help`. Commander prints its own help for `help foo`, and ignores a second word. */
+function helpArguments(args: readonly string[]): readonly string[] {
+	const [first, name, subcommand] = args;
+	if (first !== "help" || name === undefined || name.startsWith("-")) return args;
+	return name === "map" && subcommand !== undefined ? [name, subcommand, "--help"] : [name, "--help"];
+}
+
 /** A function, because the bundled command is CommonJS, which has no await at the top of a module. */
 async function start(args: readonly string[]): Promise<void> {
 	try {
-		await main(args);
+		await main(helpArguments(args));
 	} catch (error) {
 		process.exitCode = await statusOf(error, args);
 	}

@@ -20,6 +20,14 @@ export function readMap(text: string): Mapping {
 	return Mapping.rootless(word);
 }
 
+/** Throws for `auto` and `keep-id` as the MAP of a mount. */
+export function refuseWord(text: string): void {
+	if (!Object.hasOwn(WORDS, text)) return;
+	throw new UsernsError("ERR_USERNS_INVALID_ARGUMENT", `--map ${text} is for user namespaces only`, {
+		hint: "Give the extents of the mount, such as --map 0:2100000000:65536.",
+	});
+}
+
 /** The option --setgroups of a command that creates a namespace. */
 export function setgroupsOption(description: string): Option {
 	return new Option("--setgroups <word>", description).choices(["allow", "deny"]);

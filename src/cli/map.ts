@@ -234,18 +234,20 @@ function writeDrawing(path: string, drawing: string): void {
 	}
 }
 
-function defineDraw(command: Command): void {
-	subcommand(
-		command,
+function defineDraw(parent: Command): void {
+	const command = subcommand(
+		parent,
 		"draw",
 		"draw a mapping as text or SVG",
 		["mapping"],
 		["0:2100000000:1000,1000:1000:1", "draws two columns of IDs, joined by lines."],
-	)
+	);
+	command
 		.option("--svg <file>", "write an SVG file; - for standard output")
 		.action((text: string, options: TextOptions & { svg?: string }) => {
-			const mapping = readMapping(text, options);
 			const { svg, json } = options;
+			if (json && svg === "-") command.error("error: --json and --svg - both print the result");
+			const mapping = readMapping(text, options);
 			if (svg === undefined) {
 				const drawing = drawText(mapping);
 				return print(json, { drawing, mapping }, () => drawing.split("\n"));

@@ -1,8 +1,8 @@
 import { type Command, Option } from "commander";
 import { type MountIdmappedOptions, mountIdmapped } from "../index.ts";
 import { commandWords } from "./command-words.ts";
-import { MOUNT_MAP_HELP } from "./map-argument.ts";
-import { mappingLines, print } from "./output.ts";
+import { MOUNT_MAP_HELP, refuseWord } from "./map-argument.ts";
+import { mappingLines, print, printable, printErrors } from "./output.ts";
 
 type Flags = "recursive" | "skipUnsupported" | "replace" | "unmap";
 type Attributes = "nosuid" | "nodev" | "noexec" | "nosymfollow" | "nodiratime" | "atime" | "propagation";
@@ -76,7 +76,14 @@ function word(flags: string, description: string, choices: readonly string[]): O
 
 async function mount(command: Command, source: string, target: string, given: Options): Promise<void> {
 	const { map, readOnly = false, mapRootOnly, into, json, ...options } = given;
-	if (map === undefined && !given.unmap) command.error("error: required option '--map <map>' not specified");
+	if (map === undefined && !given.unmap) command.error("error: neither --map nor --unmap is given");
+	if (mapRootOnly && !given.recursive) command.error("error: --map-root-only needs --recursive");
+	if (map !== undefined) refuseWord(map);
+	// The library warns of a mount that "userns umount" would not recognise. Node's own listener prints the pid and the code too.
+	if (given.unmap) {
+		process.removeAllListeners("warning");
+		process.on("warning", ({ message }) => void printErrors(`userns: ${printable(commandWords(message))}\n`));
+	}
 	const mounted = await mountIdmapped({
 		...options,
 		source,

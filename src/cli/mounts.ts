@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { type MountInfo, mountsAsync } from "../index.ts";
 import { wholeNumber } from "./namespace-argument.ts";
-import { mappingRows, print, table } from "./output.ts";
+import { mappingRows, print, printErrors, table } from "./output.ts";
 
 interface Options {
 	all?: boolean;
@@ -33,6 +33,7 @@ async function list({ all = false, pid, json }: Options): Promise<void> {
 		idmapped: !all,
 		...(pid !== undefined && { pid }),
 	});
+	if (found.length === 0 && !json) await printErrors(`no ${all ? "" : "ID-mapped "}mounts\n`);
 	await print(json, found, () => (found.length === 0 ? [] : table([HEAD, ...found.flatMap(rows)])));
 }
 

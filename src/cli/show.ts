@@ -17,6 +17,14 @@ export function define(command: Command): void {
 		.action((target: string, { json }: { json?: boolean }) => show(target, json));
 }
 
+/** PROC_USER_INIT_INO in include/linux/proc_ns.h: the inode number of the initial user namespace. */
+const INITIAL = 0xeffffffd;
+
+function parentText({ inode, parentInode }: { inode: number; parentInode: number | null }): string {
+	if (inode === INITIAL) return "none, because it is the initial user namespace";
+	return parentInode === null ? "not visible" : `inode ${parentInode}`;
+}
+
 async function show(target: string, json: boolean | undefined): Promise<void> {
 	const namespace = await openTarget(target);
 	try {
@@ -35,7 +43,7 @@ async function show(target: string, json: boolean | undefined): Promise<void> {
 			...table([
 				["inode", `${facts.inode}`],
 				["id", facts.id === null ? "unknown before Linux 6.18" : `${facts.id}`],
-				["parent", facts.parentInode === null ? "not visible" : `inode ${facts.parentInode}`],
+				["parent", parentText(facts)],
 				["owner", `uid ${facts.ownerUid}`],
 				["setgroups", facts.setgroups],
 			]),

@@ -35,6 +35,6 @@ async function umount(path: string, options: Options): Promise<void> {
 	const inside = into === undefined ? {} : { into: /^\d+$/.test(into) ? Number(into) : into };
 	const gone = await unmountAsync(path, { recursive, ...inside, ...pathOptions(options) });
 	const where = into === undefined ? "" : ` in ${into}`;
-	const done = `${gone.kind} unmounted from ${path}${where}`;
+	const done = `${gone.kind.replace("idmapped", "ID-mapped")} unmounted from ${path}${where}`;
 	await print(json, gone, () => [done], done);
 }

@@ -1,4 +1,5 @@
 import { invalidMapping, show, UsernsError } from "../errors.ts";
+import { isValueError } from "./syntax/scanner.ts";
 import { type MappingSyntax, syntaxes, syntaxNames } from "./syntax/table.ts";
 
 const DETECTED = syntaxNames.filter((name) => syntaxes[name].isDetected);
@@ -7,11 +8,13 @@ const NAMED_ONLY = syntaxNames.filter((name) => !syntaxes[name].isDetected);
 /**
  * Parses a text for which no syntax is named: tries each syntax that is detected, and returns the mapping if all syntaxes that
  * accept the text give the same one. Throws `ERR_USERNS_INVALID_MAPPING` if they give different mappings, naming the syntaxes,
- * or if none accepts the text, with the error of `colon`.
+ * or if none accepts the text: with the error of
+ * the first syntax whose form the text has, otherwise with the error of `colon`.
  */
 export function detectSyntax<T extends { id: string }>(text: string, parse: (syntax: MappingSyntax) => T): T {
 	const found = new Map<string, { value: T; by: MappingSyntax[] }>();
 	let first: UsernsError | undefined;
+	let wrongValue: UsernsError | undefined;
 	for (const name of DETECTED) {
 		try {
 			const value = parse(name);
@@ -21,10 +24,12 @@ export function detectSyntax<T extends { id: string }>(text: string, parse: (syn
 		} catch (error) {
 			if (!(error instanceof UsernsError)) throw error;
 			first ??= error;
+			if (isValueError(error)) wrongValue ??= error;
 		}
 	}
 	const [only, second] = [...found.values()];
 	if (only !== undefined && second === undefined) return only.value;
+	if (only === undefined && wrongValue !== undefined) throw wrongValue;
 	if (only === undefined) {
 		throw invalidMapping(
 			`no syntax fits ${show(text)}: ${first?.message}`,

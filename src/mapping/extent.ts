@@ -82,12 +82,13 @@ export function isWithinBounds({ containerID, hostID, size }: Readonly<IdMap>): 
 
 /**
  * Throws `ERR_USERNS_INVALID_MAPPING` if an extent is empty or has an ID above MAX_ID. Its numbers must be whole and in 0 … 2^32−1.
- * `place` is for the message; it is a function where finding the place takes longer than the check.
+ * `place` is for the message; it is a function where finding the place takes longer than the check, and receives the extent as text.
  */
-export function checkBounds(extent: Readonly<IdMap>, place: string | (() => string)): void {
+export function checkBounds(extent: Readonly<IdMap>, place: string | ((shown: string) => string)): void {
 	if (isWithinBounds(extent)) return;
 	const { containerID, size } = extent;
-	const where = `${typeof place === "string" ? place : place()} (${showExtent(extent)})`;
+	const shown = showExtent(extent);
+	const where = typeof place === "string" ? `${place} (${shown})` : place(shown);
 	if (size === 0) throw invalidMapping(`${where}: size must be at least 1`);
 	const name = containerID + size - 1 > MAX_ID ? "containerID" : "hostID";
 	const first = extent[name];

@@ -1,26 +1,24 @@
 import type { InspectOptions, InspectOptionsStylized } from "node:util";
 import { ownCopy } from "../options.ts";
-import type { Lists } from "./long-lists.ts";
 
 /**
- * Makes util.inspect() and console.log() print the objects of a prototype as `NAME { uidMappings, gidMappings }`. By default
- * they print `[Getter]` for the lists of a long mapping.
+ * Makes util.inspect() and console.log() print the objects of a prototype as `NAME { … }` with some fields. By default they print
+ * nothing of private fields, and `[Getter]` for the lists of a long mapping.
  */
 export function inspectAs<T extends object>(
 	prototype: T,
 	name: string,
-	listsOf: (mapping: T) => Lists,
+	fieldsOf: (object: T) => object,
 ): void {
-	function inspectMapping(
+	function inspectFields(
 		this: T,
 		depth: number,
 		options: InspectOptionsStylized,
 		inspect: (value: unknown, options: InspectOptions) => string,
 	): string {
 		if (depth < 0) return options.stylize(`[${name}]`, "special");
-		const { uid, gid } = listsOf(this);
-		return `${name} ${inspect({ uidMappings: uid, gidMappings: gid }, options)}`;
+		return `${name} ${inspect(fieldsOf(this), options)}`;
 	}
-	const property = ownCopy({ value: inspectMapping, writable: true, configurable: true });
+	const property = ownCopy({ value: inspectFields, writable: true, configurable: true });
 	Object.defineProperty(prototype, Symbol.for("nodejs.util.inspect.custom"), property);
 }

@@ -19,6 +19,7 @@ import { isLong, type Lists, LongLists, longProperty } from "./long-lists.ts";
 import { checkLimits, parseProcText, procText } from "./proc.ts";
 import { findDelegation, type RootlessOptions, rootlessExtents } from "./rootless.ts";
 import { printColon } from "./syntax/colon.ts";
+import { valueChecked } from "./syntax/scanner.ts";
 import { checkSyntax, type MappingSyntax, type ResolvedContext, syntaxes } from "./syntax/table.ts";
 
 export type { MappingContext, MappingSyntax, OciMappings };
@@ -113,7 +114,9 @@ export class Mapping {
 			return Mapping.#checked(maps);
 		} catch (error) {
 			if (!(error instanceof UsernsError)) throw error;
-			throw invalidMapping(`${syntax} text: ${error.message}`, error.hint);
+			return valueChecked(() => {
+				throw invalidMapping(`${syntax} text: ${error.message}`, error.hint);
+			});
 		}
 	}
 
@@ -310,7 +313,10 @@ export class Mapping {
 	}
 }
 
-inspectAs(Mapping.prototype, "Mapping", extentsOf);
+inspectAs(Mapping.prototype, "Mapping", (mapping) => {
+	const { uid, gid } = extentsOf(mapping);
+	return { uidMappings: uid, gidMappings: gid };
+});
 
 function listsOf(input: MappingInput): Lists {
 	return extentsOf(Mapping.from(input));

@@ -1,4 +1,4 @@
-import { UsernsError } from "../errors.ts";
+import { UsernsError, type UsernsErrorCode } from "../errors.ts";
 import { Mapping } from "../mapping/mapping.ts";
 import { native, type Outcome, PART } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
@@ -58,7 +58,7 @@ interface TreeContext {
 export async function createTree(request: MountRequest): Promise<DetachedTree> {
 	const namespaces = new MapNamespaces(request.handles);
 	try {
-		const requested = request.unmap ? undefined : await namespaces.adopt(request);
+		const requested = request.unmap ? undefined : await adoptRequested(request, namespaces);
 		const ns = requested === undefined ? -1 : await namespaces.fd(requested);
 		const { source, target } = request;
 		const shownTarget = target === undefined ? "" : showLocation(target);
@@ -73,6 +73,38 @@ export async function createTree(request: MountRequest): Promise<DetachedTree> {
 		return await createByMount(context, outcome);
 	} finally {
 		namespaces.close();
+	}
+}
+
+/** The errors of a creation that the caller's privilege causes. */
+const REFUSED_CREATIONS: readonly UsernsErrorCode[] = [
+	"ERR_USERNS_CREATE",
+	"ERR_USERNS_RESTRICTED",
+	"ERR_USERNS_HELPER_MISSING",
+	"ERR_USERNS_HELPER_FAILED",
+	"ERR_USERNS_UNKNOWN_USER",
+	"ERR_USERNS_NO_SUBIDS",
+	"ERR_USERNS_NOT_DELEGATED",
+];
+
+/**
+ * Adds the requested namespace. A caller that may not create it may in most cases not mount either, and no other mapping would
+ * help that caller. So after a refusal the source's mount is copied, and EPERM is the error that is thrown.
+ */
+async function adoptRequested(request: MountRequest, namespaces: MapNamespaces): Promise<Mapping> {
+	try {
+		return await namespaces.adopt(request);
+	} catch (error) {
+		if (!(error instanceof UsernsError) || !REFUSED_CREATIONS.includes(error.code)) throw error;
+		const { source, target, mapping } = request;
+		const part: Part = { path: "", mountId: 0, mode: PART.keep, ns: -1 };
+		const alone = { ...request, recursive: false, recursiveIdmap: false, set: 0, clear: 0, propagation: 0 };
+		const copy = await withLocation(source, "open_tree", (fd, path) => copyParts(alone, fd, path, [part]));
+		if (copy.error >= 0) native().close(copy.fd);
+		if (copy.step !== "open_tree" || copy.error !== ERRNO.EPERM) throw error;
+		const shownTarget = target === undefined ? "" : showLocation(target);
+		const id = mapping?.id ?? "";
+		throw mountError(triedTo(showLocation(source), shownTarget, id), id, copy);
 	}
 }
 

@@ -1,4 +1,5 @@
 import { UsernsError } from "../errors.ts";
+import { inspectAs } from "../mapping/inspect.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import type { Descriptor } from "../native/descriptor.ts";
@@ -140,7 +141,8 @@ export class HeldMount implements AsyncDisposable {
 			const { namespace, submounts } = await attaching;
 			this.#attached = { namespace, submounts };
 			this.#target = target;
-			if (mapping === "") recordMount(BigInt(uniqueId)); // unmount(path) recognises it by the record
+			// unmount(path) recognises it by the record.
+			if (mapping === "") recordMount(BigInt(uniqueId), showLocation(target));
 			return () => {
 				native().close(held.fd); // which acknowledges the mount
 				if (descriptor.closed) namespace?.close(); // not before: the mount is undone in this namespace
@@ -270,3 +272,9 @@ export class IdmappedMount extends HeldMount {
 		adoptMount = (mount, mapping, skipped, target) => new IdmappedMount(mount, mapping, skipped, target);
 	}
 }
+
+inspectAs(IdmappedMount.prototype, "IdmappedMount", ({ target, mountId, closed }) => ({
+	target,
+	mountId,
+	closed,
+}));

@@ -37,6 +37,8 @@ const WRITER = "Try again: a program holds a file open for writing through the c
 const CHANGING = "Try again when the mounts below the source no longer change.";
 const PERHAPS_ATTACHED = "Check with findmnt(8) whether the mount is attached, and unmount it.";
 const IDMAPPED_MOUNTS = "Use Linux 5.12 or later, and check for a seccomp filter.";
+const NOT_A_DIRECTORY = "Check the path: a name on it is a file, not a directory.";
+const SAME_TYPE = "Use a directory as the target of a directory, and a file as the target of a file.";
 const MOUNTING = "Use CAP_SYS_ADMIN in the user namespace that owns the mount namespace.";
 
 const LAYER: Readonly<Record<number, string>> = {
@@ -49,12 +51,14 @@ const hints: StepHints = {
 	source: {
 		[ERRNO.EBADF]: "Pass an open descriptor.",
 		[ERRNO.ENOENT]: "Check the path: it does not exist.",
+		[ERRNO.ENOTDIR]: NOT_A_DIRECTORY,
 		[ERRNO.ELOOP]: 'Name the source without symbolic links: { resolve: "no-symlinks" } refuses them.',
 		[ERRNO.ENOSYS]: "Use Linux 5.6 or later, which has openat2(2), and check for a seccomp filter.",
 	},
 	open_tree: {
 		[ERRNO.EBADF]: "Pass an open descriptor as the source.",
-		[ERRNO.EPERM]: `${MOUNTING} Root has it, and so has root of a container with its own mount namespace.`,
+		[ERRNO.EPERM]: `Run it as root. ${MOUNTING}`,
+		[ERRNO.ENOTDIR]: NOT_A_DIRECTORY,
 		[ERRNO.ENOENT]: "Check the source: it does not exist.",
 		[ERRNO.EINVAL]:
 			"Set { recursive: true } if mounts below the source are locked to it. Its mount must not be unbindable or, before Linux 6.15, detached.",
@@ -84,6 +88,7 @@ const hints: StepHints = {
 	},
 	target: {
 		[ERRNO.ENOENT]: "Create the target first: a directory for a directory, a file for a file.",
+		[ERRNO.ENOTDIR]: NOT_A_DIRECTORY,
 		[ERRNO.EACCES]: "Let the caller search each directory on the target's path.",
 		[ERRNO.ELOOP]:
 			'Name the target without symbolic links: { resolve: "no-symlinks" } or targetRoot refuses them.',
@@ -92,16 +97,15 @@ const hints: StepHints = {
 		[ERRNO.EBADF]: "Pass an open descriptor as the target.",
 	},
 	move_mount: {
-		[ERRNO.ENOTDIR]: "Use a directory as the target of a directory, and a file as the target of a file.",
+		[ERRNO.ENOTDIR]: SAME_TYPE,
 		[ERRNO.ENOENT]: "Create the target again: it was removed.",
-		[ERRNO.EINVAL]:
-			"Use a target in the mount namespace of the attach: a directory for a directory, a file for a file.",
+		[ERRNO.EINVAL]: `${SAME_TYPE} The target must be in the mount namespace of the attach.`,
 		[ERRNO.ELOOP]: "Use a target outside the source's tree, which is unbindable or shared there.",
 		[ERRNO.EPERM]: MOUNTING,
 	},
 	beneath: {
-		[ERRNO.EINVAL]:
-			"Use Linux 6.5 or later, and a target that is neither the root directory nor a locked mount, and of the source's type.",
+		[ERRNO.ENOTDIR]: SAME_TYPE,
+		[ERRNO.EINVAL]: `${SAME_TYPE} The target must not be the root directory or a locked mount. Before Linux 6.5 no mount can be replaced.`,
 	},
 	"umount old": {
 		[ERRNO.EINVAL]: COVERED,

@@ -80,7 +80,7 @@ function refuseOwn(into: number | string, fd: number): void {
 		"ERR_USERNS_MOUNT_NAMESPACE",
 		`${triedToOpen(into)}: it is the mount namespace of this process`,
 		{
-			hint: 'Leave into out for this namespace. A child with { unshare: ["mount"] } is in it until its program starts: wait for its first output.',
+			hint: "Leave into out for this namespace. A process that was just started can still be in it: wait for the first output of its program.",
 			step: "comparing the mount namespaces",
 		},
 	);

@@ -1,4 +1,5 @@
 import { invalidArgument, show } from "../errors.ts";
+import { inspectAs } from "../mapping/inspect.ts";
 import { Mapping, type MappingInput } from "../mapping/mapping.ts";
 import { Handles } from "../namespace/handles.ts";
 import { native, type Outcome } from "../native/addon.ts";
@@ -242,3 +243,9 @@ function checkOwnIds(mapping: Mapping): void {
 		"Add an extent for them, or leave mapUpper out: the kernel creates files in the work directory with these IDs.",
 	);
 }
+
+inspectAs(OverlayMount.prototype, "OverlayMount", ({ target, mountId, closed }) => ({
+	target,
+	mountId,
+	closed,
+}));

@@ -58,7 +58,8 @@ function* pinAt(ns: number, path: string, options: PathOptions): Operation<numbe
 		if (pinned.error >= 0) return pinned.fd;
 		const removed = yield nameIn(WALK_END.remove, parent.fd, name);
 		const left = removed.error < 0 ? `, and its empty file stays at ${show(path)}` : "";
-		throw kernelError("ERR_USERNS_PIN", `${tried(path)}${left}`, pinned, { hint: pinHints[pinned.error] });
+		const outcome = pinned.step === "open_tree" ? { ...pinned, step: "pin copy" } : pinned;
+		throw kernelError("ERR_USERNS_PIN", `${tried(path)}${left}`, outcome, { hint: pinHints[pinned.error] });
 	} finally {
 		native().close(parent.fd);
 	}
@@ -80,11 +81,17 @@ function pinError(path: string, outcome: Outcome, hints: Record<number, string> 
 	return lookUpError("ERR_USERNS_PIN", tried(path), outcome, hints);
 }
 
+const NEEDS_ROOT =
+	"Run it as root: pinning mounts the namespace, which needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace.";
+
 const pinHints: Record<number, string> = {
 	[ERRNO.EEXIST]:
 		"Choose another path, or unmount the namespace that is pinned there, or remove the file if it is empty: the file exists.",
 	[ERRNO.ENOENT]: "Create the directory first.",
-	[ERRNO.EPERM]: "Use CAP_SYS_ADMIN in the user namespace that owns this mount namespace.",
+	[ERRNO.EPERM]: NEEDS_ROOT,
+	[ERRNO.EACCES]: NEEDS_ROOT,
+	[ERRNO.EOVERFLOW]:
+		"Choose a path that is not on an ID-mapped mount, because root's ID is not visible there.",
 };
 
 /** After the file may have been created. */

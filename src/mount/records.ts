@@ -12,7 +12,7 @@ import {
 /*
  * A mount without a map looks like any bind mount, so this package records those that it makes, by the unique mount ID,
  * which the kernel gives to no other mount until the next boot. A record is an empty file, so that other processes find
- * it too. If the directory cannot be written, only this process has the record.
+ * it too. If the directory cannot be written, only this process has the record, and a warning is emitted.
  */
 
 const PARENT = "/run";
@@ -33,18 +33,26 @@ function isRoots(path: string): boolean {
 	return stats?.isDirectory() === true && stats.uid === 0 && (stats.mode & 0o022) === 0;
 }
 
-/** Records a mount that has no map. */
-export function recordMount(uniqueId: bigint): void {
-	if (uniqueId === 0n) return; // before Linux 6.8
-	own.add(uniqueId);
+/** Records a mount that has no map. Emits a warning if later only this process can recognise the mount. */
+export function recordMount(uniqueId: bigint, where: string): void {
+	if (uniqueId !== 0n) own.add(uniqueId);
+	if (uniqueId !== 0n && writeRecord(uniqueId)) return; // 0 before Linux 6.8
+	process.emitWarning(
+		`The mount without a map at ${where} is not recorded, so another process must unmount it with umount(8): /run and /run/userns must belong to root, with mode 755.`,
+		{ type: "UsernsWarning", code: "USERNS_UNRECORDED_MOUNT" },
+	);
+}
+
+function writeRecord(uniqueId: bigint): boolean {
 	try {
-		if (!isRoots(PARENT)) return;
+		if (!isRoots(PARENT)) return false;
 		mkdirSync(FOLDER, { recursive: true, mode: 0o755 });
-		if (!isRoots(FOLDER)) return;
+		if (!isRoots(FOLDER)) return false;
 		const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
 		closeSync(openSync(`${FOLDER}/${prefix()}${uniqueId}`, flags, 0o644));
+		return true;
 	} catch {
-		// Not root, or /run is read-only.
+		return false; // not root, or /run is read-only
 	}
 }
 

@@ -104,14 +104,18 @@ function noSuchCall(call: string): Verdict {
 	};
 }
 
+const BEHIND =
+	"Map the file system behind it: the layers of an overlay, or the directory that fuse or 9p shares. Newer kernels can map more file systems.";
+const OTHER = "Map a directory on another file system. Newer kernels can map more file systems.";
+
 function judge(outcome: Outcome, fsType: string): Verdict {
 	if (outcome.error >= 0) return { supported: true, reason: "a copy of its mount was mapped" };
 	if (outcome.error === ERRNO.ENOSYS) return noSuchCall("mount_setattr(2)");
 	if (outcome.error === ERRNO.EINVAL) {
 		return {
 			supported: false,
-			reason: `the kernel cannot map mounts of this ${fsType} (${describeErrno(outcome.error)})`,
-			hint: "Map the file system behind it: the layers of an overlay, or the directory that fuse or 9p shares. Newer kernels can map more file systems.",
+			reason: `the kernel cannot map mounts of this ${fsType}: ${describeErrno(outcome.error)}`,
+			hint: /^(overlay|9p|fuse.*)$/.test(fsType) ? BEHIND : OTHER,
 		};
 	}
 	return {

@@ -1,4 +1,5 @@
 import { accessSync, constants, statSync } from "node:fs";
+import { resolve } from "node:path";
 import { show, UsernsError } from "../errors.ts";
 import { findProgram } from "../find-program.ts";
 import { ownProgram } from "../native/addon.ts";
@@ -31,20 +32,40 @@ export function findCommand(command: Command, env: NodeJS.ProcessEnv, cwd?: stri
 	if (found?.executable) return found.found;
 	const tried = triedToRun(command.shown);
 	const step = "looking for the program";
+	if (found === undefined && isDirectory(command.file, cwd)) {
+		throw new UsernsError("ERR_USERNS_NO_PROGRAM", `${tried}: it is a directory`, {
+			errno: ERRNO.EACCES,
+			step,
+			hint: "Name a program.",
+		});
+	}
 	if (found === undefined) {
 		throw new UsernsError("ERR_USERNS_NO_PROGRAM", `${tried}: there is no such program`, {
 			errno: ERRNO.ENOENT,
 			step,
 			hint: command.file.includes("/")
 				? "Check the path, and the directory that it is relative to."
-				: `Install it in a directory of PATH: ${env.PATH ?? "(not set)"}.`,
+				: `Install it in a directory of PATH: ${env.PATH === undefined ? "(not set)" : cut(env.PATH)}.`,
 		});
 	}
 	throw new UsernsError("ERR_USERNS_NO_PROGRAM", `${tried}: ${found.found} may not be executed`, {
 		errno: ERRNO.EACCES,
 		step,
-		hint: `Make it executable: chmod +x ${found.found}.`,
+		hint: `Make it executable: "chmod +x ${found.found}".`,
 	});
+}
+
+function cut(text: string, length = 100): string {
+	return text.length > length ? `${text.slice(0, length)}…` : text;
+}
+
+/** Whether a program that is named by a path is a directory, for which execve(2) fails with EACCES. */
+function isDirectory(file: string, cwd = "."): boolean {
+	try {
+		return file.includes("/") && statSync(resolve(cwd, file)).isDirectory();
+	} catch {
+		return false; // no such file, or the caller may not search a directory on the path
+	}
 }
 
 function checkDirectory(command: Command, cwd: string): void {
@@ -55,9 +76,8 @@ function checkDirectory(command: Command, cwd: string): void {
 		cause = error; // too long, too many links, or a directory on the path that the caller may not search
 	}
 	const { errno, syscall, code } = (cause ?? {}) as NodeJS.ErrnoException;
-	const directory = cwd.length > 200 ? `${cwd.slice(0, 200)}…` : cwd;
 	const why = code === undefined ? "" : ` that can be reached (${code})`;
-	const message = `${triedToRun(command.shown)}: there is no directory ${directory}${why}`;
+	const message = `${triedToRun(command.shown)}: there is no directory ${cut(cwd, 200)}${why}`;
 	throw new UsernsError("ERR_USERNS_SPAWN", message, {
 		step: "looking for the working directory",
 		hint: "Set cwd to a directory that exists.",

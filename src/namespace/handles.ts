@@ -1,3 +1,4 @@
+import { inspectAs } from "../mapping/inspect.ts";
 import type { MappingInput } from "../mapping/mapping.ts";
 import type { Descriptor } from "../native/descriptor.ts";
 import { createDescriptor, createDescriptorSync } from "./create.ts";
@@ -128,3 +129,5 @@ function pendingKey({ method, setgroups, mapping }: CreateRequest): string {
 function duplicate({ descriptor, maps }: Entry): UserNamespace {
 	return adoptNamespace(descriptor.dup("UserNamespace", maps.mapping), maps);
 }
+
+inspectAs(Handles.prototype, "Handles", ({ size }) => ({ size }));

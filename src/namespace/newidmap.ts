@@ -74,7 +74,8 @@ function relativeHint(): string {
 /** The error for an outcome in which newuidmap or newgidmap did not write its map. */
 export function newidmapFailure(mapping: Mapping, newidmap: NewidmapPrograms, outcome: Outcome): UsernsError {
 	const failed = (["uid", "gid"] as const).filter((kind) => statusOf(outcome, kind) !== 0);
-	const message = `${tried(mapping)}: ${failed.map((kind) => describe(outcome, kind)).join("; ")}`;
+	const ends = failed.map((kind) => describe(outcome, kind)).join("; ");
+	const message = `${tried(mapping)}: ${ends}`;
 	const kind = failed[0] ?? "uid";
 	const details: UsernsErrorDetails = { mapping: mapping.id, step: `running ${NAMES[kind]}` };
 	const status = statusOf(outcome, kind);
@@ -83,7 +84,7 @@ export function newidmapFailure(mapping: Mapping, newidmap: NewidmapPrograms, ou
 		return new UsernsError("ERR_USERNS_HELPER_FAILED", message, { ...details, errno: status, hint });
 	}
 	for (const each of failed) {
-		const reason = notDelegated(each, mapping, message, details);
+		const reason = notDelegated(each, mapping, ends, details);
 		if (reason !== undefined) return reason;
 	}
 	return new UsernsError("ERR_USERNS_HELPER_FAILED", message, {
@@ -134,12 +135,12 @@ function notRunHint(program: string, kind: IdKind, status: number): string {
 function notDelegated(
 	kind: IdKind,
 	mapping: Mapping,
-	message: string,
+	ends: string,
 	details: UsernsErrorDetails,
 ): UsernsError | undefined {
 	const user = callingUser();
 	if (user.name === undefined) {
-		return new UsernsError("ERR_USERNS_UNKNOWN_USER", message, {
+		return new UsernsError("ERR_USERNS_UNKNOWN_USER", `${tried(mapping)}: ${ends}`, {
 			...details,
 			hint: `Add the user to /etc/passwd: the uid ${user.uid} has no login name, and ${NAMES[kind]} needs one.`,
 		});
@@ -150,12 +151,15 @@ function notDelegated(
 	if (outside === undefined) return undefined;
 	if (ranges.length === 0) {
 		const { message: reason, hint } = noSubids(kind, user);
-		return new UsernsError("ERR_USERNS_NO_SUBIDS", `${message}: ${reason}`, { ...details, hint });
+		return new UsernsError("ERR_USERNS_NO_SUBIDS", `${tried(mapping)}: ${reason}; ${ends}`, {
+			...details,
+			hint,
+		});
 	}
 	const delegated = ranges.map(({ first, size }) => showRange(first, size)).join(", ");
 	return new UsernsError(
 		"ERR_USERNS_NOT_DELEGATED",
-		`${message}: the ${kind} ${outside} is not among those of the user ${nameOf(user)}`,
+		`${tried(mapping)}: the ${kind} ${outside} is not among those of the user ${nameOf(user)}; ${ends}`,
 		{
 			...details,
 			hint: `Use the user's own ${kind} ${user[kind]} and the subordinate ${kind}s ${delegated} (${SUBID_FILES[kind]}).`,

@@ -1,5 +1,6 @@
 import type { ChildProcess } from "node:child_process";
 import { invalidArgument, show } from "../errors.ts";
+import { inspectAs } from "../mapping/inspect.ts";
 import type { Mapping, MappingInput } from "../mapping/mapping.ts";
 import { native } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
@@ -303,3 +304,13 @@ export class UserNamespace implements Disposable {
 		return maps;
 	}
 }
+
+inspectAs(UserNamespace.prototype, "UserNamespace", (namespace) => {
+	if (namespace.closed) return { closed: true };
+	const { fd } = namespace;
+	try {
+		return { fd, inode: namespace.inode };
+	} catch {
+		return { fd }; // other code has closed the descriptor
+	}
+});

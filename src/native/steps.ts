@@ -42,6 +42,7 @@ const table = {
 	"enter execve": ["executing the program", "execve"],
 	"enter program": ["executing userns-enter", "execve"],
 	open_tree: ["copying the source's mount", "open_tree"],
+	"pin copy": ["copying the namespace's mount", "open_tree"],
 	mount_setattr: ["setting the map and the attributes", "mount_setattr"],
 	statx: ["reading the mount ID", "statx"],
 	target: ["opening the target", "open"],

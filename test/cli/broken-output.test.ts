@@ -95,7 +95,7 @@ test(
 			assert.ok(!existsSync(at));
 			full(`${source} is mounted on ${target}`, "mount", "--map", "0:1:1", source, target);
 			assert.ok(mountAt(target)?.options.includes("idmapped"));
-			full(`idmapped mount unmounted from ${target}`, "umount", "--json", target);
+			full(`ID-mapped mount unmounted from ${target}`, "umount", "--json", target);
 			assert.equal(mountAt(target), undefined);
 			gone("mount", "--json", "--map", "0:1:1", source, target);
 			assert.ok(mountAt(target)?.options.includes("idmapped"));

@@ -27,7 +27,14 @@ test("wrong usage exits with status 2 and prints a message and a hint on standar
 	const cases: [string[], RegExp][] = [
 		[["nonsense"], /unknown command 'nonsense'/],
 		[["mount", "--map", "0:1:1", "/tmp"], /missing required argument 'target'/],
-		[["mount", "/a", "/b"], /'--map <map>' not specified/],
+		[["help", "nonsense"], /unknown command 'nonsense'/],
+		[["nonsense", "--help"], /unknown command 'nonsense'/],
+		[["map", "nonsense", "--help"], /unknown command 'nonsense'\nhint: See "userns map --help"/],
+		[["help", "map", "nonsense"], /unknown command 'nonsense'/],
+		[["map", "draw", "0:1:1", "--json", "--svg", "-"], /--json and --svg - both print the result/],
+		[["mount", "/a", "/b"], /neither --map nor --unmap is given/],
+		[["mount", "--map", "auto", "/a", "/b"], /--map auto is for user namespaces only/],
+		[["mount", "--map", "0:1:1", "--map-root-only", "/a", "/b"], /--map-root-only needs --recursive/],
 		[["mount", "--map", "0:1", "/a", "/b"], /column 4/],
 		[["mount", "--map", "u:0:1:1", "/a", "/b"], /uids and gids/],
 		[
@@ -46,7 +53,13 @@ test("wrong usage exits with status 2 and prints a message and a hint on standar
 		assert.match(stderr, /^userns: .*\nhint: .*\n$/);
 		assert.match(stderr, message);
 	}
-	assert.equal(userns().status, 2);
+	const alone = userns();
+	assert.equal(alone.status, 2);
+	assert.match(alone.stderr, /^Usage: [\s\S]*\nuserns: no command is given\n$/);
+	const help = userns("help", "map", "convert").stdout;
+	assert.equal(help, userns("map", "convert", "--help").stdout);
+	assert.match(help, /^Usage: userns map convert /);
+	assert.match(userns("help", "exec", "true").stdout, /^Usage: userns exec /);
 });
 
 test("mount, then umount print text and leave no mount", { needs }, () =>
@@ -142,6 +155,10 @@ test("show PID prints the user namespace of a process", { needs: ["linux", "root
 	const shown = JSON.parse(userns("show", `${process.pid}`, "--json").stdout);
 	assert.equal(shown.inode, statSync("/proc/self/ns/user").ino);
 	assert.equal(shown.parentInode, null);
+	if (shown.inode === 0xeffffffd) {
+		const text = userns("show", `${process.pid}`).stdout;
+		assert.match(text, /^parent +none, because it is the initial user namespace$/m);
+	}
 	const missing = userns("show", "2147483647");
 	assert.equal(missing.status, 1);
 	assert.match(missing.stderr, /ESRCH/);

@@ -84,10 +84,10 @@ test("an option, a function and an extent in the words of the command", () => {
 		["{ containerID: 0, size: 1 }", '{ "containerID": 0, "size": 1 }'],
 		[
 			"call unmount(path, { recursive: true }) or mounts().",
-			"call userns umount --recursive PATH or userns mounts.",
+			'call "userns umount --recursive PATH" or "userns mounts".',
 		],
-		["unmountAsync(path)", "userns umount PATH"],
-		["pin(namespace, path)", "userns create --at PATH"],
+		["unmountAsync(path)", '"userns umount PATH"'],
+		["pin(namespace, path)", '"userns create --at PATH"'],
 		["Mapping.rootless() or Mapping.rootless({ keepId: true })", "--map auto or --map keep-id"],
 		["mountIdmapped: into must be a pid, not an object", "--into must be a pid, not an object"],
 		["mountIdmapped: skipUnsupported needs recursiveIdmap", "--skip-unsupported needs --recursive"],

@@ -199,6 +199,8 @@ test("the status is 125 if nothing starts, 126 if the program cannot be executed
 	const cases: [args: string[], status: number, message: RegExp][] = [
 		[["--map", MAP], 125, /missing required argument 'command'/],
 		[["true"], 125, /neither --map nor --in/],
+		[["id", "--map", MAP], 125, /^hint: Options come before the command: "userns exec --map MAP -- id"\.$/m],
+		[["true", "--in=1"], 125, /^hint: .* "userns exec --in TARGET -- true"\.$/m],
 		[["--map", MAP, "--in", "1", "true"], 125, /both --map and --in/],
 		[["--in", "1", "--setgroups", "allow", "true"], 125, /--setgroups cannot be used with --in/],
 		[["--map", "0:1", "true"], 125, /column 4/],
@@ -211,6 +213,7 @@ test("the status is 125 if nothing starts, 126 if the program cannot be executed
 		[["--in", "2147483647", "true"], 125, /ESRCH/],
 		[["--map", MAP, "no-such-program"], 127, /there is no such program/],
 		[["--map", MAP, "/etc/passwd"], 126, /may not be executed/],
+		[["--map", MAP, "/etc"], 126, /it is a directory\nhint: Name a program\.$/m],
 	];
 	for (const [args, code, message] of cases) {
 		const { status: exit, stdout, stderr } = userns("exec", ...args);

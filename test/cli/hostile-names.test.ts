@@ -70,7 +70,7 @@ test("mount, mounts, supports and umount print no control character of a path", 
 		assert.equal(JSON.parse(run(0, "supports", "--json", target).stdout).path, target);
 		assert.equal(
 			run(0, "umount", target).stdout,
-			`idmapped mount unmounted from ${folder}/target${ESCAPED}\n`,
+			`ID-mapped mount unmounted from ${folder}/target${ESCAPED}\n`,
 		);
 		assert.equal(JSON.parse(run(0, ...words, "--json").stdout).target, target);
 		assert.equal(JSON.parse(run(0, "umount", target, "--json").stdout).path, target);

@@ -69,7 +69,12 @@ test("map exits with status 1 for an ID that is not mapped, and with 2 for wrong
 	assert.equal(userns("map", "translate", "--uid", "5", "0:1:1").status, 1);
 	const wrong: [string[], RegExp][] = [
 		[["check", "0:1:1,0:5:1"], /overlap/],
-		[["check", "0:1"], /no syntax fits/],
+		[["check", "0:5:4,2:90:9"], /^userns: colon text: uidMappings: the extents 0:5:4 and 2:90:9 overlap/],
+		[
+			["check", "0:1000:0"],
+			/^userns: colon text, column 1 \(extent 1: 0:1000:0\): size must be at least 1\n/,
+		],
+		[["check", "0:1"], /no syntax fits.*\nhint: Name the syntax with --from to see the mistake: colon, /],
 		[["convert", "--from", "nonsense", "0:1:1"], /Allowed choices are colon, proc/],
 		[["translate", "0:1:1"], /one of --uid and --gid/],
 		[["translate", "--uid", "1", "--gid", "1", "0:1:1"], /one of --uid and --gid/],

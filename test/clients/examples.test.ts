@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { chownSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { root } from "../support/child.ts";
 import { runExample } from "../support/examples.ts";
@@ -69,6 +70,31 @@ testExample("rootless", "says what to do for a user without subordinate IDs", ["
 	assert.equal(status, 1);
 	assert.match(stderr, /has no subordinate uids in \/etc\/subuid\nAs root, add a line/);
 });
+
+testExample("rootless", "as root: says that root cannot call it", [], (_, run) => {
+	const { status, stderr } = run();
+	assert.equal(status, 1);
+	assert.match(stderr, /rootless\.js needs a caller without root privilege/);
+});
+
+for (const name of ["oci-container", "shared-namespace"]) {
+	testExample(
+		name,
+		"without root: says that it needs root, and leaves no bundle",
+		["user"],
+		(_, run) => {
+			const before = readdirSync(tmpdir());
+			const { status, stderr } = run("crun", "/", "/");
+			assert.equal(status, 1);
+			assert.match(stderr, new RegExp(`${name}\\.js needs root`));
+			assert.deepEqual(
+				readdirSync(tmpdir()).filter((entry) => entry.startsWith("bundle-") && !before.includes(entry)),
+				[],
+			);
+		},
+		asUser,
+	);
+}
 
 testExample("bwrap-sandbox", "as root: another's root in a sandbox", ["tool:bwrap"], (_, run) => {
 	assert.deepEqual(says(run(...LOOK)), ["0", "0 2100000000 65536"]);

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, readlinkSync, rmSync, statSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { inspect } from "node:util";
 import { Handles, UserNamespace, UsernsError } from "../../src/index.ts";
 import { ask } from "../support/child.ts";
 import { host, hosted } from "../support/ids.ts";
@@ -16,6 +17,17 @@ function isCloexec(fd: number): boolean {
 	const flags = /^flags:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, "utf8"))?.[1] ?? "0";
 	return (Number.parseInt(flags, 8) & O_CLOEXEC) !== 0;
 }
+
+test("util.inspect() shows the descriptor or that it is closed, and the size of a cache", { needs }, () => {
+	const handles = new Handles();
+	const namespace = handles.getSync("0:100000:65536");
+	const { fd, inode } = namespace;
+	assert.equal(inspect(namespace), `UserNamespace { fd: ${fd}, inode: ${inode} }`);
+	assert.equal(inspect(handles), "Handles { size: 1 }");
+	namespace.close();
+	assert.equal(inspect(namespace), "UserNamespace { closed: true }");
+	handles.release();
+});
 
 test("200 simultaneous gets create one namespace and 200 descriptors, all usable after release", {
 	needs: [...needs, "tool:nsenter"],

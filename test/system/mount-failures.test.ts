@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { inspect } from "node:util";
 import { mountIdmapped, UserNamespace, type UsernsError } from "../../src/index.ts";
+import { sh } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { olderThan } from "../support/needs.ts";
+import { askAs, freshUser } from "../support/ordinary.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts"] as const;
@@ -74,6 +77,53 @@ test("every failure names its step and leaves nothing attached", { needs }, () =
 	}),
 );
 
+test(
+	"the hints name a target of another type, and a file on a path where a directory must be",
+	{ needs },
+	() =>
+		withTmpfs(async (folder) => {
+			const [source = "", target = ""] = mkdirs(folder, "source", "target");
+			const file = join(folder, "file");
+			writeFileSync(file, "");
+			sh("mount", "-t", "tmpfs", "old", target);
+			const types = /^Use a directory as the target of a directory, and a file as the target of a file\./;
+			const path = /^Check the path: a name on it is a file, not a directory\.$/;
+			const cases: [Parameters<typeof mountIdmapped>[0], RegExp][] = [
+				[{ source, target: file, mapping: MAP }, types],
+				[{ source: file, target: source, mapping: MAP }, types],
+				[{ source: file, target, replace: true, mapping: MAP }, types],
+				[{ source, target: join(file, "below"), mapping: MAP }, path],
+				[{ source: join(file, "below"), target, mapping: MAP }, path],
+				[{ source: join(file, "below"), target, mapping: MAP, recursive: true }, path],
+			];
+			for (const [options, hint] of cases) {
+				await assert.rejects(mountIdmapped(options), (error: UsernsError) => {
+					assert.match(error.hint, hint, error.message);
+					assert.ok(error.hint.length <= 200);
+					return true;
+				});
+			}
+		}),
+);
+
+test("a user who may not mount is told that before a refusal of the mapping", {
+	needs: ["linux", "root", "ordinary"],
+}, () => {
+	const body = (map: string) => `
+		const error = await userns.mountIdmapped({ source: "/", mapping: "${map}" }).catch((e) => e);
+		console.log(JSON.stringify(error));`;
+	for (const map of ["0:2100000000:65536", "0:200000:65536"]) {
+		const error = askAs<UsernsError>(freshUser(), body(map));
+		assert.equal(error.code, "ERR_USERNS_MOUNT");
+		assert.match(error.message, /^cannot mount "\/" with the mapping .*: copying the source's mount: EPERM/);
+		assert.match(error.hint, /^Run it as root\./);
+	}
+	// Root of a user and mount namespace may copy mounts. The mapping is the reason there.
+	const inside = freshUser({ through: ["unshare", "--user", "--map-root-user", "--mount"], asRoot: true });
+	const error = askAs<UsernsError>(inside, body("0:2100000000:65536"));
+	assert.match(error.code, /^ERR_USERNS_(UNMAPPED_ID|HELPER_FAILED|NOT_DELEGATED)$/, error.message);
+});
+
 test("wrong options, and a mapping of one kind, throw before any system call", async () => {
 	const source = "/definitely/not/there"; // the kernel would return ENOENT
 	const cases: [unknown, string, RegExp][] = [
@@ -106,6 +156,17 @@ test("wrong options, and a mapping of one kind, throw before any system call", a
 		);
 	}
 });
+
+test("util.inspect() shows the target, the mount ID and whether the mount is closed", { needs }, () =>
+	withTmpfs(async (folder) => {
+		const [source = "", target = ""] = mkdirs(folder, "source", "target");
+		const mount = await mountIdmapped({ source, target, mapping: MAP });
+		const shown = (closed: boolean) => ({ target, mountId: mount.mountId, closed });
+		assert.equal(inspect(mount), `IdmappedMount ${inspect(shown(false))}`);
+		await mount.unmount();
+		assert.equal(inspect(mount), `IdmappedMount ${inspect(shown(true))}`);
+	}),
+);
 
 test("a userns with a mapping of one kind is refused for a mount too", { needs }, () =>
 	withTmpfs(async (folder) => {

@@ -169,7 +169,8 @@ test(
 				assert.equal(answer.supported, false);
 				assert.equal(answer.fsType, fsType);
 				assert.equal(answer.mountPoint, mountPoint);
-				assert.match(answer.reason, /cannot map mounts of this (proc|ramfs) \(EINVAL/);
+				assert.match(answer.reason, /cannot map mounts of this (proc|ramfs): EINVAL/);
+				assert.match(answer.hint ?? "", /^Map a directory on another file system\./);
 				assert.ok(answer.hint);
 			}
 			const layered = await overlay({ lower: [lower, dir], target: over, mapping: "0:1:1" });

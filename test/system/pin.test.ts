@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { mountIdmapped, pin, UserNamespace, type UsernsError, unmount } from "../../src/index.ts";
 import { sh } from "../support/child.ts";
 import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
+import { askAs, freshUser } from "../support/ordinary.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts"] as const;
@@ -48,6 +49,46 @@ test("pin leaves an existing file unchanged, and leaves nothing when it fails", 
 		ns.close();
 	}),
 );
+
+test("the hint names the ID-mapped mount on which a namespace cannot be pinned", { needs }, () =>
+	withTmpfs(async (folder) => {
+		const [source = "", target = ""] = mkdirs(folder, "source", "target");
+		const mount = await mountIdmapped({ source, target, mapping: "0:100000:65536" });
+		const ns = UserNamespace.createSync("0:100000:65536");
+		assert.throws(
+			() => pin(ns, join(target, "ns")),
+			(error: UsernsError) => {
+				assert.match(error.message, /EOVERFLOW/);
+				assert.match(error.hint, /^Choose a path that is not on an ID-mapped mount/);
+				return true;
+			},
+		);
+		ns.close();
+		await mount.unmount();
+	}),
+);
+
+test("the hint of pin names root for a caller without privilege", {
+	needs: ["linux", "root", "ordinary"],
+}, () => {
+	const user = freshUser({ before: 'mkdir -m 777 /mnt/home && chown "$user" /mnt/home' });
+	const errors = askAs<UsernsError[]>(
+		user,
+		`import fs from "node:fs";
+		const ns = userns.UserNamespace.createSync("0:" + process.geteuid() + ":1");
+		const errors = ["/mnt/x", "/mnt/home/x"].map((path) => {
+			try { userns.pin(ns, path); } catch (error) { return error; }
+		});
+		if (fs.readdirSync("/mnt/home").length > 0) throw new Error("a file is left");
+		console.log(JSON.stringify(errors));`,
+	);
+	assert.deepEqual(
+		errors.map(({ errnoCode }) => errnoCode),
+		["EACCES", "EPERM"],
+	);
+	for (const { hint } of errors) assert.match(hint, /^Run it as root: pinning mounts the namespace/);
+	assert.match(errors[1]?.message ?? "", /: copying the namespace's mount: EPERM/);
+});
 
 test("unmount accepts ID-mapped mounts and pinned namespaces, and refuses everything else", { needs }, () =>
 	withTmpfs(async (folder) => {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type NamespaceSpawnOptions, UserNamespace } from "../../src/index.ts";
+import { type NamespaceSpawnOptions, UserNamespace, type UsernsError } from "../../src/index.ts";
 import { ask, packageForAll } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
 import { hosted } from "../support/ids.ts";
@@ -102,7 +102,9 @@ test(
 				["./no/such", {}, /there is no such program/, "ENOENT"],
 				["true", { env: { PATH: "/nonexistent" } }, /there is no such program/, "ENOENT"],
 				["/etc/passwd", {}, /\/etc\/passwd may not be executed/, "EACCES"],
-				["/usr", {}, /there is no such program/, "ENOENT"],
+				["/usr", {}, /"\/usr" in the user namespace: it is a directory$/, "EACCES"],
+				["./usr", { cwd: "/" }, /it is a directory$/, "EACCES"],
+				["usr", { cwd: "/", env: { PATH: "/" } }, /there is no such program/, "ENOENT"],
 			];
 			for (const [command, options, message, errno] of cases) {
 				assert.throws(
@@ -113,6 +115,11 @@ test(
 					},
 				);
 			}
+			const PATH = `/nonexistent${":/nonexistent".repeat(100)}`;
+			assert.throws(
+				() => ns.spawn("true", [], { env: { PATH } }),
+				({ hint }: UsernsError) => hint.length < 200 && hint.endsWith("…."),
+			);
 			assert.throws(
 				() => ns.spawn("true", [], { cwd: "/no/such/folder" }),
 				failure("ERR_USERNS_SPAWN", /there is no directory \/no\/such\/folder/),

@@ -99,6 +99,15 @@ test(
 					"other",
 				);
 				const outer = await mountIdmapped({ source, target: mapped, mapping: "0:100000:10" });
+				chmodSync("/run", 0o1777);
+				const silent = userns("mount", "--unmap", mapped, other);
+				assert.equal(silent.status, 0);
+				const warning =
+					/^userns: The mount without a map at ".*\/other" is not recorded, .* umount\(8\): .*\n$/;
+				assert.match(silent.stderr, warning);
+				assert.equal(userns("umount", other).status, 1);
+				sh("umount", other);
+				chmodSync("/run", 0o755);
 				const plain = await mountIdmapped({ source: mapped, target, unmap: true });
 				const facts = native().mountIds(plain.fd);
 				assert.ok(typeof facts !== "number");
@@ -108,7 +117,7 @@ test(
 				removeRecord(unique); // from here on as if another process had made it
 				assert.throws(() => unmount(target), FOREIGN);
 				assert.equal(userns("umount", target).status, 1);
-				recordMount(unique);
+				recordMount(unique, target);
 				const [name = ""] = readdirSync("/run/userns");
 				const boot = readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
 				assert.equal(name, `${boot}-${unique}`);

@@ -50,6 +50,18 @@ test("an error has the given fields, the name of the errno, and no field without
 	assert.equal(bare.errnoCode, undefined);
 });
 
+test("an inspected error leaves out a long mapping, and its JSON has it", () => {
+	const mapping = "0:100000:1,".repeat(340);
+	const error = new UsernsError("ERR_USERNS_CREATE", "it failed", { mapping });
+	assert.doesNotMatch(inspect(error), /mapping/);
+	assert.equal(error.mapping, mapping);
+	assert.equal(error.toJSON().mapping, mapping);
+	assert.match(
+		inspect(new UsernsError("ERR_USERNS_CREATE", "it failed", { mapping: "0:1:1" })),
+		/mapping: '0:1:1'/,
+	);
+});
+
 test("an inspected error shows no undefined property, and a polluted prototype gives it none", () => {
 	const bare = new UsernsError("ERR_USERNS_CLOSED", "it is closed");
 	assert.doesNotMatch(inspect(bare), /undefined/);

@@ -252,7 +252,7 @@ const texts: Text[] = [
 		`0:1:1${"x".repeat(80)}`,
 		`column 6 (extent 1): expected "," or the end after size, found "${"x".repeat(61)}"`,
 	],
-	["colon", "0:1:1,3:4:0", "column 7 (extent 2) (3:4:0): size must be at least 1", NUMBERS],
+	["colon", "0:1:1,3:4:0", "column 7 (extent 2: 3:4:0): size must be at least 1", NUMBERS],
 	...(
 		[
 			["0 1", "uid"],
@@ -294,7 +294,7 @@ const texts: Text[] = [
 	[
 		"podman",
 		"--uidmap=0:4294967295",
-		'column 1 (extent 1) (0:4294967295:1): hostID 4294967295 stands for "no ID" and cannot be mapped',
+		'column 1 (extent 1: 0:4294967295:1): hostID 4294967295 stands for "no ID" and cannot be mapped',
 		LAST,
 	],
 	["podman-idmap", "map", 'column 1 (extent 1): expected idmap or ridmap, found "map"'],
@@ -349,7 +349,7 @@ const texts: Text[] = [
 	[
 		"incus",
 		"uid 4294967295 0",
-		'column 1 (extent 1) (0:4294967295:1): hostID 4294967295 stands for "no ID" and cannot be mapped',
+		'column 1 (extent 1: 0:4294967295:1): hostID 4294967295 stands for "no ID" and cannot be mapped',
 		LAST,
 	],
 	...["[]", "null", "5"].map(
@@ -381,7 +381,7 @@ const texts: Text[] = [
 	[
 		"subid",
 		"alpha:1:1\nalpha:4294967295:1",
-		'line 2, column 1 (extent 2) (1:4294967295:1): hostID 4294967295 stands for "no ID" and cannot be mapped',
+		'line 2, column 1 (extent 2: 1:4294967295:1): hostID 4294967295 stands for "no ID" and cannot be mapped',
 		LAST,
 	],
 ];

@@ -8,6 +8,7 @@ import {
 	rootlessExtents,
 	setFindDelegation,
 } from "../../src/mapping/rootless.ts";
+import { valueChecked } from "../../src/mapping/syntax/scanner.ts";
 import { syntaxes, syntaxNames } from "../../src/mapping/syntax/table.ts";
 import { test } from "../support/test.ts";
 
@@ -210,6 +211,12 @@ test("detectSyntax: one meaning is taken however many syntaxes give it, two are 
 		message: 'no syntax fits "t": not this',
 		hint: `Name the syntax to see the mistake: ${namesOf(true)}; or ${namesOf(false)}, which must be named.`,
 	});
+	const overlap = new UsernsError("ERR_USERNS_INVALID_MAPPING", "they overlap");
+	const outOfRange = (syntax: string) => {
+		if (syntax === "incus") valueChecked(() => assert.fail(overlap));
+		throw no();
+	};
+	assert.throws(() => detectSyntax("t", outOfRange), overlap);
 	// What those three read has a meaning only when they are named.
 	assert.throws(() => detectSyntax("t", tell({ lxc: "A", podman: "A", subid: "A" })), /no syntax fits/);
 	const mistake = new TypeError("a mistake of ours");

@@ -88,7 +88,7 @@ const bad: [syntax: MappingSyntax, text: string | string[], message: RegExp, con
 	["colon", "0:01:1", /column 3 .*hostID without a leading zero/],
 	["colon", "0:4294967296:1", /column 3 .*32 bits/],
 	["colon", " 0:1:1", /column 1 /],
-	["colon", "0:1:0", /column 1 \(extent 1\).*size must be at least 1/],
+	["colon", "0:1:0", /column 1 \(extent 1: 0:1:0\): size must be at least 1/],
 	["colon", "x:0:1:1", /column 1/],
 	["proc", "0 1", /uid_map line 1: expected three numbers/],
 	["proc", "0 1 1\n0x1 5 1", /uid_map line 2/],

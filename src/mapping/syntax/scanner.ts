@@ -1,4 +1,4 @@
-import { invalidMapping, show, type UsernsError } from "../../errors.ts";
+import { invalidMapping, show, UsernsError } from "../../errors.ts";
 import { checkBounds, type IdKind, type IdMap, isWithinBounds } from "../extent.ts";
 
 /** The extents of a text, in its order and not merged. */
@@ -16,6 +16,23 @@ export function noMaps(): ParsedMaps {
 /** Adds an extent to each of the kinds. Both lists have the same object, because extents are not changed later. */
 export function addExtent(maps: ParsedMaps, kinds: readonly IdKind[], extent: IdMap): void {
 	for (const kind of kinds) maps[kind].push(extent);
+}
+
+const valueErrors = new WeakSet<object>();
+
+/** Calls a function that checks the values of a text in the right form. Its error then is a value error. */
+export function valueChecked<T>(check: () => T): T {
+	try {
+		return check();
+	} catch (error) {
+		if (error instanceof UsernsError) valueErrors.add(error);
+		throw error;
+	}
+}
+
+/** True for the error of a text that has the form of its syntax, but a value that breaks a rule of the kernel. */
+export function isValueError(error: object): boolean {
+	return valueErrors.has(error);
 }
 
 /**
@@ -103,8 +120,10 @@ export class Scanner {
 	/** Checks the three numbers of an extent that starts at `start`. */
 	check(extent: IdMap, start: number): IdMap {
 		if (isWithinBounds(extent)) return extent;
-		checkBounds(extent, () => `${this.#syntax} text, ${this.#where(start)}`);
-		return extent;
+		return valueChecked(() => {
+			checkBounds(extent, (shown) => `${this.#syntax} text, ${this.#where(start, shown)}`);
+			return extent;
+		});
 	}
 
 	expected(what: string, at: number = this.#at): UsernsError {
@@ -125,11 +144,11 @@ export class Scanner {
 		return invalidMapping(`${this.#syntax} text, ${this.#where(at)}: ${message}`, hint ?? this.#hint);
 	}
 
-	#where(at: number): string {
+	#where(at: number, shown?: string): string {
 		const before = this.#text.slice(0, at);
 		const line = before.split("\n").length;
 		const column = at - (before.lastIndexOf("\n") + 1) + 1;
-		return `${line > 1 ? `line ${line}, ` : ""}column ${column} (extent ${this.extent})`;
+		return `${line > 1 ? `line ${line}, ` : ""}column ${column} (extent ${this.extent}${shown === undefined ? "" : `: ${shown}`})`;
 	}
 }
 
