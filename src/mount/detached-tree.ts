@@ -77,7 +77,7 @@ export async function createTree(request: MountRequest): Promise<DetachedTree> {
 }
 
 /** The errors of a creation that the caller's privilege causes. */
-const REFUSED_CREATIONS: readonly UsernsErrorCode[] = [
+const REFUSED_CODES: readonly UsernsErrorCode[] = [
 	"ERR_USERNS_CREATE",
 	"ERR_USERNS_RESTRICTED",
 	"ERR_USERNS_HELPER_MISSING",
@@ -95,7 +95,7 @@ async function adoptRequested(request: MountRequest, namespaces: MapNamespaces):
 	try {
 		return await namespaces.adopt(request);
 	} catch (error) {
-		if (!(error instanceof UsernsError) || !REFUSED_CREATIONS.includes(error.code)) throw error;
+		if (!(error instanceof UsernsError) || !REFUSED_CODES.includes(error.code)) throw error;
 		const { source, target, mapping } = request;
 		const part: Part = { path: "", mountId: 0, mode: PART.keep, ns: -1 };
 		const alone = { ...request, recursive: false, recursiveIdmap: false, set: 0, clear: 0, propagation: 0 };
