@@ -3,7 +3,7 @@ import type { Mapping } from "../mapping/mapping.ts";
 import type { Handles } from "../namespace/handles.ts";
 import { native, PART } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
-import { RESOLVE } from "./attach-options.ts";
+import { type AttachOptions, RESOLVE } from "./attach-options.ts";
 import { PROPAGATION } from "./attributes.ts";
 import { createTree } from "./detached-tree.ts";
 import { type Location, openLocation, pathOf, showLocation } from "./location.ts";
@@ -12,9 +12,15 @@ import { checkMountOptions } from "./mount-options.ts";
 
 const BELOW = RESOLVE.noSymlinks | RESOLVE.noMagicLinks;
 
-/** Mounts a directory, detached, with the mapping. */
-export async function mappedLayer(source: Location, mapping: Mapping, handles: Handles): Promise<Descriptor> {
-	const layer = await createTree(checkMountOptions({ source, mapping, handles }));
+/** Mounts a directory, detached, with the mapping. `resolve` applies to a path. */
+export async function mappedLayer(
+	source: Location,
+	mapping: Mapping,
+	handles: Handles,
+	resolve?: AttachOptions["resolve"],
+): Promise<Descriptor> {
+	const links = resolve === undefined ? {} : { resolve };
+	const layer = await createTree(checkMountOptions({ source, mapping, handles, ...links }));
 	return layer.descriptor;
 }
 

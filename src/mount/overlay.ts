@@ -98,7 +98,7 @@ async function createOverlay(given: OverlayOptions): Promise<UnacknowledgedOverl
 	const held: Descriptor[] = [];
 	let claim: Claim | undefined;
 	try {
-		for (const layer of layers) held.push(await mappedLayer(layer, mapping, handles));
+		for (const layer of layers) held.push(await mappedLayer(layer, mapping, handles, options.resolve));
 		const lower = held.slice(0, layers.length).map(({ fd }) => fd);
 		const { upper, work, mapUpper: mapped = false } = options;
 		const check: Upper["check"] = async (upperLayer, workLayer, roots) => {

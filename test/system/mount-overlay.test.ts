@@ -8,10 +8,11 @@ import {
 	openSync,
 	readFileSync,
 	statSync,
+	symlinkSync,
 	writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { mountIdmapped, type OverlayOptions, overlay } from "../../src/index.ts";
+import { mountIdmapped, type OverlayOptions, overlay, UsernsError } from "../../src/index.ts";
 import { failure } from "../support/errors.ts";
 import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
@@ -207,6 +208,32 @@ test("an overlay takes every mode of access times", { needs }, () =>
 				options.filter((option) => option.endsWith("atime")),
 				seen === undefined ? [] : [seen],
 			);
+			await mount.unmount();
+		}
+	}),
+);
+
+test('resolve: "no-symlinks" refuses a link on the path of every layer', { needs }, () =>
+	withLayers(async ({ one, two, upper, work, target }, folder) => {
+		const link = (path: string, name: string) => {
+			symlinkSync(path, join(folder, name));
+			return join(folder, name);
+		};
+		const layers = { lower: [one, two], upper, work, target, mapping: MAP };
+		const links: Partial<OverlayOptions>[] = [
+			{ lower: [one, link(two, "lower-link")] },
+			{ upper: link(upper, "upper-link") },
+			{ work: link(work, "work-link") },
+		];
+		const before = readFileSync("/proc/self/mountinfo", "utf8");
+		for (const changed of links) {
+			await assert.rejects(
+				overlay({ ...layers, ...changed, resolve: "no-symlinks" }),
+				(error) => error instanceof UsernsError && error.errnoCode === "ELOOP",
+				JSON.stringify(changed),
+			);
+			assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
+			const mount = await overlay({ ...layers, ...changed });
 			await mount.unmount();
 		}
 	}),
