@@ -20,7 +20,7 @@ function isCloexec(fd: number): boolean {
 
 test("util.inspect() shows the descriptor or that it is closed, and the size of a cache", { needs }, () => {
 	const handles = new Handles();
-	const namespace = handles.getSync("0:100000:65536");
+	const namespace = handles.getSync(hosted("0:100000:65536"));
 	const { fd, inode } = namespace;
 	assert.equal(inspect(namespace), `UserNamespace { fd: ${fd}, inode: ${inode} }`);
 	assert.equal(inspect(handles), "Handles { size: 1 }");
