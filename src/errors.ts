@@ -21,7 +21,8 @@ const codes = {
 		hint: "Give every extent a containerID, a hostID and a size of at least 1, all whole numbers; the last ID is 4294967294.",
 	},
 	ERR_USERNS_UNMAPPED_ID: {
-		explanation: "an ID is not mapped in the user namespace of the caller",
+		explanation:
+			"an ID is not mapped in the user namespace of the caller, or in the one that a program enters",
 		hint: "Use only IDs that /proc/self/uid_map and /proc/self/gid_map list.",
 	},
 	ERR_USERNS_CLOSED: {
@@ -114,7 +115,7 @@ const codes = {
 	},
 	ERR_USERNS_UNSUPPORTED_PLATFORM: {
 		explanation: "the function needs Linux",
-		hint: "Run the program on Linux. On other systems only Mapping works.",
+		hint: "Run the program on Linux. On other systems only Mapping and fromOci work.",
 	},
 	ERR_USERNS_UNSUPPORTED_KERNEL: {
 		explanation: "the kernel lacks a system call that the function needs",

@@ -47,7 +47,7 @@ export function define(command: Command): void {
 		.option("--uid <number>", "the uid inside (default: 0 if it is mapped, else the caller's)", id)
 		.option("--gid <number>", "the gid inside (default: 0 if it is mapped, else the caller's)", id)
 		.option("--groups <numbers>", "the supplementary groups inside, such as 4,24", ids)
-		.addOption(setgroupsOption("whether setgroups(2) works inside"))
+		.addOption(setgroupsOption('whether setgroups(2) works inside (default: "deny")'))
 		.option("--unshare <kinds>", "also create these other namespaces; see below", kinds)
 		.option("--json", "print a failure as JSON")
 		.addHelpText("after", HELP)

@@ -84,7 +84,11 @@ function subcommand(
 		.description(`${summary[0]?.toUpperCase()}${summary.slice(1)}.`);
 	for (const text of texts) command.argument(`<${text}>`, "a mapping, - or /proc/PID; see below");
 	return command
-		.addOption(new Option("--from <syntax>", "the syntax of the mapping").argParser(syntaxName))
+		.addOption(
+			new Option("--from <syntax>", "the syntax of every mapping given (default: detected)").argParser(
+				syntaxName,
+			),
+		)
 		.option("--parent <map>", "podman: the delegated IDs, for @ and +")
 		.option("--rootless", "podman: a first + extends the delegated IDs")
 		.option("--container <map>", "podman-idmap: the container's mapping")
@@ -158,7 +162,7 @@ function defineAlgebra(command: Command): void {
 			(a: Mapping, b: Mapping) => a.intersect(b),
 		],
 		subtract: [
-			"keep the IDs that only the first mapping maps",
+			"remove the IDs that both mappings map to the same ID",
 			["0:10:5 3:13:9", "prints: 0:10:3"],
 			(a: Mapping, b: Mapping) => a.subtract(b),
 		],
@@ -188,7 +192,10 @@ function defineTranslate(parent: Command): void {
 		"translate",
 		"print the ID to which a given ID is mapped",
 		["mapping"],
-		["--uid 33 0:2100000000:65536", "prints: 2100000033"],
+		[
+			"--uid 33 0:2100000000:65536",
+			"prints: 2100000033. For an ID that is not mapped, the exit status is 1.",
+		],
 	);
 	command
 		.option("--uid <id>", "the user ID to translate", parseId)

@@ -39,7 +39,9 @@ export function define(command: Command): void {
 		.argument("<source>", "the directory or file to mount")
 		.argument("<target>", "the mount point; it must exist")
 		.option("--map <map>", "map IDs on disk to visible IDs; see below")
-		.addOption(new Option("--unmap", "mount a source that is ID-mapped without its map").conflicts("map"))
+		.addOption(
+			new Option("--unmap", "mount an ID-mapped source without its map (Linux 6.15)").conflicts("map"),
+		)
 		.addOption(
 			word("--nested <how>", "how to treat an ID-mapped source; see below", ["compose", "replace", "refuse"]),
 		)
@@ -48,13 +50,13 @@ export function define(command: Command): void {
 		.addOption(
 			new Option(
 				"--skip-unsupported",
-				"with --recursive: do not map file systems that cannot be ID-mapped",
+				"with --recursive: do not map what cannot be ID-mapped (Linux 6.15)",
 			).conflicts("mapRootOnly"),
 		)
 		.addOption(new Option("--into <pid|path>", "mount in a container: its pid or /proc/PID/ns/mnt"))
 		.addOption(new Option("--target-root <dir>", "look the target up below this directory").conflicts("into"))
 		.addOption(word("--resolve <how>", "refuse paths with symbolic links", ["no-symlinks"]))
-		.option("--replace", "replace the mount at the target")
+		.option("--replace", "replace the mount at the target (Linux 6.5)")
 		.option("--read-only", "refuse writes through the mount")
 		.option("--nosuid", "ignore set-user-ID, set-group-ID and file capabilities")
 		.option("--nodev", "refuse to open device files")
@@ -62,7 +64,7 @@ export function define(command: Command): void {
 		.option("--nosymfollow", "do not follow symbolic links")
 		.option("--nodiratime", "do not update access times of directories")
 		.addOption(word("--atime <mode>", "when to update access times", ["relatime", "noatime", "strictatime"]))
-		.addOption(word("--propagation <type>", "how later mounts propagate", PROPAGATION))
+		.addOption(word("--propagation <type>", 'how later mounts propagate (default: "private")', PROPAGATION))
 		.option("--json", "print the result as JSON")
 		.addHelpText("after", HELP)
 		.action((source: string, target: string, options: Options) => mount(command, source, target, options));

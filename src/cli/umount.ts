@@ -14,8 +14,9 @@ Example:
   userns umount /mnt/data
 unmounts a mount that "userns mount" created at /mnt/data.
 
-The command unmounts only the mounts that "userns mount", "userns create" and
-the library made. Use umount(8) for every other mount.
+The command unmounts every ID-mapped mount, every overlay whose source is
+"userns" and every pinned user namespace, whichever program made it, and mounts
+that are recorded as made with --unmap. It refuses all others: use umount(8).
 ${PATH_HELP}`;
 
 export function define(command: Command): void {
