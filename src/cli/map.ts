@@ -194,7 +194,7 @@ function defineTranslate(parent: Command): void {
 		["mapping"],
 		[
 			"--uid 33 0:2100000000:65536",
-			"prints: 2100000033. For an ID that is not mapped, the exit status is 1.",
+			"prints: 2100000033\n\nFor an ID that is not mapped, the exit status is 1.",
 		],
 	);
 	command
