@@ -35,9 +35,10 @@ export interface Unmounted {
 }
 
 /**
- * Unmounts a mount of this package: an ID-mapped mount, an overlay, a mount made with `unmap`, or a user namespace that is
- * pinned at the path, whose empty file it removes. Throws `ERR_USERNS_UNMOUNT` for every other mount, for a mount on which
- * another one was mounted since, unless `recursive`, and for a symbolic link of another user on the path.
+ * Unmounts an ID-mapped mount, an overlay with the source `userns`, or a user namespace that is pinned at the path, whichever
+ * program mounted it, or a mount that is recorded as made with `unmap`. Removes the empty file of a pinned namespace. Throws
+ * `ERR_USERNS_UNMOUNT` for every other mount, for a mount on which another one was mounted since, unless `recursive`, and for a
+ * symbolic link of another user on the path.
  */
 export function unmount(path: string, options?: UnmountOptions): Unmounted {
 	const copy = check("unmount", path, options);

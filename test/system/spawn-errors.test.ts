@@ -2,30 +2,15 @@ import assert from "node:assert/strict";
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type NamespaceSpawnOptions, UserNamespace, type UsernsError } from "../../src/index.ts";
+import type { NamespaceSpawnOptions, UsernsError } from "../../src/index.ts";
 import { ask, packageForAll } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
-import { hosted } from "../support/ids.ts";
 import { ended } from "../support/programs.ts";
 import { test } from "../support/test.ts";
+import { within } from "../support/within.ts";
 
 const needs = ["linux", "ids"] as const;
 const root = ["linux", "root"] as const;
-const MAP = hosted("0:100000:65536");
-
-/** A namespace for one test, which closes it. */
-async function within(
-	setgroups: "allow" | "deny",
-	body: (ns: UserNamespace) => Promise<void>,
-	map = MAP,
-): Promise<void> {
-	const ns = await UserNamespace.create(map, { setgroups });
-	try {
-		await body(ns);
-	} finally {
-		ns.close();
-	}
-}
 
 test("wrong options throw before anything starts", { needs }, () =>
 	within("deny", async (ns) => {

@@ -23,24 +23,10 @@ import { failure } from "../support/errors.ts";
 import { host, hosted } from "../support/ids.ts";
 import { becomes, descriptorsOf, ended, namespaceOf, status } from "../support/programs.ts";
 import { test } from "../support/test.ts";
+import { MAP, within } from "../support/within.ts";
 
 const needs = ["linux", "ids"] as const;
 const root = ["linux", "root"] as const;
-const MAP = hosted("0:100000:65536");
-
-/** A namespace for one test, which closes it. */
-async function within(
-	setgroups: "allow" | "deny",
-	body: (ns: UserNamespace) => Promise<void>,
-	map = MAP,
-): Promise<void> {
-	const ns = await UserNamespace.create(map, { setgroups });
-	try {
-		await body(ns);
-	} finally {
-		ns.close();
-	}
-}
 
 /** Runs a sleeping program and returns its state in /proc, from outside. */
 async function look<T>(
