@@ -7,7 +7,6 @@ import { fileURLToPath } from "node:url";
 
 const trial = fileURLToPath(new URL("trial.mjs", import.meta.url));
 const command = fileURLToPath(new URL("../dist/src/cli/userns.cjs", import.meta.url));
-const joinProgram = fileURLToPath(new URL(`../build/linux-${process.arch}/userns-join`, import.meta.url));
 
 const UNSHARE = ["unshare", "--user", "--map-root-user", "true"];
 const BWRAP = ["bwrap", "--unshare-user", "--uid", "0", "--gid", "0", "--bind", "/", "/", "true"];
@@ -144,7 +143,7 @@ export function rowsFor({ quick, peers, stage }) {
 			subjects: {
 				// V8 needs that many calls to compile the code: with 200, half of the time was that of the interpreter.
 				userns: ours("joined", n(1000, 20), stage.pid),
-				"the same in C": peer("descriptor", "joined", stage.pid, joinProgram, n(1000, 20)),
+				"the same in C": peer("descriptor", "joined", stage.pid, stage.joinProgram, n(1000, 20)),
 			},
 			ratios: [{ of: "userns", to: "the same in C", most: 1.3 }],
 		},

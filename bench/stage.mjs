@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmdirSync, writeFil
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { compilePrograms, findCompiler } from "../scripts/build-native.mjs";
 
 const MAP = "0 100000 65536";
 /** Ends the program when this process ends. It comes after --user, because a change of credentials clears the signal. */
@@ -46,7 +47,8 @@ export async function setStage({ files, chownedFiles, targetCount, peers }) {
 	};
 	try {
 		run("mount", "-t", "tmpfs", "-o", "mode=0755", "userns-bench", folder);
-		const stage = { folder, end };
+		const stage = { folder, end, joinProgram: join(folder, "userns-join") };
+		compilePrograms(folder, findCompiler());
 		for (const name of ["target", "idmapped", "bindfs"]) {
 			stage[name] = join(folder, name);
 			mkdirSync(stage[name]);

@@ -1,9 +1,21 @@
-// Compiles the C part with cc: the add-on, and the two static programs that join a namespace.
+// Compiles the C part with cc: the two static programs that join a namespace, and the add-on, which contains them.
 import { spawnSync } from "node:child_process";
-import { mkdirSync, readdirSync, renameSync, statSync } from "node:fs";
+import {
+	chmodSync,
+	copyFileSync,
+	existsSync,
+	mkdirSync,
+	mkdtempSync,
+	readdirSync,
+	renameSync,
+	rmSync,
+	statSync,
+} from "node:fs";
 import { createRequire } from "node:module";
-import { basename, dirname, join } from "node:path";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { ARCHITECTURES, checkPortable, PORTABLE_FLAGS, portableLink, removeNeeded } from "./portable.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const source = join(root, "native");
@@ -29,7 +41,7 @@ const WARNINGS = [
 const DEFINES = ["-D_GNU_SOURCE", "-DNAPI_VERSION=8", "-I."];
 /** The compiler flags of the add-on and of the programs. */
 const FLAVOUR = {
-	addon: ["-O2", "-D_FORTIFY_SOURCE=2", "-fstack-protector-strong"],
+	addon: ["-O2", "-fstack-protector-strong"],
 	programs: ["-O2"],
 };
 /**
@@ -64,16 +76,22 @@ export function findCompiler(compiler = process.env.CC || "cc") {
 	return compiler;
 }
 
+/** The headers of Node-API: of the package node-api-headers, or the copy in an installed package (scripts/bundle.mjs). */
 function headers() {
+	const copy = join(root, "dist/include");
 	try {
 		return join(dirname(createRequire(import.meta.url).resolve("node-api-headers")), "include");
 	} catch {
+		if (existsSync(join(copy, "node_api.h"))) return copy;
 		return fail("the package node-api-headers is not installed", "Run npm ci in the project's folder first.");
 	}
 }
 
 function files(extension) {
-	return readdirSync(source, { recursive: true }).filter((file) => file.endsWith(extension));
+	// In an order of their own, because that of the directory is not the same everywhere.
+	return readdirSync(source, { recursive: true })
+		.filter((file) => file.endsWith(extension))
+		.sort();
 }
 
 function addonSources() {
@@ -91,71 +109,114 @@ function compile(compiler, args) {
 	}
 }
 
-function newest(names) {
-	return Math.max(...names.map((name) => statSync(name).mtimeMs));
+/** The file of the add-on for a processor. */
+export function addonFile(arch = process.arch, folder = root) {
+	return join(folder, "prebuilds", `userns.linux-${arch}.node`);
 }
 
-/** Returns whether the outputs are newer than all sources, so that most test runs compile nothing. */
-function upToDate(outputs) {
+/** Returns whether the file is newer than all sources, so that most test runs compile nothing. */
+function upToDate(file) {
 	try {
-		const inputs = [...files(".c"), ...files(".h")].map((file) => join(source, file));
-		return (
-			Math.min(...outputs.map((file) => statSync(file).mtimeMs)) >
-			newest([...inputs, fileURLToPath(import.meta.url)])
-		);
+		const inputs = [...files(".c"), ...files(".h")].map((each) => join(source, each));
+		const scripts = ["build-native.mjs", "portable.mjs"].map((each) => join(root, "scripts", each));
+		const newest = Math.max(...[...inputs, ...scripts].map((each) => statSync(each).mtimeMs));
+		return statSync(file).mtimeMs >= newest;
 	} catch {
 		return false;
 	}
 }
 
-function outputsIn(folder) {
-	return ["userns.node", ...Object.keys(PROGRAMS)].map((name) => join(folder, name));
-}
-
 /** Builds for this architecture or, with a cross compiler, for another one. */
-export async function buildNative(arch = process.arch, crossCompiler = undefined) {
-	const folder = join(root, "build", `linux-${arch}`);
-	if (!upToDate(outputsIn(folder))) compileInto(folder, findCompiler(crossCompiler), FLAVOUR);
+export function buildNative(arch = process.arch, crossCompiler = undefined) {
+	const file = addonFile(arch);
+	if (!upToDate(file)) compileInto(file, findCompiler(crossCompiler), FLAVOUR, arch);
 }
 
-/** Compiles the add-on and the programs into a folder. */
-export function compileInto(folder, compiler, flavour) {
-	const [addon, ...programs] = outputsIn(folder);
-	mkdirSync(folder, { recursive: true });
-	// Each output is a new file that is renamed, because a running process may still use the old one.
+/**
+ * The structures of musl are smaller than those of glibc on arm64, so a file for both can be compiled with glibc's headers only.
+ */
+function hasHeadersOfGlibc(compiler) {
+	const macros = spawnSync(compiler, ["-E", "-dM", "-include", "stdlib.h", "-x", "c", "/dev/null"], {
+		encoding: "utf8",
+	});
+	return macros.stdout?.includes("#define __GLIBC__ ") ?? false;
+}
+
+function compileProgram(compiler, flavour, sources, file) {
 	compile(compiler, [
 		...DEFINES,
 		...WARNINGS,
-		...flavour.addon,
-		"-shared",
-		"-fPIC",
-		"-fvisibility=hidden",
-		"-Wl,-z,relro,-z,now,-z,noexecstack",
-		`-I${headers()}`,
-		...addonSources(),
+		...flavour.programs,
+		"-fno-ident",
+		"-ffreestanding",
+		"-fno-stack-protector",
+		"-fno-builtin",
+		"-static",
+		"-fno-pie",
+		"-nostdlib",
+		"-s",
+		"-Wl,-z,noexecstack,--build-id=none",
+		// One segment to map instead of three saves a twentieth of the time of an execve and an exit.
+		"-Wl,-z,noseparate-code",
+		...sources,
 		"-o",
-		`${addon}.new`,
+		file,
 	]);
-	for (const program of programs) {
+}
+
+/** Compiles both programs into a folder, for the add-on, and for tests that run one of them alone. */
+export function compilePrograms(folder, compiler, flavour = FLAVOUR) {
+	for (const [name, sources] of Object.entries(PROGRAMS)) {
+		compileProgram(compiler, flavour, sources, join(folder, name));
+	}
+}
+
+/**
+ * Compiles the add-on with the programs in it. The file works with every C library if `flavour` is FLAVOUR and the processor has a
+ * list of symbols; otherwise it is linked to that of this machine. Returns whether it works with every one.
+ */
+export function compileInto(file, compiler, flavour, arch = process.arch) {
+	const folder = mkdtempSync(join(tmpdir(), "userns-build-"));
+	const portable = flavour === FLAVOUR && ARCHITECTURES.includes(arch) && hasHeadersOfGlibc(compiler);
+	try {
+		compilePrograms(folder, compiler, flavour);
+		const libraries = portable ? portableLink(folder, arch, (args) => compile(compiler, args)) : [];
+		const output = join(folder, "userns.node");
 		compile(compiler, [
 			...DEFINES,
 			...WARNINGS,
-			...flavour.programs,
-			"-ffreestanding",
-			"-fno-stack-protector",
-			"-fno-builtin",
-			"-static",
-			"-fno-pie",
-			"-nostdlib",
-			"-Wl,-z,noexecstack,--build-id=none",
-			// One segment to map instead of three saves a twentieth of the time of an execve and an exit.
-			"-Wl,-z,noseparate-code",
-			...PROGRAMS[basename(program)],
+			...flavour.addon,
+			...(portable ? [...PORTABLE_FLAGS[arch], "-fno-ident", "-s", "-Wl,--build-id=none"] : []),
+			"-shared",
+			"-fPIC",
+			"-fvisibility=hidden",
+			"-Wl,-z,relro,-z,now,-z,noexecstack,--hash-style=both",
+			`-I${headers()}`,
+			`-Wa,-I,${folder}`,
+			...addonSources(),
 			"-o",
-			`${program}.new`,
+			output,
+			...libraries,
 		]);
+		if (portable) {
+			removeNeeded(output);
+			const wrong = checkPortable(output, arch, compiler, [root, folder]);
+			if (wrong.length > 0)
+				fail(`the add-on is not portable: ${wrong.join("; ")}`, "Mend native/ or scripts/portable.mjs.");
+		}
+		install(output, file);
+	} finally {
+		rmSync(folder, { recursive: true });
 	}
-	for (const output of [addon, ...programs]) renameSync(`${output}.new`, output);
+	return portable;
+}
+
+/** Replaces a file by another one, because a running process may still use the old one. A mode of its own, whatever the umask is. */
+function install(from, to) {
+	mkdirSync(dirname(to), { recursive: true });
+	copyFileSync(from, `${to}.new`);
+	chmodSync(`${to}.new`, 0o644);
+	renameSync(`${to}.new`, to);
 }
 
 /** Runs GCC's static analyser on every file, with warnings as errors. Other compilers do not have it. */
@@ -163,6 +224,8 @@ export function analyzeNative() {
 	const compiler = findCompiler();
 	const version = spawnSync(compiler, ["--version"], { encoding: "utf8" }).stdout;
 	if (/clang/i.test(version)) return console.log("analyzer: left out, it is GCC's own");
+	const folder = mkdtempSync(join(tmpdir(), "userns-analyze-"));
+	compilePrograms(folder, compiler);
 	for (const file of files(".c")) {
 		compile(compiler, [
 			...DEFINES,
@@ -171,13 +234,15 @@ export function analyzeNative() {
 			"-fanalyzer",
 			"-fPIC",
 			`-I${headers()}`,
+			`-Wa,-I,${folder}`,
 			"-c",
 			file,
 			"-o",
 			"/dev/null",
 		]);
 	}
+	rmSync(folder, { recursive: true });
 	console.log(`analyzer: ${files(".c").length} files, nothing found`);
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await buildNative();
+if (process.argv[1] === fileURLToPath(import.meta.url)) buildNative();

@@ -52,7 +52,7 @@ const NAMES = {
 const CODE = new Set([".ts", ".mjs", ".c", ".h", ".go"]);
 const READ = new Set([...CODE, ".md", ".sh"]);
 /** Built, downloaded or found by a fuzzer; and this file, which has all of the words. */
-const SKIPPED = new Set(["node_modules", "dist", "build", "reports", "corpus", "check-words.mjs"]);
+const SKIPPED = new Set(["node_modules", "dist", "prebuilds", "reports", "corpus", "check-words.mjs"]);
 /** The folders whose comments have a limit. */
 const COMMENTED = /^(src|native|test|scripts|bench)\//;
 

@@ -123,7 +123,7 @@ const codes = {
 	},
 	ERR_USERNS_NATIVE_MISSING: {
 		explanation: "the native add-on is missing or cannot be loaded",
-		hint: 'Run "node scripts/build-native.mjs" in the directory of the package.',
+		hint: 'Compile it: "npx userns build". This needs a C compiler and the headers of the C library.',
 	},
 } as const;
 

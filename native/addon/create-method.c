@@ -8,7 +8,6 @@
 struct create_method {
 	struct create_method *next; /* of the same environment */
 	struct environment *environment;
-	char *program;      /* the path of userns-join, for a creation process with its own memory */
 	napi_ref on_result; /* called with a token and a result */
 	int closing;        /* JavaScript cannot be called any more: the environment ends */
 };
@@ -131,7 +130,6 @@ static void fill_request(struct create_call *call)
 	request->setgroups = arguments[2].number ? "allow" : "deny";
 	request->direct = (int)arguments[3].number;
 	request->arguments[0] = request->arguments[1] = nothing;
-	request->join_program = call->method->program;
 	if (arguments[4].count == 0) return;
 	request->programs[0] = unless_empty(newidmaps[0]);
 	request->programs[1] = unless_empty(newidmaps[1]);
@@ -184,13 +182,11 @@ napi_value create_method_new(napi_env env, napi_callback_info info)
 	if (napi_get_cb_info(env, info, &given, values, NULL, (void **)&bound) != napi_ok) return NULL;
 	if (arguments_read(env, method_kinds, values, given, arguments) < 0) return NULL;
 	method = calloc(1, sizeof *method);
-	if (method == NULL || napi_create_reference(env, arguments[1].function, 1, &method->on_result) != napi_ok) {
+	if (method == NULL || napi_create_reference(env, arguments[0].function, 1, &method->on_result) != napi_ok) {
 		free(method);
-		free(arguments[0].text);
 		return throw_out_of_memory(env);
 	}
 	method->environment = bound->environment;
-	method->program = arguments[0].text;
 	method->next = bound->environment->create_methods;
 	bound->environment->create_methods = method; /* which frees it */
 	return napi_create_function(env, "create", NAPI_AUTO_LENGTH, create, method, &function) == napi_ok ? function : NULL;
@@ -201,7 +197,6 @@ void create_methods_free(struct create_method *methods)
 	while (methods != NULL) {
 		struct create_method *next = methods->next;
 
-		free(methods->program);
 		free(methods);
 		methods = next;
 	}

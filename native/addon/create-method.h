@@ -8,12 +8,12 @@
 #include "addon/environment.h"
 #include <node_api.h>
 
-#define CREATE_METHOD_ARGUMENTS ARGUMENT_PATH, ARGUMENT_FUNCTION
+#define CREATE_METHOD_ARGUMENTS ARGUMENT_FUNCTION
 #define CREATE_ARGUMENTS                                                                                                        \
 	ARGUMENT_MAP, ARGUMENT_MAP_OR_NULL, ARGUMENT_BOOLEAN, ARGUMENT_BOOLEAN, ARGUMENT_NEWIDMAPS, ARGUMENT_TOKEN
 
 /*
- * createMethod(userns-join, onResult): create() for one copy of this package. A program that loads its modules anew for each
+ * createMethod(onResult): create() for one copy of this package. A program that loads its modules anew for each
  * test has hundreds of copies in one environment, and all of them share its worker pool.
  */
 napi_value create_method_new(napi_env env, napi_callback_info info);

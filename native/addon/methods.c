@@ -1,6 +1,7 @@
 #include "addon/method.h"
 #include "addon/create-method.h"
 #include "child/exec-self.h"
+#include "child/own-program.h"
 #include "kernel/kernel-abi.h"
 #include "mount/mntns-child.h"
 #include "mount/mount-id.h"
@@ -31,9 +32,7 @@ static void run_derive(struct call *call)
 
 static void run_read_maps(struct call *call)
 {
-	const struct read_maps_request request = {.ns = fd_argument(call, 0), .program = call->arguments[1].text};
-
-	read_maps(&request, &call->task.result.out);
+	read_maps(fd_argument(call, 0), &call->task.result.out);
 }
 
 static void run_open_path(struct call *call)
@@ -135,13 +134,17 @@ static void run_suid_dumpable(struct call *call)
 	else call->task.result.numbers[0] = (uint64_t)value;
 }
 
+static void run_open_program(struct call *call)
+{
+	set_fd(call, own_program_open(USERNS_ENTER, fd_argument(call, 0)), "own program");
+}
+
 /* Returns after a failure only. */
 static void run_exec_self(struct call *call)
 {
 	const struct argument *arguments = call->arguments;
 
-	call->task.result.out.error =
-		exec_self(arguments[0].text, arguments[1].texts, arguments[2].texts, (int)arguments[3].number);
+	call->task.result.out.error = exec_self(arguments[0].texts, arguments[1].texts, fd_argument(call, 2));
 }
 
 static void run_open_process(struct call *call)
@@ -277,7 +280,7 @@ static void run_listmount(struct call *call)
 
 /* src/native/addon.ts has the names of the arguments and what each method does. */
 const struct method methods[] = {
-	{METHOD("readMaps", ON_EITHER, RESULT_MAPS, run_read_maps, FD, ARGUMENT_PATH, LATER)},
+	{METHOD("readMaps", ON_EITHER, RESULT_MAPS, run_read_maps, FD, LATER)},
 	{METHOD("openPath", ON_CALLER, RESULT_FD, run_open_path, ARGUMENT_PATH)},
 	{METHOD("openPid", ON_CALLER, RESULT_FD_AND_MAPS, run_open_pid, ARGUMENT_PID)},
 	{DERIVE("duplicate", duplicate, "duplicate")},
@@ -289,7 +292,8 @@ const struct method methods[] = {
 	{METHOD("identify", ON_CALLER, RESULT_BIGINTS, run_identify, FD)},
 	{METHOD("ownerUid", ON_CALLER, RESULT_NUMBER, run_owner_uid, FD)},
 	{METHOD("suidDumpable", ON_CALLER, RESULT_NUMBER, run_suid_dumpable, ARGUMENT_END)},
-	{METHOD("execSelf", ON_CALLER, RESULT_NUMBER, run_exec_self, ARGUMENT_PATH, ARGUMENT_WORDS, ARGUMENT_WORDS, FD)},
+	{METHOD("openProgram", ON_CALLER, RESULT_OUTCOME, run_open_program, FD)},
+	{METHOD("execSelf", ON_CALLER, RESULT_NUMBER, run_exec_self, ARGUMENT_WORDS, ARGUMENT_WORDS, FD)},
 	{METHOD("openProcess", ON_CALLER, RESULT_OUTCOME, run_open_process, ARGUMENT_PID)},
 	{DERIVE("mountNamespaceOf", mount_namespace_of, "mount namespace")},
 	{DERIVE("rootOf", mount_root_of, "process root")},

@@ -1,4 +1,5 @@
 #include "addon/worker-pool.h"
+#include "kernel/portable.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -350,8 +351,9 @@ static void end_threads(struct worker_pool *pool)
  * process.exit() runs no cleanup hooks, but exit(3). A thread that is killed during its work would leave processes that
  * are never reaped, each with a namespace, and would use objects that are being freed. The environments of workers have ended by then.
  */
-static void end_all(void)
+static void end_all(void *unused)
 {
+	(void)unused;
 	if (getpid() != owner) return;
 	pthread_mutex_lock(&all_lock);
 	for (struct worker_pool *pool = all; pool != NULL; pool = pool->next) end_threads(pool);
@@ -365,7 +367,7 @@ static void add_to_all(struct worker_pool *pool)
 
 	pthread_mutex_lock(&all_lock);
 	owner = getpid();
-	if (!is_registered) is_registered = atexit(end_all) == 0;
+	if (!is_registered) is_registered = portable_atexit(end_all) == 0;
 	pool->next = all;
 	all = pool;
 	pthread_mutex_unlock(&all_lock);

@@ -1,5 +1,6 @@
 #include "child/cpu-binding.h"
 #include "kernel/kernel-abi.h"
+#include "kernel/portable.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -18,7 +19,7 @@ static int parse_possible(const char *text)
 	long last;
 
 	if (strncmp(text, "0-", 2) != 0) return 0;
-	last = strtol(text + 2, &end, 10);
+	last = portable_strtol(text + 2, &end, 10);
 	return *end == '\n' && last > 0 && last < CPU_SETSIZE ? (int)last + 1 : 0;
 }
 

@@ -1,4 +1,6 @@
 #include "child/exec-self.h"
+#include "child/own-program.h"
+#include "kernel/auto-close.h"
 #include "kernel/kernel-abi.h"
 #include <errno.h>
 #include <pthread.h>
@@ -27,7 +29,7 @@ static void restore_standard(int fd, int status)
 }
 
 struct attempt {
-	const char *program;
+	int program;
 	char *const *arguments;
 	char *const *environment;
 	int fd;
@@ -50,17 +52,19 @@ static void *execute_in_thread(void *argument)
 		return NULL;
 	}
 	for (int i = 0; i < STANDARD; i++) before[i] = prepare_standard(i);
-	execve(attempt->program, attempt->arguments, attempt->environment);
+	syscall(SYS_execveat, attempt->program, "", attempt->arguments, attempt->environment, AT_EMPTY_PATH);
 	attempt->error = -errno;
 	for (int i = 0; i < STANDARD; i++) restore_standard(i, before[i]);
 	return NULL;
 }
 
-int exec_self(const char *program, char *const *arguments, char *const *environment, int fd)
+int exec_self(char *const *arguments, char *const *environment, int fd)
 {
+	AUTO_CLOSE int program = own_program_open(USERNS_ENTER, STANDARD);
 	struct attempt attempt = {.program = program, .arguments = arguments, .environment = environment, .fd = fd};
 	pthread_t thread;
 
+	if (program < 0) return program;
 	if (prctl(PR_GET_PDEATHSIG, &attempt.death_signal) < 0) return -errno;
 	int error = pthread_create(&thread, NULL, execute_in_thread, &attempt);
 	if (error != 0) return -error;

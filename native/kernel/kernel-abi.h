@@ -118,6 +118,13 @@ struct userns_mount_attr {
 #define USERNS_FSOPEN_CLOEXEC 1
 #define USERNS_FSMOUNT_CLOEXEC 1
 
+/* <linux/memfd.h> and <linux/fcntl.h> */
+#define USERNS_MFD_CLOEXEC 0x01U
+#define USERNS_MFD_ALLOW_SEALING 0x02U
+#define USERNS_MFD_EXEC 0x10U /* Linux 6.3 */
+#define USERNS_F_ADD_SEALS 1033
+#define USERNS_ALL_SEALS 0x0f /* no other seal, no smaller or larger size, no write */
+
 /* The request of statmount(2) and listmount(2): MNT_ID_REQ_SIZE_VER1, Linux 6.11; 24 bytes before that. */
 struct userns_mnt_id_req {
 	uint32_t size;

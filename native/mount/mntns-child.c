@@ -1,5 +1,6 @@
 #include "mount/mntns-child.h"
 #include "kernel/auto-close.h"
+#include "kernel/portable.h"
 #include "kernel/statx.h"
 #include "proc/procfs.h"
 #include <sys/mount.h>
@@ -99,7 +100,7 @@ static int use_up(int tree)
 	AUTO_CLOSE int file = -1;
 
 	if (around < 0) return around;
-	if (statx(tree, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &answer) == 0 && !S_ISDIR(answer.stx_mode)) {
+	if (portable_statx(tree, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_TYPE, &answer) == 0 && !S_ISDIR(answer.stx_mode)) {
 		file = openat(around, "file", O_RDONLY | O_CREAT | O_CLOEXEC, 0400);
 		if (file < 0) return -errno;
 	}

@@ -1,5 +1,6 @@
 #include "mount/mount-id.h"
 #include "kernel/auto-close.h"
+#include "kernel/portable.h"
 #include "kernel/statx.h"
 #include "proc/nsfs.h"
 #include "proc/procfs-file.h"
@@ -10,7 +11,7 @@ int mount_ids(int fd, struct mount_ids *ids)
 {
 	struct statx answer;
 
-	if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, USERNS_STATX_MNT_ID, &answer) < 0) return -errno;
+	if (portable_statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, USERNS_STATX_MNT_ID, &answer) < 0) return -errno;
 	if ((answer.stx_mask & USERNS_STATX_MNT_ID) == 0) return -ENOSYS; /* before Linux 5.8, as below */
 	if ((answer.stx_attributes_mask & USERNS_STATX_ATTR_MOUNT_ROOT) == 0) return -ENOSYS;
 	ids->id = answer.stx_mnt_id;

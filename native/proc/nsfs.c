@@ -1,6 +1,7 @@
 #include "proc/nsfs.h"
 #include "kernel/auto-close.h"
 #include "kernel/kernel-abi.h"
+#include "kernel/portable.h"
 #include "proc/procfs-file.h"
 #include "proc/procfs.h"
 #include <errno.h>
@@ -40,7 +41,7 @@ int nsfs_is_same(int a, int b)
 	struct stat first;
 	struct stat second;
 
-	if (fstat(a, &first) < 0 || fstat(b, &second) < 0) return 0;
+	if (portable_fstat(a, &first) < 0 || portable_fstat(b, &second) < 0) return 0;
 	return first.st_dev == second.st_dev && first.st_ino == second.st_ino;
 }
 
@@ -167,7 +168,7 @@ int nsfs_identify(int fd, struct ns_identity *identity)
 {
 	struct stat st;
 
-	if (fstat(fd, &st) < 0) return -errno;
+	if (portable_fstat(fd, &st) < 0) return -errno;
 	identity->device = st.st_dev;
 	identity->inode = st.st_ino;
 	identity->id = 0;

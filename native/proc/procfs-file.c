@@ -1,6 +1,7 @@
 #include "proc/procfs-file.h"
 #include "kernel/auto-close.h"
 #include "kernel/kernel-abi.h"
+#include "kernel/portable.h"
 #include <errno.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -16,7 +17,7 @@ int procfs_check(int fd, int root)
 	if (fstatfs(fd, &fs) < 0) return -errno;
 	if (fs.f_type != USERNS_PROC_SUPER_MAGIC) return -EXDEV;
 	if (!root) return 0;
-	if (fstat(fd, &st) < 0) return -errno;
+	if (portable_fstat(fd, &st) < 0) return -errno;
 	return st.st_ino == PROC_ROOT_INO ? 0 : -EXDEV;
 }
 

@@ -1,5 +1,6 @@
 #include "proc/procfs.h"
 #include "kernel/auto-close.h"
+#include "kernel/portable.h"
 #include "kernel/statx.h"
 #include "proc/procfs-file.h"
 #include <errno.h>
@@ -94,7 +95,7 @@ static int number_in(int root, int pidfd)
 	if (length < 0) return (int)length;
 	const char *line = strstr(text, "\nPid:");
 	if (line == NULL) return -EXDEV;
-	long number = strtol(line + strlen("\nPid:"), NULL, 10);
+	long number = portable_strtol(line + strlen("\nPid:"), NULL, 10);
 	return number > 0 && number <= 0x7fffffff ? (int)number : -ESRCH;
 }
 

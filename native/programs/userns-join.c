@@ -55,9 +55,12 @@ static int enter(int new)
 
 __attribute__((noreturn, used)) void start_in_c(const long *stack)
 {
-	int status = enter(stack[0] > 1);
+	int status;
 	char end;
 
+	/* The name would be the number of a descriptor, because the add-on executes this program from a file without a path. */
+	raw_syscall3(SYS_prctl, PR_SET_NAME, (long)"userns-join", 0);
+	status = enter(stack[0] > 1);
 	/* If the status cannot be sent, this process ends, which the parent detects. */
 	if (raw_syscall3(SYS_write, CONTROL, (long)&status, sizeof status) != sizeof status) raw_exit(0);
 	while (status == 0 && raw_syscall3(SYS_read, CONTROL, (long)&end, 1) == -4 /* EINTR */) {

@@ -138,7 +138,7 @@ static void create_in_own_memory(const struct create_request *request, struct ou
 {
 	struct join_process join;
 
-	if (join_process_start(&join, request->join_program, -1, out) < 0) return;
+	if (join_process_start(&join, -1, out) < 0) return;
 	fill(request, &join.child, out);
 	join_process_end(&join);
 }

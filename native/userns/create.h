@@ -12,7 +12,6 @@ struct create_request {
 	int direct;               /* write the maps, and call a program only for a map that the kernel refuses with EPERM */
 	const char *programs[2];  /* the paths of newuidmap and newgidmap; NULL: not called */
 	char *arguments[2];       /* the maps as arguments of these programs; modified */
-	const char *join_program; /* the path of userns-join, for a creation process that must not share our memory */
 };
 
 /* Returns 1 if the request may call a program, which may take long. */

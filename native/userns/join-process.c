@@ -1,4 +1,5 @@
 #include "userns/join-process.h"
+#include "child/own-program.h"
 #include "kernel/raw-syscall.h"
 #include "kernel/time-limits.h"
 #include <errno.h>
@@ -14,11 +15,12 @@ NO_STACK_PROTECTOR static int execute(void *argument)
 	static const char *const enter[] = {"userns-join", NULL};
 	static const char *const make[] = {"userns-join", "new", NULL};
 	const int new = join->ns < 0;
-	const int fds[] = {join->peer, new ? join->peer : join->ns};
+	const int fds[] = {join->peer, new ? join->peer : join->ns, join->program};
 
 	child_die_with_parent(&join->child);
-	long error = child_set_fds(fds, 2);
-	if (error == 0) error = raw_syscall3(SYS_execve, (long)join->path, (long)(new ? make : enter), (long)nothing);
+	long error = child_set_fds(fds, 3);
+	if (error == 0) error = raw_syscall3(SYS_fcntl, 2, F_SETFD, FD_CLOEXEC);
+	if (error == 0) error = raw_syscall5(SYS_execveat, 2, (long)"", (long)(new ? make : enter), (long)nothing, AT_EMPTY_PATH);
 	join->error = (int)error;
 	raw_exit(1);
 }
@@ -28,19 +30,23 @@ static int start(struct join_process *join, struct outcome *out)
 	/* CLONE_VFORK: this thread continues when the program is executed or the child has ended, and it no longer writes here. */
 	int error = child_start(&join->child, CLONE_VM | CLONE_VFORK, execute, join);
 
+	close(join->program);
 	close(join->peer); /* now, because the end of the process must close the connection */
 	if (error < 0) return outcome_fail(out, error, "clone");
 	return join->error < 0 ? outcome_fail(out, join->error, "execute") : 0;
 }
 
-int join_process_begin(struct join_process *join, const char *path, int ns, struct outcome *out)
+int join_process_begin(struct join_process *join, int ns, struct outcome *out)
 {
 	int sockets[2];
 
+	join->program = own_program_open(USERNS_JOIN, 0);
+	if (join->program < 0) return outcome_fail(out, join->program, "own program");
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) {
-		return outcome_fail(out, -errno, "socketpair");
+		outcome_fail(out, -errno, "socketpair");
+		close(join->program);
+		return out->error;
 	}
-	join->path = path;
 	join->ns = ns;
 	join->error = 0;
 	join->control = sockets[0];
@@ -70,9 +76,9 @@ int join_process_await(struct join_process *join, struct outcome *out)
 	return error < 0 ? outcome_fail(out, error, join->ns >= 0 ? "join" : "clone") : 0;
 }
 
-int join_process_start(struct join_process *join, const char *path, int ns, struct outcome *out)
+int join_process_start(struct join_process *join, int ns, struct outcome *out)
 {
-	if (join_process_begin(join, path, ns, out) < 0) return out->error;
+	if (join_process_begin(join, ns, out) < 0) return out->error;
 	if (join_process_await(join, out) < 0) join_process_end(join);
 	return out->error;
 }

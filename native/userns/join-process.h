@@ -7,7 +7,7 @@
 
 struct join_process {
 	struct child child;
-	const char *path; /* of the program */
+	int program; /* userns-join, until it has been started */
 	int ns;
 	int control; /* our end of the socket that it waits on; -1: closed, so that it ends */
 	int peer;    /* its end, until it has been started */
@@ -15,10 +15,10 @@ struct join_process {
 };
 
 /*
- * Executes the program at the path, which joins `ns` or, for -1, creates a namespace. Returns 0, and the caller must call
+ * Executes userns-join, which joins `ns` or, for -1, creates a namespace. Returns 0, and the caller must call
  * join_process_await(); or a negative errno.
  */
-int join_process_begin(struct join_process *join, const char *path, int ns, struct outcome *out);
+int join_process_begin(struct join_process *join, int ns, struct outcome *out);
 
 /*
  * Waits until the process is in the namespace. Between the two calls it runs on another CPU if there is one, and the caller can do
@@ -27,7 +27,7 @@ int join_process_begin(struct join_process *join, const char *path, int ns, stru
 int join_process_await(struct join_process *join, struct outcome *out);
 
 /* join_process_begin() and join_process_await(). Returns 0, and the caller must call join_process_end(); or a negative errno. */
-int join_process_start(struct join_process *join, const char *path, int ns, struct outcome *out);
+int join_process_start(struct join_process *join, int ns, struct outcome *out);
 
 /* Ends the process without waiting for it. */
 void join_process_stop(struct join_process *join);

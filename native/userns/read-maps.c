@@ -1,6 +1,7 @@
 #include "userns/read-maps.h"
 #include "kernel/auto-close.h"
 #include "kernel/kernel-abi.h"
+#include "kernel/portable.h"
 #include "proc/nsfs.h"
 #include "proc/procfs-file.h"
 #include "proc/procfs.h"
@@ -24,7 +25,7 @@ static int is_own(int ns, int self)
 	AUTO_CLOSE int fd = pidfd < 0 ? -1 : nsfs_of_process(pidfd, self, CLONE_NEWUSER);
 	struct stat own;
 
-	if (fd < 0 || fstat(fd, &own) < 0) return 0;
+	if (fd < 0 || portable_fstat(fd, &own) < 0) return 0;
 	atomic_store_explicit(&own_inode, own.st_ino, memory_order_relaxed);
 	return nsfs_is_same(ns, fd);
 }
@@ -36,7 +37,7 @@ static int read_own(int ns, struct outcome *out)
 	AUTO_CLOSE int self = -1;
 	struct stat st;
 
-	if (fstat(ns, &st) < 0 || (known != 0 && known != st.st_ino)) return 0;
+	if (portable_fstat(ns, &st) < 0 || (known != 0 && known != st.st_ino)) return 0;
 	self = procfs_open_self();
 	if (self < 0 || !is_own(ns, self)) return 0;
 	nsfs_read_maps(self, out);
@@ -73,14 +74,14 @@ static int open_maps(const struct child *child, int process, int maps[NSFS_MAPS]
  * 3. Executes userns-join, and opens its directory in /proc while it joins.
  * 4. Opens its maps, and ends it. It ends, perhaps on another CPU, while the maps are read.
  */
-void read_maps(const struct read_maps_request *request, struct outcome *out)
+void read_maps(int ns, struct outcome *out)
 {
 	int maps[NSFS_MAPS];
 	struct join_process join;
 	AUTO_CLOSE int process = -1;
 
-	if (read_own(request->ns, out) || refuse_traceable(out) < 0) return;
-	if (join_process_begin(&join, request->program, request->ns, out) < 0) return;
+	if (read_own(ns, out) || refuse_traceable(out) < 0) return;
+	if (join_process_begin(&join, ns, out) < 0) return;
 	process = procfs_open_process(join.child.pidfd, join.child.pid);
 	if (join_process_await(&join, out) == 0) open_maps(&join.child, process, maps, out);
 	join_process_stop(&join);

@@ -4,7 +4,7 @@ import { spawnSync } from "node:child_process";
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { compileInto, findCompiler, SANITIZED } from "../build-native.mjs";
+import { addonFile, compileInto, findCompiler, SANITIZED } from "../build-native.mjs";
 import { root } from "../setup.mjs";
 
 /** The files and folders that the tests read. */
@@ -28,7 +28,7 @@ export function testSanitized(folders) {
 	try {
 		for (const part of PARTS) cpSync(join(root, part), join(copy, part), { recursive: true });
 		symlinkSync(join(root, "node_modules"), join(copy, "node_modules"));
-		compileInto(join(copy, "build", `linux-${process.arch}`), compiler, SANITIZED);
+		compileInto(addonFile(process.arch, copy), compiler, SANITIZED);
 		const reports = mkdtempSync(join(copy, "reports-"));
 		const log = `log_path=${join(reports, "report")}`;
 		const env = {

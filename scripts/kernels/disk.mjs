@@ -55,7 +55,7 @@ function compileHelpers(folder, compiler) {
 
 function makeProject(folder, { build, compiler = "cc" }, script) {
 	mkdirSync(folder);
-	for (const part of [...PROJECT, `build/${build}`]) {
+	for (const part of [...PROJECT, `prebuilds/userns.${build}.node`]) {
 		const from = join(root, part);
 		if (existsSync(from)) cpSync(from, join(folder, part), { recursive: true, preserveTimestamps: true });
 	}
@@ -79,7 +79,7 @@ function makeInitramfs(folder, base, file) {
 export async function makeDisks(architecture, script, work, cache) {
 	const machine = MACHINES[architecture];
 	const { build, compiler } = machine;
-	await buildNative(build.replace("linux-", ""), compiler);
+	buildNative(build.replace("linux-", ""), compiler);
 	const base = makeBase(architecture, cache);
 	const project = join(work, "project.ext4");
 	makeProject(join(work, "project"), machine, script);

@@ -2,7 +2,7 @@ import { accessSync, constants, statSync } from "node:fs";
 import { resolve } from "node:path";
 import { show, UsernsError } from "../errors.ts";
 import { findProgram } from "../find-program.ts";
-import { ownProgram } from "../native/addon.ts";
+import { native } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { hintOf, kernelError, type StepHints } from "../native/steps.ts";
 import type { EnterRequest, EnterTarget } from "./enter-options.ts";
@@ -87,16 +87,24 @@ function checkDirectory(command: Command, cwd: string): void {
 	});
 }
 
-/** The path of userns-enter. Checked here, because child_process would report its absence as that of the caller's program. */
-export function enterProgram(shown: string): string {
-	const program = ownProgram("userns-enter");
+/**
+ * Calls `run` with a path of userns-enter, which is valid until it returns. `least`: the first descriptor that the child does not
+ * use otherwise. Checked here, because child_process would report a missing /proc as the absence of the caller's program.
+ */
+export function withEnterProgram<T>(shown: string, least: number, run: (path: string) => T): T {
+	const program = native().openProgram(least);
+	if (program.error < 0) throw enterError(shown, { step: "own program", error: program.error });
+	const path = `/proc/self/fd/${program.fd}`;
 	try {
-		accessSync(program, constants.X_OK);
+		accessSync(path, constants.X_OK);
+		return run(path);
 	} catch (error) {
-		const { errno = ERRNO.ENOENT } = error as NodeJS.ErrnoException;
+		const { errno = ERRNO.ENOENT, syscall } = error as NodeJS.ErrnoException;
+		if (syscall !== "access") throw error;
 		throw enterError(shown, { step: "enter program", error: errno });
+	} finally {
+		native().close(program.fd);
 	}
-	return program;
 }
 
 /** The descriptors of userns-enter. */
@@ -153,7 +161,11 @@ export function enterError(shown: string, outcome: { step: string; error: number
 	});
 }
 
+/** A sysctl of the PID namespace (Documentation/admin-guide/sysctl/vm.rst), which forbids to execute a file without a path. */
+const MEMFD_NOEXEC = 'Set the sysctl vm.memfd_noexec to 0 or 1: "sysctl vm.memfd_noexec=1".';
+
 const hints: StepHints = {
+	"own program": { [ERRNO.EACCES]: MEMFD_NOEXEC },
 	"enter setns": {
 		[ERRNO.EPERM]:
 			"Use CAP_SYS_ADMIN in the namespace: its owner in the parent namespace has that capability, and so has root of an ancestor.",
@@ -166,8 +178,9 @@ const hints: StepHints = {
 		[ERRNO.EPERM]: "Use CAP_SYS_ADMIN in the user namespace, and check for a seccomp filter.",
 	},
 	"enter program": {
-		[ERRNO.ENOENT]: 'Compile the missing program userns-enter with "node scripts/build-native.mjs".',
-		[ERRNO.EACCES]: "Remount the package's file system without noexec: userns-enter may not be executed.",
+		[ERRNO.ENOENT]:
+			"Mount a procfs of this process's PID namespace on /proc: spawn executes /proc/self/fd/N.",
+		[ERRNO.EACCES]: MEMFD_NOEXEC,
 		[ERRNO.E2BIG]: "Shorten the arguments and the environment: together they exceed the limit of execve(2).",
 	},
 	"enter execve": {

@@ -1,6 +1,6 @@
 import { UsernsError } from "../errors.ts";
 import { extentsOf, Mapping } from "../mapping/mapping.ts";
-import { native, type Outcome, ownProgram } from "../native/addon.ts";
+import { native, type Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { kernelError } from "../native/steps.ts";
 import { dumpableUnknown, traceable } from "./sysctls.ts";
@@ -49,7 +49,7 @@ export function completeMaps(maps: string): NamespaceMaps | undefined {
 
 /** Reads the maps through a process that joins the namespace, on the calling thread. */
 export function readMapsSync(fd: number): NamespaceMaps {
-	return parseAnswer(native().readMaps(fd, ownProgram("userns-join"), false));
+	return parseAnswer(native().readMaps(fd, false));
 }
 
 /** Like `readMapsSync`, on another thread. */
@@ -58,7 +58,7 @@ export async function readMaps(fd: number): Promise<NamespaceMaps> {
 	const held = native().duplicate(fd);
 	if (held.error < 0) throw readError(held);
 	try {
-		return parseAnswer(await native().readMaps(held.fd, ownProgram("userns-join"), true));
+		return parseAnswer(await native().readMaps(held.fd, true));
 	} finally {
 		native().close(held.fd);
 	}
@@ -75,7 +75,7 @@ function readError(outcome: Outcome): UsernsError {
 	if (outcome.step === "traceable") return traceable("ERR_USERNS_READ_MAPPING", READING);
 	if (outcome.step === "suid_dumpable")
 		return dumpableUnknown("ERR_USERNS_READ_MAPPING", READING, outcome.error);
-	const joins = outcome.step === "join" || outcome.step === "execute";
+	const joins = outcome.step === "join";
 	return kernelError("ERR_USERNS_READ_MAPPING", READING, outcome, {
 		hint: joins ? joinHints[outcome.error] : procHints[outcome.error],
 	});
@@ -90,6 +90,4 @@ const procHints: Record<number, string> = {
 const joinHints: Record<number, string> = {
 	[ERRNO.EPERM]:
 		"Open the namespace by a pid. Otherwise a process must join it, which needs CAP_SYS_ADMIN in it.",
-	[ERRNO.ENOENT]: 'Compile the missing program userns-join with "node scripts/build-native.mjs".',
-	[ERRNO.EACCES]: "Remount the package's file system without noexec: userns-join may not be executed.",
 };

@@ -17,21 +17,20 @@ import {
 	type Command,
 	enterArguments,
 	enterError,
-	enterProgram,
 	findCommand,
 	parseAnswer,
 	triedToRun,
+	withEnterProgram,
 } from "./enter-program.ts";
 import { refuseTraceable } from "./sysctls.ts";
 
 /** Calls child_process.spawn, and converts an error of the kernel to a UsernsError. */
-function start(shown: string, args: readonly string[], options: SpawnOptions): ChildProcess {
-	const program = enterProgram(shown);
+function start(shown: string, args: readonly string[], options: SpawnOptions, least: number): ChildProcess {
 	try {
-		return spawn(program, args, options);
+		return withEnterProgram(shown, least, (program) => spawn(program, args, options));
 	} catch (cause) {
 		const { errno, syscall, message } = cause as NodeJS.ErrnoException;
-		if (typeof errno !== "number") throw cause; // wrong arguments
+		if (typeof errno !== "number" || cause instanceof UsernsError) throw cause; // wrong arguments, or told already
 		throw new UsernsError("ERR_USERNS_SPAWN", `${triedToRun(shown)}: ${message}`, {
 			cause,
 			errno,
@@ -87,7 +86,7 @@ export function spawnIn(
 	const own: SpawnOptions = { argv0: "userns-enter", stdio: [...list, target.fd, "pipe"] };
 	const descriptors = { first, namespace: first, control: first + 1 };
 	const argv = enterArguments(descriptors, target, request, keepSession ?? false, program, called.argv);
-	const child = start(command, argv, Object.assign(rest, own));
+	const child = start(command, argv, Object.assign(rest, own), first + 2);
 	// The ChildProcess shows the caller's program and stdio, not userns-enter and its two descriptors.
 	Object.assign(child, { spawnfile: called.file, spawnargs: called.argv });
 	const control = child.stdio?.[descriptors.control as 3] as Control | undefined;
@@ -166,6 +165,6 @@ export function execIn(
 	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", tried);
 	const descriptors = { first: 3, namespace: inherited, control: undefined };
 	const argv = enterArguments(descriptors, target, request, true, program, called.argv);
-	const error = native().execSelf(enterProgram(command), ["userns-enter", ...argv], pairs, inherited);
+	const error = native().execSelf(["userns-enter", ...argv], pairs, inherited);
 	throw enterError(command, { step: "enter program", error });
 }

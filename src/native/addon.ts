@@ -1,9 +1,5 @@
 import { AsyncResource } from "node:async_hooks";
-import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { UsernsError } from "../errors.ts";
+import { loadAddon } from "./load-addon.ts";
 
 /** The result of most methods (native/kernel/outcome.h). A method throws only if an argument is wrong, which TypeScript checks before. */
 export interface Outcome {
@@ -211,11 +207,10 @@ export interface NativeMounts {
  * another thread and returns a promise.
  */
 export interface NativeSurface extends NativeMounts {
-	/** `program`: the path of userns-join. */
-	createMethod(program: string, onResult: (token: number, result: CreateResult) => void): Create;
+	createMethod(onResult: (token: number, result: CreateResult) => void): Create;
 	/** The `maps` of an outcome alone, or an outcome with an error. */
-	readMaps(fd: number, helper: string, later: false): string | Outcome;
-	readMaps(fd: number, helper: string, later: true): Promise<string | Outcome>;
+	readMaps(fd: number, later: false): string | Outcome;
+	readMaps(fd: number, later: true): Promise<string | Outcome>;
 	/** The new descriptor, or a negative errno. */
 	openPath(path: string): number;
 	/** The new descriptor and `maps`, or an outcome with an error. */
@@ -232,17 +227,13 @@ export interface NativeSurface extends NativeMounts {
 	suidDumpable(): number;
 	/** The uid, or a negative errno. */
 	ownerUid(fd: number): number;
-	/** Replaces this process with a program that inherits the descriptor. Returns a negative errno if that fails. */
-	execSelf(program: string, args: readonly string[], environment: readonly string[], fd: number): number;
+	/** A descriptor of userns-enter, with a number of at least `least` (native/child/own-program.h). */
+	openProgram(least: number): Outcome;
+	/** Replaces this process with userns-enter, which inherits the descriptor. Returns a negative errno if that fails. */
+	execSelf(args: readonly string[], environment: readonly string[], fd: number): number;
 }
 
-interface Loaded {
-	surface: NativeSurface;
-	/** The static programs: one that joins for readMaps(), one that joins and executes another. */
-	programs: { "userns-join": string; "userns-enter": string };
-}
-
-let loaded: Loaded | undefined;
+let loaded: NativeSurface | undefined;
 /**
  * Loads the add-on outside any async context. The add-on makes its thread-safe function when it is loaded, and Node
  * ties that function to the current async context, so the AsyncLocalStorage values of the first caller would never be
@@ -250,63 +241,8 @@ let loaded: Loaded | undefined;
  */
 const outside = new AsyncResource("userns");
 
-/**
- * The folder of the compiled files: in the package's root, regardless of the directory of this module. Node's module
- * resolution is not used, because this must also work from a bundle of the package's files. The path is always absolute,
- * because a relative one would be resolved in node_modules or in the working directory, which may belong to another
- * user.
- */
-function findFolder(): string {
-	const file = fileURLToPath(import.meta.url);
-	let folder = dirname(file);
-	for (;;) {
-		if (existsSync(join(folder, "package.json"))) return join(folder, "build", `linux-${process.arch}`);
-		const above = dirname(folder);
-		if (above === folder) break;
-		folder = above;
-	}
-	throw new UsernsError(
-		"ERR_USERNS_NATIVE_MISSING",
-		`the native add-on is not found: no directory above ${file} has a package.json`,
-		{
-			hint: "Mark userns as external in the bundler, or put the bundle below the directory with the package's package.json and build.",
-		},
-	);
-}
-
-function load(): Loaded {
-	if (process.platform !== "linux") {
-		throw new UsernsError(
-			"ERR_USERNS_UNSUPPORTED_PLATFORM",
-			`user namespaces need Linux, and this platform is ${process.platform}`,
-			{ hint: "Use only Mapping on this platform; every other function needs Linux." },
-		);
-	}
-	const folder = findFolder();
-	const file = join(folder, "userns.node");
-	try {
-		const surface = outside.runInAsyncScope(() => createRequire(import.meta.url)(file)) as NativeSurface;
-		const programs = {
-			"userns-join": join(folder, "userns-join"),
-			"userns-enter": join(folder, "userns-enter"),
-		};
-		return { surface, programs };
-	} catch (cause) {
-		throw new UsernsError("ERR_USERNS_NATIVE_MISSING", `the native add-on cannot be loaded: ${file}`, {
-			hint: `Compile it with "node scripts/build-native.mjs" in the package's directory; it needs a C compiler and node-api-headers.`,
-			cause,
-		});
-	}
-}
-
 /** The add-on, loaded at its first use, because the package must be importable on every platform. */
 export function native(): NativeSurface {
-	loaded ??= load();
-	return loaded.surface;
-}
-
-/** The path of a program of this package. */
-export function ownProgram(name: keyof Loaded["programs"]): string {
-	loaded ??= load();
-	return loaded.programs[name];
+	loaded ??= outside.runInAsyncScope(loadAddon) as NativeSurface;
+	return loaded;
 }

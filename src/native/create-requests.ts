@@ -1,4 +1,4 @@
-import { type Create, type CreateArguments, type CreateResult, native, ownProgram } from "./addon.ts";
+import { type Create, type CreateArguments, type CreateResult, native } from "./addon.ts";
 
 type OnResult = (answer: CreateResult) => void;
 
@@ -14,7 +14,7 @@ function onResult(token: number, answer: CreateResult): void {
 }
 
 function createMethod(): Create {
-	create ??= native().createMethod(ownProgram("userns-join"), onResult);
+	create ??= native().createMethod(onResult);
 	return create;
 }
 

@@ -68,8 +68,8 @@ function rob(thief: string, second: string, inWorker: boolean): Robbed {
 		};
 		await Promise.all([run(userns, 12), runOther(12)]); // every thread exists before the thief looks for threads
 		const maps = fs.readFileSync("/proc/self/maps", "utf8");
-		const loaded = new Set(maps.match(/\\/\\S*userns\\.node$/gm)).size;
-		const at = /^([0-9a-f]+)-\\S+ \\S+ 0+ .*userns\\.node$/m.exec(maps)[1];
+		const loaded = new Set(maps.match(/\\/\\S*userns\\.linux-\\w+\\.node$/gm)).size;
+		const at = /^([0-9a-f]+)-\\S+ \\S+ 0+ .*userns\\.linux-\\w+\\.node$/m.exec(maps)[1];
 		const drop = ["--inh-caps=-all", "--bounding-set=-all"];
 		const thief = spawn("setpriv", [...drop, "${thief}", String(process.pid), String(BigInt("0x" + at))], { stdio: ["pipe", "pipe", "inherit"] });
 		await once(thief.stdout, "data");

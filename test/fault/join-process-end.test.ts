@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, readlinkSync } from "node:fs";
+import { mkdtempSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import type { Socket } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { UserNamespace } from "../../src/index.ts";
-import { root } from "../support/child.ts";
+import { extractProgram } from "../support/copies.ts";
 import { SLOWER } from "../support/slower.ts";
 import { test } from "../support/test.ts";
 
@@ -17,7 +18,10 @@ import { test } from "../support/test.ts";
  */
 
 const needs = ["linux", "root", "tool:prlimit"] as const;
-const PROGRAM = join(root, "build", `linux-${process.arch}`, "userns-join");
+const folder = mkdtempSync(join(tmpdir(), "userns-join-"));
+process.on("exit", () => rmSync(folder, { recursive: true }));
+const PROGRAM = join(folder, "userns-join");
+extractProgram("userns-join", PROGRAM);
 const NO_TIMERS = ["prlimit", "--sigpending=0"];
 
 function state(pid: number): string | undefined {

@@ -41,7 +41,7 @@ interface Joined {
 
 /** Reads a mapping, for which a process must join, and runs a program in the namespace. */
 function joins(prefix: string[]): Joined {
-	const addon = join(packageForAll(), "build", `linux-${process.arch}`, "userns.node");
+	const addon = join(packageForAll(), `prebuilds/userns.linux-${process.arch}.node`);
 	return ask(
 		`import { createRequire } from "node:module";
 		import { once } from "node:events";

@@ -63,7 +63,7 @@ function rob(thief: string, { prefix, drop, map }: Caller): Robbed {
 		const before = owner();
 		const make = () => userns.UserNamespace.create("${map}").then((ns) => ns.close());
 		await Promise.all([make(), make(), make(), make()]);
-		const at = /^([0-9a-f]+)-\\S+ \\S+ 0+ .*userns\\.node$/m.exec(fs.readFileSync("/proc/self/maps", "utf8"))[1];
+		const at = /^([0-9a-f]+)-\\S+ \\S+ 0+ .*userns\\.linux-\\w+\\.node$/m.exec(fs.readFileSync("/proc/self/maps", "utf8"))[1];
 		const [command, ...args] = [...${JSON.stringify(drop)}, "${thief}", String(process.pid), String(BigInt("0x" + at))];
 		const thief = spawn(command, args, { stdio: ["pipe", "pipe", "inherit"] });
 		await once(thief.stdout, "data");

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ask, packageForAll, root, sh } from "../support/child.ts";
@@ -96,32 +96,42 @@ test("the control: the same programs run from an absolute directory", { needs },
 	}),
 );
 
-/** A bundle of the package in a directory without a package.json above it, as an application may have it. */
 test(
-	"a bundle without a package.json above it loads nothing, and the error says so",
+	"a bundle without the add-on beside it loads nothing, and the error says where to copy it",
 	{ needs: ["linux"] },
 	() =>
 		withFolder((folder) => {
-			const outfile = join(folder, "bundle.mjs");
+			const outfile = join(folder, "a/b/c/bundle.mjs");
 			const entry = join(packageForAll(), "dist/src/index.js");
 			const options = ["--bundle", "--format=esm", "--platform=node", "--log-level=warning"];
 			sh(join(root, "node_modules/.bin/esbuild"), entry, ...options, `--outfile=${outfile}`);
-			// Where a relative path would lead: node_modules, and the working directory.
-			const name = join("build", `linux-${process.arch}`);
-			const locations = [join(folder, "node_modules", name), join(folder, name)];
-			for (const location of locations) {
+			// The working directory, node_modules, and the folder to which the path in the package leads from the bundle.
+			const name = `userns.linux-${process.arch}.node`;
+			const cwd = join(folder, "cwd");
+			for (const location of [cwd, join(cwd, "node_modules"), folder].flatMap((each) => [
+				each,
+				join(each, "prebuilds"),
+			])) {
 				mkdirSync(location, { recursive: true });
-				writeFileSync(join(location, "userns.node"), "planted");
+				writeFileSync(join(location, name), "planted");
 			}
 			const error = ask<Record<string, string>>(
-				`process.chdir(${JSON.stringify(folder)});
+				`process.chdir(${JSON.stringify(cwd)});
 			const bundled = await import(${JSON.stringify(outfile)});
 			let error; try { bundled.UserNamespace.createSync("0:0:1"); } catch (e) { error = { ...e, message: e.message, cause: String(e.cause) }; }
 			console.log(JSON.stringify(error));`,
 			);
 			assert.equal(error.code, "ERR_USERNS_NATIVE_MISSING");
-			assert.match(error.message ?? "", /no directory above .*bundle\.mjs has a package\.json/);
+			assert.match(error.message ?? "", /a bundle lacks the file userns\.linux-/);
 			assert.equal(error.cause, "undefined", "nothing was loaded");
 			assert.match(error.hint ?? "", /external/);
+			// The hint, followed.
+			copyFileSync(join(packageForAll(), "prebuilds", name), join(folder, "a/b/c", name));
+			assert.equal(error.hint?.endsWith(`${name} to ${join(folder, "a/b/c")}.`), true, error.hint);
+			assert.equal(
+				ask(`const bundled = await import(${JSON.stringify(outfile)});
+					console.log(bundled.UserNamespace.createSync("0:0:1").fd > 2);`),
+				true,
+			);
 		}),
 );

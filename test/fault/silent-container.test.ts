@@ -172,14 +172,15 @@ if (process.env.USERNS_LONG === "1") {
 			const copy = join(folder, "package");
 			cpSync(packageForAll(), copy, { recursive: true });
 			// It stops as soon as it has joined, as root of the namespace can cause.
-			const source = readFileSync(join(root, "native/programs/userns-join.c"), "utf8");
+			for (const part of ["native", "node_modules/node-api-headers"])
+				cpSync(join(root, part), join(copy, part), { recursive: true });
+			const file = join(copy, "native/programs/userns-join.c");
+			const source = readFileSync(file, "utf8");
 			const joined = "raw_syscall3(SYS_prctl, PR_SET_PDEATHSIG";
 			assert.ok(source.includes(joined));
 			const stop = "raw_syscall3(SYS_kill, raw_syscall3(SYS_getpid, 0, 0, 0), 19, 0);";
-			writeFileSync(join(folder, "join.c"), source.replace(joined, `${stop}\n\t${joined}`));
-			const joinProgram = join(copy, "build", `linux-${process.arch}`, "userns-join");
-			const flags = ["-D_GNU_SOURCE", "-O2", "-nostdlib", "-static", "-fno-stack-protector", "-fno-builtin"];
-			sh("cc", ...flags, "-I", join(root, "native"), "-o", joinProgram, join(folder, "join.c"));
+			writeFileSync(file, source.replace(joined, `${stop}\n\t${joined}`));
+			sh(process.execPath, join(copy, "scripts/build-native.mjs"));
 			const { settled, children } = ask<{ settled: string; children: string }>(
 				`import fs from "node:fs";
 				const other = await import(${JSON.stringify(join(copy, "dist/src/index.js"))});

@@ -15,7 +15,7 @@ export function packageForAll(): string {
 	if (copy !== undefined) return copy;
 	const folder = mkdtempSync(join(tmpdir(), "userns-package-"));
 	chmodSync(folder, 0o755);
-	for (const part of ["package.json", "scripts", "dist/src", "build", "node_modules/commander"]) {
+	for (const part of ["package.json", "scripts", "dist/src", "prebuilds"]) {
 		cpSync(join(root, part), join(folder, part), { recursive: true });
 	}
 	process.on("exit", () => rmSync(folder, { recursive: true, force: true }));

@@ -42,7 +42,7 @@ test("a detached mount is attached once; a second attach fails and nothing moves
 		const given = await mountIdmapped({ source, mapping: MAP });
 		ask(
 			`import { createRequire } from "node:module";
-			const addon = createRequire("/")(${JSON.stringify(new URL("../../../build/linux-x64/userns.node", import.meta.url).pathname.replace("linux-x64", `linux-${process.arch}`))});
+			const addon = createRequire("/")(${JSON.stringify(new URL("../../../prebuilds/userns.linux-x64.node", import.meta.url).pathname.replace("linux-x64", `linux-${process.arch}`))});
 			const out = await addon.attach(3, 0, -1, ${JSON.stringify(first)}, 0, false, false, ${1 << 18}, -1);
 			addon.acknowledge(3);
 			console.log(JSON.stringify(out.error));`,

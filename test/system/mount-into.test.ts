@@ -180,7 +180,7 @@ test(
 			const container = await startContainer(folder, "pivot", CONTAINER);
 			try {
 				const given = await mountIdmapped({ source: volume, mapping: VOLUME });
-				const addon = join(root, `build/linux-${process.arch}/userns.node`);
+				const addon = join(root, `prebuilds/userns.linux-${process.arch}.node`);
 				ask(
 					`import { createRequire } from "node:module";
 				const addon = createRequire("/")(${JSON.stringify(addon)});

@@ -271,7 +271,7 @@ const CALLS: Call[] = [
 				})();`,
 				{
 					eval: true,
-					workerData: { source, target, addon: join(root, `build/linux-${process.arch}/userns.node`) },
+					workerData: { source, target, addon: join(root, `prebuilds/userns.linux-${process.arch}.node`) },
 				},
 			);
 			const exit = once(worker, "exit");

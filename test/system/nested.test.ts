@@ -20,14 +20,14 @@ function rootOf(ns: UserNamespace): ScriptOptions {
  */
 const EIGHT = Array.from({ length: 8 }, (_, i) => `${i * 10}:${100_000 + i * 1000}:10`).join(",");
 const ADDON = `import { createRequire } from "node:module";
-	const addon = createRequire("/")(${JSON.stringify(join(packageForAll(), `build/linux-${process.arch}/userns.node`))});`;
+	const addon = createRequire("/")(${JSON.stringify(join(packageForAll(), `prebuilds/userns.linux-${process.arch}.node`))});`;
 
 test("create cuts a map at the extents of the caller's namespace", { needs }, async () => {
 	const outer = await UserNamespace.create(EIGHT, { setgroups: "allow" });
 	const answer = ask<{ refused: number; step: string; id: string; lines: string[] }>(
 		`${ADDON}
 		import { spawnSync } from "node:child_process";
-		const uncut = addon.createMethod("/nonexistent", () => {})("0 0 80", null, false, true, [], -1);
+		const uncut = addon.createMethod(() => {})("0 0 80", null, false, true, [], -1);
 		const ns = await userns.UserNamespace.create("0:0:80");
 		const bare = userns.UserNamespace.open("/proc/self/fd/" + ns.fd);
 		const inside = spawnSync("nsenter", ["--user=/proc/self/fd/3", "--preserve-credentials", "cat", "/proc/self/uid_map"],

@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { NamespaceSpawnOptions, UsernsError } from "../../src/index.ts";
-import { ask, packageForAll } from "../support/child.ts";
+import { ask, runScript } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
 import { ended } from "../support/programs.ts";
 import { test } from "../support/test.ts";
@@ -144,26 +144,53 @@ test(
 		}),
 );
 
-test("an error says when userns-enter itself is missing or not executable", {
-	needs: [...root, "mounts"],
-}, () => {
-	const program = `${packageForAll()}/build/linux-${process.arch}/userns-enter`;
-	const errors = ask<Record<string, string>[]>(
+/** The error of spawn(), and that of exec(), in a script that `prefix` starts. */
+function startErrors(...prefix: string[]): Record<string, string>[] {
+	return ask(
 		`const ns = userns.UserNamespace.createSync("0:100000:10");
 		const errors = [];
 		for (const attempt of [() => ns.spawn("true"), () => ns.exec("true")])
 			try { attempt(); } catch (error) { errors.push(error); }
 		console.log(JSON.stringify(errors));`,
-		{
-			prefix: [
-				...["unshare", "--mount", "--propagation", "private"],
-				...["sh", "-c", 'mount --bind /etc/passwd "$0"; exec "$@"', program],
-			],
-		},
+		{ prefix },
 	);
+}
+
+test("spawn needs /proc, and says so; exec does not need it", { needs: [...root, "mounts"] }, () => {
+	const hide = 'mount -t tmpfs none /proc; exec "$@"';
+	const prefix = ["unshare", "--mount", "--propagation", "private", "sh", "-c", hide, "sh"];
+	const script = (call: string) =>
+		runScript(
+			`const ns = userns.UserNamespace.createSync("0:100000:10");
+			try { ${call} } catch (error) { console.log(error.code, error.errnoCode, error.hint); }`,
+			{ prefix },
+		).stdout;
+	assert.match(script('ns.spawn("true");'), /^ERR_USERNS_SPAWN ENOENT Mount a procfs/);
+	assert.equal(script('ns.exec("echo", ["executed"]);'), "executed\n");
+});
+
+test("an error says that vm.memfd_noexec forbids to start userns-enter", {
+	needs: [...root, "mounts", "linux:6.3"],
+}, () => {
+	const forbid = 'echo 2 >/proc/sys/vm/memfd_noexec; exec "$@"';
+	const errors = startErrors(...["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", forbid, "sh"]);
 	assert.equal(errors.length, 2);
 	for (const { code, errnoCode, hint } of errors) {
 		assert.deepEqual([code, errnoCode], ["ERR_USERNS_SPAWN", "EACCES"]);
-		assert.match(hint ?? "", /userns-enter may not be executed/);
+		assert.match(hint ?? "", /sysctl vm\.memfd_noexec=1/);
 	}
+});
+
+test("the file from which userns-enter is executed can be neither written nor extended nor cut", {
+	needs: ["linux"],
+}, () => {
+	const answers = ask<string[]>(`
+		const { createRequire } = await import("node:module");
+		const fs = await import("node:fs");
+		const file = new URL("../../prebuilds/userns.linux-" + process.arch + ".node", USERNS).pathname;
+		const { fd } = createRequire(USERNS)(file).openProgram(3);
+		const attempts = [() => fs.writeSync(fd, "x", 0), () => fs.ftruncateSync(fd, 0), () => fs.ftruncateSync(fd, 1 << 20),
+			() => fs.writeFileSync("/proc/self/fd/" + fd, "x")];
+		console.log(JSON.stringify(attempts.map((attempt) => { try { attempt(); return "done"; } catch (error) { return error.code; } })));`);
+	assert.deepEqual(answers, ["EPERM", "EPERM", "EPERM", "EPERM"]);
 });

@@ -51,17 +51,18 @@ const FLAG: Record<string, RegExp | "always"> = {
 	recvmsg: /MSG_CMSG_CLOEXEC/,
 	fcntl: /F_DUPFD_CLOEXEC/,
 	pidfd_open: "always",
+	memfd_create: /MFD_CLOEXEC/,
 	clone3: "always",
 	clone: "always",
 	ioctl: "always",
 };
 /** Calls whose flags are set on a line before the call. */
-const IN_THE_BODY = ["openat2", "open_tree", "open_tree_attr"];
+const IN_THE_BODY = ["openat2", "open_tree", "open_tree_attr", "memfd_create"];
 /** Sets a number that a program expects, in the child's own descriptor table. */
 const ONTO = "dup3";
 /** Calls without this flag, calls that this package does not need, and library functions that hide a call. */
 const NEVER =
-	/^(creat|pipe|dup|dup2|accept|accept4|socket|eventfd2?|epoll_create1?|memfd_create|inotify_init1?|signalfd4?|timerfd_create|fspick|fopen|fdopen|opendir|popen|system|mkstemp|tmpfile|shm_open|perf_event_open|userfaultfd|bpf|pidfd_getfd|open_by_handle_at|io_uring_setup)$/;
+	/^(creat|pipe|dup|dup2|accept|accept4|socket|eventfd2?|epoll_create1?|inotify_init1?|signalfd4?|timerfd_create|fspick|fopen|fdopen|opendir|popen|system|mkstemp|tmpfile|shm_open|perf_event_open|userfaultfd|bpf|pidfd_getfd|open_by_handle_at|io_uring_setup)$/;
 
 function makesDescriptor({ name, args }: Call): boolean {
 	if (name === "fcntl") return args.includes("F_DUPFD");
@@ -126,7 +127,7 @@ test("everything that begins a process or a thread was reviewed", () => {
 test("src/native/addon.ts declares every method of the add-on, with as many parameters as it has arguments", {
 	needs: ["linux"],
 }, () => {
-	const addon = join(root, `build/linux-${process.arch}/userns.node`);
+	const addon = join(root, `prebuilds/userns.linux-${process.arch}.node`);
 	const table = Object.entries(createRequire(import.meta.url)(addon).methods() as Record<string, string>)
 		.filter(([name]) => name !== "create") // the function that createMethod() returns
 		.map(([name, kinds]) => `${name} ${kinds.split(" ").filter(Boolean).length}`);
@@ -144,7 +145,7 @@ test("src/native/addon.ts declares every method of the add-on, with as many para
 test("every method of the add-on was reviewed with the kinds of its arguments, and one file reads them", {
 	needs: ["linux"],
 }, () => {
-	const addon = join(root, `build/linux-${process.arch}/userns.node`);
+	const addon = join(root, `prebuilds/userns.linux-${process.arch}.node`);
 	const declared = Object.entries(createRequire(import.meta.url)(addon).methods() as Record<string, string>);
 	const kinds = new Set(declared.flatMap(([, list]) => list.split(" ").filter(Boolean)));
 	const rows = reviewed("Values from JavaScript", 2);

@@ -110,6 +110,8 @@ __attribute__((noreturn, used)) void start_in_c(long *stack)
 	struct plan plan;
 	long error = raw_syscall3(SYS_prctl, PR_SET_DUMPABLE, 0, 0);
 
+	/* The name would be the number of a descriptor, because the add-on executes this program from a file without a path. */
+	raw_syscall3(SYS_prctl, PR_SET_NAME, (long)"userns-enter", 0);
 	plan.envp = (char *const *)(stack + 1 + stack[0] + 1);
 	if (!read_plan(&plan, stack[0], (char *const *)(stack + 1))) {
 		print_usage();

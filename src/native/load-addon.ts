@@ -1,0 +1,176 @@
+import { existsSync, readFileSync, realpathSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { UsernsError, type UsernsErrorDetails } from "../errors.ts";
+
+/*
+ * Finds the native add-on and loads it. If that fails, finds the cause: the processor, a bundler, Node's permission model, a mount
+ * with noexec, a C library without a symbol, or a file that may not be read.
+ */
+
+const PROCESSORS = ["x64", "arm64"];
+const NAME = `userns.linux-${process.arch}.node`;
+
+/**
+ * The file in this package. Each URL is a literal in a `return` statement, because webpack, ncc and @vercel/nft find and copy the
+ * files that they see in this form. This module has to stay three folders below the package, also in a bundle of its files.
+ */
+function packageUrl(): URL | undefined {
+	switch (process.arch) {
+		case "x64":
+			return new URL("../../../prebuilds/userns.linux-x64.node", import.meta.url);
+		case "arm64":
+			return new URL("../../../prebuilds/userns.linux-arm64.node", import.meta.url);
+	}
+	return undefined;
+}
+
+/** The files of this package that contain this module. */
+const OWN = /\/dist\/src\/(native|cli)\/[^/]+$/;
+
+/**
+ * The path of `packageUrl`. In a bundle the same URL leads to a directory that may belong to another user, unless the bundler has
+ * replaced it with that of a copy beside the bundle.
+ */
+function packageFile(): string | undefined {
+	const file = pathOf(packageUrl);
+	const module = pathOf(() => import.meta.url);
+	if (file === undefined || module === undefined) return file;
+	return OWN.test(module) || file.startsWith(`${dirname(module)}/`) ? file : undefined;
+}
+
+/** The path of a URL. A bundle has none where the bundler has removed import.meta.url, or replaced it with something else. */
+function pathOf(url: () => string | URL | undefined): string | undefined {
+	try {
+		return fileURLToPath(url() as URL);
+	} catch {
+		return undefined;
+	}
+}
+
+/** The folder of this module or of the bundle that contains it. A bundle of CommonJS has `__dirname` instead of a URL. */
+function ownFolder(): string | undefined {
+	const file = pathOf(() => import.meta.url);
+	if (file !== undefined) return dirname(file);
+	return typeof __dirname === "string" ? __dirname : undefined;
+}
+
+/**
+ * The places of the file, in order: in the package, beside a bundle, and beside a single executable. The working directory is not
+ * among them, because it may belong to another user.
+ */
+function places(): string[] {
+	const folders = [ownFolder(), dirname(process.execPath)].filter((folder) => folder !== undefined);
+	const beside = folders.flatMap((folder) => [join(folder, NAME), join(folder, "prebuilds", NAME)]);
+	return [...new Set([packageFile(), ...beside])].filter((file) => file !== undefined);
+}
+
+const LOADING = "the native add-on cannot be loaded";
+
+function failure(why: string, details: UsernsErrorDetails): UsernsError {
+	return new UsernsError("ERR_USERNS_NATIVE_MISSING", `${LOADING}: ${why}`, details);
+}
+
+/** The permission model of Node, if it is on (`--permission`). */
+function permission(): { has(scope: string, reference?: string): boolean } | undefined {
+	return (process as { permission?: { has(scope: string, reference?: string): boolean } }).permission;
+}
+
+const ALLOW =
+	"Start Node.js with --allow-addons and --allow-fs-read for the package, or without --permission and --no-addons.";
+
+/** Whether the folder is the root of this package, and not the folder of a bundle. */
+function isPackage(folder: string): boolean {
+	try {
+		return JSON.parse(readFileSync(join(folder, "package.json"), "utf8")).name === "userns";
+	} catch {
+		return false;
+	}
+}
+
+function notFound(files: readonly string[]): UsernsError {
+	const [first = NAME] = files;
+	if (permission()?.has("fs.read", first) === false) {
+		return failure(`Node's permission model does not allow to read ${first}`, { hint: ALLOW });
+	}
+	if (!PROCESSORS.includes(process.arch)) {
+		return failure(`there is no file for the processor ${process.arch}`, {
+			hint: `Use a machine and a Node.js for ${PROCESSORS.join(" or ")}.`,
+		});
+	}
+	if (isPackage(dirname(dirname(first)))) {
+		return failure(`there is no file ${first}`, { hint: BUILD });
+	}
+	const folder = ownFolder() ?? dirname(process.execPath);
+	return failure(`a bundle lacks the file ${NAME}, which is in none of ${files.map(dirname).join(", ")}`, {
+		hint: `Mark userns as external in the bundler, or copy node_modules/userns/prebuilds/${NAME} to ${folder}.`,
+	});
+}
+
+const BUILD = 'Compile it: "npx userns build". This needs a C compiler and the headers of the C library.';
+
+/** Whether the file is on a mount with noexec: on the last one of the longest mount point above it. */
+function isNoexec(file: string): boolean {
+	try {
+		const path = realpathSync(file);
+		let [length, noexec] = [0, false];
+		for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
+			const [, , , , point = "", options = ""] = line.split(" ");
+			const plain = point.replace(/\\([0-7]{3})/g, (_, octal) =>
+				String.fromCharCode(Number.parseInt(octal, 8)),
+			);
+			const folder = plain.endsWith("/") ? plain : `${plain}/`;
+			if (!path.startsWith(folder) || folder.length < length) continue;
+			[length, noexec] = [folder.length, options.split(",").includes("noexec")];
+		}
+		return noexec;
+	} catch {
+		return false;
+	}
+}
+
+/** The words of the dynamic loaders of glibc and musl for a symbol that the C library does not have. */
+const LACKS_SYMBOL = /version `GLIBC_|undefined symbol|symbol not found|Error relocating/;
+
+function notLoaded(file: string, cause: unknown): UsernsError {
+	const { code, message: words = String(cause) } = cause as NodeJS.ErrnoException;
+	if (code === "ERR_DLOPEN_DISABLED" || permission()?.has("addon") === false) {
+		return failure("this Node.js process does not allow native add-ons", { hint: ALLOW, cause });
+	}
+	if (isNoexec(file)) {
+		return failure(`${file} is on a mount with the option noexec`, {
+			hint: "Install the package on a file system that is mounted without noexec.",
+			cause,
+		});
+	}
+	if (LACKS_SYMBOL.test(words)) {
+		return failure(`the C library of this machine lacks a symbol: ${words}`, { hint: BUILD, cause });
+	}
+	if (/Permission denied/.test(words)) {
+		return failure(`${file} may not be read`, {
+			hint: `Let this user read it and search the directories above it: "chmod a+r ${file}".`,
+			cause,
+		});
+	}
+	return failure(words, { hint: `Install the package again. If that does not help: ${BUILD}`, cause });
+}
+
+/** Loads the add-on. An absolute path, because a relative one would be looked up in node_modules. */
+export function loadAddon(): unknown {
+	if (process.platform !== "linux") {
+		throw new UsernsError(
+			"ERR_USERNS_UNSUPPORTED_PLATFORM",
+			`user namespaces need Linux, and this platform is ${process.platform}`,
+			{ hint: "Use only Mapping on this platform; every other function needs Linux." },
+		);
+	}
+	const files = places();
+	const file = files.find((each) => existsSync(each));
+	if (file === undefined) throw notFound(files);
+	try {
+		return createRequire(file)(file);
+	} catch (cause) {
+		throw notLoaded(file, cause);
+	}
+}
