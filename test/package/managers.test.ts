@@ -12,7 +12,7 @@ import { test } from "../support/test.ts";
  * because npx fetches them (npm run test:package).
  */
 
-const needs = ["linux", "long", "root", "user", "tool:npm"] as const;
+const needs = ["linux", "long", "root", "user"] as const;
 
 /** The arguments that add a tarball to a project, and the project's files besides package.json. */
 const MANAGERS: Record<string, { command: string[]; files?: Record<string, string> }> = {
