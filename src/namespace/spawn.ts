@@ -157,8 +157,8 @@ interface Control extends Readable {
 const ANSWER_BYTES = 64;
 
 /**
- * Reads the data in the socket; undefined if its descriptor is not known. It does not wait, because the runtime makes the socket non-blocking. The add-on reads, because
- * node:fs of Deno accepts only the descriptors that it has opened.
+ * Reads the data in the socket; undefined if its descriptor is not known. It does not wait, because the runtime makes the socket
+ * non-blocking. The add-on reads, because node:fs of Deno accepts only the descriptors that it has opened.
  */
 function unread({ _handle }: Control): string | undefined {
 	const fd = _handle?.fd;
