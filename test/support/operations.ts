@@ -16,8 +16,6 @@ export interface Operation {
 	essential?: readonly string[];
 	/** Calls whose failure does not change the result: the operation then keeps more than it needs while it lasts. */
 	optional?: readonly string[];
-	/** Calls of libuv in a new process, before it executes the program. If one fails, libuv ends that process with SIGABRT. */
-	fatal?: readonly string[];
 	/** Runs before the operation. Its value is the first argument of the others. */
 	before?: string;
 	/** Runs the operation. */
@@ -90,7 +88,6 @@ const reading: Operation[] = [
 		name: "spawn",
 		scopes: ["programs"],
 		makes: ["prctl", "setns", "execve"],
-		fatal: ["pipe2", "write"], // since Node 22; userns-enter writes only after another failure
 		run: `const child = NS.spawn("true", { stdio: "ignore" });
 			return new Promise((resolve, reject) => {
 				let error;
