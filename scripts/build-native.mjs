@@ -132,6 +132,24 @@ export function buildNative(arch = process.arch, crossCompiler = undefined) {
 	if (!upToDate(file)) compileInto(file, findCompiler(crossCompiler), FLAVOUR, arch);
 }
 
+/** The compilers for another processor, with Debian's packages. */
+export const CROSS = {
+	x64: { compiler: "x86_64-linux-gnu-gcc", packages: "gcc-x86-64-linux-gnu libc6-dev-amd64-cross" },
+	arm64: { compiler: "aarch64-linux-gnu-gcc", packages: "gcc-aarch64-linux-gnu libc6-dev-arm64-cross" },
+};
+
+/** Builds for this architecture, and for the others of the package that this machine has a compiler for. Returns those left out. */
+export function buildForAll() {
+	buildNative();
+	return ARCHITECTURES.filter((arch) => {
+		if (arch === process.arch) return false;
+		const { compiler } = CROSS[arch];
+		if (spawnSync(compiler, ["--version"], { stdio: "ignore" }).status !== 0) return true;
+		buildNative(arch, compiler);
+		return false;
+	});
+}
+
 /**
  * The structures of musl are smaller than those of glibc on arm64, so a file for both can be compiled with glibc's headers only.
  */
@@ -213,10 +231,17 @@ export function compileInto(file, compiler, flavour, arch = process.arch) {
 
 /** Replaces a file by another one, because a running process may still use the old one. A mode of its own, whatever the umask is. */
 function install(from, to) {
-	mkdirSync(dirname(to), { recursive: true });
-	copyFileSync(from, `${to}.new`);
-	chmodSync(`${to}.new`, 0o644);
-	renameSync(`${to}.new`, to);
+	try {
+		mkdirSync(dirname(to), { recursive: true });
+		copyFileSync(from, `${to}.new`);
+		chmodSync(`${to}.new`, 0o644);
+		renameSync(`${to}.new`, to);
+	} catch (error) {
+		fail(
+			`${to} cannot be written (${error.code})`,
+			"Run the command as the user that installed the package.",
+		);
+	}
 }
 
 /** Runs GCC's static analyser on every file, with warnings as errors. Other compilers do not have it. */
@@ -245,4 +270,15 @@ export function analyzeNative() {
 	console.log(`analyzer: ${files(".c").length} files, nothing found`);
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) buildNative();
+/** `userns build`: compiles, whether or not there is a file, and loads the result. */
+function buildAnew() {
+	const file = addonFile();
+	const portable = compileInto(file, findCompiler(), FLAVOUR);
+	createRequire(import.meta.url)(file);
+	console.log(`${file}: compiled for ${portable ? "every C library" : "the C library of this machine"}`);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+	if (process.argv.includes("--anew")) buildAnew();
+	else buildNative();
+}

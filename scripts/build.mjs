@@ -4,7 +4,7 @@ import { installPackages, root, run } from "./setup.mjs";
 
 export async function build() {
 	installPackages();
-	if (process.platform === "linux") (await import("./build-native.mjs")).buildNative();
+	if (process.platform === "linux") (await import("./build-native.mjs")).buildForAll();
 	// Otherwise the compiled file of a test that was renamed would still run.
 	rmSync(`${root}dist`, { recursive: true, force: true });
 	run(process.execPath, [`${root}node_modules/typescript/bin/tsc`]);

@@ -1,7 +1,7 @@
 // The command in two files, one of them for `userns exec` alone (docs/adr/032-one-file.md, docs/adr/051-bundle-of-exec.md).
-import { chmodSync, readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { build } from "esbuild";
+import { build, transformSync } from "esbuild";
 import { root } from "./setup.mjs";
 
 const source = join(root, "dist/src");
@@ -67,6 +67,7 @@ function bundle(outfile, plugins) {
 		bundle: true,
 		platform: "node",
 		target: "node20",
+		minify: true, // half of the package would be the command otherwise
 		format: "cjs", // starts without the loader of ES modules, a tenth of all the time
 		logLevel: "warning",
 		define: { "import.meta.url": "bundleUrl" },
@@ -83,7 +84,30 @@ const command = process.argv.slice(2).find((word) => !word.startsWith("-"));
 require(command === "exec" ? "./userns-exec.cjs" : "./userns-all.cjs");
 `;
 
+/** Comments are a fifth of the library's JavaScript. Its declarations keep them, because editors show them. */
+function dropComments() {
+	for (const name of readdirSync(source, { recursive: true })) {
+		if (!name.endsWith(".js")) continue;
+		const file = join(source, name);
+		const { code } = transformSync(readFileSync(file, "utf8"), { target: "node20", sourcefile: file });
+		writeFileSync(file, code);
+	}
+}
+
+/** The headers of Node-API, so that `userns build` compiles without other packages. */
+function copyHeaders() {
+	const from = join(root, "node_modules/node-api-headers");
+	const to = join(root, "dist/include");
+	mkdirSync(to, { recursive: true });
+	for (const name of ["js_native_api.h", "js_native_api_types.h", "node_api.h", "node_api_types.h"]) {
+		copyFileSync(join(from, "include", name), join(to, name));
+	}
+	copyFileSync(join(from, "LICENSE"), join(to, "LICENSE"));
+}
+
 export async function bundleCommand() {
+	copyHeaders();
+	dropComments();
 	await bundle("userns-all.cjs", []);
 	await bundle("userns-exec.cjs", [onlyCommand("exec")]);
 	const start = join(folder, "userns.cjs");

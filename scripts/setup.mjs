@@ -25,5 +25,6 @@ export function installPackages() {
 	const installed = `${root}node_modules/.package-lock.json`;
 	const wanted = `${root}package-lock.json`;
 	if (existsSync(installed) && statSync(installed).mtimeMs >= statSync(wanted).mtimeMs) return;
-	run("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"]);
+	// Without scripts, because the script "prepare" builds the package, which comes next anyway.
+	run("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]);
 }

@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { readFileSync } from "node:fs";
 import { Command, CommanderError, type ErrorOptions } from "commander";
 import {
@@ -36,6 +35,7 @@ const commands: Record<string, Entry> = {
 	exec: { summary: "run a program in a user namespace", load: () => import("./exec.ts") },
 	map: { summary: "convert, combine, check and draw mappings", load: () => import("./map.ts") },
 	show: { summary: "show the user namespace of a process or at a path", load: () => import("./show.ts") },
+	build: { summary: "compile the native add-on of this package", load: () => import("./build.ts") },
 };
 
 const HELP = `

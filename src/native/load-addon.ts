@@ -89,6 +89,15 @@ function isPackage(folder: string): boolean {
 	}
 }
 
+/** Node 20 throws if its permission model does not allow to look. */
+function isThere(file: string): boolean {
+	try {
+		return existsSync(file);
+	} catch {
+		return false;
+	}
+}
+
 function notFound(files: readonly string[]): UsernsError {
 	const [first = NAME] = files;
 	if (permission()?.has("fs.read", first) === false) {
@@ -166,7 +175,7 @@ export function loadAddon(): unknown {
 		);
 	}
 	const files = places();
-	const file = files.find((each) => existsSync(each));
+	const file = files.find(isThere);
 	if (file === undefined) throw notFound(files);
 	try {
 		return createRequire(file)(file);
