@@ -40,6 +40,7 @@ import { host, hosted } from "../support/ids.ts";
 import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
 import type { Need } from "../support/needs.ts";
 import { ended } from "../support/programs.ts";
+import { runFile } from "../support/runtime.ts";
 import { MAP, within } from "../support/within.ts";
 
 /*
@@ -56,20 +57,19 @@ export interface Case {
 const ids: readonly Need[] = ["linux", "ids"];
 const withMounts: readonly Need[] = ["linux", "root", "mounts"];
 
-/** The arguments that run a file with the runtime of this process. */
-export const RUNTIME: readonly string[] =
-	process.versions.deno === undefined ? [process.execPath] : [process.execPath, "run", "--allow-all"];
-
 const INDEX = fileURLToPath(new URL("../../src/index.js", import.meta.url));
 
 /** Runs a module in a process of the same runtime. The module has the package as `userns`. */
-function runModule(body: string): { status: number | null; stdout: string; stderr: string } {
+function runModule(
+	body: string,
+	env: NodeJS.ProcessEnv = {},
+): { status: number | null; stdout: string; stderr: string } {
 	const folder = mkdtempSync(join(tmpdir(), "userns-case-"));
 	try {
 		const file = join(folder, "case.mjs");
 		writeFileSync(file, `import * as userns from ${JSON.stringify(INDEX)};\n${body}`);
-		const [program = "", ...args] = [...RUNTIME, file];
-		return spawnSync(program, args, { encoding: "utf8", timeout: 30_000 });
+		const [program = "", ...args] = runFile(file);
+		return spawnSync(program, args, { encoding: "utf8", timeout: 30_000, env: { ...process.env, ...env } });
 	} finally {
 		rmSync(folder, { recursive: true });
 	}
@@ -114,6 +114,16 @@ export const cases: readonly Case[] = [
 			assert.ok(mapping.equals(Mapping.parse("0:100000:1000,1000:101000:64536")));
 			assert.equal(mapping.toString("incus"), "both 100000-165535 0-65535");
 			throwsCode(() => Mapping.parse("0:0:0"), "ERR_USERNS_INVALID_MAPPING");
+		},
+	},
+	{
+		name: "Mapping.rootless: the calling user is that of the process, and not that of the variable USER",
+		needs: ["linux"],
+		run: () => {
+			const code = `try { userns.Mapping.rootless(); } catch (error) { console.log(error.message); }`;
+			const { status, stdout, stderr } = runModule(code, { USER: "userns-other", LOGNAME: "userns-other" });
+			assert.equal(status, 0, stderr);
+			assert.doesNotMatch(stdout, /userns-other/);
 		},
 	},
 	{
@@ -472,7 +482,9 @@ export const cases: readonly Case[] = [
 						const { pid } = container;
 						const mount = await mountIdmapped({ source, target: "/data", into: pid, mapping: MAP });
 						mount.close();
-						const found = (await list({ pid, idmapped: true })).filter(({ mountPoint }) => mountPoint === "/data");
+						const found = (await list({ pid, idmapped: true })).filter(
+							({ mountPoint }) => mountPoint === "/data",
+						);
 						assert.deepEqual(
 							found.map(({ mapping }) => mapping?.id),
 							[Mapping.parse(MAP).id],
