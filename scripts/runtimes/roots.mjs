@@ -13,19 +13,23 @@ import {
 	symlinkSync,
 	writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { quiet, unpackDebian } from "../kernels/packages.mjs";
 import { PACKAGES } from "../test-packages.mjs";
 import { addMusl } from "./musl.mjs";
 
-/** The root file systems: Debian's name of the version, what is added to it, and Debian's packages for that. */
+/** The root file systems: Debian's name of the version, the C library of Node.js in it, and what is added or left out. */
 export const ROOTS = {
-	"Debian 11": { suite: "bullseye" },
-	"Debian 12": { suite: "bookworm" },
-	"Debian 13": { suite: "trixie" },
-	musl: { suite: "trixie", packages: ["musl"], add: addMusl },
+	// Its strace does not know mount_setattr(2).
+	"Debian 11": { suite: "bullseye", libc: "libc6", without: ["strace"] },
+	"Debian 12": { suite: "bookworm", libc: "libc6" },
+	"Debian 13": { suite: "trixie", libc: "libc6" },
+	musl: { suite: "trixie", libc: "musl", add: addMusl },
 };
+
+/** The file in a root file system that has the version of its C library, in the form of Debian. */
+const LIBC = "etc/userns-libc";
 
 /** What the tests use beside the programs of scripts/test-packages.mjs. */
 const BASE = [
@@ -94,28 +98,40 @@ function finish(root) {
 }
 
 /** Makes a root file system of ROOTS in the cache, once, and returns its folder. */
-export async function makeRoot(name, cache) {
-	const { suite, packages = [], add } = ROOTS[name];
-	const wanted = [...BASE, ...Object.keys(PACKAGES), ...packages];
+export function makeRoot(name, cache) {
+	const { suite, libc, without = [], add } = ROOTS[name];
+	const wanted = [...BASE, ...Object.keys(PACKAGES), libc].filter((each) => !without.includes(each));
 	const hash = createHash("sha256").update(JSON.stringify([suite, wanted]));
 	const sources = ["roots.mjs", "musl.mjs", "libstdc++-on-musl.c"];
 	for (const file of sources) hash.update(readFileSync(fileURLToPath(new URL(file, import.meta.url))));
-	const root = join(cache, `root-${suite}-${hash.digest("hex").slice(0, 16)}`);
+	const prefix = `${name.replace(" ", "-")}-`;
+	const root = join(cache, `${prefix}${hash.digest("hex").slice(0, 16)}`);
 	if (existsSync(root)) return root;
 	mkdirSync(cache, { recursive: true });
+	for (const old of readdirSync(cache).filter((each) => each.startsWith(prefix)))
+		rmSync(join(cache, old), { recursive: true });
 	const fresh = mkdtempSync(join(cache, "new-"));
 	try {
 		chmodSync(fresh, 0o755);
 		const state = join(fresh, "var/apt");
-		unpackDebian(download(suite, wanted, state), fresh);
+		const files = download(suite, wanted, state);
+		unpackDebian(files, fresh);
 		rmSync(state, { recursive: true });
 		finish(fresh);
-		await add?.(fresh, cache);
+		const version = files.map((file) => basename(file).split("_")).find(([each]) => each === libc)?.[1];
+		writeFileSync(join(fresh, LIBC), version);
+		add?.(fresh);
 		renameSync(fresh, root);
 	} finally {
 		rmSync(fresh, { recursive: true, force: true });
 	}
 	return root;
+}
+
+/** Returns the C library of Node.js in a root file system, such as "glibc 2.31" and "musl 1.2.5". */
+export function libcOf(name, root) {
+	const version = readFileSync(join(root, LIBC), "utf8").split("-")[0];
+	return `${ROOTS[name].libc === "musl" ? "musl" : "glibc"} ${version}`;
 }
 
 /**
