@@ -89,9 +89,8 @@ export function tableOf(results) {
 		const what = runs.map(wordsOf).join(", ");
 		const result = results.find((each) => each.name === name);
 		if (result === undefined) return [`${title} ${version ?? ""}`.trim(), where ?? "", what, "not run"];
-		const place = [where, result.library].filter(
-			(each) => each !== undefined && !result.library.startsWith(each),
-		);
+		const place = where === undefined || result.library.startsWith(where) ? [] : [where];
+		place.push(result.library);
 		return [
 			`${title} ${result.version}`,
 			place.join(", "),
@@ -99,11 +98,11 @@ export function tableOf(results) {
 			resultText(result),
 		];
 	});
-	const runs = results.map(({ date, kernel }) => `${date}, Linux ${kernel}`).sort();
-	const when =
-		runs.length === 0
-			? "Nothing was run."
-			: `The runs are of ${runs[0].split(",")[0]} to ${runs.at(-1)}, on x86-64, as root.`;
+	const newest = results
+		.map(({ date, kernel }) => `${date} on Linux ${kernel}`)
+		.sort()
+		.at(-1);
+	const when = newest === undefined ? "" : `The newest run is of ${newest} and x86-64. All ran as root.`;
 	return `${markdown([["runtime", "C library", "what was run", "result"], ...rows])}\n\n${when}`;
 }
 
