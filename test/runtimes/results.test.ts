@@ -46,12 +46,14 @@ test("a runtime without a result has a row that says so, and a failure is shown"
 	assert.match(tableOf([{ ...first, failures: ["a test"] }]), /\*\*1 failed\*\*/);
 });
 
-test("the lowest versions that engines promises ran what users call and require()", () => {
-	const lowest = [...engines.node.matchAll(/(\d+\.\d+\.\d+)/g)].map(([version]) => version);
-	assert.equal(lowest.length, 2);
-	for (const version of lowest) {
-		const result = readResults().find((each) => each.name === `node-${version}`);
-		assert.deepEqual([result?.version, result?.failures], [version, []], version);
+test("the lowest versions that engines and the README promise ran what users call, and require()", () => {
+	const nodes = [...engines.node.matchAll(/\d+\.\d+\.\d+/g)].map(([version]) => `node-${version}`);
+	assert.equal(nodes.length, 2);
+	const readme = readFileSync(join(root, "README.md"), "utf8").replaceAll(/\s+/g, " ");
+	const [, bun, deno] = /Bun (\d+\.\d+) and Deno (\d+\.\d+) or later run it too/.exec(readme) ?? [];
+	for (const name of [...nodes, `bun-${bun}.0`, `deno-${deno}.0`]) {
+		const result = readResults().find((each) => each.name === name);
+		assert.deepEqual([result?.version, result?.failures], [name.split("-")[1], []], name);
 		assert.ok(result?.ran.includes("require") && result.ran.includes("suite"));
 	}
 });
