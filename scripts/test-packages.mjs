@@ -18,6 +18,7 @@ export const PACKAGES = {
 	"erofs-utils": ["mkfs.erofs"],
 	gcc: ["cc"],
 	"gcc-aarch64-linux-gnu": ["aarch64-linux-gnu-gcc"],
+	git: ["git"],
 	hostname: ["hostname"],
 	"libc6-dev": ["/usr/include/stdio.h"],
 	"libc6-dev-arm64-cross": ["/usr/aarch64-linux-gnu/include/stdio.h"],

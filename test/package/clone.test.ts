@@ -11,7 +11,7 @@ import { test } from "../support/test.ts";
  * network (npm run test:package).
  */
 
-const needs = ["linux", "long", "tool:git", "tool:npm", "tool:cc"] as const;
+const needs = ["linux", "long", "tool:git", "tool:cc"] as const;
 
 function withClone(work: (clone: string, project: string) => void): void {
 	const folder = mkdtempSync(join(tmpdir(), "userns-clone-"));
