@@ -239,16 +239,16 @@ function zshFunction(command: Described): string {
 	const words = command.words.map(([word, text]) => quote(`${word}:${zshText(text)}`));
 	return `${name}() {
 	local state line context
-	local -a commands=(
+	local -a offered=(
 		${words.join("\n\t\t")}
 	)
 	_arguments -C ${flags.join(" \\\n\t\t")} \\
 		'1: :->command' '*:: :->arguments'
 	case $state in
-		command) _describe command commands ;;
+		command) _describe command offered ;;
 		arguments)
 			case $words[1] in
-				help) ((CURRENT == 2)) && _describe command commands ;;
+				help) ((CURRENT == 2)) && _describe command offered ;;
 				*) (($+functions[${name}_$words[1]])) && ${name}_$words[1] ;;
 			esac ;;
 	esac
