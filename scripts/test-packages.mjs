@@ -19,6 +19,7 @@ export const PACKAGES = {
 	fish: ["fish"],
 	gcc: ["cc"],
 	"gcc-aarch64-linux-gnu": ["aarch64-linux-gnu-gcc"],
+	git: ["git"],
 	"groff-base": ["groff"],
 	hostname: ["hostname"],
 	"libc6-dev": ["/usr/include/stdio.h"],

@@ -4,8 +4,11 @@ import { type Extents, type IdKind, showRange } from "../mapping/extent.ts";
 import { copyOptions, ownCopy, ownMap } from "../options.ts";
 import type { NamespaceMaps } from "./read-maps.ts";
 
+/** A kind of namespace, as in namespaces(7). */
+export type NamespaceKind = "mount" | "pid" | "net" | "ipc" | "uts" | "cgroup" | "time";
+
 /** The kinds of namespaces that can be created with a user namespace, by their flags for unshare(2). */
-const FLAGS = {
+const FLAGS: Readonly<Record<NamespaceKind, number>> = {
 	mount: 0x00020000,
 	pid: 0x20000000,
 	net: 0x40000000,
@@ -13,10 +16,7 @@ const FLAGS = {
 	uts: 0x04000000,
 	cgroup: 0x02000000,
 	time: 0x00000080,
-} as const;
-
-/** A kind of namespace, as in namespaces(7). */
-export type NamespaceKind = keyof typeof FLAGS;
+};
 
 /** The IDs of a program in a user namespace, and the namespaces that are created for it. */
 export interface EnterOptions {

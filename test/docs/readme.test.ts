@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { ask, packageForAll, root } from "../support/child.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { askOrdinary } from "../support/ordinary.ts";
+import { runFile } from "../support/runtime.ts";
 import { test } from "../support/test.ts";
 
 const README = readFileSync(join(root, "README.md"), "utf8");
@@ -43,7 +44,12 @@ test("the README's commands for a clone are scripts of package.json, or npm link
 test("npm link makes the command available", () => {
 	const prefix = mkdtempSync(join(tmpdir(), "userns-link-"));
 	try {
-		const env = { ...process.env, npm_config_prefix: prefix, npm_config_offline: "true" };
+		const env = {
+			...process.env,
+			npm_config_prefix: prefix,
+			npm_config_offline: "true",
+			npm_config_ignore_scripts: "true",
+		};
 		const link = spawnSync("npm", ["link", "--loglevel=error"], {
 			cwd: packageForAll(),
 			env,
@@ -86,7 +92,7 @@ test("the README's example without root runs, and prints what its comment says",
 
 /** Defines the command for a shell, as an installed package has it. */
 const COMMAND = `set -e
-userns() { "${process.execPath}" "${join(packageForAll(), "dist/src/cli/userns.cjs")}" "$@"; }
+userns() { ${runFile(join(packageForAll(), "dist/src/cli/userns.cjs")).join(" ")} "$@"; }
 `;
 
 /** Runs a block as root in its own mount namespace, with the files that the README speaks of. */

@@ -225,7 +225,7 @@ test("workers load the add-on again and again, each time after it was unloaded",
 	const { loaded, unloaded, right } = ask<{ loaded: number; unloaded: number; right: number }>(
 		`import fs from "node:fs";
 		import { Worker } from "node:worker_threads";
-		const isLoaded = () => fs.readFileSync("/proc/self/maps", "utf8").includes("userns.node");
+		const isLoaded = () => fs.readFileSync("/proc/self/maps", "utf8").includes("/userns.linux-");
 		let [loaded, unloaded, right] = [0, 0, 0];
 		for (let i = 0; i < ${LONG ? 300 : 12}; i++) {
 			const worker = new Worker(\`import { parentPort } from "node:worker_threads";

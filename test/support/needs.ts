@@ -45,6 +45,8 @@ const checks: Record<string, () => string | undefined> = {
 		const { status } = spawnSync("cc", flags, { input: "int main(void) { return 0; }", stdio: "pipe" });
 		return status === 0 ? undefined : "cc has no static C library";
 	},
+	/** The long form of a test, which takes minutes (npm run test:soak, npm run test:package). */
+	long: () => (process.env.USERNS_LONG === "1" ? undefined : "the long form only (USERNS_LONG=1)"),
 	loop: () => (canOpen("/dev/loop-control") ? undefined : "no loop devices"),
 };
 
@@ -61,6 +63,7 @@ export type Need =
 	| "user"
 	| "ids"
 	| "ordinary"
+	| "long"
 	| "loop"
 	| "busybox"
 	| "sanitizers"

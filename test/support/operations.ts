@@ -78,7 +78,7 @@ const reading: Operation[] = [
 	{
 		name: "reading back",
 		scopes: ["own", "children"],
-		makes: ["clone3", "execve", "setns"],
+		makes: ["clone3", "execveat", "setns"],
 		before: 'return userns.UserNamespace.open("/proc/self/fd/" + NS.fd);',
 		run: "return (await given.mapping()).id;",
 		check: "given.close(); return made === NS.mappingSync().id;",
