@@ -38,8 +38,9 @@ See "userns COMMAND --help" for the options of a command.
 
 With --json, a command prints one JSON value, or {"error": …} if it fails. An
 error is printed as two lines on standard error: the message, and a hint. The
-exit status is 0 for success, 1 for a failure or the answer no, and 2 for wrong
-usage. "userns exec" exits with the status of the program.`;
+exit status is 0 for success, 1 for a failure or the answer no, 2 for wrong
+usage, and 141 if the reader of standard output has closed the pipe. "userns
+exec" exits with the status of the program.`;
 
 /** The version of this package. */
 export function version(): string {
