@@ -1,4 +1,5 @@
 import type { SpawnOptions } from "node:child_process";
+import { existsSync } from "node:fs";
 import { invalidArgument, show, UsernsError } from "../errors.ts";
 import { type Extents, type IdKind, showRange } from "../mapping/extent.ts";
 import { copyOptions, ownCopy, ownMap } from "../options.ts";
@@ -168,9 +169,19 @@ function flagsOf(what: string, kinds: unknown): number {
 				`The kinds are: ${Object.keys(FLAGS).join(", ")}.`,
 			);
 		}
+		refuseMissing(what, kind);
 		flags |= FLAGS[kind as NamespaceKind];
 	});
 	return flags;
+}
+
+/** A kernel can be built without a kind of namespace. unshare(2) then fails with EINVAL, which does not say which one. */
+function refuseMissing(what: string, kind: string): void {
+	const folder = "/proc/self/ns";
+	if (existsSync(`${folder}/${kind === "mount" ? "mnt" : kind}`) || !existsSync(`${folder}/user`)) return;
+	throw new UsernsError("ERR_USERNS_UNSUPPORTED_KERNEL", `${what}: this kernel has no ${kind} namespaces`, {
+		hint: `Leave out "${kind}", or use a kernel with CONFIG_${kind.toUpperCase()}_NS. "ls /proc/self/ns" lists the kinds of this one.`,
+	});
 }
 
 function checkId(what: string, name: string, id: unknown): number {

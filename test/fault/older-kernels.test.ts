@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
+import { unmount } from "../../src/index.ts";
 import { ask, root, sh } from "../support/child.ts";
 import { kernelFacts } from "../support/kernel-facts.ts";
 import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
@@ -81,6 +82,24 @@ test("the control: the denied calls fail with ENOSYS and ENOTTY", { needs }, () 
 	assert.equal(pid.code, "ERR_USERNS_OPEN");
 	assert.equal(pid.errnoCode, "ENOSYS");
 });
+
+test(
+	"without mount_setattr a namespace is pinned all the same, on a private mount",
+	{ needs: [...needs, "mounts"] },
+	() =>
+		withTmpfs((top) => {
+			const path = join(top, "ns");
+			sh("mount", "--make-shared", top); // the mount below it would be shared too
+			ask(
+				`const ns = userns.UserNamespace.createSync("0:100000:7");
+			userns.pin(ns, ${JSON.stringify(path)});
+			console.log(JSON.stringify(null));`,
+				without(CALL.mount_setattr),
+			);
+			assert.deepEqual(mountAt(path)?.optional, []);
+			unmount(path);
+		}),
+);
 
 for (const call of ["open_tree", "mount_setattr", "move_mount"] as const) {
 	test(

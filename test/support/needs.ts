@@ -68,6 +68,7 @@ export type Need =
 	| `tool:${string}`
 	| `path:${string}`
 	| `fs:${string}`
+	| `ns:${string}`
 	| `linux:${string}`;
 
 /**
@@ -114,6 +115,10 @@ function missing(need: Need): string | undefined {
 	if (need.startsWith("path:")) {
 		const path = need.slice("path:".length);
 		return existsSync(path) ? undefined : `there is no ${path}`;
+	}
+	if (need.startsWith("ns:")) {
+		const kind = need.slice("ns:".length);
+		return existsSync(`/proc/self/ns/${kind}`) ? undefined : `this kernel has no ${kind} namespaces`;
 	}
 	if (need.startsWith("linux:")) return olderThan(need.slice("linux:".length));
 	if (need.startsWith("fs:")) return missingFileSystem(need.slice("fs:".length));

@@ -219,6 +219,7 @@ export const forRoot: readonly Operation[] = [
 		scopes: ["own", "children"],
 		makes: ["move_mount"],
 		optional: CHILD_OPTIONAL,
+		again: ["mount_setattr"],
 		run: 'userns.pin(NS, FOLDER + "/pinned");',
 		check: `const again = userns.UserNamespace.open(FOLDER + "/pinned");
 			try { return again.equals(NS); } finally { again.close(); userns.unmount(FOLDER + "/pinned"); }`,
@@ -229,6 +230,7 @@ export const forRoot: readonly Operation[] = [
 		scopes: ["own", "children"],
 		makes: ["move_mount"],
 		optional: CHILD_OPTIONAL,
+		again: ["mount_setattr"],
 		run: 'await userns.pinAsync(NS, FOLDER + "/pinned");',
 		check: `const again = userns.UserNamespace.open(FOLDER + "/pinned");
 			try { return again.equals(NS); } finally { again.close(); userns.unmount(FOLDER + "/pinned"); }`,
