@@ -266,5 +266,6 @@ test("each everyday job of an ordinary user in the README does what the table sa
 		["userns map translate", /^2100000033\n$/],
 		["userns map check", /^valid\n/],
 		["userns mounts --all --json", /^\[\n {2}\{\n/],
+		["userns completion", /^# The completions of userns for bash/],
 	]);
 });
