@@ -71,6 +71,7 @@ export type Need =
 	| `tool:${string}`
 	| `path:${string}`
 	| `fs:${string}`
+	| `ns:${string}`
 	| `linux:${string}`;
 
 /**
@@ -119,6 +120,10 @@ function missing(need: Need): string | undefined {
 		return existsSync(path) ? undefined : `there is no ${path}`;
 	}
 	if (need.startsWith("linux:")) return olderThan(need.slice("linux:".length));
+	if (need.startsWith("ns:")) {
+		const kind = need.slice("ns:".length);
+		return existsSync(`/proc/self/ns/${kind}`) ? undefined : `this kernel has no ${kind} namespaces`;
+	}
 	if (need.startsWith("fs:")) return missingFileSystem(need.slice("fs:".length));
 	const check = checks[need];
 	if (check === undefined) throw new Error(`no check for the need ${need}`);
