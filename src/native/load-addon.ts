@@ -110,9 +110,11 @@ function notFound(files: readonly string[]): UsernsError {
 	if (isPackage(dirname(dirname(first)))) {
 		return failure(`there is no file ${first}`, { hint: BUILD });
 	}
-	const folder = ownFolder() ?? dirname(process.execPath);
+	const own = ownFolder();
+	// Bun shows the bundle of a compiled executable in a folder that only the executable sees.
+	const folder = own?.startsWith("/$bunfs/") ? undefined : own;
 	return failure(`a bundle lacks the file ${NAME}, which is in none of ${files.map(dirname).join(", ")}`, {
-		hint: `Mark userns as external in the bundler, or copy node_modules/userns/prebuilds/${NAME} to ${folder}.`,
+		hint: `Mark userns as external in the bundler, or copy node_modules/userns/prebuilds/${NAME} to ${folder ?? dirname(process.execPath)}.`,
 	});
 }
 
