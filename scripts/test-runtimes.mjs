@@ -72,7 +72,10 @@ function prepare({ package: name, version, program, root: where }) {
 		program: path,
 		node: isNode ? path : where === "musl" ? MUSL_NODE : process.execPath,
 		prefix:
-			system === undefined ? ["unshare", "--mount", "--propagation", "private"] : inRoot(system, folders),
+			system === undefined
+				? ["unshare", "--mount", "--propagation", "private"]
+				: // The variable may name a file of this machine, and Node.js would print that it does not exist.
+					["env", "--unset=NODE_EXTRA_CA_CERTS", ...inRoot(system, folders)],
 		library: system === undefined ? quiet("getconf", ["GNU_LIBC_VERSION"]).trim() : libcOf(where, system),
 	};
 }
