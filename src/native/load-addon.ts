@@ -1,5 +1,4 @@
 import { existsSync, readFileSync, realpathSync } from "node:fs";
-import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UsernsError, type UsernsErrorDetails } from "../errors.ts";
@@ -165,7 +164,7 @@ function notLoaded(file: string, cause: unknown): UsernsError {
 	return failure(words, { hint: `Install the package again. If that does not help: ${BUILD}`, cause });
 }
 
-/** Loads the add-on. An absolute path, because a relative one would be looked up in node_modules. */
+/** Loads the add-on. Without `require`, because webpack replaces each `createRequire` with a function of its own. */
 export function loadAddon(): unknown {
 	if (process.platform !== "linux") {
 		throw new UsernsError(
@@ -178,7 +177,9 @@ export function loadAddon(): unknown {
 	const file = files.find(isThere);
 	if (file === undefined) throw notFound(files);
 	try {
-		return createRequire(file)(file);
+		const module = { exports: {} };
+		process.dlopen(module, file);
+		return module.exports;
 	} catch (cause) {
 		throw notLoaded(file, cause);
 	}
