@@ -32,6 +32,7 @@ const PROMISED = [
 		"linux",
 		"root",
 		"mounts",
+		"private-mounts",
 		"user",
 		"loop",
 		"ordinary",

@@ -56,7 +56,8 @@ function unpackUml({ suite, largeFpu }, folder, cache) {
 		.map((each) => join(unpacked, each, "x86_64-linux-gnu"))
 		.filter(existsSync);
 	mkdirSync(join(folder, "libc"));
-	for (const library of libraries) cpSync(library, join(folder, "libc"), { recursive: true });
+	for (const library of libraries)
+		cpSync(library, join(folder, "libc"), { recursive: true, verbatimSymlinks: true });
 	useLoader(join(folder, "linux"));
 	copyFileSync(join(folder, "libc/ld-linux-x86-64.so.2"), join(folder, "ld.so"));
 	chmodSync(join(folder, "ld.so"), 0o755);

@@ -31,5 +31,12 @@ long ptrace(enum __ptrace_request request, ...)
 			data = &whole;
 		}
 	}
-	return syscall(SYS_ptrace, (long)request, (long)pid, address, data);
+	if (request != PTRACE_PEEKTEXT && request != PTRACE_PEEKDATA && request != PTRACE_PEEKUSER) {
+		return syscall(SYS_ptrace, (long)request, (long)pid, address, data);
+	}
+	/* The system call stores what it reads, and the C library's function returns it. */
+	long word = 0;
+	long error = syscall(SYS_ptrace, (long)request, (long)pid, address, &word);
+
+	return error < 0 ? error : word;
 }

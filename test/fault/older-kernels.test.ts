@@ -85,7 +85,7 @@ test("the control: the denied calls fail with ENOSYS and ENOTTY", { needs }, () 
 
 test(
 	"without mount_setattr a namespace is pinned all the same, on a private mount",
-	{ needs: [...needs, "mounts"] },
+	{ needs: [...needs, "private-mounts"] },
 	() =>
 		withTmpfs((top) => {
 			const path = join(top, "ns");
