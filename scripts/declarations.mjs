@@ -27,6 +27,7 @@ const OFF = { logLevel: "none" };
 
 const configObject = {
 	projectFolder: root,
+	newlineKind: "lf",
 	mainEntryPointFilePath: join(root, "dist/declarations/src/index.d.ts"),
 	compiler: { overrideTsconfig: { compilerOptions, files: ["dist/declarations/src/index.d.ts"] } },
 	apiReport: {

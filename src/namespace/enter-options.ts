@@ -148,6 +148,22 @@ const FORMS: Record<string, { is: (value: unknown) => boolean; words: string }> 
 	},
 };
 
+/**
+ * Throws for a kind of namespace that the kernel was built without: unshare(2) would be a bare EINVAL, and the program of `exec`
+ * replaces this process before that call. The file of user namespaces shows that /proc can be read.
+ */
+function refuseMissing(what: string, kind: NamespaceKind): void {
+	const file = `/proc/self/ns/${kind === "mount" ? "mnt" : kind}`;
+	if (existsSync(file) || !existsSync("/proc/self/ns/user")) return;
+	throw new UsernsError(
+		"ERR_USERNS_UNSUPPORTED_KERNEL",
+		`${what}: this kernel has no ${kind} namespaces: there is no ${file}`,
+		{
+			hint: `Use a kernel that was built with ${kind} namespaces, or leave out that kind.`,
+		},
+	);
+}
+
 /** Checks the EnterOptions. Each ID must be mapped, because a process with an unmapped ID would run as the overflow user. */
 export function enterRequest(what: string, options: EnterOptions, target: EnterTarget): EnterRequest {
 	const unshare = flagsOf(what, options.unshare);
@@ -169,19 +185,10 @@ function flagsOf(what: string, kinds: unknown): number {
 				`The kinds are: ${Object.keys(FLAGS).join(", ")}.`,
 			);
 		}
-		refuseMissing(what, kind);
+		refuseMissing(what, kind as NamespaceKind);
 		flags |= FLAGS[kind as NamespaceKind];
 	});
 	return flags;
-}
-
-/** A kernel can be built without a kind of namespace. unshare(2) then fails with EINVAL, which does not say which one. */
-function refuseMissing(what: string, kind: string): void {
-	const folder = "/proc/self/ns";
-	if (existsSync(`${folder}/${kind === "mount" ? "mnt" : kind}`) || !existsSync(`${folder}/user`)) return;
-	throw new UsernsError("ERR_USERNS_UNSUPPORTED_KERNEL", `${what}: this kernel has no ${kind} namespaces`, {
-		hint: `Leave out "${kind}", or use a kernel with CONFIG_${kind.toUpperCase()}_NS. "ls /proc/self/ns" lists the kinds of this one.`,
-	});
 }
 
 function checkId(what: string, name: string, id: unknown): number {

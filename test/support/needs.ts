@@ -125,10 +125,6 @@ function missing(need: Need): string | undefined {
 		const path = need.slice("path:".length);
 		return existsSync(path) ? undefined : `there is no ${path}`;
 	}
-	if (need.startsWith("ns:")) {
-		const kind = need.slice("ns:".length);
-		return existsSync(`/proc/self/ns/${kind}`) ? undefined : `this kernel has no ${kind} namespaces`;
-	}
 	if (need.startsWith("linux:")) return olderThan(need.slice("linux:".length));
 	if (need.startsWith("ns:")) {
 		const kind = need.slice("ns:".length);

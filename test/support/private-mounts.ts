@@ -10,8 +10,8 @@ export const USER = { name: "userns-clients", uid: 54322, first: 2_000_000, size
 /** What {@link privateMounts} mounts before the program starts. */
 export interface PrivateMounts {
 	/**
-	 * Only cgroup2 at /sys/fs/cgroup, because crun 1.8.1 refuses a tree of both kinds. Where it is already, a second mount
-	 * is EBUSY. And an empty /run, where runtimes keep their state by default.
+	 * Only cgroup2 at /sys/fs/cgroup, because crun 1.8.1 refuses a tree of both kinds. And an empty /run, where
+	 * runtimes keep their state by default.
 	 */
 	cgroup2?: boolean;
 	/** A folder that `makeUser` wrote: the program runs as USER. */
