@@ -146,7 +146,7 @@ const codes: Readonly<Record<UsernsErrorCode, CodeEntry>> = {
 		hint: "Run the program on Linux. On other systems only Mapping and fromOci work.",
 	},
 	ERR_USERNS_UNSUPPORTED_KERNEL: {
-		explanation: "the kernel lacks a system call that the function needs",
+		explanation: "the kernel lacks a system call or a kind of namespace that the function needs",
 		hint: "Use a newer kernel: docs/kernel-features.md lists the versions.",
 	},
 	ERR_USERNS_NATIVE_MISSING: {

@@ -51,17 +51,38 @@ NO_STACK_PROTECTOR static long check_identity(int fd, uint64_t unique)
 
 /*
  * mount(2) and umount2(2) take a path. The path of the descriptor in our own procfs works for files and for directories, and needs
- * no permission on a directory. Without a usable /proc, "." works for a directory.
+ * no permission on a directory. Without a usable /proc, "." works for a directory. The path is relative to the working directory,
+ * which this function changes.
  */
+NO_STACK_PROTECTOR static long reach(int procfs, int fd, char name[32])
+{
+	name[0] = '.';
+	name[1] = '\0';
+	if (procfs >= 0) name_descriptor(fd, name);
+	return raw_syscall3(SYS_fchdir, procfs >= 0 ? procfs : fd, 0, 0);
+}
+
+/* mount(2) changes the propagation before Linux 5.12 too, but only of an attached mount: a pinned namespace needs no newer kernel. */
+NO_STACK_PROTECTOR static long set_attached_propagation(const struct mntns_child *child)
+{
+	const struct attach_request *request = child->request;
+	char name[32];
+	long error = set_propagation(request);
+
+	if (error != -ENOSYS) return error;
+	error = reach(child->procfs, request->tree, name);
+	if (error < 0) return error;
+	return raw_syscall5(SYS_mount, 0, (long)name, 0, (long)request->propagation | (request->recursive ? MS_REC : 0), 0);
+}
+
 NO_STACK_PROTECTOR long unmount_steps(int procfs, int fd, uint64_t unique)
 {
-	char name[32] = ".";
+	char name[32];
 	long error = check_identity(fd, unique);
 
 	if (error < 0) return error;
-	error = raw_syscall3(SYS_fchdir, procfs >= 0 ? procfs : fd, 0, 0);
+	error = reach(procfs, fd, name);
 	if (error < 0) return error;
-	if (procfs >= 0) name_descriptor(fd, name);
 	/*
 	 * A mount that cannot be unmounted, such as a locked mount in a container, must stay unchanged. MNT_EXPIRE checks that first
 	 * (can_umount() in fs/namespace.c). Then a mount in use, as ours is by the descriptor, is EBUSY, and another mount on top of
@@ -128,7 +149,7 @@ NO_STACK_PROTECTOR static int attach(struct mntns_child *child, int target)
 	error = call_move_mount(request->tree, target, 0);
 	if (error < 0) return note(child, error, "move_mount");
 	/* Below a shared parent, attaching makes a mount shared (attach_recursive_mnt() in fs/namespace.c). */
-	error = set_propagation(request);
+	error = set_attached_propagation(child);
 	if (error == 0) return note(child, 0, NULL);
 	child->left = unmount_steps(child->procfs, request->tree, request->unique) < 0;
 	return note(child, error, child->left ? "propagation left" : "propagation");

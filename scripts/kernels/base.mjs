@@ -1,25 +1,21 @@
-// Makes a disk with Debian and Node, once for each set of packages. Runs do not write to it.
+// Makes a disk with Debian and Node, once for each list of packages. Runs do not write to it.
 import { createHash } from "node:crypto";
 import {
 	chmodSync,
 	copyFileSync,
 	existsSync,
 	mkdirSync,
-	mkdtempSync,
-	readdirSync,
 	readFileSync,
-	renameSync,
 	rmSync,
 	symlinkSync,
 	writeFileSync,
 } from "node:fs";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { EARLY_MODULES, MACHINES, MODULES, PACKAGES } from "./machines.mjs";
-import { modules } from "./modules.mjs";
-import { debianPackages, quiet, unpackDebian, unpackNode } from "./packages.mjs";
-
-const isKernel = (file) => basename(file).startsWith("linux-image-");
+import { PACKAGES as TEST_PACKAGES } from "../test-packages.mjs";
+import { makeOnce } from "./cache.mjs";
+import { ARCHITECTURES, PACKAGES, SUITE } from "./machines.mjs";
+import { debianSuite, quiet, unpackNode } from "./packages.mjs";
 
 /** Does the part of the packages' installation scripts that is needed here. */
 function finishDebian(disk) {
@@ -36,46 +32,17 @@ function finishDebian(disk) {
 		if (!existsSync(join(disk, link))) symlinkSync(target, join(disk, link));
 	}
 	for (const file of ["etc/subuid", "etc/subgid", "etc/shadow"]) writeFileSync(join(disk, file), "");
-	for (const folder of ["dev", "proc", "sys", "run", "tmp", "mnt", "userns"]) {
+	for (const folder of ["dev", "proc", "sys", "run", "tmp", "mnt", "srv", "userns"]) {
 		mkdirSync(join(disk, folder), { recursive: true });
 	}
 	chmodSync(join(disk, "tmp"), 0o1777);
-}
-
-/** Puts the kernel and what the initramfs needs into `base`, and the modules of the running system on the disk. */
-function unpackKernel(files, base, disk) {
-	const kernel = join(base, "kernel");
-	unpackDebian(files.filter(isKernel), kernel);
-	const [version] = readdirSync(join(kernel, "lib/modules"));
-	const all = join(kernel, "lib/modules", version);
-	const target = join(disk, "lib/modules", version);
-	mkdirSync(target, { recursive: true });
-	for (const module of modules(all, MODULES)) copyFileSync(module, join(target, basename(module)));
-	for (const list of ["modules.order", "modules.builtin", "modules.builtin.modinfo"]) {
-		copyFileSync(join(all, list), join(target, list));
+	// The first process of User-Mode Linux. In an emulated machine, the initramfs does the same.
+	const init =
+		"#!/bin/bash\nmount -t ext4 -o noatime /dev/ubdb /userns && exec bash /userns/scripts/kernels/guest.sh\n";
+	writeFileSync(join(disk, "start"), init, { mode: 0o755 });
+	for (const folder of ["usr/share/doc", "usr/share/locale", "usr/share/man"]) {
+		rmSync(join(disk, folder), { recursive: true, force: true });
 	}
-	mkdirSync(join(base, "early"));
-	modules(all, EARLY_MODULES).forEach((module, i) => {
-		copyFileSync(module, join(base, "early", `${String(i).padStart(2, "0")}-${basename(module)}`));
-	});
-	copyFileSync(join(kernel, "boot", `vmlinuz-${version}`), join(base, "vmlinuz"));
-	copyFileSync(join(disk, "bin/busybox"), join(base, "busybox"));
-	writeFileSync(join(base, "version"), version);
-	rmSync(kernel, { recursive: true });
-}
-
-function fill(base, architecture, files) {
-	const disk = join(base, "disk");
-	mkdirSync(disk);
-	unpackDebian(
-		files.filter((file) => !isKernel(file)),
-		disk,
-	);
-	finishDebian(disk);
-	unpackNode(MACHINES[architecture].node, join(disk, "usr/local"));
-	unpackKernel(files, base, disk);
-	makeImage(disk, join(base, "image"), "3G");
-	rmSync(disk, { recursive: true });
 }
 
 /** Makes an ext4 image of a folder, with its owners. */
@@ -84,22 +51,20 @@ export function makeImage(folder, image, size) {
 	quiet("mkfs.ext4", ["-q", "-F", "-O", "^has_journal", "-E", "lazy_itable_init=1", "-d", folder, image]);
 }
 
-/** Returns the folder of the base: `image`, `vmlinuz`, `version`, `busybox`, and the modules in `early`, in load order. */
+/** Returns the folder of the base: `image`, and `busybox` for an initramfs. */
 export function makeBase(architecture, cache) {
-	const files = debianPackages(architecture, [`linux-image-${architecture}`, ...PACKAGES], cache);
-	const names = files.map((file) => basename(file)).sort();
-	const hash = createHash("sha256").update(JSON.stringify([process.version, names, EARLY_MODULES, MODULES]));
-	for (const source of ["base.mjs", "modules.mjs", "packages.mjs"]) {
-		hash.update(readFileSync(fileURLToPath(new URL(source, import.meta.url))));
-	}
-	const made = join(cache, architecture, `base-${hash.digest("hex").slice(0, 16)}`);
-	if (existsSync(made)) return made;
-	for (const name of readdirSync(join(cache, architecture))) {
-		if (name.startsWith("base-")) rmSync(join(cache, architecture, name), { recursive: true });
-	}
-	const fresh = mkdtempSync(join(cache, architecture, "new-"));
-	process.on("exit", () => rmSync(fresh, { recursive: true, force: true }));
-	fill(fresh, architecture, files);
-	renameSync(fresh, made);
-	return made;
+	// The cross compiler is for a test of prebuilds, which no machine runs.
+	const names = [...Object.keys(TEST_PACKAGES).filter((name) => !/aarch64|arm64/.test(name)), ...PACKAGES];
+	const hash = createHash("sha256").update(JSON.stringify([process.version, SUITE, names]));
+	hash.update(readFileSync(fileURLToPath(import.meta.url)));
+	return makeOnce(cache, `base-${architecture}`, hash.digest("hex").slice(0, 16), (base) => {
+		const disk = join(base, "disk");
+		const debian = debianSuite(SUITE, architecture, cache);
+		debian.unpack(debian.withDependencies(names), disk);
+		finishDebian(disk);
+		unpackNode(ARCHITECTURES[architecture].node, join(disk, "usr/local"));
+		copyFileSync(join(disk, "bin/busybox"), join(base, "busybox"));
+		makeImage(disk, join(base, "image"), "3G");
+		rmSync(disk, { recursive: true });
+	});
 }

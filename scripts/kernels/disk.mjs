@@ -1,4 +1,4 @@
-// Makes the disks of an emulated machine: the base with Debian and Node, an initramfs, and a disk with the project.
+// Makes what belongs to one run: the disk with the project, and the initramfs of an emulated machine.
 import {
 	chmodSync,
 	copyFileSync,
@@ -9,12 +9,12 @@ import {
 	readFileSync,
 	writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
-import { buildNative } from "../build-native.mjs";
+import { dirname, join } from "node:path";
+import { buildNative, CROSS } from "../build-native.mjs";
 import { root } from "../setup.mjs";
 import { writeInitramfs } from "./archive.mjs";
-import { makeBase, makeImage } from "./base.mjs";
-import { MACHINES } from "./machines.mjs";
+import { makeImage } from "./base.mjs";
+import { ARCHITECTURES } from "./machines.mjs";
 import { quiet } from "./packages.mjs";
 
 /** The files and folders of the project that the tests use. */
@@ -44,53 +44,49 @@ function compileHelpers(folder, compiler) {
 	const files = readdirSync(source).filter((name) => name.endsWith(".c"));
 	const isProgram = (file) => /\bint main\(/.test(readFileSync(join(source, file), "utf8"));
 	const programs = files.filter(isProgram);
-	mkdirSync(folder);
+	mkdirSync(folder, { recursive: true });
 	for (const program of programs) {
 		const name = program.slice(0, -2);
 		const parts = files.filter((file) => file.startsWith(`${name}-`) && !programs.includes(file));
 		const sources = [program, ...parts].map((file) => join(source, file));
-		quiet(compiler, ["-O2", "-o", join(folder, name), ...sources]);
+		quiet(compiler, ["-D_GNU_SOURCE", "-O2", "-o", join(folder, name), ...sources]);
 	}
 }
 
-function makeProject(folder, { build, compiler = "cc" }, script) {
+/** Returns the file of the initramfs of an emulated machine. */
+export function makeInitramfs(kernel, base, work) {
+	const folder = join(work, "initramfs");
+	for (const part of ["bin", "dev"]) mkdirSync(join(folder, part), { recursive: true });
+	cpSync(join(kernel, "early"), join(folder, "modules"), { recursive: true });
+	copyFileSync(join(dirname(base), "busybox"), join(folder, "bin/busybox"));
+	chmodSync(join(folder, "bin/busybox"), 0o755);
+	copyFileSync(join(root, "scripts/kernels/init.sh"), join(folder, "init"));
+	chmodSync(join(folder, "init"), 0o755);
+	writeInitramfs(folder, `${folder}.cpio`);
+	return `${folder}.cpio`;
+}
+
+/**
+ * Makes the disk with the project, the modules of the kernels, the programs of the tests, and the scripts in `runs`, of which a
+ * machine runs one. Returns its file.
+ */
+export function makeProject(architecture, emulated, kernels, runs, work) {
+	const { arch } = ARCHITECTURES[architecture];
+	const compiler = arch === process.arch ? undefined : CROSS[arch].compiler;
+	buildNative(arch, compiler);
+	const folder = join(work, `project-${arch}`);
 	mkdirSync(folder);
-	for (const part of [...PROJECT, `prebuilds/userns.${build}.node`]) {
+	for (const part of [...PROJECT, `prebuilds/userns.linux-${arch}.node`]) {
 		const from = join(root, part);
 		if (existsSync(from)) cpSync(from, join(folder, part), { recursive: true, preserveTimestamps: true });
 	}
-	writeFileSync(join(folder, "run.sh"), script);
-	compileHelpers(join(folder, "build/helpers"), compiler);
-}
-
-function makeInitramfs(folder, base, file) {
-	for (const place of ["bin", "dev", "modules"]) mkdirSync(join(folder, place), { recursive: true });
-	copyFileSync(join(base, "busybox"), join(folder, "bin/busybox"));
-	chmodSync(join(folder, "bin/busybox"), 0o755);
-	for (const name of readdirSync(join(base, "early"))) {
-		copyFileSync(join(base, "early", name), join(folder, "modules", name));
-	}
-	copyFileSync(join(root, "scripts/kernels/init.sh"), join(folder, "init"));
-	chmodSync(join(folder, "init"), 0o755);
-	writeInitramfs(folder, file);
-}
-
-/** Makes the disks in `work`, unless they are in the cache. The machine runs `script` in the project's folder. */
-export async function makeDisks(architecture, script, work, cache) {
-	const machine = MACHINES[architecture];
-	const { build, compiler } = machine;
-	buildNative(build.replace("linux-", ""), compiler);
-	const base = makeBase(architecture, cache);
-	const project = join(work, "project.ext4");
-	makeProject(join(work, "project"), machine, script);
-	makeImage(join(work, "project"), project, "256M");
-	const initramfs = join(work, "initramfs");
-	makeInitramfs(join(work, "early"), base, initramfs);
-	return {
-		kernel: join(base, "vmlinuz"),
-		version: readFileSync(join(base, "version"), "utf8"),
-		initramfs,
-		base: join(base, "image"),
-		project,
-	};
+	for (const kernel of kernels)
+		cpSync(join(kernel, "modules"), join(folder, "build/modules"), { recursive: true });
+	mkdirSync(join(folder, "build/runs"));
+	for (const [name, script] of Object.entries(runs))
+		writeFileSync(join(folder, `build/runs/${name}.sh`), script);
+	// Only for an emulated CPU: User-Mode Linux compiles fast enough.
+	if (emulated) compileHelpers(join(folder, "build/helpers"), compiler ?? "cc");
+	makeImage(folder, `${folder}.ext4`, "512M");
+	return `${folder}.ext4`;
 }

@@ -1,6 +1,6 @@
-// Downloads and unpacks packages of Debian and of Node for another architecture. Installs nothing.
+// Downloads and unpacks packages of Debian and of Node for another system. Installs nothing.
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -12,43 +12,69 @@ export function quiet(command, args, options = {}) {
 	return result.stdout;
 }
 
+/** Returns the mirror of Debian that this machine uses. */
+function mirror() {
+	const format = [
+		"--format",
+		"$(SITE) $(SUITE)",
+		"Created-By: Packages",
+		"Component: main",
+		"Origin: Debian",
+	];
+	const lines = quiet("apt-get", ["indextargets", ...format]).split("\n");
+	const site = lines.find((line) => !line.endsWith("-security"))?.split(" ")[0];
+	if (!site) throw new Error("this machine's apt has no mirror of Debian, or was never updated");
+	return site;
+}
+
 /**
- * Returns the files of the packages and of all their dependencies. apt works on the state of an empty machine in a
- * folder; of this machine it uses only the list of sources, and changes nothing.
+ * Returns apt for a suite of Debian. It works on the state of an empty machine in a folder: of this machine it uses only the address
+ * of the mirror and the keys, and it changes nothing.
  */
-export function debianPackages(architecture, names, cache) {
-	const state = join(cache, architecture);
+export function debianSuite(suite, architecture, cache) {
+	const state = join(cache, `apt-${suite}-${architecture}`);
 	for (const folder of ["lists/partial", "archives/partial"]) {
 		mkdirSync(join(state, folder), { recursive: true });
 	}
 	writeFileSync(join(state, "status"), "");
+	writeFileSync(join(state, "sources.list"), `deb ${mirror()} ${suite} main\n`);
 	const settings = {
 		"APT::Architecture": architecture,
 		"APT::Architectures": architecture,
 		"APT::Install-Recommends": "false",
 		"APT::Sandbox::User": "root",
+		"APT::Update::Error-Mode": "any",
 		"Acquire::Retries": "3",
+		"Acquire::Languages": "none",
+		"Acquire::http::Timeout": "20",
+		"Dir::Etc::sourcelist": join(state, "sources.list"),
+		"Dir::Etc::sourceparts": "/dev/null",
 		"Dir::State": state,
 		"Dir::State::lists": join(state, "lists"),
 		"Dir::State::status": join(state, "status"),
 		"Dir::Cache": state,
 		"Dir::Cache::archives": join(state, "archives"),
 	};
-	const apt = (...args) =>
-		quiet("apt-get", [
-			...Object.entries(settings).flatMap(([name, value]) => ["-o", `${name}=${value}`]),
-			...["-qy", ...args],
-		]);
-	apt("update");
-	apt("install", "--download-only", ...names);
-	// "Inst NAME (VERSION …": the folder may contain other versions from an earlier run.
-	return [...apt("install", "--simulate", ...names).matchAll(/^Inst (\S+) \((\S+) .*\[(\S+)\]\)/gm)].map(
-		([, name, version, of]) => join(state, "archives", `${name}_${version.replaceAll(":", "%3a")}_${of}.deb`),
-	);
-}
-
-export function unpackDebian(files, folder) {
-	for (const file of files) quiet("dpkg-deb", ["--extract", file, folder]);
+	const options = Object.entries(settings).flatMap(([name, value]) => ["-o", `${name}=${value}`]);
+	const apt = (args, cwd) => quiet("apt-get", [...options, "-qy", ...args], { cwd });
+	apt(["update"]);
+	return {
+		/** Returns the packages and all their dependencies. */
+		withDependencies: (names) =>
+			[...apt(["install", "--simulate", ...names]).matchAll(/^Inst (\S+) /gm)].map(([, name]) => name),
+		/** Unpacks packages, without their dependencies, into a folder. */
+		unpack(names, folder) {
+			const archives = mkdtempSync(join(state, "archives/unpack-"));
+			try {
+				apt(["download", ...names], archives);
+				mkdirSync(folder, { recursive: true });
+				for (const file of readdirSync(archives))
+					quiet("dpkg-deb", ["--extract", join(archives, file), folder]);
+			} finally {
+				rmSync(archives, { recursive: true });
+			}
+		},
+	};
 }
 
 /** Returns the program of the running version of Node for that architecture, from the package that contains it. */

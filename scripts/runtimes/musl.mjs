@@ -12,9 +12,9 @@ const BUN = { name: "@oven/bun-linux-x64-musl@1.4.5", file: "bin/bun" };
 /** The bytes in Node.js that say whether the program contains an application. */
 const FUSE = "NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2:";
 
-/** The paths of the programs in the root file system. */
-export const MUSL_NODE = "/usr/local/bin/node-musl";
-export const MUSL_BUN = "/usr/local/bin/bun-musl";
+/** The paths of the programs in the root file system. The command of this package finds Node.js by its name in PATH. */
+export const MUSL_NODE = "/usr/local/bin/node";
+export const MUSL_BUN = "/usr/local/bin/bun";
 
 /** Returns a program of a package of npm. */
 function fromPackage({ name, file }, folder) {

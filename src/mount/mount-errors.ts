@@ -30,7 +30,7 @@ function firstLine(log: string): string {
 }
 
 const NO_MAP =
-	"Map another file system, or set { skipUnsupported: true } in a recursive mount: overlay, fuse, proc and, before Linux 6.3, tmpfs cannot be ID-mapped.";
+	"Map another file system, or set { skipUnsupported: true } in a recursive mount. supports() tells what this kernel can map.";
 const COVERED = "Unmount the old mount, which covers the new one.";
 const PERHAPS_COVERED = "Check with findmnt(8): the new mount is beneath the old one, or has replaced it.";
 const WRITER = "Try again: a program holds a file open for writing through the copy of the mount.";

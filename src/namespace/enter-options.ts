@@ -1,4 +1,5 @@
 import type { SpawnOptions } from "node:child_process";
+import { existsSync } from "node:fs";
 import { invalidArgument, show, UsernsError } from "../errors.ts";
 import { type Extents, type IdKind, showRange } from "../mapping/extent.ts";
 import { copyOptions, ownCopy, ownMap } from "../options.ts";
@@ -147,6 +148,22 @@ const FORMS: Record<string, { is: (value: unknown) => boolean; words: string }> 
 	},
 };
 
+/**
+ * Throws for a kind of namespace that the kernel was built without: unshare(2) would be a bare EINVAL, and the program of `exec`
+ * replaces this process before that call. The file of user namespaces shows that /proc can be read.
+ */
+function refuseMissing(what: string, kind: NamespaceKind): void {
+	const file = `/proc/self/ns/${kind === "mount" ? "mnt" : kind}`;
+	if (existsSync(file) || !existsSync("/proc/self/ns/user")) return;
+	throw new UsernsError(
+		"ERR_USERNS_UNSUPPORTED_KERNEL",
+		`${what}: this kernel has no ${kind} namespaces: there is no ${file}`,
+		{
+			hint: `Use a kernel that was built with ${kind} namespaces, or leave out that kind.`,
+		},
+	);
+}
+
 /** Checks the EnterOptions. Each ID must be mapped, because a process with an unmapped ID would run as the overflow user. */
 export function enterRequest(what: string, options: EnterOptions, target: EnterTarget): EnterRequest {
 	const unshare = flagsOf(what, options.unshare);
@@ -168,6 +185,7 @@ function flagsOf(what: string, kinds: unknown): number {
 				`The kinds are: ${Object.keys(FLAGS).join(", ")}.`,
 			);
 		}
+		refuseMissing(what, kind as NamespaceKind);
 		flags |= FLAGS[kind as NamespaceKind];
 	});
 	return flags;

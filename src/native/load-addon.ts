@@ -110,9 +110,11 @@ function notFound(files: readonly string[]): UsernsError {
 	if (isPackage(dirname(dirname(first)))) {
 		return failure(`there is no file ${first}`, { hint: BUILD });
 	}
-	const folder = ownFolder() ?? dirname(process.execPath);
+	const own = ownFolder();
+	// Bun shows the bundle of a compiled executable in a folder that only the executable sees.
+	const folder = own?.startsWith("/$bunfs/") ? undefined : own;
 	return failure(`a bundle lacks the file ${NAME}, which is in none of ${files.map(dirname).join(", ")}`, {
-		hint: `Mark userns as external in the bundler, or copy node_modules/userns/prebuilds/${NAME} to ${folder}.`,
+		hint: `Mark userns as external in the bundler, or copy node_modules/userns/prebuilds/${NAME} to ${folder ?? dirname(process.execPath)}.`,
 	});
 }
 
@@ -164,7 +166,7 @@ function notLoaded(file: string, cause: unknown): UsernsError {
 	return failure(words, { hint: `Install the package again. If that does not help: ${BUILD}`, cause });
 }
 
-/** Loads the add-on. Without `require`, because webpack replaces each `createRequire` with a function of its own. */
+/** Loads the add-on. Not with createRequire(), because webpack replaces a call of it. */
 export function loadAddon(): unknown {
 	if (process.platform !== "linux") {
 		throw new UsernsError(

@@ -118,7 +118,7 @@ test("a failure with --json prints one JSON value with the code, and the message
 
 test(
 	"create --at pins a namespace that show and nsenter open until umount",
-	{ needs: [...needs, "tool:nsenter"] },
+	{ needs: ["linux", "root", "private-mounts", "tool:nsenter"] },
 	() =>
 		withTmpfs((folder) => {
 			const path = join(folder, "ns");

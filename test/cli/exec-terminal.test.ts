@@ -26,7 +26,10 @@ for (const [shell, unshare] of [
 	test(
 		`${shell} in a new ${unshare} namespace: its status is its own, and the caller reads its terminal afterwards`,
 		{
-			needs: shell.startsWith("bash") ? jobs : needs,
+			needs: [
+				...(shell.startsWith("bash") ? jobs : needs),
+				...(unshare.endsWith("time") ? (["ns:time"] as const) : []),
+			],
 		},
 		() =>
 			atTerminal(new Terminal(SCRIPT(exec(shell, unshare))), async (terminal) => {

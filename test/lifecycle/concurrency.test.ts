@@ -217,6 +217,12 @@ test("values from another vm context are accepted, and the errors are this packa
 	made.ns.close();
 });
 
+/** Whether Node.js is linked to musl, whose dlclose(3) never unloads a library. */
+function isMusl(): boolean {
+	const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
+	return header.glibcVersionRuntime === undefined;
+}
+
 test("workers load the add-on again and again, each time after it was unloaded", {
 	needs,
 	timeout: 600_000,
@@ -247,5 +253,5 @@ test("workers load the add-on again and again, each time after it was unloaded",
 	const rounds = LONG ? 300 : 12;
 	assert.equal(right, rounds);
 	assert.ok(loaded > 0);
-	assert.equal(unloaded, rounds);
+	assert.equal(unloaded, isMusl() ? 0 : rounds);
 });

@@ -12,10 +12,12 @@ const checks: Record<string, () => string | undefined> = {
 	 * scripts/test.mjs sets the variable if it made a mount namespace for the tests, so that no mount can outlive them.
 	 * The programs are those that test/support/mounts.ts runs.
 	 */
-	mounts: () =>
+	"private-mounts": () =>
 		process.env.USERNS_PRIVATE_MOUNTS === "1"
-			? firstReason("tool:mount", "tool:umount", ...(olderThan("6.3") ? EXT4 : []))
+			? firstReason("tool:mount", "tool:umount")
 			: "no mount namespace of its own (needs root)",
+	/** The same for a test that makes ID-mapped mounts. */
+	mounts: () => firstReason("private-mounts", ...(olderThan("6.3") ? EXT4 : [])),
 	/** Node changes the user itself, and test/support/private-mounts.ts runs setpriv(1). */
 	user: () =>
 		spawnSync("true", { uid: OTHER_UID, gid: OTHER_UID }).status === 0
@@ -53,6 +55,9 @@ const checks: Record<string, () => string | undefined> = {
 /** The file system that the tests map if the kernel cannot map a tmpfs. */
 const EXT4 = ["loop", "fs:ext4", "tool:mkfs.ext4"] as const;
 
+/** Needs of the kernel that another need brings, and that CI does not promise. */
+const BROUGHT: Partial<Record<Need, readonly Need[]>> = { mounts: ["linux:5.12"] };
+
 /** An ordinary user's ID without a name, which needs no change to the machine. */
 export const OTHER_UID = 54321;
 
@@ -60,6 +65,7 @@ export type Need =
 	| "linux"
 	| "root"
 	| "mounts"
+	| "private-mounts"
 	| "user"
 	| "ids"
 	| "ordinary"
@@ -71,6 +77,7 @@ export type Need =
 	| `tool:${string}`
 	| `path:${string}`
 	| `fs:${string}`
+	| `ns:${string}`
 	| `linux:${string}`;
 
 /**
@@ -119,6 +126,10 @@ function missing(need: Need): string | undefined {
 		return existsSync(path) ? undefined : `there is no ${path}`;
 	}
 	if (need.startsWith("linux:")) return olderThan(need.slice("linux:".length));
+	if (need.startsWith("ns:")) {
+		const kind = need.slice("ns:".length);
+		return existsSync(`/proc/self/ns/${kind}`) ? undefined : `this kernel has no ${kind} namespaces`;
+	}
 	if (need.startsWith("fs:")) return missingFileSystem(need.slice("fs:".length));
 	const check = checks[need];
 	if (check === undefined) throw new Error(`no check for the need ${need}`);
@@ -148,7 +159,7 @@ function firstReason(...needs: readonly Need[]): string | undefined {
  * spaces), a test that would skip for it fails instead.
  */
 export function reasonToSkip(needs: readonly Need[]): string | undefined {
-	for (const need of needs) {
+	for (const need of needs.flatMap((each) => [...(BROUGHT[each] ?? []), each])) {
 		const reason = reasonFor(need);
 		if (reason === undefined) continue;
 		if (isPromised(need)) throw new Error(`${need} was promised, but: ${reason}`);

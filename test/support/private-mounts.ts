@@ -20,10 +20,14 @@ export interface PrivateMounts {
 	uid?: number;
 }
 
-/** $1: the folder of makeUser or nothing, $2: "cgroup2" or nothing, $3: the uid and gid; then the program. */
+/**
+ * cgroup2 can be mounted once at one place: on a machine without the old version of cgroups it is there already.
+ * $1: the folder of makeUser or nothing, $2: "cgroup2" or nothing, $3: the uid and gid; then the program.
+ */
 const SCRIPT = `
 [ -z "$1" ] || for file in passwd group subuid subgid; do mount --bind "$1/$file" "/etc/$file" || exit 125; done
-[ -z "$2" ] || { mount -t cgroup2 cgroup2 /sys/fs/cgroup && mount -t tmpfs -o mode=755 run /run; } || exit 125
+[ -z "$2" ] || [ -e /sys/fs/cgroup/cgroup.controllers ] || mount -t cgroup2 cgroup2 /sys/fs/cgroup || exit 125
+[ -z "$2" ] || mount -t tmpfs -o mode=755 run /run || exit 125
 uid=$3
 shift 3
 [ -z "$uid" ] || exec setpriv --reuid "$uid" --regid "$uid" --clear-groups "$@"

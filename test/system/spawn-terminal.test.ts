@@ -62,6 +62,7 @@ test("a program stays in the session only if an entry of stdio is the session's 
 		const [, , , session, terminal] = stat(process.pid);
 		const wrong = [];
 		for (const [wanted, stdio, options] of cases) for (const unshare of [[], ["time"], ["pid"]]) {
+			if (!unshare.every((kind) => fs.existsSync("/proc/self/ns/" + kind))) continue;
 			const child = ns.spawn("sleep", ["1000"], { stdio, unshare, ...options });
 			const end = once(child, "close");
 			const pid = unshare.length > 0 ? await childCalled(child.pid, "sleep") : (await becomes(child.pid, "sleep"), child.pid);
@@ -161,7 +162,7 @@ test("Ctrl-C reaches a program with the terminal, and none in its own session", 
 
 for (const unshare of [[], ["time"], ["pid"]] as const) {
 	test(`unshare [${unshare}]: the child leads a process group, which process.kill(-pid) reaches`, {
-		needs: ["linux", "ids"],
+		needs: ["linux", "ids", ...unshare.map((kind) => `ns:${kind}` as const)],
 	}, async () => {
 		const ns = await UserNamespace.create(hosted("0:100000:65536"), { setgroups: "allow" });
 		const child = ns.spawn("sh", ["-c", "sleep 1000 & wait"], { stdio: "ignore", unshare });

@@ -147,7 +147,7 @@ for (const how of ["SIGKILL", "SIGTERM"] as const) {
 for (const kind of ["pid", "time"] as const) {
 	test(
 		`with a ${kind} namespace, signals reach the program, and its exit status or signal is reported`,
-		{ needs },
+		{ needs: [...needs, `ns:${kind}`] },
 		() =>
 			within(async (ns, start) => {
 				const script =
@@ -175,7 +175,7 @@ for (const kind of ["pid", "time"] as const) {
 for (const kind of ["pid", "time"] as const) {
 	test(
 		`with a ${kind} namespace, a pipe that the program closes ends before the program does`,
-		{ needs },
+		{ needs: [...needs, `ns:${kind}`] },
 		() =>
 			within(async (_, start) => {
 				const child = start("sh", ["-c", "exec > /dev/null; exec sleep 1000"], {
