@@ -1,25 +1,42 @@
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { cpSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../support/child.ts";
-import { copyTool, runNode, toolFile, toolsFolder, withConsumer } from "../support/consumer.ts";
+import { withConsumer, withPackages } from "../support/consumer.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "tool:npm", "tool:tar"] as const;
 
-/** The compilers. That of @microsoft/api-extractor is TypeScript 6. Folders of scripts/test-package.mjs have these names. */
-const COMPILERS: Record<string, string> =
-	toolsFolder === undefined
-		? {
-				"6": toolFile("@microsoft/api-extractor/node_modules/typescript"),
-				"7": toolFile("typescript"),
-			}
-		: Object.fromEntries(
-				["5.2", "5.4", "5.6", "5.8", "5.9", "6.0", "7.0"].map((version) => [
-					version,
-					toolFile(`typescript-${version}`),
-				]),
-			);
+interface Compiler {
+	version: string;
+	/** The package of the compiler, below node_modules. */
+	path: string;
+	/** What the long form installs; in the short form, nothing. */
+	packages: readonly string[];
+	resolutions: readonly string[];
+}
+
+const RESOLUTIONS: Record<string, string> = { node16: "node16", nodenext: "nodenext", bundler: "esnext" };
+
+/** Compilers that the project has for its own use. */
+const OWN = { "6.0.3": "@microsoft/api-extractor/node_modules/typescript", "7.0.2": "typescript" };
+
+const COMPILERS: readonly Compiler[] = [
+	...Object.entries(OWN).map(([version, path]) => ({
+		version,
+		path,
+		packages: [],
+		resolutions: ["nodenext"],
+	})),
+	...["5.2.2", "5.4.5", "5.6.3", "5.8.3", "5.9.3", "6.0.3", "7.0.2"].map((version) => ({
+		version,
+		path: "typescript",
+		// The last @types/node that TypeScript 5.2 reads.
+		packages: [`typescript@${version}`, "@types/node@20.19.11"],
+		resolutions: Object.keys(RESOLUTIONS),
+	})),
+];
 
 /** test/types/api.ts as a program that uses the package. */
 function program(): string {
@@ -51,14 +68,44 @@ const UNNAMED = `import { UserNamespace } from "userns";
 export const child: number = UserNamespace.open(1).spawn("id");
 `;
 
-const RESOLUTIONS = { node16: "node16", nodenext: "nodenext", bundler: "esnext" };
+function compile(
+	compiler: string,
+	project: string,
+	file: string,
+	resolution: string,
+	...flags: string[]
+): void {
+	const args = [
+		...[
+			compiler,
+			"--noEmit",
+			"--strict",
+			"--exactOptionalPropertyTypes",
+			"--target",
+			"es2022",
+			"--pretty",
+			"false",
+		],
+		...[
+			"--skipLibCheck",
+			"false",
+			"--module",
+			RESOLUTIONS[resolution] ?? "",
+			"--moduleResolution",
+			resolution,
+		],
+	];
+	const { status, stdout } = spawnSync(process.execPath, [...args, ...flags, file], {
+		cwd: project,
+		encoding: "utf8",
+	});
+	assert.equal(status, 0, `${file}, ${resolution} ${flags.join(" ")}\n${stdout}`);
+}
 
-for (const [version, folder] of Object.entries(COMPILERS)) {
-	const resolutions = Object.entries(RESOLUTIONS).filter(
-		([name]) => toolsFolder !== undefined || name === "nodenext",
-	);
-	test(`TypeScript ${version} compiles a program that uses every type, with and without @types/node, and checks the declarations`, {
-		needs,
+for (const { version, path, packages, resolutions } of COMPILERS) {
+	const form = packages.length === 0 ? "nodenext" : "node16, nodenext and bundler";
+	test(`TypeScript ${version} checks the declarations and a program that uses every type, with and without @types/node: ${form}`, {
+		needs: packages.length === 0 ? needs : [...needs, "long"],
 		timeout: 600_000,
 	}, () => {
 		const files = {
@@ -68,39 +115,18 @@ for (const [version, folder] of Object.entries(COMPILERS)) {
 			"unnamed.ts": UNNAMED,
 		};
 		withConsumer(files, (project) => {
-			const compile = (file: string, resolution: string, module: string, ...flags: string[]) =>
-				runNode(
-					project,
-					join(folder, "bin/tsc"),
-					...[
-						"--noEmit",
-						"--strict",
-						"--exactOptionalPropertyTypes",
-						"--target",
-						"es2022",
-						"--pretty",
-						"false",
-					],
-					...[
-						"--skipLibCheck",
-						"false",
-						"--module",
-						module,
-						"--moduleResolution",
-						resolution,
-						...flags,
-						file,
-					],
-				);
-			for (const [resolution, module] of resolutions) {
-				compile("without.ts", resolution, module, "--lib", "es2022,dom");
-				compile("small.ts", resolution, module, "--lib", "es2022");
+			const modules = join(withPackages("typescript", packages), "node_modules");
+			const compiler = join(modules, path, "bin/tsc");
+			for (const resolution of resolutions) {
+				compile(compiler, project, "without.ts", resolution, "--lib", "es2022,dom");
+				compile(compiler, project, "small.ts", resolution, "--lib", "es2022");
 			}
-			copyTool(project, toolFile(toolsFolder === undefined ? "@types/node" : "node-types"), "@types/node");
-			copyTool(project, toolFile("undici-types"), "undici-types");
-			for (const [resolution, module] of resolutions) {
-				compile("api.ts", resolution, module, "--types", "node", "--lib", "es2022");
-				compile("unnamed.ts", resolution, module);
+			for (const name of ["@types/node", "undici-types"]) {
+				cpSync(join(modules, name), join(project, "node_modules", name), { recursive: true });
+			}
+			for (const resolution of resolutions) {
+				compile(compiler, project, "api.ts", resolution, "--types", "node", "--lib", "es2022");
+				compile(compiler, project, "unnamed.ts", resolution);
 			}
 		});
 	});
