@@ -162,28 +162,71 @@ async function showPrograms({ UserNamespace }, mapping, folder, users) {
 	}
 }
 
-/** The errors of a user without subordinate IDs. They are no failure of npm start, which then shows less. */
-const WITHOUT_SUBIDS = [
+/** A tmpfs that belongs to the namespace's user, mounted with a mapping. The mounts end with the program. */
+async function showOwnTmpfs({ UserNamespace }, mapping, folder) {
+	const script = `set -e
+mount -t tmpfs tmpfs "$1"
+mkdir "$1/data" "$1/view"
+touch "$1/data/note.txt"
+"$2" "$3" mount --map 0:1000:1 "$1/data" "$1/view" >/dev/null
+stat -c %u:%g "$1/data/note.txt" "$1/view/note.txt"`;
+	const namespace = await UserNamespace.create(mapping);
+	try {
+		const command = join(root, "dist/src/cli/userns.cjs");
+		const args = ["-c", `{ ${script}; } 2>&1`, "sh", folder, process.execPath, command];
+		const printed = await ask(namespace, "sh", args, { unshare: ["mount"] });
+		const [disk, visible, ...more] = printed.split("\n");
+		if (!/^\d+:\d+$/.test(disk) || visible === undefined || more.length > 0) {
+			console.log(`\nAn ID-mapped mount of an own tmpfs is left out: ${disk.replace(/^userns: /, "")}`);
+			return;
+		}
+		console.log("\nA file on a tmpfs that this user mounted inside, with the mapping 0:1000:1:");
+		columns([
+			["path", "on disk", "visible"],
+			["note.txt", disk, visible],
+		]);
+	} finally {
+		namespace.close();
+	}
+}
+
+/** The errors of a user without subordinate IDs, and of a machine where such a user may create no user namespace. */
+const NOT_ALLOWED = [
 	"ERR_USERNS_NO_SUBIDS",
 	"ERR_USERNS_HELPER_MISSING",
 	"ERR_USERNS_HELPER_FAILED",
 	"ERR_USERNS_UNKNOWN_USER",
+	"ERR_USERNS_RESTRICTED",
+	"ERR_USERNS_LIMIT",
 ];
+
+/** Runs a part. If this user may not do it, that is no failure of npm start, which then shows less, and false is returned. */
+async function orLeaveOut(what, part) {
+	try {
+		await part();
+		return true;
+	} catch (error) {
+		if (!NOT_ALLOWED.includes(error.code)) throw error;
+		console.log(`\n${what} are left out: ${error.message}`);
+		console.log(`hint: ${error.hint}`);
+		return false;
+	}
+}
 
 /** Without privilege, the kernel accepts a map of the own uid and gid, and newuidmap writes one of subordinate IDs. */
 async function withoutRoot(userns) {
-	console.log("Without root, ID-mapped mounts are left out. Run npm start as root to see them.");
+	console.log("Mounts of this machine's files need root: npm start shows them as root.");
 	const own = `u:0:${process.getuid()}:1,g:0:${process.getgid()}:1`;
 	const swapped = `g:0:${process.getgid()}:1,u:0:${process.getuid()}:1`;
-	await showHandles(userns, own, swapped);
+	if (!(await orLeaveOut("User namespaces", () => showHandles(userns, own, swapped)))) return;
 	const folder = mkdtempSync(join(tmpdir(), "userns-start-"));
 	chmodSync(folder, 0o777); // for the subordinate IDs, which are other users
 	try {
-		await showPrograms(userns, userns.Mapping.rootless(), folder, [0, 33]);
-	} catch (error) {
-		if (!WITHOUT_SUBIDS.includes(error.code)) throw error;
-		console.log(`\nPrograms as several users are left out: ${error.message}`);
-		console.log(`hint: ${error.hint}`);
+		await orLeaveOut("Programs as several users", async () => {
+			const mapping = userns.Mapping.rootless();
+			await showPrograms(userns, mapping, folder, [0, 33]);
+			await showOwnTmpfs(userns, mapping, folder);
+		});
 	} finally {
 		rmSync(folder, { recursive: true });
 	}
