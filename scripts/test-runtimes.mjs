@@ -1,5 +1,6 @@
 // Runs the tests with the runtimes of scripts/runtimes/table.mjs, and writes their results and the table of README.md.
-//   test-runtimes.mjs [NAME …]
+//   test-runtimes.mjs [--again] [NAME …]
+// With --again, only the tests that failed in the last run of everything run again, for example on a machine that was too busy.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
@@ -16,6 +17,7 @@ import {
 } from "node:fs";
 import { release } from "node:os";
 import { basename, dirname, join } from "node:path";
+import { parseArgs } from "node:util";
 import { build } from "./build.mjs";
 import { quiet } from "./kernels/packages.mjs";
 import { MUSL_NODE } from "./runtimes/musl.mjs";
@@ -70,7 +72,10 @@ function prepare({ package: name, version, program, root: where }) {
 		program: path,
 		node: isNode ? path : where === "musl" ? MUSL_NODE : process.execPath,
 		prefix:
-			system === undefined ? ["unshare", "--mount", "--propagation", "private"] : inRoot(system, folders),
+			system === undefined
+				? ["unshare", "--mount", "--propagation", "private"]
+				: // The variable may name a file of this machine, and Node.js would print that it does not exist.
+					["env", "--unset=NODE_EXTRA_CA_CERTS", ...inRoot(system, folders)],
 		library: system === undefined ? quiet("getconf", ["GNU_LIBC_VERSION"]).trim() : libcOf(where, system),
 	};
 }
@@ -132,12 +137,14 @@ if (namespace.mappingSync().id !== Mapping.parse("0:2100000000:10").id) throw ne
 namespace.close();
 `;
 
+/** The files of the tests that `npm test` runs. */
+function everyFile() {
+	const folders = readdirSync(join(root, "dist/test"), { withFileTypes: true });
+	return testFiles(folders.filter((entry) => entry.isDirectory()).map(({ name }) => name));
+}
+
 const ways = {
-	everything: (prepared, log) => {
-		const folders = readdirSync(join(root, "dist/test"), { withFileTypes: true });
-		const names = folders.filter((entry) => entry.isDirectory()).map(({ name }) => name);
-		return runNodeTests(prepared, testFiles(names), {}, log);
-	},
+	everything: (prepared, log) => runNodeTests(prepared, everyFile(), {}, log),
 	suite: async (prepared, log) => {
 		const command = fileCommand(prepared.program, "dist/test/runtimes/main.js");
 		return parse(await logged(prepared, command, {}, log), "the suite");
@@ -188,7 +195,33 @@ async function runOne(name) {
 	};
 }
 
-const names = process.argv.slice(2);
+/** The last result after its failed tests ran again. What passed now counts as passed, and is named in `again`. */
+async function runAgain(name) {
+	const last = readResults().find((each) => each.name === name);
+	if (last === undefined || last.failures.length === 0) return last;
+	const prepared = prepare(RUNTIMES[name]);
+	if (prepared.program !== prepared.node) return runOne(name); // without node:test
+	const log = join(CACHE, `${name}.log`);
+	const patterns = last.failures.map(
+		(test) => `--test-name-pattern=^${test.replaceAll(/[.*+?^${}()|[\]\\/]/g, "\\$&")}$`,
+	);
+	const lines = await runNodeTests(prepared, [...patterns, ...everyFile()], {}, log);
+	const passed = last.failures.filter((test) => {
+		const results = lines.filter((line) => line.name === test && line.result !== "skipped");
+		return results.length > 0 && results.every(({ result }) => result === "passed");
+	});
+	return {
+		...last,
+		passed: last.passed + passed.length,
+		failures: last.failures.filter((test) => !passed.includes(test)),
+		again: [...(last.again ?? []), ...passed],
+	};
+}
+
+const { values, positionals: names } = parseArgs({
+	options: { again: { type: "boolean", default: false } },
+	allowPositionals: true,
+});
 const unknown = names.find((name) => !Object.hasOwn(RUNTIMES, name));
 if (unknown !== undefined || process.platform !== "linux" || process.geteuid() !== 0) {
 	const what = unknown === undefined ? "this needs Linux and root" : `there is no runtime ${unknown}`;
@@ -200,7 +233,8 @@ await build();
 mkdirSync(CACHE, { recursive: true, mode: 0o755 });
 for (const name of names.length > 0 ? names : Object.keys(RUNTIMES)) {
 	console.log(`${name}: running, with the log ${join(CACHE, `${name}.log`)}`);
-	const result = await runOne(name);
+	const result = await (values.again ? runAgain : runOne)(name);
+	if (result === undefined) throw new Error(`${name} has no result yet`);
 	const { passed, failures, skipped, seconds } = result;
 	console.log(`${name}: ${passed} passed, ${failures.length} failed, ${skipped} left out, ${seconds} s`);
 	for (const failure of failures) console.log(`  FAIL ${failure}`);

@@ -74,9 +74,10 @@ function wordsOf(run) {
 	return WORDS[run] ?? `test/${run}`;
 }
 
-function resultText({ passed, failures, skipped }) {
+function resultText({ passed, failures, skipped, again = [] }) {
+	const second = again.length > 0 ? ` (${again.length} in a second run)` : "";
 	const left = skipped > 0 ? `, ${skipped} left out` : "";
-	return `${passed} passed, ${failures.length > 0 ? `**${failures.length} failed**` : "0 failed"}${left}`;
+	return `${passed} passed${second}, ${failures.length > 0 ? `**${failures.length} failed**` : "0 failed"}${left}`;
 }
 
 /** Returns the table of README.md. A runtime without a result has a row that says so. */
