@@ -1,4 +1,5 @@
-// Builds a clean clone: installs the packages, compiles the add-on and the TypeScript files, and bundles the command.
+// Builds a clean clone: installs the packages, compiles the add-on and the TypeScript files, bundles the command, and joins
+// the declarations.
 import { rmSync } from "node:fs";
 import { installPackages, root, run } from "./setup.mjs";
 
@@ -9,6 +10,7 @@ export async function build() {
 	rmSync(`${root}dist`, { recursive: true, force: true });
 	run(process.execPath, [`${root}node_modules/typescript/bin/tsc`]);
 	await (await import("./bundle.mjs")).bundleCommand();
+	(await import("./declarations.mjs")).joinDeclarations();
 }
 
 if (process.argv[1] === new URL(import.meta.url).pathname) await build();

@@ -2,6 +2,7 @@
 import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { build, transformSync } from "esbuild";
+import { writeManualPages } from "./man-pages.mjs";
 import { root } from "./setup.mjs";
 
 const source = join(root, "dist/src");
@@ -106,6 +107,7 @@ function copyHeaders() {
 }
 
 export async function bundleCommand() {
+	await writeManualPages();
 	copyHeaders();
 	dropComments();
 	await bundle("userns-all.cjs", []);

@@ -8,4 +8,5 @@ await build();
 lint();
 checkLayers();
 checkWords();
+(await import("./declarations.mjs")).checkApi();
 runTests(["unit"]);

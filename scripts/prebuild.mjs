@@ -1,4 +1,5 @@
-// Builds the package, and its native files twice, in folders with other names and under other settings, which must give the same bytes. `npm pack` and a git installation run this after the build (package.json: prepare, prepack, prepublishOnly).
+// Builds the package, and its native files twice, in folders with other names and under other settings, which must give the same
+// bytes. `npm pack` and a git installation run this (package.json: prepare, prepack, prepublishOnly).
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

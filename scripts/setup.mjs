@@ -17,9 +17,10 @@ export function run(command, args, options = {}) {
 }
 
 export function installPackages() {
-	const major = Number(process.versions.node.split(".")[0]);
-	if (major < 20) {
-		console.error(`userns needs Node.js 20 or later; this is ${process.version}.`);
+	const [major, minor] = process.versions.node.split(".").map(Number);
+	const leastMinor = { 20: 19, 22: 12 }[major] ?? (major > 22 ? 0 : Number.POSITIVE_INFINITY);
+	if (minor < leastMinor) {
+		console.error(`userns needs Node.js 20.19 or later, or 22.12 or later; this is ${process.version}.`);
 		process.exit(1);
 	}
 	const installed = `${root}node_modules/.package-lock.json`;

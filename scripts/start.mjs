@@ -1,5 +1,6 @@
 // `npm start`: sets up a clean clone, shows what the package does on this checkout, and leaves nothing behind.
 import { spawnSync } from "node:child_process";
+import { once } from "node:events";
 import {
 	chmodSync,
 	chownSync,
@@ -13,11 +14,13 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { build } from "./build.mjs";
 import { root, run } from "./setup.mjs";
 
 const MAP = "0:2100000000:65536";
 const INSIDE = "--in-mount-namespace";
+const OWN_TMPFS = "--own-tmpfs";
 
 /** Rows as columns of equal width. */
 function columns(rows) {
@@ -99,11 +102,11 @@ async function showWrite({ mountIdmapped }, folder) {
 	const target = join(folder, "mounted");
 	mkdirSync(source);
 	mkdirSync(target);
-	chownSync(source, 1000, 1000);
-	const mount = await mountIdmapped({ source, target, mapping: "1000:0:1" });
+	chownSync(source, 33, 33);
+	const mount = await mountIdmapped({ source, target, mapping: "33:0:1" });
 	try {
-		writeFileSync(join(target, "note.txt"), "written by root, owned by 1000\n");
-		console.log("\nA file that root wrote through a mount with the mapping 1000:0:1:");
+		writeFileSync(join(target, "note.txt"), "written by root, owned by 33\n");
+		console.log("\nA file that root wrote through a mount with the mapping 33:0:1:");
 		columns([
 			["path", "on disk", "visible"],
 			["note.txt", owner(join(source, "note.txt")), owner(join(target, "note.txt"))],
@@ -163,28 +166,61 @@ async function showPrograms({ UserNamespace }, mapping, folder, users) {
 	}
 }
 
-/** The errors of a user without subordinate IDs. They are no failure of npm start, which then shows less. */
-const WITHOUT_SUBIDS = [
+/** The errors of a machine or a user without what this needs. They are no failure of npm start, which then shows less. */
+const NOT_HERE = [
+	"ERR_USERNS_RESTRICTED",
+	"ERR_USERNS_LIMIT",
 	"ERR_USERNS_NO_SUBIDS",
 	"ERR_USERNS_HELPER_MISSING",
 	"ERR_USERNS_HELPER_FAILED",
 	"ERR_USERNS_UNKNOWN_USER",
+	"ERR_USERNS_UNMAPPED_ID",
 ];
+
+/** Shows the parts in turn. A part that this user cannot have ends the list: one line names it and the rest, with the cause. */
+async function showParts(parts) {
+	for (const [i, [, part]] of parts.entries()) {
+		try {
+			await part();
+		} catch (error) {
+			if (!NOT_HERE.includes(error.code)) throw error;
+			const names = parts.slice(i).map(([name]) => name);
+			console.log(`\nLeft out: ${names.join(", ")}, because ${error.message}.\nhint: ${error.hint}`);
+			return;
+		}
+	}
+	console.log("\nLeft out: ID-mapped mounts of this checkout, which need root (as root: npm start).");
+}
+
+/** In the user and mount namespace of withoutRoot(): a tmpfs belongs to the namespace that mounts it, so root of this may map it. */
+async function showOwnTmpfs(userns, folder) {
+	run("mount", ["-t", "tmpfs", "tmpfs", folder]);
+	const { supported, reason } = await userns.supports(folder);
+	if (supported) await showWrite(userns, folder);
+	else console.log(`\nThe user's own tmpfs is not ID-mapped: ${reason}`);
+}
 
 /** Without privilege, the kernel accepts a map of the own uid and gid, and newuidmap writes one of subordinate IDs. */
 async function withoutRoot(userns) {
-	console.log("Without root, ID-mapped mounts are left out. Run npm start as root to see them.");
+	const { Mapping, UserNamespace } = userns;
 	const own = `u:0:${process.getuid()}:1,g:0:${process.getgid()}:1`;
 	const swapped = `g:0:${process.getgid()}:1,u:0:${process.getuid()}:1`;
-	await showHandles(userns, own, swapped);
 	const folder = mkdtempSync(join(tmpdir(), "userns-start-"));
 	chmodSync(folder, 0o777); // for the subordinate IDs, which are other users
+	const mountOwn = async () => {
+		const namespace = await UserNamespace.create(Mapping.rootless());
+		const args = [fileURLToPath(import.meta.url), OWN_TMPFS, folder];
+		const child = namespace.spawn(process.execPath, args, { unshare: ["mount"], stdio: "inherit" });
+		namespace.close();
+		const [status] = await once(child, "close");
+		if (status !== 0) process.exitCode = 1;
+	};
 	try {
-		await showPrograms(userns, userns.Mapping.rootless(), folder, [0, 33]);
-	} catch (error) {
-		if (!WITHOUT_SUBIDS.includes(error.code)) throw error;
-		console.log(`\nPrograms as several users are left out: ${error.message}`);
-		console.log(`hint: ${error.hint}`);
+		await showParts([
+			["user namespaces", () => showHandles(userns, own, swapped)],
+			["programs as several users", () => showPrograms(userns, Mapping.rootless(), folder, [0, 33])],
+			["ID-mapped mounts", mountOwn],
+		]);
 	} finally {
 		rmSync(folder, { recursive: true });
 	}
@@ -199,7 +235,9 @@ function explain(error) {
 async function show() {
 	const userns = await import("../dist/src/index.js");
 	try {
-		await (process.geteuid() === 0 ? withRoot(userns) : withoutRoot(userns));
+		const folder = process.argv[process.argv.indexOf(OWN_TMPFS) + 1];
+		if (process.argv.includes(OWN_TMPFS)) await showOwnTmpfs(userns, folder);
+		else await (process.geteuid() === 0 ? withRoot(userns) : withoutRoot(userns));
 	} catch (error) {
 		explain(error);
 	}
@@ -216,8 +254,8 @@ async function main() {
 	}
 	const unshare = ["--mount", "--propagation", "private"];
 	const works = process.geteuid() === 0 && spawnSync("unshare", [...unshare, "true"]).status === 0;
-	if (works) run("unshare", [...unshare, process.execPath, new URL(import.meta.url).pathname, INSIDE]);
+	if (works) run("unshare", [...unshare, process.execPath, fileURLToPath(import.meta.url), INSIDE]);
 	else await show();
 }
 
-await (process.argv.includes(INSIDE) ? show() : main());
+await (process.argv.includes(INSIDE) || process.argv.includes(OWN_TMPFS) ? show() : main());

@@ -16,12 +16,16 @@ export const PACKAGES = {
 	dosfstools: ["mkfs.vfat"],
 	e2fsprogs: ["mkfs.ext4"],
 	"erofs-utils": ["mkfs.erofs"],
+	fish: ["fish"],
 	gcc: ["cc"],
 	"gcc-aarch64-linux-gnu": ["aarch64-linux-gnu-gcc"],
+	git: ["git"],
+	"groff-base": ["groff"],
 	hostname: ["hostname"],
 	"libc6-dev": ["/usr/include/stdio.h"],
 	"libc6-dev-arm64-cross": ["/usr/aarch64-linux-gnu/include/stdio.h"],
 	"libcap2-bin": ["setcap", "getcap"],
+	mandoc: ["mandoc"],
 	mount: ["mount", "umount", "losetup"],
 	runc: ["runc"],
 	"squashfs-tools": ["mksquashfs"],
@@ -30,6 +34,7 @@ export const PACKAGES = {
 	uidmap: ["newuidmap", "newgidmap", "getsubids"],
 	"util-linux": ["unshare", "nsenter", "setpriv", "lsns", "taskset", "prlimit"],
 	xfsprogs: ["mkfs.xfs"],
+	zsh: ["zsh"],
 };
 
 /** All programs of PACKAGES. */

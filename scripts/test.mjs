@@ -92,6 +92,7 @@ if (process.argv[1] === new URL(import.meta.url).pathname) {
 	lint();
 	checkLayers();
 	checkWords();
+	(await import("./declarations.mjs")).checkApi();
 	if (process.platform === "linux") (await import("./build-native.mjs")).analyzeNative();
 	const folders = readdirSync(join(root, "dist/test"), { withFileTypes: true });
 	const names = folders.filter((entry) => entry.isDirectory()).map((entry) => entry.name);

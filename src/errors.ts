@@ -1,5 +1,36 @@
 import { getSystemErrorMap } from "node:util";
 
+/** The code of an error. Codes are part of the public contract, and their meaning never changes. */
+export type UsernsErrorCode =
+	| "ERR_USERNS_INVALID_ARGUMENT"
+	| "ERR_USERNS_INVALID_MAPPING"
+	| "ERR_USERNS_UNMAPPED_ID"
+	| "ERR_USERNS_CLOSED"
+	| "ERR_USERNS_CREATE"
+	| "ERR_USERNS_RESTRICTED"
+	| "ERR_USERNS_HELPER_MISSING"
+	| "ERR_USERNS_HELPER_FAILED"
+	| "ERR_USERNS_UNKNOWN_USER"
+	| "ERR_USERNS_NO_SUBIDS"
+	| "ERR_USERNS_NOT_DELEGATED"
+	| "ERR_USERNS_MAPPING_DIFFERS"
+	| "ERR_USERNS_LIMIT"
+	| "ERR_USERNS_OPEN"
+	| "ERR_USERNS_NOT_A_USER_NAMESPACE"
+	| "ERR_USERNS_READ_MAPPING"
+	| "ERR_USERNS_DESCRIPTOR"
+	| "ERR_USERNS_MOUNT"
+	| "ERR_USERNS_ATTACHED"
+	| "ERR_USERNS_READ_MOUNTS"
+	| "ERR_USERNS_MOUNT_NAMESPACE"
+	| "ERR_USERNS_UNMOUNT"
+	| "ERR_USERNS_PIN"
+	| "ERR_USERNS_NO_PROGRAM"
+	| "ERR_USERNS_SPAWN"
+	| "ERR_USERNS_UNSUPPORTED_PLATFORM"
+	| "ERR_USERNS_UNSUPPORTED_KERNEL"
+	| "ERR_USERNS_NATIVE_MISSING";
+
 interface CodeEntry {
 	/** What the code means, in the words of docs/errors.md. */
 	explanation: string;
@@ -7,11 +38,8 @@ interface CodeEntry {
 	hint: string;
 }
 
-/**
- * Every code that an error of this package can have. The codes are part of the public contract, and their meaning
- * never changes; the texts may change. test/docs/docs.test.ts holds docs/errors.md against this table.
- */
-const codes = {
+/** Every code with its texts, which may change. test/docs/docs.test.ts holds docs/errors.md against this table. */
+const codes: Readonly<Record<UsernsErrorCode, CodeEntry>> = {
 	ERR_USERNS_INVALID_ARGUMENT: {
 		explanation: "an argument or option has the wrong type, name or value",
 		hint: "Correct the argument that the message names. Nothing was changed.",
@@ -118,23 +146,18 @@ const codes = {
 		hint: "Run the program on Linux. On other systems only Mapping and fromOci work.",
 	},
 	ERR_USERNS_UNSUPPORTED_KERNEL: {
-		explanation: "the kernel lacks a system call that the function needs",
+		explanation: "the kernel lacks a system call or a kind of namespace that the function needs",
 		hint: "Use a newer kernel: docs/kernel-features.md lists the versions.",
 	},
 	ERR_USERNS_NATIVE_MISSING: {
 		explanation: "the native add-on is missing or cannot be loaded",
 		hint: 'Compile it: "npx userns build". This needs a C compiler and the headers of the C library.',
 	},
-} as const;
-
-export type UsernsErrorCode = keyof typeof codes;
-
-/** The same table. Compiling this line fails if a code lacks its explanation or its hint. */
-const entries: Readonly<Record<UsernsErrorCode, CodeEntry>> = codes;
+};
 
 /** Every code with its meaning in a few words. */
 export const explanations: Readonly<Record<UsernsErrorCode, string>> = Object.freeze(
-	Object.fromEntries(Object.entries(entries).map(([code, { explanation }]) => [code, explanation])) as Record<
+	Object.fromEntries(Object.entries(codes).map(([code, { explanation }]) => [code, explanation])) as Record<
 		UsernsErrorCode,
 		string
 	>,
@@ -193,7 +216,7 @@ export class UsernsError extends Error {
 		const own: UsernsErrorDetails = Object.assign(Object.create(null), details);
 		super(printable(message), own.cause === undefined ? undefined : { cause: own.cause });
 		this.code = code;
-		this.hint = printable(own.hint ?? entries[code].hint);
+		this.hint = printable(own.hint ?? codes[code].hint);
 		const { errno, syscall, step, mapping } = own;
 		const errnoCode = errno === undefined ? undefined : errnoName(errno);
 		for (const [name, value] of Object.entries({ errno, errnoCode, syscall, step, mapping })) {

@@ -9,6 +9,7 @@ export {
 	type MappingInput,
 	type MappingSyntax,
 	type OciMappings,
+	type SubidUser,
 } from "./mapping/mapping.ts";
 export type { RootlessOptions } from "./mapping/rootless.ts";
 export { mappingSyntaxes, mappingSyntaxUses } from "./mapping/syntax/forms.ts";

@@ -201,7 +201,10 @@ static void begin_read_piece(struct call *call)
 	if (call->fd < 0) outcome_fail(&call->task.result.out, -errno, "duplicate");
 }
 
-/* A seq_file returns about a page for each read(2), so one piece takes several. */
+/*
+ * A seq_file returns about a page for each read(2), so one piece takes several. A socket has no more for now (EAGAIN) if another
+ * process still has its other end.
+ */
 static void run_read_piece(struct call *call)
 {
 	struct outcome *out = &call->task.result.out;
@@ -218,8 +221,11 @@ static void run_read_piece(struct call *call)
 		got = read(call->fd, bytes + length, most - length);
 		if (got > 0) length += (size_t)got;
 	} while (length < most && (got > 0 || (got < 0 && errno == EINTR)));
-	if (got < 0) outcome_fail(out, -errno, "read mounts");
-	if (got < 0 || length == 0) {
+	if (got < 0 && !(errno == EAGAIN && length > 0)) {
+		outcome_fail(out, -errno, "read mounts");
+		length = 0;
+	}
+	if (length == 0) {
 		free(bytes);
 		return;
 	}

@@ -7,6 +7,18 @@ NO_STACK_PROTECTOR static int note(struct mntns_child *child, long error, const 
 	return bounded_child_note(&child->bounded, error, step);
 }
 
+NO_STACK_PROTECTOR static long set_propagation(const struct attach_request *request)
+{
+	struct userns_mount_attr attributes;
+
+	if (request->propagation == 0) return 0;
+	attributes.attr_set = 0;
+	attributes.attr_clr = 0;
+	attributes.propagation = request->propagation;
+	attributes.userns_fd = 0;
+	return call_mount_setattr(request->tree, request->recursive, &attributes);
+}
+
 /* Writes the path "thread-self/fd/N" below a procfs. */
 NO_STACK_PROTECTOR static void name_descriptor(int fd, char name[32])
 {
@@ -27,26 +39,6 @@ NO_STACK_PROTECTOR static void name_descriptor(int fd, char name[32])
 	name[length] = '\0';
 }
 
-/* Linux before 5.12 has no mount_setattr(2). There mount(2) does it, by the path of the descriptor in our own procfs. */
-NO_STACK_PROTECTOR static long set_propagation(const struct mntns_child *child)
-{
-	const struct attach_request *request = child->request;
-	struct userns_mount_attr attributes;
-	char name[32];
-
-	if (request->propagation == 0) return 0;
-	attributes.attr_set = 0;
-	attributes.attr_clr = 0;
-	attributes.propagation = request->propagation;
-	attributes.userns_fd = 0;
-	long error = call_mount_setattr(request->tree, request->recursive, &attributes);
-	if (error != -ENOSYS || child->procfs < 0) return error;
-	error = raw_syscall3(SYS_fchdir, child->procfs, 0, 0);
-	if (error < 0) return error;
-	name_descriptor(request->tree, name);
-	return raw_syscall5(SYS_mount, 0, (long)name, 0, (long)request->propagation | (request->recursive ? MS_REC : 0), 0);
-}
-
 /* Compares the unique mount ID, because a descriptor that other code has closed can be another mount's by now. */
 NO_STACK_PROTECTOR static long check_identity(int fd, uint64_t unique)
 {
@@ -59,17 +51,38 @@ NO_STACK_PROTECTOR static long check_identity(int fd, uint64_t unique)
 
 /*
  * mount(2) and umount2(2) take a path. The path of the descriptor in our own procfs works for files and for directories, and needs
- * no permission on a directory. Without a usable /proc, "." works for a directory.
+ * no permission on a directory. Without a usable /proc, "." works for a directory. The path is relative to the working directory,
+ * which this function changes.
  */
+NO_STACK_PROTECTOR static long reach(int procfs, int fd, char name[32])
+{
+	name[0] = '.';
+	name[1] = '\0';
+	if (procfs >= 0) name_descriptor(fd, name);
+	return raw_syscall3(SYS_fchdir, procfs >= 0 ? procfs : fd, 0, 0);
+}
+
+/* mount(2) changes the propagation before Linux 5.12 too, but only of an attached mount: a pinned namespace needs no newer kernel. */
+NO_STACK_PROTECTOR static long set_attached_propagation(const struct mntns_child *child)
+{
+	const struct attach_request *request = child->request;
+	char name[32];
+	long error = set_propagation(request);
+
+	if (error != -ENOSYS) return error;
+	error = reach(child->procfs, request->tree, name);
+	if (error < 0) return error;
+	return raw_syscall5(SYS_mount, 0, (long)name, 0, (long)request->propagation | (request->recursive ? MS_REC : 0), 0);
+}
+
 NO_STACK_PROTECTOR long unmount_steps(int procfs, int fd, uint64_t unique)
 {
-	char name[32] = ".";
+	char name[32];
 	long error = check_identity(fd, unique);
 
 	if (error < 0) return error;
-	error = raw_syscall3(SYS_fchdir, procfs >= 0 ? procfs : fd, 0, 0);
+	error = reach(procfs, fd, name);
 	if (error < 0) return error;
-	if (procfs >= 0) name_descriptor(fd, name);
 	/*
 	 * A mount that cannot be unmounted, such as a locked mount in a container, must stay unchanged. MNT_EXPIRE checks that first
 	 * (can_umount() in fs/namespace.c). Then a mount in use, as ours is by the descriptor, is EBUSY, and another mount on top of
@@ -108,7 +121,7 @@ NO_STACK_PROTECTOR static long is_mount_root(int fd)
 NO_STACK_PROTECTOR static int replace(struct mntns_child *child, int target)
 {
 	const struct attach_request *request = child->request;
-	long error = set_propagation(child);
+	long error = set_propagation(request);
 
 	if (error < 0) return note(child, error, "propagation");
 	error = raw_syscall3(SYS_umount2, (long)"", MNT_DETACH, 0);
@@ -122,7 +135,7 @@ NO_STACK_PROTECTOR static int replace(struct mntns_child *child, int target)
 	error = unmount_steps(child->procfs, target, 0);
 	if (error < 0) return note(child, error, "umount old");
 	child->replacing = "propagation beneath";
-	return note(child, set_propagation(child), "propagation beneath");
+	return note(child, set_propagation(request), "propagation beneath");
 }
 
 /* From move_mount(2) on, the mount is visible; every failure unmounts it again, or reports that this failed. */
@@ -136,7 +149,7 @@ NO_STACK_PROTECTOR static int attach(struct mntns_child *child, int target)
 	error = call_move_mount(request->tree, target, 0);
 	if (error < 0) return note(child, error, "move_mount");
 	/* Below a shared parent, attaching makes a mount shared (attach_recursive_mnt() in fs/namespace.c). */
-	error = set_propagation(child);
+	error = set_attached_propagation(child);
 	if (error == 0) return note(child, 0, NULL);
 	child->left = unmount_steps(child->procfs, request->tree, request->unique) < 0;
 	return note(child, error, child->left ? "propagation left" : "propagation");
@@ -162,6 +175,6 @@ NO_STACK_PROTECTOR void join_peers_steps(struct mntns_child *child)
 	long error = call_move_mount(request->target.fd, request->tree, USERNS_MOVE_MOUNT_SET_GROUP);
 
 	/* EINVAL: the other mount is private, so it has neither peers nor a master (do_set_group() in fs/namespace.c). */
-	if (error == 0 || error == -EINVAL) error = set_propagation(child);
+	if (error == 0 || error == -EINVAL) error = set_propagation(request);
 	note(child, error, "peers");
 }

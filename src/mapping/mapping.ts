@@ -20,9 +20,10 @@ import { checkLimits, parseProcText, procText } from "./proc.ts";
 import { findDelegation, type RootlessOptions, rootlessExtents } from "./rootless.ts";
 import { printColon } from "./syntax/colon.ts";
 import { valueChecked } from "./syntax/scanner.ts";
+import type { SubidUser } from "./syntax/subid.ts";
 import { checkSyntax, type MappingSyntax, type ResolvedContext, syntaxes } from "./syntax/table.ts";
 
-export type { MappingContext, MappingSyntax, OciMappings };
+export type { MappingContext, MappingSyntax, OciMappings, SubidUser };
 
 /** A mapping as every function accepts it: a `Mapping`, the OCI form, or a string in the `colon` syntax. */
 export type MappingInput = Mapping | OciMappings | string;

@@ -64,9 +64,12 @@ export class HeldMount implements AsyncDisposable {
 	#unmounting: Promise<void> | undefined;
 	#unmounted = false;
 
-	/** `target`: where the mount is attached in this mount namespace, without mounts below it; undefined if it is detached. */
-	protected constructor(mount: NewMount, target: Location | undefined) {
-		this.#mount = mount;
+	/**
+	 * `mount`: a NewMount. Declared as an object, because the public declarations contain this type and not that one.
+	 * `target`: where the mount is attached in this mount namespace, without mounts below it; undefined if it is detached.
+	 */
+	protected constructor(mount: object, target: string | number | undefined) {
+		this.#mount = mount as NewMount;
 		this.#target = target;
 		this.#attached = target === undefined ? undefined : ALONE;
 	}
@@ -77,7 +80,7 @@ export class HeldMount implements AsyncDisposable {
 	}
 
 	/** The target as it was passed; undefined for a detached mount. */
-	get target(): Location | undefined {
+	get target(): string | number | undefined {
 		return this.#target;
 	}
 
@@ -99,7 +102,7 @@ export class HeldMount implements AsyncDisposable {
 	 * its descriptor, because the kernel would move it. After another error the mount is still detached; after ETIMEDOUT of a
 	 * container's file system, create another mount.
 	 */
-	async attach(target: Location, options?: AttachOptions): Promise<void> {
+	async attach(target: string | number, options?: AttachOptions): Promise<void> {
 		const checked = checkAttachOptions("attach", target, options);
 		void this.fd; // throws if the mount is closed
 		const tried = this.#tried(target);

@@ -5,8 +5,11 @@ import { type Extents, type IdKind, showRange } from "../mapping/extent.ts";
 import { copyOptions, ownCopy, ownMap } from "../options.ts";
 import type { NamespaceMaps } from "./read-maps.ts";
 
+/** A kind of namespace, as in namespaces(7). */
+export type NamespaceKind = "mount" | "pid" | "net" | "ipc" | "uts" | "cgroup" | "time";
+
 /** The kinds of namespaces that can be created with a user namespace, by their flags for unshare(2). */
-const FLAGS = {
+const FLAGS: Readonly<Record<NamespaceKind, number>> = {
 	mount: 0x00020000,
 	pid: 0x20000000,
 	net: 0x40000000,
@@ -14,10 +17,7 @@ const FLAGS = {
 	uts: 0x04000000,
 	cgroup: 0x02000000,
 	time: 0x00000080,
-} as const;
-
-/** A kind of namespace, as in namespaces(7). */
-export type NamespaceKind = keyof typeof FLAGS;
+};
 
 /** The IDs of a program in a user namespace, and the namespaces that are created for it. */
 export interface EnterOptions {
@@ -148,6 +148,22 @@ const FORMS: Record<string, { is: (value: unknown) => boolean; words: string }> 
 	},
 };
 
+/**
+ * Throws for a kind of namespace that the kernel was built without: unshare(2) would be a bare EINVAL, and the program of `exec`
+ * replaces this process before that call. The file of user namespaces shows that /proc can be read.
+ */
+function refuseMissing(what: string, kind: NamespaceKind): void {
+	const file = `/proc/self/ns/${kind === "mount" ? "mnt" : kind}`;
+	if (existsSync(file) || !existsSync("/proc/self/ns/user")) return;
+	throw new UsernsError(
+		"ERR_USERNS_UNSUPPORTED_KERNEL",
+		`${what}: this kernel has no ${kind} namespaces: there is no ${file}`,
+		{
+			hint: `Use a kernel that was built with ${kind} namespaces, or leave out that kind.`,
+		},
+	);
+}
+
 /** Checks the EnterOptions. Each ID must be mapped, because a process with an unmapped ID would run as the overflow user. */
 export function enterRequest(what: string, options: EnterOptions, target: EnterTarget): EnterRequest {
 	const unshare = flagsOf(what, options.unshare);
@@ -169,19 +185,10 @@ function flagsOf(what: string, kinds: unknown): number {
 				`The kinds are: ${Object.keys(FLAGS).join(", ")}.`,
 			);
 		}
-		refuseMissing(what, kind);
+		refuseMissing(what, kind as NamespaceKind);
 		flags |= FLAGS[kind as NamespaceKind];
 	});
 	return flags;
-}
-
-/** A kernel can be built without a kind of namespace. unshare(2) then fails with EINVAL, which does not say which one. */
-function refuseMissing(what: string, kind: string): void {
-	const folder = "/proc/self/ns";
-	if (existsSync(`${folder}/${kind === "mount" ? "mnt" : kind}`) || !existsSync(`${folder}/user`)) return;
-	throw new UsernsError("ERR_USERNS_UNSUPPORTED_KERNEL", `${what}: this kernel has no ${kind} namespaces`, {
-		hint: `Leave out "${kind}", or use a kernel with CONFIG_${kind.toUpperCase()}_NS. "ls /proc/self/ns" lists the kinds of this one.`,
-	});
 }
 
 function checkId(what: string, name: string, id: unknown): number {

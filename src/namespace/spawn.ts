@@ -1,5 +1,5 @@
 import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from "node:child_process";
-import { readSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { isMainThread } from "node:worker_threads";
@@ -27,7 +27,9 @@ import { refuseTraceable } from "./sysctls.ts";
 /** Calls child_process.spawn, and converts an error of the kernel to a UsernsError. */
 function start(shown: string, args: readonly string[], options: SpawnOptions, least: number): ChildProcess {
 	try {
-		return withEnterProgram(shown, least, (program) => spawn(program, args, options));
+		return withEnterProgram(shown, least, (program) =>
+			withStandardStreams(() => spawn(program, args, options)),
+		);
 	} catch (cause) {
 		const { errno, syscall, message } = cause as NodeJS.ErrnoException;
 		if (typeof errno !== "number" || cause instanceof UsernsError) throw cause; // wrong arguments, or told already
@@ -38,6 +40,32 @@ function start(shown: string, args: readonly string[], options: SpawnOptions, le
 			step: "starting userns-enter",
 			hint: "Shorten the arguments and the environment, or raise the limit on descriptors (RLIMIT_NOFILE) for the stdio.",
 		});
+	}
+}
+
+/**
+ * Calls a function while the descriptors 0, 1 and 2 that this process has closed are on /dev/null. Otherwise the control socket
+ * takes such a number: the program inherits it as its standard stream, and Node ends with an assertion when it closes the socket
+ * (uv__close() in libuv, since Node 22).
+ */
+function withStandardStreams<T>(run: () => T): T {
+	const held: number[] = [];
+	try {
+		let fd = openNull();
+		for (; fd !== undefined && fd <= 2; fd = openNull()) held.push(fd);
+		if (fd !== undefined) closeSync(fd);
+		return run();
+	} finally {
+		held.forEach(closeSync);
+	}
+}
+
+/** Undefined if no descriptor is free, or if there is no /dev/null. */
+function openNull(): number | undefined {
+	try {
+		return openSync("/dev/null", "r+");
+	} catch {
+		return undefined;
 	}
 }
 
@@ -114,24 +142,29 @@ function listen(child: ChildProcess, control: Control, shown: string): void {
 	// The event comes with the text, which userns-enter writes with one call, or with the end. `end` would need a flowing stream.
 	control.on("readable", () => finish(String(control.read() ?? "")));
 	child.once("exit", (status) => {
-		// userns-enter never exits with 0 after a failure. A read without data throws, which takes 100 µs.
-		if (!control.destroyed) finish(status === 0 ? "" : unread(control));
+		if (control.destroyed) return;
+		const words = status === 0 ? "" : unread(control); // userns-enter never exits with 0 after a failure
+		if (words !== undefined) finish(words); // otherwise with the event
 	});
 }
 
-/** The parent's end of the control socket, with the undocumented handle of Node's streams. */
+/** The parent's end of the control socket, with the undocumented handle of Node's streams, which Bun and Deno have too. */
 interface Control extends Readable {
 	readonly _handle?: { readonly fd?: number } | null;
 }
 
-/** Reads the data in the socket. It does not wait, because Node makes the socket non-blocking. */
-function unread({ _handle }: Control): string {
-	const buffer = Buffer.alloc(64);
-	try {
-		return buffer.toString("latin1", 0, readSync(_handle?.fd as number, buffer));
-	} catch {
-		return ""; // no data (EAGAIN), or no descriptor
-	}
+/** More than "STEP ERRNO" has. */
+const ANSWER_BYTES = 64;
+
+/**
+ * Reads the data in the socket; undefined if its descriptor is not known. It does not wait, because the runtime makes the socket
+ * non-blocking. The add-on reads, because node:fs of Deno accepts only the descriptors that it has opened.
+ */
+function unread({ _handle }: Control): string | undefined {
+	const fd = _handle?.fd;
+	if (fd === undefined || fd < 0) return undefined;
+	const { bytes } = native().readPiece(fd, ANSWER_BYTES, false);
+	return bytes === undefined ? "" : Buffer.from(bytes).toString("latin1");
 }
 
 /** MAX_ARG_STRLEN for the largest pages: 32 times 64 KiB, without the NUL (WORD_BYTES in native/addon/arguments.c). */

@@ -1,5 +1,4 @@
 import { existsSync, readFileSync, realpathSync } from "node:fs";
-import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UsernsError, type UsernsErrorDetails } from "../errors.ts";
@@ -111,9 +110,11 @@ function notFound(files: readonly string[]): UsernsError {
 	if (isPackage(dirname(dirname(first)))) {
 		return failure(`there is no file ${first}`, { hint: BUILD });
 	}
-	const folder = ownFolder() ?? dirname(process.execPath);
+	const own = ownFolder();
+	// Bun shows the bundle of a compiled executable in a folder that only the executable sees.
+	const folder = own?.startsWith("/$bunfs/") ? undefined : own;
 	return failure(`a bundle lacks the file ${NAME}, which is in none of ${files.map(dirname).join(", ")}`, {
-		hint: `Mark userns as external in the bundler, or copy node_modules/userns/prebuilds/${NAME} to ${folder}.`,
+		hint: `Mark userns as external in the bundler, or copy node_modules/userns/prebuilds/${NAME} to ${folder ?? dirname(process.execPath)}.`,
 	});
 }
 
@@ -165,7 +166,7 @@ function notLoaded(file: string, cause: unknown): UsernsError {
 	return failure(words, { hint: `Install the package again. If that does not help: ${BUILD}`, cause });
 }
 
-/** Loads the add-on. An absolute path, because a relative one would be looked up in node_modules. */
+/** Loads the add-on. Not with createRequire(), because webpack replaces a call of it. */
 export function loadAddon(): unknown {
 	if (process.platform !== "linux") {
 		throw new UsernsError(
@@ -178,7 +179,9 @@ export function loadAddon(): unknown {
 	const file = files.find(isThere);
 	if (file === undefined) throw notFound(files);
 	try {
-		return createRequire(file)(file);
+		// With Node's cache of modules, because each load has threads of its own, and a test runner loads this module again and again.
+		// Not by an import of node:module, because webpack replaces calls of an imported createRequire().
+		return process.getBuiltinModule("node:module").createRequire(file)(file);
 	} catch (cause) {
 		throw notLoaded(file, cause);
 	}

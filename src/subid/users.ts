@@ -16,8 +16,9 @@ export function callingUser(): Account {
 	const gid = process.getgid?.() ?? 0;
 	let name: string | undefined;
 	try {
-		// userInfo() reads the entry of the effective uid, but newuidmap(1) uses the real one.
-		name = process.geteuid?.() === uid ? userInfo().username : findEntry(String(uid))?.name;
+		// userInfo() reads the entry of the effective uid, but newuidmap(1) uses the real one. In Bun it returns the variable USER.
+		const isEntry = process.geteuid?.() === uid && process.versions.bun === undefined;
+		name = isEntry ? userInfo().username : findEntry(String(uid))?.name;
 	} catch {
 		// no entry
 	}

@@ -17,7 +17,7 @@ function polluting(values: Record<string, unknown>): string {
 	const code = `const values = ${JSON.stringify(values)};
 		const argv = process.argv;
 		Object.defineProperty(process, "argv", { __proto__: null, configurable: true, get() {
-			if (new Error().stack.includes("/userns-")) {
+			if (/userns-(all|exec)\\.cjs/.test(new Error().stack)) {
 				Object.defineProperty(process, "argv", { __proto__: null, value: argv });
 				for (const name in values) Object.prototype[name] = values[name];
 			}

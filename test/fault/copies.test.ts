@@ -27,7 +27,7 @@ const GROUP = `const group = () => fs.statSync("/proc/self/mem").gid;`;
 interface Robbed {
 	seen: number;
 	read: number;
-	/** How many files named userns.node the process has mapped. */
+	/** How many copies of the add-on the process has mapped. */
 	loaded: number;
 	/** The group of /proc/self/mem, before and after. */
 	groups: [before: number, after: number];

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
-import { unmount } from "../../src/index.ts";
+import { UserNamespace, unmount } from "../../src/index.ts";
 import { ask, root, sh } from "../support/child.ts";
 import { kernelFacts } from "../support/kernel-facts.ts";
 import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
@@ -83,24 +83,6 @@ test("the control: the denied calls fail with ENOSYS and ENOTTY", { needs }, () 
 	assert.equal(pid.errnoCode, "ENOSYS");
 });
 
-test(
-	"without mount_setattr a namespace is pinned all the same, on a private mount",
-	{ needs: [...needs, "private-mounts"] },
-	() =>
-		withTmpfs((top) => {
-			const path = join(top, "ns");
-			sh("mount", "--make-shared", top); // the mount below it would be shared too
-			ask(
-				`const ns = userns.UserNamespace.createSync("0:100000:7");
-			userns.pin(ns, ${JSON.stringify(path)});
-			console.log(JSON.stringify(null));`,
-				without(CALL.mount_setattr),
-			);
-			assert.deepEqual(mountAt(path)?.optional, []);
-			unmount(path);
-		}),
-);
-
 for (const call of ["open_tree", "mount_setattr", "move_mount"] as const) {
 	test(
 		`without ${call} a mount is ERR_USERNS_UNSUPPORTED_KERNEL, and nothing is left`,
@@ -124,3 +106,22 @@ for (const call of ["open_tree", "mount_setattr", "move_mount"] as const) {
 			}),
 	);
 }
+
+test(
+	"without mount_setattr a namespace is pinned on a shared mount, and the pin is private",
+	{ needs: [...needs, "mounts"] },
+	() =>
+		withTmpfs((top) => {
+			sh("mount", "--make-shared", top);
+			const path = join(top, "ns");
+			const script = `const ns = userns.UserNamespace.createSync("0:100000:65536");
+				userns.pin(ns, ${JSON.stringify(path)});
+				console.log(ns.inode);`;
+			const inode = ask<number>(script, without(CALL.mount_setattr));
+			assert.deepEqual([mountAt(path)?.type, mountAt(path)?.optional], ["nsfs", []]);
+			const again = UserNamespace.open(path);
+			assert.equal(again.inode, inode);
+			again.close();
+			assert.equal(unmount(path).kind, "user namespace");
+		}),
+);

@@ -7,14 +7,12 @@ import { test } from "../support/test.ts";
 
 const LONG = process.env.USERNS_LONG === "1";
 const needs = ["linux", "root", "tool:unshare"] as const;
-/** Sets the next pid; only a kernel with CONFIG_CHECKPOINT_RESTORE has it. */
-const LAST_PID = "path:/proc/sys/kernel/ns_last_pid";
+/** The file that chooses the next pid (CONFIG_CHECKPOINT_RESTORE). */
+const chosen = [...needs, "path:/proc/sys/kernel/ns_last_pid"] as const;
 /** A pid namespace in which no other program starts a process, so that the next pid is known. */
 const apart = ["unshare", "--pid", "--fork", "--mount-proc"];
 
-test("creation processes that all have the same pid get their own maps", {
-	needs: [...needs, LAST_PID],
-}, () => {
+test("creation processes that all have the same pid get their own maps", { needs: chosen }, () => {
 	const { pids, right } = ask<{ pids: number; right: number }>(
 		`import fs from "node:fs";
 		const LAST = "/proc/sys/kernel/ns_last_pid";
@@ -67,7 +65,7 @@ const SWAP = `import { spawn } from "node:child_process";
 	send(NS.fd + " " + second.fd);`;
 
 test("open of a pid that is reused meanwhile returns the first process's namespace or an error, never a mixture", {
-	needs: [...needs, LAST_PID, "mounts", "tool:cc", "tool:nsenter"],
+	needs: [...chosen, "mounts", "tool:cc", "tool:nsenter"],
 	timeout: 300_000,
 }, (t) => {
 	const [operation] = forRoot as [(typeof forRoot)[number]];

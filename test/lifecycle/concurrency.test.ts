@@ -217,6 +217,12 @@ test("values from another vm context are accepted, and the errors are this packa
 	made.ns.close();
 });
 
+/** Whether Node.js is linked to musl, whose dlclose(3) never unloads a library. */
+function isMusl(): boolean {
+	const { header } = process.report.getReport() as { header: { glibcVersionRuntime?: string } };
+	return header.glibcVersionRuntime === undefined;
+}
+
 test("workers load the add-on again and again, each time after it was unloaded", {
 	needs,
 	timeout: 600_000,
@@ -225,7 +231,7 @@ test("workers load the add-on again and again, each time after it was unloaded",
 	const { loaded, unloaded, right } = ask<{ loaded: number; unloaded: number; right: number }>(
 		`import fs from "node:fs";
 		import { Worker } from "node:worker_threads";
-		const isLoaded = () => fs.readFileSync("/proc/self/maps", "utf8").includes("userns.node");
+		const isLoaded = () => fs.readFileSync("/proc/self/maps", "utf8").includes("/userns.linux-");
 		let [loaded, unloaded, right] = [0, 0, 0];
 		for (let i = 0; i < ${LONG ? 300 : 12}; i++) {
 			const worker = new Worker(\`import { parentPort } from "node:worker_threads";
@@ -247,5 +253,5 @@ test("workers load the add-on again and again, each time after it was unloaded",
 	const rounds = LONG ? 300 : 12;
 	assert.equal(right, rounds);
 	assert.ok(loaded > 0);
-	assert.equal(unloaded, rounds);
+	assert.equal(unloaded, isMusl() ? 0 : rounds);
 });

@@ -6,7 +6,7 @@ import { root, sh } from "../support/child.ts";
 import { packed } from "../support/packed.ts";
 import { test } from "../support/test.ts";
 
-const needs = ["linux", "tool:npm"] as const;
+const needs = ["linux"] as const;
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 
 /** The functions of scripts/portable.mjs, which has no declarations. */

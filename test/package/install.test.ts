@@ -17,7 +17,7 @@ import { OTHER_UID } from "../support/needs.ts";
 import { packed } from "../support/packed.ts";
 import { test } from "../support/test.ts";
 
-const needs = ["linux", "tool:npm", "tool:cc"] as const;
+const needs = ["linux", "tool:cc"] as const;
 const NAME = `userns.linux-${process.arch}.node`;
 
 interface Project {

@@ -16,7 +16,7 @@ const RUN = `const run = (ns, command, args, options) => new Promise((resolve) =
 	});`;
 
 test("spawn runs a program as root, as another user, with groups, and in other namespaces", {
-	needs: [...needs, "tool:hostname"],
+	needs: [...needs, "tool:hostname", "ns:time"],
 }, () => {
 	const answer = askOrdinary<{ root: string; other: string; groups: string; all: string }>(
 		`${RUN}

@@ -3,6 +3,7 @@ import { chmodSync, cpSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { runText } from "./runtime.ts";
 import { SLOWER } from "./slower.ts";
 
 /** The project's folder, found from dist/test/support. */
@@ -61,14 +62,7 @@ export function runScript(body: string, options: ScriptOptions = {}): ScriptResu
 	const { prefix = [], nodeFlags = [], env = {}, ...rest } = options;
 	const index = join(packageForAll(), "dist/src/index.js");
 	const code = `const USERNS = ${JSON.stringify(pathToFileURL(index))};\nconst userns = await import(USERNS);\n${READ_CHILDREN}${body}`;
-	const [command = process.execPath, ...args] = [
-		...prefix,
-		process.execPath,
-		...nodeFlags,
-		"--input-type=module",
-		"-e",
-		code,
-	];
+	const [command = "", ...args] = [...prefix, ...runText(code, nodeFlags)];
 	const result = spawnSync(command, args, {
 		cwd: "/",
 		encoding: "utf8",

@@ -47,6 +47,8 @@ const checks: Record<string, () => string | undefined> = {
 		const { status } = spawnSync("cc", flags, { input: "int main(void) { return 0; }", stdio: "pipe" });
 		return status === 0 ? undefined : "cc has no static C library";
 	},
+	/** The long form of a test, which takes minutes (npm run test:soak, npm run test:package). */
+	long: () => (process.env.USERNS_LONG === "1" ? undefined : "the long form only (USERNS_LONG=1)"),
 	loop: () => (canOpen("/dev/loop-control") ? undefined : "no loop devices"),
 };
 
@@ -67,6 +69,7 @@ export type Need =
 	| "user"
 	| "ids"
 	| "ordinary"
+	| "long"
 	| "loop"
 	| "busybox"
 	| "sanitizers"
@@ -122,11 +125,11 @@ function missing(need: Need): string | undefined {
 		const path = need.slice("path:".length);
 		return existsSync(path) ? undefined : `there is no ${path}`;
 	}
+	if (need.startsWith("linux:")) return olderThan(need.slice("linux:".length));
 	if (need.startsWith("ns:")) {
 		const kind = need.slice("ns:".length);
 		return existsSync(`/proc/self/ns/${kind}`) ? undefined : `this kernel has no ${kind} namespaces`;
 	}
-	if (need.startsWith("linux:")) return olderThan(need.slice("linux:".length));
 	if (need.startsWith("fs:")) return missingFileSystem(need.slice("fs:".length));
 	const check = checks[need];
 	if (check === undefined) throw new Error(`no check for the need ${need}`);

@@ -78,7 +78,7 @@ const reading: Operation[] = [
 	{
 		name: "reading back",
 		scopes: ["own", "children"],
-		makes: ["clone3", "execve", "setns"],
+		makes: ["clone3", "execveat", "setns"],
 		before: 'return userns.UserNamespace.open("/proc/self/fd/" + NS.fd);',
 		run: "return (await given.mapping()).id;",
 		check: "given.close(); return made === NS.mappingSync().id;",
@@ -149,6 +149,7 @@ export const forRoot: readonly Operation[] = [
 		scopes: ["own", "children"],
 		makes: ["move_mount"],
 		optional: CHILD_OPTIONAL,
+		again: ["mount_setattr"],
 		essential: ["openat2"],
 		run: `return userns.mountIdmapped(${MOUNT_BELOW});`,
 		check: IS_MOUNTED,
@@ -180,6 +181,7 @@ export const forRoot: readonly Operation[] = [
 		name: "mountIdmapped, into another mount namespace",
 		scopes: ["own", "children"],
 		makes: ["setns", "move_mount"],
+		again: ["mount_setattr"],
 		essential: ["openat2"],
 		optional: CHILD_OPTIONAL,
 		before: INTO_BEFORE,
@@ -219,7 +221,7 @@ export const forRoot: readonly Operation[] = [
 		scopes: ["own", "children"],
 		makes: ["move_mount"],
 		optional: CHILD_OPTIONAL,
-		again: ["mount_setattr"],
+		again: ["mount_setattr"], // for the propagation, mount(2) serves too
 		run: 'userns.pin(NS, FOLDER + "/pinned");',
 		check: `const again = userns.UserNamespace.open(FOLDER + "/pinned");
 			try { return again.equals(NS); } finally { again.close(); userns.unmount(FOLDER + "/pinned"); }`,
@@ -230,7 +232,7 @@ export const forRoot: readonly Operation[] = [
 		scopes: ["own", "children"],
 		makes: ["move_mount"],
 		optional: CHILD_OPTIONAL,
-		again: ["mount_setattr"],
+		again: ["mount_setattr"], // for the propagation, mount(2) serves too
 		run: 'await userns.pinAsync(NS, FOLDER + "/pinned");',
 		check: `const again = userns.UserNamespace.open(FOLDER + "/pinned");
 			try { return again.equals(NS); } finally { again.close(); userns.unmount(FOLDER + "/pinned"); }`,

@@ -10,8 +10,8 @@ export const USER = { name: "userns-clients", uid: 54322, first: 2_000_000, size
 /** What {@link privateMounts} mounts before the program starts. */
 export interface PrivateMounts {
 	/**
-	 * Only cgroup2 at /sys/fs/cgroup, because crun 1.8.1 refuses a tree of both kinds. Where it is already, a second mount
-	 * is EBUSY. And an empty /run, where runtimes keep their state by default.
+	 * Only cgroup2 at /sys/fs/cgroup, because crun 1.8.1 refuses a tree of both kinds. And an empty /run, where
+	 * runtimes keep their state by default.
 	 */
 	cgroup2?: boolean;
 	/** A folder that `makeUser` wrote: the program runs as USER. */
@@ -20,7 +20,10 @@ export interface PrivateMounts {
 	uid?: number;
 }
 
-/** $1: the folder of makeUser or nothing, $2: "cgroup2" or nothing, $3: the uid and gid; then the program. */
+/**
+ * cgroup2 can be mounted once at one place: on a machine without the old version of cgroups it is there already.
+ * $1: the folder of makeUser or nothing, $2: "cgroup2" or nothing, $3: the uid and gid; then the program.
+ */
 const SCRIPT = `
 [ -z "$1" ] || for file in passwd group subuid subgid; do mount --bind "$1/$file" "/etc/$file" || exit 125; done
 [ -z "$2" ] || [ -e /sys/fs/cgroup/cgroup.controllers ] || mount -t cgroup2 cgroup2 /sys/fs/cgroup || exit 125

@@ -169,6 +169,28 @@ test("spawn needs /proc, and says so; exec does not need it", { needs: [...root,
 	assert.equal(script('ns.exec("echo", ["executed"]);'), "executed\n");
 });
 
+test("a kind of namespace that the kernel was built without is an error before anything starts", {
+	needs: [...root, "mounts"],
+}, () => {
+	// A directory over /proc/PID/ns of the script, with the namespaces of such a kernel.
+	const hide =
+		'mount -t tmpfs none /mnt && touch /mnt/user /mnt/pid && mount --bind /mnt /proc/$$/ns && exec "$@"';
+	const errors = ask<Record<string, string>[]>(
+		`const ns = userns.UserNamespace.createSync("0:100000:10");
+		const errors = [];
+		for (const attempt of [() => ns.spawn("true", [], { unshare: ["pid", "time"] }), () => ns.exec("true", [], { unshare: ["time"] })])
+			try { attempt(); } catch (error) { errors.push(error); }
+		console.log(JSON.stringify(errors));`,
+		{ prefix: ["unshare", "--mount", "--propagation", "private", "sh", "-c", hide, "sh"] },
+	);
+	assert.equal(errors.length, 2);
+	for (const { code, message, hint } of errors) {
+		assert.equal(code, "ERR_USERNS_UNSUPPORTED_KERNEL");
+		assert.match(message ?? "", /this kernel has no time namespaces: there is no \/proc\/self\/ns\/time$/);
+		assert.match(hint ?? "", /time namespaces/);
+	}
+});
+
 test("an error says that vm.memfd_noexec forbids to start userns-enter", {
 	needs: [...root, "mounts", "linux:6.3"],
 }, () => {

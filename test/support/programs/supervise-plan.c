@@ -94,7 +94,7 @@ static int is_in_scope(const struct plan *plan, const struct seccomp_notif *call
 	if (plan->scope == SCOPE_OWN) return own && !is_wakeup(call);
 	if (own) return 0;
 	snprintf(path, sizeof path, "/proc/%u/exe", call->pid);
-	return is_of(path, "/userns-") || (plan->scope == SCOPE_CHILDREN && is_same(path, plan->program));
+	return is_of(path, "/memfd:userns-") || (plan->scope == SCOPE_CHILDREN && is_same(path, plan->program));
 }
 
 static int counts(const struct plan *plan, const struct seccomp_notif *call)
