@@ -51,7 +51,10 @@ function emulatorCommand({ arch }, kernel, { base, project, run }, work) {
 			...["-kernel", join(kernel, "vmlinuz"), "-initrd", initramfs, "-append", words],
 			// The emulator redirects writes to the disks to a temporary file. Others may use the same disks meanwhile.
 			...[base, project].flatMap((file, i) => [
-				...["-drive", `file=${file},if=none,id=disk${i},format=raw,cache=unsafe,snapshot=on,file.locking=off`],
+				...[
+					"-drive",
+					`file=${file},if=none,id=disk${i},format=raw,cache=unsafe,snapshot=on,file.locking=off`,
+				],
 				...["-device", `virtio-blk-pci,drive=disk${i},addr=${4 + i}`],
 			]),
 			...["-serial", `file:${join(work, "console.log")}`],
