@@ -1,4 +1,5 @@
 // Makes root file systems of other Debian versions, and one with musl, from packages. Installs nothing on this machine.
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
 	chmodSync,
@@ -13,9 +14,9 @@ import {
 	symlinkSync,
 	writeFileSync,
 } from "node:fs";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { quiet, unpackDebian } from "../kernels/packages.mjs";
+import { debianSuite } from "../kernels/packages.mjs";
 import { PACKAGES } from "../test-packages.mjs";
 import { addMusl } from "./musl.mjs";
 
@@ -28,56 +29,11 @@ export const ROOTS = {
 	musl: { suite: "trixie", libc: "musl", add: addMusl },
 };
 
-/** The file in a root file system that has the version of its C library, in the form of Debian. */
-const LIBC = "etc/userns-libc";
-
 /** What the tests use beside the programs of scripts/test-packages.mjs. */
 const BASE = [
 	...["base-files", "base-passwd", "bash", "coreutils", "dash", "findutils", "grep", "gzip", "libc-bin"],
 	...["libatomic1", "libstdc++6", "login", "mawk", "passwd", "procps", "sed", "tar"],
 ];
-
-/** Returns Debian's mirror that this machine uses. */
-function mirror() {
-	const format = ["--format", "$(REPO_URI) $(ORIGIN) $(LABEL)", "Created-By: Packages"];
-	const uri = /^(\S+) Debian Debian$/m.exec(quiet("apt-get", ["indextargets", ...format]))?.[1];
-	if (uri === undefined)
-		throw new Error("the sources of apt-get(8) on this machine have no mirror of Debian");
-	return uri;
-}
-
-/**
- * Downloads the packages of one version of Debian with all their dependencies, and returns their files. apt-get(8) works on the
- * state of an empty machine in the folder.
- */
-function download(suite, packages, folder) {
-	for (const each of ["lists/partial", "archives/partial"])
-		mkdirSync(join(folder, each), { recursive: true });
-	const list = join(folder, "sources.list");
-	const keys = "/usr/share/keyrings/debian-archive-keyring.gpg";
-	writeFileSync(list, `deb [signed-by=${keys}] ${mirror()} ${suite} main\n`);
-	writeFileSync(join(folder, "status"), "");
-	const settings = {
-		"APT::Architecture": "amd64",
-		"APT::Architectures": "amd64",
-		"APT::Install-Recommends": "false",
-		"APT::Sandbox::User": "root",
-		"Acquire::Retries": "3",
-		"Dir::State": folder,
-		"Dir::State::lists": join(folder, "lists"),
-		"Dir::State::status": join(folder, "status"),
-		"Dir::Cache": folder,
-		"Dir::Cache::archives": join(folder, "archives"),
-		"Dir::Etc::sourcelist": list,
-		"Dir::Etc::sourceparts": "-",
-	};
-	const options = Object.entries(settings).flatMap(([name, value]) => ["-o", `${name}=${value}`]);
-	quiet("apt-get", [...options, "-qy", "update"]);
-	quiet("apt-get", [...options, "-qy", "install", "--download-only", ...packages]);
-	return readdirSync(join(folder, "archives"))
-		.filter((file) => file.endsWith(".deb"))
-		.map((file) => join(folder, "archives", file));
-}
 
 /** Does the part of the packages' installation scripts that is needed here. */
 function finish(root) {
@@ -113,25 +69,15 @@ export function makeRoot(name, cache) {
 	const fresh = mkdtempSync(join(cache, "new-"));
 	try {
 		chmodSync(fresh, 0o755);
-		const state = join(fresh, "var/apt");
-		const files = download(suite, wanted, state);
-		unpackDebian(files, fresh);
-		rmSync(state, { recursive: true });
+		const debian = debianSuite(suite, "amd64", cache);
+		debian.unpack(debian.withDependencies(wanted), fresh);
 		finish(fresh);
-		const version = files.map((file) => basename(file).split("_")).find(([each]) => each === libc)?.[1];
-		writeFileSync(join(fresh, LIBC), version);
 		add?.(fresh);
 		renameSync(fresh, root);
 	} finally {
 		rmSync(fresh, { recursive: true, force: true });
 	}
 	return root;
-}
-
-/** Returns the C library of Node.js in a root file system, such as "glibc 2.31" and "musl 1.2.5". */
-export function libcOf(name, root) {
-	const version = readFileSync(join(root, LIBC), "utf8").split("-")[0];
-	return `${ROOTS[name].libc === "musl" ? "musl" : "glibc"} ${version}`;
 }
 
 /**
@@ -161,4 +107,16 @@ exec "$@"`;
 /** The command before a program that runs it in a root file system, with these folders of this machine, in a mount namespace of its own. */
 export function inRoot(root, folders) {
 	return ["unshare", "--mount", "--propagation", "private", "sh", "-c", ENTER, "sh", root, ...folders, "--"];
+}
+
+/** Returns the C library of Node.js in a root file system, such as "glibc 2.31" and "musl 1.2.5". */
+export function libcOf(name, root) {
+	const program =
+		ROOTS[name].libc === "musl" ? ["/lib/ld-musl-x86_64.so.1"] : ["getconf", "GNU_LIBC_VERSION"];
+	const [command, ...args] = [...inRoot(root, []), ...program];
+	// musl's loader without a program prints its version to standard error.
+	const { stdout, stderr } = spawnSync(command, args, { cwd: "/", encoding: "utf8" });
+	const version = /\d+\.\d+(\.\d+)?/.exec(/^(glibc|Version) .*$/m.exec(`${stdout}${stderr}`)?.[0] ?? "")?.[0];
+	if (version === undefined) throw new Error(`${root} has no C library that runs: ${stderr}`);
+	return `${ROOTS[name].libc === "musl" ? "musl" : "glibc"} ${version}`;
 }
