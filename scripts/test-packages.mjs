@@ -31,6 +31,7 @@ export const PACKAGES = {
 	"squashfs-tools": ["mksquashfs"],
 	squashfuse: ["squashfuse"],
 	strace: ["strace"],
+	tar: ["tar"],
 	uidmap: ["newuidmap", "newgidmap", "getsubids"],
 	"util-linux": ["unshare", "nsenter", "setpriv", "lsns", "taskset", "prlimit"],
 	xfsprogs: ["mkfs.xfs"],

@@ -216,12 +216,7 @@ const COPY =
 
 for (const bundler of BUNDLERS) {
 	const { name, packages, copies } = bundler;
-	const needs = [
-		"linux",
-		"tool:npm",
-		"tool:tar",
-		...(packages === undefined ? [] : (["long"] as const)),
-	] as const;
+	const needs = ["linux", "tool:tar", ...(packages === undefined ? [] : (["long"] as const))] as const;
 	const title = copies
 		? `a bundle made with ${name} finds the add-on`
 		: `a bundle made with ${name} finds the add-on in the place that its hint names`;

@@ -7,7 +7,7 @@ import { withConsumer, withPackages } from "../support/consumer.ts";
 import { packed } from "../support/packed.ts";
 import { test } from "../support/test.ts";
 
-const needs = ["linux", "tool:npm", "tool:tar"] as const;
+const needs = ["linux", "tool:tar"] as const;
 
 test("publint finds nothing in the package", { needs }, () => {
 	const url = pathToFileURL(join(root, "node_modules/publint/src/index-node.js"));

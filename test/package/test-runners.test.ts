@@ -9,7 +9,7 @@ import { test } from "../support/test.ts";
  * are installed (npm run test:package).
  */
 
-const needs = ["linux", "long", "tool:npm", "tool:tar"] as const;
+const needs = ["linux", "long", "tool:tar"] as const;
 
 /** A test of a user. An error of the package must also be an Error of the test's own context. */
 const SPEC = `import { Handles, UsernsError } from "userns";

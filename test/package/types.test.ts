@@ -6,7 +6,7 @@ import { root } from "../support/child.ts";
 import { withConsumer, withPackages } from "../support/consumer.ts";
 import { test } from "../support/test.ts";
 
-const needs = ["linux", "tool:npm", "tool:tar"] as const;
+const needs = ["linux", "tool:tar"] as const;
 
 interface Compiler {
 	version: string;
