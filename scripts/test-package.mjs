@@ -1,5 +1,5 @@
 // The long form of the tests of the packed package: every bundler and test runner, versions of TypeScript, package managers, clean
-// clones. It needs a network: the programs are installed into a cache folder (test/support/package-tools.ts).
+// clones. It needs a network: the programs are installed into a cache folder (test/support/consumer.ts).
 import { build } from "./build.mjs";
 import { runTests } from "./test.mjs";
 

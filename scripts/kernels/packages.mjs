@@ -37,16 +37,20 @@ export function debianSuite(suite, architecture, cache) {
 		mkdirSync(join(state, folder), { recursive: true });
 	}
 	writeFileSync(join(state, "status"), "");
-	writeFileSync(join(state, "sources.list"), `deb ${mirror()} ${suite} main\n`);
+	// Backports depend on packages of the suite that they are for.
+	const suites = [...new Set([suite, suite.replace("-backports", "")])];
+	const site = mirror();
+	writeFileSync(join(state, "sources.list"), suites.map((each) => `deb ${site} ${each} main\n`).join(""));
 	const settings = {
 		"APT::Architecture": architecture,
 		"APT::Architectures": architecture,
+		"APT::Default-Release": suite,
 		"APT::Install-Recommends": "false",
 		"APT::Sandbox::User": "root",
 		"APT::Update::Error-Mode": "any",
-		"Acquire::Retries": "3",
+		"Acquire::Retries": "1",
 		"Acquire::Languages": "none",
-		"Acquire::http::Timeout": "20",
+		"Acquire::http::Timeout": "15",
 		"Dir::Etc::sourcelist": join(state, "sources.list"),
 		"Dir::Etc::sourceparts": "/dev/null",
 		"Dir::State": state,

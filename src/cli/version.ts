@@ -45,7 +45,7 @@ function show(json: boolean | undefined): Promise<void> {
 			["userns", facts.version],
 			["kernel", `${platform} ${facts.kernel}, ${arch}`],
 			["Node.js", `${facts.node}, Node-API ${facts.nodeApi}`],
-			["native add-on", error === undefined ? "loads" : error.message],
+			["native add-on", error === undefined ? "loads" : error.message.replace(/^the native add-on /, "")],
 		]),
 		...(error === undefined ? [] : [`hint: ${error.hint}`]),
 	]);

@@ -179,9 +179,9 @@ export function loadAddon(): unknown {
 	const file = files.find(isThere);
 	if (file === undefined) throw notFound(files);
 	try {
-		const module = { exports: {} };
-		process.dlopen(module, file);
-		return module.exports;
+		// With Node's cache of modules, because each load has threads of its own, and a test runner loads this module again and again.
+		// Not by an import of node:module, because webpack replaces calls of an imported createRequire().
+		return process.getBuiltinModule("node:module").createRequire(file)(file);
 	} catch (cause) {
 		throw notLoaded(file, cause);
 	}

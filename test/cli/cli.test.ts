@@ -173,7 +173,7 @@ test("npm start shows the owners and one namespace for two spellings, and leaves
 	assert.equal(stderr, "");
 	assert.equal(status, 0);
 	assert.match(stdout, /package\.json +0:0 +2100000000:2100000000/);
-	assert.match(stdout, /note\.txt +1000:1000 +0:0/);
+	assert.match(stdout, /note\.txt +33:33 +0:0/);
 	assert.match(stdout, /the same namespace: yes/);
 	assert.match(stdout, /processes left behind: none/);
 	assert.match(stdout, /uid 0 +0 +2100000000:2100000000\n +uid 33 +33 +2100000033:2100000033/);
@@ -191,7 +191,7 @@ test("npm start as an ordinary user names the parts that it skips and does the r
 		console.log(JSON.stringify({ status, stdout, stderr, uid: process.getuid() }));`);
 	assert.equal(stderr, "");
 	assert.equal(status, 0);
-	assert.match(stdout, /^Without root, ID-mapped mounts are left out\./);
+	assert.match(stdout, /\n\nLeft out: ID-mapped mounts of this checkout, which need root .*\n$/);
 	assert.match(stdout, /the same namespace: yes/);
 	assert.match(stdout, /processes left behind: none/);
 	assert.match(stdout, new RegExp(`uid 0 +0 +${uid}:`));
@@ -209,5 +209,5 @@ test("npm start as a user without subordinate IDs says what it skips and what to
 	assert.equal(stderr, "");
 	assert.equal(status, 0);
 	assert.match(stdout, /the same namespace: yes/);
-	assert.match(stdout, /Programs as several users are left out: .*\nhint: .*\/etc\/subuid/);
+	assert.match(stdout, /^Left out: programs as several users, .* because .*\nhint: .*\/etc\/subuid/m);
 });

@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
-import { userns } from "../support/child.ts";
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { release } from "node:os";
+import { join } from "node:path";
+import { packageForAll, root, userns } from "../support/child.ts";
 import { helpPages } from "../support/help-pages.ts";
+import { askOrdinary } from "../support/ordinary.ts";
 import { test } from "../support/test.ts";
 
 test("every help page fits 80 columns, names its command, and has a summary and one example", () => {
@@ -42,4 +47,96 @@ test("the hint of wrong usage names the command that was used", () => {
 		assert.match(stderr, new RegExp(`\nhint: See "${command} --help".\n$`), command);
 	}
 	assert.match(userns("map", "translate", "0:1:1").stderr, /hint: See "userns map translate --help"/);
+});
+
+const COMMAND = join(packageForAll(), "dist/src/cli/userns.cjs");
+
+test("the example of each page for root runs as it stands, in this order", {
+	needs: ["linux", "root", "mounts", "tool:unshare"],
+}, () => {
+	const pages = helpPages();
+	const line = (command: string) => `userns ${example(pages.get(`userns ${command}`) ?? "").join(" ")}\n`;
+	const script = `set -e
+userns() { "${process.execPath}" "${COMMAND}" "$@"; }
+for each in /srv /mnt /run; do mount -t tmpfs -o mode=755 tmpfs $each; done
+mkdir /srv/data /mnt/data
+${line("supports")}${line("mount")}${line("umount")}${line("create")}userns umount /run/userns-a
+userns ${example(pages.get("userns") ?? "").join(" ")}
+sleep 1000 & pid=$!; trap 'kill $pid' EXIT
+${line("mounts")}${line("show")}`.replaceAll("4711", "$pid");
+	const args = ["--mount", "--propagation", "private", "sh", "-c", script];
+	const { status, stdout, stderr } = spawnSync("unshare", args, { encoding: "utf8" });
+	assert.equal(stderr, "");
+	assert.equal(status, 0);
+	assert.match(stdout, /^\/srv\/data .*: yes/);
+	assert.match(stdout, /^\/mnt\/data +tmpfs +uid, gid +0–65535/m);
+	assert.match(stdout, /^inode +\d+$/m);
+});
+
+test("the example of exec starts a shell as root of a namespace, for an ordinary user", {
+	needs: ["linux", "ordinary"],
+}, () => {
+	const words = example(helpPages().get("userns exec") ?? "");
+	const stdout = askOrdinary<string>(`
+		import { spawnSync } from "node:child_process";
+		const args = ${JSON.stringify([COMMAND, ...words])};
+		const { stdout, stderr } = spawnSync(process.execPath, args, { input: "id -u; echo $$", encoding: "utf8" });
+		console.log(JSON.stringify(stdout + stderr));`);
+	assert.equal(stdout, "0\n2\n");
+});
+
+test("a suggestion follows an unknown command or option at every level, with exit status 2, for exec 125", () => {
+	const cases: [args: string, suggestion: string][] = [
+		["mont", "mount"],
+		["mont --help", "mount"],
+		["help mont", "mount"],
+		["--verison", "--version"],
+		["mount --red-only", "--read-only"],
+		["umount --recursiv", "--recursive"],
+		["versoin", "version"],
+		["completion --hlep", "--help"],
+		["map convrt", "convert"],
+		["map convrt --help", "convert"],
+		["help map convrt", "convert"],
+		["map convert --form", "--from"],
+		["exec --mapp", "--map"],
+	];
+	for (const [args, suggestion] of cases) {
+		const { status, stdout, stderr } = userns(...args.split(" "));
+		assert.equal(stdout, "", args);
+		assert.match(
+			stderr,
+			new RegExp(`^userns: unknown .* \\(Did you mean ${suggestion}\\?\\)\nhint: See .*\n$`),
+		);
+		assert.equal(status, args.startsWith("exec") ? 125 : 2, args);
+	}
+});
+
+test("version prints the versions of the package, the kernel and Node.js, and whether the add-on loads", {
+	needs: ["linux"],
+}, () => {
+	const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+	const facts = JSON.parse(userns("version", "--json").stdout);
+	assert.deepEqual(facts, {
+		version,
+		platform: "linux",
+		kernel: release(),
+		arch: process.arch,
+		node: process.versions.node,
+		nodeApi: Number(process.versions.napi),
+		addon: { loads: true },
+	});
+	assert.match(
+		userns("version").stdout,
+		/^userns +\d.*\nkernel +linux .*\nNode\.js +.*\nnative add-on +loads\n$/,
+	);
+	assert.equal(userns("--version").stdout, `${version}\n`);
+});
+
+test("version says why the add-on does not load, and ends with 0", { needs: ["linux"] }, () => {
+	const flags = ["--no-addons", join(root, "dist/src/cli/userns.cjs"), "version"];
+	const { status, stdout, stderr } = spawnSync(process.execPath, flags, { encoding: "utf8" });
+	assert.equal(stderr, "");
+	assert.equal(status, 0);
+	assert.match(stdout, /\nnative add-on +cannot be loaded: .*\nhint: Start Node\.js with .*\n$/);
 });
