@@ -49,9 +49,12 @@ function emulatorCommand({ arch }, kernel, { base, project, run }, work) {
 			...[...options, "-accel", "tcg,thread=multi", "-smp", "2", "-m", "2G"],
 			...["-nodefaults", "-display", "none", "-no-reboot"],
 			...["-kernel", join(kernel, "vmlinuz"), "-initrd", initramfs, "-append", words],
-			// The emulator redirects writes to the disks to a temporary file.
+			// The emulator redirects writes to the disks to a temporary file. Others may use the same disks meanwhile.
 			...[base, project].flatMap((file, i) => [
-				...["-drive", `file=${file},if=none,id=disk${i},format=raw,cache=unsafe,snapshot=on`],
+				...[
+					"-drive",
+					`file=${file},if=none,id=disk${i},format=raw,cache=unsafe,snapshot=on,file.locking=off`,
+				],
 				...["-device", `virtio-blk-pci,drive=disk${i},addr=${4 + i}`],
 			]),
 			...["-serial", `file:${join(work, "console.log")}`],

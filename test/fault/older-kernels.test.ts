@@ -109,7 +109,7 @@ for (const call of ["open_tree", "mount_setattr", "move_mount"] as const) {
 
 test(
 	"without mount_setattr a namespace is pinned on a shared mount, and the pin is private",
-	{ needs: [...needs, "mounts"] },
+	{ needs: [...needs, "private-mounts"] },
 	() =>
 		withTmpfs((top) => {
 			sh("mount", "--make-shared", top);

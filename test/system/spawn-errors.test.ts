@@ -156,7 +156,7 @@ function startErrors(...prefix: string[]): Record<string, string>[] {
 	);
 }
 
-test("spawn needs /proc, and says so; exec does not need it", { needs: [...root, "mounts"] }, () => {
+test("spawn needs /proc, and says so; exec does not need it", { needs: [...root, "private-mounts"] }, () => {
 	const hide = 'mount -t tmpfs none /proc; exec "$@"';
 	const prefix = ["unshare", "--mount", "--propagation", "private", "sh", "-c", hide, "sh"];
 	const script = (call: string) =>
@@ -170,7 +170,7 @@ test("spawn needs /proc, and says so; exec does not need it", { needs: [...root,
 });
 
 test("a kind of namespace that the kernel was built without is an error before anything starts", {
-	needs: [...root, "mounts"],
+	needs: [...root, "private-mounts"],
 }, () => {
 	// A directory over /proc/PID/ns of the script, with the namespaces of such a kernel.
 	const hide =
