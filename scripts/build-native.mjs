@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process";
 import {
 	chmodSync,
+	constants,
 	copyFileSync,
 	existsSync,
 	mkdirSync,
@@ -58,6 +59,19 @@ export const SANITIZED = {
 	],
 	programs: ["-O1", "-g", "-fsanitize=undefined", "-fsanitize-undefined-trap-on-error"],
 };
+
+/** A folder that is removed at the latest when the process ends, also by fail(). */
+function temporaryFolder(prefix) {
+	const folder = mkdtempSync(join(tmpdir(), prefix));
+	process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+	return folder;
+}
+
+/** The assembler looks for an embedded program in the working directory first. */
+function refuseStray() {
+	const stray = Object.keys(PROGRAMS).find((name) => existsSync(join(source, name)));
+	if (stray !== undefined) fail(`native/${stray} would be embedded in the add-on`, "Remove that file.");
+}
 
 function fail(message, hint) {
 	console.error(`userns: ${message}\nhint: ${hint}`);
@@ -194,7 +208,8 @@ export function compilePrograms(folder, compiler, flavour = FLAVOUR) {
  * list of symbols; otherwise it is linked to that of this machine. Returns whether it works with every one.
  */
 export function compileInto(file, compiler, flavour, arch = process.arch) {
-	const folder = mkdtempSync(join(tmpdir(), "userns-build-"));
+	const folder = temporaryFolder("userns-build-");
+	refuseStray();
 	const portable = flavour === FLAVOUR && ARCHITECTURES.includes(arch) && hasHeadersOfGlibc(compiler);
 	try {
 		compilePrograms(folder, compiler, flavour);
@@ -231,12 +246,14 @@ export function compileInto(file, compiler, flavour, arch = process.arch) {
 
 /** Replaces a file by another one, because a running process may still use the old one. A mode of its own, whatever the umask is. */
 function install(from, to) {
+	const fresh = `${to}.${process.pid}.new`;
 	try {
 		mkdirSync(dirname(to), { recursive: true });
-		copyFileSync(from, `${to}.new`);
-		chmodSync(`${to}.new`, 0o644);
-		renameSync(`${to}.new`, to);
+		copyFileSync(from, fresh, constants.COPYFILE_EXCL);
+		chmodSync(fresh, 0o644);
+		renameSync(fresh, to);
 	} catch (error) {
+		rmSync(fresh, { force: true });
 		fail(
 			`${to} cannot be written (${error.code})`,
 			"Run the command as the user that installed the package.",
@@ -249,7 +266,7 @@ export function analyzeNative() {
 	const compiler = findCompiler();
 	const version = spawnSync(compiler, ["--version"], { encoding: "utf8" }).stdout;
 	if (/clang/i.test(version)) return console.log("analyzer: left out, it is GCC's own");
-	const folder = mkdtempSync(join(tmpdir(), "userns-analyze-"));
+	const folder = temporaryFolder("userns-analyze-");
 	compilePrograms(folder, compiler);
 	for (const file of files(".c")) {
 		compile(compiler, [
@@ -274,7 +291,14 @@ export function analyzeNative() {
 function buildAnew() {
 	const file = addonFile();
 	const portable = compileInto(file, findCompiler(), FLAVOUR);
-	createRequire(import.meta.url)(file);
+	try {
+		createRequire(import.meta.url)(file);
+	} catch (error) {
+		fail(
+			`${file} was compiled, but does not load: ${error.message}`,
+			"See docs/errors.md, ERR_USERNS_NATIVE_MISSING.",
+		);
+	}
 	console.log(`${file}: compiled for ${portable ? "every C library" : "the C library of this machine"}`);
 }
 

@@ -1,6 +1,7 @@
 // Builds a clean clone: installs the packages, compiles the add-on and the TypeScript files, bundles the command, and joins
 // the declarations.
 import { rmSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { installPackages, root, run } from "./setup.mjs";
 
 export async function build() {
@@ -13,4 +14,4 @@ export async function build() {
 	(await import("./declarations.mjs")).joinDeclarations();
 }
 
-if (process.argv[1] === new URL(import.meta.url).pathname) await build();
+if (process.argv[1] === fileURLToPath(import.meta.url)) await build();

@@ -4,6 +4,7 @@
  */
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize, relative } from "node:path";
+import { fileURLToPath } from "node:url";
 import { root } from "./setup.mjs";
 
 const SOURCE = {
@@ -130,4 +131,4 @@ export function checkLayers() {
 	console.log(`layers: ${imports} imports and ${includes} includes, all one way`);
 }
 
-if (process.argv[1] === new URL(import.meta.url).pathname) checkLayers();
+if (process.argv[1] === fileURLToPath(import.meta.url)) checkLayers();

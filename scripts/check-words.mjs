@@ -3,6 +3,7 @@
 //   check-words.mjs [FILE or FOLDER …]
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, extname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
 import { root } from "./setup.mjs";
 
 const LONGEST_COMMENT = 140;
@@ -153,6 +154,6 @@ export function checkWords(paths = ["."]) {
 	console.log(`words: ${files.length} files`);
 }
 
-if (process.argv[1] === new URL(import.meta.url).pathname) {
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
 	checkWords(process.argv.length > 2 ? process.argv.slice(2) : undefined);
 }

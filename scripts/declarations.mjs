@@ -3,6 +3,7 @@
 import { spawnSync } from "node:child_process";
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { Extractor, ExtractorConfig } from "@microsoft/api-extractor";
 import { root } from "./setup.mjs";
 
@@ -91,7 +92,7 @@ export function checkApi() {
 	process.exit(1);
 }
 
-if (process.argv[1] === new URL(import.meta.url).pathname) {
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
 	if (process.argv.includes("--accept")) copyFileSync(REPORT, ACCEPTED);
 	else checkApi();
 }

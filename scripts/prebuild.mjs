@@ -4,9 +4,10 @@ import { spawnSync } from "node:child_process";
 import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { build } from "./build.mjs";
 import { addonFile, buildForAll, CROSS } from "./build-native.mjs";
-import { ARCHITECTURES } from "./portable.mjs";
+import { ARCHITECTURES, checkPortable } from "./portable.mjs";
 import { root } from "./setup.mjs";
 
 /** Compiles in a copy of the sources below a folder of that name, and returns the file's bytes. */
@@ -40,6 +41,9 @@ export function compareBuilds(arch) {
 	const again = compileElsewhere("userns-again-", arch, compiler, env);
 	const file = addonFile(arch);
 	if (!readFileSync(file).equals(again)) throw new Error(`two builds of ${file} are not the same`);
+	// A compiler with the headers of musl makes a file for its own C library.
+	const wrong = checkPortable(file, arch, compiler, [root]);
+	if (wrong.length > 0) throw new Error(`${file} is not portable: ${wrong.join("; ")}`);
 	console.log(`${file.slice(root.length)}: ${again.length} bytes, the same in two builds`);
 }
 
@@ -60,7 +64,7 @@ function isRepeated() {
 	return event === "prepack" && /^p?npm\//.test(agent);
 }
 
-if (process.argv[1] === new URL(import.meta.url).pathname && !isRepeated()) {
+if (process.argv[1] === fileURLToPath(import.meta.url) && !isRepeated()) {
 	if (!ARCHITECTURES.includes(process.arch) || process.platform !== "linux") {
 		console.error(`userns: the package cannot be built on ${process.platform} ${process.arch}`);
 		console.error("hint: Pack it on Linux on x64 or arm64.");

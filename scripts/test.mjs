@@ -4,6 +4,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { build } from "./build.mjs";
 import { checkLayers } from "./check-layers.mjs";
 import { checkWords } from "./check-words.mjs";
@@ -85,7 +86,7 @@ async function runBeside(light, heavy) {
 /** The folders whose tests make no system calls of this package. */
 const LIGHT = ["fuzz", "unit"];
 
-if (process.argv[1] === new URL(import.meta.url).pathname) {
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
 	installTestPackages();
 	printMissingPackages();
 	await build();

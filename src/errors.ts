@@ -151,7 +151,7 @@ const codes: Readonly<Record<UsernsErrorCode, CodeEntry>> = {
 	},
 	ERR_USERNS_NATIVE_MISSING: {
 		explanation: "the native add-on is missing or cannot be loaded",
-		hint: 'Compile it: "npx userns build". This needs a C compiler and the headers of the C library.',
+		hint: 'Install the package again, or run its command "userns build", which needs a C compiler.',
 	},
 };
 

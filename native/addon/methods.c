@@ -6,6 +6,7 @@
 #include "mount/mntns-child.h"
 #include "mount/mount-id.h"
 #include "proc/nsfs.h"
+#include "proc/procfs.h"
 #include "proc/sysctl.h"
 #include "userns/read-maps.h"
 #include <errno.h>
@@ -136,7 +137,11 @@ static void run_suid_dumpable(struct call *call)
 
 static void run_open_program(struct call *call)
 {
-	set_fd(call, own_program_open(USERNS_ENTER, fd_argument(call, 0)), "own program");
+	int fd = own_program_open(USERNS_ENTER, fd_argument(call, 0));
+	int error = fd < 0 ? fd : procfs_check_own_path(fd);
+
+	if (fd >= 0 && error < 0) close(fd);
+	set_fd(call, error < 0 ? error : fd, fd < 0 ? "own program" : "own path");
 }
 
 /* Returns after a failure only. */

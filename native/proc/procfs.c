@@ -176,6 +176,21 @@ void procfs_fd_name(int fd, char name[PROCFS_NAME])
 	snprintf(name, PROCFS_NAME, "/proc/thread-self/fd/%d", fd);
 }
 
+int procfs_check_own_path(int fd)
+{
+	struct statfs fs;
+	struct stat own, there;
+	char name[32];
+	AUTO_CLOSE int found = -1;
+
+	if (statfs("/proc/self/fd", &fs) < 0) return -errno;
+	if (fs.f_type != USERNS_PROC_SUPER_MAGIC) return -EXDEV;
+	snprintf(name, sizeof name, "/proc/self/fd/%d", fd);
+	found = open(name, O_PATH | O_CLOEXEC);
+	if (found < 0 || portable_fstat(fd, &own) < 0 || portable_fstat(found, &there) < 0) return -errno;
+	return own.st_dev == there.st_dev && own.st_ino == there.st_ino ? 0 : -EXDEV;
+}
+
 int procfs_own_fd(int fd, char name[PROCFS_NAME])
 {
 	struct statfs fs;

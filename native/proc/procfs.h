@@ -31,4 +31,10 @@ void procfs_fd_name(int fd, char name[PROCFS_NAME]);
 /* procfs_fd_name() for a system call that takes only paths: EXDEV if /proc is no procfs. Returns 0 or a negative errno. */
 int procfs_own_fd(int fd, char name[PROCFS_NAME]);
 
+/*
+ * Checks that the path /proc/self/fd/N leads to the file of the descriptor, for a call that takes a path in another process: EXDEV
+ * if /proc is no procfs or has another file there. A chroot's owner could have put a program there. Returns 0 or a negative errno.
+ */
+int procfs_check_own_path(int fd);
+
 #endif

@@ -196,7 +196,10 @@ _userns() {
 		current=\${current##*,}
 	fi
 	case $other in
-		program) mapfile -t COMPREPLY < <(compgen -c -- "$current") ;;
+		program)
+			# The shell itself completes and quotes a path.
+			[[ $current == */* ]] || mapfile -t COMPREPLY < <(compgen -c -- "$current")
+			;;
 		user) mapfile -t COMPREPLY < <(compgen -u -- "$current") ;;
 		none) compopt +o default ;;
 		*)

@@ -82,6 +82,8 @@ export function detachError(
 }
 
 const hints: Record<number, string> = {
+	[ERRNO.EPERM]:
+		"Run it as root: unmounting needs CAP_SYS_ADMIN in the user namespace that owns the mount namespace.",
 	[ERRNO.EINVAL]:
 		"Unmount it in its own mount namespace: it is locked in this one (mount_namespaces(7)), or is not in it.",
 	[ERRNO.ETIMEDOUT]:

@@ -1,7 +1,7 @@
 import { UsernsError } from "../errors.ts";
 import type { Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
-import { kernelError, shorten } from "../native/steps.ts";
+import { kernelError, ownProgramHints, shorten } from "../native/steps.ts";
 import { type CreateRequest, isOneOwn } from "./create-options.ts";
 import { type NewidmapPrograms, newidmapFailure, newidmapMissing } from "./newidmap.ts";
 import { parseMaps } from "./read-maps.ts";
@@ -70,6 +70,7 @@ export function createError(
 
 function hintFor({ step, error }: Outcome, { mapping, setgroups }: CreateRequest): string | undefined {
 	if (step === "clone") return cloneHints[error];
+	if (step === "own program" || step === "execute") return ownProgramHints[error];
 	if (error === ERRNO.EPERM && step === "setgroups") {
 		return 'Set { setgroups: "deny" }: the user namespace of this process denies setgroups, so a namespace in it cannot allow setgroups.';
 	}

@@ -1,10 +1,10 @@
-import { accessSync, constants, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { show, UsernsError } from "../errors.ts";
 import { findProgram } from "../find-program.ts";
 import { native } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
-import { hintOf, kernelError, type StepHints } from "../native/steps.ts";
+import { hintOf, kernelError, ownProgramHints, type StepHints } from "../native/steps.ts";
 import type { EnterRequest, EnterTarget } from "./enter-options.ts";
 import { restriction } from "./sysctls.ts";
 
@@ -89,21 +89,15 @@ function checkDirectory(command: Command, cwd: string): void {
 
 /**
  * Calls `run` with a path of userns-enter, which is valid until it returns. `least`: the first descriptor that the child does not
- * use otherwise. Checked here, because child_process would report a missing /proc as the absence of the caller's program.
+ * use otherwise. The add-on checks the path, because a /proc that is no procfs may have a program of another user there.
  */
 export function withEnterProgram<T>(shown: string, least: number, run: (path: string) => T): T {
-	const program = native().openProgram(least);
-	if (program.error < 0) throw enterError(shown, { step: "own program", error: program.error });
-	const path = `/proc/self/fd/${program.fd}`;
+	const { fd, error, step = "" } = native().openProgram(least);
+	if (error < 0) throw enterError(shown, { step, error });
 	try {
-		accessSync(path, constants.X_OK);
-		return run(path);
-	} catch (error) {
-		const { errno = ERRNO.ENOENT, syscall } = error as NodeJS.ErrnoException;
-		if (syscall !== "access") throw error;
-		throw enterError(shown, { step: "enter program", error: errno });
+		return run(`/proc/self/fd/${fd}`);
 	} finally {
-		native().close(program.fd);
+		native().close(fd);
 	}
 }
 
@@ -161,11 +155,11 @@ export function enterError(shown: string, outcome: { step: string; error: number
 	});
 }
 
-/** A sysctl of the PID namespace (Documentation/admin-guide/sysctl/vm.rst), which forbids to execute a file without a path. */
-const MEMFD_NOEXEC = 'Set the sysctl vm.memfd_noexec to 0 or 1: "sysctl vm.memfd_noexec=1".';
+const PROC = "Mount a procfs of this process's PID namespace on /proc: spawn executes /proc/self/fd/N.";
 
 const hints: StepHints = {
-	"own program": { [ERRNO.EACCES]: MEMFD_NOEXEC },
+	"own program": ownProgramHints,
+	"own path": { [ERRNO.ENOENT]: PROC, [ERRNO.EXDEV]: PROC, [ERRNO.EACCES]: PROC },
 	"enter setns": {
 		[ERRNO.EPERM]:
 			"Use CAP_SYS_ADMIN in the namespace: its owner in the parent namespace has that capability, and so has root of an ancestor.",
@@ -178,9 +172,7 @@ const hints: StepHints = {
 		[ERRNO.EPERM]: "Use CAP_SYS_ADMIN in the user namespace, and check for a seccomp filter.",
 	},
 	"enter program": {
-		[ERRNO.ENOENT]:
-			"Mount a procfs of this process's PID namespace on /proc: spawn executes /proc/self/fd/N.",
-		[ERRNO.EACCES]: MEMFD_NOEXEC,
+		...ownProgramHints,
 		[ERRNO.E2BIG]: "Shorten the arguments and the environment: together they exceed the limit of execve(2).",
 	},
 	"enter execve": {

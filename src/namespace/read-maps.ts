@@ -2,7 +2,7 @@ import { UsernsError } from "../errors.ts";
 import { extentsOf, Mapping } from "../mapping/mapping.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
-import { kernelError } from "../native/steps.ts";
+import { kernelError, ownProgramHints } from "../native/steps.ts";
 import { dumpableUnknown, traceable } from "./sysctls.ts";
 
 /** The maps of a user namespace. They cannot change after gid_map is written. */
@@ -75,6 +75,10 @@ function readError(outcome: Outcome): UsernsError {
 	if (outcome.step === "traceable") return traceable("ERR_USERNS_READ_MAPPING", READING);
 	if (outcome.step === "suid_dumpable")
 		return dumpableUnknown("ERR_USERNS_READ_MAPPING", READING, outcome.error);
+	const { step, error } = outcome;
+	if (step === "own program" || step === "execute") {
+		return kernelError("ERR_USERNS_READ_MAPPING", READING, outcome, { hint: ownProgramHints[error] });
+	}
 	const joins = outcome.step === "join";
 	return kernelError("ERR_USERNS_READ_MAPPING", READING, outcome, {
 		hint: joins ? joinHints[outcome.error] : procHints[outcome.error],

@@ -1,5 +1,5 @@
 import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, fstatSync, openSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { isMainThread } from "node:worker_threads";
@@ -50,6 +50,7 @@ function start(shown: string, args: readonly string[], options: SpawnOptions, le
  */
 function withStandardStreams<T>(run: () => T): T {
 	const held: number[] = [];
+	if ([0, 1, 2].every(isOpen)) return run();
 	try {
 		let fd = openNull();
 		for (; fd !== undefined && fd <= 2; fd = openNull()) held.push(fd);
@@ -57,6 +58,15 @@ function withStandardStreams<T>(run: () => T): T {
 		return run();
 	} finally {
 		held.forEach(closeSync);
+	}
+}
+
+function isOpen(fd: number): boolean {
+	try {
+		fstatSync(fd);
+		return true;
+	} catch (error) {
+		return (error as NodeJS.ErrnoException).code !== "EBADF";
 	}
 }
 

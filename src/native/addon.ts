@@ -227,7 +227,7 @@ export interface NativeSurface extends NativeMounts {
 	suidDumpable(): number;
 	/** The uid, or a negative errno. */
 	ownerUid(fd: number): number;
-	/** A descriptor of userns-enter, with a number of at least `least` (native/child/own-program.h). */
+	/** A descriptor of userns-enter, with a number of at least `least`, to which /proc/self/fd leads (native/child/own-program.h). */
 	openProgram(least: number): Outcome;
 	/** Replaces this process with userns-enter, which inherits the descriptor. Returns a negative errno if that fails. */
 	execSelf(args: readonly string[], environment: readonly string[], fd: number): number;

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, realpathSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UsernsError, type UsernsErrorDetails } from "../errors.ts";
@@ -25,20 +25,6 @@ function packageUrl(): URL | undefined {
 	return undefined;
 }
 
-/** The files of this package that contain this module. */
-const OWN = /\/dist\/src\/(native|cli)\/[^/]+$/;
-
-/**
- * The path of `packageUrl`. In a bundle the same URL leads to a directory that may belong to another user, unless the bundler has
- * replaced it with that of a copy beside the bundle.
- */
-function packageFile(): string | undefined {
-	const file = pathOf(packageUrl);
-	const module = pathOf(() => import.meta.url);
-	if (file === undefined || module === undefined) return file;
-	return OWN.test(module) || file.startsWith(`${dirname(module)}/`) ? file : undefined;
-}
-
 /** The path of a URL. A bundle has none where the bundler has removed import.meta.url, or replaced it with something else. */
 function pathOf(url: () => string | URL | undefined): string | undefined {
 	try {
@@ -48,11 +34,46 @@ function pathOf(url: () => string | URL | undefined): string | undefined {
 	}
 }
 
-/** The folder of this module or of the bundle that contains it. A bundle of CommonJS has `__dirname` instead of a URL. */
-function ownFolder(): string | undefined {
-	const file = pathOf(() => import.meta.url);
-	if (file !== undefined) return dirname(file);
-	return typeof __dirname === "string" ? __dirname : undefined;
+/**
+ * The file with this code: this module, or the bundle that contains it. A bundle of CommonJS has `__filename`. webpack leaves the
+ * URL of the machine that built the bundle in it, where another user may have put a file.
+ */
+function ownFile(): string | undefined {
+	const named = typeof __filename === "string" ? __filename : undefined;
+	return [named, pathOf(() => import.meta.url)].find((file) => file !== undefined && isThere(file));
+}
+
+/** Whether the folder is the root of this package, and not the folder of a bundle. */
+function isPackage(folder: string): boolean {
+	try {
+		return JSON.parse(readFileSync(join(folder, "package.json"), "utf8")).name === "userns";
+	} catch {
+		return false;
+	}
+}
+
+/** The root of this package, if this code runs in its own file. */
+function packageRoot(): string | undefined {
+	const own = ownFile();
+	const root = own && join(dirname(own), "../../..");
+	return root !== undefined && isPackage(root) ? root : undefined;
+}
+
+/**
+ * The path of `packageUrl`. In a bundle the same URL leads to a directory that may belong to another user, unless the bundler has
+ * replaced it with that of a copy below the bundle.
+ */
+function packageFile(): string | undefined {
+	const root = packageRoot();
+	if (root !== undefined) return join(root, "prebuilds", NAME);
+	const [file, own] = [pathOf(packageUrl), ownFile()];
+	return file !== undefined && own !== undefined && file.startsWith(`${dirname(own)}/`) ? file : undefined;
+}
+
+/** The folder of the bundle. Bun shows that of a compiled executable in a folder which only the executable sees. */
+function bundleFolder(): string {
+	const own = ownFile();
+	return dirname(own === undefined || own.startsWith("/$bunfs/") ? process.execPath : own);
 }
 
 /**
@@ -60,9 +81,26 @@ function ownFolder(): string | undefined {
  * among them, because it may belong to another user.
  */
 function places(): string[] {
-	const folders = [ownFolder(), dirname(process.execPath)].filter((folder) => folder !== undefined);
+	const folders = [bundleFolder(), dirname(process.execPath)];
 	const beside = folders.flatMap((folder) => [join(folder, NAME), join(folder, "prebuilds", NAME)]);
 	return [...new Set([packageFile(), ...beside])].filter((file) => file !== undefined);
+}
+
+function ownerOf(file: string | undefined): number | undefined {
+	try {
+		return file === undefined ? undefined : lstatSync(file).uid;
+	} catch {
+		return undefined;
+	}
+}
+
+/**
+ * Whether the file belongs to root, to this user, or to the owner of the code that runs already. In a directory that others can
+ * write, another user may have given a file this name.
+ */
+function isTrusted(file: string): boolean {
+	const owner = ownerOf(file);
+	return [0, process.geteuid?.(), ownerOf(ownFile()), ownerOf(process.execPath)].includes(owner);
 }
 
 const LOADING = "the native add-on cannot be loaded";
@@ -78,15 +116,6 @@ function permission(): { has(scope: string, reference?: string): boolean } | und
 
 const ALLOW =
 	"Start Node.js with --allow-addons and --allow-fs-read for the package, or without --permission and --no-addons.";
-
-/** Whether the folder is the root of this package, and not the folder of a bundle. */
-function isPackage(folder: string): boolean {
-	try {
-		return JSON.parse(readFileSync(join(folder, "package.json"), "utf8")).name === "userns";
-	} catch {
-		return false;
-	}
-}
 
 /** Node 20 throws if its permission model does not allow to look. */
 function isThere(file: string): boolean {
@@ -107,18 +136,20 @@ function notFound(files: readonly string[]): UsernsError {
 			hint: `Use a machine and a Node.js for ${PROCESSORS.join(" or ")}.`,
 		});
 	}
-	if (isPackage(dirname(dirname(first)))) {
-		return failure(`there is no file ${first}`, { hint: BUILD });
+	if (packageRoot() !== undefined) {
+		return failure(`there is no file ${first}`, { hint: buildHint() });
 	}
-	const own = ownFolder();
-	// Bun shows the bundle of a compiled executable in a folder that only the executable sees.
-	const folder = own?.startsWith("/$bunfs/") ? undefined : own;
 	return failure(`a bundle lacks the file ${NAME}, which is in none of ${files.map(dirname).join(", ")}`, {
-		hint: `Mark userns as external in the bundler, or copy node_modules/userns/prebuilds/${NAME} to ${folder ?? dirname(process.execPath)}.`,
+		hint: `Mark userns as external in the bundler, or copy node_modules/userns/prebuilds/${NAME} to ${bundleFolder()}.`,
 	});
 }
 
-const BUILD = 'Compile it: "npx userns build". This needs a C compiler and the headers of the C library.';
+/** Names the file of the command, because npx(1) of a package that is installed elsewhere would fetch another one. */
+function buildHint(): string {
+	const root = packageRoot();
+	const command = root === undefined ? "userns build" : `node ${join(root, "dist/src/cli/userns.cjs")} build`;
+	return `Install the package again, or compile the add-on: "${command}". This needs a C compiler and the headers of the C library.`;
+}
 
 /** Whether the file is on a mount with noexec: on the last one of the longest mount point above it. */
 function isNoexec(file: string): boolean {
@@ -145,7 +176,7 @@ const LACKS_SYMBOL = /version `GLIBC_|undefined symbol|symbol not found|Error re
 
 function notLoaded(file: string, cause: unknown): UsernsError {
 	const { code, message: words = String(cause) } = cause as NodeJS.ErrnoException;
-	if (code === "ERR_DLOPEN_DISABLED" || permission()?.has("addon") === false) {
+	if (code === "ERR_DLOPEN_DISABLED") {
 		return failure("this Node.js process does not allow native add-ons", { hint: ALLOW, cause });
 	}
 	if (isNoexec(file)) {
@@ -155,7 +186,7 @@ function notLoaded(file: string, cause: unknown): UsernsError {
 		});
 	}
 	if (LACKS_SYMBOL.test(words)) {
-		return failure(`the C library of this machine lacks a symbol: ${words}`, { hint: BUILD, cause });
+		return failure(`the C library of this machine lacks a symbol: ${words}`, { hint: buildHint(), cause });
 	}
 	if (/Permission denied/.test(words)) {
 		return failure(`${file} may not be read`, {
@@ -163,7 +194,7 @@ function notLoaded(file: string, cause: unknown): UsernsError {
 			cause,
 		});
 	}
-	return failure(words, { hint: `Install the package again. If that does not help: ${BUILD}`, cause });
+	return failure(words, { hint: buildHint(), cause });
 }
 
 /** Loads the add-on. Not with createRequire(), because webpack replaces a call of it. */
@@ -176,8 +207,14 @@ export function loadAddon(): unknown {
 		);
 	}
 	const files = places();
-	const file = files.find(isThere);
-	if (file === undefined) throw notFound(files);
+	const found = files.filter(isThere);
+	const file = found.find(isTrusted);
+	if (found[0] === undefined) throw notFound(files);
+	if (file === undefined) {
+		throw failure(`${found[0]} belongs to another user, the uid ${ownerOf(found[0])}`, {
+			hint: "Let root, this user or the owner of the program own that file.",
+		});
+	}
 	try {
 		// With Node's cache of modules, because each load has threads of its own, and a test runner loads this module again and again.
 		// Not by an import of node:module, because webpack replaces calls of an imported createRequire().

@@ -3,6 +3,18 @@ import type { Outcome } from "./addon.ts";
 import { ERRNO } from "./errno.ts";
 
 /**
+ * Hints for the memory file of userns-join or userns-enter (native/child/own-program.c). vm.memfd_noexec is a sysctl of the PID
+ * namespace (Documentation/admin-guide/sysctl/vm.rst).
+ */
+export const ownProgramHints: Readonly<Record<number, string>> = {
+	[ERRNO.EACCES]: 'Set the sysctl vm.memfd_noexec to 0 or 1: "sysctl vm.memfd_noexec=1".',
+	[ERRNO.EPERM]: "Allow memfd_create(2) and execveat(2) in the seccomp filter of this process.",
+	[ERRNO.EFBIG]: "Raise RLIMIT_FSIZE (LimitFSIZE= of systemd) above 16 KiB.",
+	[ERRNO.EINVAL]: "Raise RLIMIT_NOFILE above the number of stdio descriptors.",
+	[ERRNO.EMFILE]: "Raise RLIMIT_NOFILE, or close descriptors.",
+};
+
+/**
  * Each step that the C part and userns-enter name in an outcome, in words, with the system call that failed.
  * test/unit/steps.test.ts holds the keys against the C source.
  */
@@ -20,6 +32,7 @@ const table = {
 	identify: ["identifying the descriptor", "fstat"],
 	owner: ["reading the owner", "ioctl"],
 	"own program": ["preparing a program of this package", "memfd_create"],
+	"own path": ["finding the program of this package in /proc", "open"],
 	execute: ["executing userns-join", "execveat"],
 	socketpair: ["creating a socket pair", "socketpair"],
 	traceable: ["protecting the joining process from being traced", "setns"],

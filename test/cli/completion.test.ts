@@ -156,3 +156,10 @@ test("completion refuses another shell, and writes nothing for it", () => {
 	assert.equal(stdout, "");
 	assert.match(stderr, /Allowed choices are bash, zsh, fish\.\nhint: See "userns completion --help"\.\n$/);
 });
+
+test("bash itself completes the path of a program, because it quotes a name such as a$(id)", {
+	needs: ["linux", "tool:bash"],
+}, () => {
+	const code = `source <(printf %s "$0"); COMP_WORDS=(userns exec ./a) COMP_CWORD=2; _userns 2>/dev/null; echo "\${#COMPREPLY[@]}"`;
+	assert.equal(sh("bash", "-c", code, userns("completion", "bash").stdout), "0\n");
+});

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { chownSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ask, packageForAll, root, sh } from "../support/child.ts";
+import { OTHER_UID } from "../support/needs.ts";
 import { test } from "../support/test.ts";
 
 /*
@@ -98,7 +99,7 @@ test("the control: the same programs run from an absolute directory", { needs },
 
 test(
 	"a bundle without the add-on beside it loads nothing, and the error says where to copy it",
-	{ needs: ["linux"] },
+	{ needs: ["linux", "root"] },
 	() =>
 		withFolder((folder) => {
 			const outfile = join(folder, "a/b/c/bundle.mjs");
@@ -132,6 +133,13 @@ test(
 				ask(`const bundled = await import(${JSON.stringify(outfile)});
 					console.log(bundled.UserNamespace.createSync("0:0:1").fd > 2);`),
 				true,
+			);
+			// Another user can give a file that name in a directory that everybody can write.
+			chownSync(join(folder, "a/b/c", name), OTHER_UID, OTHER_UID);
+			assert.match(
+				ask<string>(`const bundled = await import(${JSON.stringify(outfile)});
+					try { bundled.UserNamespace.createSync("0:0:1"); } catch (error) { console.log(JSON.stringify(error.message)); }`),
+				new RegExp(`belongs to another user, the uid ${OTHER_UID}$`),
 			);
 		}),
 );

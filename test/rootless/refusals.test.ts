@@ -388,5 +388,5 @@ test("npm start for a user without newuidmap shows the other parts, and says wha
 	);
 	assert.deepEqual([status, stderr], [0, ""]);
 	assert.match(String(stdout), /One user namespace for one mapping/);
-	assert.match(String(stdout), /Programs as several users are left out: .*\nhint: .*no_new_privs/);
+	assert.match(String(stdout), /Left out: programs as several users, .*\nhint: .*no_new_privs/);
 });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { NamespaceSpawnOptions, UsernsError } from "../../src/index.ts";
@@ -188,6 +188,26 @@ test("a kind of namespace that the kernel was built without is an error before a
 		assert.equal(code, "ERR_USERNS_UNSUPPORTED_KERNEL");
 		assert.match(message ?? "", /this kernel has no time namespaces: there is no \/proc\/self\/ns\/time$/);
 		assert.match(hint ?? "", /time namespaces/);
+	}
+});
+
+test("spawn executes nothing that was put at its path in a /proc that is no procfs", {
+	needs: [...root, "mounts"],
+}, () => {
+	const folder = mkdtempSync(join(tmpdir(), "userns-planted-"));
+	try {
+		const [ran, program] = [join(folder, "ran"), join(folder, "program")];
+		writeFileSync(program, `#!/bin/sh\n: > ${ran}\n`, { mode: 0o755 });
+		const plant = `mount -t tmpfs none /proc && mkdir -p /proc/self/fd && for fd in $(seq 3 200); do cp ${program} /proc/self/fd/$fd; done; exec "$@"`;
+		const { stdout } = runScript(
+			`const ns = userns.UserNamespace.createSync("0:100000:10");
+			try { ns.spawn("true"); } catch (error) { console.log(error.code, error.errnoCode, error.hint); }`,
+			{ prefix: ["unshare", "--mount", "--propagation", "private", "sh", "-c", plant, "sh"] },
+		);
+		assert.match(stdout, /^ERR_USERNS_SPAWN EXDEV Mount a procfs/);
+		assert.equal(existsSync(ran), false);
+	} finally {
+		rmSync(folder, { recursive: true });
 	}
 });
 
