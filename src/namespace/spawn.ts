@@ -1,5 +1,5 @@
 import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from "node:child_process";
-import { closeSync, fstatSync, openSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { isMainThread } from "node:worker_threads";
@@ -62,12 +62,9 @@ function withStandardStreams<T>(run: () => T): T {
 }
 
 function isOpen(fd: number): boolean {
-	try {
-		fstatSync(fd);
-		return true;
-	} catch (error) {
-		return (error as NodeJS.ErrnoException).code !== "EBADF";
-	}
+	const copy = native().copy(fd);
+	if (copy >= 0) native().close(copy);
+	return copy !== ERRNO.EBADF;
 }
 
 /** Undefined if no descriptor is free, or if there is no /dev/null. */

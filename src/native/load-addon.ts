@@ -9,7 +9,9 @@ import { UsernsError, type UsernsErrorDetails } from "../errors.ts";
  */
 
 const PROCESSORS = ["x64", "arm64"];
-const NAME = `userns.linux-${process.arch}.node`;
+function fileName(): string {
+	return `userns.linux-${process.arch}.node`;
+}
 
 /**
  * The file in this package. Each URL is a literal in a `return` statement, because webpack, ncc and @vercel/nft find and copy the
@@ -65,7 +67,7 @@ function packageRoot(): string | undefined {
  */
 function packageFile(): string | undefined {
 	const root = packageRoot();
-	if (root !== undefined) return join(root, "prebuilds", NAME);
+	if (root !== undefined) return join(root, "prebuilds", fileName());
 	const [file, own] = [pathOf(packageUrl), ownFile()];
 	return file !== undefined && own !== undefined && file.startsWith(`${dirname(own)}/`) ? file : undefined;
 }
@@ -82,7 +84,10 @@ function bundleFolder(): string {
  */
 function places(): string[] {
 	const folders = [bundleFolder(), dirname(process.execPath)];
-	const beside = folders.flatMap((folder) => [join(folder, NAME), join(folder, "prebuilds", NAME)]);
+	const beside = folders.flatMap((folder) => [
+		join(folder, fileName()),
+		join(folder, "prebuilds", fileName()),
+	]);
 	return [...new Set([packageFile(), ...beside])].filter((file) => file !== undefined);
 }
 
@@ -127,7 +132,7 @@ function isThere(file: string): boolean {
 }
 
 function notFound(files: readonly string[]): UsernsError {
-	const [first = NAME] = files;
+	const [first = fileName()] = files;
 	if (permission()?.has("fs.read", first) === false) {
 		return failure(`Node's permission model does not allow to read ${first}`, { hint: ALLOW });
 	}
@@ -139,9 +144,12 @@ function notFound(files: readonly string[]): UsernsError {
 	if (packageRoot() !== undefined) {
 		return failure(`there is no file ${first}`, { hint: buildHint() });
 	}
-	return failure(`a bundle lacks the file ${NAME}, which is in none of ${files.map(dirname).join(", ")}`, {
-		hint: `Mark userns as external in the bundler, or copy node_modules/userns/prebuilds/${NAME} to ${bundleFolder()}.`,
-	});
+	return failure(
+		`a bundle lacks the file ${fileName()}, which is in none of ${files.map(dirname).join(", ")}`,
+		{
+			hint: `Mark userns as external in the bundler, or copy node_modules/userns/prebuilds/${fileName()} to ${bundleFolder()}.`,
+		},
+	);
 }
 
 /** Names the file of the command, because npx(1) of a package that is installed elsewhere would fetch another one. */

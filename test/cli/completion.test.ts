@@ -157,9 +157,15 @@ test("completion refuses another shell, and writes nothing for it", () => {
 	assert.match(stderr, /Allowed choices are bash, zsh, fish\.\nhint: See "userns completion --help"\.\n$/);
 });
 
-test("bash itself completes the path of a program, because it quotes a name such as a$(id)", {
+test("bash itself completes the path of a program, because it quotes a name such as a;id", {
 	needs: ["linux", "tool:bash"],
 }, () => {
-	const code = `source <(printf %s "$0"); COMP_WORDS=(userns exec ./a) COMP_CWORD=2; _userns 2>/dev/null; echo "\${#COMPREPLY[@]}"`;
-	assert.equal(sh("bash", "-c", code, userns("completion", "bash").stdout), "0\n");
+	const folder = mkdtempSync(join(tmpdir(), "userns-completion-"));
+	try {
+		writeFileSync(join(folder, "a;id"), "", { mode: 0o755 });
+		const code = `cd "$1"; source <(printf %s "$0"); COMP_LINE="userns exec ./a" COMP_POINT=15; _userns; echo "\${#COMPREPLY[@]}"`;
+		assert.equal(sh("bash", "-c", code, userns("completion", "bash").stdout, folder), "0\n");
+	} finally {
+		rmSync(folder, { recursive: true });
+	}
 });
