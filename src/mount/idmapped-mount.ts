@@ -64,10 +64,8 @@ export class HeldMount implements AsyncDisposable {
 	#unmounting: Promise<void> | undefined;
 	#unmounted = false;
 
-	/**
-	 * `mount`: a NewMount. Declared as an object, because the public declarations contain this type and not that one.
-	 * `target`: where the mount is attached in this mount namespace, without mounts below it; undefined if it is detached.
-	 */
+	// `mount` is a NewMount. It is declared as an object, because the public declarations contain this constructor and not that type.
+	/** `target`: where the mount is attached in this mount namespace, without mounts below it; undefined if it is detached. */
 	protected constructor(mount: object, target: string | number | undefined) {
 		this.#mount = mount as NewMount;
 		this.#target = target;

@@ -52,6 +52,8 @@ const LIMIT = "/proc/sys/user/max_user_namespaces";
 /** The hint for ENOSPC, with the current limit. */
 export function limitHint(): string {
 	const limit = read(LIMIT);
+	if (limit === "0")
+		return `Let root switch user namespaces on, for example "sysctl user.max_user_namespaces=15000": ${LIMIT} is 0.`;
 	const now = limit === undefined ? "" : `, which is ${limit}`;
 	return `Close unused user namespaces, or raise ${LIMIT}${now}. They can be nested at most 32 deep.`;
 }

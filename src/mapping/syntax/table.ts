@@ -10,7 +10,8 @@ import type { ParsedMaps } from "./scanner.ts";
 import { parseMountIdmapped, parseXMountIdmap, printMountIdmapped, printXMountIdmap } from "./spaced.ts";
 import { parseSubid, printSubid, type SubidUser } from "./subid.ts";
 
-/** The text forms that `Mapping.parse` reads and `Mapping.toString` writes. A new syntax is added here and in `syntaxes` below. */
+// A new syntax is added here and in `syntaxes` below.
+/** The text forms that `Mapping.parse` reads and `Mapping.toString` writes. */
 export type MappingSyntax =
 	| "colon"
 	| "proc"
