@@ -223,7 +223,10 @@ test("max_user_namespaces = 0 is an error that names the limit's file and its va
 	const error = refused({ ...NO_SUBIDS, through: limited }, '"0:0:1"');
 	assert.equal(error.code, "ERR_USERNS_LIMIT");
 	assert.equal(error.errnoCode, "ENOSPC");
-	assert.match(error.hint, /sysctl user\.max_user_namespaces=15000": \/proc\/sys\/user\/max_user_namespaces is 0/);
+	assert.match(
+		error.hint,
+		/sysctl user\.max_user_namespaces=15000": \/proc\/sys\/user\/max_user_namespaces is 0/,
+	);
 });
 
 /** /proc/sys/kernel with one more file in it, as a kernel with that patch has it. */
