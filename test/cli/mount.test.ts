@@ -157,7 +157,7 @@ test("--target-root and --resolve restrict where the target leads", { needs }, (
 
 test(
 	"mount --into a container is visible to mounts --pid, and umount --into removes it",
-	{ needs: [...needs, "tool:unshare"] },
+	{ needs: [...needs, "linux:6.15", "tool:unshare"] },
 	() =>
 		withTmpfs(async (folder) => {
 			const [source = ""] = mkdirs(folder, "source");
