@@ -1,6 +1,6 @@
 /*
  * Functions whose symbol not every C library has: the add-on is one file for glibc from 2.17 on and for musl
- * (scripts/build-native.mjs has the list of symbols).
+ * (scripts/portable.mjs has the list of symbols).
  */
 #ifndef USERNS_PORTABLE_H
 #define USERNS_PORTABLE_H
