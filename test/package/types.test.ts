@@ -32,8 +32,8 @@ const COMPILERS: readonly Compiler[] = [
 	...["5.2.2", "5.4.5", "5.6.3", "5.8.3", "5.9.3", "6.0.3", "7.0.2"].map((version) => ({
 		version,
 		path: "typescript",
-		// The last @types/node that TypeScript 5.2 reads.
-		packages: [`typescript@${version}`, "@types/node@20.19.11"],
+		// 20.19.11 is the last one that TypeScript 5.2 reads, and 6.0 and later find an error in it.
+		packages: [`typescript@${version}`, `@types/node@20.19.${version.startsWith("5.") ? 11 : 43}`],
 		resolutions: Object.keys(RESOLUTIONS),
 	})),
 ];
