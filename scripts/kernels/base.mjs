@@ -17,8 +17,21 @@ import { makeOnce } from "./cache.mjs";
 import { ARCHITECTURES, PACKAGES, SUITE } from "./machines.mjs";
 import { debianSuite, quiet, unpackNode } from "./packages.mjs";
 
+/** Moves /bin, /sbin, /lib and /lib64 below /usr, as an installation does, because the packages themselves contain both. */
+function mergeUsr(disk) {
+	for (const folder of ["bin", "sbin", "lib", "lib64"]) {
+		mkdirSync(join(disk, "usr", folder), { recursive: true });
+		if (existsSync(join(disk, folder))) {
+			quiet("cp", ["-a", "--no-clobber", `${join(disk, folder)}/.`, join(disk, "usr", folder)]);
+			rmSync(join(disk, folder), { recursive: true });
+		}
+		symlinkSync(`usr/${folder}`, join(disk, folder));
+	}
+}
+
 /** Does the part of the packages' installation scripts that is needed here. */
 function finishDebian(disk) {
+	copyFileSync(join(disk, "usr/share/libc-bin/nsswitch.conf"), join(disk, "etc/nsswitch.conf"));
 	for (const file of ["passwd", "group"]) {
 		copyFileSync(join(disk, "usr/share/base-passwd", `${file}.master`), join(disk, "etc", file));
 	}
@@ -61,6 +74,7 @@ export function makeBase(architecture, cache) {
 		const disk = join(base, "disk");
 		const debian = debianSuite(SUITE, architecture, cache);
 		debian.unpack(debian.withDependencies(names), disk);
+		mergeUsr(disk);
 		finishDebian(disk);
 		unpackNode(ARCHITECTURES[architecture].node, join(disk, "usr/local"));
 		copyFileSync(join(disk, "bin/busybox"), join(base, "busybox"));

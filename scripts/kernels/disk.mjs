@@ -31,7 +31,9 @@ const PROJECT = [
 		"dist",
 		"test",
 	],
-	...["commander", "fast-check", "pure-rand", "node-api-headers"].map((name) => `node_modules/${name}`),
+	...["commander", "fast-check", "pure-rand", "node-api-headers", "esbuild", "@esbuild", ".bin/esbuild"].map(
+		(name) => `node_modules/${name}`,
+	),
 ];
 
 /**
@@ -78,7 +80,12 @@ export function makeProject(architecture, emulated, kernels, runs, work) {
 	mkdirSync(folder);
 	for (const part of [...PROJECT, `prebuilds/userns.linux-${arch}.node`]) {
 		const from = join(root, part);
-		if (existsSync(from)) cpSync(from, join(folder, part), { recursive: true, preserveTimestamps: true });
+		if (!existsSync(from)) continue;
+		cpSync(from, join(folder, part), {
+			recursive: true,
+			preserveTimestamps: true,
+			verbatimSymlinks: true,
+		});
 	}
 	for (const kernel of kernels)
 		cpSync(join(kernel, "modules"), join(folder, "build/modules"), { recursive: true });

@@ -22,6 +22,7 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 ln -sf /proc/self/fd /dev/fd
 ldconfig
 hostname userns
+busybox ip link set lo up
 [ ! -d /userns/build/helpers ] || install -m 755 /userns/scripts/kernels/cc.sh /usr/local/bin/cc
 mkdir -p /lib/modules
 cp -r "/userns/build/modules/$(uname -r)" /lib/modules/

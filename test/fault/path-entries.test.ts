@@ -11,7 +11,7 @@ import { test } from "../support/test.ts";
  * from there, whatever PATH says.
  */
 
-const needs = ["linux", "root", "mounts", "tool:unshare"] as const;
+const needs = ["linux", "root", "private-mounts", "tool:unshare", "path:/etc/nsswitch.conf"] as const;
 const PROGRAMS = ["newuidmap", "newgidmap", "getsubids", "getent"];
 
 function withFolder<T>(work: (folder: string) => T): T {

@@ -6,6 +6,7 @@ import { ask, sh } from "../support/child.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { OTHER_UID } from "../support/needs.ts";
 import { forRoot, prelude, supervised } from "../support/operations.ts";
+import { SLOWER } from "../support/slower.ts";
 import { ACTION, SCOPE } from "../support/supervise.ts";
 import { test } from "../support/test.ts";
 
@@ -119,9 +120,9 @@ test(
 				fs.mkdirSync(target);
 				const mount = await userns.mountIdmapped({ source, mapping: "0:1:1" });
 				const said = mount.attach(target).then(() => "", (error) => error.message);
-				await turn(Math.random() * 0.2);
+				await turn(Math.random() * ${0.2 * SLOWER});
 				process.seteuid(${OTHER_UID});
-				busy(0.3);
+				busy(${0.3 * SLOWER});
 				process.seteuid(0);
 				const words = await said;
 				if (words !== "") {

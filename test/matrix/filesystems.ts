@@ -16,6 +16,8 @@ export interface FileSystem {
 	readonly?: true;
 	/** It keeps no POSIX ACLs: the errno of reading one. */
 	withoutAcl?: Verdict;
+	/** A kernel can be built without its extended attributes, which the tests ask then. */
+	optionalXattrs?: true;
 	/** The kernels that are known not to ID-map it. */
 	refusal?: string;
 	/** Mounts it at `folder`/disk. The returned function undoes what a recursive unmount of `folder` does not. */
@@ -72,6 +74,7 @@ const squash = (tree: string, image: string) => [tree, image, "-quiet", "-no-pro
 export const squashfs: FileSystem = {
 	...ofTree("squashfs", "mksquashfs", squash),
 	withoutAcl: "EOPNOTSUPP",
+	optionalXattrs: true,
 };
 
 export const overlay: FileSystem = {

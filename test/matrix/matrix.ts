@@ -11,11 +11,12 @@ import { planChanging } from "./changing.ts";
 import type { FileSystem } from "./filesystems.ts";
 import { file, planMaking } from "./making.ts";
 import type { Ids } from "./oracle.ts";
-import { compilePrograms, type Difference, Plan, type Programs, STRANGER } from "./plan.ts";
+import { compilePrograms, type Difference, Plan, type Programs, ROOT, STRANGER } from "./plan.ts";
 import { planReading, type Traits } from "./reading.ts";
 import { type Shape, samples, shapes } from "./shapes.ts";
 import { readWithTools, refuseTools, writeWithTools } from "./tools.ts";
-import { makeTree, namespaceRoot } from "./tree.ts";
+import { capabilitiesNamed, makeTree, namespaceRoot } from "./tree.ts";
+import { CAPABILITY } from "./xattrs.ts";
 
 // Operations through an ID-mapped mount: file systems × shapes of maps × operations.
 //
@@ -52,16 +53,24 @@ async function open(fs: FileSystem): Promise<Fixture> {
 	try {
 		for (const name of ["disk", "seen", "tree"]) mkdirSync(join(folder, name));
 		const programs = compilePrograms(folder);
-		const { withoutAcl } = fs;
-		const traits: Traits = { readonly: fs.readonly === true, withoutAcl };
-		if (traits.readonly) makeTree(join(folder, "tree"), programs, true);
+		const { withoutAcl, readonly = false } = fs;
+		if (readonly) makeTree(join(folder, "tree"), programs, true);
 		release = await fs.mount(folder);
-		if (!traits.readonly) makeTree(join(folder, "disk"), programs, withoutAcl === undefined);
+		if (!readonly) makeTree(join(folder, "disk"), programs, withoutAcl === undefined);
+		const withoutXattrs = fs.optionalXattrs && !hasXattrs(folder, programs) ? "EOPNOTSUPP" : undefined;
+		const traits: Traits = { readonly, withoutAcl, withoutXattrs };
 		return { folder, programs, traits, close };
 	} catch (error) {
 		await close();
 		throw error;
 	}
+}
+
+/** Asks the file system itself, without a map. An attribute with another value counts: the rows check the values. */
+function hasXattrs(folder: string, programs: Programs): boolean {
+	const plan = new Plan().operation("asking");
+	plan.expect(ROOT, ["getxattr", `disk/${capabilitiesNamed(0)}`, CAPABILITY], "EOPNOTSUPP");
+	return plan.run(programs, folder).length > 0;
 }
 
 export function needsOf(fs: FileSystem): Need[] {
@@ -148,7 +157,7 @@ async function row(fixture: Fixture, shape: Shape, base: string): Promise<void> 
 	const withAcl = traits.withoutAcl === undefined;
 	const plan = planRow(shape, base, traits);
 	const differences = await throughMount(fixture, shape.mapping, namespaceRoot(shape).visible, plan, () => {
-		readWithTools(folder, shape, withAcl);
+		readWithTools(folder, shape, traits);
 		if (traits.readonly) refuseTools(folder, shape, withAcl);
 		else writeWithTools(folder, shape, `${base}/tool`, withAcl);
 	});
@@ -185,8 +194,10 @@ export async function matrix(fs: FileSystem): Promise<void> {
 	const fixture = await openFor(fs);
 	const refused = fixture !== undefined && (await isRefused(join(fixture.folder, "disk")));
 	const reason = fs.refusal ?? "this kernel does not map it";
+	const missing =
+		fixture?.traits.withoutXattrs && " without its extended attributes, which this kernel does not have";
 	for (const [i, shape] of shapes.entries()) {
-		const name = `${fs.name}, ${shape.name}`;
+		const name = `${fs.name}${missing ?? ""}, ${shape.name}`;
 		if (refused) {
 			test(`${name}: the kernel refuses the mount with EINVAL (${reason})`, { needs }, () =>
 				refusal(fs, fixture, shape),

@@ -18,6 +18,7 @@ import { native } from "../../src/native/addon.ts";
 import type { Descriptor } from "../../src/native/descriptor.ts";
 import { runScript, sh } from "../support/child.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
+import { olderThan } from "../support/needs.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts", "linux:5.19", "fs:overlay"] as const;
@@ -73,9 +74,10 @@ test("an upper layer or work directory of an attached overlay of this process is
 			await refused({ ...options, upper: fd }, `the upper layer descriptor ${fd}`, user);
 			closeSync(fd);
 			// It is attached and no longer open here, so it is found in the mount table, where its map does not prevent
-			// a match.
+			// a match. Before Linux 6.13 the table has names of descriptors, which no longer lead anywhere.
 			first.close();
-			const closed = mapUpper ? UNKNOWN : new RegExp(`is in use by the overlay at "${target}"`);
+			const nameless = mapUpper || olderThan("6.13") !== undefined;
+			const closed = nameless ? UNKNOWN : new RegExp(`is in use by the overlay at "${target}"`);
 			await refused(options, `the upper layer "${upper}"`, closed);
 			sh("umount", target);
 		}
@@ -210,7 +212,17 @@ test(
 				for (const mount of mounts) mount.close();
 				return error;
 			};
-			assert.deepEqual([await ask(false), await ask(true)], [0, 0]);
+			// The kernel takes layers on detached mounts since Linux 6.15; a child's mount namespace serves before.
+			const ways = olderThan("6.15") === undefined ? [false, true] : [true];
+			const answers = async () => {
+				const all: number[] = [];
+				for (const withRoots of ways) all.push(await ask(withRoots));
+				return all;
+			};
+			assert.deepEqual(
+				await answers(),
+				ways.map(() => 0),
+			);
 			assert.equal(list(), layers);
 			const attributes = spawnSync("getfattr", ["--absolute-names", "-d", "-m", "-", upper, work], {
 				encoding: "utf8",
@@ -218,8 +230,10 @@ test(
 			if (attributes.status === 0) assert.equal(attributes.stdout, "");
 			assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
 			sh("mount", "-t", "overlay", "-o", `lowerdir=${lower},upperdir=${upper},workdir=${work}`, "o", target);
-			// The same result in a child's mount namespace, as before Linux 6.15.
-			assert.deepEqual([await ask(false), await ask(true)], [-16, -16]);
+			assert.deepEqual(
+				await answers(),
+				ways.map(() => -16),
+			);
 			sh("umount", target);
 			assert.deepEqual(readdirSync(upper), []);
 		}),

@@ -187,14 +187,18 @@ static enum decision decide(struct plan *plan, const struct seccomp_notif *call,
 	}
 }
 
+void plan_made(struct plan *plan, int number)
+{
+	if (number != SYS_move_mount) return;
+	plan->attached++;
+	if (plan->ended) plan->late++;
+}
+
 enum decision plan_decide(struct plan *plan, const struct seccomp_notif *call, struct seccomp_notif_resp *response)
 {
 	enum decision decision = decide(plan, call, response);
-	const int killed = decision == DECIDE_KILL && plan->argument == SIGKILL;
 
-	if (call->data.nr != SYS_move_mount || killed || !(response->flags & SECCOMP_USER_NOTIF_FLAG_CONTINUE)) return decision;
-	plan->attached++;
-	if (plan->ended) plan->late++;
+	if (decision != DECIDE_KILL && (response->flags & SECCOMP_USER_NOTIF_FLAG_CONTINUE)) plan_made(plan, call->data.nr);
 	return decision;
 }
 

@@ -72,9 +72,33 @@ static pid_t start(char **arguments, int *listener)
 	return *number < 0 ? -1 : child;
 }
 
-static void answer(int listener, struct seccomp_notif_resp *response)
+/* Returns whether the thread waited for the answer. ENOENT: it was killed meanwhile. */
+static int answer(int listener, struct seccomp_notif_resp *response)
 {
-	ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, response); /* ENOENT: its thread was killed meanwhile */
+	return ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, response) == 0;
+}
+
+/*
+ * Whether the thread has a pending SIGKILL. It would still make its call if the answer came before it runs again, which is sure
+ * with one processor, although it could begin no other call.
+ */
+static int is_killed(unsigned tid)
+{
+	char path[64];
+	char line[256];
+	int killed = 0;
+	FILE *file;
+
+	snprintf(path, sizeof path, "/proc/%u/status", tid);
+	file = fopen(path, "r");
+	if (file == NULL) return 0;
+	while (fgets(line, sizeof line, file) != NULL) {
+		unsigned long long pending;
+
+		if (sscanf(line, "SigPnd: %llx", &pending) == 1 && (pending >> (SIGKILL - 1) & 1)) killed = 1;
+	}
+	fclose(file);
+	return killed;
 }
 
 static void serve(struct plan *plan, int listener)
@@ -83,6 +107,7 @@ static void serve(struct plan *plan, int listener)
 	struct seccomp_notif_resp response = {.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
 
 	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call) < 0) return;
+	if (plan->ended && is_killed(call.pid)) return;
 	response.id = call.id;
 	switch (plan_decide(plan, &call, &response)) {
 	case DECIDE_ANSWER:
@@ -97,6 +122,7 @@ static void serve(struct plan *plan, int listener)
 		 * A killed thread of the program gets no answer, because it must not go on. A child's call waits for the end.
 		 */
 		plan->killed = call.id;
+		plan->killed_thread = call.pid;
 		/* Node has handlers for the other signals, which run after the call. */
 		plan->release_at = now_ms() + (plan->argument == SIGKILL ? TIMEOUT_MS : 20);
 		kill(plan->program, plan->argument);
@@ -146,12 +172,19 @@ static int reap(struct plan *plan, int *status)
 	}
 }
 
-static void release(int listener, uint64_t *id)
+static int release(int listener, uint64_t *id)
 {
 	struct seccomp_notif_resp response = {.id = *id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
 
-	answer(listener, &response);
 	*id = 0;
+	return answer(listener, &response);
+}
+
+/* The call at which the program was killed, if a child makes it nevertheless. */
+static void release_killed(struct plan *plan, int listener)
+{
+	if (plan->ended && is_killed(plan->killed_thread)) return;
+	if (release(listener, &plan->killed)) plan_made(plan, plan->hit);
 }
 
 static int watch(struct plan *plan, int listener)
@@ -163,7 +196,7 @@ static int watch(struct plan *plan, int listener)
 		struct pollfd poller = {.fd = listener, .events = POLLIN};
 
 		if (plan->ended && end == 0) end = now_ms() + TIMEOUT_MS;
-		if (plan->killed != 0 && (plan->ended || now_ms() >= plan->release_at)) release(listener, &plan->killed);
+		if (plan->killed != 0 && (plan->ended || now_ms() >= plan->release_at)) release_killed(plan, listener);
 		if (plan->held != 0 && (plan->let_go || now_ms() >= plan->release_at)) release(listener, &plan->held);
 		if (end != 0 && now_ms() > end) {
 			name_survivors();

@@ -39,6 +39,7 @@ struct plan {
 	long release_at;
 	int let_go;           /* the release came before the call */
 	uint64_t killed;      /* the call at which the signal was sent */
+	unsigned killed_thread; /* the thread that is about to make it */
 	unsigned attached;    /* move_mount(2) calls that were made, in whatever scope */
 	unsigned late;        /* those that were made after the program's end */
 	short calls[MOST_CALLS];
@@ -55,6 +56,9 @@ int filter_install(void);
 
 /* Decides about a call; for DECIDE_ANSWER it fills the response in. */
 enum decision plan_decide(struct plan *plan, const struct seccomp_notif *call, struct seccomp_notif_resp *response);
+
+/* Counts a call that is made. */
+void plan_made(struct plan *plan, int number);
 
 /*
  * SIGKILL was sent and the program has not ended: calls of its children wait meanwhile, so that each run is the same.
