@@ -16,7 +16,7 @@ export interface FileSystem {
 	readonly?: true;
 	/** It keeps no POSIX ACLs: the errno of reading one. */
 	withoutAcl?: Verdict;
-	/** A kernel can be built without its extended attributes, which the tests ask then. */
+	/** Whether a kernel can be built without its extended attributes, so that the tests have to ask. */
 	optionalXattrs?: true;
 	/** The kernels that are known not to ID-map it. */
 	refusal?: string;
