@@ -3,7 +3,7 @@ import { chownSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { sh, userns } from "../support/child.ts";
 import { startContainer } from "../support/container.ts";
-import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
+import { freshType, mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root", "mounts"] as const;
@@ -219,7 +219,7 @@ test("supports exits with status 0 or 1, and prints text or JSON", { needs }, ()
 	withTmpfs((folder) => {
 		assert.equal(
 			ok("supports", folder),
-			`${folder} (tmpfs at ${folder}): yes, a copy of its mount was mapped\n`,
+			`${folder} (${freshType()} at ${folder}): yes, a copy of its mount was mapped\n`,
 		);
 		writeFileSync(join(folder, "file"), "");
 		assert.equal(JSON.parse(ok("supports", "--json", join(folder, "file"))).supported, true);

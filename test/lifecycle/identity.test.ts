@@ -110,7 +110,8 @@ test(
 			const { refused, wrong } = ask<{ refused: number; wrong: string[] }>(
 				`import fs from "node:fs";
 			const [source, folder] = ${JSON.stringify([source, folder])};
-			const busy = (ms) => { const until = performance.now() + ms; while (performance.now() < until); };
+			// It blocks this thread and not the processor, so that the other threads work although there may be only one.
+			const blocked = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 			// An attach has two steps on other threads. The second begins when this thread has the result of the first.
 			const turn = async (ms) => { const until = performance.now() + ms; while (performance.now() < until) await new Promise(setImmediate); };
 			let refused = 0;
@@ -122,7 +123,7 @@ test(
 				const said = mount.attach(target).then(() => "", (error) => error.message);
 				await turn(Math.random() * ${0.2 * SLOWER});
 				process.seteuid(${OTHER_UID});
-				busy(${0.3 * SLOWER});
+				blocked(${0.3 * SLOWER});
 				process.seteuid(0);
 				const words = await said;
 				if (words !== "") {
