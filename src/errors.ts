@@ -143,7 +143,7 @@ const codes: Readonly<Record<UsernsErrorCode, CodeEntry>> = {
 	},
 	ERR_USERNS_UNSUPPORTED_PLATFORM: {
 		explanation: "the function needs Linux",
-		hint: "Run the program on Linux. On other systems only Mapping and fromOci work.",
+		hint: "Run it on Linux. On other systems, only the conversion, algebra and check of mappings work.",
 	},
 	ERR_USERNS_UNSUPPORTED_KERNEL: {
 		explanation: "the kernel lacks a system call or a kind of namespace that the function needs",

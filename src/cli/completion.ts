@@ -1,7 +1,9 @@
 import { Argument, type Command, type Option } from "commander";
-import { mappingSyntaxes, type NamespaceKind } from "../index.ts";
+import { mappingSyntaxes } from "../index.ts";
+import { namespaceKinds } from "./namespace-argument.ts";
 import { printText } from "./output.ts";
-import { createWholeProgram, pathOf } from "./program.ts";
+import { createWholeProgram } from "./program.ts";
+import { pathOf } from "./wrong-usage.ts";
 
 const HELP = `
 Example:
@@ -26,12 +28,6 @@ interface Value {
 	kind?: "path" | "program" | "user";
 }
 
-/** A key for each kind, so that a new one does not compile without its word. */
-const KINDS: Readonly<Record<NamespaceKind, true>> = {
-	...{ mount: true, pid: true, net: true, ipc: true },
-	...{ uts: true, cgroup: true, time: true },
-};
-
 const PATH: Value = { kind: "path" };
 
 /** The value of each argument and of each option's argument, by the name that the help page has for it. */
@@ -44,7 +40,7 @@ const VALUES: Readonly<Record<string, Value>> = {
 	...{ args: PATH, dir: PATH, file: PATH, first: PATH, mapping: PATH, path: PATH },
 	...{ "pid|path": PATH, second: PATH, source: PATH, target: PATH },
 	command: { kind: "program" },
-	kinds: { words: Object.keys(KINDS), list: true },
+	kinds: { words: namespaceKinds, list: true },
 	syntax: { words: Object.keys(mappingSyntaxes) },
 	user: { kind: "user" },
 };

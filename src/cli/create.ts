@@ -5,8 +5,8 @@ import { addPathOptions, PATH_HELP, pathOptions } from "./namespace-argument.ts"
 import { mappingLines, print } from "./output.ts";
 
 interface Options extends CreateOptions, PathOptions {
-	map: string;
-	at: string;
+	map?: string;
+	at?: string;
 	json?: boolean;
 }
 
@@ -20,18 +20,21 @@ ${PATH_HELP}`;
 
 export function define(command: Command): void {
 	command
-		.requiredOption("--map <map>", "the mapping of the namespace; see below")
-		.requiredOption("--at <path>", "the path to pin it at, which must not exist yet")
+		.option("--map <map>", "the mapping of the namespace; see below")
+		.option("--at <path>", "the path to pin it at, which must not exist yet")
 		.addOption(setgroupsOption('whether setgroups(2) works inside (default: "deny")'));
 	addPathOptions(command)
 		.option("--json", "print the result as JSON")
 		.addHelpText("after", HELP)
-		.action(create);
+		.action((options: Options) => create(command, options));
 }
 
 /** Passes the whole `options` object on, because the rest of a destructuring would have a prototype again. */
-async function create(options: Options): Promise<void> {
+async function create(command: Command, options: Options): Promise<void> {
 	const { map, at, setgroups, json } = options;
+	// Commander would report a required option before an unknown one, which can be the mistaken form of it.
+	if (map === undefined) command.error("error: required option '--map <map>' not specified");
+	if (at === undefined) command.error("error: required option '--at <path>' not specified");
 	const namespace = await UserNamespace.create(readMap(map), setgroups === undefined ? {} : { setgroups });
 	try {
 		await pinAsync(namespace, at, pathOptions(options));

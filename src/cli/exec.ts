@@ -1,8 +1,7 @@
 import type { Command } from "commander";
 import { type EnterOptions, type NamespaceKind, UserNamespace, UsernsError } from "../index.ts";
 import { NAMESPACE_MAP_HELP, readMap, setgroupsOption } from "./map-argument.ts";
-import { openTarget, wholeNumber } from "./namespace-argument.ts";
-import { printFailure } from "./output.ts";
+import { namespaceKinds, openTarget, wholeNumber } from "./namespace-argument.ts";
 
 interface Options extends EnterOptions {
 	map?: string;
@@ -15,7 +14,6 @@ interface Options extends EnterOptions {
 const NOT_STARTED = 125;
 const NOT_EXECUTABLE = 126;
 const NOT_FOUND = 127;
-export const usageStatus: number = NOT_STARTED;
 
 const HELP = `
 Example:
@@ -70,21 +68,28 @@ function ids(text: string): number[] {
 	return list(text).map(id);
 }
 
-/** Prints failures itself, because main() would treat a --json among the program's arguments as the command's own. */
-async function exec(program: string, args: string[], options: Options): Promise<void> {
-	try {
-		await start(program, args, options);
-	} catch (error) {
-		await printFailure(error, options.json ?? false);
-		process.exitCode = statusOf(error);
-	}
-}
+/** Options whose value is a list, with the form of its items: `--unshare mount pid` has "pid" as the program. */
+const LISTS = {
+	unshare: new RegExp(`^(${namespaceKinds.join("|")}),?$`),
+	groups: /^\d+,?$/,
+	map: /^([ugb]:)?\d+:\d+:\d+,?$/,
+};
 
-async function start(program: string, args: string[], options: Options): Promise<void> {
+async function exec(program: string, args: string[], options: Options): Promise<void> {
 	const namespace = await open(options, program, args);
 	try {
 		const { uid, gid, groups, unshare } = options;
 		namespace.exec(program, args, { uid, gid, groups, unshare });
+	} catch (error) {
+		const [list] = Object.entries(LISTS).find(([name, item]) => name in options && item.test(program)) ?? [];
+		if (list === undefined || statusOf(error) !== NOT_FOUND) throw error;
+		const { code, message, errno, step } = error as UsernsError;
+		const given = [options[list as keyof typeof LISTS]].flat().join(",");
+		throw new UsernsError(code, message, {
+			errno,
+			step,
+			hint: `"${program}" is taken as the program. Separate the values of --${list} with commas: --${list} ${given},${program}.`,
+		});
 	} finally {
 		namespace.close();
 	}
@@ -119,7 +124,7 @@ async function open(
 	});
 }
 
-function statusOf(error: unknown): number {
+export function statusOf(error: unknown): number {
 	if (!(error instanceof UsernsError) || error.code !== "ERR_USERNS_NO_PROGRAM") return NOT_STARTED;
 	return error.errnoCode === "ENOENT" ? NOT_FOUND : NOT_EXECUTABLE;
 }

@@ -1,16 +1,18 @@
 import { type Command, CommanderError } from "commander";
 import {
+	BROKEN_PIPE,
 	FAILED,
 	isWrongUsage,
-	outputStatus,
-	printable,
+	OutputError,
 	printErrors,
 	printFailure,
 	printText,
 	WRONG_USAGE,
 } from "./output.ts";
-import { type CommandModule, commands, createProgram, failedCommand } from "./program.ts";
+import { type CommandModule, commands, createProgram } from "./program.ts";
+import { wantsJson } from "./wrong-usage.ts";
 
+let program: Command | undefined;
 let loaded: CommandModule | undefined;
 
 /** The output of commander, such as a help page. start() writes it at the end, where a write error can be reported. */
@@ -23,15 +25,6 @@ const configuration = {
 	writeErr: (text: string) => {
 		output.errors += text;
 	},
-	outputError: (text: string, write: (text: string) => void) => {
-		const line = printable(
-			text
-				.trimEnd()
-				.replace(/^error: /, "userns: ")
-				.replace("\n(", " ("),
-		);
-		write(`${line}\nhint: See "${failedCommand()} --help".\n`);
-	},
 };
 
 function configure(command: Command): void {
@@ -43,7 +36,7 @@ async function main(args: readonly string[]): Promise<void> {
 	const words = args.filter((arg) => !arg.startsWith("-"));
 	const [called = "", subcommand] = words;
 	if (Object.hasOwn(commands, called)) loaded = await commands[called]?.load();
-	const program = createProgram(new Map(loaded === undefined ? [] : [[called, loaded]]));
+	program = createProgram(new Map(loaded === undefined ? [] : [[called, loaded]]));
 	configure(program);
 	if (args.length === 0) {
 		program.outputHelp({ error: true });
@@ -66,21 +59,20 @@ function lacks({ commands: known }: Command, word: string | undefined): boolean 
 	);
 }
 
-/** The exit status of a command that ended with an error. */
-async function statusOf(error: unknown, args: readonly string[]): Promise<number> {
-	if (error instanceof CommanderError) {
-		return error.exitCode === 0 ? 0 : (loaded?.usageStatus ?? WRONG_USAGE);
-	}
-	const status = await outputStatus(error);
-	if (status !== undefined) return status;
-	await printFailure(error, args.includes("--json"));
-	return isWrongUsage(error) ? WRONG_USAGE : FAILED;
+/** Reports an error, and returns the exit status. */
+async function report(error: unknown, args: readonly string[]): Promise<number> {
+	if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : WRONG_USAGE;
+	if (error instanceof OutputError && error.brokenPipe) return BROKEN_PIPE;
+	const json = !(error instanceof OutputError) && program !== undefined && wantsJson(program, args);
+	await printFailure(error, json);
+	return loaded?.statusOf?.(error, args.slice(1)) ?? (isWrongUsage(error) ? WRONG_USAGE : FAILED);
 }
 
 /** `help map convert` as `map convert --help`. Commander prints its own help for `help foo`, and ignores a second word. */
 function helpArguments(args: readonly string[]): readonly string[] {
 	const [first, name, subcommand] = args;
-	if (first !== "help" || name === undefined || name.startsWith("-")) return args;
+	if (first !== "help" || name === undefined) return args;
+	if (name.startsWith("-")) return args.slice(1);
 	return name === "map" && subcommand !== undefined ? [name, subcommand, "--help"] : [name, "--help"];
 }
 
@@ -89,13 +81,13 @@ async function start(args: readonly string[]): Promise<void> {
 	try {
 		await main(helpArguments(args));
 	} catch (error) {
-		process.exitCode = await statusOf(error, args);
+		process.exitCode = await report(error, args);
 	}
 	await printErrors(output.errors);
 	try {
 		await printText(output.text);
 	} catch (error) {
-		process.exitCode = await statusOf(error, args);
+		process.exitCode = await report(error, args);
 	}
 }
 

@@ -10,7 +10,7 @@ import {
 } from "../index.ts";
 import { drawText } from "./map-draw.ts";
 import { drawSvg } from "./map-svg.ts";
-import { CommandError, FAILED, mappingLines, print, reasonOf } from "./output.ts";
+import { CommandError, mappingLines, NO, NO_ANSWER, print, reasonOf, STATUS_HELP } from "./output.ts";
 
 interface TextOptions {
 	from?: MappingSyntax;
@@ -36,22 +36,20 @@ See "userns map COMMAND --help" for the options of a command.`;
 
 const TEXT_HELP = `
 A mapping is written in one of the syntaxes that "userns map --help" lists. "-"
-reads it from standard input, and /proc/PID reads the maps of a process. Without
---from, the syntax is detected. A text with different meanings in several
-syntaxes is an error.`;
+reads it from standard input, and a pid or /proc/PID reads the maps of a
+process. Without --from, the syntax is detected. A text with different meanings
+in several syntaxes is an error.`;
 
-/** Reads a mapping from standard input, from a process, or from the argument itself. */
+/** Reads a mapping from standard input, from a process, or from the argument itself. No syntax has a text of digits only. */
 function readMapping(text: string, options: TextOptions): Mapping {
-	const process = /^\/proc\/(self|\d+)\/?$/.exec(text);
-	if (process !== null) {
+	const pid = /^\d+$/.test(text) ? text : /^\/proc\/(self|\d+)\/?$/.exec(text)?.[1];
+	if (pid !== undefined) {
 		try {
-			const [uid, gid] = ["uid_map", "gid_map"].map((file) =>
-				readFileSync(`/proc/${process[1]}/${file}`, "latin1"),
-			);
+			const [uid, gid] = ["uid_map", "gid_map"].map((file) => readFileSync(`/proc/${pid}/${file}`, "latin1"));
 			return Mapping.fromProc(uid ?? "", gid ?? "");
 		} catch (cause) {
 			if (cause instanceof UsernsError) throw cause;
-			throw new UsernsError("ERR_USERNS_OPEN", `cannot read the maps of ${text}: ${reasonOf(cause)}`, {
+			throw new UsernsError("ERR_USERNS_OPEN", `cannot read the maps of process ${pid}: ${reasonOf(cause)}`, {
 				hint: "Give the pid of a process that has not ended.",
 				cause,
 			});
@@ -82,7 +80,7 @@ function subcommand(
 		.command(name)
 		.summary(summary)
 		.description(`${summary[0]?.toUpperCase()}${summary.slice(1)}.`);
-	for (const text of texts) command.argument(`<${text}>`, "a mapping, - or /proc/PID; see below");
+	for (const text of texts) command.argument(`<${text}>`, "a mapping, - or a pid; see below");
 	return command
 		.addOption(
 			new Option("--from <syntax>", "the syntax of every mapping given (default: detected)").argParser(
@@ -109,6 +107,13 @@ function parseId(value: string): number {
 
 function printMapping(json: boolean | undefined, mapping: Mapping): Promise<void> {
 	return print(json, { text: mapping.toString(), mapping }, () => [mapping.toString()]);
+}
+
+/** `check` and `translate` answer a question; the answer of `check` for a text that is no mapping is no. */
+export function statusOf(error: unknown, [subcommand]: readonly string[]): number | undefined {
+	if (subcommand !== "check" && subcommand !== "translate") return undefined;
+	const isInvalid = error instanceof UsernsError && error.code === "ERR_USERNS_INVALID_MAPPING";
+	return isInvalid && subcommand === "check" ? NO : NO_ANSWER;
 }
 
 export function define(command: Command): void {
@@ -194,7 +199,7 @@ function defineTranslate(parent: Command): void {
 		["mapping"],
 		[
 			"--uid 33 0:2100000000:65536",
-			"prints: 2100000033\n\nFor an ID that is not mapped, the exit status is 1.",
+			`prints: 2100000033\n\nFor an ID that is not mapped, the command prints "not mapped".\n${STATUS_HELP}`,
 		],
 	);
 	command
@@ -209,7 +214,7 @@ function defineTranslate(parent: Command): void {
 			const used = reverse ? mapping.invert() : mapping;
 			const result = uid === undefined ? used.gidToHost(gid as number) : used.uidToHost(uid);
 			const kind = uid === undefined ? "gid" : "uid";
-			if (result === undefined) process.exitCode = FAILED;
+			if (result === undefined) process.exitCode = NO;
 			return print(options.json, { kind, id: uid ?? gid, reverse, result: result ?? null }, () => [
 				`${result ?? "not mapped"}`,
 			]);
@@ -222,7 +227,10 @@ function defineCheck(command: Command): void {
 		"check",
 		"check a mapping by the kernel's rules",
 		["mapping"],
-		["0:2100000000:65536", 'prints "valid" and the extents. An invalid mapping is an error, exit status 2.'],
+		[
+			"0:2100000000:65536",
+			`prints "valid" and the extents, or the mistake on standard error.\n${STATUS_HELP}`,
+		],
 	).action((text: string, options: TextOptions) => {
 		const mapping = readMapping(text, options).fit();
 		return print(options.json, { valid: true, text: mapping.toString(), size: mapping.size, mapping }, () => [

@@ -1,5 +1,14 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { type PathOptions, UserNamespace } from "../index.ts";
+import { type NamespaceKind, type PathOptions, UserNamespace } from "../index.ts";
+
+/** A key for each kind, so that a new one does not compile without its word. */
+const KINDS: Readonly<Record<NamespaceKind, true>> = {
+	...{ mount: true, pid: true, net: true, ipc: true },
+	...{ uts: true, cgroup: true, time: true },
+};
+
+/** The words that --unshare accepts. */
+export const namespaceKinds: readonly string[] = Object.keys(KINDS);
 
 /** Parses an option whose value is a number. The library checks its range. */
 export function wholeNumber(what: string): (text: string) => number {

@@ -1,22 +1,24 @@
 import { writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type IdMap, type Mapping, UsernsError } from "../index.ts";
+import { type IdMap, type Mapping, UsernsError, type UsernsErrorCode } from "../index.ts";
 import { commandWords } from "./command-words.ts";
 
-/** Exit statuses of the command: 0 done, 1 failed, 2 wrong usage. */
+/** Exit statuses of the command. One that answers a question has those of grep(1) and test(1): 1 for no, 2 for a failure. */
 export const FAILED = 1;
+export const NO = 1;
 export const WRONG_USAGE = 2;
+export const NO_ANSWER = 2;
+/** The help about the statuses of a command that answers a question. */
+export const STATUS_HELP = "Exit status: 0 for yes, 1 for no, 2 if there is no answer because of an error.";
 /** 128 + SIGPIPE: the status that a shell reports for a program which SIGPIPE ended. Node ignores the signal. */
-const BROKEN_PIPE = 141;
+export const BROKEN_PIPE = 141;
 
 const [OUTPUT, ERRORS] = [1, 2];
 
 /** True if the arguments were wrong, so that the command did nothing. */
 export function isWrongUsage(error: unknown): boolean {
-	return (
-		error instanceof UsernsError &&
-		(error.code === "ERR_USERNS_INVALID_ARGUMENT" || error.code === "ERR_USERNS_INVALID_MAPPING")
-	);
+	const code = error instanceof UsernsError || error instanceof CommandError ? error.code : undefined;
+	return code === "ERR_USERNS_INVALID_ARGUMENT" || code === "ERR_USERNS_INVALID_MAPPING";
 }
 
 /**
@@ -42,7 +44,7 @@ export function jsonText(value: unknown): string {
 }
 
 /** A write to standard output failed after the command had done its work. */
-class OutputError extends Error {
+export class OutputError extends Error {
 	readonly brokenPipe: boolean;
 
 	constructor(done: string, cause: unknown) {
@@ -109,21 +111,15 @@ export async function printErrors(text: string): Promise<void> {
 	await write(ERRORS, text).catch(() => {});
 }
 
-/** The exit status of a command whose result could not be written; undefined for every other error. */
-export async function outputStatus(error: unknown): Promise<number | undefined> {
-	if (!(error instanceof OutputError)) return undefined;
-	if (error.brokenPipe) return BROKEN_PIPE;
-	await printFailure(error, false);
-	return FAILED;
-}
-
 /** A failure that the command finds, not the library. */
 export class CommandError extends Error {
 	readonly hint: string;
+	readonly code: UsernsErrorCode | undefined;
 
-	constructor(message: string, hint: string) {
+	constructor(message: string, hint: string, code?: UsernsErrorCode) {
 		super(message);
 		this.hint = hint;
+		this.code = code;
 	}
 }
 
@@ -135,7 +131,10 @@ export function reasonOf(error: unknown): string {
 
 /** The fields of an error. A message and a hint of the library are translated into the words of the command. */
 function asData(error: unknown): Record<string, unknown> {
-	if (error instanceof CommandError) return { message: error.message, hint: error.hint };
+	if (error instanceof CommandError) {
+		const { code, message, hint } = error;
+		return { ...(code !== undefined && { code }), message, hint };
+	}
 	if (!(error instanceof UsernsError))
 		return { message: error instanceof Error ? error.message : String(error) };
 	return { ...error.toJSON(), message: commandWords(error.message), hint: commandWords(error.hint) };

@@ -1,11 +1,12 @@
 import { readFileSync } from "node:fs";
-import { Command, type ErrorOptions } from "commander";
+import { Command, type ErrorOptions, type ParseOptionsResult } from "commander";
+import { refuseOptionAsValue, wrongUsage } from "./wrong-usage.ts";
 
 /** The module of a command. It is imported only when its command is called, so that every command starts fast. */
 export interface CommandModule {
 	define(command: Command): void;
-	/** The exit status for wrong usage, if it is not WRONG_USAGE. */
-	usageStatus?: number;
+	/** The exit status of a failure, if the command has statuses of its own. `words` are those after the command's name. */
+	statusOf?(error: unknown, words: readonly string[]): number | undefined;
 }
 
 interface Entry {
@@ -38,9 +39,10 @@ See "userns COMMAND --help" for the options of a command.
 
 With --json, a command prints one JSON value, or {"error": …} if it fails. An
 error is printed as two lines on standard error: the message, and a hint. The
-exit status is 0 for success, 1 for a failure or the answer no, 2 for wrong
-usage, and 141 if the reader of standard output has closed the pipe. "userns
-exec" exits with the status of the program.`;
+exit status is 0 for success, 1 for a failure, 2 for wrong usage, and 141 if the
+reader of standard output has closed the pipe. "supports", "map check" and "map
+translate" answer a question: 0 is yes, 1 is no, and 2 is a failure or wrong
+usage. "userns exec" exits with the status of the program.`;
 
 /** The version of this package. */
 export function version(): string {
@@ -48,16 +50,11 @@ export function version(): string {
 	return (JSON.parse(text) as { version: string }).version;
 }
 
-/** The command whose arguments are wrong, as it is called: `userns map convert`. */
-let failed = "userns";
-
-/** The command that a message about wrong arguments is about. */
-export function failedCommand(): string {
-	return failed;
-}
-
 /** A command whose options have no prototype. src/options.ts does the same for the library. */
 class OwnCommand extends Command {
+	/** The words of the call that belong to this command. */
+	#words: readonly string[] = [];
+
 	override createCommand(name?: string): Command {
 		return new OwnCommand(name);
 	}
@@ -66,21 +63,22 @@ class OwnCommand extends Command {
 		return Object.assign(Object.create(null), super.opts<T>());
 	}
 
-	/** Commander calls this for a required option. */
+	/** Commander calls this for options that conflict. */
 	override getOptionValue(key: string): unknown {
 		return this.opts()[key];
 	}
 
+	/** Commander calls this once, with the words that belong to this command. */
+	override parseOptions(words: string[]): ParseOptionsResult {
+		this.#words = words;
+		refuseOptionAsValue(this, words);
+		return super.parseOptions(words);
+	}
+
 	/** Commander calls this for every wrong argument. */
 	override error(message: string, options?: ErrorOptions): never {
-		failed = pathOf(this).join(" ");
-		return super.error(message, options);
+		throw wrongUsage(this, message, options?.code, this.#words);
 	}
-}
-
-/** The words with which a command is called: `userns`, `map`, `convert`. */
-export function pathOf(command: Command): string[] {
-	return [...(command.parent === null ? [] : pathOf(command.parent)), command.name()];
 }
 
 /** The command with the summary of each of its commands, and with the definitions of those that were loaded. */

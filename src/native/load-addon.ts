@@ -211,7 +211,6 @@ export function loadAddon(): unknown {
 		throw new UsernsError(
 			"ERR_USERNS_UNSUPPORTED_PLATFORM",
 			`user namespaces need Linux, and this platform is ${process.platform}`,
-			{ hint: "Use only Mapping on this platform; every other function needs Linux." },
 		);
 	}
 	const files = places();

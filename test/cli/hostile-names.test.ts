@@ -79,7 +79,7 @@ test("mount, mounts, supports and umount print no control character of a path", 
 		assert.equal(JSON.parse(run(0, "umount", target, "--json").stdout).path, target);
 		assert.match(run(1, "umount", target).stderr, /^userns: cannot unmount "[^\n]*\nhint: Pass the path/);
 		assert.match(run(1, "mount", "--map", "0:1:1", `${source}x`, target).stderr, /open_tree|ENOENT/);
-		assert.match(run(1, "supports", `${target}x`).stderr, /ENOENT/);
+		assert.match(run(2, "supports", `${target}x`).stderr, /ENOENT/);
 	}),
 );
 
@@ -157,7 +157,7 @@ test("map prints no control character of texts, users, files and drawings", { ne
 	run(2, "map", "convert", "--from", "subid", "--user", BAD, "a:1:1");
 	run(2, "map", "compose", "0:1:1", BAD);
 	run(2, "map", "translate", "--uid", BAD, "0:1:1");
-	run(2, "map", "check", BAD);
+	run(1, "map", "check", BAD);
 	run(2, "map", "draw", BAD);
 	run(0, "map", "draw", "0:1:1");
 	run(0, "map", "draw", "--svg", "-", "0:1:1");

@@ -61,20 +61,42 @@ test("map prints JSON, reads standard input, and reads the maps of a process", (
 	);
 	assert.equal(userns("map", "convert", `/proc/${process.pid}`).stdout, `${own}\n`);
 	const gone = userns("map", "check", "/proc/2147483647");
-	assert.equal(gone.status, 1);
-	assert.match(gone.stderr, /^userns: cannot read the maps .*\nhint: /);
+	assert.equal(gone.status, 2);
+	assert.match(gone.stderr, /^userns: cannot read the maps of process 2147483647: .*\nhint: /);
+	// As "userns show PID".
+	assert.equal(userns("map", "convert", `${process.pid}`).stdout, `${own}\n`);
+	assert.equal(userns("map", "draw", `${process.pid}`).stdout, userns("map", "draw", `${own}`).stdout);
+	const none = userns("map", "convert", "2147483647");
+	assert.equal(none.status, 1);
+	assert.match(none.stderr, /^userns: cannot read the maps of process 2147483647: /);
 });
 
-test("map exits with status 1 for an ID that is not mapped, and with 2 for wrong usage", () => {
+test("map check exits with 0 for a mapping, 1 for an invalid one, and 2 if that is unknown", () => {
+	assert.equal(userns("map", "check", "0:1:1").status, 0);
+	const invalid: [string, RegExp][] = [
+		["0:1:1,0:5:1", /overlap/],
+		["0:5:4,2:90:9", /^userns: colon text: uidMappings: the extents 0:5:4 and 2:90:9 overlap/],
+		["0:1000:0", /^userns: colon text, column 1 \(extent 1: 0:1000:0\): size must be at least 1\n/],
+		["0:1", /no syntax fits.*\nhint: Name the syntax with --from to see the mistake: colon, /],
+	];
+	for (const [text, message] of invalid) {
+		const { status, stdout, stderr } = userns("map", "check", text);
+		assert.deepEqual({ status, stdout }, { status: 1, stdout: "" });
+		assert.match(stderr, message);
+		const json = userns("map", "check", "--json", text);
+		assert.equal(json.status, 1);
+		assert.equal(JSON.parse(json.stdout).error.code, "ERR_USERNS_INVALID_MAPPING");
+	}
+	for (const args of [["check"], ["check", "--from", "nonsense", "0:1:1"], ["check", "2147483647"]])
+		assert.equal(userns("map", ...args).status, 2, args.join(" "));
+});
+
+test("map translate exits with 1 for an ID that is not mapped, and with 2 for wrong usage", () => {
 	assert.equal(userns("map", "translate", "--uid", "5", "0:1:1").status, 1);
+	assert.equal(userns("map", "translate", "--uid", "5", "2147483647").status, 2);
+	assert.equal(userns("map", "translate", "--uid", "5", "0:1").status, 2);
 	const wrong: [string[], RegExp][] = [
-		[["check", "0:1:1,0:5:1"], /overlap/],
-		[["check", "0:5:4,2:90:9"], /^userns: colon text: uidMappings: the extents 0:5:4 and 2:90:9 overlap/],
-		[
-			["check", "0:1000:0"],
-			/^userns: colon text, column 1 \(extent 1: 0:1000:0\): size must be at least 1\n/,
-		],
-		[["check", "0:1"], /no syntax fits.*\nhint: Name the syntax with --from to see the mistake: colon, /],
+		[["compose", "0:1:1,0:5:1", "0:1:1"], /overlap/],
 		[["convert", "--from", "nonsense", "0:1:1"], /Allowed choices are colon, proc/],
 		[["translate", "0:1:1"], /one of --uid and --gid/],
 		[["translate", "--uid", "1", "--gid", "1", "0:1:1"], /one of --uid and --gid/],

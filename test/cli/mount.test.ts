@@ -231,7 +231,7 @@ test("supports exits with status 0 or 1, and prints text or JSON", { needs }, ()
 		assert.equal(json.status, 1);
 		assert.equal(JSON.parse(json.stdout).supported, false);
 		const missing = userns("supports", join(folder, "none"));
-		assert.equal(missing.status, 1);
+		assert.equal(missing.status, 2); // the answer is not known
 		assert.equal(missing.stdout, "");
 		assert.match(missing.stderr, /ENOENT.*\nhint: Check the path/);
 	}),

@@ -64,7 +64,7 @@ function quietly(call: () => void): string {
 
 /** The command may read neither a file of the machine nor the fuzzer's standard input. */
 function isHarmful(args: readonly string[]): boolean {
-	return args.some((arg) => arg === "-" || /^--s/.test(arg) || arg.startsWith("/proc/"));
+	return args.some((arg) => arg === "-" || /^(--s|\/proc\/|\d+$)/.test(arg));
 }
 
 function run(
@@ -135,11 +135,11 @@ const mapping: Target = {
 		"convert\n0:100000:65536\n--to\noci",
 		"compose\n0:1:2\n1:5:9\n--json",
 		"union\n0:1:2\nu:5:6:7",
-		"translate\n--uid\n5\n0:100000:65536\n--reverse",
+		"translate\n--uid=5\n0:100000:65536\n--reverse",
 		"check\n--json\n0:100000:65536",
 		"draw\nu:0:1000:1,1:100000:65536,g:0:0:9",
 		"convert\n--from\npodman\n--parent\n0:100000:65536\n+0:@100000:2\n--rootless",
-		"convert\n--from\nsubid\n--user\n1000\n1000:1:1",
+		"convert\n--from\nsubid\n--user=1000\n1000:1:1",
 	],
 	run(bytes) {
 		const args = toText(bytes).split("\n");
