@@ -274,6 +274,12 @@ export function invalidMapping(message: string, hint?: string): UsernsError {
 	return new UsernsError("ERR_USERNS_INVALID_MAPPING", message, { hint });
 }
 
+/** The error of a constructor that only this package calls, with Node's code for it. */
+export function illegalConstructor(name: string, instead: string): TypeError {
+	const error = new TypeError(`${name} has no public constructor: use ${instead}`);
+	return Object.assign(error, { code: "ERR_ILLEGAL_CONSTRUCTOR" });
+}
+
 /** <linux/limits.h>, including the terminating NUL. */
 export const PATH_MAX = 4096;
 

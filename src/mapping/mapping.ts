@@ -1,4 +1,4 @@
-import { invalidArgument, invalidMapping, show, UsernsError } from "../errors.ts";
+import { illegalConstructor, invalidArgument, invalidMapping, show, UsernsError } from "../errors.ts";
 import { copyOptions, ownMap } from "../options.ts";
 import * as algebra from "./algebra.ts";
 import { type MappingContext, resolveContext } from "./context.ts";
@@ -36,6 +36,9 @@ export let extentsOf: (mapping: Mapping) => Lists;
 
 let longOf: (mapping: Mapping) => LongLists;
 
+/** The first argument of the constructor, so that no other code makes a mapping that was not checked. */
+const OWN = Symbol("own");
+
 const UID_MAPPINGS = longProperty("uid", (mapping: Mapping) => longOf(mapping));
 const GID_MAPPINGS = longProperty("gid", (mapping: Mapping) => longOf(mapping));
 
@@ -62,7 +65,8 @@ export class Mapping {
 	 * A long mapping holds its canonical text instead of its lists, because thousands of handles may be cached. The two properties
 	 * are own properties either way, because deepEqual, structuredClone and {...mapping} read no others.
 	 */
-	private constructor(uid: Extents, other: Extents) {
+	private constructor(own: typeof OWN, uid: Extents, other: Extents) {
+		if (own !== OWN) throw illegalConstructor("Mapping", "Mapping.from() or Mapping.parse()");
 		const gid = sameExtents(uid, other) ? uid : other;
 		if (isLong(uid, gid)) {
 			this.#id = printColon(uid, gid);
@@ -127,12 +131,12 @@ export class Mapping {
 	 */
 	static fromProc(uidMap: string, gidMap: string): Mapping {
 		const uid = parseProcText("uid", uidMap);
-		return new Mapping(uid, gidMap === uidMap ? uid : parseProcText("gid", gidMap));
+		return new Mapping(OWN, uid, gidMap === uidMap ? uid : parseProcText("gid", gidMap));
 	}
 
 	static #checked(maps: Maps): Mapping {
 		const { uid, gid } = checkMaps(maps);
-		return new Mapping(uid, gid);
+		return new Mapping(OWN, uid, gid);
 	}
 
 	/** The canonical text in the `colon` syntax. Equal mappings have equal ids. */
@@ -180,7 +184,7 @@ export class Mapping {
 			"Mapping.shift {from, to, size} as an extent",
 		);
 		const extents = canonical("uid", [extent]);
-		return new Mapping(extents, extents);
+		return new Mapping(OWN, extents, extents);
 	}
 
 	/**
@@ -224,7 +228,7 @@ export class Mapping {
 		if (known !== undefined) return known;
 		const { uid, gid } = extentsOf(this);
 		const inverted = algebra.invert(uid);
-		const inverse = new Mapping(inverted, gid === uid ? inverted : algebra.invert(gid));
+		const inverse = new Mapping(OWN, inverted, gid === uid ? inverted : algebra.invert(gid));
 		inverse.#inverse = new WeakRef(this);
 		this.#inverse = new WeakRef(inverse);
 		return inverse;
@@ -280,7 +284,7 @@ export class Mapping {
 		const punched = (each: IdKind, extents: Extents) =>
 			kind === undefined || kind === each ? algebra.punch(each, extents, hole) : extents;
 		const { uid, gid } = extentsOf(this);
-		return new Mapping(punched("uid", uid), punched("gid", gid));
+		return new Mapping(OWN, punched("uid", uid), punched("gid", gid));
 	}
 
 	/**
@@ -299,7 +303,7 @@ export class Mapping {
 		const outer = listsOf(other);
 		const result = operation(uid, outer.uid, "uid");
 		const isSame = gid === uid && outer.gid === outer.uid;
-		return new Mapping(result, isSame ? result : operation(gid, outer.gid, "gid"));
+		return new Mapping(OWN, result, isSame ? result : operation(gid, outer.gid, "gid"));
 	}
 
 	/** The OCI form, as new objects that the caller may change. */

@@ -1,8 +1,8 @@
-import { UsernsError } from "../errors.ts";
+import { illegalConstructor, UsernsError } from "../errors.ts";
 import { inspectAs } from "../mapping/inspect.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import { native, type Outcome } from "../native/addon.ts";
-import type { Descriptor } from "../native/descriptor.ts";
+import { Descriptor } from "../native/descriptor.ts";
 import { type Attachment, attachedError, attachTree, detachTree, type HeldTarget } from "./attach.ts";
 import { type AttachOptions, checkAttachOptions } from "./attach-options.ts";
 import type { Branch } from "./branches.ts";
@@ -67,6 +67,10 @@ export class HeldMount implements AsyncDisposable {
 	// `mount` is a NewMount. It is declared as an object, because the public declarations contain this constructor and not that type.
 	/** `target`: where the mount is attached in this mount namespace, without mounts below it; undefined if it is detached. */
 	protected constructor(mount: object, target: string | number | undefined) {
+		// No other code has an object of that class.
+		if (!((mount as Partial<NewMount> | undefined)?.descriptor instanceof Descriptor)) {
+			throw illegalConstructor(new.target.name, "mountIdmapped() or overlay()");
+		}
 		this.#mount = mount as NewMount;
 		this.#target = target;
 		this.#attached = target === undefined ? undefined : ALONE;

@@ -1,5 +1,5 @@
 import type { ChildProcess } from "node:child_process";
-import { invalidArgument, show } from "../errors.ts";
+import { illegalConstructor, invalidArgument, show } from "../errors.ts";
 import { inspectAs } from "../mapping/inspect.ts";
 import type { Mapping, MappingInput } from "../mapping/mapping.ts";
 import { native } from "../native/addon.ts";
@@ -53,6 +53,10 @@ export class UserNamespace implements Disposable {
 	#maps: NamespaceMaps | undefined;
 
 	private constructor(descriptor: Descriptor, maps: NamespaceMaps | undefined) {
+		// No other code has an object of that class. The number of a descriptor does not say who closes it.
+		if (!(descriptor instanceof Descriptor)) {
+			throw illegalConstructor(WHAT, "UserNamespace.create(), UserNamespace.open() or Handles");
+		}
 		this.#descriptor = descriptor;
 		this.#maps = maps;
 	}

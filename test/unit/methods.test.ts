@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import * as exported from "../../src/index.ts";
 import { Mapping, UsernsError } from "../../src/index.ts";
 import { detectSyntax } from "../../src/mapping/detect-syntax.ts";
 import { canonical, findContainer, type IdMap, sameExtents } from "../../src/mapping/extent.ts";
@@ -11,6 +12,44 @@ import {
 import { valueChecked } from "../../src/mapping/syntax/scanner.ts";
 import { syntaxes, syntaxNames } from "../../src/mapping/syntax/table.ts";
 import { test } from "../support/test.ts";
+
+/** The exported classes that users construct. */
+const PUBLIC = ["Handles", "UsernsError"];
+
+test("the objects of every other class come from functions only: its constructor throws a TypeError", () => {
+	type Class = new (...args: unknown[]) => object;
+	const classes = Object.entries(exported).filter(([, value]) => /^class\b/.test(String(value)));
+	const tried = classes.filter(([name]) => !PUBLIC.includes(name)) as unknown as [string, Class][];
+	assert.deepEqual(tried.map(([name]) => name).sort(), [
+		"IdmappedMount",
+		"Mapping",
+		"OverlayMount",
+		"UserNamespace",
+	]);
+	const [extents, mapping] = [[{ containerID: 0, hostID: 0, size: -1 }], Mapping.from("0:1:1")];
+	const given = [
+		[],
+		[3],
+		[3, mapping],
+		[{}, mapping, [], "/"],
+		[{ descriptor: { fd: 3 } }, mapping],
+		[extents, extents],
+		[Symbol("own"), extents, extents],
+	];
+	for (const [name, Class] of tried) {
+		const Heir = class extends Class {};
+		for (const args of given) {
+			for (const make of [() => new Class(...args), () => new Heir(...args)]) {
+				assert.throws(make, (error) => {
+					assert.ok(error instanceof TypeError, name);
+					assert.match(error.message, /^\w+ has no public constructor: use \w+/);
+					assert.equal((error as NodeJS.ErrnoException).code, "ERR_ILLEGAL_CONSTRUCTOR");
+					return true;
+				});
+			}
+		}
+	}
+});
 
 const LAST = 4294967294;
 const extent = (containerID: number, hostID: number, size: number): IdMap => ({ containerID, hostID, size });
