@@ -74,7 +74,7 @@ test("docs/README.md lists each document, and the package has those for its user
 	const index = read("docs/README.md");
 	const [users = ""] = index.split("## For people who change it");
 	const linked = (text: string) =>
-		new Set([...text.matchAll(/\]\(([\w-]+\.md)\)/g)].map(([, name = ""]) => name));
+		new Set([...text.matchAll(/\]\(([\w-]+\.md)\)|`docs\/([\w-]+\.md)`/g)].map(([, a, b]) => a ?? b));
 	const pages = readdirSync(join(root, "docs")).filter(
 		(name) => name.endsWith(".md") && name !== "README.md",
 	);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { root, sh } from "../support/child.ts";
 import { packed } from "../support/packed.ts";
 import { test } from "../support/test.ts";
@@ -24,7 +24,7 @@ const CROSS = ["tool:aarch64-linux-gnu-gcc", "tool:cc"] as const;
 test("the package has the files of this list and no other", { needs }, () => {
 	const { files } = packed();
 	const patterns = [
-		/^(LICENSE|README\.md|CHANGELOG\.md|package\.json)$/,
+		/^(LICENSE|README\.md|CHANGELOG\.md|SECURITY\.md|package\.json)$/,
 		/^dist\/src\/(mapping|mount|namespace|native|subid)\/[\w/-]+\.js$/,
 		/^dist\/src\/[\w-]+\.js$/,
 		/^dist\/[\w/-]+\.d\.ts$/,
@@ -45,6 +45,42 @@ test("the package has the files of this list and no other", { needs }, () => {
 		unused.filter((pattern) => !pattern.source.includes("man")),
 		[],
 	);
+});
+
+/** The anchors of a document's headings, as Markdown renderers write them. */
+function anchors(text: string): string[] {
+	return [...text.matchAll(/^#+ (.*)$/gm)].map(([, heading = ""]) =>
+		heading
+			.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1")
+			.toLowerCase()
+			.replaceAll(/[^\p{L}\p{N}\s_-]/gu, "")
+			.trim()
+			.replaceAll(" ", "-"),
+	);
+}
+
+test("every link of a document of the package leads to a file of the package, and to a heading in it", {
+	needs,
+}, () => {
+	const files = packed().files.map(({ path }) => path);
+	const documents = files.filter((path) => path.endsWith(".md"));
+	const read = (path: string) => readFileSync(join(root, path), "utf8");
+	const wrong: string[] = [];
+	let followed = 0;
+	for (const name of documents) {
+		const text = read(name).replaceAll(/^```.*?^```$/gms, "");
+		for (const [, link = ""] of text.matchAll(/\]\(((?!https?:)[^)\s]+)\)/g)) {
+			const [path = "", anchor] = link.split("#");
+			const to = path === "" ? name : join(dirname(name), path);
+			followed++;
+			const isFolder = to.endsWith("/") && files.some((file) => file.startsWith(to));
+			const isThere =
+				isFolder || (files.includes(to) && (anchor === undefined || anchors(read(to)).includes(anchor)));
+			if (!isThere) wrong.push(`${name}: ${link}`);
+		}
+	}
+	assert.ok(followed > 30, `${followed} links`);
+	assert.deepEqual(wrong, []);
 });
 
 test("the package is smaller than 500 KB, and its files have the modes of an installed package", {
