@@ -62,7 +62,12 @@ export const SANITIZED = {
 
 /** A folder that is removed at the latest when the process ends, also by fail(). */
 function temporaryFolder(prefix) {
-	const folder = mkdtempSync(join(tmpdir(), prefix));
+	let folder;
+	try {
+		folder = mkdtempSync(join(tmpdir(), prefix));
+	} catch (error) {
+		fail(`${tmpdir()} cannot be written (${error.code})`, "Set TMPDIR to a directory that can be written.");
+	}
 	process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 	return folder;
 }
@@ -244,6 +249,12 @@ export function compileInto(file, compiler, flavour, arch = process.arch) {
 	return portable;
 }
 
+const WRITE_HINTS = {
+	EROFS: "Make that file system writable, or build the package before it is copied there: it is read-only.",
+	ENOSPC: "Make room on that file system: it is full.",
+	EDQUOT: "Make room on that file system: the disk quota of this user is exceeded.",
+};
+
 /** Replaces a file by another one, because a running process may still use the old one. A mode of its own, whatever the umask is. */
 function install(from, to) {
 	const fresh = `${to}.${process.pid}.new`;
@@ -254,10 +265,8 @@ function install(from, to) {
 		renameSync(fresh, to);
 	} catch (error) {
 		rmSync(fresh, { force: true });
-		fail(
-			`${to} cannot be written (${error.code})`,
-			"Run the command as the user that installed the package.",
-		);
+		const hint = WRITE_HINTS[error.code] ?? "Run the command as the user that installed the package.";
+		fail(`${to} cannot be written (${error.code})`, hint);
 	}
 }
 

@@ -23,7 +23,7 @@ export function lookUp(program: string, args: readonly string[]): SpawnSyncRetur
 }
 
 /** The directories that execvp(3) searches if PATH is unset. */
-const DEFAULT_PATH = "/usr/bin:/bin";
+export const DEFAULT_PATH = "/usr/bin:/bin";
 
 export interface Found {
 	found: string;

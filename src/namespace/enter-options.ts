@@ -222,9 +222,12 @@ function pickId(what: string, kind: IdKind, given: unknown, { maps: { mapping },
 
 function unmapped(message: string, extents: Extents, kind: IdKind): UsernsError {
 	const has = extents.slice(0, 8).map(({ containerID, size }) => showRange(containerID, size));
-	const list = extents.length === 0 ? "none" : `${has.join(", ")}${extents.length > 8 ? ", …" : ""}`;
+	const list = `${has.join(", ")}${extents.length > 8 ? ", …" : ""}`;
 	return new UsernsError("ERR_USERNS_UNMAPPED_ID", message, {
-		hint: `Choose a ${kind} that the user namespace maps: ${list}.`,
+		hint:
+			extents.length === 0
+				? `Write the ${kind}_map of the user namespace first, or use another one: it is empty.`
+				: `Choose a ${kind} that the user namespace maps: ${list}.`,
 	});
 }
 

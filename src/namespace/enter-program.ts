@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { show, UsernsError } from "../errors.ts";
-import { findProgram } from "../find-program.ts";
+import { DEFAULT_PATH, findProgram } from "../find-program.ts";
 import { native } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { hintOf, kernelError, ownProgramHints, type StepHints } from "../native/steps.ts";
@@ -45,7 +45,7 @@ export function findCommand(command: Command, env: NodeJS.ProcessEnv, cwd?: stri
 			step,
 			hint: command.file.includes("/")
 				? "Check the path, and the directory that it is relative to."
-				: `Install it in a directory of PATH: ${env.PATH === undefined ? "(not set)" : cut(env.PATH)}.`,
+				: `Install it in a directory of PATH: ${directories(env.PATH ?? DEFAULT_PATH)}.`,
 		});
 	}
 	throw new UsernsError("ERR_USERNS_NO_PROGRAM", `${tried}: ${found.found} may not be executed`, {
@@ -55,7 +55,18 @@ export function findCommand(command: Command, env: NodeJS.ProcessEnv, cwd?: stri
 	});
 }
 
-function cut(text: string, length = 100): string {
+/** The first directories of PATH, each once and whole, in about 100 characters; an empty entry is the working directory. */
+function directories(path: string): string {
+	const all = [...new Set(path.split(":").map((entry) => (entry === "" ? "." : entry)))];
+	let length = 0;
+	const shown = all.filter((entry, i) => {
+		length += entry.length + 2;
+		return i === 0 || length <= 100;
+	});
+	return `${shown.join(", ")}${shown.length < all.length ? `, and ${all.length - shown.length} more` : ""}`;
+}
+
+function cut(text: string, length: number): string {
 	return text.length > length ? `${text.slice(0, length)}…` : text;
 }
 

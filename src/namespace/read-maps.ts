@@ -2,6 +2,7 @@ import { UsernsError } from "../errors.ts";
 import { extentsOf, Mapping } from "../mapping/mapping.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
+import { overflowUid } from "../native/lookup.ts";
 import { kernelError, ownProgramHints } from "../native/steps.ts";
 import { dumpableUnknown, traceable } from "./sysctls.ts";
 
@@ -49,29 +50,29 @@ export function completeMaps(maps: string): NamespaceMaps | undefined {
 
 /** Reads the maps through a process that joins the namespace, on the calling thread. */
 export function readMapsSync(fd: number): NamespaceMaps {
-	return parseAnswer(native().readMaps(fd, false));
+	return parseAnswer(fd, native().readMaps(fd, false));
 }
 
 /** Like `readMapsSync`, on another thread. */
 export async function readMaps(fd: number): Promise<NamespaceMaps> {
 	// The other thread needs a descriptor that no other code closes, because a closed number can be reused for another file.
 	const held = native().duplicate(fd);
-	if (held.error < 0) throw readError(held);
+	if (held.error < 0) throw readError(fd, held);
 	try {
-		return parseAnswer(await native().readMaps(held.fd, true));
+		return parseAnswer(held.fd, await native().readMaps(held.fd, true));
 	} finally {
 		native().close(held.fd);
 	}
 }
 
-function parseAnswer(answer: string | Outcome): NamespaceMaps {
-	if (typeof answer !== "string") throw readError(answer);
+function parseAnswer(fd: number, answer: string | Outcome): NamespaceMaps {
+	if (typeof answer !== "string") throw readError(fd, answer);
 	return parseMaps(answer);
 }
 
 const READING = "cannot read the mapping of the user namespace";
 
-function readError(outcome: Outcome): UsernsError {
+function readError(fd: number, outcome: Outcome): UsernsError {
 	if (outcome.step === "traceable") return traceable("ERR_USERNS_READ_MAPPING", READING);
 	if (outcome.step === "suid_dumpable")
 		return dumpableUnknown("ERR_USERNS_READ_MAPPING", READING, outcome.error);
@@ -81,7 +82,7 @@ function readError(outcome: Outcome): UsernsError {
 	}
 	const joins = outcome.step === "join";
 	return kernelError("ERR_USERNS_READ_MAPPING", READING, outcome, {
-		hint: joins ? joinHints[outcome.error] : procHints[outcome.error],
+		hint: joins ? joinHint(fd, outcome.error) : procHints[outcome.error],
 	});
 }
 
@@ -91,7 +92,11 @@ const procHints: Record<number, string> = {
 		"Open the namespace by a pid, or read the mapping as root: the mount option hidepid of /proc hides the process that joins.",
 };
 
-const joinHints: Record<number, string> = {
-	[ERRNO.EPERM]:
-		"Open the namespace by a pid. Otherwise a process must join it, which needs CAP_SYS_ADMIN in it.",
-};
+/** The owner of the namespace in its parent namespace has every capability in it, as root of an ancestor has. */
+function joinHint(fd: number, error: number): string | undefined {
+	if (error !== ERRNO.EPERM) return undefined;
+	const owner = native().ownerUid(fd);
+	// A uid that this process's namespace does not map is the owner of nothing that it can run as.
+	const also = owner > 0 && owner !== overflowUid() ? `, or as uid ${owner}, which owns the namespace` : "";
+	return `Run it as root${also}: a process must join the namespace, which needs CAP_SYS_ADMIN in it.`;
+}

@@ -13,7 +13,7 @@ import { kernelError } from "./steps.ts";
 export const NO_OWNER = 0xffffffff;
 
 /** The uid that stat(2) shows for a user without an ID. See user_namespaces(7), "Unmapped user and group IDs". */
-function overflowUid(): number {
+export function overflowUid(): number {
 	try {
 		return Number(readFileSync("/proc/sys/kernel/overflowuid", "utf8"));
 	} catch {

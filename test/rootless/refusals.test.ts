@@ -38,6 +38,40 @@ function refused(setup: UserSetup, mapping: string, options = "{}"): Failure {
 	return errors[0] as Failure;
 }
 
+test("the maps of a namespace that another user pinned: the hint names root, and the owner if that is another user", {
+	needs: [...needs, "tool:unshare", "tool:setpriv"],
+}, () => {
+	/** Commands of root: a namespace that `uid` owns, without a process in it, at /mnt/ns. */
+	const pinned = (uid: number) => `touch /mnt/ns
+mkfifo /mnt/ready
+setpriv --reuid=${uid} --clear-groups unshare --user sh -c 'echo >&3; exec sleep 100' 3<> /mnt/ready &
+read line < /mnt/ready
+mount --bind /proc/$!/ns/user /mnt/ns
+kill $!`;
+	for (const [uid, hint] of [
+		[0, "Run it as root: a process must join the namespace, which needs CAP_SYS_ADMIN in it."],
+		[
+			4242,
+			"Run it as root, or as uid 4242, which owns the namespace: a process must join the namespace, which needs CAP_SYS_ADMIN in it.",
+		],
+	] as const) {
+		const errors = askAs<Failure[]>(
+			freshUser({ before: pinned(uid) }),
+			`const ns = userns.UserNamespace.open("/mnt/ns");
+			const errors = [await ns.mapping().catch((error) => error)];
+			for (const call of [() => ns.mappingSync(), () => ns.spawn("true")])
+				try { call(); } catch (error) { errors.push(error); }
+			console.log(JSON.stringify(errors));`,
+		);
+		assert.equal(errors.length, 3);
+		for (const error of errors) {
+			assert.equal(error.code, "ERR_USERNS_READ_MAPPING");
+			assert.equal(error.errnoCode, "EPERM");
+			assert.equal(error.hint, hint);
+		}
+	}
+});
+
 const WHOLE = '"0:200000:65536"';
 const NO_SUBIDS = { subuid: [], subgid: [] };
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { root } from "../support/child.ts";
@@ -34,6 +34,46 @@ test("the build tells a compiler that fails from a missing one", () => {
 	const { status, stderr } = buildWith("false");
 	assert.equal(status, 1);
 	assert.match(stderr, /ended with status 1/);
+});
+
+/** A compiler that writes empty files. */
+const EMPTY_COMPILER = `#!/bin/sh
+while [ $# -gt 0 ]; do [ "$1" = -o ] && : > "$2"; shift; done
+`;
+
+test("the build on a file system that is read-only or full, and without a temporary folder, names the cause", {
+	needs: ["linux", "root", "mounts", "tool:unshare"],
+}, () => {
+	const folder = mkdtempSync(join(tmpdir(), "userns-build-"));
+	try {
+		for (const part of ["package.json", "native", "scripts", "node_modules/node-api-headers"])
+			cpSync(join(root, part), join(folder, part), { recursive: true });
+		const compiler = join(folder, "cc");
+		writeFileSync(compiler, EMPTY_COMPILER, { mode: 0o755 });
+		mkdirSync(join(folder, "prebuilds"));
+		const file = join(folder, `prebuilds/userns.linux-${process.arch}.node`);
+		const cases: [mount: string, environment: string, message: string, hint: RegExp][] = [
+			["mount -t tmpfs -o ro t prebuilds", "", `${file} cannot be written (EROFS)`, /: it is read-only\.$/],
+			[
+				"mount -t tmpfs -o nr_inodes=1 t prebuilds",
+				"",
+				`${file} cannot be written (ENOSPC)`,
+				/: it is full\.$/,
+			],
+			["true", "TMPDIR=/no/such", "/no/such cannot be written (ENOENT)", /^Set TMPDIR /],
+		];
+		for (const [mount, environment, message, hint] of cases) {
+			const script = `${mount} && exec env CC=${compiler} ${environment} ${process.execPath} scripts/build-native.mjs --anew`;
+			const args = ["--mount", "--propagation", "private", "sh", "-c", script];
+			const { status, stderr } = spawnSync("unshare", args, { cwd: folder, encoding: "utf8" });
+			const [first, second = ""] = stderr.split("\n");
+			assert.equal(first, `userns: ${message}`);
+			assert.match(second.replace("hint: ", ""), hint);
+			assert.equal(status, 1);
+		}
+	} finally {
+		rmSync(folder, { recursive: true });
+	}
 });
 
 test("check-layers finds an import in the wrong direction, and a document with another list", () => {
