@@ -14,8 +14,9 @@ const SOURCE = {
 	mapping: ["errors.ts", "options.ts"],
 	native: ["errors.ts", "mapping"],
 	subid: ["errors.ts", "find-program.ts", "mapping"],
-	namespace: ["errors.ts", "options.ts", "find-program.ts", "mapping", "native", "subid"],
-	mount: ["errors.ts", "options.ts", "mapping", "native", "namespace"],
+	inspect: ["mapping", "native"],
+	namespace: ["errors.ts", "options.ts", "find-program.ts", "mapping", "native", "inspect", "subid"],
+	mount: ["errors.ts", "options.ts", "mapping", "native", "inspect", "namespace"],
 	"index.ts": ["errors.ts", "mapping", "subid", "namespace", "mount"],
 	cli: ["index.ts"],
 };

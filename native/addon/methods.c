@@ -5,6 +5,7 @@
 #include "kernel/kernel-abi.h"
 #include "mount/mntns-child.h"
 #include "mount/mount-id.h"
+#include "proc/dry-call.h"
 #include "proc/nsfs.h"
 #include "proc/procfs.h"
 #include "proc/sysctl.h"
@@ -135,6 +136,14 @@ static void run_suid_dumpable(struct call *call)
 	else call->task.result.numbers[0] = (uint64_t)value;
 }
 
+static void run_dry_call(struct call *call)
+{
+	int answered = dry_call((uint32_t)call->arguments[0].number);
+
+	if (answered < 0) call->task.result.out.error = answered;
+	else call->task.result.numbers[0] = (uint64_t)answered;
+}
+
 static void run_open_program(struct call *call)
 {
 	int fd = own_program_open(USERNS_ENTER, fd_argument(call, 0));
@@ -149,7 +158,7 @@ static void run_exec_self(struct call *call)
 {
 	const struct argument *arguments = call->arguments;
 
-	call->task.result.out.error = exec_self(arguments[0].texts, arguments[1].texts, fd_argument(call, 2));
+	exec_self(arguments[0].texts, arguments[1].texts, fd_argument(call, 2), &call->task.result.out);
 }
 
 static void run_open_process(struct call *call)
@@ -303,8 +312,9 @@ const struct method methods[] = {
 	{METHOD("identify", ON_CALLER, RESULT_BIGINTS, run_identify, FD)},
 	{METHOD("ownerUid", ON_CALLER, RESULT_NUMBER, run_owner_uid, FD)},
 	{METHOD("suidDumpable", ON_CALLER, RESULT_NUMBER, run_suid_dumpable, ARGUMENT_END)},
+	{METHOD("dryCall", ON_CALLER, RESULT_NUMBER, run_dry_call, U32)},
 	{METHOD("openProgram", ON_CALLER, RESULT_OUTCOME, run_open_program, FD)},
-	{METHOD("execSelf", ON_CALLER, RESULT_NUMBER, run_exec_self, ARGUMENT_WORDS, ARGUMENT_WORDS, FD)},
+	{METHOD("execSelf", ON_CALLER, RESULT_OUTCOME, run_exec_self, ARGUMENT_WORDS, ARGUMENT_WORDS, FD)},
 	{METHOD("openProcess", ON_CALLER, RESULT_OUTCOME, run_open_process, ARGUMENT_PID)},
 	{DERIVE("mountNamespaceOf", mount_namespace_of, "mount namespace")},
 	{DERIVE("rootOf", mount_root_of, "process root")},

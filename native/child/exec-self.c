@@ -34,7 +34,7 @@ struct attempt {
 	char *const *environment;
 	int fd;
 	int death_signal; /* of the main thread, because execve(2) preserves that of the calling thread */
-	int error;
+	struct outcome *out;
 };
 
 /*
@@ -46,28 +46,39 @@ static void *execute_in_thread(void *argument)
 	struct attempt *attempt = argument;
 	int before[STANDARD];
 
-	if (unshare(CLONE_FILES) < 0 || fcntl(attempt->fd, F_SETFD, 0) < 0 ||
-	    prctl(PR_SET_PDEATHSIG, attempt->death_signal) < 0) {
-		attempt->error = -errno;
+	const char *step = NULL;
+
+	if (unshare(CLONE_FILES) < 0) step = "own table";
+	else if (fcntl(attempt->fd, F_SETFD, 0) < 0) step = "inherit";
+	else if (prctl(PR_SET_PDEATHSIG, attempt->death_signal) < 0) step = "death signal";
+	if (step != NULL) {
+		outcome_fail(attempt->out, -errno, step);
 		return NULL;
 	}
 	for (int i = 0; i < STANDARD; i++) before[i] = prepare_standard(i);
 	syscall(SYS_execveat, attempt->program, "", attempt->arguments, attempt->environment, AT_EMPTY_PATH);
-	attempt->error = -errno;
+	outcome_fail(attempt->out, -errno, "enter program");
 	for (int i = 0; i < STANDARD; i++) restore_standard(i, before[i]);
 	return NULL;
 }
 
-int exec_self(char *const *arguments, char *const *environment, int fd)
+void exec_self(char *const *arguments, char *const *environment, int fd, struct outcome *out)
 {
 	AUTO_CLOSE int program = own_program_open(USERNS_ENTER, STANDARD);
-	struct attempt attempt = {.program = program, .arguments = arguments, .environment = environment, .fd = fd};
+	struct attempt attempt = {
+		.program = program, .arguments = arguments, .environment = environment, .fd = fd, .out = out};
 	pthread_t thread;
+	int error = program < 0 ? program : 0;
+	const char *step = "own program";
 
-	if (program < 0) return program;
-	if (prctl(PR_GET_PDEATHSIG, &attempt.death_signal) < 0) return -errno;
-	int error = pthread_create(&thread, NULL, execute_in_thread, &attempt);
-	if (error != 0) return -error;
-	pthread_join(thread, NULL);
-	return attempt.error;
+	if (error == 0 && prctl(PR_GET_PDEATHSIG, &attempt.death_signal) < 0) {
+		error = -errno;
+		step = "death signal";
+	}
+	if (error == 0) {
+		error = -pthread_create(&thread, NULL, execute_in_thread, &attempt);
+		step = "thread";
+	}
+	if (error < 0) outcome_fail(out, error, step);
+	else pthread_join(thread, NULL);
 }

@@ -1,8 +1,15 @@
 import type { Command } from "commander";
-import { type CreateOptions, type PathOptions, pinAsync, UserNamespace } from "../index.ts";
+import {
+	type CreateOptions,
+	type PathOptions,
+	pinAsync,
+	supports,
+	UserNamespace,
+	UsernsError,
+} from "../index.ts";
 import { EXTENTS_HELP, readMap, setgroupsOption } from "./map-argument.ts";
 import { addPathOptions, PATH_HELP, pathOptions } from "./namespace-argument.ts";
-import { mappingLines, print } from "./output.ts";
+import { isWrongUsage, mappingLines, print } from "./output.ts";
 
 interface Options extends CreateOptions, PathOptions {
 	map?: string;
@@ -35,7 +42,7 @@ async function create(command: Command, options: Options): Promise<void> {
 	// Commander would report a required option before an unknown one, which can be the mistaken form of it.
 	if (map === undefined) command.error("error: required option '--map <map>' not specified");
 	if (at === undefined) command.error("error: required option '--at <path>' not specified");
-	const namespace = await UserNamespace.create(readMap(map), setgroups === undefined ? {} : { setgroups });
+	const namespace = await createFor(map, at, setgroups === undefined ? {} : { setgroups });
 	try {
 		await pinAsync(namespace, at, pathOptions(options));
 		const mapping = await namespace.mapping();
@@ -49,4 +56,31 @@ async function create(command: Command, options: Options): Promise<void> {
 	} finally {
 		namespace.close();
 	}
+}
+
+/** A caller that may not mount cannot pin, whatever the mapping is, so that error comes before one about the mapping. */
+async function createFor(map: string, at: string, options: CreateOptions): Promise<UserNamespace> {
+	try {
+		return await UserNamespace.create(readMap(map), options);
+	} catch (error) {
+		if (!isWrongUsage(error)) await refuseUnprivileged(at);
+		throw error;
+	}
+}
+
+/** Throws if the caller may not mount, which supports() reports. */
+async function refuseUnprivileged(at: string): Promise<void> {
+	const refused = await supports("/").then(
+		() => undefined,
+		(error: unknown) => error,
+	);
+	if (
+		!(refused instanceof UsernsError) ||
+		refused.code !== "ERR_USERNS_MOUNT" ||
+		refused.errnoCode !== "EPERM"
+	)
+		return;
+	const { errno, syscall, step, hint } = refused;
+	const message = `cannot pin a user namespace at ${JSON.stringify(at)}: mounting: ${refused.errnoCode}`;
+	throw new UsernsError("ERR_USERNS_PIN", message, { errno, syscall, step, hint });
 }

@@ -2,8 +2,9 @@ import { UsernsError } from "../errors.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import type { Operation } from "../native/operation.ts";
-import { kernelError } from "../native/steps.ts";
+import { type Hints, hintIn, kernelError } from "../native/steps.ts";
 import { findMount, mountsBelow } from "./find-mount.ts";
+import { mountRefused } from "./mount-errors.ts";
 import type { MountEntry } from "./mountinfo.ts";
 
 /** Distinguishes a submount from another mount that got its mount point and its mount ID later. */
@@ -78,12 +79,11 @@ export function detachError(
 			hint: `Unmount it with unmount(path): other code in this process closed descriptor ${fd}, which belongs to this package.`,
 		});
 	}
-	return kernelError("ERR_USERNS_UNMOUNT", tried, outcome, { hint: hints[outcome.error] });
+	return kernelError("ERR_USERNS_UNMOUNT", tried, outcome, { hint: hintIn(hints, outcome.error) });
 }
 
-const hints: Record<number, string> = {
-	[ERRNO.EPERM]:
-		"Run it as root: unmounting needs CAP_SYS_ADMIN in the user namespace that owns the mount namespace.",
+const hints: Hints = {
+	[ERRNO.EPERM]: mountRefused("unmounting", "umount2"),
 	[ERRNO.EINVAL]:
 		"Unmount it in its own mount namespace: it is locked in this one (mount_namespaces(7)), or is not in it.",
 	[ERRNO.ETIMEDOUT]:

@@ -6,8 +6,8 @@ import { ERRNO } from "../native/errno.ts";
 import { PROPAGATION } from "./attributes.ts";
 import { type Branch, closeBranches, rootPropagation } from "./branches.ts";
 import { type Location, openLocation, showLocation, withLocation } from "./location.ts";
-import { MapNamespaces } from "./map-namespaces.ts";
-import { mountError, triedTo } from "./mount-errors.ts";
+import { MapNamespaces, oneOwn } from "./map-namespaces.ts";
+import { isForeignFileSystem, mountError, triedTo } from "./mount-errors.ts";
 import type { MountRequest } from "./mount-options.ts";
 import { readSourceTree, sameTree, type TreeMount } from "./source-tree.ts";
 import { type Part, planTree, type SkippedMount, TreeChanged, type TreePlan } from "./tree-plan.ts";
@@ -76,7 +76,7 @@ export async function createTree(request: MountRequest): Promise<DetachedTree> {
 	}
 }
 
-/** The errors of a creation that the caller's privilege causes. */
+/** The errors of a creation that the caller's privilege or user namespace causes. */
 const REFUSED_CODES: readonly UsernsErrorCode[] = [
 	"ERR_USERNS_CREATE",
 	"ERR_USERNS_RESTRICTED",
@@ -85,11 +85,13 @@ const REFUSED_CODES: readonly UsernsErrorCode[] = [
 	"ERR_USERNS_UNKNOWN_USER",
 	"ERR_USERNS_NO_SUBIDS",
 	"ERR_USERNS_NOT_DELEGATED",
+	"ERR_USERNS_UNMAPPED_ID",
 ];
 
 /**
  * Adds the requested namespace. A caller that may not create it may in most cases not mount either, and no other mapping would
- * help that caller. So after a refusal the source's mount is copied, and EPERM is the error that is thrown.
+ * help that caller. So after a refusal the source's mount is copied and mapped to the caller's own IDs, and if that fails, its error is
+ * thrown.
  */
 async function adoptRequested(request: MountRequest, namespaces: MapNamespaces): Promise<Mapping> {
 	try {
@@ -97,11 +99,15 @@ async function adoptRequested(request: MountRequest, namespaces: MapNamespaces):
 	} catch (error) {
 		if (!(error instanceof UsernsError) || !REFUSED_CODES.includes(error.code)) throw error;
 		const { source, target, mapping } = request;
-		const part: Part = { path: "", mountId: 0, mode: PART.keep, ns: -1 };
+		const ns = await namespaces.fd(oneOwn()).catch(() => -1);
+		const part: Part = { path: "", mountId: 0, mode: ns < 0 ? PART.keep : PART.map, ns };
 		const alone = { ...request, recursive: false, recursiveIdmap: false, set: 0, clear: 0, propagation: 0 };
 		const copy = await withLocation(source, "open_tree", (fd, path) => copyParts(alone, fd, path, [part]));
 		if (copy.error >= 0) native().close(copy.fd);
-		if (copy.step !== "open_tree" || copy.error !== ERRNO.EPERM) throw error;
+		// EINVAL depends on `recursive`, and an ID-mapped source is refused as well.
+		const opens = copy.step === "source" || (copy.step === "open_tree" && copy.error !== ERRNO.EINVAL);
+		const explains = copy.error < 0 && (opens || isForeignFileSystem(copy));
+		if (!explains) throw error;
 		const shownTarget = target === undefined ? "" : showLocation(target);
 		const id = mapping?.id ?? "";
 		throw mountError(triedTo(showLocation(source), shownTarget, id), id, copy);

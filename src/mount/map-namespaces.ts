@@ -1,5 +1,5 @@
 import { UsernsError } from "../errors.ts";
-import type { Mapping } from "../mapping/mapping.ts";
+import { Mapping } from "../mapping/mapping.ts";
 import type { Handles } from "../namespace/handles.ts";
 import { UserNamespace } from "../namespace/user-namespace.ts";
 
@@ -65,4 +65,12 @@ function refuseOneKind({ uidMappings, gidMappings }: Mapping): void {
 		`cannot create an ID-mapped mount: it needs uids and gids, but the mapping ${what}`,
 		{ hint: "Give uidMappings and gidMappings, or extents without u: or g: before them." },
 	);
+}
+
+/** A mapping of the caller's own IDs, which every caller who may mount can create a namespace with. */
+export function oneOwn(): Mapping {
+	const uid = process.geteuid?.() ?? 0;
+	const gid = process.getegid?.() ?? 0;
+	const one = (id: number) => [{ containerID: id, hostID: id, size: 1 }];
+	return Mapping.from({ uidMappings: one(uid), gidMappings: one(gid) });
 }

@@ -1,6 +1,9 @@
 import type { UsernsError } from "../errors.ts";
+import { causeHint, findCauses, type Refusal, remainingHint } from "../inspect/causes.ts";
+import type { DryCall } from "../inspect/facts.ts";
 import type { Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
+import { missingCallHint } from "../native/missing-call.ts";
 import { hintOf, kernelError, type StepHints, shorten } from "../native/steps.ts";
 import type { TreeMount } from "./source-tree.ts";
 
@@ -36,10 +39,39 @@ const PERHAPS_COVERED = "Check with findmnt(8): the new mount is beneath the old
 const WRITER = "Try again: a program holds a file open for writing through the copy of the mount.";
 const CHANGING = "Try again when the mounts below the source no longer change.";
 const PERHAPS_ATTACHED = "Check with findmnt(8) whether the mount is attached, and unmount it.";
-const IDMAPPED_MOUNTS = "Use Linux 5.12 or later, and check for a seccomp filter.";
 const NOT_A_DIRECTORY = "Check the path: a name on it is a file, not a directory.";
 const SAME_TYPE = "Use a directory as the target of a directory, and a file as the target of a file.";
-const MOUNTING = "Use CAP_SYS_ADMIN in the user namespace that owns the mount namespace.";
+
+function privilege(operation: Refusal["operation"], doing: string, call?: DryCall): string | undefined {
+	return causeHint({ operation, doing, needs: ["CAP_SYS_ADMIN"], calls: call === undefined ? [] : [call] });
+}
+
+/** The hint for EPERM of a call that needs CAP_SYS_ADMIN in the user namespace that owns the mount namespace. */
+export function mountRefused(doing: string, call?: DryCall): () => string {
+	return () => privilege("mount", doing, call) ?? remainingHint();
+}
+
+/** The hint for EPERM of a call that sets a map, which needs CAP_SYS_ADMIN in the user namespace that owns the file system. */
+export const mapRefused =
+	(call: DryCall, otherwise: string): (() => string) =>
+	() =>
+		privilege("map a mount", "the map of a mount", call) ?? otherwise;
+
+/** Whether EPERM means that the file system was mounted in another user namespace than the one in which the caller is privileged. */
+export function isForeignFileSystem({ error, step }: Failure): boolean {
+	if (error !== ERRNO.EPERM || step !== "mount_setattr") return false;
+	return findCauses({ operation: "map a mount", doing: "" }).some(({ id }) => id === "foreign-file-system");
+}
+
+/** The hint for EPERM of setns(2) with a mount namespace, which also needs capabilities in the caller's own user namespace. */
+export function joinRefused(): string | undefined {
+	return causeHint({
+		operation: "join",
+		doing: "joining a mount namespace",
+		needs: ["CAP_SYS_ADMIN", "CAP_SYS_CHROOT"],
+		calls: ["setns"],
+	});
+}
 
 const LAYER: Readonly<Record<number, string>> = {
 	[ERRNO.ENOENT]: "Create the upper layer and the work directory first, both in one directory.",
@@ -53,30 +85,32 @@ const hints: StepHints = {
 		[ERRNO.ENOENT]: "Check the path: it does not exist.",
 		[ERRNO.ENOTDIR]: NOT_A_DIRECTORY,
 		[ERRNO.ELOOP]: 'Name the source without symbolic links: { resolve: "no-symlinks" } refuses them.',
-		[ERRNO.ENOSYS]: "Use Linux 5.6 or later, which has openat2(2), and check for a seccomp filter.",
 	},
 	open_tree: {
 		[ERRNO.EBADF]: "Pass an open descriptor as the source.",
-		[ERRNO.EPERM]: `Run it as root. ${MOUNTING}`,
+		[ERRNO.EPERM]: mountRefused("mounting", "open_tree"),
 		[ERRNO.ENOTDIR]: NOT_A_DIRECTORY,
 		[ERRNO.ENOENT]: "Check the source: it does not exist.",
 		[ERRNO.EINVAL]:
 			"Set { recursive: true } if mounts below the source are locked to it. Its mount must not be unbindable or, before Linux 6.15, detached.",
-		[ERRNO.ENOSYS]: IDMAPPED_MOUNTS,
 	},
 	mount_setattr: {
 		[ERRNO.EINVAL]: NO_MAP,
-		[ERRNO.EPERM]:
-			"Use CAP_SYS_ADMIN in the user namespace that owns the file system. The kernel also refuses an ID-mapped source, and the map of the initial user namespace.",
+		[ERRNO.EPERM]: mapRefused(
+			"mount_setattr",
+			"Use a source that is not ID-mapped, and another map than that of the initial user namespace: the kernel refuses both.",
+		),
 		[ERRNO.EBUSY]: WRITER,
-		[ERRNO.ENOSYS]: IDMAPPED_MOUNTS,
 	},
 	open_tree_attr: {
 		[ERRNO.EINVAL]: NO_MAP,
-		[ERRNO.EPERM]: "Use CAP_SYS_ADMIN in the user namespace that owns the file system, to replace the map.",
+		[ERRNO.EPERM]: mapRefused(
+			"open_tree_attr",
+			"Use CAP_SYS_ADMIN in the user namespace that owns the file system, to replace the map.",
+		),
 		[ERRNO.EBUSY]: WRITER,
-		[ERRNO.ENOSYS]:
-			"Use Linux 6.15 or later, and check for a seccomp filter: the source is ID-mapped, and only open_tree_attr(2) replaces a map.",
+		[ERRNO.ENOSYS]: () =>
+			`${missingCallHint("open_tree_attr")} The source is ID-mapped, and only this call replaces a map.`,
 	},
 	assemble: {
 		[ERRNO.EINVAL]:
@@ -93,7 +127,6 @@ const hints: StepHints = {
 		[ERRNO.ELOOP]:
 			'Name the target without symbolic links: { resolve: "no-symlinks" } or targetRoot refuses them.',
 		[ERRNO.EAGAIN]: "Try again: another process renamed directories on the target's path during the call.",
-		[ERRNO.ENOSYS]: "Use Linux 5.6 or later, which has openat2(2), and check for a seccomp filter.",
 		[ERRNO.EBADF]: "Pass an open descriptor as the target.",
 	},
 	move_mount: {
@@ -101,7 +134,7 @@ const hints: StepHints = {
 		[ERRNO.ENOENT]: "Create the target again: it was removed.",
 		[ERRNO.EINVAL]: `${SAME_TYPE} The target must be in the mount namespace of the attach.`,
 		[ERRNO.ELOOP]: "Use a target outside the source's tree, which is unbindable or shared there.",
-		[ERRNO.EPERM]: MOUNTING,
+		[ERRNO.EPERM]: mountRefused("attaching a mount"),
 	},
 	beneath: {
 		[ERRNO.ENOTDIR]: SAME_TYPE,
@@ -145,8 +178,8 @@ const hints: StepHints = {
 		[ERRNO.ETIMEDOUT]: "Check the file systems of the layers: one of them did not answer within ten seconds.",
 	},
 	setns: {
-		[ERRNO.EPERM]:
-			"Use CAP_SYS_ADMIN in the user namespace that owns the mount namespace, and CAP_SYS_ADMIN and CAP_SYS_CHROOT in the caller's own.",
+		[ERRNO.EPERM]: () =>
+			joinRefused() ?? "Use CAP_SYS_ADMIN in the user namespace that owns the mount namespace.",
 	},
 	"overlay lower": {
 		[ERRNO.EINVAL]: "Use a directory as the layer. It must not be on an overlay of an overlay.",
@@ -164,6 +197,7 @@ const hints: StepHints = {
 			"Use an upper layer on a writable file system, and with mapUpper a mapping whose visible IDs include the caller's own: otherwise the kernel makes a read-only overlay.",
 	},
 	fsopen: {
+		[ERRNO.EPERM]: mountRefused("an overlay"),
 		[ERRNO.ENODEV]: "Load the overlay file system: modprobe overlay.",
 	},
 };

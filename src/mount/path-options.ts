@@ -3,7 +3,7 @@ import { native, type Outcome, WALK_END, WALK_LINKS } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { linkOwner, linkRefused, NO_OWNER, SILENT_PATH } from "../native/lookup.ts";
 import type { NativeCall, Operation } from "../native/operation.ts";
-import { kernelError } from "../native/steps.ts";
+import { type Hints, hintIn, kernelError } from "../native/steps.ts";
 import { copyOptions } from "../options.ts";
 import { resolveFlags } from "./attach-options.ts";
 import { checkLocation, type Location } from "./location.ts";
@@ -103,12 +103,12 @@ export function lookUpError(
 	code: UsernsErrorCode,
 	tried: string,
 	{ error, step = "target", name = "" }: Outcome,
-	hints: Readonly<Record<number, string>>,
+	hints: Hints,
 ): UsernsError {
 	const outcome = { error, step };
 	const link = linkRefused(step, name);
 	if (link !== undefined) return kernelError(code, `${tried}: ${link.words}`, outcome, { hint: link.hint });
-	return kernelError(code, tried, outcome, { hint: hints[error] ?? generalHints[error] });
+	return kernelError(code, tried, outcome, { hint: hintIn(hints, error) ?? generalHints[error] });
 }
 
 const generalHints: Record<number, string> = {

@@ -3,7 +3,8 @@ import { UserNamespace } from "../namespace/user-namespace.ts";
 import { native, type Outcome, WALK_END } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { type Operation, runAsync, runSync } from "../native/operation.ts";
-import { kernelError } from "../native/steps.ts";
+import { type Hints, hintIn, kernelError } from "../native/steps.ts";
+import { mountRefused } from "./mount-errors.ts";
 import { copyPathOptions, lookUp, lookUpError, nameIn, type PathOptions } from "./path-options.ts";
 
 /**
@@ -59,7 +60,9 @@ function* pinAt(ns: number, path: string, options: PathOptions): Operation<numbe
 		const removed = yield nameIn(WALK_END.remove, parent.fd, name);
 		const left = removed.error < 0 ? `, and its empty file stays at ${show(path)}` : "";
 		const outcome = pinned.step === "open_tree" ? { ...pinned, step: "pin copy" } : pinned;
-		throw kernelError("ERR_USERNS_PIN", `${tried(path)}${left}`, outcome, { hint: pinHints[pinned.error] });
+		throw kernelError("ERR_USERNS_PIN", `${tried(path)}${left}`, outcome, {
+			hint: hintIn(pinHints, pinned.error),
+		});
 	} finally {
 		native().close(parent.fd);
 	}
@@ -77,25 +80,24 @@ function tried(path: string): string {
 	return `cannot pin a user namespace at ${show(path)}`;
 }
 
-function pinError(path: string, outcome: Outcome, hints: Record<number, string> = pinHints): UsernsError {
+function pinError(path: string, outcome: Outcome, hints: Hints = pinHints): UsernsError {
 	return lookUpError("ERR_USERNS_PIN", tried(path), outcome, hints);
 }
 
-const NEEDS_ROOT =
-	"Run it as root: pinning mounts the namespace, which needs CAP_SYS_ADMIN in the user namespace that owns this mount namespace.";
+const mountingRefused = mountRefused("pinning", "open_tree");
 
-const pinHints: Record<number, string> = {
+const pinHints: Hints = {
 	[ERRNO.EEXIST]:
 		"Choose another path, or unmount the namespace that is pinned there, or remove the file if it is empty: the file exists.",
 	[ERRNO.ENOENT]: "Create the directory first.",
-	[ERRNO.EPERM]: NEEDS_ROOT,
-	[ERRNO.EACCES]: NEEDS_ROOT,
+	[ERRNO.EPERM]: mountingRefused,
+	[ERRNO.EACCES]: mountingRefused,
 	[ERRNO.EOVERFLOW]:
 		"Choose a path that is not on an ID-mapped mount, because root's ID is not visible there.",
 };
 
 /** After the file may have been created. */
-const createHints: Record<number, string> = {
+const createHints: Hints = {
 	...pinHints,
 	[ERRNO.ETIMEDOUT]:
 		"Check the file system of the directory: it did not create the file within ten seconds, and may still do so. Nothing is mounted.",

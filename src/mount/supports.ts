@@ -1,13 +1,13 @@
 import { describeErrno, type UsernsError } from "../errors.ts";
-import { Mapping } from "../mapping/mapping.ts";
 import { native, type Outcome, PART, WALK_END } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { ERRNO } from "../native/errno.ts";
+import { missingCallHint } from "../native/missing-call.ts";
 import { runAsync } from "../native/operation.ts";
 import { findMount } from "./find-mount.ts";
 import { checkLocation, showLocation } from "./location.ts";
-import { MapNamespaces } from "./map-namespaces.ts";
-import { mountError } from "./mount-errors.ts";
+import { MapNamespaces, oneOwn } from "./map-namespaces.ts";
+import { mapRefused, mountError } from "./mount-errors.ts";
 import { isIdmapped } from "./mountinfo.ts";
 import { copyPathOptions, lookUp, lookUpError, type PathOptions } from "./path-options.ts";
 import { tryPart } from "./tree-plan.ts";
@@ -64,14 +64,6 @@ const openHints: Record<number, string> = {
 	[ERRNO.EBADF]: "Pass an open descriptor.",
 };
 
-/** A mapping of the caller's own IDs, which every caller who may mount can create a namespace with. */
-function oneOwn(): Mapping {
-	const uid = process.geteuid?.() ?? 0;
-	const gid = process.getegid?.() ?? 0;
-	const one = (id: number) => [{ containerID: id, hostID: id, size: 1 }];
-	return Mapping.from({ uidMappings: one(uid), gidMappings: one(gid) });
-}
-
 interface Located {
 	mount: Pick<MountSupport, "fsType" | "mountPoint">;
 	idmapped: boolean;
@@ -86,7 +78,7 @@ async function findMountOf(fd: number, tried: string): Promise<Located> {
 type Verdict = Pick<MountSupport, "supported" | "reason" | "hint">;
 
 function notCopied(outcome: Outcome, tried: string): Verdict {
-	if (outcome.error === ERRNO.ENOSYS) return noSuchCall("open_tree(2)");
+	if (outcome.error === ERRNO.ENOSYS) return noSuchCall("open_tree");
 	if (outcome.error !== ERRNO.EINVAL) throw mountError(tried, "", outcome);
 	return {
 		supported: false,
@@ -99,8 +91,8 @@ function notCopied(outcome: Outcome, tried: string): Verdict {
 function noSuchCall(call: string): Verdict {
 	return {
 		supported: false,
-		reason: `this kernel has no ID-mapped mounts: ${call} is missing`,
-		hint: "Use Linux 5.12 or later, and check for a seccomp filter.",
+		reason: `no ID-mapped mounts can be made: ${call}(2) fails with ENOSYS`,
+		hint: missingCallHint(call),
 	};
 }
 
@@ -110,7 +102,7 @@ const OTHER = "Map a directory on another file system. Newer kernels can map mor
 
 function judge(outcome: Outcome, fsType: string): Verdict {
 	if (outcome.error >= 0) return { supported: true, reason: "a copy of its mount was mapped" };
-	if (outcome.error === ERRNO.ENOSYS) return noSuchCall("mount_setattr(2)");
+	if (outcome.error === ERRNO.ENOSYS) return noSuchCall("mount_setattr");
 	if (outcome.error === ERRNO.EINVAL) {
 		return {
 			supported: false,
@@ -140,6 +132,6 @@ function judgeMapped(again: Outcome, idmapped: boolean): Verdict {
 	return {
 		supported: false,
 		reason: "its file system belongs to a user namespace in which the caller has no CAP_SYS_ADMIN (EPERM)",
-		hint: "Call it as root of the user namespace that owns the file system.",
+		hint: mapRefused("mount_setattr", "Call it as root of the user namespace that owns the file system.")(),
 	};
 }

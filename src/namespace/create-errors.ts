@@ -1,11 +1,21 @@
 import { UsernsError } from "../errors.ts";
+import {
+	findCauses,
+	missingCapabilities,
+	type Refusal,
+	remainingHint,
+	SYSCTL_CAUSES,
+} from "../inspect/causes.ts";
+import { type Capability, Facts } from "../inspect/facts.ts";
+import { extentsOf, type Mapping } from "../mapping/mapping.ts";
 import type { Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
-import { kernelError, ownProgramHints, shorten } from "../native/steps.ts";
+import { hintIn, kernelError, shorten } from "../native/steps.ts";
 import { type CreateRequest, isOneOwn } from "./create-options.ts";
 import { type NewidmapPrograms, newidmapFailure, newidmapMissing } from "./newidmap.ts";
+import { executeHints, ownProgramHints } from "./own-program.ts";
 import { parseMaps } from "./read-maps.ts";
-import { limitHint, restriction } from "./sysctls.ts";
+import { limitHint } from "./sysctls.ts";
 
 export function isMapRefused({ step, error }: Outcome): boolean {
 	return error === ERRNO.EPERM && (step === "uid_map" || step === "gid_map");
@@ -39,47 +49,84 @@ export function mappingDiffers({ mapping, setgroups }: CreateRequest, maps: stri
 	);
 }
 
+/**
+ * The capabilities that a map needs, by new_idmap_permitted() and verify_root_map() in kernel/user_namespace.c. None for the
+ * caller's own ID alone, except that host ID 0 always needs CAP_SETFCAP.
+ */
+function mapNeeds(mapping: Mapping): Capability[] {
+	const { uid, gid } = extentsOf(mapping);
+	const isOwn = (extents: typeof uid, own: number | undefined) =>
+		extents.length === 0 || (extents.length === 1 && extents[0]?.size === 1 && extents[0].hostID === own);
+	return [
+		...(isOwn(uid, process.geteuid?.()) ? [] : (["CAP_SETUID"] as const)),
+		...(isOwn(gid, process.getegid?.()) ? [] : (["CAP_SETGID"] as const)),
+		...(uid.some(({ hostID }) => hostID === 0) ? (["CAP_SETFCAP"] as const) : []),
+	];
+}
+
+const MAP_STEPS = ["proc", "uid_map", "setgroups", "gid_map", "newuidmap", "newgidmap"];
+
+/** What the kernel refused; undefined for another failure. newuidmap and newgidmap report a refusal in words, without an errno. */
+function refusalOf({ step = "", error }: Outcome, mapping: Mapping): Refusal | undefined {
+	const byProgram = step.startsWith("new");
+	if (error !== ERRNO.EPERM && error !== ERRNO.EACCES && !byProgram) return undefined;
+	if (step === "clone") {
+		return { operation: "create", doing: "creating a user namespace", calls: ["clone3", "clone"] };
+	}
+	if (!MAP_STEPS.includes(step)) return undefined;
+	// newuidmap has the capabilities itself if it can get them. It cannot give more to root than root has.
+	const needs = step.endsWith("_map") || (byProgram && process.geteuid?.() === 0) ? mapNeeds(mapping) : [];
+	return { operation: "write a map", doing: "this map", needs };
+}
+
 export function createError(
 	request: CreateRequest,
 	newidmap: NewidmapPrograms,
 	outcome: Outcome,
 ): UsernsError {
 	const { mapping, method } = request;
-	const { step, error } = outcome;
+	const { step } = outcome;
 	const tried = `cannot create a user namespace with the mapping ${shorten(mapping.id)}`;
-	const sysctl = restriction(step, error);
 	if (isCountLimit(outcome)) {
 		return kernelError("ERR_USERNS_LIMIT", tried, outcome, { mapping: mapping.id, hint: limitHint() });
 	}
+	const refusal = refusalOf(outcome, mapping);
+	const found = refusal === undefined ? [] : findCauses(refusal);
+	const details = { mapping: mapping.id, hint: found.map(({ hint }) => hint).join(" ") };
+	const bySysctl = found.some(({ id }) => SYSCTL_CAUSES.includes(id));
+	// Subordinate IDs are no remedy for root, who may map every ID with the capabilities.
+	if (!bySysctl && found.length > 0 && process.geteuid?.() === 0 && MAP_STEPS.includes(step ?? "")) {
+		const kind = missingCapabilities(new Facts(), refusal ?? {}).some((each) => each !== "CAP_SETGID")
+			? "uid"
+			: "gid";
+		return kernelError("ERR_USERNS_CREATE", tried, { error: ERRNO.EPERM, step: `${kind}_map` }, details);
+	}
 	if (step === "newuidmap" || step === "newgidmap") {
 		const failure = newidmapFailure(mapping, newidmap, outcome);
-		if (sysctl === undefined || failure.code !== "ERR_USERNS_HELPER_FAILED") return failure;
-		return new UsernsError("ERR_USERNS_RESTRICTED", failure.message, { ...failure, hint: sysctl });
+		if (!bySysctl || failure.code !== "ERR_USERNS_HELPER_FAILED") return failure;
+		return new UsernsError("ERR_USERNS_RESTRICTED", failure.message, { ...failure, hint: details.hint });
 	}
-	if (sysctl !== undefined) {
-		return kernelError("ERR_USERNS_RESTRICTED", tried, outcome, { mapping: mapping.id, hint: sysctl });
-	}
+	if (bySysctl) return kernelError("ERR_USERNS_RESTRICTED", tried, outcome, details);
 	if (isMapRefused(outcome) && method !== "direct" && (method === "newuidmap" || !isOneOwn(mapping))) {
 		return newidmapMissing(step === "gid_map" ? "gid" : "uid", mapping);
 	}
 	return kernelError("ERR_USERNS_CREATE", tried, outcome, {
 		mapping: mapping.id,
-		hint: hintFor(outcome, request),
+		hint: found.length > 0 ? details.hint : hintFor(outcome, request),
 	});
 }
 
 function hintFor({ step, error }: Outcome, { mapping, setgroups }: CreateRequest): string | undefined {
-	if (step === "clone") return cloneHints[error];
-	if (step === "own program" || step === "execute") return ownProgramHints[error];
+	if (step === "clone") return error === ERRNO.EPERM ? remainingHint("create") : cloneHints[error];
+	if (step === "own program") return hintIn(ownProgramHints, error);
+	if (step === "execute") return hintIn(executeHints, error);
 	if (error === ERRNO.EPERM && step === "setgroups") {
 		return 'Set { setgroups: "deny" }: the user namespace of this process denies setgroups, so a namespace in it cannot allow setgroups.';
 	}
 	if (error === ERRNO.EPERM && step === "gid_map" && setgroups === "allow" && isOneOwn(mapping)) {
 		return 'Set { setgroups: "deny" }: without CAP_SETGID the caller\'s own gid can be mapped only if setgroups is denied.';
 	}
-	if (error === ERRNO.EPERM && (step === "uid_map" || step === "gid_map")) {
-		return "Grant this process CAP_SETUID and CAP_SETGID, and CAP_SETFCAP for host ID 0, in its user namespace; or map only the caller's own IDs.";
-	}
+	if (error === ERRNO.EPERM && (step === "uid_map" || step === "gid_map")) return remainingHint();
 	if (error === ERRNO.EACCES && step !== "proc") {
 		return "Make this process dumpable (prctl PR_SET_DUMPABLE): the /proc files of a process that is not dumpable belong to root.";
 	}
@@ -92,8 +139,6 @@ function hintFor({ step, error }: Outcome, { mapping, setgroups }: CreateRequest
 }
 
 const cloneHints: Record<number, string> = {
-	[ERRNO.EPERM]:
-		"Check for a chroot, an ID of this process that its own user namespace does not map, a seccomp filter, and the sysctl kernel.unprivileged_userns_clone.",
 	[ERRNO.EAGAIN]:
 		"End processes, or raise their limit: RLIMIT_NPROC (ulimit -u), the cgroup's pids.max, /proc/sys/kernel/threads-max.",
 	[ERRNO.EINVAL]: "Use a kernel with user namespaces (CONFIG_USER_NS).",

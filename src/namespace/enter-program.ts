@@ -2,11 +2,13 @@ import { statSync } from "node:fs";
 import { resolve } from "node:path";
 import { show, UsernsError } from "../errors.ts";
 import { DEFAULT_PATH, findProgram } from "../find-program.ts";
+import { causeHint, remainingHint } from "../inspect/causes.ts";
+import type { DryCall } from "../inspect/facts.ts";
 import { native } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
-import { hintOf, kernelError, ownProgramHints, type StepHints } from "../native/steps.ts";
+import { hintOf, kernelError, type StepHints } from "../native/steps.ts";
 import type { EnterRequest, EnterTarget } from "./enter-options.ts";
-import { restriction } from "./sysctls.ts";
+import { executeHints, ownProgramHints } from "./own-program.ts";
 
 /*
  * The program userns-enter (native/programs/userns-enter/), which joins a user namespace and executes the caller's program: its
@@ -162,17 +164,25 @@ export function parseAnswer(words: string): { step: string; error: number } | un
 
 export function enterError(shown: string, outcome: { step: string; error: number }): UsernsError {
 	return kernelError("ERR_USERNS_SPAWN", triedToRun(shown), outcome, {
-		hint: restriction(outcome.step, outcome.error) ?? hintOf(hints, outcome),
+		hint: hintOf(hints, outcome),
 	});
 }
 
 const PROC = "Mount a procfs of this process's PID namespace on /proc: spawn executes /proc/self/fd/N.";
 
+/** A step of userns-enter that was refused. The namespace gives every capability in it, unless something restricts that. */
+const refused = (doing: string, call?: DryCall) =>
+	causeHint({ operation: "in the namespace", doing, calls: call === undefined ? [] : [call] });
+
+const mountRefused = () => refused("making the mounts of the program private") ?? remainingHint();
+
 const hints: StepHints = {
 	"own program": ownProgramHints,
+	"own table": { [ERRNO.EPERM]: () => refused("executing userns-enter", "unshare") ?? remainingHint() },
 	"own path": { [ERRNO.ENOENT]: PROC, [ERRNO.EXDEV]: PROC, [ERRNO.EACCES]: PROC },
 	"enter setns": {
-		[ERRNO.EPERM]:
+		[ERRNO.EPERM]: () =>
+			refused("joining a namespace", "setns") ??
 			"Use CAP_SYS_ADMIN in the namespace: its owner in the parent namespace has that capability, and so has root of an ancestor.",
 		[ERRNO.EINVAL]: "Use child_process: this process is already in that user namespace.",
 	},
@@ -180,10 +190,11 @@ const hints: StepHints = {
 		[ERRNO.ENOSPC]:
 			"Raise the limit of that kind in /proc/sys/user (max_pid_namespaces and others), or end namespaces.",
 		[ERRNO.EINVAL]: "Use a kernel with that kind of namespace.",
-		[ERRNO.EPERM]: "Use CAP_SYS_ADMIN in the user namespace, and check for a seccomp filter.",
+		[ERRNO.EPERM]: () => refused("creating the other namespaces", "unshare") ?? remainingHint(),
 	},
+	"enter mount": { [ERRNO.EPERM]: mountRefused, [ERRNO.EACCES]: mountRefused },
 	"enter program": {
-		...ownProgramHints,
+		...executeHints,
 		[ERRNO.E2BIG]: "Shorten the arguments and the environment: together they exceed the limit of execve(2).",
 	},
 	"enter execve": {

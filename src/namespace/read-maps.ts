@@ -3,7 +3,8 @@ import { extentsOf, Mapping } from "../mapping/mapping.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { overflowUid } from "../native/lookup.ts";
-import { kernelError, ownProgramHints } from "../native/steps.ts";
+import { hintIn, kernelError } from "../native/steps.ts";
+import { executeHints, ownProgramHints } from "./own-program.ts";
 import { dumpableUnknown, traceable } from "./sysctls.ts";
 
 /** The maps of a user namespace. They cannot change after gid_map is written. */
@@ -78,7 +79,8 @@ function readError(fd: number, outcome: Outcome): UsernsError {
 		return dumpableUnknown("ERR_USERNS_READ_MAPPING", READING, outcome.error);
 	const { step, error } = outcome;
 	if (step === "own program" || step === "execute") {
-		return kernelError("ERR_USERNS_READ_MAPPING", READING, outcome, { hint: ownProgramHints[error] });
+		const hints = step === "execute" ? executeHints : ownProgramHints;
+		return kernelError("ERR_USERNS_READ_MAPPING", READING, outcome, { hint: hintIn(hints, error) });
 	}
 	const joins = outcome.step === "join";
 	return kernelError("ERR_USERNS_READ_MAPPING", READING, outcome, {

@@ -205,6 +205,6 @@ export function execIn(
 	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", tried);
 	const descriptors = { first: 3, namespace: inherited, control: undefined };
 	const argv = enterArguments(descriptors, target, request, true, program, called.argv);
-	const error = native().execSelf(["userns-enter", ...argv], pairs, inherited);
-	throw enterError(command, { step: "enter program", error });
+	const { step = "enter program", error } = native().execSelf(["userns-enter", ...argv], pairs, inherited);
+	throw enterError(command, { step, error });
 }

@@ -1,57 +1,14 @@
-import { readFileSync } from "node:fs";
 import { UsernsError, type UsernsErrorCode } from "../errors.ts";
 import { native } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
-import { kernelError, type StepName } from "../native/steps.ts";
-
-/** The sysctls that forbid users without privilege to create user namespaces, and the steps that they make fail. */
-const sysctls: { file: string; forbids: string; steps: readonly StepName[]; hint: string }[] = [
-	{
-		// A patch of Debian, Arch and linux-hardened: clone() is refused without CAP_SYS_ADMIN.
-		file: "/proc/sys/kernel/unprivileged_userns_clone",
-		forbids: "0",
-		steps: ["clone"],
-		hint: "Let root write 1 to",
-	},
-	{
-		// Ubuntu since 23.10: without a profile that permits it, clone() is refused or gives no capabilities in the namespace.
-		file: "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
-		forbids: "1",
-		steps: [
-			...(["clone", "proc", "uid_map", "setgroups", "gid_map", "newuidmap", "newgidmap"] as const),
-			...(["enter setns", "enter unshare", "enter mount"] as const),
-		],
-		hint: 'Let root add a profile with the rule "userns," for this program to /etc/apparmor.d/, or write 0 to',
-	},
-];
-
-/** Reads as UTF-8, because with another encoding Node 20 leaks the descriptor if fstat(2) fails. */
-function read(file: string): string | undefined {
-	try {
-		return readFileSync(file, "utf8").trim();
-	} catch {
-		return undefined;
-	}
-}
-
-/** The hint for a step that a sysctl has made fail. Undefined for root, to whom these sysctls do not apply. */
-export function restriction(step: string | undefined, error: number): string | undefined {
-	if (process.geteuid?.() === 0 || step === undefined) return undefined;
-	// newuidmap and newgidmap report a refusal in words, without an errno.
-	const refused = error === ERRNO.EPERM || error === ERRNO.EACCES || step.startsWith("new");
-	if (!refused) return undefined;
-	for (const { file, forbids, steps, hint } of sysctls) {
-		if (steps.includes(step as StepName) && read(file) === forbids)
-			return `${hint} ${file}: it is ${forbids}.`;
-	}
-	return undefined;
-}
+import { readText } from "../native/process-status.ts";
+import { kernelError } from "../native/steps.ts";
 
 const LIMIT = "/proc/sys/user/max_user_namespaces";
 
 /** The hint for ENOSPC, with the current limit. */
 export function limitHint(): string {
-	const limit = read(LIMIT);
+	const limit = readText(LIMIT);
 	if (limit === "0")
 		return `Let root switch user namespaces on, for example "sysctl user.max_user_namespaces=15000": ${LIMIT} is 0.`;
 	const now = limit === undefined ? "" : `, which is ${limit}`;

@@ -63,6 +63,21 @@ export const WALK_END = { location: 0, holder: 1, parent: 2, create: 3, remove: 
 /** Which symbolic links a look-up follows. */
 export const WALK_LINKS = { own: 0, none: 1 } as const;
 
+/** The system calls that `dryCall` can make, in the order of the table in native/proc/dry-call.c. */
+export const DRY_CALLS = [
+	"clone",
+	"clone3",
+	"unshare",
+	"setns",
+	"open_tree",
+	"mount_setattr",
+	"open_tree_attr",
+	"openat2",
+	"umount2",
+	"memfd_create",
+	"execveat",
+] as const;
+
 /** The methods for mounts (native/addon/methods.c, native/addon/mount-methods.c). */
 export interface NativeMounts {
 	/**
@@ -227,10 +242,15 @@ export interface NativeSurface extends NativeMounts {
 	suidDumpable(): number;
 	/** The uid, or a negative errno. */
 	ownerUid(fd: number): number;
+	/**
+	 * Makes the system call of that index of DRY_CALLS with arguments that no kernel accepts. 0: the kernel checked the arguments. 1: a
+	 * seccomp filter answered, or the kernel does not have the call.
+	 */
+	dryCall(index: number): number;
 	/** A descriptor of userns-enter, with a number of at least `least`, to which /proc/self/fd leads (native/child/own-program.h). */
 	openProgram(least: number): Outcome;
-	/** Replaces this process with userns-enter, which inherits the descriptor. Returns a negative errno if that fails. */
-	execSelf(args: readonly string[], environment: readonly string[], fd: number): number;
+	/** Replaces this process with userns-enter, which inherits the descriptor. Returns only if that fails. */
+	execSelf(args: readonly string[], environment: readonly string[], fd: number): Outcome;
 }
 
 let loaded: NativeSurface | undefined;

@@ -1,18 +1,7 @@
 import { describeErrno, UsernsError, type UsernsErrorCode, type UsernsErrorDetails } from "../errors.ts";
 import type { Outcome } from "./addon.ts";
 import { ERRNO } from "./errno.ts";
-
-/**
- * Hints for the memory file of userns-join or userns-enter (native/child/own-program.c). vm.memfd_noexec is a sysctl of the PID
- * namespace (Documentation/admin-guide/sysctl/vm.rst).
- */
-export const ownProgramHints: Readonly<Record<number, string>> = {
-	[ERRNO.EACCES]: 'Set the sysctl vm.memfd_noexec to 0 or 1: "sysctl vm.memfd_noexec=1".',
-	[ERRNO.EPERM]: "Allow memfd_create(2) and execveat(2) in the seccomp filter of this process.",
-	[ERRNO.EFBIG]: "Raise RLIMIT_FSIZE (LimitFSIZE= of systemd) above 16 KiB.",
-	[ERRNO.EINVAL]: "Raise RLIMIT_NOFILE above the number of stdio descriptors.",
-	[ERRNO.EMFILE]: "Raise RLIMIT_NOFILE, or close descriptors.",
-};
+import { missingCallHint } from "./missing-call.ts";
 
 /**
  * Each step that the C part and userns-enter name in an outcome, in words, with the system call that failed.
@@ -54,7 +43,10 @@ const table = {
 	"enter pipe": ["creating a pipe", "pipe2"],
 	"enter fork": ["starting the process in the new namespace", "clone"],
 	"enter execve": ["executing the program", "execve"],
-	"enter program": ["executing userns-enter", "execve"],
+	"own table": ["giving the thread that executes userns-enter its own descriptor table", "unshare"],
+	inherit: ["passing the namespace's descriptor to userns-enter", "fcntl"],
+	"death signal": ["keeping the signal of the parent's death", "prctl"],
+	"enter program": ["executing userns-enter", "execveat"],
 	open_tree: ["copying the source's mount", "open_tree"],
 	"pin copy": ["copying the namespace's mount", "open_tree"],
 	mount_setattr: ["setting the map and the attributes", "mount_setattr"],
@@ -117,7 +109,8 @@ export type StepName = keyof typeof table;
 
 export const steps: Readonly<Record<StepName, readonly [words: string, syscall: string]>> = table;
 
-type Hints = Readonly<Record<number, string>>;
+/** The hint for an errno; a function if the cause must be looked for. */
+export type Hints = Readonly<Record<number, string | (() => string | undefined)>>;
 
 /** Hints by step and errno. */
 export type StepHints = Readonly<Partial<Record<StepName, Hints>>>;
@@ -127,7 +120,13 @@ export function hintOf(
 	hints: StepHints,
 	{ step = "", error }: Pick<Outcome, "error" | "step">,
 ): string | undefined {
-	return Object.hasOwn(hints, step) ? hints[step as StepName]?.[error] : undefined;
+	return Object.hasOwn(hints, step) ? hintIn(hints[step as StepName], error) : undefined;
+}
+
+/** The hint for an errno in one list. */
+export function hintIn(hints: Hints | undefined, error: number): string | undefined {
+	const hint = hints?.[error];
+	return typeof hint === "function" ? hint() : hint;
 }
 
 /** The error for an outcome: `tried` states the operation and its operands; the step and the errno are added. */
@@ -141,7 +140,7 @@ export function kernelError(
 	const [words, syscall] = Object.hasOwn(steps, step) ? steps[step as StepName] : [step, step];
 	return new UsernsError(code, `${tried}: ${words}: ${describeErrno(error)}`, {
 		...details,
-		hint: details.hint ?? generalHints[error],
+		hint: details.hint ?? (error === ERRNO.ENOSYS ? missingCallHint(syscall) : generalHints[error]),
 		errno: error,
 		syscall,
 		step: words,
@@ -158,5 +157,4 @@ const generalHints: Readonly<Record<number, string>> = {
 	[ERRNO.EMFILE]: "Close descriptors of this process, or raise their limit (RLIMIT_NOFILE, ulimit -n).",
 	[ERRNO.ENFILE]: "Raise the limit on open files of this machine: /proc/sys/fs/file-max.",
 	[ERRNO.ENOMEM]: "Free memory. If enough is free, the init process of this pid namespace has ended.",
-	[ERRNO.ENOSYS]: "Use a newer kernel, and check for a seccomp filter that blocks the system call.",
 };

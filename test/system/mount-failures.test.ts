@@ -116,12 +116,35 @@ test("a user who may not mount is told that before a refusal of the mapping", {
 		const error = askAs<UsernsError>(freshUser(), body(map));
 		assert.equal(error.code, "ERR_USERNS_MOUNT");
 		assert.match(error.message, /^cannot mount "\/" with the mapping .*: copying the source's mount: EPERM/);
-		assert.match(error.hint, /^Run it as root\./);
+		assert.match(
+			error.hint,
+			/^Run it as root: this process has uid \d+ and lacks CAP_SYS_ADMIN, and mounting needs it\.$/,
+		);
 	}
-	// Root of a user and mount namespace may copy mounts. The mapping is the reason there.
-	const inside = freshUser({ through: ["unshare", "--user", "--map-root-user", "--mount"], asRoot: true });
-	const error = askAs<UsernsError>(inside, body("0:2100000000:65536"));
-	assert.match(error.code, /^ERR_USERNS_(UNMAPPED_ID|HELPER_FAILED|NOT_DELEGATED)$/, error.message);
+});
+
+test("root of a user namespace is told that it may not mount or map, before a refusal of the mapping", {
+	needs: ["linux", "root", "ordinary"],
+}, () => {
+	const ask = (through: string[], source: string) =>
+		askAs<UsernsError>(
+			freshUser({ through, asRoot: true }),
+			`console.log(JSON.stringify(await userns.mountIdmapped({ source: "${source}", mapping: "0:2100000000:65536" }).catch((e) => e)));`,
+		);
+	const outside = ask(["unshare", "--user", "--map-root-user"], "/");
+	assert.equal(outside.code, "ERR_USERNS_MOUNT");
+	assert.match(outside.hint, /^Run it as root outside this user namespace.*does not own its mount namespace/);
+	const inside = ["unshare", "--user", "--map-root-user", "--mount"];
+	const foreign = ask(inside, "/mnt/bin");
+	assert.equal(foreign.code, "ERR_USERNS_MOUNT");
+	assert.match(
+		foreign.hint,
+		/^Run it as root outside this user namespace.*the file system was mounted outside it/,
+	);
+	assert.match(ask(inside, "/nonexistent").message, /opening the source: ENOENT/);
+	// On a file system of the user namespace the mapping is the reason.
+	const tmpfs = ["sh", "-c", 'mount -t tmpfs own /mnt && exec "$@"', "sh"];
+	assert.equal(ask([...inside, ...tmpfs], "/mnt").code, "ERR_USERNS_UNMAPPED_ID");
 });
 
 test("wrong options, and a mapping of one kind, throw before any system call", async () => {

@@ -1,0 +1,19 @@
+import { readFileSync } from "node:fs";
+
+/** The text of a file in /proc without the blanks at its ends; undefined if it cannot be read. */
+export function readText(file: string): string | undefined {
+	try {
+		// As UTF-8, because with another encoding Node 20 leaks the descriptor if fstat(2) fails.
+		return readFileSync(file, "utf8").trim();
+	} catch {
+		return undefined;
+	}
+}
+
+/** The field of a thread's status file (proc_pid_status(5)); undefined without the file or the field. */
+export function statusField(status: string | undefined, name: string): string | undefined {
+	return new RegExp(`^${name}:\\s*(.*)$`, "m").exec(status ?? "")?.[1];
+}
+
+/** The status of the calling thread: each thread has its own capabilities and its own seccomp filters. */
+export const STATUS = "/proc/thread-self/status";
