@@ -29,7 +29,8 @@ export type UsernsErrorCode =
 	| "ERR_USERNS_SPAWN"
 	| "ERR_USERNS_UNSUPPORTED_PLATFORM"
 	| "ERR_USERNS_UNSUPPORTED_KERNEL"
-	| "ERR_USERNS_NATIVE_MISSING";
+	| "ERR_USERNS_NATIVE_MISSING"
+	| "ERR_USERNS_NODE_PERMISSION";
 
 interface CodeEntry {
 	/** What the code means, in the words of docs/errors.md. */
@@ -152,6 +153,10 @@ const codes: Readonly<Record<UsernsErrorCode, CodeEntry>> = {
 	ERR_USERNS_NATIVE_MISSING: {
 		explanation: "the native add-on is missing or cannot be loaded",
 		hint: 'Install the package again, or run its command "userns build", which needs a C compiler.',
+	},
+	ERR_USERNS_NODE_PERMISSION: {
+		explanation: "the permission model of Node.js does not allow what the function needs",
+		hint: "Start Node.js with --allow-fs-read=* and --allow-child-process, or without --permission.",
 	},
 };
 

@@ -6,6 +6,7 @@ import {
 import { accessSync, constants, statSync } from "node:fs";
 import { isAbsolute, resolve } from "node:path";
 import { ownCopy, ownEnvironment, ownValue } from "./options.ts";
+import { refuseDenied } from "./permission.ts";
 
 /** The timeout of a program that queries a directory service, in milliseconds. The caller blocks for that long. */
 const LOOKUP_TIMEOUT = 10_000;
@@ -19,7 +20,12 @@ export function lookUp(program: string, args: readonly string[]): SpawnSyncRetur
 		timeout: LOOKUP_TIMEOUT,
 		env: ownEnvironment(),
 	};
-	return spawnSync(program, args, ownCopy(options));
+	try {
+		return spawnSync(program, args, ownCopy(options));
+	} catch (error) {
+		refuseDenied(error, program);
+		throw error;
+	}
 }
 
 /** The directories that execvp(3) searches if PATH is unset. */
@@ -65,16 +71,20 @@ export function findOwnProgram(name: string): Found | undefined {
 
 function firstFile(paths: readonly string[], folder = "/"): Found | undefined {
 	let notExecutable: string | undefined;
+	const denied: [error: unknown, path: string][] = [];
 	for (const each of paths) {
 		const path = absolute(folder, each);
-		if (path === undefined || !isFile(path)) continue;
+		if (path === undefined || !isFile(path, denied)) continue;
 		try {
 			accessSync(path, constants.X_OK);
 			return { found: path, executable: true };
-		} catch {
+		} catch (error) {
+			denied.push([error, path]);
 			notExecutable ??= path;
 		}
 	}
+	// A directory that Node's permission model hides counts only if the program is in no other one.
+	for (const [error, path] of denied) refuseDenied(error, path);
 	return notExecutable === undefined ? undefined : { found: notExecutable, executable: false };
 }
 
@@ -89,11 +99,12 @@ function absolute(folder: string, path: string): string | undefined {
 }
 
 /** False also for a path that stat(2) may not follow: PATH can still have root's directories after setuid(2). */
-function isFile(path: string): boolean {
+function isFile(path: string, denied: [error: unknown, path: string][]): boolean {
 	try {
 		// Most directories of PATH lack the program. An error for each of them would take longer than the system calls.
 		return statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
-	} catch {
+	} catch (error) {
+		denied.push([error, path]);
 		return false;
 	}
 }

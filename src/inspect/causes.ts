@@ -1,4 +1,6 @@
 import type { IdKind } from "../mapping/extent.ts";
+import { STATUS } from "../native/process-status.ts";
+import { isReadDenied } from "../permission.ts";
 import { type Capability, type DryCall, Facts } from "./facts.ts";
 
 /*
@@ -192,6 +194,8 @@ export function causeHint(refusal: Refusal, facts?: Facts): string | undefined {
 /** The hint if no cause is found: what remains. chroot(2) into a mount is found only if another process shows that mount elsewhere. */
 export function remainingHint(operation?: Refusal["operation"], facts: Facts = new Facts()): string {
 	if (facts.has("CAP_SYS_ADMIN") === undefined) {
+		if (isReadDenied(STATUS))
+			return "Start Node.js with --allow-fs-read=/proc, without which the cause cannot be found.";
 		return "Mount a procfs of this pid namespace at /proc: the cause cannot be found without it.";
 	}
 	const chroot = operation === "create" ? "whether this process runs after chroot(2), and " : "";

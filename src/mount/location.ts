@@ -2,6 +2,7 @@ import { readlinkSync } from "node:fs";
 import { checkPath, invalidArgument, show, UsernsError } from "../errors.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
+import { refuseDenied } from "../permission.ts";
 
 /** A file or directory: a path, or a descriptor, which the caller continues to own. */
 export type Location = string | number;
@@ -59,6 +60,7 @@ export function pathOf(fd: number, what: string, tried: string): string {
 	try {
 		return readlinkSync(`/proc/self/fd/${fd}`);
 	} catch (cause) {
+		refuseDenied(cause, `/proc/self/fd/${fd}`);
 		throw new UsernsError("ERR_USERNS_MOUNT", `${tried}: the path of ${what} cannot be read`, {
 			hint: "Mount a procfs at /proc.",
 			step: `reading the path of ${what}`,

@@ -4,6 +4,7 @@ import { native, type Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { type Operation, syncOrAsync } from "../native/operation.ts";
 import { kernelError } from "../native/steps.ts";
+import { refuseDenied } from "../permission.ts";
 import { Lines, type MountEntry } from "./mount-entry.ts";
 
 export { childrenOf, descendants, isIdmapped, type MountEntry, parseMountinfo } from "./mount-entry.ts";
@@ -88,6 +89,7 @@ export function openTable(
 		const fd = openSync(name, "r");
 		return { fd, name, close: () => closeSync(fd) };
 	} catch (cause) {
+		refuseDenied(cause, name);
 		const { errno, syscall, message } = cause as NodeJS.ErrnoException;
 		throw unreadable({ code, tried, name }, message, { errno, syscall, cause });
 	}

@@ -7,6 +7,7 @@ import type { DryCall } from "../inspect/facts.ts";
 import { native } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { hintOf, kernelError, type StepHints } from "../native/steps.ts";
+import { refuseDenied } from "../permission.ts";
 import type { EnterRequest, EnterTarget } from "./enter-options.ts";
 import { executeHints, ownProgramHints } from "./own-program.ts";
 
@@ -76,7 +77,8 @@ function cut(text: string, length: number): string {
 function isDirectory(file: string, cwd = "."): boolean {
 	try {
 		return file.includes("/") && statSync(resolve(cwd, file)).isDirectory();
-	} catch {
+	} catch (error) {
+		refuseDenied(error, file);
 		return false; // no such file, or the caller may not search a directory on the path
 	}
 }
@@ -86,6 +88,7 @@ function checkDirectory(command: Command, cwd: string): void {
 	try {
 		if (statSync(cwd, { throwIfNoEntry: false })?.isDirectory()) return;
 	} catch (error) {
+		refuseDenied(error, cwd);
 		cause = error; // too long, too many links, or a directory on the path that the caller may not search
 	}
 	const { errno, syscall, code } = (cause ?? {}) as NodeJS.ErrnoException;

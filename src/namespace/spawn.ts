@@ -7,6 +7,7 @@ import { invalidArgument, UsernsError } from "../errors.ts";
 import { native } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { ownCopy, ownEnvironment, ownMap } from "../options.ts";
+import { refuseDenied } from "../permission.ts";
 import {
 	type EnterTarget,
 	enterRequest,
@@ -31,6 +32,7 @@ function start(shown: string, args: readonly string[], options: SpawnOptions, le
 			withStandardStreams(() => spawn(program, args, options)),
 		);
 	} catch (cause) {
+		refuseDenied(cause, shown);
 		const { errno, syscall, message } = cause as NodeJS.ErrnoException;
 		if (typeof errno !== "number" || cause instanceof UsernsError) throw cause; // wrong arguments, or told already
 		throw new UsernsError("ERR_USERNS_SPAWN", `${triedToRun(shown)}: ${message}`, {

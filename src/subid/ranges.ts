@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { findOwnProgram, lookUp } from "../find-program.ts";
 import { type IdKind, MAX_ID } from "../mapping/extent.ts";
 import { disjoint, type SubidRange } from "../mapping/rootless.ts";
+import { refuseDenied } from "../permission.ts";
 import type { Account } from "./users.ts";
 
 /** The file that has the ranges of a kind. */
@@ -43,7 +44,8 @@ export function parseGetsubids(text: string): SubidRange[] {
 function nsswitch(): string {
 	try {
 		return readFileSync("/etc/nsswitch.conf", "utf8");
-	} catch {
+	} catch (error) {
+		refuseDenied(error, "/etc/nsswitch.conf");
 		return "";
 	}
 }
@@ -74,7 +76,8 @@ export function grantedRanges(kind: IdKind): SubidRange[] {
 function readFile(kind: IdKind): string {
 	try {
 		return readFileSync(SUBID_FILES[kind], "utf8");
-	} catch {
+	} catch (error) {
+		refuseDenied(error, SUBID_FILES[kind]);
 		return "";
 	}
 }

@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { invalidArgument, show, UsernsError } from "../errors.ts";
 import { findOwnProgram, lookUp } from "../find-program.ts";
+import { refuseDenied } from "../permission.ts";
 
 /** An entry of the user database. The name is undefined if only the uid is known. */
 export interface Account {
@@ -19,7 +20,8 @@ export function callingUser(): Account {
 		// userInfo() reads the entry of the effective uid, but newuidmap(1) uses the real one. In Bun it returns the variable USER.
 		const isEntry = process.geteuid?.() === uid && process.versions.bun === undefined;
 		name = isEntry ? userInfo().username : findEntry(String(uid))?.name;
-	} catch {
+	} catch (error) {
+		if (error instanceof UsernsError) throw error;
 		// no entry
 	}
 	return { name, uid, gid };
@@ -54,7 +56,8 @@ function isFileFirst(): boolean {
 	try {
 		const first = /^[^\S\n]*passwd:[^\S\n]*(\S*)/m.exec(readFileSync("/etc/nsswitch.conf", "utf8"))?.[1];
 		return first === undefined || first === "files";
-	} catch {
+	} catch (error) {
+		refuseDenied(error, "/etc/nsswitch.conf");
 		return true;
 	}
 }
@@ -62,7 +65,8 @@ function isFileFirst(): boolean {
 function inFile(matches: (entry: Account) => boolean): Account | undefined {
 	try {
 		return parseEntries(readFileSync("/etc/passwd", "utf8")).find(matches);
-	} catch {
+	} catch (error) {
+		refuseDenied(error, "/etc/passwd");
 		return undefined;
 	}
 }

@@ -41,7 +41,7 @@ for (const [what, prepare, evidence] of [
 	["a mount", MOUNT, /is the mount that process \d+ has at \/mnt\/jail/],
 ] as const) {
 	for (const who of ["root", "an ordinary user"] as const) {
-		test(`after chroot(2) into ${what}, ${who} is told that`, { needs: [...needs, "tool:chroot"] }, () => {
+		test(`after chroot(2) into ${what}, ${who} is told that`, { needs }, () => {
 			const user = who === "root" ? "" : USER;
 			// The shell stays outside, as the parent of the program.
 			const script = `${prepare} chroot /mnt/jail ${user} "$@"; exit $?`;
