@@ -325,3 +325,11 @@ export function show(value: unknown): string {
 	}
 	return text.length > 70 ? `${text.slice(0, 66)}…` : text;
 }
+
+/** The keys of an object, at most five, for a message. */
+export function showKeys(object: object): string {
+	const keys = Object.keys(object);
+	if (keys.length === 0) return "no key";
+	const shown = keys.slice(0, 5).map(show).join(", ");
+	return `${keys.length === 1 ? "the key" : "the keys"} ${shown}${keys.length > 5 ? ", …" : ""}`;
+}

@@ -35,3 +35,4 @@ export type {
 } from "./namespace/enter-options.ts";
 export { Handles } from "./namespace/handles.ts";
 export { UserNamespace } from "./namespace/user-namespace.ts";
+export { findId } from "./subid/users.ts";

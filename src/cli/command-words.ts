@@ -62,11 +62,14 @@ const OPTIONS: Readonly<Record<LibraryOption, CommandOption>> = {
 	groups: "--groups",
 	unshare: "--unshare",
 	keepId: { true: "--map keep-id", false: "--map auto" },
+	size: undefined,
 	// map
 	parent: "--parent",
 	rootless: "--rootless",
 	container: "--container",
 	user: "--user",
+	names: undefined,
+	skipOtherLines: "--skip-other-lines",
 };
 
 const COMMANDS: Readonly<Record<string, string>> = {

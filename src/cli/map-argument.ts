@@ -1,13 +1,35 @@
 import { Option } from "commander";
-import { Mapping, UsernsError } from "../index.ts";
+import { findId, Mapping, type RootlessOptions, UsernsError } from "../index.ts";
 
 /** The words that --map accepts instead of a mapping, with the options of Mapping.rootless() that they stand for. */
-const WORDS: Record<string, { keepId: boolean }> = { auto: { keepId: false }, "keep-id": { keepId: true } };
+const WORDS: Record<string, RootlessOptions> = { auto: {}, "keep-id": { keepId: true } };
 
-/** Reads the MAP of a command that creates a namespace: a mapping, `auto` or `keep-id`. */
+/** The options for `auto`, `keep-id` and `keep-id:uid=N,gid=N,size=N`, where each part can be left out; undefined for other texts. */
+function wordOptions(text: string): RootlessOptions | undefined {
+	if (Object.hasOwn(WORDS, text)) return WORDS[text];
+	if (!text.startsWith("keep-id:")) return undefined;
+	const found: Record<string, number> = {};
+	for (const part of text.slice("keep-id:".length).split(",")) {
+		const [, name = "", digits] = /^(uid|gid|size)=(0|[1-9]\d{0,9})$/.exec(part) ?? [];
+		if (digits === undefined || Object.hasOwn(found, name)) {
+			throw new UsernsError(
+				"ERR_USERNS_INVALID_ARGUMENT",
+				`--map ${text}: ${JSON.stringify(part)} is no new uid=N, gid=N or size=N`,
+				{
+					hint: "Write keep-id:uid=N,gid=N,size=N; each part can be left out.",
+				},
+			);
+		}
+		found[name] = Number(digits);
+	}
+	const { size, ...keepId } = found;
+	return { keepId, size };
+}
+
+/** Reads the MAP of a command that creates a namespace: a mapping, or a word for the IDs of the caller. */
 export function readMap(text: string): Mapping {
-	const word = Object.hasOwn(WORDS, text) ? WORDS[text] : undefined;
-	if (word === undefined) return Mapping.from(text);
+	const options = wordOptions(text);
+	if (options === undefined) return readExtents(text);
 	if (process.geteuid?.() === 0) {
 		throw new UsernsError(
 			"ERR_USERNS_INVALID_ARGUMENT",
@@ -17,15 +39,28 @@ export function readMap(text: string): Mapping {
 			},
 		);
 	}
-	return Mapping.rootless(word);
+	return Mapping.rootless(options);
 }
 
-/** Throws for `auto` and `keep-id` as the MAP of a mount. */
-export function refuseWord(text: string): void {
-	if (!Object.hasOwn(WORDS, text)) return;
+/** Reads the MAP of a mount. */
+export function readMountMap(text: string): Mapping {
+	if (wordOptions(text) === undefined) return readExtents(text);
 	throw new UsernsError("ERR_USERNS_INVALID_ARGUMENT", `--map ${text} is for user namespaces only`, {
 		hint: "Give the extents of the mount, such as --map 0:2100000000:65536.",
 	});
+}
+
+/** Reads a mapping in any syntax in which it has one meaning. */
+function readExtents(text: string): Mapping {
+	try {
+		return Mapping.parse(text, undefined, { names: findId });
+	} catch (error) {
+		if (!(error instanceof UsernsError) || !error.hint.startsWith("Name the syntax")) throw error;
+		// These commands have no option for the syntax.
+		const { code, message, mapping } = error;
+		const hint = `Write the mapping as containerID:hostID:size; "userns map convert --from SYNTAX" converts it.`;
+		throw new UsernsError(code, message, { hint, mapping });
+	}
 }
 
 /** The option --setgroups of a command that creates a namespace. */
@@ -33,19 +68,24 @@ export function setgroupsOption(description: string): Option {
 	return new Option("--setgroups <word>", description).choices(["allow", "deny"]);
 }
 
+const OTHER_SYNTAXES = `After a prefix, a user or group name can stand in place of an ID. MAP can also
+be in another syntax that "userns map --help" lists, if it has one meaning.`;
+
 /** The help about MAP, below the options of a command that mounts. */
-export const MOUNT_MAP_HELP = `
+export const MOUNT_MAP_HELP: string = `
 MAP is a list of extents [u:|g:|b:]containerID:hostID:size, separated by commas.
 containerID is the first ID on disk, hostID the first ID visible through the
 mount, and size the number of IDs. The prefix u: selects user IDs, g: group IDs,
-and b: or no prefix both.`;
+and b: or no prefix both.
+${OTHER_SYNTAXES}`;
 
 /** The help about MAP, below the options of a command that creates a namespace. */
-export const EXTENTS_HELP = `
+export const EXTENTS_HELP: string = `
 MAP is a list of extents [u:|g:|b:]containerID:hostID:size, separated by commas.
 containerID is the first ID inside the namespace, hostID the first ID outside,
 and size the number of IDs. The prefix u: selects user IDs, g: group IDs, and b:
-or no prefix both.`;
+or no prefix both.
+${OTHER_SYNTAXES}`;
 
 /** The same for a command that needs no root. */
 export const NAMESPACE_MAP_HELP: string = `${EXTENTS_HELP}
@@ -53,4 +93,5 @@ export const NAMESPACE_MAP_HELP: string = `${EXTENTS_HELP}
 Without root, MAP can also be a word. "auto" maps root inside to the caller, and
 the IDs above 0 to the caller's subordinate IDs (/etc/subuid, /etc/subgid).
 "keep-id" maps the caller's own ID to itself, and root inside to the first
-subordinate ID.`;
+subordinate ID. "keep-id:uid=N,gid=N,size=N" gives the caller other IDs inside,
+and maps at most so many IDs; each part can be left out.`;

@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import {
+	findId,
 	Mapping,
 	type MappingContext,
 	type MappingSyntax,
@@ -19,6 +20,7 @@ interface TextOptions {
 	rootless?: boolean;
 	container?: string;
 	user?: string;
+	skipOtherLines?: boolean;
 }
 
 const NAMES = Object.keys(mappingSyntaxes) as MappingSyntax[];
@@ -38,15 +40,23 @@ const TEXT_HELP = `
 A mapping is written in one of the syntaxes that "userns map --help" lists. "-"
 reads it from standard input, and a pid or /proc/PID reads the maps of a
 process. Without --from, the syntax is detected. A text with different meanings
-in several syntaxes is an error.`;
+in several syntaxes is an error. After u:, g: or b:, and wherever the kind of ID
+is clear, a user or group name can stand in place of an ID.`;
 
-/** Reads a mapping from standard input, from a process, or from the argument itself. No syntax has a text of digits only. */
 function readMapping(text: string, options: TextOptions): Mapping {
+	return readText(text, options).mapping;
+}
+
+/**
+ * Reads a mapping from standard input, from a process, or from the argument itself, and says in which syntax it is. No syntax has a
+ * text of digits only.
+ */
+function readText(text: string, options: TextOptions): { mapping: Mapping; syntax: MappingSyntax } {
 	const pid = /^\d+$/.test(text) ? text : /^\/proc\/(self|\d+)\/?$/.exec(text)?.[1];
 	if (pid !== undefined) {
 		try {
 			const [uid, gid] = ["uid_map", "gid_map"].map((file) => readFileSync(`/proc/${pid}/${file}`, "latin1"));
-			return Mapping.fromProc(uid ?? "", gid ?? "");
+			return { mapping: Mapping.fromProc(uid ?? "", gid ?? ""), syntax: "proc" };
 		} catch (cause) {
 			if (cause instanceof UsernsError) throw cause;
 			throw new UsernsError("ERR_USERNS_OPEN", `cannot read the maps of process ${pid}: ${reasonOf(cause)}`, {
@@ -56,14 +66,18 @@ function readMapping(text: string, options: TextOptions): Mapping {
 		}
 	}
 	const content = text === "-" ? readFileSync(0, "utf8").replace(/\r?\n$/, "") : text;
-	return Mapping.parse(content, options.from, contextOf(options));
+	const { from } = options;
+	if (from === undefined) return Mapping.detect(content, contextOf(options));
+	return { mapping: Mapping.parse(content, from, contextOf(options)), syntax: from };
 }
 
-function contextOf({ parent, rootless, container, user }: TextOptions): MappingContext {
+function contextOf({ parent, rootless, container, user, skipOtherLines }: TextOptions): MappingContext {
 	return {
 		parent,
 		rootless,
 		container,
+		skipOtherLines,
+		names: findId,
 		user: user === undefined ? undefined : /^\d+$/.test(user) ? { uid: Number(user) } : { name: user },
 	};
 }
@@ -91,6 +105,7 @@ function subcommand(
 		.option("--rootless", "podman: a first + extends the delegated IDs")
 		.option("--container <map>", "podman-idmap: the container's mapping")
 		.option("--user <user>", "subid: the user of the lines, by name or uid")
+		.option("--skip-other-lines", "lxc.conf, quadlet: skip lines of other settings")
 		.option("--json", "print the result as JSON")
 		.addHelpText("after", `\nExample:\n  userns map ${name} ${example[0]}\n${example[1]}\n${TEXT_HELP}`);
 }
@@ -229,12 +244,13 @@ function defineCheck(command: Command): void {
 		["mapping"],
 		[
 			"0:2100000000:65536",
-			`prints "valid" and the extents, or the mistake on standard error.\n${STATUS_HELP}`,
+			`prints "valid, read as colon" and the extents, or the mistake on standard error.\n${STATUS_HELP}`,
 		],
 	).action((text: string, options: TextOptions) => {
-		const mapping = readMapping(text, options).fit();
-		return print(options.json, { valid: true, text: mapping.toString(), size: mapping.size, mapping }, () => [
-			"valid",
+		const { mapping, syntax } = readText(text, options);
+		const result = { valid: true, syntax, text: mapping.fit().toString(), size: mapping.size, mapping };
+		return print(options.json, result, () => [
+			`valid, read as ${syntax}`,
 			...mappingLines(mapping, "inside", "outside"),
 		]);
 	});

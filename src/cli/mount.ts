@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import { type MountIdmappedOptions, mountIdmapped } from "../index.ts";
 import { commandWords } from "./command-words.ts";
-import { MOUNT_MAP_HELP, refuseWord } from "./map-argument.ts";
+import { MOUNT_MAP_HELP, readMountMap } from "./map-argument.ts";
 import { mappingLines, print, printable, printErrors } from "./output.ts";
 
 type Flags = "recursive" | "skipUnsupported" | "replace" | "unmap";
@@ -80,7 +80,7 @@ async function mount(command: Command, source: string, target: string, given: Op
 	const { map, readOnly = false, mapRootOnly, into, json, ...options } = given;
 	if (map === undefined && !given.unmap) command.error("error: neither --map nor --unmap is given");
 	if (mapRootOnly && !given.recursive) command.error("error: --map-root-only needs --recursive");
-	if (map !== undefined) refuseWord(map);
+	const mapping = map === undefined ? undefined : readMountMap(map);
 	// The library warns of a mount that "userns umount" would not recognise. Node's own listener prints the pid and the code too.
 	if (given.unmap) {
 		process.removeAllListeners("warning");
@@ -91,11 +91,11 @@ async function mount(command: Command, source: string, target: string, given: Op
 		source,
 		target,
 		readonly: readOnly,
-		...(map !== undefined && { mapping: map }),
+		...(mapping !== undefined && { mapping }),
 		...(mapRootOnly && { recursiveIdmap: false }),
 		...(into !== undefined && { into: /^\d+$/.test(into) ? Number(into) : into }),
 	});
-	const { mountId, mapping, skipped } = mounted;
+	const { mountId, mapping: shown, skipped } = mounted;
 	mounted.close();
 	const { recursive = false, skipUnsupported } = given;
 	const result = {
@@ -104,7 +104,7 @@ async function mount(command: Command, source: string, target: string, given: Op
 		mountId,
 		readOnly,
 		recursive,
-		mapping,
+		mapping: shown,
 		...(skipUnsupported && { skipped }),
 	};
 	const done = `${source} is mounted on ${target}${into === undefined ? "" : ` in ${into}`}`;
@@ -113,7 +113,7 @@ async function mount(command: Command, source: string, target: string, given: Op
 		result,
 		() => [
 			done,
-			...(given.unmap ? ["without a map"] : mappingLines(mapping, "on disk", "visible")),
+			...(given.unmap ? ["without a map"] : mappingLines(shown, "on disk", "visible")),
 			...skipped.map(
 				({ mountPoint, fsType, reason }) => `not mapped: ${fsType} at ${mountPoint}: ${commandWords(reason)}`,
 			),

@@ -1,44 +1,80 @@
 import { invalidMapping, show, UsernsError } from "../errors.ts";
-import { isValueError } from "./syntax/scanner.ts";
-import { type MappingSyntax, syntaxes, syntaxNames } from "./syntax/table.ts";
+import type { Lists } from "./long-lists.ts";
+import { printColon } from "./syntax/colon.ts";
+import { isDetected, type MappingSyntax, syntaxNames } from "./syntax/table.ts";
+import { isValueError, positionOf } from "./text-errors.ts";
 
-const DETECTED = syntaxNames.filter((name) => syntaxes[name].isDetected);
-const NAMED_ONLY = syntaxNames.filter((name) => !syntaxes[name].isDetected);
+/** The lists of a text, and the first syntax in the order of the table that reads it so. */
+export interface Detected {
+	lists: Lists;
+	syntax: MappingSyntax;
+}
+
+/** What the grammars say of one text. */
+interface Answers {
+	/** By the canonical text. */
+	meanings: Map<string, { lists: Lists; by: MappingSyntax[] }>;
+	/** The error about a meaning, or else of the grammar that read furthest; the first of several. */
+	error: UsernsError | undefined;
+}
+
+function ask(names: readonly MappingSyntax[], parse: (syntax: MappingSyntax) => Lists): Answers {
+	const answers: Answers = { meanings: new Map(), error: undefined };
+	const rank = (error: UsernsError) => (isValueError(error) ? Number.POSITIVE_INFINITY : positionOf(error));
+	for (const name of names) {
+		try {
+			const lists = parse(name);
+			const id = printColon(lists.uid, lists.gid);
+			const same = answers.meanings.get(id);
+			if (same === undefined) answers.meanings.set(id, { lists, by: [name] });
+			else same.by.push(name);
+		} catch (error) {
+			if (!(error instanceof UsernsError) || error.code !== "ERR_USERNS_INVALID_MAPPING") throw error;
+			if (answers.error === undefined || rank(error) > rank(answers.error)) answers.error = error;
+		}
+	}
+	return answers;
+}
 
 /**
  * Parses a text for which no syntax is named: tries each syntax that is detected, and returns the mapping if all syntaxes that
- * accept the text give the same one. Throws `ERR_USERNS_INVALID_MAPPING` if they give different mappings, naming the syntaxes,
- * or if none accepts the text: with the error of
- * the first syntax whose form the text has, otherwise with the error of `colon`.
+ * accept the text give the same one. Throws `ERR_USERNS_INVALID_MAPPING` if they give different mappings, naming the syntaxes, or if
+ * none accepts the text. An error about the meaning of the text then takes precedence over every error about its form, and of the
+ * latter that of the grammar that read furthest.
  */
-export function detectSyntax<T extends { id: string }>(text: string, parse: (syntax: MappingSyntax) => T): T {
-	const found = new Map<string, { value: T; by: MappingSyntax[] }>();
-	let first: UsernsError | undefined;
-	let wrongValue: UsernsError | undefined;
-	for (const name of DETECTED) {
-		try {
-			const value = parse(name);
-			const same = found.get(value.id);
-			if (same === undefined) found.set(value.id, { value, by: [name] });
-			else same.by.push(name);
-		} catch (error) {
-			if (!(error instanceof UsernsError)) throw error;
-			first ??= error;
-			if (isValueError(error)) wrongValue ??= error;
-		}
-	}
-	const [only, second] = [...found.values()];
-	if (only !== undefined && second === undefined) return only.value;
-	if (only === undefined && wrongValue !== undefined) throw wrongValue;
-	if (only === undefined) {
+export function detectSyntax(text: string, parse: (syntax: MappingSyntax) => Lists): Detected {
+	if (text.trim() === "") {
 		throw invalidMapping(
-			`no syntax fits ${show(text)}: ${first?.message}`,
-			`Name the syntax to see the mistake: ${DETECTED.join(", ")}; or ${NAMED_ONLY.join(", ")}, which must be named.`,
+			"the mapping text is empty",
+			"Give at least one extent, such as 0:2100000000:65536.",
 		);
 	}
-	const meanings = [...found.values()].map(({ value, by }) => `${by.join(" and ")} (${value.id})`);
-	throw invalidMapping(
-		`the mapping ${show(text)} is ambiguous: it can be ${meanings.join(" or ")}`,
-		"Name the syntax.",
-	);
+	const tried = syntaxNames.filter((name) => isDetected(name, text));
+	const { meanings, error } = ask(tried, parse);
+	const [only, second] = [...meanings.values()];
+	if (only !== undefined && second === undefined) {
+		return { lists: only.lists, syntax: only.by[0] as MappingSyntax };
+	}
+	if (only !== undefined) {
+		const all = [...meanings].map(([id, { by }]) => `${by.join(" and ")} (${id})`);
+		throw invalidMapping(
+			`the mapping ${show(text)} is ambiguous: it can be ${all.join(" or ")}`,
+			"Name the syntax.",
+		);
+	}
+	if (error !== undefined && isValueError(error)) throw error;
+	throw invalidMapping(`no syntax fits ${show(text)}: ${error?.message}`, hintFor(tried, error, parse));
+}
+
+/** Names the syntaxes that read the text but are not detected, or has the form of the syntax that read furthest. */
+function hintFor(
+	tried: readonly MappingSyntax[],
+	error: UsernsError | undefined,
+	parse: (syntax: MappingSyntax) => Lists,
+): string {
+	const others = syntaxNames.filter((name) => !tried.includes(name));
+	const readers = [...ask(others, parse).meanings.values()].flatMap(({ by }) => by);
+	if (readers.length > 0) return `Name the syntax if the text is meant so: ${readers.join(" or ")}.`;
+	if (error !== undefined && positionOf(error) > 0) return error.hint;
+	return `Name the syntax to see the mistake: ${syntaxNames.join(", ")}.`;
 }

@@ -15,6 +15,11 @@ export interface IdMap {
 
 export type IdKind = "uid" | "gid";
 
+/** The names that a form of a mapping has for containerID, hostID and size. */
+export type ExtentNames = readonly [containerID: string, hostID: string, size: string];
+
+const OCI_NAMES: ExtentNames = ["containerID", "hostID", "size"];
+
 /** A canonical list: sorted by `containerID`, with no two extents that could be one. The lists of a `Mapping` are frozen. */
 export type Extents = readonly Readonly<IdMap>[];
 
@@ -38,27 +43,29 @@ export function showRange(first: number, size: number): string {
  * to 32 bits: it would read 4294967296 as 0, which is root. Therefore every number is checked before the kernel reads it. `where`
  * names the extent in messages.
  */
-export function checkExtent(input: unknown, where: string): IdMap {
+export function checkExtent(input: unknown, where: string, names: ExtentNames = OCI_NAMES): IdMap {
+	const [container, host, size] = names;
 	if (typeof input !== "object" || input === null) {
 		throw invalidMapping(
-			`${where} must be an object {containerID, hostID, size}, not ${show(input)}`,
-			"Write an extent as {containerID: 0, hostID: 2100000000, size: 65536}.",
+			`${where} must be an object {${names.join(", ")}}, not ${show(input)}`,
+			`Write an extent as {${container}: 0, ${host}: 2100000000, ${size}: 65536}.`,
 		);
 	}
 	const extent: IdMap = {
-		containerID: checkNumber(ownValue(input, "containerID"), "containerID", where),
-		hostID: checkNumber(ownValue(input, "hostID"), "hostID", where),
-		size: checkNumber(ownValue(input, "size"), "size", where),
+		containerID: checkNumber(input, container, where, names),
+		hostID: checkNumber(input, host, where, names),
+		size: checkNumber(input, size, where, names),
 	};
 	checkBounds(extent, where);
 	return extent;
 }
 
-function checkNumber(value: unknown, name: string, where: string): number {
+function checkNumber(input: object, name: string, where: string, names: ExtentNames): number {
+	const value = ownValue(input, name);
 	if (typeof value !== "number") {
 		throw invalidMapping(
 			`${where}: ${name} must be a number, not ${value === undefined ? "left out" : show(value)}`,
-			"Give every extent containerID, hostID and size as whole numbers.",
+			`Give every extent ${names[0]}, ${names[1]} and ${names[2]} as whole numbers.`,
 		);
 	}
 	if (!Number.isInteger(value)) {

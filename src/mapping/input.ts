@@ -1,4 +1,4 @@
-import { invalidMapping, show } from "../errors.ts";
+import { invalidMapping, show, showKeys } from "../errors.ts";
 import { ownMap, ownValue } from "../options.ts";
 import {
 	canonical,
@@ -38,6 +38,12 @@ export function ociMaps(input: unknown): Maps {
 		throw invalidMapping(
 			`a mapping must be a Mapping, an object {uidMappings, gidMappings} or a string, not ${show(input)}`,
 			'Write it as a string, such as "0:2100000000:65536".',
+		);
+	}
+	if (!Object.hasOwn(input, "uidMappings") && !Object.hasOwn(input, "gidMappings")) {
+		throw invalidMapping(
+			`a mapping object must have the key uidMappings or gidMappings, but has ${showKeys(input)}`,
+			'Give uidMappings and gidMappings as lists of extents, or a text, such as "0:2100000000:65536".',
 		);
 	}
 	return {

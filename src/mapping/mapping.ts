@@ -1,27 +1,17 @@
-import { illegalConstructor, invalidArgument, invalidMapping, show, UsernsError } from "../errors.ts";
-import { copyOptions, ownMap } from "../options.ts";
+import { illegalConstructor, invalidArgument, show } from "../errors.ts";
 import * as algebra from "./algebra.ts";
 import { type MappingContext, resolveContext } from "./context.ts";
-import { detectSyntax } from "./detect-syntax.ts";
-import {
-	canonical,
-	checkExtent,
-	type Extents,
-	freeze,
-	type IdKind,
-	type IdMap,
-	MAX_ID,
-	sameExtents,
-} from "./extent.ts";
-import { checkMaps, copy, type Maps, type OciMappings, ociMaps } from "./input.ts";
+import { checkExtent, type Extents, freeze, type IdKind, type IdMap, sameExtents } from "./extent.ts";
+import { checkMaps, copy, type OciMappings, ociMaps } from "./input.ts";
 import { inspectAs } from "./inspect.ts";
 import { isLong, type Lists, LongLists, longProperty } from "./long-lists.ts";
 import { checkLimits, parseProcText, procText } from "./proc.ts";
-import { findDelegation, type RootlessOptions, rootlessExtents } from "./rootless.ts";
+import { readText } from "./read-text.ts";
+import { type RootlessOptions, rootlessMaps } from "./rootless.ts";
+import { identityExtents, shiftExtents } from "./shift.ts";
 import { printColon } from "./syntax/colon.ts";
-import { valueChecked } from "./syntax/scanner.ts";
 import type { SubidUser } from "./syntax/subid.ts";
-import { checkSyntax, type MappingSyntax, type ResolvedContext, syntaxes } from "./syntax/table.ts";
+import { checkSyntax, type MappingSyntax, syntaxes } from "./syntax/table.ts";
 
 export type { MappingContext, MappingSyntax, OciMappings, SubidUser };
 
@@ -92,7 +82,7 @@ export class Mapping {
 	static from(input: MappingInput): Mapping {
 		if (input instanceof Mapping) return input;
 		if (typeof input === "string") return Mapping.parse(input, "colon");
-		return Mapping.#checked(ociMaps(input));
+		return Mapping.#of(checkMaps(ociMaps(input)));
 	}
 
 	/**
@@ -101,28 +91,16 @@ export class Mapping {
 	 * and what was expected there.
 	 */
 	static parse(text: string | readonly string[], syntax?: MappingSyntax, context?: MappingContext): Mapping {
-		const list = Array.isArray(text) ? text : [text];
-		const texts = ownMap(list, (each) => (typeof each === "string" ? each : undefined));
-		if (texts.length === 0 || !texts.every((each) => each !== undefined)) {
-			throw invalidArgument(`a mapping text must be a string or an array of strings, not ${show(text)}`);
-		}
-		const resolved = resolveContext(context, listsOf);
-		const read = (name: MappingSyntax) => Mapping.#parseAs(texts, name, resolved);
-		if (syntax === undefined) return detectSyntax(texts.join(" "), read);
-		checkSyntax(syntax);
-		return read(syntax);
+		return Mapping.#of(readText(text, syntax, resolveContext(context, listsOf)).lists);
 	}
 
-	static #parseAs(texts: readonly string[], syntax: MappingSyntax, context: ResolvedContext): Mapping {
-		const maps = syntaxes[syntax].parse(texts, context);
-		try {
-			return Mapping.#checked(maps);
-		} catch (error) {
-			if (!(error instanceof UsernsError)) throw error;
-			return valueChecked(() => {
-				throw invalidMapping(`${syntax} text: ${error.message}`, error.hint);
-			});
-		}
+	/** Parses a text as `parse` does without a syntax, and returns the syntax too: the first of `mappingSyntaxes` that fits. */
+	static detect(
+		text: string | readonly string[],
+		context?: MappingContext,
+	): { mapping: Mapping; syntax: MappingSyntax } {
+		const { lists, syntax } = readText(text, undefined, resolveContext(context, listsOf));
+		return { mapping: Mapping.#of(lists), syntax };
 	}
 
 	/**
@@ -134,8 +112,7 @@ export class Mapping {
 		return new Mapping(OWN, uid, gidMap === uidMap ? uid : parseProcText("gid", gidMap));
 	}
 
-	static #checked(maps: Maps): Mapping {
-		const { uid, gid } = checkMaps(maps);
+	static #of({ uid, gid }: Lists): Mapping {
 		return new Mapping(OWN, uid, gid);
 	}
 
@@ -167,41 +144,25 @@ export class Mapping {
 
 	/** A mapping of IDs to themselves, for both kinds: all IDs, or `size` IDs starting at `from`. */
 	static identity(range?: { from?: number | undefined; size?: number | undefined }): Mapping {
-		const known = ["from", "size"];
-		const { from = 0, size = MAX_ID - from + 1 } = copyOptions<typeof range & object>(
-			"Mapping.identity",
-			range,
-			known,
-		);
-		return Mapping.shift({ from, to: from, size });
+		const extents = identityExtents(range);
+		return new Mapping(OWN, extents, extents);
 	}
 
 	/** A mapping of one extent for both kinds: container IDs starting at `from`, host IDs starting at `to`, `size` of each. */
 	static shift(range: { from: number; to: number; size: number }): Mapping {
-		const { from, to, size } = copyOptions<typeof range>("Mapping.shift", range, ["from", "to", "size"]);
-		const extent = checkExtent(
-			{ containerID: from, hostID: to, size },
-			"Mapping.shift {from, to, size} as an extent",
-		);
-		const extents = canonical("uid", [extent]);
+		const extents = shiftExtents(range);
 		return new Mapping(OWN, extents, extents);
 	}
 
 	/**
 	 * The largest mapping that a user may create without privilege. Container ID 0 is the user; the IDs from 1 on are the subordinate
-	 * ranges of /etc/subuid and /etc/subgid, or those that getsubids(1) reports, one after the other. With `keepId`, the user's own
-	 * IDs map to themselves and container ID 0 is the first subordinate ID; podman calls this keep-id. This is the only method that
-	 * reads files. Throws `ERR_USERNS_UNKNOWN_USER` or `ERR_USERNS_NO_SUBIDS`.
+	 * ranges of /etc/subuid and /etc/subgid, or those that getsubids(1) reports, one after the other. With `keepId`, the user has
+	 * another container ID, by default its own ID, and container ID 0 is the first subordinate ID; podman calls this keep-id. `size`
+	 * limits the number of IDs. This is the only method that reads files. Throws `ERR_USERNS_UNKNOWN_USER` or `ERR_USERNS_NO_SUBIDS`.
 	 * @see subuid(5), newuidmap(1)
 	 */
 	static rootless(options?: RootlessOptions): Mapping {
-		const known = ["user", "keepId"];
-		const { user, keepId = false } = copyOptions<RootlessOptions>("Mapping.rootless", options, known);
-		if (typeof keepId !== "boolean") {
-			throw invalidArgument(`Mapping.rootless: keepId must be a boolean, not ${show(keepId)}`);
-		}
-		const { uid, gid } = findDelegation(user);
-		return Mapping.#checked({ uid: rootlessExtents(uid, keepId), gid: rootlessExtents(gid, keepId) });
+		return Mapping.#of(checkMaps(rootlessMaps(options)));
 	}
 
 	/** The host ID (outside, or visible) of a container ID (inside, or on disk). Undefined if it is not mapped. */

@@ -1,6 +1,7 @@
 import { invalidMapping, show } from "../errors.ts";
 import { countDigits, writeExtents } from "./canonical-text.ts";
 import { canonical, checkBounds, type Extents, type IdKind, type IdMap, MAX_ID } from "./extent.ts";
+import { readUpTo, valueChecked } from "./text-errors.ts";
 
 /** `UID_GID_MAP_MAX_EXTENTS` in include/linux/user_namespace.h, since Linux 4.15. */
 export const MAX_LINES = 340;
@@ -90,22 +91,25 @@ export function parseKernelLines(text: string): IdMap[] | undefined {
 	return field === 0 && digits === 0 ? extents : undefined;
 }
 
+/** The part of a line that could begin three numbers. */
+const READABLE = /^\s*(?:\d+(?:\s+\d+(?:\s+\d+)?)?)?/;
+
 /** Parses any other text. Throws `ERR_USERNS_INVALID_MAPPING` with the line that is wrong. */
 function parseLines(kind: IdKind, text: string): IdMap[] {
 	const extents: IdMap[] = [];
-	let number = 0;
-	for (const line of text.split("\n")) {
-		number++;
+	const lines = text.split("\n");
+	for (const [index, line] of lines.entries()) {
 		const fields = line.trim();
 		if (fields === "") continue;
+		const where = `${kind}_map line ${index + 1}`;
 		const match = /^(0|[1-9]\d{0,9})\s+(0|[1-9]\d{0,9})\s+(0|[1-9]\d{0,9})$/.exec(fields);
 		if (match === null) {
-			throw invalidMapping(
-				`${kind}_map line ${number}: expected three numbers "containerID hostID size", found ${show(fields)}`,
-			);
+			const read = [...lines.slice(0, index), READABLE.exec(line)?.[0]].join("\n").length;
+			const message = `${where}: expected three numbers "containerID hostID size", found ${show(fields)}`;
+			throw readUpTo(invalidMapping(message), read);
 		}
 		const extent = { containerID: Number(match[1]), hostID: Number(match[2]), size: Number(match[3]) };
-		checkBounds(extent, `${kind}_map line ${number}`);
+		valueChecked(() => checkBounds(extent, where));
 		extents.push(extent);
 	}
 	return extents;

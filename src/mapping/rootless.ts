@@ -1,4 +1,8 @@
+import { invalidArgument, show } from "../errors.ts";
+import { copyOptions } from "../options.ts";
 import { type IdKind, type IdMap, MAX_ID } from "./extent.ts";
+
+const WHAT = "Mapping.rootless";
 
 /** A range of subordinate IDs, as in a line of /etc/subuid. */
 export interface SubidRange {
@@ -16,8 +20,13 @@ export interface Delegation {
 export interface RootlessOptions {
 	/** The login name or the uid of the user; by default the user of this process. */
 	user?: string | number | undefined;
-	/** If true, the user's own IDs map to themselves, and container ID 0 is the first subordinate ID. False by default. */
-	keepId?: boolean | undefined;
+	/**
+	 * If true, the user's own IDs map to themselves, and container ID 0 is the first subordinate ID. With an object, the user has the
+	 * container IDs `uid` and `gid`; one that is left out is the user's own ID. False by default.
+	 */
+	keepId?: boolean | { uid?: number | undefined; gid?: number | undefined } | undefined;
+	/** At most so many IDs of each kind are mapped, the user's own ID included. All by default. */
+	size?: number | undefined;
 }
 
 /**
@@ -36,24 +45,66 @@ export function findDelegation(user: string | number | undefined): Record<IdKind
 	return find(user);
 }
 
+/** The extents of both kinds for the options of `Mapping.rootless`. */
+export function rootlessMaps(options: RootlessOptions | undefined): Record<IdKind, IdMap[]> {
+	const { user, keepId, size } = copyOptions<RootlessOptions>(WHAT, options, ["user", "keepId", "size"]);
+	const kept = readKeepId(keepId);
+	if (size !== undefined) checkWhole("size", size, 1);
+	const delegations = findDelegation(user);
+	const extents = (kind: IdKind) => {
+		const delegation = delegations[kind];
+		const inside = kept === undefined ? 0 : (kept[kind] ?? delegation.own);
+		return rootlessExtents(delegation, inside, size);
+	};
+	return { uid: extents("uid"), gid: extents("gid") };
+}
+
+/** The container IDs of the user; undefined without keepId. */
+function readKeepId(
+	keepId: RootlessOptions["keepId"],
+): Partial<Record<IdKind, number | undefined>> | undefined {
+	if (keepId === undefined || keepId === false) return undefined;
+	if (keepId === true) return {};
+	if (typeof keepId !== "object" || keepId === null) {
+		throw invalidArgument(`${WHAT}: keepId must be a boolean or an object {uid, gid}, not ${show(keepId)}`);
+	}
+	const { uid, gid } = copyOptions<typeof keepId>(`${WHAT}: keepId`, keepId, ["uid", "gid"]);
+	for (const [name, id] of Object.entries({ uid, gid })) {
+		if (id !== undefined) checkWhole(`keepId.${name}`, id, 0);
+	}
+	return { uid, gid };
+}
+
+function checkWhole(name: string, value: unknown, least: number): void {
+	if (Number.isInteger(value) && (value as number) >= least && (value as number) <= MAX_ID) return;
+	throw invalidArgument(
+		`${WHAT}: ${name} must be a whole number from ${least} to ${MAX_ID}, not ${show(value)}`,
+	);
+}
+
 /**
- * The extents of one kind. Container ID 0 is the user, and the IDs from 1 on are the subordinate ranges, one after the other. With
- * `keepId`, the ID of the user maps to itself, and the ranges take the other container IDs from 0 on.
+ * The extents of one kind. The user has the container ID `inside`. The other container IDs from 0 on are the subordinate ranges, one
+ * after the other, up to `size` IDs in total. These are podman's rules for `--userns=keep-id:uid=,gid=,size=`.
  */
-export function rootlessExtents({ own, ranges }: Delegation, keepId: boolean): IdMap[] {
-	const reserved = keepId ? own : 0;
-	const extents: IdMap[] = [{ containerID: reserved, hostID: own, size: 1 }];
+export function rootlessExtents(
+	{ own, ranges }: Delegation,
+	inside: number,
+	size: number = MAX_ID + 1,
+): IdMap[] {
+	const extents: IdMap[] = [{ containerID: inside, hostID: own, size: 1 }];
 	let next = 0;
-	for (const { first, size } of disjoint([{ first: own, size: 1 }, ...ranges]).slice(1)) {
+	let left = size - 1;
+	for (const range of disjoint([{ first: own, size: 1 }, ...ranges]).slice(1)) {
 		let taken = 0;
-		while (taken < size) {
-			if (next === reserved) next++;
-			const room = next < reserved ? reserved - next : MAX_ID + 1 - next;
-			const piece = Math.min(size - taken, room);
-			if (piece <= 0) return extents; // all container IDs are mapped
-			extents.push({ containerID: next, hostID: first + taken, size: piece });
+		while (taken < range.size) {
+			if (next === inside) next++;
+			const room = next < inside ? inside - next : MAX_ID + 1 - next;
+			const piece = Math.min(range.size - taken, room, left);
+			if (piece <= 0) return extents; // all container IDs are mapped, or as many as are wanted
+			extents.push({ containerID: next, hostID: range.first + taken, size: piece });
 			next += piece;
 			taken += piece;
+			left -= piece;
 		}
 	}
 	return extents;

@@ -31,7 +31,7 @@ function withCommands<T>(body: (folder: string) => T): T {
 	return result instanceof Promise ? (result.finally(remove) as T) : result;
 }
 
-const SYNTAXES = ["podman", "podman-idmap", "proc"];
+const SYNTAXES = ["podman", "podman-idmap", "podman-info", "podman-inspect", "proc"];
 
 /** Lines, each with what every shell offers for its last word. "FOLDER" stands for the folder. */
 const LINES: readonly [line: string, offered: readonly string[]][] = [

@@ -206,6 +206,15 @@ test("the status is 125 if nothing starts, 126 if the program cannot be executed
 		[["--map", "0:1", "true"], 125, /column 4/],
 		[["--map", "auto", "true"], 125, /the caller is root/],
 		[["--map", "keep-id", "true"], 125, /the caller is root/],
+		[["--map", "keep-id:uid=5,size=9", "true"], 125, /the caller is root/],
+		[["--map", "keep-id:uid=x", "true"], 125, /"uid=x" is no new uid=N, gid=N or size=N/],
+		[["--map", "keep-id:uid=1,uid=2", "true"], 125, /"uid=2" is no new uid=N/],
+		[["--map", "keep-id:", "true"], 125, /"" is no new uid=N/],
+		[
+			["--map", "root:0:1", "true"],
+			125,
+			/^hint: Write the mapping as .* "userns map convert --from SYNTAX"/m,
+		],
 		[["--map", MAP, "--uid", "x", "true"], 125, /argument 'x' is invalid/],
 		[["--map", MAP, "--uid", "65536", "true"], 125, /the uid 65536 is not mapped/],
 		[["--map", MAP, "--groups", "1,,2", "true"], 125, /argument '1,,2' is invalid/],
@@ -257,18 +266,25 @@ test("--json before the program prints a failure as one JSON value; --json after
 test("without root, --map auto and --map keep-id are mappings of the user's own and subordinate IDs", {
 	needs: ["linux", "ordinary"],
 }, () => {
-	const answer = askOrdinary<{ auto: string; keep: string; own: number; create: [number, string] }>(
+	const answer = askOrdinary<{
+		auto: string;
+		keep: string;
+		other: string;
+		own: number;
+		create: [number, string];
+	}>(
 		`import { spawnSync } from "node:child_process";
 		import { fileURLToPath } from "node:url";
 		const main = new URL("./cli/userns.cjs", USERNS);
 		const run = (...args) => spawnSync(process.execPath, [fileURLToPath(main), ...args], { encoding: "utf8" });
 		const map = (word) => run("exec", "--map", word, "sh", "-c", "id -u; sed -n 1,2p /proc/self/uid_map").stdout.trim().split(/\\s+/).join(" ");
 		const { status, stderr } = run("create", "--map", "auto", "--at", "/tmp/no/such/folder");
-		console.log(JSON.stringify({ auto: map("auto"), keep: map("keep-id"), own: process.getuid(), create: [status, stderr] }));`,
+		console.log(JSON.stringify({ auto: map("auto"), keep: map("keep-id"), other: map("keep-id:uid=5,gid=6,size=9"), own: process.getuid(), create: [status, stderr] }));`,
 	);
-	const { auto, keep, own, create } = answer;
+	const { auto, keep, other, own, create } = answer;
 	assert.match(auto, new RegExp(`^0 0 ${own} 1 1 \\d+ \\d+$`));
 	assert.match(keep, new RegExp(`^0 0 \\d+ \\d+ ${own} ${own} 1$`));
+	assert.match(other, new RegExp(`^0 0 \\d+ 5 5 ${own} 1$`));
 	// Keeping it takes root: the namespace was made, and what failed comes after.
 	assert.equal(create[0], 1);
 	assert.match(create[1], /cannot pin a user namespace at/);

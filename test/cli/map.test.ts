@@ -21,6 +21,9 @@ test("map prints results as text", () => {
 		[["convert", "--from", "subid", "--user", "1000", "1000:100000:5\nother:7:7"], "0:100000:5"],
 		[["convert", "--to", "subid", "--user", "alpha", "0:100000:5"], "alpha:100000:5"],
 		[["convert", "--to", "proc", "u:0:1:1,g:0:2:1"], "0 1 1\n\n0 2 1"],
+		[["convert", "lxc.idmap: u 0 100000 5\nlxc.idmap: g 0 100000 5"], "0:100000:5"],
+		[["convert", "--skip-other-lines", "arch: amd64\nlxc.idmap: u 0 1 1"], "u:0:1:1"],
+		[["convert", "b:root:5:1"], "0:5:1"],
 		[["invert", "0:100000:10"], "100000:0:10"],
 		[["compose", "0:10:5", "10:1000:3"], "0:1000:3"],
 		[["intersect", "0:10:5", "3:13:9"], "3:13:2"],
@@ -77,7 +80,8 @@ test("map check exits with 0 for a mapping, 1 for an invalid one, and 2 if that 
 		["0:1:1,0:5:1", /overlap/],
 		["0:5:4,2:90:9", /^userns: colon text: uidMappings: the extents 0:5:4 and 2:90:9 overlap/],
 		["0:1000:0", /^userns: colon text, column 1 \(extent 1: 0:1000:0\): size must be at least 1\n/],
-		["0:1", /no syntax fits.*\nhint: Name the syntax with --from to see the mistake: colon, /],
+		["0:1", /no syntax fits.*\nhint: Name the syntax with --from if the text is meant so: podman\.\n/],
+		["hello", /no syntax fits.*\nhint: Name the syntax with --from to see the mistake: colon, /],
 	];
 	for (const [text, message] of invalid) {
 		const { status, stdout, stderr } = userns("map", "check", text);
@@ -97,6 +101,8 @@ test("map translate exits with 1 for an ID that is not mapped, and with 2 for wr
 	assert.equal(userns("map", "translate", "--uid", "5", "0:1").status, 2);
 	const wrong: [string[], RegExp][] = [
 		[["compose", "0:1:1,0:5:1", "0:1:1"], /overlap/],
+		[["convert", "u:no-such-user:0:1"], /^userns: colon text, column 3 .*there is no user "no-such-user"\n/],
+		[["convert", "lxc.idmap: u 0 1 1\narch: amd64"], /hint: .*, set --skip-other-lines\.\n/],
 		[["convert", "--from", "nonsense", "0:1:1"], /Allowed choices are colon, proc/],
 		[["translate", "0:1:1"], /one of --uid and --gid/],
 		[["translate", "--uid", "1", "--gid", "1", "0:1:1"], /one of --uid and --gid/],

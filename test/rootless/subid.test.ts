@@ -36,6 +36,29 @@ function getsubids(body: string): string {
 const BOTH_SOURCES = 'echo "subid: files sss" >> /etc/nsswitch.conf';
 const OWN_FIRST = "/mnt/bin:/usr/bin:/bin";
 
+test("findId finds users and groups by name, in the files and with getent(1)", { needs }, () => {
+	const service = `printf '%s\\n' '#!/bin/sh' 'echo "$3:x:71:72::/:/bin/sh"' > /mnt/bin/getent; chmod 755 /mnt/bin/getent`;
+	const find = (calls: string, before: string) =>
+		askAs<(number | null)[]>(
+			freshUser({ ...BOTH, path: OWN_FIRST, before }),
+			`const { findId } = userns; console.log(JSON.stringify([${calls}].map((id) => id ?? null)));`,
+		);
+	const added = `echo 'j.doe@corp:x:4242:4343::/:/bin/sh' >> /etc/passwd; echo 'staff-1:x:4545:a,b' >> /etc/group; echo '77:x:5:5::/:/bin/sh' >> /etc/passwd`;
+	assert.deepEqual(
+		find(
+			'findId("j.doe@corp", "uid"), findId("staff-1", "gid"), findId("root", "gid"), findId("77", "uid")',
+			added,
+		),
+		[4242, 4545, 0, 5],
+	);
+	assert.deepEqual(find('findId("no-such", "uid"), findId("staff-1", "uid"), findId("71", "uid")', "true"), [
+		null,
+		null,
+		null,
+	]);
+	assert.deepEqual(find('findId("remote", "uid"), findId("remote", "gid")', service), [71, 71]);
+});
+
 test("the files count if getsubids fails, prints nonsense or is not executable", { needs }, () => {
 	for (const body of [
 		"exit 1",

@@ -3,12 +3,14 @@
 import type { ChildProcess } from "node:child_process";
 import {
 	type AttributeOptions,
+	findId,
 	fromOci,
 	Handles,
 	type HeldMount,
 	type IdmappedMount,
 	Mapping,
 	type MappingInput,
+	type MappingSyntax,
 	type MountIdmappedOptions,
 	mountIdmapped,
 	mounts,
@@ -45,6 +47,9 @@ export async function compiles(): Promise<void> {
 		stdio: "inherit",
 	});
 	const short: ChildProcess = namespace.spawn("id", { cwd: "/", detached: true });
+	const detected: { mapping: Mapping; syntax: MappingSyntax } = Mapping.detect("0:1:1", { names: findId });
+	Mapping.parse("u:alice:0:1", "colon", { names: findId, skipOtherLines: false });
+	Mapping.rootless({ keepId: { uid: 5, gid: undefined }, size: 9 });
 	const rootless: Mapping = Mapping.rootless({ user: 1000, keepId: true });
 	await UserNamespace.create(rootless, { method: "newuidmap" });
 	pin(namespace, "/run/ns");
@@ -94,9 +99,16 @@ export async function compiles(): Promise<void> {
 	mounts({ idmapped: u, pid: u });
 	fromOci({ ...entry, source: u, type: u, options: u, uidMappings: u, gidMappings: u }, { container: u });
 	Mapping.identity({ from: u, size: u });
-	Mapping.rootless({ user: u, keepId: u });
-	Mapping.parse("0:1:1", u, { parent: u, rootless: u, container: u, user: { name: u, uid: u } });
-	void [child, short, mapping.id, handles, id, disposable, kind, code, layered, known, hint];
+	Mapping.rootless({ user: u, keepId: u, size: u });
+	Mapping.parse("0:1:1", u, {
+		parent: u,
+		rootless: u,
+		container: u,
+		user: { name: u, uid: u },
+		names: u,
+		skipOtherLines: u,
+	});
+	void [child, short, mapping.id, handles, id, disposable, kind, code, layered, known, hint, detected];
 }
 
 export async function mustNotCompile(namespace: UserNamespace, mapping: Mapping): Promise<void> {

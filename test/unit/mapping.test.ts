@@ -21,7 +21,8 @@ function refuses(input: unknown, message: RegExp): void {
 
 test("bad input has its own error, one for each way to be bad", () => {
 	const cases: [unknown, RegExp][] = [
-		[{}, /maps nothing/],
+		[{}, /must have the key uidMappings or gidMappings, but has no key$/],
+		[{ uidMaps: [], gid: [] }, /, but has the keys "uidMaps", "gid"$/],
 		[{ uidMappings: [], gidMappings: [] }, /maps nothing/],
 		[{ uidMappings: null, gidMappings: undefined }, /maps nothing/],
 		["", /column 1 .*expected containerID/],

@@ -9,8 +9,8 @@ import {
 	rootlessExtents,
 	setFindDelegation,
 } from "../../src/mapping/rootless.ts";
-import { valueChecked } from "../../src/mapping/syntax/scanner.ts";
-import { syntaxes, syntaxNames } from "../../src/mapping/syntax/table.ts";
+import { syntaxNames } from "../../src/mapping/syntax/table.ts";
+import { readUpTo, valueChecked } from "../../src/mapping/text-errors.ts";
 import { test } from "../support/test.ts";
 
 /** The exported classes that users construct. */
@@ -166,13 +166,13 @@ test("a mapping is one thing whether a text, an object or a Mapping says it", ()
 
 test("rootless: the container IDs end where IDs end, and what is over is not mapped", () => {
 	const all = { first: 0, size: LAST + 1 };
-	assert.deepEqual(rootlessExtents({ own: 1000, ranges: [all] }, false), [
+	assert.deepEqual(rootlessExtents({ own: 1000, ranges: [all] }, 0), [
 		extent(0, 1000, 1),
 		extent(1, 0, 1000),
 		extent(1001, 1001, LAST - 1000),
 	]);
 	// The own ID is the last one, and the range has one ID more than there is room for.
-	assert.deepEqual(rootlessExtents({ own: LAST, ranges: [{ first: 0, size: LAST + 1 }] }, true), [
+	assert.deepEqual(rootlessExtents({ own: LAST, ranges: [{ first: 0, size: LAST + 1 }] }, LAST), [
 		extent(LAST, LAST, 1),
 		extent(0, 0, LAST),
 	]);
@@ -181,7 +181,7 @@ test("rootless: the container IDs end where IDs end, and what is over is not map
 		{ first: 10, size: LAST - 10 },
 		{ first: 2 ** 33, size: 100 },
 	];
-	assert.deepEqual(rootlessExtents({ own: 5, ranges: more }, false), [
+	assert.deepEqual(rootlessExtents({ own: 5, ranges: more }, 0), [
 		extent(0, 5, 1),
 		extent(1, 10, LAST - 10),
 		extent(LAST - 9, 2 ** 33, 10),
@@ -202,7 +202,23 @@ test("Mapping.rootless asks for the user that it was given, and has a map for ea
 		Mapping.rootless({ user: "alpha", keepId: true }).id,
 		"u:0:100000:10,u:1000:1000:1,g:0:200000:2,g:2:2:1,g:3:200002:3",
 	);
-	assert.deepEqual(asked, [undefined, "alpha"]);
+	assert.equal(
+		Mapping.rootless({ keepId: { uid: 3 }, size: 6 }).id,
+		"u:0:100000:3,u:3:1000:1,u:4:100003:2,g:0:200000:2,g:2:2:1,g:3:200002:3",
+	);
+	assert.equal(Mapping.rootless({ keepId: false, size: 1 }).id, "u:0:1000:1,g:0:2:1");
+	assert.equal(Mapping.rootless({ keepId: {} }).id, Mapping.rootless({ keepId: true }).id);
+	for (const [options, message] of [
+		[{ size: 0 }, /size must be a whole number from 1 to 4294967294, not 0/],
+		[{ size: "5" }, /size must be a whole number/],
+		[{ keepId: { uid: -1 } }, /keepId\.uid must be a whole number from 0/],
+		[{ keepId: { gid: 4294967295 } }, /keepId\.gid must be/],
+		[{ keepId: { user: 5 } }, /keepId: unknown option "user"/],
+		[{ keepId: null }, /keepId must be a boolean or an object \{uid, gid\}, not null/],
+	] as [object, RegExp][]) {
+		assert.throws(() => Mapping.rootless(options), { code: "ERR_USERNS_INVALID_ARGUMENT", message });
+	}
+	assert.deepEqual(asked.slice(0, 2), [undefined, "alpha"]);
 	setFindDelegation(undefined as unknown as FindDelegation);
 	assert.throws(() => Mapping.rootless(), /no function looks up subordinate IDs/);
 });
@@ -228,36 +244,51 @@ test("disjoint: what touches is kept whole, what overlaps is cut on that side al
 	}
 });
 
-const namesOf = (isDetected: boolean): string =>
-	syntaxNames.filter((name) => syntaxes[name].isDetected === isDetected).join(", ");
-
 test("detectSyntax: one meaning is taken however many syntaxes give it, two are named, and none says what it could be", () => {
 	const no = () => new UsernsError("ERR_USERNS_INVALID_MAPPING", "not this", { hint: "x" });
-	const tell = (meanings: Record<string, string>) => (syntax: string) => {
-		const id = meanings[syntax];
-		if (id === undefined) throw no();
-		return { id };
+	const A = Mapping.from("0:1:1");
+	const B = Mapping.from("0:2:1");
+	const tell = (meanings: Record<string, Mapping>) => (syntax: string) => {
+		const mapping = meanings[syntax];
+		if (mapping === undefined) throw no();
+		return { uid: mapping.uidMappings, gid: mapping.gidMappings };
 	};
-	assert.equal(detectSyntax("t", tell({ proc: "A", oci: "A" })).id, "A");
-	assert.equal(detectSyntax("t", tell({ incus: "B" })).id, "B");
-	assert.throws(() => detectSyntax("t", tell({ colon: "A", proc: "B", incus: "A" })), {
+	const read = (meanings: Record<string, Mapping>) => {
+		const { lists, syntax } = detectSyntax("t", tell(meanings));
+		return [syntax, Mapping.from({ uidMappings: lists.uid, gidMappings: lists.gid }).id];
+	};
+	assert.deepEqual(read({ oci: A, proc: A }), ["proc", A.id]);
+	assert.deepEqual(read({ incus: B }), ["incus", B.id]);
+	assert.throws(() => read({ colon: A, proc: B, incus: A }), {
 		code: "ERR_USERNS_INVALID_MAPPING",
-		message: 'the mapping "t" is ambiguous: it can be colon and incus (A) or proc (B)',
+		message: 'the mapping "t" is ambiguous: it can be colon and incus (0:1:1) or proc (0:2:1)',
 		hint: "Name the syntax.",
 	});
-	assert.throws(() => detectSyntax("t", tell({})), {
+	assert.throws(() => read({}), {
 		code: "ERR_USERNS_INVALID_MAPPING",
 		message: 'no syntax fits "t": not this',
-		hint: `Name the syntax to see the mistake: ${namesOf(true)}; or ${namesOf(false)}, which must be named.`,
+		hint: `Name the syntax to see the mistake: ${syntaxNames.join(", ")}.`,
 	});
 	const overlap = new UsernsError("ERR_USERNS_INVALID_MAPPING", "they overlap");
+	const furthest = readUpTo(new UsernsError("ERR_USERNS_INVALID_MAPPING", "further"), 9);
 	const outOfRange = (syntax: string) => {
 		if (syntax === "incus") valueChecked(() => assert.fail(overlap));
-		throw no();
+		throw syntax === "proc" ? furthest : no();
 	};
 	assert.throws(() => detectSyntax("t", outOfRange), overlap);
+	const notFar = (syntax: string) => {
+		if (syntax === "quadlet") throw readUpTo(no(), 8);
+		throw syntax === "oci" ? furthest : no();
+	};
+	assert.throws(() => detectSyntax("t", notFar), {
+		message: 'no syntax fits "t": further',
+		hint: furthest.hint,
+	});
 	// What those three read has a meaning only when they are named.
-	assert.throws(() => detectSyntax("t", tell({ lxc: "A", podman: "A", subid: "A" })), /no syntax fits/);
+	assert.throws(() => read({ lxc: A, podman: A, subid: A }), {
+		message: /no syntax fits/,
+		hint: "Name the syntax if the text is meant so: lxc or podman or subid.",
+	});
 	const mistake = new TypeError("a mistake of ours");
 	assert.throws(
 		() =>
@@ -266,4 +297,5 @@ test("detectSyntax: one meaning is taken however many syntaxes give it, two are 
 			}),
 		mistake,
 	);
+	assert.throws(() => Mapping.parse(" \n"), { message: "the mapping text is empty" });
 });

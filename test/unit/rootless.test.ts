@@ -6,7 +6,7 @@ import { check } from "../support/arbitrary.ts";
 import { test } from "../support/test.ts";
 
 function text(own: number, ranges: SubidRange[], keepId: boolean): string {
-	return rootlessExtents({ own, ranges }, keepId)
+	return rootlessExtents({ own, ranges }, keepId ? own : 0)
 		.map(({ containerID, hostID, size }) => `${containerID}:${hostID}:${size}`)
 		.join(",");
 }
@@ -26,6 +26,21 @@ test("keepId maps the own ID to itself, and cuts a range at it", () => {
 	assert.equal(text(1000, [{ first: 100000, size: 5 }], true), "1000:1000:1,0:100000:5");
 });
 
+test("the user has the container ID of keepId, and size counts every ID, as for --userns=keep-id of podman-run(1)", () => {
+	const ranges = [{ first: 100000, size: 65536 }];
+	const at = (inside: number, size?: number) =>
+		rootlessExtents({ own: 1000, ranges }, inside, size)
+			.map(({ containerID, hostID, size: count }) => `${containerID}:${hostID}:${count}`)
+			.join(",");
+	assert.equal(at(11), "11:1000:1,0:100000:11,12:100011:65525");
+	assert.equal(at(0, 1000), "0:1000:1,1:100000:999");
+	assert.equal(at(11, 20), "11:1000:1,0:100000:11,12:100011:8");
+	// The user's ID is above the others if they do not reach it.
+	assert.equal(at(1000, 11), "1000:1000:1,0:100000:10");
+	assert.equal(at(1000, 1), "1000:1000:1");
+	assert.equal(at(70000), "70000:1000:1,0:100000:65536");
+});
+
 test("a range that contains the own ID does not map it twice", () => {
 	assert.equal(text(1000, [{ first: 999, size: 3 }], false), "0:1000:1,1:999:1,2:1001:1");
 	assert.equal(text(1000, [{ first: 1000, size: 1 }], false), "0:1000:1");
@@ -39,7 +54,7 @@ const range = fc
 test("property: each ID of any ranges is mapped once, the own ID as requested, and no other ID", () => {
 	check(
 		fc.property(id, fc.array(range, { maxLength: 6 }), fc.boolean(), (own, ranges, keepId) => {
-			const extents = rootlessExtents({ own, ranges }, keepId);
+			const extents = rootlessExtents({ own, ranges }, keepId ? own : 0);
 			// canonical() throws if extents overlap in either column.
 			canonical("uid", extents);
 			const hosts = new Set(

@@ -1,20 +1,16 @@
 import { writeExtents } from "../canonical-text.ts";
 import { type Extents, sameExtents } from "../extent.ts";
-import { addExtent, BOTH, KINDS_OF_LETTER, noMaps, type ParsedMaps, Scanner, scanTriple } from "./scanner.ts";
+import { type IdOfName, noMaps, type ParsedMaps, Scanner, scanExtent, scanLetter } from "./scanner.ts";
 
 const HINT =
 	'Write "containerID:hostID:size", with "u:" or "g:" before it for one kind only, and "," between extents: 0:2100000000:65536.';
 
-const LETTERS = ["u:", "g:", "b:"] as const;
-
 /** Parses `[u:|g:|b:]containerID:hostID:size[,…]`. `u:` maps user IDs, `g:` group IDs, and `b:` or no prefix both. */
-export function parseColon(text: string): ParsedMaps {
+export function parseColon(text: string, names?: IdOfName): ParsedMaps {
 	const maps = noMaps();
-	const scanner = new Scanner("colon", text, HINT);
+	const scanner = new Scanner("colon", text, HINT, names);
 	for (;;) {
-		const letter = scanner.atDigit ? undefined : scanner.takeOne(LETTERS);
-		const kinds = letter === undefined ? BOTH : KINDS_OF_LETTER[letter[0] as "u" | "g" | "b"];
-		addExtent(maps, kinds, scanTriple(scanner, ":"));
+		scanExtent(scanner, ":", maps, scanLetter(scanner));
 		if (scanner.done) return maps;
 		if (!scanner.take(",")) throw scanner.expected('"," or the end after size');
 		scanner.extent++;

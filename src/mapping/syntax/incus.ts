@@ -19,14 +19,13 @@ function scanRange(scanner: Scanner, name: string): { first: number; size: numbe
 export function parseIncus(text: string): ParsedMaps {
 	const maps = noMaps();
 	const scanner = new Scanner("incus", text, HINT);
-	scanner.skip(" \t\r\n");
-	while (!scanner.done) {
+	while (scanner.nextLine("")) {
 		const start = scanner.at;
 		const word = scanner.takeOne(["both", "uid", "gid"]);
 		if (word === undefined) throw scanner.expected("both, uid or gid");
-		if (scanner.skip(" \t") === 0) throw scanner.expected(`a blank after ${word}`);
+		scanner.blank(word);
 		const host = scanRange(scanner, "host ID");
-		if (scanner.skip(" \t") === 0) throw scanner.expected("a blank after the host's IDs");
+		scanner.blank("the host's IDs");
 		const at = scanner.at;
 		const container = scanRange(scanner, "container ID");
 		if (host.size !== container.size) {
@@ -34,9 +33,7 @@ export function parseIncus(text: string): ParsedMaps {
 		}
 		const extent = { containerID: container.first, hostID: host.first, size: host.size };
 		addExtent(maps, KINDS[word], scanner.check(extent, start));
-		scanner.skip(" \t\r");
-		if (!scanner.done && !scanner.take("\n")) throw scanner.expected("the end of the line");
-		scanner.skip(" \t\r\n");
+		scanner.endLine();
 		scanner.extent++;
 	}
 	return maps;

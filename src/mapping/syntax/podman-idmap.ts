@@ -72,14 +72,22 @@ function moveByContainer(
 	if (container === undefined) {
 		throw scanner.wrong("@ refers to the container's mapping, which was not given", at);
 	}
-	const around = findContainer(container[kind], extent.hostID);
-	if (around === undefined) {
-		throw scanner.wrong(`the container's mapping has no ${kind} ${extent.hostID}`, at);
-	}
+	const find = (id: number) => {
+		const found = findContainer(container[kind], id);
+		if (found === undefined) throw scanner.wrong(`the container's mapping has no ${kind} ${id}`, at);
+		return found;
+	};
+	const around = find(extent.hostID);
 	// podman and crun do not check the end. The IDs after it may belong to another user.
-	if (extent.hostID + extent.size > around.containerID + around.size) {
+	const end = extent.hostID + extent.size;
+	if (end > around.containerID + around.size) {
+		// The first ID that the container does not map is the cause, if there is one.
+		for (let id = around.containerID + around.size; id < end; ) {
+			const next = find(id);
+			id = next.containerID + next.size;
+		}
 		throw scanner.wrong(
-			`the ${kind}s ${extent.hostID}–${extent.hostID + extent.size - 1} span more than one extent of the container's mapping`,
+			`the ${kind}s ${extent.hostID}–${end - 1} span more than one extent of the container's mapping`,
 			at,
 			"Write one entry for each of the container's extents.",
 		);

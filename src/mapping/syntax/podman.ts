@@ -1,4 +1,4 @@
-import { invalidMapping, show } from "../../errors.ts";
+import { invalidMapping, show, type UsernsError } from "../../errors.ts";
 import { clear, count, invert } from "../algebra.ts";
 import {
 	byHost,
@@ -9,6 +9,7 @@ import {
 	sameExtents,
 	showExtent,
 } from "../extent.ts";
+import { checkedAs, readUpTo } from "../text-errors.ts";
 import { BOTH, type ParsedMaps, Scanner } from "./scanner.ts";
 
 const HINT =
@@ -22,7 +23,8 @@ export interface PodmanParent {
 	rootless: boolean;
 }
 
-interface Entry {
+/** A triple of an option, or of the line of a Quadlet file. */
+export interface Entry {
 	/** The option that has the entry. */
 	option: IdKind;
 	kinds: readonly IdKind[];
@@ -41,7 +43,22 @@ interface Entry {
  * entries with the flag u or g.
  */
 export function parsePodman(args: readonly string[], parent: PodmanParent | undefined): ParsedMaps {
-	const entries = readArguments(args);
+	return resolveEntries("podman", readArguments(args), parent);
+}
+
+/** The extents that podman makes of entries. The errors are about a meaning, because the form of the entries is right. */
+export function resolveEntries(
+	syntax: string,
+	entries: readonly Entry[],
+	parent: PodmanParent | undefined,
+): ParsedMaps {
+	return checkedAs(syntax, () => {
+		refuseStray(entries);
+		return combine(entries, parent);
+	});
+}
+
+function combine(entries: readonly Entry[], parent: PodmanParent | undefined): ParsedMaps {
 	const options = new Set(entries.map(({ option }) => option));
 	const resolved = (kind: IdKind) => {
 		const own = entries.filter((entry) => {
@@ -61,29 +78,39 @@ function readArguments(args: readonly string[]): Entry[] {
 	for (const word of args) {
 		const match = /^--([ug]id)map(=|$)/.exec(word);
 		if (match !== null) {
-			if (named) throw invalidMapping(`podman text: expected a value, found ${show(word)}`, HINT);
+			if (named) throw wrongForm(`expected a value, found ${show(word)}`, args);
 			option = match[1] as IdKind;
 			named = match[2] === "";
 			if (named) continue;
 		} else if (!named) option = "uid";
-		readValue(match === null ? word : word.slice(match[0].length), option, entries);
+		const scanner = new Scanner("podman", match === null ? word : word.slice(match[0].length), HINT);
+		scanner.extent = entries.length + 1;
+		readValue(scanner, option, entries);
+		if (!scanner.done) throw scanner.expected("the end of the value");
 		named = false;
 	}
-	if (named) throw invalidMapping("podman text: the last option has no value", HINT);
-	const both = new Set(entries.map((entry) => entry.option)).size === 2;
-	const stray = entries.find((entry) => !entry.kinds.includes(entry.option));
-	if (both && stray !== undefined) {
-		throw invalidMapping(
-			`podman text: the entry ${showExtent(stray.extent)} of --${stray.option}map has the flag of the other kind of ID`,
-			`Move the entry to --${stray.option === "uid" ? "gid" : "uid"}map.`,
-		);
-	}
+	if (named) throw wrongForm("the last option has no value", args);
 	return entries;
 }
 
-function readValue(value: string, option: IdKind, entries: Entry[]): void {
-	const scanner = new Scanner("podman", value, HINT);
-	scanner.extent = entries.length + 1;
+function wrongForm(message: string, args: readonly string[]): UsernsError {
+	return readUpTo(invalidMapping(`podman text: ${message}`, HINT), args.join(" ").length);
+}
+
+function refuseStray(entries: readonly Entry[]): void {
+	const both = new Set(entries.map((entry) => entry.option)).size === 2;
+	const stray = entries.find((entry) => !entry.kinds.includes(entry.option));
+	if (both && stray !== undefined) {
+		const other = stray.option === "uid" ? "gid" : "uid";
+		throw invalidMapping(
+			`the entry ${showExtent(stray.extent)} of --${stray.option}map has the flag of the other kind of ID`,
+			`Move the entry to --${other}map.`,
+		);
+	}
+}
+
+/** Reads the triples of one value, up to a blank or the end. */
+export function readValue(scanner: Scanner, option: IdKind, entries: Entry[]): void {
 	for (;;) {
 		const start = scanner.at;
 		const flags = readFlags(scanner);
@@ -94,7 +121,7 @@ function readValue(value: string, option: IdKind, entries: Entry[]): void {
 		const size = scanner.take(":") ? scanner.number("the amount") : 1;
 		const extent = { containerID, hostID, size };
 		if (size > 0) entries.push({ option, ...flags, ofHost, extent: scanner.check(extent, start) });
-		if (scanner.done) return;
+		if (scanner.atWordEnd) return;
 		scanner.expect(":", "the amount");
 		scanner.extent++;
 	}
@@ -124,7 +151,7 @@ function resolve(kind: IdKind, entries: readonly Entry[], parent: PodmanParent |
 			extending++;
 			if (extending > MOST_EXTENDING) {
 				throw invalidMapping(
-					`podman text: more than ${MOST_EXTENDING} entries with +`,
+					`more than ${MOST_EXTENDING} entries with +`,
 					"Write the resulting extents instead.",
 				);
 			}
@@ -141,7 +168,7 @@ function resolve(kind: IdKind, entries: readonly Entry[], parent: PodmanParent |
 function delegated(kind: IdKind, extent: IdMap, onHost: Extents | undefined): IdMap[] {
 	if (onHost === undefined) {
 		throw invalidMapping(
-			`podman text: @${extent.hostID} is a host ID, and the mapping that delegates it was not given`,
+			`@${extent.hostID} is a host ID, and the mapping that delegates it was not given`,
 			"Give the parent's mapping: { parent: … }.",
 		);
 	}
@@ -158,7 +185,7 @@ function delegated(kind: IdKind, extent: IdMap, onHost: Extents | undefined): Id
 	}
 	if (count(pieces) < extent.size) {
 		throw invalidMapping(
-			`podman text: some of the ${extent.size} ${kind}s from @${extent.hostID} on are not delegated to the user`,
+			`some of the ${extent.size} ${kind}s from @${extent.hostID} on are not delegated to the user`,
 			`See "podman unshare cat /proc/self/${kind}_map" for the delegated IDs.`,
 		);
 	}
@@ -209,12 +236,22 @@ function unused(available: Extents, taken: readonly Readonly<IdMap>[]): { first:
 
 /** Prints arguments with their options, separated by blanks. */
 export function printPodman(uid: Extents, gid: Extents): string {
-	const option =
-		(name: string, flag = "") =>
-		(extent: Readonly<IdMap>) =>
-			`--${name}=${flag}${showExtent(extent)}`;
-	if (sameExtents(uid, gid)) return uid.map(option("uidmap")).join(" ");
-	if (gid.length === 0) return uid.map(option("uidmap", "u")).join(" ");
-	if (uid.length === 0) return gid.map(option("gidmap", "g")).join(" ");
-	return [...uid.map(option("uidmap")), ...gid.map(option("gidmap"))].join(" ");
+	return printEntries(uid, gid, { uid: "--uidmap=", gid: "--gidmap=" }, " ");
+}
+
+/** Prints each extent after the option of its kind. One option alone is for both kinds, unless its entries have the flag of one. */
+export function printEntries(
+	uid: Extents,
+	gid: Extents,
+	options: Readonly<Record<IdKind, string>>,
+	separator: string,
+): string {
+	const entry = (option: string) => (extent: Readonly<IdMap>) => `${option}${showExtent(extent)}`;
+	const all = () => {
+		if (sameExtents(uid, gid)) return uid.map(entry(options.uid));
+		if (gid.length === 0) return uid.map(entry(`${options.uid}u`));
+		if (uid.length === 0) return gid.map(entry(`${options.gid}g`));
+		return [...uid.map(entry(options.uid)), ...gid.map(entry(options.gid))];
+	};
+	return all().join(separator);
 }

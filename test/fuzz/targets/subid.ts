@@ -11,7 +11,7 @@ function checkRanges(ranges: readonly SubidRange[], keepId: boolean): string {
 		must(Number.isInteger(first) && Number.isInteger(size), () => `the range ${first}, ${size}`);
 		must(first >= 0 && size > 0 && first + size <= 2 ** 32 - 1, () => `the range ${first}, ${size}`);
 	}
-	const extents = rootlessExtents({ own: 1000, ranges }, keepId);
+	const extents = rootlessExtents({ own: 1000, ranges }, keepId ? 1000 : 0);
 	// The only reason is that there are too many of them.
 	const mapping = attempt(["ERR_USERNS_INVALID_MAPPING"], () => Mapping.from({ uidMappings: extents }));
 	if ("error" in mapping) {
