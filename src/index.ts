@@ -15,7 +15,7 @@ export type { RootlessOptions } from "./mapping/rootless.ts";
 export { mappingSyntaxes, mappingSyntaxUses } from "./mapping/syntax/forms.ts";
 export type { AttachOptions } from "./mount/attach-options.ts";
 export type { AttributeOptions } from "./mount/attributes.ts";
-export { type FromOciOptions, fromOci, type OciMount } from "./mount/from-oci.ts";
+export { type FromOciOptions, fromOci, type OciFeatures, type OciMount } from "./mount/from-oci.ts";
 export { type HeldMount, IdmappedMount } from "./mount/idmapped-mount.ts";
 export { mountIdmapped } from "./mount/mount-idmapped.ts";
 export type { MountIdmappedOptions } from "./mount/mount-options.ts";

@@ -8,7 +8,7 @@ const WORDS: Record<string, RootlessOptions> = { auto: {}, "keep-id": { keepId: 
 function wordOptions(text: string): RootlessOptions | undefined {
 	if (Object.hasOwn(WORDS, text)) return WORDS[text];
 	if (!text.startsWith("keep-id:")) return undefined;
-	const found: Record<string, number> = {};
+	const found: Record<string, number> = Object.create(null);
 	for (const part of text.slice("keep-id:".length).split(",")) {
 		const [, name = "", digits] = /^(uid|gid|size)=(0|[1-9]\d{0,9})$/.exec(part) ?? [];
 		if (digits === undefined || Object.hasOwn(found, name)) {

@@ -64,7 +64,7 @@ function readKeepId(
 	keepId: RootlessOptions["keepId"],
 ): Partial<Record<IdKind, number | undefined>> | undefined {
 	if (keepId === undefined || keepId === false) return undefined;
-	if (keepId === true) return {};
+	if (keepId === true) return { uid: undefined, gid: undefined };
 	if (typeof keepId !== "object" || keepId === null) {
 		throw invalidArgument(`${WHAT}: keepId must be a boolean or an object {uid, gid}, not ${show(keepId)}`);
 	}

@@ -1,4 +1,5 @@
 import { UsernsError } from "../errors.ts";
+import { MAX_ID } from "../mapping/extent.ts";
 import { Mapping } from "../mapping/mapping.ts";
 import type { Handles } from "../namespace/handles.ts";
 import { UserNamespace } from "../namespace/user-namespace.ts";
@@ -59,11 +60,15 @@ export class MapNamespaces {
 function refuseOneKind({ uidMappings, gidMappings }: Mapping): void {
 	if (uidMappings.length > 0 && gidMappings.length > 0) return;
 	const [has, lacks] = uidMappings.length > 0 ? ["uids", "gids"] : ["gids", "uids"];
-	const what = uidMappings.length + gidMappings.length === 0 ? "maps nothing" : `maps ${has} but no ${lacks}`;
+	const isEmpty = uidMappings.length + gidMappings.length === 0;
+	const what = isEmpty ? "maps nothing" : `maps ${has} but no ${lacks}`;
+	const hint = isEmpty
+		? "Give extents for both kinds, such as 0:2100000000:65536."
+		: `Add ${lacks.charAt(0)}:0:0:${MAX_ID + 1} to leave the ${lacks} as they are on disk.`;
 	throw new UsernsError(
 		"ERR_USERNS_INVALID_MAPPING",
 		`cannot create an ID-mapped mount: it needs uids and gids, but the mapping ${what}`,
-		{ hint: "Give uidMappings and gidMappings, or extents without u: or g: before them." },
+		{ hint },
 	);
 }
 

@@ -108,6 +108,46 @@ test("mount sets attributes, composes maps and replaces a mount", { needs: [...n
 );
 
 test(
+	"mount --map accepts every syntax with one meaning, and the hint for one kind of ID works when followed",
+	{ needs },
+	() =>
+		withTmpfs((folder) => {
+			const [source = "", target = ""] = mkdirs(folder, "source", "target");
+			writeFileSync(join(source, "file"), "");
+			chownSync(join(source, "file"), 1000, 100);
+			for (const map of [
+				"X-mount.idmap=u:1000:root:1 g:100:5:1 b:0:7:1",
+				"lxc.idmap: u 1000 0 1\nlxc.idmap: g 100 5 1",
+				"--map-users=1000:0:1 --map-groups=100:5:1",
+				"idmap=uids=1000-0-1;gids=100-5-1",
+				'{"UidMap":["1000:0:1"],"GidMap":["100:5:1"]}',
+				"uid 0 1000\ngid 5 100",
+			]) {
+				ok("mount", "--map", map, source, target);
+				const { uid, gid } = statSync(join(target, "file"));
+				assert.deepEqual([uid, gid], [0, 5], map);
+				ok("umount", target);
+			}
+			for (const [map, message] of [
+				["keep-id:uid=5", /is for user namespaces only/],
+				["0:1", /column 4 .*\nhint: .*"userns map convert --from SYNTAX" converts it\.\n/],
+			] as const) {
+				const refused = userns("mount", "--map", map, source, target);
+				assert.equal(refused.status, 2);
+				assert.match(refused.stderr, message);
+			}
+			const one = userns("mount", "--map", "g:100:20:1", source, target);
+			const [, more = ""] =
+				/\nhint: Add (\S+) to leave the uids as they are on disk\.\n$/.exec(one.stderr) ?? [];
+			assert.equal(more, "u:0:0:4294967295");
+			ok("mount", "--map", `g:100:20:1,${more}`, source, target);
+			const { uid, gid } = statSync(join(target, "file"));
+			assert.deepEqual([uid, gid], [1000, 20]);
+			ok("umount", target);
+		}),
+);
+
+test(
 	"mount --recursive names the mount that refuses, and --skip-unsupported lists it",
 	{ needs: [...needs, "linux:6.15"] },
 	() =>

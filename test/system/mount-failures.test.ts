@@ -166,7 +166,7 @@ test("wrong options, and a mapping of one kind, throw before any system call", a
 		[{ source, mapping: MAP, handles: {} }, "ERR_USERNS_INVALID_ARGUMENT", /Handles/],
 		[{ source, mapping: "u:0:1:1" }, "ERR_USERNS_INVALID_MAPPING", /uids and gids.*uids but no gids/],
 		[{ source, mapping: "g:0:1:1" }, "ERR_USERNS_INVALID_MAPPING", /uids and gids.*gids but no uids/],
-		[{ source, mapping: {} }, "ERR_USERNS_INVALID_MAPPING", /maps nothing/],
+		[{ source, mapping: {} }, "ERR_USERNS_INVALID_MAPPING", /must have the key uidMappings or gidMappings/],
 	];
 	for (const [options, code, message] of cases) {
 		await assert.rejects(

@@ -81,7 +81,7 @@ function mountsBelow(pid: number | "self", folder: string): string[] {
 /** A valid and hostile value of each option. The test tries all of them with each option, as values of a wrong type. */
 function hostile({ elsewhere, container, other, handles }: World): Record<string, unknown> {
 	const flags =
-		"readonly nosuid nodev noexec nosymfollow nodiratime recursive recursiveIdmap skipUnsupported unmap replace mapUpper idmapped keepId rootless keepSession detached windowsHide windowsVerbatimArguments";
+		"readonly nosuid nodev noexec nosymfollow nodiratime recursive recursiveIdmap skipUnsupported unmap replace mapUpper idmapped keepId rootless skipOtherLines keepSession detached windowsHide windowsVerbatimArguments";
 	return {
 		...Object.fromEntries(flags.split(" ").map((name) => [name, true])),
 		...{ source: elsewhere, target: elsewhere, mapping: "0:500000:65536", userns: other, handles },
@@ -98,7 +98,7 @@ function hostile({ elsewhere, container, other, handles }: World): Record<string
 			killSignal: "SIGKILL",
 		},
 		...{ serialization: "advanced", from: 9, to: 9, size: 9, user: "daemon", container: "0:1:1" },
-		...{ parent: "0:7:9", name: "daemon" },
+		...{ parent: "0:7:9", name: "daemon", names: () => 7, bundle: elsewhere, features: {} },
 	};
 }
 
@@ -146,7 +146,15 @@ test("Object.prototype: a polluted prototype does not change mappings", { needs 
 			},
 			rootless: {
 				refuse: (options) => Mapping.rootless(options),
-				calls: [() => Mapping.rootless().id, () => Mapping.rootless({ user: 0 }).id],
+				calls: [
+					() => Mapping.rootless().id,
+					() => Mapping.rootless({ user: 0 }).id,
+					() => Mapping.rootless({ user: 0, keepId: true }).id,
+				],
+			},
+			keepId: {
+				refuse: (keepId) => Mapping.rootless({ keepId }),
+				calls: [() => Mapping.rootless({ user: 0, keepId: {} }).id],
 			},
 			context: {
 				refuse: (options) => Mapping.parse("0:1:1", "podman", options),
@@ -156,6 +164,8 @@ test("Object.prototype: a polluted prototype does not change mappings", { needs 
 					() => Mapping.parse("root:5:5", "subid", context).id,
 					() => Mapping.parse("root:5:5", "subid", { ...context, user: {} }).id,
 					() => Mapping.from("0:5:5").toString("subid", context),
+					() => Mapping.parse("u:root:5:5", "colon", context).id,
+					() => Mapping.detect("a: b\nlxc.idmap: u 0 5 5", context).mapping.id,
 				]),
 			},
 			user: {
@@ -422,7 +432,7 @@ test(
 
 /** Each file that takes options, so that a new function is added to the tests above. */
 const TAKE_OPTIONS = [
-	...["mapping/context.ts", "mapping/mapping.ts"],
+	...["mapping/context.ts", "mapping/rootless.ts", "mapping/shift.ts"],
 	...["mount/attach-options.ts", "mount/from-oci.ts", "mount/mount-options.ts"],
 	...["mount/mounts.ts", "mount/overlay.ts", "mount/path-options.ts"],
 	...["namespace/create-options.ts", "namespace/enter-options.ts", "options.ts"],

@@ -8,6 +8,24 @@ test("Object.prototype: a property that parsed JSON lacks is not read from the p
 	const evil: Record<string, unknown> = {
 		...{ uidMappings: extents, gidMappings: extents, containerID: 7, hostID: 7, size: 7 },
 		...{ source: "/evil", destination: "/evil", type: "bind", options: ["bind", "idmap"], 0: extents[0] },
+		...{
+			uid: 7,
+			gid: 7,
+			omitsZero: true,
+			value: "idmap=uids=7-7-7;gids=7-7-7",
+			bundle: "/evil",
+			features: {},
+		},
+		...{
+			names: () => 7,
+			skipOtherLines: true,
+			container_id: 7,
+			host_id: 7,
+			length: 7,
+			uids: [],
+			UidMap: ["7:7:7"],
+		},
+		...{ linux: { mountExtensions: { idmap: { enabled: true } } }, keepId: true, enabled: true },
 		...{ atime: "noatime", idmap: "tree", recursive: true, readonly: true, 1: "rbind" },
 		...{
 			code: "EVIL",
@@ -46,6 +64,15 @@ test("Object.prototype: a property that parsed JSON lacks is not read from the p
 		() => fromOci(parse('{"source": "/a", "destination": "/b", "type": "bind"}'), context),
 		() => fromOci(parse(`{"source": "/a", "destination": "/b", "type": "bind", ${both}}`)),
 		() => fromOci({ source: "/a", destination: "/b", options: holes("bind") }, context),
+		() => fromOci({ source: "/a", destination: "/b", options: ["bind", "idmap=uids=0-5-5"] }, context),
+		() => fromOci({ source: "a", destination: "b", options: ["bind", "idmap"] }, context),
+		() =>
+			fromOci({ source: "/a", destination: "/b", options: ["bind", "idmap"] }, { ...context, features: {} }),
+		() => Mapping.parse("u:alice:0:1").id,
+		() => Mapping.parse("arch: amd64\nlxc.idmap: u 0 1 1", "lxc.conf").id,
+		() => Mapping.parse('{"uids": [{}], "gids": [{"host_id": 1}]}', "cri").id,
+		() => Mapping.parse('{"GidMap": ["0:1:1"]}').id,
+		() => Mapping.parse('[{"Isuid": true}]', "incus-json").id,
 		() => new UsernsError("ERR_USERNS_CLOSED", "it is closed").toJSON(),
 		() => Object.hasOwn(new UsernsError("ERR_USERNS_CLOSED", "it is closed", {}), "cause"),
 	];

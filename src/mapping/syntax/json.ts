@@ -21,7 +21,7 @@ interface Shape {
 	/** The keys of an extent, in each spelling that programs write; the first is printed. Undefined: an extent is a text. */
 	extents: readonly ExtentNames[] | undefined;
 	/** True if the program leaves out a container ID of 0. */
-	omitsZero?: boolean;
+	omitsZero: boolean;
 	/** The part of the program's output that has the lists. */
 	place: string;
 }
@@ -30,16 +30,19 @@ const SHAPES: Readonly<Record<ObjectSyntax, Shape>> = {
 	oci: {
 		lists: { uid: "uidMappings", gid: "gidMappings" },
 		extents: [["containerID", "hostID", "size"]],
+		omitsZero: false,
 		place: "linux of an OCI config.json",
 	},
 	"podman-inspect": {
 		lists: { uid: "UidMap", gid: "GidMap" },
 		extents: undefined,
+		omitsZero: false,
 		place: "HostConfig.IDMappings of podman inspect",
 	},
 	"podman-info": {
 		lists: { uid: "uidmap", gid: "gidmap" },
 		extents: [["container_id", "host_id", "size"]],
+		omitsZero: false,
 		place: "host.idMappings of podman info",
 	},
 	cri: {
@@ -130,7 +133,7 @@ function readList(syntax: ObjectSyntax, kind: IdKind, list: unknown, maps: Parse
 	});
 }
 
-function readExtent({ extents = [], omitsZero = false }: Shape, extent: unknown, where: string): IdMap {
+function readExtent({ extents = [], omitsZero }: Shape, extent: unknown, where: string): IdMap {
 	const isObject = typeof extent === "object" && extent !== null;
 	const names = extents.find((spelling) => isObject && Object.hasOwn(extent, spelling[1])) ?? extents[0];
 	if (!isObject || !omitsZero || names === undefined) return checkExtent(extent, where, names);

@@ -19,7 +19,7 @@ export interface ContainerMaps {
 export function parsePodmanIdmap(text: string, container: ContainerMaps | undefined): ParsedMaps {
 	const scanner = new Scanner("podman-idmap", text, HINT);
 	if (!scanner.take("idmap") && !scanner.take("ridmap")) throw scanner.expected("idmap or ridmap");
-	const found: Partial<Record<IdKind, IdMap[]>> = {};
+	const found: Partial<Record<IdKind, IdMap[]>> = Object.create(null);
 	if (!scanner.done) {
 		scanner.expect("=", "idmap");
 		for (;;) {

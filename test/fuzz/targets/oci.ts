@@ -11,7 +11,9 @@ export const ociMounts: Target = {
 	name: "oci-mount",
 	words: [
 		...'{ } [ ] , : null true 1 "" "/" "/a" "bind" "rbind" "idmap" "ridmap" "ro" "rro" "rw"'.split(" "),
-		...'"noatime" "ratime" "shared" "defaults" "__proto__" "constructor" "toString"'.split(" "),
+		...'"noatime" "ratime" "shared" "defaults" "idmap=uids=0-1-2;gids=0-1-2" "ridmap=uids=@0-1-2" "a" "__proto__" "constructor" "toString"'.split(
+			" ",
+		),
 		...["source", "destination", "type", "options", "uidMappings", "gidMappings", "__proto__"].map(
 			(key) => `"${key}":`,
 		),
@@ -21,6 +23,7 @@ export const ociMounts: Target = {
 		'{"source":"/data","destination":"/mnt","type":"bind","options":["rbind","ridmap","ro"]}',
 		`{"source":"/d","destination":"/m","options":["bind","idmap","nosuid","rnodev","noatime","atime","rw"],"uidMappings":${LIST},"gidMappings":${LIST}}`,
 		`{"source":"/d","destination":"/m","options":["rbind","slave","strictatime"],"uidMappings":${LIST},"gidMappings":${LIST}}`,
+		'{"source":"d","destination":"m","options":["rbind","idmap=uids=1000-0-1;gids=100-0-1"],"uidMappings":null}',
 		`{"source":"/d","destination":"/m","type":"tmpfs","options":["size=64k"],"uidMappings":${LIST},"gidMappings":[]}`,
 	],
 	run(bytes) {
@@ -31,7 +34,8 @@ export const ociMounts: Target = {
 			return "no JSON";
 		}
 		const container = bytes.length % 3 === 0 ? undefined : Mapping.from("0:100000:65536");
-		const read = attempt(WRONG, () => fromOci(mount, container && { container }));
+		const bundle = bytes.length % 2 === 0 ? undefined : "/bundle";
+		const read = attempt(WRONG, () => fromOci(mount, { container, bundle }));
 		if ("error" in read) return skeleton(read.error);
 		// The result is accepted by mountIdmapped, for the files that the entry names.
 		const options = read.value;
@@ -40,7 +44,9 @@ export const ociMounts: Target = {
 			"value" in attributes,
 			() => `mountIdmapped refuses it: ${"error" in attributes && attributes.error.message}`,
 		);
-		must(options.source === mount.source && options.target === mount.destination, () => "another path");
+		const below = (place: string, path: string) => (path.startsWith("/") ? path : `${place}/${path}`);
+		const source = below("/bundle", mount.source as string);
+		must(options.source === source && options.target === below("", mount.destination), () => "another path");
 		checkAll(Mapping.from(options.mapping as Mapping));
 		const { set, clear, propagation, recursive, recursiveIdmap } = attributes.value;
 		must(recursive || !recursiveIdmap, () => "maps what is not taken along");
