@@ -32,7 +32,7 @@ const mapping = Mapping.from("0:2100000000:65536");
 const attributes = { nodev: true, nosuid: true };
 const { uid, gid } = statSync(folder);
 // The folder's owner on disk is visible as 2100000000, the container's root.
-const ownerAsRoot = `u:${uid}:2100000000:1,g:${gid}:2100000000:1`;
+const ownerAsRoot = Mapping.owner({ uid, gid }, mapping);
 
 function config(userns: string, volume: string): object {
 	const capabilities = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_SETUID", "CAP_SETGID"];

@@ -11,6 +11,7 @@ export {
 	type OciMappings,
 	type SubidUser,
 } from "./mapping/mapping.ts";
+export type { IdRange, OwnerOptions } from "./mapping/owner.ts";
 export type { RootlessOptions } from "./mapping/rootless.ts";
 export { mappingSyntaxes, mappingSyntaxUses } from "./mapping/syntax/forms.ts";
 export type { AttachOptions } from "./mount/attach-options.ts";

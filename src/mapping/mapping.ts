@@ -5,6 +5,7 @@ import { checkExtent, type Extents, freeze, type IdKind, type IdMap, sameExtents
 import { checkMaps, copy, type OciMappings, ociMaps } from "./input.ts";
 import { inspectAs } from "./inspect.ts";
 import { isLong, type Lists, LongLists, longProperty } from "./long-lists.ts";
+import { type IdRange, type OwnerOptions, ownerMaps, unmappedRanges } from "./owner.ts";
 import { checkLimits, parseProcText, procText } from "./proc.ts";
 import { readText } from "./read-text.ts";
 import { type RootlessOptions, rootlessMaps } from "./rootless.ts";
@@ -165,6 +166,15 @@ export class Mapping {
 		return Mapping.#of(checkMaps(rootlessMaps(options)));
 	}
 
+	/**
+	 * The mapping of a mount on which the files of the source's owner on disk, such as `{ uid, gid }` of fs.stat(), are visible in a container
+	 * as another user, by default as its root. `container` is the mapping of its user namespace. Throws `ERR_USERNS_INVALID_ARGUMENT`
+	 * if the container does not map that user.
+	 */
+	static owner(source: { uid: number; gid: number }, container: MappingInput, as?: OwnerOptions): Mapping {
+		return Mapping.#of(ownerMaps(source, listsOf(container), as));
+	}
+
 	/** The host ID (outside, or visible) of a container ID (inside, or on disk). Undefined if it is not mapped. */
 	uidToHost(id: number): number | undefined {
 		return algebra.translate(this.uidMappings, id);
@@ -225,6 +235,12 @@ export class Mapping {
 	get size(): { uid: number; gid: number } {
 		const { uid, gid } = extentsOf(this);
 		return { uid: algebra.count(uid), gid: algebra.count(gid) };
+	}
+
+	/** The container IDs that are not mapped, as ranges in their order. */
+	get unmapped(): { uid: IdRange[]; gid: IdRange[] } {
+		const { uid, gid } = extentsOf(this);
+		return { uid: unmappedRanges(uid), gid: unmappedRanges(gid) };
 	}
 
 	/** True if every mapped ID is mapped to itself. */

@@ -98,7 +98,7 @@ function hostile({ elsewhere, container, other, handles }: World): Record<string
 			killSignal: "SIGKILL",
 		},
 		...{ serialization: "advanced", from: 9, to: 9, size: 9, user: "daemon", container: "0:1:1" },
-		...{ parent: "0:7:9", name: "daemon", names: () => 7, bundle: elsewhere, features: {} },
+		...{ parent: "0:7:9", name: "daemon", names: () => 7, bundle: elsewhere, features: {}, others: "keep" },
 	};
 }
 
@@ -150,6 +150,14 @@ test("Object.prototype: a polluted prototype does not change mappings", { needs 
 					() => Mapping.rootless().id,
 					() => Mapping.rootless({ user: 0 }).id,
 					() => Mapping.rootless({ user: 0, keepId: true }).id,
+				],
+			},
+			owner: {
+				refuse: (as) => Mapping.owner({ uid: 5, gid: 6 }, MAP, as),
+				calls: [
+					() => Mapping.owner({ uid: 5, gid: 6 }, MAP).id,
+					() => Mapping.owner({ uid: 5, gid: 6 }, MAP, { uid: 1 }).id,
+					() => Mapping.owner({ uid: 5 } as never, MAP, {}).id,
 				],
 			},
 			keepId: {
@@ -432,7 +440,7 @@ test(
 
 /** Each file that takes options, so that a new function is added to the tests above. */
 const TAKE_OPTIONS = [
-	...["mapping/context.ts", "mapping/rootless.ts", "mapping/shift.ts"],
+	...["mapping/context.ts", "mapping/owner.ts", "mapping/rootless.ts", "mapping/shift.ts"],
 	...["mount/attach-options.ts", "mount/from-oci.ts", "mount/mount-options.ts"],
 	...["mount/mounts.ts", "mount/overlay.ts", "mount/path-options.ts"],
 	...["namespace/create-options.ts", "namespace/enter-options.ts", "options.ts"],

@@ -1,6 +1,7 @@
 // The public types, as a program uses them. The build compiles this file and no test runs it: a line that must not
 // compile is marked, and a wrong mark fails the build.
 import type { ChildProcess } from "node:child_process";
+import { statSync } from "node:fs";
 import {
 	type AttributeOptions,
 	findId,
@@ -8,6 +9,7 @@ import {
 	Handles,
 	type HeldMount,
 	type IdmappedMount,
+	type IdRange,
 	Mapping,
 	type MappingInput,
 	type MappingSyntax,
@@ -50,6 +52,8 @@ export async function compiles(): Promise<void> {
 	const detected: { mapping: Mapping; syntax: MappingSyntax } = Mapping.detect("0:1:1", { names: findId });
 	Mapping.parse("u:alice:0:1", "colon", { names: findId, skipOtherLines: false });
 	Mapping.rootless({ keepId: { uid: 5, gid: undefined }, size: 9 });
+	const owner: Mapping = Mapping.owner(statSync("/"), mapping, { uid: 5, gid: undefined, others: "keep" });
+	const ranges: IdRange[] = owner.unmapped.uid;
 	const rootless: Mapping = Mapping.rootless({ user: 1000, keepId: true });
 	await UserNamespace.create(rootless, { method: "newuidmap" });
 	pin(namespace, "/run/ns");
@@ -108,7 +112,21 @@ export async function compiles(): Promise<void> {
 		names: u,
 		skipOtherLines: u,
 	});
-	void [child, short, mapping.id, handles, id, disposable, kind, code, layered, known, hint, detected];
+	void [
+		child,
+		short,
+		mapping.id,
+		handles,
+		id,
+		disposable,
+		kind,
+		code,
+		layered,
+		known,
+		hint,
+		detected,
+		ranges,
+	];
 }
 
 export async function mustNotCompile(namespace: UserNamespace, mapping: Mapping): Promise<void> {

@@ -223,6 +223,55 @@ test("Mapping.rootless asks for the user that it was given, and has a map for ea
 	assert.throws(() => Mapping.rootless(), /no function looks up subordinate IDs/);
 });
 
+test("Mapping.owner shows the source's owner as a user of the container, and each kind has its own IDs", () => {
+	const source = { uid: 1000, gid: 100 };
+	assert.equal(Mapping.owner(source, Mapping.identity()).id, "u:1000:0:1,g:100:0:1");
+	assert.equal(Mapping.owner(source, "u:0:5000:9,g:0:6000:9").id, "u:1000:5000:1,g:100:6000:1");
+	assert.equal(Mapping.owner(source, "0:5000:9", { uid: 3, gid: 8 }).id, "u:1000:5003:1,g:100:5008:1");
+	assert.equal(Mapping.owner({ uid: 0, gid: LAST }, "0:0:1").id, `u:0:0:1,g:${LAST}:0:1`);
+	for (const [owner, as, message] of [
+		[null, {}, /the source must be an object \{uid, gid\}, not null/],
+		[{ uid: 5 }, {}, /the source's gid must be a whole number .*, not undefined/],
+		[{ uid: 5n, gid: 5 }, {}, /the source's uid must be a whole number .*, not 5n/],
+		[{ uid: 4294967295, gid: 5 }, {}, /the source's uid must be a whole number from 0 to 4294967294/],
+		[source, { uid: -1 }, /Mapping\.owner: uid must be a whole number/],
+		[source, { gid: 9 }, /the mapping of the container has no gid 9/],
+		[source, { others: "swap" }, /others must be "unmapped" or "keep", not "swap"/],
+		[source, { user: 5 }, /unknown option "user"/],
+	] as [never, object, RegExp][]) {
+		const code = "ERR_USERNS_INVALID_ARGUMENT";
+		assert.throws(() => Mapping.owner(owner, "0:5000:9", as), { code, message });
+	}
+});
+
+test("Mapping.owner with others: keep is one-to-one, and only the displaced ID is not mapped", () => {
+	const ids = [0, 1, 5, 1000, 100000, LAST - 1, LAST];
+	for (const uid of ids) {
+		for (const host of ids) {
+			const mapping = Mapping.owner({ uid, gid: 7 }, `u:0:${host}:1,g:0:7:1`, { others: "keep" }).fit();
+			assert.equal(mapping.uidToHost(uid), host);
+			for (const other of ids) {
+				if (other !== uid) assert.equal(mapping.uidToHost(other), other === host ? undefined : other);
+			}
+			assert.deepEqual(mapping.unmapped, { uid: uid === host ? [] : [{ first: host, size: 1 }], gid: [] });
+			assert.equal(mapping.gidToHost(7), 7);
+			assert.equal(mapping.size.uid, uid === host ? LAST + 1 : LAST);
+		}
+	}
+});
+
+test("unmapped has the IDs around and between the extents", () => {
+	assert.deepEqual(Mapping.from("u:3:0:2,u:7:9:1").unmapped, {
+		uid: [
+			{ first: 0, size: 3 },
+			{ first: 5, size: 2 },
+			{ first: 8, size: LAST - 7 },
+		],
+		gid: [{ first: 0, size: LAST + 1 }],
+	});
+	assert.deepEqual(Mapping.identity().unmapped, { uid: [], gid: [] });
+});
+
 test("disjoint: what touches is kept whole, what overlaps is cut on that side alone, what is inside is gone", () => {
 	const taken = { first: 10, size: 10 };
 	const cases: [first: number, size: number, ...left: [number, number][]][] = [
