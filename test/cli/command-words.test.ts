@@ -14,6 +14,8 @@ function sentences(): { where: string; text: string }[] {
 		const lines = readFileSync(join(root, "src", file), "utf8").split("\n");
 		lines.forEach((line, i) => {
 			if (/^\s*(\/?\*|\/\/)/.test(line)) return;
+			// The TypeError of a constructor that a program called; no command can cause it.
+			if (line.includes("throw illegalConstructor(")) return;
 			for (const [literal] of line.matchAll(/"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`(?:[^`\\]|\\.)*`/g)) {
 				const text = literal
 					.slice(1, -1)

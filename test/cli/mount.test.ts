@@ -123,7 +123,7 @@ test(
 				'{"UidMap":["1000:0:1"],"GidMap":["100:5:1"]}',
 				"uid 0 1000\ngid 5 100",
 			]) {
-				ok("mount", "--map", map, source, target);
+				ok("mount", `--map=${map}`, source, target);
 				const { uid, gid } = statSync(join(target, "file"));
 				assert.deepEqual([uid, gid], [0, 5], map);
 				ok("umount", target);
