@@ -16,9 +16,9 @@ function notices() {
 
 /**
  * Modules of Node that are loaded at the first use of one of their exports, because Node's start-up does not load them:
- * `child_process` and `worker_threads` bring sockets and streams with them, and take 4 to 6 ms each.
+ * `child_process`, `tty` and `worker_threads` bring sockets and streams with them, and take 4 to 6 ms each.
  */
-const LAZY = ["child_process", "module", "os", "timers/promises", "worker_threads"];
+const LAZY = ["child_process", "module", "os", "timers/promises", "tty", "worker_threads"];
 
 const lazyModules = {
 	name: "lazy modules",

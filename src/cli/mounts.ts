@@ -1,10 +1,11 @@
 import type { Command } from "commander";
 import { type MountInfo, mountsAsync } from "../index.ts";
 import { wholeNumber } from "./namespace-argument.ts";
-import { mappingRows, print, printErrors, table } from "./output.ts";
+import { mappingRows, print, printErrors, table, terminalWidth } from "./output.ts";
 
 interface Options {
 	all?: boolean;
+	wide?: boolean;
 	pid?: number;
 	json?: boolean;
 }
@@ -17,24 +18,29 @@ lists the ID-mapped mounts that process 4711 sees.
 The columns "on disk" and "visible" show IDs of the caller's user namespace. A
 map has one line for each of its extents. Before Linux 6.15 the kernel does not
 report maps. For a map that cannot be read, the command prints "map unknown" and
-the reason.`;
+the reason.
+
+On a terminal, a mount point that is too long is shortened in the middle, with
+"…". In a pipe, in a file and with --json it is whole.`;
 
 export function define(command: Command): void {
 	command
 		.option("--all", "list all mounts, not only ID-mapped ones")
 		.option("--pid <pid>", "list the mounts of this process (default: the caller)", wholeNumber("A pid"))
+		.option("--wide", "do not shorten mount points to the width of the terminal")
 		.option("--json", "print the result as JSON")
 		.addHelpText("after", HELP)
 		.action(list);
 }
 
-async function list({ all = false, pid, json }: Options): Promise<void> {
+async function list({ all = false, wide, pid, json }: Options): Promise<void> {
 	const found = await mountsAsync({
 		idmapped: !all,
 		...(pid !== undefined && { pid }),
 	});
 	if (found.length === 0 && !json) await printErrors(`no ${all ? "" : "ID-mapped "}mounts\n`);
-	await print(json, found, () => (found.length === 0 ? [] : table([HEAD, ...found.flatMap(rows)])));
+	const most = wide ? undefined : terminalWidth();
+	await print(json, found, () => (found.length === 0 ? [] : table([HEAD, ...found.flatMap(rows)], most)));
 }
 
 const HEAD = ["mount point", "type", "kind", "on disk", "visible", "IDs"];

@@ -70,6 +70,7 @@ const OTHER_WORDS: Readonly<Record<string, Rows>> = {
 		["-p -N --task", "--pid"],
 		["-J", "--json"],
 		["-l --list", NEEDLESS],
+		["-u --notruncate --no-trunc --full", "--wide"],
 	],
 	"userns show": [
 		["-p --pid -t --target", SHOW_PID],

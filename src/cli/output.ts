@@ -1,5 +1,6 @@
 import { writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isatty } from "node:tty";
 import { type IdMap, type Mapping, UsernsError, type UsernsErrorCode } from "../index.ts";
 import { commandWords } from "./command-words.ts";
 
@@ -140,12 +141,31 @@ function asData(error: unknown): Record<string, unknown> {
 	return { ...error.toJSON(), message: commandWords(error.message), hint: commandWords(error.hint) };
 }
 
-/** Rows as columns of equal width, two spaces apart, without blanks at the end of a line. */
-export function table(rows: readonly (readonly string[])[]): string[] {
+/**
+ * Rows as columns of equal width, two spaces apart, without blanks at the end of a line. Cells of the first column are
+ * shortened in the middle if a line has more than `most` characters.
+ */
+export function table(
+	rows: readonly (readonly string[])[],
+	most: number = Number.POSITIVE_INFINITY,
+): string[] {
 	const cells = rows.map((row) => row.map(printable));
+	const lines = aligned(cells);
+	const surplus = Math.max(...lines.map(({ length }) => length)) - most;
+	if (surplus <= 0) return lines;
+	const width = Math.max(...cells.map(([first = ""]) => first.length));
+	const room = Math.max(LEAST_ROOM, width - surplus);
+	return aligned(cells.map(([first = "", ...others]) => [shortened(first, room), ...others]));
+}
+
+/** The least width of a column that is shortened. */
+const LEAST_ROOM = 20;
+
+function aligned(cells: readonly (readonly string[])[]): string[] {
 	const widths: number[] = [];
 	for (const row of cells) {
-		row.forEach((cell, column) => {
+		// Nothing follows the last cell of a row, such as the reason for an unknown map, so it needs no room in the other rows.
+		row.slice(0, -1).forEach((cell, column) => {
 			widths[column] = Math.max(widths[column] ?? 0, cell.length);
 		});
 	}
@@ -155,6 +175,19 @@ export function table(rows: readonly (readonly string[])[]): string[] {
 			.join("  ")
 			.trimEnd(),
 	);
+}
+
+/** A name with its start and its end, which differ more between mounts than the middle. */
+function shortened(text: string, length: number): string {
+	if (text.length <= length) return text;
+	const signs = [...text];
+	const end = Math.ceil((length - 1) / 2);
+	return [...signs.slice(0, length - 1 - end), "…", ...signs.slice(-end)].join("");
+}
+
+/** The width of the terminal that standard output is; undefined for a file or a pipe. */
+export function terminalWidth(): number | undefined {
+	return (isatty(OUTPUT) && process.stdout.columns) || undefined;
 }
 
 /** A mapping as a table, under the two headings. User and group IDs share the rows if their extents are the same. */

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { chownSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { sh, userns } from "../support/child.ts";
+import { root, sh, userns } from "../support/child.ts";
 import { startContainer } from "../support/container.ts";
 import { freshType, mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
@@ -231,6 +232,43 @@ test(
 			} finally {
 				await container.end();
 			}
+		}),
+);
+
+test(
+	"mounts fits the table into a terminal of 80 columns, and prints whole mount points with --wide and in a pipe",
+	{
+		needs: [...needs, "linux:6.15", "tool:script"],
+	},
+	() =>
+		withTmpfs((folder) => {
+			const name = join("x".repeat(60), "y".repeat(60), "end");
+			const [source = "", target = "", short = ""] = mkdirs(folder, "source", name, "short");
+			ok("mount", "--map", "u:0:2100000000:65536,g:0:2100000000:10", source, target);
+			ok("mount", "--map", "0:1:1", source, short);
+			const atTerminal = (columns: number, option = "") => {
+				const command = `'${process.execPath}' '${join(root, "dist/src/cli/userns.cjs")}' mounts ${option}`;
+				const { stdout } = spawnSync("script", ["-qec", `stty cols ${columns}; ${command}`, "/dev/null"], {
+					encoding: "utf8",
+					stdio: ["ignore", "pipe", "pipe"],
+				});
+				return stdout.split("\r\n");
+			};
+			const lines = atTerminal(80);
+			for (const line of lines) assert.ok(line.length <= 80, line);
+			assert.equal(Math.max(...lines.map(({ length }) => length)), 80);
+			const at = lines.findIndex(
+				(line) => line.startsWith(`${folder.slice(0, 5)}`) && line.includes("y/end  "),
+			);
+			assert.match(lines[at] ?? "", /^\/[^ ]+…y+\/end {2}tmpfs {2}uid {2}/);
+			assert.ok(lines.some((line) => line.startsWith(`${short} `) || /….*\/short {2}tmpfs/.test(line)));
+			const piped = ok("mounts").split("\n");
+			assert.ok(piped.some((line) => line.startsWith(`${target}  tmpfs  uid`)));
+			assert.deepEqual(atTerminal(80, "--wide"), piped);
+			assert.deepEqual(atTerminal(500), piped);
+			assert.equal(JSON.parse(atTerminal(80, "--json").join("\n"))[0].mountPoint.includes("…"), false);
+			ok("umount", target);
+			ok("umount", short);
 		}),
 );
 
