@@ -205,6 +205,41 @@ function notLoaded(file: string, cause: unknown): UsernsError {
 	return failure(words, { hint: buildHint(), cause });
 }
 
+/**
+ * Throws for a file that ends before the last byte that its ELF headers name, for example after a download or a copy that was cut
+ * off: the dynamic loader maps the file, and an access behind its end is SIGBUS, which ends the process.
+ */
+function refuseIncomplete(file: string): void {
+	let bytes: Buffer;
+	try {
+		bytes = readFileSync(file);
+	} catch {
+		return; // the loader reports why
+	}
+	const needed = neededBytes(bytes);
+	if (needed === undefined) throw failure(`${file} is not an ELF file for 64 bits`, { hint: buildHint() });
+	if (bytes.length >= needed) return;
+	throw failure(`${file} is incomplete: it has ${bytes.length} bytes, and its headers need ${needed}`, {
+		hint: buildHint(),
+	});
+}
+
+/** The least size of an ELF file, by elf(5): the ends of its segments and of its section headers. Undefined for another file. */
+function neededBytes(bytes: Buffer): number | undefined {
+	const header = 64;
+	if (!"\x7fELF\x02\x01".startsWith(bytes.toString("latin1", 0, 6))) return undefined;
+	if (bytes.length < header) return header;
+	const [phoff, shoff] = [Number(bytes.readBigUInt64LE(32)), Number(bytes.readBigUInt64LE(40))];
+	const [phsize = 0, phnum = 0, shsize = 0, shnum = 0] = [54, 56, 58, 60].map((at) => bytes.readUInt16LE(at));
+	const tables = Math.max(header, phoff + phsize * phnum, shoff + shsize * shnum);
+	if (bytes.length < tables) return tables;
+	const ends = Array.from({ length: phnum }, (_, index) => {
+		const at = phoff + index * phsize;
+		return Number(bytes.readBigUInt64LE(at + 8)) + Number(bytes.readBigUInt64LE(at + 32));
+	});
+	return Math.max(tables, ...ends);
+}
+
 /** Loads the add-on. Not with createRequire(), because webpack replaces a call of it. */
 export function loadAddon(): unknown {
 	if (process.platform !== "linux") {
@@ -222,6 +257,7 @@ export function loadAddon(): unknown {
 			hint: "Let root, this user or the owner of the program own that file.",
 		});
 	}
+	refuseIncomplete(file);
 	try {
 		// With Node's cache of modules, because each load has threads of its own, and a test runner loads this module again and again.
 		// Not by an import of node:module, because webpack replaces calls of an imported createRequire().
