@@ -150,7 +150,12 @@ function notDelegated(
 	const outside = firstOutside(extents, [...ranges, { first: user[kind], size: 1 }]);
 	if (outside === undefined) return undefined;
 	if (ranges.length === 0) {
-		const { message: reason, hint } = noSubids(kind, user);
+		const others = extentsOf(mapping);
+		const missing = (["uid", "gid"] as const).filter((each) => {
+			const isOwn = firstOutside(others[each], [{ first: user[each], size: 1 }]) === undefined;
+			return !isOwn && subordinateRanges(each, user).length === 0;
+		});
+		const { message: reason, hint } = noSubids(missing, user);
 		return new UsernsError("ERR_USERNS_NO_SUBIDS", `${tried(mapping)}: ${reason}; ${ends}`, {
 			...details,
 			hint,

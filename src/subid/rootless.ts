@@ -21,29 +21,34 @@ function isReadable(file: string): boolean {
 	}
 }
 
-/** The error for a user without subordinate IDs of a kind. */
-export function noSubids(kind: IdKind, user: Account): UsernsError {
+/** The error for a user without subordinate IDs of a kind, or of both kinds. */
+export function noSubids(kinds: readonly IdKind[], user: Account): UsernsError {
 	const name = nameOf(user);
-	const file = SUBID_FILES[kind];
-	if (!isReadable(file)) {
+	const files = kinds.map((kind) => SUBID_FILES[kind]);
+	const hidden = files.filter((file) => !isReadable(file));
+	if (hidden.length > 0) {
+		const which = kinds.map((kind) => `${kind}s`).join(" and ");
 		return new UsernsError(
 			"ERR_USERNS_NO_SUBIDS",
-			`cannot find the subordinate ${kind}s of the user ${name}: ${file} cannot be read`,
-			{ hint: `As root, make ${file} readable: chmod 644 ${file}.` },
+			`cannot find the subordinate ${which} of the user ${name}: ${hidden.join(" and ")} cannot be read`,
+			{ hint: `As root, make ${hidden.join(" and ")} readable: chmod 644 ${hidden.join(" ")}.` },
 		);
 	}
-	return new UsernsError("ERR_USERNS_NO_SUBIDS", `the user ${name} has no subordinate ${kind}s in ${file}`, {
-		hint: `As root, add a line such as "${name}:${freeForUser(kind)}:65536" to ${file}, with IDs that the file assigns to no other user; see usermod(8), --add-sub${kind}s.`,
+	const missing = kinds.map((kind) => `subordinate ${kind}s in ${SUBID_FILES[kind]}`).join(" and no ");
+	const lines = kinds
+		.map((kind) => `"${name}:${freeForUser(kind)}:65536" to ${SUBID_FILES[kind]}`)
+		.join(" and ");
+	const flags = kinds.map((kind) => `--add-sub${kind}s`).join(" and ");
+	return new UsernsError("ERR_USERNS_NO_SUBIDS", `the user ${name} has no ${missing}`, {
+		hint: `As root, add a line such as ${lines}, with IDs that the file assigns to no other user; see usermod(8), ${flags}.`,
 	});
-}
-
-function delegation(kind: IdKind, user: Account): Delegation {
-	const ranges = subordinateRanges(kind, user);
-	if (ranges.length === 0) throw noSubids(kind, user);
-	return { own: user[kind], ranges };
 }
 
 setFindDelegation((who) => {
 	const user = findUser(who);
-	return { uid: delegation("uid", user), gid: delegation("gid", user) };
+	const ranges = { uid: subordinateRanges("uid", user), gid: subordinateRanges("gid", user) };
+	const missing = (["uid", "gid"] as const).filter((kind) => ranges[kind].length === 0);
+	if (missing.length > 0) throw noSubids(missing, user);
+	const delegation = (kind: IdKind): Delegation => ({ own: user[kind], ranges: ranges[kind] });
+	return { uid: delegation("uid"), gid: delegation("gid") };
 });

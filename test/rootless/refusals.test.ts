@@ -163,6 +163,22 @@ test("no entry in subuid is an error that gives the line to add, and the file", 
 	assert.match(gid.message, /subordinate gids in \/etc\/subgid/);
 });
 
+test("a user without a line in both files is told both lines at once", { needs }, () => {
+	const created = refused(NO_SUBIDS, WHOLE);
+	const rootless = askAs<Failure>(
+		freshUser(NO_SUBIDS),
+		"try { userns.Mapping.rootless(); } catch (error) { console.log(JSON.stringify(error)); }",
+	);
+	for (const { code, message, hint } of [created, rootless]) {
+		assert.equal(code, "ERR_USERNS_NO_SUBIDS");
+		assert.match(message, /no subordinate uids in \/etc\/subuid and no subordinate gids in \/etc\/subgid/);
+		assert.match(
+			hint,
+			/"userns-tester:\d+:65536" to \/etc\/subuid and "userns-tester:\d+:65536" to \/etc\/subgid/,
+		);
+	}
+});
+
 test("Mapping.rootless without subordinate IDs is the same error, and the user's own ID works", {
 	needs,
 }, () => {
