@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { Option } from "commander";
 import { findId, Mapping, type RootlessOptions, UsernsError } from "../index.ts";
 
@@ -35,12 +36,52 @@ export function readMap(text: string): Mapping {
 			"ERR_USERNS_INVALID_ARGUMENT",
 			`--map ${text} needs a caller without root privilege, but the caller is root`,
 			{
-				hint: "Give a mapping to host IDs that /etc/subuid assigns to no user, such as --map 0:2100000000:65536.",
+				hint:
+					ownHint() ??
+					"Give a mapping to host IDs that /etc/subuid assigns to no user, such as --map 0:2100000000:65536.",
 			},
 		);
 	}
 	return Mapping.rootless(options);
 }
+
+/** The most IDs that a proposed mapping has. */
+const MOST = 65536;
+
+/** For root of a user namespace: a mapping to IDs that this namespace maps. Undefined for root of a host, and without /proc. */
+function ownHint(): string | undefined {
+	let own: Mapping;
+	try {
+		own = Mapping.fromProc(
+			readFileSync("/proc/self/uid_map", "utf8"),
+			readFileSync("/proc/self/gid_map", "utf8"),
+		);
+	} catch {
+		return undefined;
+	}
+	const ranges = [own.uidMappings, own.gidMappings].map((extents) => {
+		const [largest] = [...extents].sort((a, b) => b.size - a.size);
+		// Without ID 0, which is the caller, if there are others.
+		const skip = largest?.containerID === 0 && largest.size > 1 ? 1 : 0;
+		return (
+			largest && {
+				first: largest.containerID + skip,
+				size: Math.min(largest.size - skip, MOST),
+				all: largest.size,
+			}
+		);
+	});
+	const [uid, gid] = ranges;
+	if (uid === undefined || gid === undefined || (uid.all === ALL && gid.all === ALL)) return undefined;
+	const both = uid.first === gid.first && uid.size === gid.size;
+	const text = both
+		? `0:${uid.first}:${uid.size}`
+		: `u:0:${uid.first}:${uid.size},g:0:${gid.first}:${gid.size}`;
+	return `Give a mapping to IDs of this user namespace, which /proc/self/uid_map and gid_map list, such as --map ${text}.`;
+}
+
+/** The number of IDs that a host maps. */
+const ALL = 4294967295;
 
 /** Reads the MAP of a mount. */
 export function readMountMap(text: string): Mapping {

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import {
 	findId,
@@ -60,7 +60,9 @@ function readText(text: string, options: TextOptions): { mapping: Mapping; synta
 		} catch (cause) {
 			if (cause instanceof UsernsError) throw cause;
 			throw new UsernsError("ERR_USERNS_OPEN", `cannot read the maps of process ${pid}: ${reasonOf(cause)}`, {
-				hint: "Give the pid of a process that has not ended.",
+				hint: existsSync("/proc/self/status")
+					? "Give the pid of a process that has not ended."
+					: "Mount a procfs of this pid namespace at /proc: the maps are read there.",
 				cause,
 			});
 		}

@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs";
 import { show, UsernsError, type UsernsErrorCode } from "../errors.ts";
 import type { Outcome } from "./addon.ts";
 import { ERRNO } from "./errno.ts";
-import { kernelError } from "./steps.ts";
+import { lacksProc, MOUNT_PROC } from "./process-status.ts";
+import { type Hints, hintIn, kernelError } from "./steps.ts";
 
 /*
  * Path look-ups of the C part (native/mount/path-walk.h): which symbolic links they follow, and the errors of a look-up that
@@ -69,9 +70,10 @@ export const PROCESS_HINTS: Readonly<Record<number, string>> = {
 export const SILENT_PATH =
 	"Check the FUSE and network file systems on the path: one of them did not answer within ten seconds.";
 
-const NAMESPACE_HINTS: Readonly<Record<number, string>> = {
+const NAMESPACE_HINTS: Hints = {
 	...PROCESS_HINTS,
-	[ERRNO.ENOENT]: "Check the path: it does not exist, or its process has ended.",
+	[ERRNO.ENOENT]: () =>
+		lacksProc() ? MOUNT_PROC : "Check the path: it does not exist, or its process has ended.",
 	[ERRNO.ETIMEDOUT]: SILENT_PATH,
 };
 
@@ -92,7 +94,7 @@ export function namespaceError(
 			step: "opening the path",
 		});
 	}
-	return kernelError(codes.failed, tried, outcome, { hint: NAMESPACE_HINTS[outcome.error] });
+	return kernelError(codes.failed, tried, outcome, { hint: hintIn(NAMESPACE_HINTS, outcome.error) });
 }
 
 /** A namespace's process or path in a message. */

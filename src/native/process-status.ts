@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 
 /** The text of a file in /proc without the blanks at its ends; undefined if it cannot be read. */
 export function readText(file: string): string | undefined {
@@ -17,3 +17,16 @@ export function statusField(status: string | undefined, name: string): string | 
 
 /** The status of the calling thread: each thread has its own capabilities and its own seccomp filters. */
 export const STATUS = "/proc/thread-self/status";
+
+export const MOUNT_PROC =
+	"Mount a procfs of this process's pid namespace at /proc: this process is not in the one that is there, or none is.";
+
+/** Whether /proc is missing, or that of a pid namespace in which this process is not. False if Node's permission model hides it. */
+export function lacksProc(): boolean {
+	try {
+		statSync("/proc/self/ns/user");
+		return false;
+	} catch (error) {
+		return (error as NodeJS.ErrnoException).code === "ENOENT";
+	}
+}
