@@ -168,6 +168,8 @@ void run_overlay(struct call *call)
 		.roots = arguments[5].count == 0 ? NULL : arguments[5].fds,
 		.root_count = arguments[5].count,
 		.ask = (int)arguments[6].number,
+		.prepare = (int)arguments[7].number,
+		.unmapped = {(uint32_t)arguments[8].number, (uint32_t)arguments[9].number},
 		.waiter = call->waiter,
 	};
 

@@ -3,6 +3,7 @@
 #include "kernel/auto-close.h"
 #include "mount/mount-id.h"
 #include "mount/mount-syscalls.h"
+#include "mount/upper-layer.h"
 #include "proc/procfs.h"
 #include <stdlib.h>
 #include <string.h>
@@ -76,15 +77,23 @@ static int set_lower(int context, const struct overlay_request *request)
 	return error;
 }
 
+/* What a child finds out: the first one whether the upper layer is new, the second one the mount flags of the overlay. */
+struct findings {
+	long is_new;
+	struct statfs fs;
+};
+
 /* The state of the child. */
 struct overlay_child {
 	struct bounded_child bounded;
 	const struct overlay_request *request;
-	int context; /* −1: reads the mount flags of `tree` */
+	int context; /* −1: completes the overlay `tree` */
 	int tree;
-	struct statfs fs;
+	struct findings found;
 	int needed[]; /* the descriptors that the child needs */
 };
+
+#define NEEDED 3 /* besides the roots */
 
 /*
  * Creates a mount namespace, and attaches the layers' mounts at its root. They may cover each other, because a path from the root
@@ -103,44 +112,66 @@ NO_STACK_PROTECTOR static long attach_roots(const struct overlay_request *reques
 	return error;
 }
 
+/* Makes the overlay of the context. */
+NO_STACK_PROTECTOR static int create(struct overlay_child *child)
+{
+	const struct overlay_request *request = child->request;
+	long error = request->roots == NULL ? 0 : attach_roots(request);
+
+	if (error < 0) return bounded_child_note(&child->bounded, error, "overlay layers");
+	/* Before the overlay exists, because then the kernel marks its upper layer. */
+	if (request->prepare) child->found.is_new = upper_layer_is_new(request->upper);
+	if (child->found.is_new < 0) return bounded_child_note(&child->bounded, child->found.is_new, "upper owner");
+	error = call_fsconfig(child->context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
+	return bounded_child_note(&child->bounded, error, "overlay create");
+}
+
+/* Reads the mount flags of the overlay, and prepares a new upper layer if it can be written. */
+NO_STACK_PROTECTOR static int complete_tree(struct overlay_child *child)
+{
+	const struct overlay_request *request = child->request;
+	long error = raw_syscall3(SYS_fstatfs, child->tree, (long)&child->found.fs, 0);
+
+	if (error < 0) return bounded_child_note(&child->bounded, error, "overlay writable");
+	if (child->found.is_new <= 0 || (child->found.fs.f_flags & ST_RDONLY) != 0)
+		return bounded_child_note(&child->bounded, 0, NULL);
+	error = upper_layer_prepare(child->tree, request->lower[0], request->unmapped);
+	return bounded_child_note(&child->bounded, error, "upper owner");
+}
+
 NO_STACK_PROTECTOR static int child_main(void *argument)
 {
 	struct overlay_child *child = argument;
-	const struct overlay_request *request = child->request;
-	const int reads_flags = child->context < 0;
-	long error = 0;
 
-	bounded_child_begin(&child->bounded, child->needed, (int)request->root_count + 1);
-	if (reads_flags) error = raw_syscall3(SYS_fstatfs, child->tree, (long)&child->fs, 0);
-	else if (request->roots != NULL) error = attach_roots(request);
-	if (reads_flags || error < 0) bounded_child_note(&child->bounded, error, "overlay layers");
-	else {
-		error = call_fsconfig(child->context, USERNS_FSCONFIG_CMD_CREATE, NULL, NULL, 0);
-		bounded_child_note(&child->bounded, error, "overlay create");
-	}
+	bounded_child_begin(&child->bounded, child->needed, (int)child->request->root_count + NEEDED);
+	if (child->context < 0) complete_tree(child);
+	else create(child);
 	raw_exit(0);
 }
 
-/* Makes the overlay of the context in a child; or, for −1, reads the mount flags of `tree` there. */
-static int run(int context, int tree, const struct overlay_request *request, struct outcome *out, long *flags)
+/* Makes the overlay of the context in a child; or, for −1, completes that of `tree` there. */
+static int run(int context, int tree, const struct overlay_request *request, struct findings *found, struct outcome *out)
 {
-	size_t size = sizeof(struct overlay_child) + (request->root_count + 1) * sizeof(int);
+	size_t size = sizeof(struct overlay_child) + (request->root_count + NEEDED) * sizeof(int);
 	struct overlay_child *child = bounded_child_new(size, request->waiter);
 
 	if (child == NULL) return outcome_fail(out, -ENOMEM, "overlay layers");
 	child->request = request;
 	child->context = context;
 	child->tree = tree;
+	child->found = *found;
 	child->needed[0] = context < 0 ? tree : context;
-	for (size_t i = 0; i < request->root_count; i++) child->needed[i + 1] = request->roots[i];
+	child->needed[1] = request->upper;
+	child->needed[2] = request->lower[0];
+	for (size_t i = 0; i < request->root_count; i++) child->needed[i + NEEDED] = request->roots[i];
 	int error = bounded_child_run(&child->bounded, child_main, "overlay silent", "mntns killed");
 	if (error < 0) outcome_fail(out, error, child->bounded.step);
-	*flags = (long)child->fs.f_flags;
+	*found = child->found;
 	bounded_child_free(&child->bounded);
 	return error;
 }
 
-static int configure(int context, const struct overlay_request *request, struct outcome *out)
+static int configure(int context, const struct overlay_request *request, struct findings *found, struct outcome *out)
 {
 	/* unmount(path) recognises an overlay of this package by this source in mountinfo. */
 	int error = call_fsconfig(context, USERNS_FSCONFIG_SET_STRING, "source", "userns", 0);
@@ -153,34 +184,34 @@ static int configure(int context, const struct overlay_request *request, struct 
 		error = set_layer(context, "workdir", request->work);
 		if (error < 0) return outcome_fail(out, error, "overlay work");
 	}
-	return run(context, -1, request, out, &(long){0});
+	return run(context, -1, request, found, out);
 }
 
 /* If the kernel cannot prepare the work directory, the overlay is read-only, and only the kernel's log has a message. */
-static int check_writable(const struct overlay_request *request, int tree, struct outcome *out)
+static int check_writable(const struct overlay_request *request, int tree, struct findings *found, struct outcome *out)
 {
-	long flags = 0;
-	int error = request->upper < 0 ? 0 : run(-1, tree, request, out, &flags);
+	int error = request->upper < 0 ? 0 : run(-1, tree, request, found, out);
 
 	if (error < 0) return error;
-	return (flags & ST_RDONLY) != 0 ? outcome_fail(out, -EROFS, "overlay writable") : 0;
+	return (found->fs.f_flags & ST_RDONLY) != 0 ? outcome_fail(out, -EROFS, "overlay writable") : 0;
 }
 
 /*
  * 1. Configures the context, and makes the overlay in a child.
  * 2. Makes a mount of it.
- * 3. Checks that it can be written.
- * 4. Sets the attributes, after the check, because a read-only mount would hide the result.
+ * 3. Checks that it can be written, and prepares a new upper layer.
+ * 4. Sets the attributes, after these, because a read-only mount would hide the result and permit no change.
  */
 static int make(int context, const struct overlay_request *request, struct outcome *out)
 {
 	const struct userns_mount_attr attributes = {.attr_set = request->attr_set, .attr_clr = request->attr_clr};
-	int error = configure(context, request, out);
+	struct findings found = {0};
+	int error = configure(context, request, &found, out);
 	AUTO_CLOSE int tree = error < 0 ? -1 : call_fsmount(context, 0);
 
 	if (error < 0) return error;
 	if (tree < 0) return outcome_fail(out, tree, "fsmount");
-	if (check_writable(request, tree, out) < 0) return out->error;
+	if (check_writable(request, tree, &found, out) < 0) return out->error;
 	if ((request->attr_set | request->attr_clr) != 0) error = call_mount_setattr(tree, 0, &attributes);
 	if (error < 0) return outcome_fail(out, error, "mount_setattr");
 	if (mount_note_ids(tree, out) < 0) return out->error;
@@ -218,7 +249,7 @@ static int ask_in_use(int context, const struct overlay_request *request, struct
 			roots[question.root_count++] = tree;
 			question.roots = roots;
 		}
-		error = configure(context, &question, out);
+		error = configure(context, &question, &(struct findings){0}, out);
 	}
 	free(roots);
 	return error;

@@ -15,6 +15,8 @@ struct overlay_request {
 	const int *roots; /* the detached mounts of the layers, for a kernel that accepts no layers on detached mounts; or NULL */
 	size_t root_count;
 	int ask;           /* makes nothing; EBUSY if a lower layer is another overlay's upper layer or work directory */
+	int prepare;       /* gives a new upper layer the owner and mode of the topmost lower layer, see mount/upper-layer.h */
+	uint32_t unmapped[2];
 	uint64_t attr_set; /* MOUNT_ATTR_… */
 	uint64_t attr_clr;
 	struct waiter *waiter; /* the pool thread that waits, or NULL */

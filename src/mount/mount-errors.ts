@@ -17,7 +17,8 @@ export function mountError(tried: string, mapping: string, outcome: Failure, mou
 	// move_mount(2) accepts a target in a detached tree since Linux 6.15, and fails with EINVAL before.
 	const old = error === ERRNO.ENOSYS || (step === "assemble" && error === ERRNO.EINVAL);
 	const code = old ? "ERR_USERNS_UNSUPPORTED_KERNEL" : "ERR_USERNS_MOUNT";
-	const details = { ...(mapping !== "" && { mapping }), hint: hintOf(hints, outcome) };
+	const isOverlay = mount?.fsType === "overlay" && step === "mount_setattr" && error === ERRNO.EINVAL;
+	const details = { ...(mapping !== "" && { mapping }), hint: isOverlay ? OVERLAY : hintOf(hints, outcome) };
 	return kernelError(code, `${tried}${where}${log}`, outcome, details);
 }
 
@@ -34,6 +35,8 @@ function firstLine(log: string): string {
 
 const NO_MAP =
 	"Map another file system, or set { skipUnsupported: true } in a recursive mount. supports() tells what this kernel can map.";
+const OVERLAY =
+	"Use Linux 7.3 or later, or map the layers of that overlay instead: an overlay itself cannot be ID-mapped before.";
 const COVERED = "Unmount the old mount, which covers the new one.";
 const PERHAPS_COVERED = "Check with findmnt(8): the new mount is beneath the old one, or has replaced it.";
 const WRITER = "Try again: a program holds a file open for writing through the copy of the mount.";
@@ -75,9 +78,11 @@ export function joinRefused(): string | undefined {
 
 const LAYER: Readonly<Record<number, string>> = {
 	[ERRNO.ENOENT]: "Create the upper layer and the work directory first, both in one directory.",
-	[ERRNO.ENOTDIR]: "Use directories for the upper layer and the work directory.",
-	[ERRNO.EINVAL]: "Use a writable directory on a file system with extended attributes.",
+	[ERRNO.EINVAL]: "Use a writable directory on a file system with extended attributes, not on an overlay.",
 };
+
+const KEEP_UPPER =
+	"Set { keepUpper: true }, which leaves the owner and mode of the upper layer as they are, and set them yourself.";
 
 const hints: StepHints = {
 	source: {
@@ -186,6 +191,12 @@ const hints: StepHints = {
 	},
 	"overlay upper": LAYER,
 	"overlay work": LAYER,
+	"upper owner": {
+		[ERRNO.EPERM]: KEEP_UPPER,
+		[ERRNO.EACCES]: KEEP_UPPER,
+		[ERRNO.EINVAL]: KEEP_UPPER,
+		[ERRNO.EOVERFLOW]: KEEP_UPPER,
+	},
 	"overlay create": {
 		[ERRNO.EINVAL]:
 			"Use two directories of one mount, neither within the other, as upper layer and work directory, on a file system with extended attributes.",

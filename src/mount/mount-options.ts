@@ -89,7 +89,8 @@ export function checkMountOptions(given: unknown): MountRequest {
 	checkLocation(`${WHAT}: the source`, source);
 	checkTarget(WHAT, target, options);
 	checkBooleans(WHAT, options, BOOLEANS);
-	checkNamespace(options);
+	if (options.unmap) checkUnmap(options);
+	else checkNamespace(WHAT, options);
 	const recursive = options.recursive ?? false;
 	const recursiveIdmap = options.recursiveIdmap ?? recursive;
 	if (recursiveIdmap && !recursive) {
@@ -127,27 +128,35 @@ export function checkMountOptions(given: unknown): MountRequest {
 
 const NESTED = { compose: "compose", replace: "replace", refuse: "refuse" } as const;
 
-function checkNamespace({ mapping, userns, handles, unmap, nested }: MountIdmappedOptions): void {
-	if (unmap) {
-		for (const [name, value] of Object.entries({ mapping, userns, handles, nested })) {
-			if (value !== undefined) exclude("unmap", name);
-		}
-		return;
+function checkUnmap({ mapping, userns, handles, nested }: MountIdmappedOptions): void {
+	for (const [name, value] of Object.entries({ mapping, userns, handles, nested })) {
+		if (value !== undefined) exclude(WHAT, "unmap", name);
 	}
+}
+
+/** The options for the map of a mount: one of `mapping` and `userns`, and the cache for a mapping. */
+export interface NamespaceOptions {
+	mapping?: unknown;
+	userns?: unknown;
+	handles?: unknown;
+}
+
+/** Checks the options for the map, but not the mapping itself. */
+export function checkNamespace(what: string, { mapping, userns, handles }: NamespaceOptions): void {
 	if (mapping === undefined && userns === undefined) {
-		throw invalidArgument(`${WHAT}: mapping and userns are both missing`, "Set one of them.");
+		throw invalidArgument(`${what}: mapping and userns are both missing`, "Set one of them.");
 	}
-	if (mapping !== undefined && userns !== undefined) exclude("mapping", "userns");
+	if (mapping !== undefined && userns !== undefined) exclude(what, "mapping", "userns");
 	if (userns !== undefined && !(userns instanceof UserNamespace)) {
-		throw invalidArgument(`${WHAT}: userns must be a UserNamespace, not ${show(userns)}`);
+		throw invalidArgument(`${what}: userns must be a UserNamespace, not ${show(userns)}`);
 	}
 	if (handles === undefined) return;
 	if (!(handles instanceof Handles)) {
-		throw invalidArgument(`${WHAT}: handles must be a Handles, not ${show(handles)}`);
+		throw invalidArgument(`${what}: handles must be a Handles, not ${show(handles)}`);
 	}
-	if (userns !== undefined) exclude("handles", "userns");
+	if (userns !== undefined) exclude(what, "handles", "userns");
 }
 
-function exclude(one: string, other: string): never {
-	throw invalidArgument(`${WHAT}: ${one} and ${other} cannot be used together`, "Leave one of them out.");
+function exclude(what: string, one: string, other: string): never {
+	throw invalidArgument(`${what}: ${one} and ${other} cannot be used together`, "Leave one of them out.");
 }

@@ -103,7 +103,7 @@ async function isInUse(
 	tried: string,
 ): Promise<boolean | undefined> {
 	if (!ownMapsAll()) return undefined;
-	const { error } = await native().overlay(fds, -1, -1, 0, 0, roots, true);
+	const { error } = await native().overlay(fds, -1, -1, 0, 0, roots, true, false, 0, 0);
 	if (error === ERRNO.EBUSY) return true;
 	// A shortage must fail the call, because it may be over when the overlay itself is created without the check.
 	if (error === ERRNO.EMFILE || error === ERRNO.ENFILE || error === ERRNO.ENOMEM) {

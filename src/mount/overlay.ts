@@ -1,10 +1,12 @@
-import { invalidArgument, show } from "../errors.ts";
+import { invalidArgument } from "../errors.ts";
 import { inspectAs } from "../mapping/inspect.ts";
 import { Mapping, type MappingInput } from "../mapping/mapping.ts";
 import { Handles } from "../namespace/handles.ts";
+import type { UserNamespace } from "../namespace/user-namespace.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { ERRNO } from "../native/errno.ts";
+import { overflowId } from "../native/lookup.ts";
 import { copyOptions, ownMap } from "../options.ts";
 import { ATTACH_OPTIONS, type AttachOptions, checkTarget, resolveFlags } from "./attach-options.ts";
 import {
@@ -17,8 +19,16 @@ import {
 import { attachFresh, HeldMount, type NewMount } from "./idmapped-mount.ts";
 import { checkLocation, type Location, showLocation } from "./location.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
+import { checkNamespace } from "./mount-options.ts";
 import { Claim, refuseInUse } from "./overlay-in-use.ts";
-import { mappedLayer, type Upper, upperLayer } from "./overlay-layers.ts";
+import {
+	type LayerMap,
+	layerWords,
+	lowerLayers,
+	refuseFiles,
+	type Upper,
+	upperLayer,
+} from "./overlay-layers.ts";
 
 /** Options of {@link overlay}. */
 export interface OverlayOptions extends AttributeOptions, AttachOptions {
@@ -33,9 +43,11 @@ export interface OverlayOptions extends AttributeOptions, AttachOptions {
 	work?: string | number | undefined;
 	/** Where to attach it, a directory. If not set, the overlay stays detached. */
 	target?: string | number | undefined;
-	/** The mapping of the lower layers: `containerID` is the ID on disk, `hostID` the visible ID. */
-	mapping: MappingInput;
-	/** The cache to take the user namespace from. */
+	/** The mapping of the lower layers: `containerID` is the ID on disk, `hostID` the visible ID. Alternative: `userns`. */
+	mapping?: MappingInput | undefined;
+	/** A user namespace with the mapping, instead of `mapping`. The caller continues to own it and may close it after the call. */
+	userns?: UserNamespace | undefined;
+	/** The cache to take the user namespace of `mapping` from. */
 	handles?: Handles | undefined;
 	/**
 	 * Maps the upper layer too (default false): new and copied files have the IDs of the lower layers on disk, `containerID`.
@@ -43,9 +55,17 @@ export interface OverlayOptions extends AttributeOptions, AttachOptions {
 	 * because the kernel creates files in the work directory with them.
 	 */
 	mapUpper?: boolean | undefined;
+	/**
+	 * Leaves the owner and mode of a new upper layer as they are (default false). Without it a new upper layer gets those of the topmost
+	 * lower layer, as visible, because they are those of the overlay's root directory. A new one is empty and, as far as the kernel
+	 * tells (Linux 6.6), was the upper layer of no overlay yet. Any other upper layer is never changed.
+	 */
+	keepUpper?: boolean | undefined;
 }
 
 const WHAT = "overlay";
+/** OVL_MAX_STACK in fs/overlayfs/params.h. */
+const MOST_LAYERS = 500;
 /** The names, complete by their type. */
 const OWN_OPTIONS = Object.keys({
 	lower: true,
@@ -53,8 +73,10 @@ const OWN_OPTIONS = Object.keys({
 	work: true,
 	target: true,
 	mapping: true,
+	userns: true,
 	handles: true,
 	mapUpper: true,
+	keepUpper: true,
 } satisfies Record<Exclude<keyof OverlayOptions, keyof AttributeOptions | keyof AttachOptions>, true>);
 const OPTIONS = [...OWN_OPTIONS, ...ATTRIBUTE_OPTIONS, ...ATTACH_OPTIONS];
 
@@ -91,15 +113,31 @@ export async function overlay(given: OverlayOptions): Promise<OverlayMount> {
 /** `acknowledge` is called last, because closing the layers takes milliseconds in which this thread may be terminated. */
 async function createOverlay(given: OverlayOptions): Promise<UnacknowledgedOverlay> {
 	const { options, layers, attributes, mapping } = checkOverlayOptions(given);
-	const { target } = options;
-	const source = `an overlay of ${layers.map(showLocation).join(", ")}`;
-	const tried = triedTo(source, target === undefined ? "" : showLocation(target), mapping.id);
 	const handles = options.handles ?? new Handles();
+	const userns = options.userns?.dup(); // the caller can close its own during the call
+	try {
+		const map = { mapping: mapping ?? (await (userns as UserNamespace).mapping()), userns, handles };
+		if (userns !== undefined && options.mapUpper) checkOwnIds(map.mapping);
+		return await createMapped(options, layers, attributes, map);
+	} finally {
+		userns?.close();
+		if (options.handles === undefined) handles.release();
+	}
+}
+
+async function createMapped(
+	options: OverlayOptions,
+	layers: readonly Location[],
+	attributes: Attributes,
+	map: LayerMap,
+): Promise<UnacknowledgedOverlay> {
+	const { target } = options;
+	const source = `an overlay of ${layerWords(layers)}`;
+	const tried = triedTo(source, target === undefined ? "" : showLocation(target), map.mapping.id);
 	const held: Descriptor[] = [];
 	let claim: Claim | undefined;
 	try {
-		for (const layer of layers) held.push(await mappedLayer(layer, mapping, handles, options.resolve));
-		const lower = held.slice(0, layers.length).map(({ fd }) => fd);
+		const lower = await lowerLayers(layers, map, options.resolve, held);
 		const { upper, work, mapUpper: mapped = false } = options;
 		const check: Upper["check"] = async (upperLayer, workLayer, roots) => {
 			const both = {
@@ -114,36 +152,44 @@ async function createOverlay(given: OverlayOptions): Promise<UnacknowledgedOverl
 			const writable =
 				upper === undefined || work === undefined
 					? undefined
-					: await upperLayer(
-							{ upper, work, mapped, resolve, detached, check },
-							mapping,
-							handles,
-							tried,
-							held,
-						);
-			const roots = detached ? [...lower, ...(writable?.root === undefined ? [] : [writable.root.fd])] : [];
-			return native().overlay(
-				lower,
-				writable?.upper.fd ?? -1,
-				writable?.work.fd ?? -1,
+					: await upperLayer({ upper, work, mapped, resolve, detached, check }, map, tried, held);
+			const roots = detached
+				? [...lower.roots, ...(writable?.root === undefined ? [] : [writable.root.fd])]
+				: [];
+			const fds = { upper: writable?.upper.fd ?? -1, work: writable?.work.fd ?? -1 };
+			const prepare = writable !== undefined && !options.keepUpper;
+			const outcome = await native().overlay(
+				lower.fds,
+				fds.upper,
+				fds.work,
 				attributes.set,
 				attributes.clear,
 				roots,
 				false,
+				prepare,
+				prepare ? overflowId("uid") : 0,
+				prepare ? overflowId("gid") : 0,
 			);
+			return { outcome, fds };
 		};
-		let outcome = await make(false);
+		let made = await make(false);
 		// Before Linux 6.15 the kernel returns EINVAL for layers on detached mounts.
-		const needsAttached = outcome.step === "overlay create" && outcome.error === ERRNO.EINVAL;
-		if (needsAttached) outcome = await make(true);
-		if (outcome.error < 0) throw mountError(tried, mapping.id, outcome);
-		const created = await adopt(options, outcome, attributes, mapping, source);
+		const needsAttached = made.outcome.step === "overlay create" && made.outcome.error === ERRNO.EINVAL;
+		if (needsAttached) made = await make(true);
+		const { outcome, fds } = made;
+		if (outcome.error < 0) {
+			const all = layers.map((given, i) => ({ words: "the lower layer", given, fd: lower.fds[i] as number }));
+			if (upper !== undefined) all.push({ words: "the upper layer", given: upper, fd: fds.upper });
+			if (work !== undefined) all.push({ words: "the work directory", given: work, fd: fds.work });
+			await refuseFiles(all, tried);
+			throw mountError(tried, map.mapping.id, outcome);
+		}
+		const created = await adopt(options, outcome, attributes, map.mapping, source);
 		claim?.keep(created.mount);
 		return created;
 	} finally {
 		claim?.release();
 		for (const descriptor of held) descriptor.close();
-		if (options.handles === undefined) handles.release();
 	}
 }
 
@@ -191,7 +237,8 @@ export function checkOverlayOptions(given: OverlayOptions): {
 	options: OverlayOptions;
 	layers: readonly Location[];
 	attributes: Attributes;
-	mapping: Mapping;
+	/** Undefined if the options have a namespace instead. */
+	mapping: Mapping | undefined;
 } {
 	if (given === undefined) throw invalidArgument(`${WHAT}: the options are missing`);
 	const options = copyOptions<OverlayOptions>(WHAT, given, OPTIONS);
@@ -201,7 +248,13 @@ export function checkOverlayOptions(given: OverlayOptions): {
 		return layer;
 	});
 	if (layers.length === 0) throw invalidArgument(`${WHAT}: there is no lower layer`);
-	checkBooleans(WHAT, options, ["mapUpper"]);
+	if (layers.length > MOST_LAYERS) {
+		throw invalidArgument(
+			`${WHAT}: there are ${layers.length} lower layers, and the kernel accepts at most ${MOST_LAYERS}`,
+			"Merge layers: copy the files of several into one directory.",
+		);
+	}
+	checkBooleans(WHAT, options, ["mapUpper", "keepUpper"]);
 	if (layers.length === 1 && options.upper === undefined && options.work === undefined) {
 		throw invalidArgument(
 			`${WHAT}: an overlay needs two lower layers, or one and an upper layer`,
@@ -217,19 +270,17 @@ export function checkOverlayOptions(given: OverlayOptions): {
 	if (options.upper !== undefined) {
 		checkLocation(`${WHAT}: the upper layer`, options.upper);
 		checkLocation(`${WHAT}: the work directory`, options.work);
-	} else if (options.mapUpper) {
-		throw invalidArgument(
-			`${WHAT}: mapUpper needs an upper layer`,
-			"Set upper and work, or leave mapUpper out.",
-		);
+	} else {
+		for (const name of ["mapUpper", "keepUpper"] as const) {
+			if (!options[name]) continue;
+			const hint = `Set upper and work, or leave ${name} out.`;
+			throw invalidArgument(`${WHAT}: ${name} needs an upper layer`, hint);
+		}
 	}
 	checkTarget(WHAT, options.target, options);
-	if (options.handles !== undefined && !(options.handles instanceof Handles)) {
-		throw invalidArgument(`${WHAT}: handles must be a Handles, not ${show(options.handles)}`);
-	}
-	if (options.mapping === undefined) throw invalidArgument(`${WHAT}: the mapping is missing`);
-	const mapping = Mapping.from(options.mapping);
-	if (options.mapUpper) checkOwnIds(mapping);
+	checkNamespace(WHAT, options);
+	const mapping = options.mapping === undefined ? undefined : Mapping.from(options.mapping);
+	if (mapping !== undefined && options.mapUpper) checkOwnIds(mapping);
 	return { options, layers, attributes: checkAttributes(WHAT, options), mapping };
 }
 

@@ -2,7 +2,7 @@ import { UsernsError } from "../errors.ts";
 import { extentsOf, Mapping } from "../mapping/mapping.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
-import { overflowUid } from "../native/lookup.ts";
+import { overflowId } from "../native/lookup.ts";
 import { hintIn, kernelError } from "../native/steps.ts";
 import { executeHints, ownProgramHints } from "./own-program.ts";
 import { dumpableUnknown, traceable } from "./sysctls.ts";
@@ -99,6 +99,7 @@ function joinHint(fd: number, error: number): string | undefined {
 	if (error !== ERRNO.EPERM) return undefined;
 	const owner = native().ownerUid(fd);
 	// A uid that this process's namespace does not map is the owner of nothing that it can run as.
-	const also = owner > 0 && owner !== overflowUid() ? `, or as uid ${owner}, which owns the namespace` : "";
+	const also =
+		owner > 0 && owner !== overflowId("uid") ? `, or as uid ${owner}, which owns the namespace` : "";
 	return `Run it as root${also}: a process must join the namespace, which needs CAP_SYS_ADMIN in it.`;
 }

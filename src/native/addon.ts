@@ -153,7 +153,8 @@ export interface NativeMounts {
 	/**
 	 * Makes a detached overlay (native/mount/overlay.h). `roots` are for a kernel that takes no layers on detached mounts, or
 	 * empty. With `ask` nothing is made, and EBUSY means that a lower layer is another overlay's upper layer or work
-	 * directory.
+	 * directory. With `prepare` a new upper layer gets the visible owner and mode of the topmost lower layer, unless that is one of
+	 * the overflow IDs, the last two arguments (native/mount/upper-layer.h).
 	 */
 	overlay(
 		lower: readonly number[],
@@ -163,6 +164,9 @@ export interface NativeMounts {
 		clear: number,
 		roots: readonly number[],
 		ask: boolean,
+		prepare: boolean,
+		unmappedUid: number,
+		unmappedGid: number,
 	): Promise<Outcome>;
 	/** A pidfd. */
 	openProcess(pid: number): Outcome;

@@ -13,10 +13,10 @@ import { type Hints, hintIn, kernelError } from "./steps.ts";
 /** A uid that no user has. With it a look-up follows only the symbolic links of root. */
 export const NO_OWNER = 0xffffffff;
 
-/** The uid that stat(2) shows for a user without an ID. See user_namespaces(7), "Unmapped user and group IDs". */
-export function overflowUid(): number {
+/** The ID that stat(2) shows for an owner without an ID. See user_namespaces(7), "Unmapped user and group IDs". */
+export function overflowId(kind: "uid" | "gid"): number {
 	try {
-		return Number(readFileSync("/proc/sys/kernel/overflowuid", "utf8"));
+		return Number(readFileSync(`/proc/sys/kernel/overflow${kind}`, "utf8"));
 	} catch {
 		return 65534;
 	}
@@ -28,7 +28,7 @@ export function overflowUid(): number {
  */
 export function linkOwner(): number {
 	const uid = process.geteuid?.() ?? NO_OWNER;
-	return uid === overflowUid() ? NO_OWNER : uid;
+	return uid === overflowId("uid") ? NO_OWNER : uid;
 }
 
 const LINK: Readonly<Record<string, string>> = Object.assign(Object.create(null), {
@@ -46,7 +46,7 @@ export function linkRefused(step: string, name: string): { words: string; hint: 
 	if (step !== "link owner") return undefined;
 	const [, uid, link = ""] = /^(\d+) (.*)$/s.exec(name) ?? [];
 	const unmapped =
-		Number(uid) === overflowUid()
+		Number(uid) === overflowId("uid")
 			? ` Uid ${uid} stands for every user that this user namespace does not map, even the host's root.`
 			: "";
 	return {

@@ -88,6 +88,7 @@ const table = {
 	"overlay lower": ["adding a lower layer", "fsconfig"],
 	"overlay upper": ["adding the upper layer", "fsconfig"],
 	"overlay work": ["adding the work directory", "fsconfig"],
+	"upper owner": ["giving the new upper layer the owner and mode of the topmost lower layer", "fchown"],
 	"overlay layers": ["attaching the layers in a mount namespace of a child process", "move_mount"],
 	"overlay create": ["creating the overlay", "fsconfig"],
 	"overlay silent": ["creating the overlay", "fsconfig"],

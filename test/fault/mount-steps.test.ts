@@ -18,6 +18,9 @@ const CALL = {
 	umount2: process.arch === "arm64" ? 39 : 166,
 	setns: process.arch === "arm64" ? 268 : 308,
 	statx: process.arch === "arm64" ? 291 : 332,
+	fchown: process.arch === "arm64" ? 55 : 93,
+	fchmod: process.arch === "arm64" ? 52 : 91,
+	flistxattr: process.arch === "arm64" ? 13 : 196,
 	open_tree: 428,
 	move_mount: 429,
 	fsopen: 430,
@@ -229,6 +232,17 @@ test(
 				assert.equal(error?.syscall, call);
 				assert.deepEqual({ descriptors, mounts }, { descriptors: 0, mounts: 0 }, call);
 			}
+			// The upper layer of each attempt is new.
+			const writable = `const [upper, work] = ["u", "w"].map((name) => fs.mkdtempSync(${JSON.stringify(`${top}/`)} + name));
+				return userns.overlay({ lower: ${JSON.stringify(one)}, upper, work, target: ${JSON.stringify(target)}, mapping: "${MAP}" });`;
+			for (const call of ["fchown", "fchmod", "flistxattr"] as const) {
+				const { error, descriptors, mounts } = failing(writable, 1, call);
+				assert.equal(error?.code, "ERR_USERNS_MOUNT", call);
+				assert.equal(error?.errnoCode, "EPERM", call);
+				assert.match(error?.message ?? "", /giving the new upper layer the owner and mode of the topmost/);
+				assert.match(error?.hint ?? "", /keepUpper: true/);
+				assert.deepEqual({ descriptors, mounts }, { descriptors: 0, mounts: 0 }, call);
+			}
 			const container = await startContainer(top, "pivot", MAP);
 			try {
 				const table = () => readFileSync(`/proc/${container.pid}/mountinfo`, "utf8");
@@ -282,7 +296,7 @@ test(
 			const before = readFileSync("/proc/self/mountinfo", "utf8");
 			const layers = await Promise.all([one, two].map((source) => mountIdmapped({ source, mapping: MAP })));
 			const fds = layers.map(({ fd }) => fd);
-			const made = await native().overlay(fds, -1, -1, 0, 0, fds, false);
+			const made = await native().overlay(fds, -1, -1, 0, 0, fds, false, false, 0, 0);
 			assert.equal(made.error, 0);
 			assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
 			for (const layer of layers) layer.close();

@@ -208,7 +208,7 @@ test(
 				const sources = [upper, work];
 				const mounts = await Promise.all(sources.map((source) => mountIdmapped({ source, mapping: MAP })));
 				const fds = mounts.map(({ fd }) => fd);
-				const { error } = await native().overlay(fds, -1, -1, 0, 0, withRoots ? fds : [], true);
+				const { error } = await native().overlay(fds, -1, -1, 0, 0, withRoots ? fds : [], true, false, 0, 0);
 				for (const mount of mounts) mount.close();
 				return error;
 			};
@@ -274,12 +274,24 @@ test("before Linux 6.15 the check uses its own mounts, and the overlay is made a
 			await refuseInUse(both, roots, "test");
 		};
 		const options = { upper, work, mapped: false, resolve: 0, detached: true, check };
-		const make = () => upperLayer(options, Mapping.from(MAP), handles, "test", held);
+		const make = () =>
+			upperLayer(options, { mapping: Mapping.from(MAP), handles, userns: undefined }, "test", held);
 		const bottom = await mountIdmapped({ source: lower, mapping: MAP });
 		const layers = await make();
 		assert.equal(asked, 1);
 		const roots = [bottom.fd, layers.root?.fd ?? -1];
-		const made = await native().overlay([bottom.fd], layers.upper.fd, layers.work.fd, 0, 0, roots, false);
+		const made = await native().overlay(
+			[bottom.fd],
+			layers.upper.fd,
+			layers.work.fd,
+			0,
+			0,
+			roots,
+			false,
+			false,
+			0,
+			0,
+		);
 		assert.equal(made.error, 0, made.log);
 		await assert.rejects(make(), /test: the upper layer .* is in use by another overlay/);
 		native().close(made.fd);

@@ -151,7 +151,7 @@ test(
 				[{ work: join(upper, "none") }, "ERR_USERNS_MOUNT", /none.*adding the work directory: ENOENT/],
 				[{ work: elsewhere }, "ERR_USERNS_MOUNT", /on different mounts/],
 				[{ target: join(folder, "none") }, "ERR_USERNS_MOUNT", /opening the target: ENOENT/],
-				[{ upper: join(one, "both") }, "ERR_USERNS_MOUNT", /(ENOTDIR|EINVAL)/],
+				[{ upper: join(one, "both") }, "ERR_USERNS_MOUNT", /the upper layer .* is not a directory$/],
 			];
 			for (const [options, code, message] of cases) {
 				await assert.rejects(
@@ -182,9 +182,11 @@ test("wrong options of an overlay throw before any system call", async () => {
 		[{ mapping: MAP }, /a lower layer must be a path/],
 		[{ lower: [], mapping: MAP }, /no lower layer/],
 		[{ lower: "/not/there", mapping: MAP }, /needs two lower layers/],
-		[{ lower: base.lower }, /mapping is missing/],
+		[{ lower: base.lower }, /mapping and userns are both missing/],
 		[{ ...base, upper: "/a" }, /upper and work must be set together/],
 		[{ ...base, mapUpper: true }, /mapUpper needs an upper layer/],
+		[{ ...base, keepUpper: true }, /keepUpper needs an upper layer/],
+		[{ ...base, keepUpper: 1 }, /keepUpper must be true or false/],
 		[{ ...base, uper: "/a" }, /unknown option "uper"/],
 		[{ ...base, handles: {} }, /handles must be a Handles/],
 		[{ ...base, into: 1 }, /into needs a target/],

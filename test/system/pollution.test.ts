@@ -81,7 +81,7 @@ function mountsBelow(pid: number | "self", folder: string): string[] {
 /** A valid and hostile value of each option. The test tries all of them with each option, as values of a wrong type. */
 function hostile({ elsewhere, container, other, handles }: World): Record<string, unknown> {
 	const flags =
-		"readonly nosuid nodev noexec nosymfollow nodiratime recursive recursiveIdmap skipUnsupported unmap replace mapUpper idmapped keepId rootless skipOtherLines keepSession detached windowsHide windowsVerbatimArguments";
+		"readonly nosuid nodev noexec nosymfollow nodiratime recursive recursiveIdmap skipUnsupported unmap replace mapUpper keepUpper idmapped keepId rootless skipOtherLines keepSession detached windowsHide windowsVerbatimArguments";
 	return {
 		...Object.fromEntries(flags.split(" ").map((name) => [name, true])),
 		...{ source: elsewhere, target: elsewhere, mapping: "0:500000:65536", userns: other, handles },

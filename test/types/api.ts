@@ -66,6 +66,8 @@ export async function compiles(): Promise<void> {
 	const code: UsernsErrorCode = new UsernsError("ERR_USERNS_CLOSED", "").code;
 	await mount.attach("/mnt", { into: 4711, replace: true, resolve: "no-symlinks" });
 	const layered: HeldMount = await overlay({ lower: ["/a", 3], upper: "/u", work: "/w", mapping: "0:1:1" });
+	await overlay({ lower: ["/a", "/b"], userns: namespace });
+	await overlay({ lower: "/a", upper: "/u", work: "/w", mapping, keepUpper: true });
 	const known: Mapping | undefined = mounts({ idmapped: true, pid: 1 })[0]?.mapping;
 	const hint: string | undefined = (await supports("/")).hint;
 	const entry = { destination: "/data", source: "/srv", type: "bind", options: ["idmap"] };
@@ -96,6 +98,7 @@ export async function compiles(): Promise<void> {
 	await mountIdmapped(options);
 	await overlay({
 		...{ lower: "/a", upper: u, work: u, target: u, mapping: input, handles: u, mapUpper: u, replace: u },
+		...{ userns: u, keepUpper: u },
 		...attributes,
 	});
 	await mount.attach("/mnt", { replace: u });

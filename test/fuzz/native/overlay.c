@@ -61,6 +61,18 @@ int mount_note_ids(int fd, struct outcome *out)
 	abort();
 }
 
+long upper_layer_is_new(int fd)
+{
+	(void)fd;
+	abort();
+}
+
+long upper_layer_prepare(int overlay, int lower, const uint32_t unmapped[2])
+{
+	(void)overlay, (void)lower, (void)unmapped;
+	abort();
+}
+
 int procfs_own_fd(int fd, char name[PROCFS_NAME])
 {
 	return snprintf(name, PROCFS_NAME, "/proc/thread-self/fd/%d", fd) < PROCFS_NAME ? 0 : -ERANGE;
