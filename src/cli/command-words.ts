@@ -4,6 +4,7 @@ import type {
 	MappingContext,
 	MountIdmappedOptions,
 	MountsOptions,
+	OverlayOptions,
 	RootlessOptions,
 	UnmountOptions,
 } from "../index.ts";
@@ -20,6 +21,7 @@ type LibraryOption =
 	| keyof EnterOptions
 	| keyof UnmountOptions
 	| keyof MountsOptions
+	| keyof OverlayOptions
 	| keyof MappingContext
 	| keyof RootlessOptions;
 
@@ -32,7 +34,7 @@ const OPTIONS: Readonly<Record<LibraryOption, CommandOption>> = {
 	source: undefined,
 	target: undefined,
 	mapping: "--map",
-	userns: undefined,
+	userns: "--userns",
 	handles: undefined,
 	nested: "--nested",
 	unmap: "--unmap",
@@ -51,6 +53,12 @@ const OPTIONS: Readonly<Record<LibraryOption, CommandOption>> = {
 	nodiratime: "--nodiratime",
 	atime: "--atime",
 	propagation: "--propagation",
+	// overlay
+	lower: "--lower",
+	upper: "--upper",
+	work: "--work",
+	mapUpper: "--map-upper",
+	keepUpper: "--keep-upper",
 	// mounts
 	idmapped: { true: "no --all", false: "--all" },
 	pid: "--pid",
@@ -74,6 +82,7 @@ const OPTIONS: Readonly<Record<LibraryOption, CommandOption>> = {
 
 const COMMANDS: Readonly<Record<string, string>> = {
 	mountIdmapped: "userns mount",
+	overlay: "userns overlay",
 	unmount: "userns umount",
 	unmountAsync: "userns umount",
 	mounts: "userns mounts",
@@ -110,7 +119,7 @@ const SCANNED = new RegExp(
 		// A quoted operand, such as a path, is not translated, whatever it contains.
 		QUOTED,
 		"(?<=\\b[Ll]eave )(?<left>[a-z]\\w*)(?= out\\b)",
-		"(?<camel>(?<![\\w./-])(?:recursiveIdmap|skipUnsupported|targetRoot|keepId)(?![\\w/-]))",
+		"(?<camel>(?<![\\w./-])(?:recursiveIdmap|skipUnsupported|targetRoot|keepId|mapUpper|keepUpper)(?![\\w/-]))",
 		`(?<=\\b(?:with|without|for|and|or) |, )(?<listed>${PLAIN_NAMES})(?=[,:;)]| and | or | \\(| cannot| needs)`,
 		`(?<plain>(?<![\\w./-])(?:${PLAIN_NAMES})(?![\\w/-]))`,
 	].join("|"),

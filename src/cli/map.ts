@@ -2,6 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import {
 	findId,
+	type IdKind,
 	Mapping,
 	type MappingContext,
 	type MappingSyntax,
@@ -137,6 +138,7 @@ export function define(command: Command): void {
 	command.addHelpText("after", MAP_HELP);
 	defineConvert(command);
 	defineAlgebra(command);
+	definePunch(command);
 	defineTranslate(command);
 	defineCheck(command);
 	defineDraw(command);
@@ -200,6 +202,29 @@ function defineAlgebra(command: Command): void {
 				printMapping(options.json, operation(readMapping(first, options), readMapping(second, options))),
 		);
 	}
+}
+
+function definePunch(command: Command): void {
+	subcommand(
+		command,
+		"punch",
+		"map one ID to another, and keep the rest",
+		["mapping"],
+		[
+			"0:2100000000:65536 1000 1000",
+			"prints: 0:2100000000:1000,1000:1000:1,1001:2100001001:64535\n\nThe ID that was mapped to hostID before is not mapped any more.",
+		],
+	)
+		.argument("<id>", "the ID inside a namespace, or on disk", parseId)
+		.argument("<to>", "the ID outside, or visible", parseId)
+		.addOption(new Option("--kind <kind>", "of user or group IDs only").choices(["uid", "gid"]))
+		.action((text: string, containerID: number, hostID: number, options: PunchOptions) =>
+			printMapping(options.json, readMapping(text, options).punch(containerID, hostID, options.kind)),
+		);
+}
+
+interface PunchOptions extends TextOptions {
+	kind?: IdKind;
 }
 
 interface TranslateOptions extends TextOptions {

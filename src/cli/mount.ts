@@ -2,17 +2,23 @@ import { type Command, Option } from "commander";
 import { type MountIdmappedOptions, mountIdmapped } from "../index.ts";
 import { commandWords } from "./command-words.ts";
 import { MOUNT_MAP_HELP, readMountMap } from "./map-argument.ts";
+import { containerOf } from "./namespace-argument.ts";
 import { mappingLines, print, printable, printErrors } from "./output.ts";
 
-type Flags = "recursive" | "skipUnsupported" | "replace" | "unmap";
 type Attributes = "nosuid" | "nodev" | "noexec" | "nosymfollow" | "nodiratime" | "atime" | "propagation";
-type Words = "nested" | "targetRoot" | "resolve";
 
-interface Options extends Pick<MountIdmappedOptions, Flags | Attributes | Words> {
-	map?: string;
+/** The options of every command that makes a mount: where, and with which attributes. */
+export interface TargetFlags
+	extends Pick<MountIdmappedOptions, Attributes | "replace" | "targetRoot" | "resolve"> {
 	readOnly?: boolean;
-	mapRootOnly?: boolean;
 	into?: string;
+}
+
+interface Options
+	extends TargetFlags,
+		Pick<MountIdmappedOptions, "recursive" | "skipUnsupported" | "unmap" | "nested"> {
+	map?: string;
+	mapRootOnly?: boolean;
 	json?: boolean;
 }
 
@@ -21,6 +27,9 @@ Example:
   userns mount --map 0:2100000000:65536 --read-only /srv/data /mnt/data
 shows the files that root owns in /srv/data as owned by uid 2100000000 in
 /mnt/data. Nothing on disk changes. "userns umount /mnt/data" unmounts it.
+A mount that was made with --recursive needs "userns umount --recursive".
+"userns umount" knows one that was made with --unmap by a record in /run/userns,
+which is written for root only.
 ${MOUNT_MAP_HELP}
 
 If the source is already ID-mapped, --nested selects the meaning of containerID:
@@ -52,7 +61,16 @@ export function define(command: Command): void {
 				"--skip-unsupported",
 				"with --recursive: do not map what cannot be ID-mapped (Linux 6.15)",
 			).conflicts("mapRootOnly"),
-		)
+		);
+	addTargetOptions(command)
+		.option("--json", "print the result as JSON")
+		.addHelpText("after", HELP)
+		.action((source: string, target: string, options: Options) => mount(command, source, target, options));
+}
+
+/** Adds the options of {@link TargetFlags}. */
+export function addTargetOptions(command: Command): Command {
+	return command
 		.addOption(new Option("--into <pid|path>", "mount in a container: its pid or /proc/PID/ns/mnt"))
 		.addOption(new Option("--target-root <dir>", "look the target up below this directory").conflicts("into"))
 		.addOption(word("--resolve <how>", "refuse paths with symbolic links", ["no-symlinks"]))
@@ -64,10 +82,7 @@ export function define(command: Command): void {
 		.option("--nosymfollow", "do not follow symbolic links")
 		.option("--nodiratime", "do not update access times of directories")
 		.addOption(word("--atime <mode>", "when to update access times", ["relatime", "noatime", "strictatime"]))
-		.addOption(word("--propagation <type>", 'how later mounts propagate (default: "private")', PROPAGATION))
-		.option("--json", "print the result as JSON")
-		.addHelpText("after", HELP)
-		.action((source: string, target: string, options: Options) => mount(command, source, target, options));
+		.addOption(word("--propagation <type>", 'how later mounts propagate (default: "private")', PROPAGATION));
 }
 
 const PROPAGATION = ["private", "shared", "slave", "unbindable"];
@@ -93,7 +108,7 @@ async function mount(command: Command, source: string, target: string, given: Op
 		readonly: readOnly,
 		...(mapping !== undefined && { mapping }),
 		...(mapRootOnly && { recursiveIdmap: false }),
-		...(into !== undefined && { into: /^\d+$/.test(into) ? Number(into) : into }),
+		...containerOf(into),
 	});
 	const { mountId, mapping: shown, skipped } = mounted;
 	mounted.close();

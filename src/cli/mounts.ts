@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { type MountInfo, mountsAsync } from "../index.ts";
 import { wholeNumber } from "./namespace-argument.ts";
 import { mappingRows, print, printErrors, table, terminalWidth } from "./output.ts";
@@ -6,6 +6,7 @@ import { mappingRows, print, printErrors, table, terminalWidth } from "./output.
 interface Options {
 	all?: boolean;
 	wide?: boolean;
+	pinned?: boolean;
 	pid?: number;
 	json?: boolean;
 }
@@ -14,6 +15,9 @@ const HELP = `
 Example:
   userns mounts --pid 4711
 lists the ID-mapped mounts that process 4711 sees.
+
+With --pinned, the command lists the paths at which user namespaces are pinned,
+for example by "userns create". "userns show PATH" prints the map of one.
 
 The columns "on disk" and "visible" show IDs of the caller's user namespace. A
 map has one line for each of its extents. Before Linux 6.15 the kernel does not
@@ -26,6 +30,7 @@ On a terminal, a mount point that is too long is shortened in the middle, with
 export function define(command: Command): void {
 	command
 		.option("--all", "list all mounts, not only ID-mapped ones")
+		.addOption(new Option("--pinned", "list pinned user namespaces instead").conflicts("all"))
 		.option("--pid <pid>", "list the mounts of this process (default: the caller)", wholeNumber("A pid"))
 		.option("--wide", "do not shorten mount points to the width of the terminal")
 		.option("--json", "print the result as JSON")
@@ -33,14 +38,31 @@ export function define(command: Command): void {
 		.action(list);
 }
 
-async function list({ all = false, wide, pid, json }: Options): Promise<void> {
+async function list({ all = false, pinned = false, wide, pid, json }: Options): Promise<void> {
+	const most = wide ? undefined : terminalWidth();
+	if (pinned) return listPinned(pid, json, most);
 	const found = await mountsAsync({
 		idmapped: !all,
 		...(pid !== undefined && { pid }),
 	});
 	if (found.length === 0 && !json) await printErrors(`no ${all ? "" : "ID-mapped "}mounts\n`);
-	const most = wide ? undefined : terminalWidth();
 	await print(json, found, () => (found.length === 0 ? [] : table([HEAD, ...found.flatMap(rows)], most)));
+}
+
+/** The kernel names a namespace that is mounted on a file by its inode: "user:[4026532000]". */
+async function listPinned(
+	pid: number | undefined,
+	json: boolean | undefined,
+	most: number | undefined,
+): Promise<void> {
+	const all = await mountsAsync(pid === undefined ? {} : { pid });
+	const found = all.flatMap(({ mountPoint, fsType, root }) => {
+		const inode = fsType === "nsfs" ? /^user:\[(\d+)\]$/.exec(root)?.[1] : undefined;
+		return inode === undefined ? [] : [{ path: mountPoint, inode: Number(inode) }];
+	});
+	if (found.length === 0 && !json) await printErrors("no pinned user namespaces\n");
+	const lines = () => found.map(({ path, inode }) => [cell(path), `${inode}`]);
+	await print(json, found, () => (found.length === 0 ? [] : table([["path", "inode"], ...lines()], most)));
 }
 
 const HEAD = ["mount point", "type", "kind", "on disk", "visible", "IDs"];

@@ -23,6 +23,11 @@ export function openTarget(target: string): Promise<UserNamespace> {
 	return UserNamespace.openAsync(/^\d+$/.test(target) ? Number(target) : target);
 }
 
+/** The option `into` of a mount for --into: digits are a pid, everything else is a path. Left out if it is not given. */
+export function containerOf(into: string | undefined): { into?: number | string } {
+	return into === undefined ? {} : { into: /^\d+$/.test(into) ? Number(into) : into };
+}
+
 /** Adds the options of every command whose path may contain a symbolic link of another user. */
 export function addPathOptions(command: Command): Command {
 	return command

@@ -19,6 +19,10 @@ export const commands: Readonly<Record<string, Entry>> = {
 		summary: "create an ID-mapped mount, which shows files with other owners",
 		load: () => import("./mount.ts"),
 	},
+	overlay: {
+		summary: "create an overlay of ID-mapped directories",
+		load: () => import("./overlay.ts"),
+	},
 	umount: { summary: "unmount an ID-mapped mount or a pinned namespace", load: () => import("./umount.ts") },
 	mounts: { summary: "list ID-mapped mounts with their maps", load: () => import("./mounts.ts") },
 	supports: { summary: "check whether a path can be ID-mapped", load: () => import("./supports.ts") },

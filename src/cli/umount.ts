@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { type PathOptions, unmountAsync } from "../index.ts";
-import { addPathOptions, PATH_HELP, pathOptions } from "./namespace-argument.ts";
+import { addPathOptions, containerOf, PATH_HELP, pathOptions } from "./namespace-argument.ts";
 import { print } from "./output.ts";
 
 interface Options extends PathOptions {
@@ -15,8 +15,12 @@ Example:
 unmounts a mount that "userns mount" created at /mnt/data.
 
 The command unmounts every ID-mapped mount, every overlay whose source is
-"userns" and every pinned user namespace, whichever program made it, and mounts
-that are recorded as made with --unmap. It refuses all others: use umount(8).
+"userns" and every pinned user namespace, whichever program made it. One that
+was made with "userns mount --unmap" needs its record in /run/userns, which is
+written for root only. The command refuses all others: use umount(8).
+
+A mount with other mounts below it, such as one that was made with "userns mount
+--recursive", is unmounted only with --recursive.
 ${PATH_HELP}`;
 
 export function define(command: Command): void {
@@ -33,8 +37,7 @@ export function define(command: Command): void {
 /** Passes the whole `options` object on, because the rest of a destructuring would have a prototype again. */
 async function umount(path: string, options: Options): Promise<void> {
 	const { recursive = false, into, json } = options;
-	const inside = into === undefined ? {} : { into: /^\d+$/.test(into) ? Number(into) : into };
-	const gone = await unmountAsync(path, { recursive, ...inside, ...pathOptions(options) });
+	const gone = await unmountAsync(path, { recursive, ...containerOf(into), ...pathOptions(options) });
 	const where = into === undefined ? "" : ` in ${into}`;
 	const done = `${gone.kind.replace("idmapped", "ID-mapped")} unmounted from ${path}${where}`;
 	await print(json, gone, () => [done], done);

@@ -258,7 +258,7 @@ export function checkOverlayOptions(given: OverlayOptions): {
 	if (layers.length === 1 && options.upper === undefined && options.work === undefined) {
 		throw invalidArgument(
 			`${WHAT}: an overlay needs two lower layers, or one and an upper layer`,
-			"Mount a single directory with mountIdmapped and { readonly: true }.",
+			"Mount a single directory with mountIdmapped({ readonly: true }).",
 		);
 	}
 	if ((options.upper === undefined) !== (options.work === undefined)) {

@@ -11,7 +11,7 @@ import { test } from "../support/test.ts";
 
 test("every help page fits 80 columns, names its command, and has a summary and one example", () => {
 	const pages = helpPages();
-	assert.equal(pages.size, 21);
+	assert.equal(pages.size, 23);
 	for (const [command, page] of pages) {
 		for (const line of page.split("\n")) assert.ok(line.length <= 80, line);
 		assert.ok(page.startsWith(`Usage: ${command} [options]`), command);
@@ -53,15 +53,16 @@ test("the hint of wrong usage names the command that was used", () => {
 const COMMAND = join(packageForAll(), "dist/src/cli/userns.cjs");
 
 test("the example of each page for root runs as it stands, in this order", {
-	needs: ["linux", "root", "mounts", "linux:6.3", "tool:unshare"],
+	needs: ["linux", "root", "mounts", "linux:6.3", "fs:overlay", "tool:unshare"],
 }, () => {
 	const pages = helpPages();
 	const line = (command: string) => `userns ${example(pages.get(`userns ${command}`) ?? "").join(" ")}\n`;
 	const script = `set -e
 userns() { "${process.execPath}" "${COMMAND}" "$@"; }
 for each in /srv /mnt /run; do mount -t tmpfs -o mode=755 tmpfs $each; done
-mkdir /srv/data /mnt/data
-${line("supports")}${line("mount")}${line("umount")}${line("create")}userns umount /run/userns-a
+mkdir /srv/data /srv/a /srv/b /mnt/data /mnt/o
+${line("supports")}${line("mount")}${line("umount")}${line("overlay")}userns umount /mnt/o
+${line("create")}userns umount /run/userns-a
 userns ${example(pages.get("userns") ?? "").join(" ")}
 sleep 1000 & pid=$!; trap 'kill $pid' EXIT
 ${line("mounts")}${line("show")}`.replaceAll("4711", "$pid");

@@ -249,6 +249,7 @@ until [ -e /mnt/ready ]; do sleep 0.05; done
 		["userns create", /is pinned at \/run\/userns-a\n/],
 		["userns show", /^uid, gid +0–65535 +2100000000–2100065535 +65536$/m],
 		["userns exec --in", /^uid=33/],
+		["userns mounts --pinned", /^path +inode\n\/run\/userns-a +\d+\n$/],
 		["userns umount /run", /user namespace unmounted from \/run\/userns-a\n$/],
 		["userns map draw", /inside \(on disk\)/],
 	]);
