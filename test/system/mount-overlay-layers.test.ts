@@ -12,8 +12,17 @@ import {
 	writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { Handles, type OverlayOptions, overlay, UserNamespace, UsernsError } from "../../src/index.ts";
+import {
+	Handles,
+	Mapping,
+	type OverlayOptions,
+	overlay,
+	UserNamespace,
+	UsernsError,
+} from "../../src/index.ts";
+import { lowerLayers } from "../../src/mount/overlay-layers.ts";
 import { native } from "../../src/native/addon.ts";
+import type { Descriptor } from "../../src/native/descriptor.ts";
 import { sh } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
@@ -73,6 +82,29 @@ test(
 				assert.equal(readFileSync(join(seen, "all"), "utf8"), "127");
 			});
 			assert.equal(readFileSync("/proc/self/mountinfo", "utf8").includes("idmapped"), false);
+		}),
+);
+
+test(
+	"layers of one map are attached by it in a child's mount namespace, as before Linux 6.15",
+	{ needs },
+	() =>
+		withTmpfs(async (folder) => {
+			const layers = makeLayers(folder, 8);
+			const held: Descriptor[] = [];
+			const handles = new Handles();
+			const map = { mapping: Mapping.from(MAP), handles, userns: undefined };
+			const before = readFileSync("/proc/self/mountinfo", "utf8");
+			const { fds, roots } = await lowerLayers(layers, map, undefined, held);
+			assert.deepEqual([fds.length, roots.length], [8, 1]);
+			const made = await native().overlay(fds, -1, -1, 0, 0, roots, false, false, 0, 0);
+			assert.equal(made.error, 0, made.log);
+			assert.equal(readFileSync(`/proc/self/fd/${made.fd}/all`, "utf8"), "0");
+			assert.equal(statSync(`/proc/self/fd/${made.fd}/7`).uid, 100007);
+			assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
+			native().close(made.fd);
+			for (const descriptor of held) descriptor.close();
+			handles.release();
 		}),
 );
 
