@@ -3,6 +3,7 @@ import {
 	chmodSync,
 	chownSync,
 	closeSync,
+	existsSync,
 	mkdirSync,
 	openSync,
 	readFileSync,
@@ -121,10 +122,13 @@ test("layers on several mounts, and a layer behind a mount, are mapped separatel
 			assert.equal(statSync(join(seen, "1")).uid, 100001);
 		});
 		// The same file system at another place, and a mount on a layer's own directory.
+		writeFileSync(join(three, "other"), "");
+		mkdirs(one, "layer");
 		sh("mount", "--bind", other, one);
 		await layered({ lower: [two, join(one, "layer"), ...more] }, (seen, copies) => {
 			assert.ok(copies >= 5);
 			assert.equal(readFileSync(join(seen, "all"), "utf8"), "1");
+			assert.ok(existsSync(join(seen, "other")), "the directory below the mount is no layer");
 		});
 	}),
 );
@@ -155,11 +159,14 @@ test(
 	() =>
 		withTmpfs(async (folder) => {
 			const [parent = ""] = mkdirs(folder, "parent/a/..");
-			const lower = makeLayers(parent, 2);
+			const lower = makeLayers(parent, 5);
 			chownSync(parent, 70000, 70000);
 			chmodSync(parent, 0o700);
 			for (const layer of lower) chmodSync(layer, 0o755);
-			await layered({ lower }, (seen) => assert.equal(readFileSync(join(seen, "all"), "utf8"), "0"));
+			await layered({ lower }, (seen, copies) => {
+				assert.equal(copies, 6); // the one that was not used, and one for each layer
+				assert.equal(readFileSync(join(seen, "all"), "utf8"), "0");
+			});
 			const [inner = ""] = mkdirs(parent, "inner");
 			const [below = ""] = makeLayers(inner, 1);
 			await layered({ lower: [below, ...lower.slice(1)] }, (seen) =>
@@ -173,7 +180,7 @@ test(
 	{ needs },
 	() =>
 		withTmpfs(async (folder) => {
-			const lower = makeLayers(folder, 3);
+			const lower = makeLayers(folder, 5);
 			const [secret = ""] = mkdirs(folder, "secret");
 			writeFileSync(join(secret, "secret"), "");
 			const [, victim = ""] = lower;

@@ -142,6 +142,10 @@ test(
 			] as const) {
 				setOwner(options.lower, uid, gid, 0o777);
 				for (const mapping of [MAP, "0:0:65536"]) {
+					// A new one each time, because the kernel marks that of an earlier overlay.
+					rmSync(options.upper, { recursive: true });
+					mkdirs(options.upper, ".");
+					setOwner(options.upper, 0, 0, 0o755);
 					await (await overlay({ ...options, mapping })).unmount();
 					assert.equal(ownerOf(options.upper), "0:0 755");
 				}
