@@ -95,7 +95,7 @@ const chosen = (operations: readonly Operation[]) => operations.filter(({ long }
 for (const operation of chosen(forRoot)) {
 	test(
 		`${operation.name} reports a failure of each of its calls, as root`,
-		{ needs, timeout: 600_000 },
+		{ needs: [...needs, ...(operation.needs ?? [])], timeout: 600_000 },
 		(t) =>
 			withTmpfs((folder) => {
 				const [, , below = ""] = mkdirs(folder, "source", "target", "tree/below");

@@ -209,7 +209,7 @@ for (const [name, end, status] of ends) {
 		test(
 			`${name} during ${each.name}: no process stays, and no mount that the caller has no result of`,
 			{
-				needs,
+				needs: [...needs, ...(each.needs ?? [])],
 				timeout: 600_000,
 			},
 			(t) =>

@@ -1,4 +1,5 @@
 import { runScript, type ScriptOptions, type ScriptResult } from "./child.ts";
+import type { Need } from "./needs.ts";
 import { ACTION, SCOPE, supervise, WORDS } from "./supervise.ts";
 
 const LONG = process.env.USERNS_LONG === "1";
@@ -6,6 +7,8 @@ const LONG = process.env.USERNS_LONG === "1";
 /** Operations of the package that make system calls, as text for a script. */
 export interface Operation {
 	name: string;
+	/** What it needs, beside root and mounts. */
+	needs?: readonly Need[];
 	/** The scope of its calls. */
 	scopes: readonly (keyof typeof SCOPE)[];
 	/** Some of its calls. */
@@ -168,6 +171,7 @@ export const forRoot: readonly Operation[] = [
 	},
 	{
 		name: "mountIdmapped, with replace",
+		needs: ["linux:6.5"],
 		scopes: ["own", "children"],
 		makes: ["move_mount", "umount2"],
 		optional: CHILD_OPTIONAL,

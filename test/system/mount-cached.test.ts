@@ -10,6 +10,7 @@ import { Handles, mountIdmapped, UserNamespace, type UsernsError } from "../../s
 import { ask, root, sh } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
 import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
+import { olderThan } from "../support/needs.ts";
 import { SLOWER } from "../support/slower.ts";
 import { test } from "../support/test.ts";
 
@@ -54,10 +55,11 @@ test(
 	() =>
 		withTmpfs((folder) => {
 			mkdirs(folder, "source", "target");
+			const replacing = olderThan("6.5") === undefined ? ", replace: true" : "";
 			for (const where of [
 				"source: FOLDER + '/source', target: FOLDER + '/target'",
 				"source: FOLDER + '/source', targetRoot: FOLDER, target: '/target', recursive: true",
-				"source: FOLDER + '/source', target: FOLDER + '/target', propagation: 'shared', replace: true",
+				`source: FOLDER + '/source', target: FOLDER + '/target', propagation: 'shared'${replacing}`,
 			]) {
 				const calls = traced(folder, `{ ${where}, mapping: "${MAP}", handles }`);
 				const elsewhere = ["open_tree", "mount_setattr", "move_mount", "umount2"];

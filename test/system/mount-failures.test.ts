@@ -88,10 +88,12 @@ test(
 			sh("mount", "-t", "tmpfs", "old", target);
 			const types = /^Use a directory as the target of a directory, and a file as the target of a file\./;
 			const path = /^Check the path: a name on it is a file, not a directory\.$/;
-			const cases: [Parameters<typeof mountIdmapped>[0], RegExp][] = [
+			type Case = [Parameters<typeof mountIdmapped>[0], RegExp];
+			const replacing: Case = [{ source: file, target, replace: true, mapping: MAP }, types];
+			const cases: Case[] = [
 				[{ source, target: file, mapping: MAP }, types],
 				[{ source: file, target: source, mapping: MAP }, types],
-				[{ source: file, target, replace: true, mapping: MAP }, types],
+				...(olderThan("6.5") === undefined ? [replacing] : []),
 				[{ source, target: join(file, "below"), mapping: MAP }, path],
 				[{ source: join(file, "below"), target, mapping: MAP }, path],
 				[{ source: join(file, "below"), target, mapping: MAP, recursive: true }, path],
