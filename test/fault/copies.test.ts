@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ask, root, sh } from "../support/child.ts";
 import { EXECUTING, withCopy, withLame } from "../support/copies.ts";
-import { OTHER_UID } from "../support/needs.ts";
+import { OTHER_UID, sharedAddress } from "../support/needs.ts";
 import { test } from "../support/test.ts";
 import { withThief } from "../support/thief.ts";
 
@@ -136,7 +136,7 @@ function createApart(without: string, before: string, env: Record<string, string
 test(
 	"a process that other code made undumpable stays so, and a creation does not share its memory",
 	{
-		needs,
+		needs: [...needs, "shared-page"],
 	},
 	() =>
 		withLame((url) => {
@@ -153,17 +153,14 @@ for (const protection of ["PROT_NONE", "PROT_READ | PROT_WRITE"]) {
 	test(
 		`creations do not share memory if other code has mapped the address that the copies share (${protection})`,
 		{
-			needs,
+			needs: [...needs, "shared-page"],
 		},
 		() =>
 			withLame((url) => {
 				const folder = mkdtempSync(join(tmpdir(), "userns-occupy-"));
 				try {
-					const source = readFileSync(join(root, "native/userns/process-state.c"), "utf8");
-					const addresses = [...source.matchAll(/^#define ADDRESS (0x[0-9a-f]+)$/gm)].map(([, each]) => each);
-					const address = addresses[process.arch === "x64" ? 0 : 1];
 					const library = join(folder, "occupy.so");
-					const defines = [`-DADDRESS=${address}`, `-DPROTECTION=${protection}`];
+					const defines = [`-DADDRESS=${sharedAddress()}`, `-DPROTECTION=${protection}`];
 					sh(
 						"cc",
 						"-shared",

@@ -164,7 +164,10 @@ test("files in /proc are read whole when each read(2) returns a few bytes", { ne
 	assert.deepEqual(JSON.parse(stdout), Array(4).fill([true, true]));
 });
 
-test("a map that the kernel takes only in part is an error, and no smaller map is used", { needs }, () => {
+test("a map that the kernel takes only in part is an error, and no smaller map is used", {
+	// The first write(2) must be that of a map, and not of a program of the package.
+	needs: [...needs, "shared-page"],
+}, () => {
 	const [operation] = forRoot as [Operation];
 	const { status, stdout, stderr } = supervised(
 		`${prelude(operation, "/")}

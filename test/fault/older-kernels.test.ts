@@ -64,7 +64,9 @@ for (const [name, calls] of cases) {
 	});
 }
 
-test("the control: the denied calls fail with ENOSYS and ENOTTY", { needs }, () => {
+test("the control: the denied calls fail with ENOSYS and ENOTTY", {
+	needs: [...needs, "shared-page"],
+}, () => {
 	// Reading a mapping needs close_range and has no fallback, so a filter that does nothing would be visible.
 	const error = ask<Record<string, string>>(
 		`const ns = userns.UserNamespace.createSync("0:100000:10");

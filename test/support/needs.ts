@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
-import { release } from "node:os";
+import { availableParallelism, release } from "node:os";
 import { noHostIds } from "./ids.ts";
 import { noOrdinaryUser } from "./ordinary.ts";
 
@@ -50,6 +50,17 @@ const checks: Record<string, () => string | undefined> = {
 	/** The long form of a test, which takes minutes (npm run test:soak, npm run test:package). */
 	long: () => (process.env.USERNS_LONG === "1" ? undefined : "the long form only (USERNS_LONG=1)"),
 	loop: () => (canOpen("/dev/loop-control") ? undefined : "no loop devices"),
+	/** Two threads that run at the same time. */
+	processors: () => (availableParallelism() > 1 ? undefined : "this machine has one processor"),
+	/**
+	 * The address at which copies of the package share the state of the process (native/userns/process-state.c). Where it does not
+	 * exist, a creation always executes userns-join in memory of its own. The stack is at the end of the address space.
+	 */
+	"shared-page": () => {
+		const stack = /^([0-9a-f]+)-.*\[stack\]$/m.exec(readFileSync("/proc/self/maps", "utf8"))?.[1];
+		const below = stack !== undefined && Number.parseInt(stack, 16) < Number(sharedAddress());
+		return below ? `the address space ends at 0x${stack}, below ${sharedAddress()}` : undefined;
+	},
 };
 
 /** The file system that the tests map if the kernel cannot map a tmpfs. */
@@ -57,6 +68,13 @@ const EXT4 = ["loop", "fs:ext4", "tool:mkfs.ext4"] as const;
 
 /** Needs of the kernel that another need brings, and that CI does not promise. */
 const BROUGHT: Partial<Record<Need, readonly Need[]>> = { mounts: ["linux:5.12"] };
+
+/** The address of process-state.c, as its source has it. */
+export function sharedAddress(): string {
+	const source = readFileSync(new URL("../../../native/userns/process-state.c", import.meta.url), "utf8");
+	const addresses = [...source.matchAll(/^#define ADDRESS (0x[0-9a-f]+)$/gm)].map(([, each = ""]) => each);
+	return addresses[process.arch === "x64" ? 0 : 1] ?? "";
+}
 
 /** An ordinary user's ID without a name, which needs no change to the machine. */
 export const OTHER_UID = 54321;
@@ -71,6 +89,8 @@ export type Need =
 	| "ordinary"
 	| "long"
 	| "loop"
+	| "processors"
+	| "shared-page"
 	| "busybox"
 	| "sanitizers"
 	| "static"
