@@ -47,12 +47,14 @@ export function findProgram(
 	{ PATH = DEFAULT_PATH }: NodeJS.ProcessEnv = ownEnvironment(),
 	folder = ".",
 ): Found | undefined {
-	if (name.includes("/")) return firstFile([name], folder);
+	return firstFile(programPaths(name, { PATH }), folder);
+}
+
+/** The paths at which execvp(3) looks for a program. */
+export function programPaths(name: string, { PATH = DEFAULT_PATH }: NodeJS.ProcessEnv): string[] {
+	if (name.includes("/")) return [name];
 	const directories = String(PATH).split(":");
-	return firstFile(
-		directories.map((directory) => (directory === "" ? name : `${directory}/${name}`)),
-		folder,
-	);
+	return directories.map((directory) => (directory === "" ? name : `${directory}/${name}`));
 }
 
 /**

@@ -11,14 +11,15 @@ import { invalidArgument, show } from "./errors.ts";
 const NONE: object = Object.freeze(Object.create(null));
 
 /**
- * Options that restrict or redirect the look-up of a path, with the hint for the value undefined. For them undefined is
- * an error: the pid of a child that failed to start is undefined, and the mount would be attached on the host.
+ * Options without which a path is looked up, or a program runs, elsewhere, with the hint for the value undefined. For them
+ * undefined is an error: the pid of a child that failed to start is undefined, and the mount would be attached on the host.
  */
 const NEVER_UNDEFINED: ReadonlyMap<string, string> = new Map([
 	[
 		"into",
 		"Leave into out to use the mount namespace of this process. The pid of a child that failed to start is undefined.",
 	],
+	["join", "Leave join out to stay in the namespaces of this process."],
 	["targetRoot", "Leave targetRoot out to find the target below the root directory of this process."],
 	["resolve", "Leave resolve out to follow symbolic links."],
 ]);

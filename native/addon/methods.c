@@ -158,7 +158,9 @@ static void run_exec_self(struct call *call)
 {
 	const struct argument *arguments = call->arguments;
 
-	exec_self(arguments[0].texts, arguments[1].texts, fd_argument(call, 2), &call->task.result.out);
+	const struct exec_fds fds = {arguments[2].fds, arguments[2].count, (int)arguments[3].number};
+
+	exec_self(arguments[0].texts, arguments[1].texts, &fds, &call->task.result.out);
 }
 
 static void run_open_process(struct call *call)
@@ -166,6 +168,11 @@ static void run_open_process(struct call *call)
 	int fd = (int)syscall(SYS_pidfd_open, (int)call->arguments[0].number, 0);
 
 	set_fd(call, fd < 0 ? -errno : fd, "pidfd");
+}
+
+static void run_namespace_of(struct call *call)
+{
+	set_fd(call, nsfs_of_process(fd_argument(call, 0), -1, (int)call->arguments[1].number), "process namespace");
 }
 
 static void run_mount_namespace_id(struct call *call)
@@ -314,9 +321,9 @@ const struct method methods[] = {
 	{METHOD("suidDumpable", ON_CALLER, RESULT_NUMBER, run_suid_dumpable, ARGUMENT_END)},
 	{METHOD("dryCall", ON_CALLER, RESULT_NUMBER, run_dry_call, U32)},
 	{METHOD("openProgram", ON_CALLER, RESULT_OUTCOME, run_open_program, FD)},
-	{METHOD("execSelf", ON_CALLER, RESULT_OUTCOME, run_exec_self, ARGUMENT_WORDS, ARGUMENT_WORDS, FD)},
+	{METHOD("execSelf", ON_CALLER, RESULT_OUTCOME, run_exec_self, ARGUMENT_WORDS, ARGUMENT_WORDS, ARGUMENT_FDS, FD)},
 	{METHOD("openProcess", ON_CALLER, RESULT_OUTCOME, run_open_process, ARGUMENT_PID)},
-	{DERIVE("mountNamespaceOf", mount_namespace_of, "mount namespace")},
+	{METHOD("namespaceOf", ON_CALLER, RESULT_OUTCOME, run_namespace_of, FD, ARGUMENT_NS_KIND)},
 	{DERIVE("rootOf", mount_root_of, "process root")},
 	{DERIVE("mountTable", mount_table_of, "mount table")},
 	{DERIVE("mountTableOf", mount_table_of_process, "process mounts")},

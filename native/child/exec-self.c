@@ -32,10 +32,22 @@ struct attempt {
 	int program;
 	char *const *arguments;
 	char *const *environment;
-	int fd;
+	const struct exec_fds *fds;
 	int death_signal; /* of the main thread, because execve(2) preserves that of the calling thread */
 	struct outcome *out;
 };
+
+/* In the descriptor table of this thread alone. Returns -1, with errno, if a descriptor is closed. */
+static int inherit(const struct exec_fds *fds)
+{
+	for (size_t i = 0; i < fds->count; i++) {
+		if (fcntl(fds->list[i], F_SETFD, 0) < 0) return -1;
+	}
+	for (int fd = STANDARD; fd < fds->below; fd++) {
+		if (fcntl(fd, F_SETFD, 0) < 0) return -1;
+	}
+	return 0;
+}
 
 /*
  * Runs on a thread with its own descriptor table. In the shared table, a child that another thread starts at that moment would
@@ -48,8 +60,9 @@ static void *execute_in_thread(void *argument)
 
 	const char *step = NULL;
 
-	if (unshare(CLONE_FILES) < 0) step = "own table";
-	else if (fcntl(attempt->fd, F_SETFD, 0) < 0) step = "inherit";
+	/* As unshare(CLONE_FILES), which the seccomp filters of some containers refuse. It closes nothing. */
+	if (syscall(SYS_close_range, ~0U, ~0U, USERNS_CLOSE_RANGE_UNSHARE) < 0) step = "own table";
+	else if (inherit(attempt->fds) < 0) step = "inherit";
 	else if (prctl(PR_SET_PDEATHSIG, attempt->death_signal) < 0) step = "death signal";
 	if (step != NULL) {
 		outcome_fail(attempt->out, -errno, step);
@@ -62,11 +75,11 @@ static void *execute_in_thread(void *argument)
 	return NULL;
 }
 
-void exec_self(char *const *arguments, char *const *environment, int fd, struct outcome *out)
+void exec_self(char *const *arguments, char *const *environment, const struct exec_fds *fds, struct outcome *out)
 {
-	AUTO_CLOSE int program = own_program_open(USERNS_ENTER, STANDARD);
+	AUTO_CLOSE int program = own_program_open(USERNS_ENTER, fds->below > STANDARD ? fds->below : STANDARD);
 	struct attempt attempt = {
-		.program = program, .arguments = arguments, .environment = environment, .fd = fd, .out = out};
+		.program = program, .arguments = arguments, .environment = environment, .fds = fds, .out = out};
 	pthread_t thread;
 	int error = program < 0 ? program : 0;
 	const char *step = "own program";

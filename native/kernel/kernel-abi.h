@@ -34,6 +34,7 @@
 #ifndef SYS_close_range /* Linux 5.9 */
 #define SYS_close_range 436
 #endif
+#define USERNS_CLOSE_RANGE_UNSHARE 2
 #ifndef SYS_mount_setattr /* Linux 5.12 */
 #define SYS_mount_setattr 442
 #endif
@@ -70,8 +71,7 @@
 #define USERNS_NS_GET_ID _IOR(0xb7, 13, uint64_t)      /* Linux 6.18 */
 
 /* <linux/pidfd.h>, Linux 6.11 */
-#define USERNS_PIDFD_GET_MNT_NAMESPACE _IO(0xff, 3)
-#define USERNS_PIDFD_GET_USER_NAMESPACE _IO(0xff, 9)
+#define USERNS_PIDFD_GET_ANY_NAMESPACE(number) _IO(0xff, number)
 
 /* <linux/openat2.h> */
 struct userns_open_how {

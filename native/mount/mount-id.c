@@ -30,11 +30,6 @@ int mount_note_ids(int fd, struct outcome *out)
 	return 0;
 }
 
-int mount_namespace_of(int pidfd)
-{
-	return nsfs_of_process(pidfd, -1, CLONE_NEWNS);
-}
-
 int mount_root_of(int pidfd)
 {
 	AUTO_CLOSE int process = procfs_open_process(pidfd, 0);

@@ -1,4 +1,4 @@
-/* The IDs of a mount, and what a process sees of mounts: its mount namespace, its root directory and its mountinfo. */
+/* The IDs of a mount, and what a process sees of mounts: its root directory and its mountinfo. */
 #ifndef USERNS_MOUNT_ID_H
 #define USERNS_MOUNT_ID_H
 
@@ -16,8 +16,7 @@ int mount_ids(int fd, struct mount_ids *ids);
 /* Stores both IDs in the outcome. Returns 0 or a negative errno, with the step. */
 int mount_note_ids(int fd, struct outcome *out);
 
-/* Open the mount namespace, the root directory and the mountinfo of the process of a pidfd. A descriptor or a negative errno. */
-int mount_namespace_of(int pidfd);
+/* Open the root directory and the mountinfo of the process of a pidfd. A descriptor or a negative errno. */
 int mount_root_of(int pidfd);
 int mount_table_of_process(int pidfd);
 

@@ -45,19 +45,32 @@ int nsfs_is_same(int a, int b)
 	return first.st_dev == second.st_dev && first.st_ino == second.st_ino;
 }
 
+static const struct {
+	int kind;
+	unsigned number; /* of the request for a pidfd */
+	const char *file; /* below /proc/PID */
+} kinds[] = {
+	{CLONE_NEWUSER, 9, "ns/user"}, {CLONE_NEWNS, 3, "ns/mnt"},   {CLONE_NEWPID, 5, "ns/pid"},    {CLONE_NEWNET, 4, "ns/net"},
+	{CLONE_NEWIPC, 2, "ns/ipc"},   {CLONE_NEWUTS, 10, "ns/uts"}, {CLONE_NEWCGROUP, 1, "ns/cgroup"}, {USERNS_CLONE_NEWTIME, 7, "ns/time"},
+};
+#define KINDS ((int)(sizeof kinds / sizeof *kinds))
+
 int nsfs_of_process(int pidfd, int process, int kind)
 {
-	const int is_user = kind == CLONE_NEWUSER;
+	int at = 0;
+
+	while (at < KINDS && kinds[at].kind != kind) at++;
+	if (at == KINDS) return -EINVAL;
 	AUTO_CLOSE int opened = -1;
 	/* Linux 6.11, commit 5b08bd408534: needs no name, and does not depend on what is mounted at /proc. */
-	AUTO_CLOSE int fd = ioctl(pidfd, is_user ? USERNS_PIDFD_GET_USER_NAMESPACE : USERNS_PIDFD_GET_MNT_NAMESPACE, 0);
+	AUTO_CLOSE int fd = ioctl(pidfd, USERNS_PIDFD_GET_ANY_NAMESPACE(kinds[at].number), 0);
 
 	if (fd >= 0) return take_fd(&fd);
 	/* Any other error means that the kernel does not have this request. */
 	if (errno == EACCES || errno == EPERM || errno == EMFILE || errno == ENFILE) return -errno;
 	if (process < 0) process = opened = procfs_open_process(pidfd, 0);
 	if (process < 0) return process;
-	fd = openat(process, is_user ? "ns/user" : "ns/mnt", O_RDONLY | O_CLOEXEC);
+	fd = openat(process, kinds[at].file, O_RDONLY | O_CLOEXEC);
 	int error = fd < 0 ? -errno : nsfs_check(fd, kind);
 	return error < 0 ? error : take_fd(&fd);
 }

@@ -11,7 +11,7 @@ struct ns_identity {
 };
 
 /*
- * Opens the user or mount namespace (CLONE_NEWUSER, CLONE_NEWNS) of a live process. `process` is its directory in /proc, or -1:
+ * Opens the namespace of that kind (CLONE_NEW…) of a live process. `process` is its directory in /proc, or -1:
  * it is opened if the kernel needs it. Returns a descriptor or a negative errno.
  */
 int nsfs_of_process(int pidfd, int process, int kind);

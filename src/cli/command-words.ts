@@ -69,6 +69,8 @@ const OPTIONS: Readonly<Record<LibraryOption, CommandOption>> = {
 	gid: "--gid",
 	groups: "--groups",
 	unshare: "--unshare",
+	join: "--join",
+	noNewPrivs: "--no-new-privs",
 	keepId: { true: "--map keep-id", false: "--map auto" },
 	size: undefined,
 	// map

@@ -1,11 +1,22 @@
+import { basename } from "node:path";
 import type { Command } from "commander";
-import { type EnterOptions, type NamespaceKind, UserNamespace, UsernsError } from "../index.ts";
+import { type JoinedNamespaces, type NamespaceKind, UserNamespace, UsernsError } from "../index.ts";
 import { NAMESPACE_MAP_HELP, readMap, setgroupsOption } from "./map-argument.ts";
-import { namespaceKinds, openTarget, wholeNumber } from "./namespace-argument.ts";
+import { isPid, namespaceKinds, openTarget, wholeNumber } from "./namespace-argument.ts";
 
-interface Options extends EnterOptions {
+interface Options {
 	map?: string;
 	in?: string;
+	uid?: number;
+	gid?: number;
+	groups?: number[];
+	keepGroups?: true;
+	unshare?: NamespaceKind[];
+	join?: JoinedNamespaces["kinds"];
+	chdir?: string;
+	preserveFds?: number;
+	/** False with --no-new-privs: commander takes "--no-" for a negation. */
+	newPrivs?: boolean;
 	setgroups?: "deny" | "allow";
 	json?: boolean;
 }
@@ -19,6 +30,8 @@ const HELP = `
 Example:
   userns exec --map auto --unshare mount,pid -- sh
 starts a shell as root of a new user namespace. The caller needs no privilege.
+  userns exec --in PID --join all
+starts a shell in the namespaces of a container's process.
 
 The program replaces this command: it has its pid, its terminal and its exit
 status. The program can read the terminal, and can insert input into it if the
@@ -28,9 +41,22 @@ Exit status: 125 if the program was not started, 126 if it cannot be executed,
 ${NAMESPACE_MAP_HELP}
 
 KINDS is a list of mount, pid, net, ipc, uts, cgroup and time, separated by
-commas. With pid, every process of the new pid namespace ends with the program;
+commas. --unshare creates namespaces of these kinds, with the loopback device up
+in net. With pid, every process of the new pid namespace ends with the program;
 the program becomes the foreground process group of the terminal if the terminal
 is its standard input, output and error.
+
+--join joins those of the process of --in instead, as nsenter(1) does; "all" is
+every kind in which they are not the caller's. With mount, the program is
+looked up there, in the PATH of the caller, and starts in /, unless --chdir
+names another directory there. The program is not confined as the processes of
+a container are: it has no seccomp filter, is in the caller's cgroup, and has
+every capability inside if it is root there.
+
+--keep-groups keeps the caller's supplementary groups, so that the program has
+access to their files; inside, groups without a map have the number 65534. With
+--setgroups allow, the program can drop a group, and so reach a file to which
+the group has less access than others.
 
 --groups implies --setgroups allow, because groups can be set only in a
 namespace that allows setgroups(2). Programs that change users, such as su and
@@ -38,15 +64,24 @@ package managers, need --setgroups allow too.`;
 
 export function define(command: Command): void {
 	command
-		.argument("<command>", "the program to run")
+		.argument("[command]", "the program to run (default: $SHELL, or /bin/sh, as a login shell)")
 		.argument("[args...]", "the arguments of the program")
 		.option("--map <map>", "create a namespace with this mapping; see below")
 		.option("--in <target>", "use the namespace of a process, or at a path")
 		.option("--uid <number>", "the uid inside (default: 0 if it is mapped, else the caller's)", id)
 		.option("--gid <number>", "the gid inside (default: 0 if it is mapped, else the caller's)", id)
 		.option("--groups <numbers>", "the supplementary groups inside, such as 4,24", ids)
+		.option("--keep-groups", "keep the caller's supplementary groups; see below")
 		.addOption(setgroupsOption('whether setgroups(2) works inside (default: "deny")'))
 		.option("--unshare <kinds>", "also create these other namespaces; see below", kinds)
+		.option("--join <kinds>", 'join the other namespaces of the process of --in, or "all"; see below', joined)
+		.option("--chdir <dir>", "the working directory of the program, inside")
+		.option(
+			"--preserve-fds <number>",
+			"the program also inherits the descriptors from 3 on, this many",
+			wholeNumber("The number of descriptors"),
+		)
+		.option("--no-new-privs", "set-user-ID programs and file capabilities give no privilege")
 		.option("--json", "print a failure as JSON")
 		.addHelpText("after", HELP)
 		.passThroughOptions()
@@ -64,6 +99,10 @@ function kinds(text: string): NamespaceKind[] {
 	return list(text) as NamespaceKind[];
 }
 
+function joined(text: string): JoinedNamespaces["kinds"] {
+	return text === "all" ? text : kinds(text);
+}
+
 function ids(text: string): number[] {
 	return list(text).map(id);
 }
@@ -71,32 +110,51 @@ function ids(text: string): number[] {
 /** Options whose value is a list, with the form of its items: `--unshare mount pid` has "pid" as the program. */
 const LISTS = {
 	unshare: new RegExp(`^(${namespaceKinds.join("|")}),?$`),
+	join: new RegExp(`^(${namespaceKinds.join("|")}),?$`),
 	groups: /^\d+,?$/,
 	map: /^([ugb]:)?\d+:\d+:\d+,?$/,
 };
 
-async function exec(program: string, args: string[], options: Options): Promise<void> {
+/** Without a program, starts a login shell as unshare(1) and nsenter(1) do: its argv[0] begins with "-". */
+async function exec(given: string | undefined, args: string[], options: Options): Promise<void> {
+	const program = given ?? (process.env.SHELL || "/bin/sh");
+	const { uid, gid, unshare, join, chdir: cwd, preserveFds } = options;
+	const pid = joinedProcess(options);
 	const namespace = await open(options, program, args);
 	try {
-		const { uid, gid, groups, unshare } = options;
-		namespace.exec(program, args, { uid, gid, groups, unshare });
+		namespace.exec(program, args, {
+			...{ uid, gid, unshare, cwd, preserveFds },
+			groups: options.keepGroups ? "keep" : options.groups,
+			noNewPrivs: options.newPrivs === false,
+			...(given === undefined && { argv0: `-${basename(program)}` }),
+			...(pid !== undefined && join !== undefined && { join: { pid, kinds: join } }),
+		});
 	} catch (error) {
 		const [list] = Object.entries(LISTS).find(([name, item]) => name in options && item.test(program)) ?? [];
 		if (list === undefined || statusOf(error) !== NOT_FOUND) throw error;
 		const { code, message, errno, step } = error as UsernsError;
-		const given = [options[list as keyof typeof LISTS]].flat().join(",");
+		const values = [options[list as keyof typeof LISTS]].flat().join(",");
 		throw new UsernsError(code, message, {
 			errno,
 			step,
-			hint: `"${program}" is taken as the program. Separate the values of --${list} with commas: --${list} ${given},${program}.`,
+			hint: `"${program}" is taken as the program. Separate the values of --${list} with commas: --${list} ${values},${program}.`,
 		});
 	} finally {
 		namespace.close();
 	}
 }
 
+/** The process of --in, whose other namespaces --join names. */
+function joinedProcess({ join, in: target }: Options): number | undefined {
+	if (join === undefined) return undefined;
+	if (target !== undefined && isPid(target)) return Number(target);
+	throw new UsernsError("ERR_USERNS_INVALID_ARGUMENT", "--join needs the pid of a process in --in", {
+		hint: "Name a process in the namespaces: --in PID --join KINDS.",
+	});
+}
+
 async function open(
-	{ map, in: target, setgroups, groups }: Options,
+	{ map, in: target, setgroups, groups, keepGroups }: Options,
 	program: string,
 	args: readonly string[],
 ): Promise<UserNamespace> {
@@ -113,6 +171,11 @@ async function open(
 			map === undefined ? "neither --map nor --in is given" : "both --map and --in are given",
 			{ hint: "Give one of them: --map creates a namespace, --in uses an existing one." },
 		);
+	}
+	if (groups !== undefined && keepGroups) {
+		throw new UsernsError("ERR_USERNS_INVALID_ARGUMENT", "both --groups and --keep-groups are given", {
+			hint: "Give one of them: --keep-groups keeps the caller's groups, --groups sets other ones.",
+		});
 	}
 	if (target === undefined) {
 		const wanted = setgroups ?? (groups === undefined ? undefined : "allow");

@@ -18,9 +18,13 @@ export function wholeNumber(what: string): (text: string) => number {
 	};
 }
 
-/** Opens the TARGET of a command: digits alone are a pid, everything else is a path. */
+/** Whether the TARGET of a command is a pid: digits alone are one, everything else is a path. */
+export function isPid(target: string): boolean {
+	return /^\d+$/.test(target);
+}
+
 export function openTarget(target: string): Promise<UserNamespace> {
-	return UserNamespace.openAsync(/^\d+$/.test(target) ? Number(target) : target);
+	return UserNamespace.openAsync(isPid(target) ? Number(target) : target);
 }
 
 /** The option `into` of a mount for --into: digits are a pid, everything else is a path. Left out if it is not given. */

@@ -1,5 +1,5 @@
 import { UsernsError } from "../errors.ts";
-import { native, type Outcome } from "../native/addon.ts";
+import { CLONE_NEW, native, type Outcome } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { linkOwner, namespaceError, showNamespace } from "../native/lookup.ts";
 
@@ -18,17 +18,14 @@ export function closeMountNamespace(namespace: MountNamespace | undefined): void
 /** Opens the mount namespace of a process or at a path. Throws `ERR_USERNS_MOUNT_NAMESPACE` for that of this process. */
 export function openMountNamespace(into: number | string): MountNamespace {
 	if (typeof into === "number") return openOfProcess(into);
-	return adopt(into, native().openNamespace(into, CLONE_NEWNS, linkOwner(), false));
+	return adopt(into, native().openNamespace(into, CLONE_NEW.mount, linkOwner(), false));
 }
 
 /** Like `openMountNamespace`, but looks the path up on another thread with a time limit. */
 export async function openMountNamespaceAsync(into: number | string): Promise<MountNamespace> {
 	if (typeof into === "number") return openOfProcess(into);
-	return adopt(into, await native().openNamespace(into, CLONE_NEWNS, linkOwner(), true));
+	return adopt(into, await native().openNamespace(into, CLONE_NEW.mount, linkOwner(), true));
 }
-
-/** <linux/sched.h> */
-const CLONE_NEWNS = 0x00020000;
 
 function adopt(into: string, opened: Outcome): MountNamespace {
 	if (opened.error < 0) throw openError(into, opened);
@@ -48,7 +45,7 @@ function openOfProcess(pid: number): MountNamespace {
 	if (process.error < 0) throw openError(pid, process);
 	let descriptor: Descriptor | undefined;
 	try {
-		const opened = native().mountNamespaceOf(process.fd);
+		const opened = native().namespaceOf(process.fd, CLONE_NEW.mount);
 		if (opened.error < 0) throw openError(pid, opened);
 		descriptor = new Descriptor(opened.fd, "mount namespace");
 		refuseOwn(pid, opened.fd);
@@ -91,7 +88,7 @@ function openOwn(): number {
 	const self = native().openProcess(process.pid);
 	if (self.error < 0) throw openError(process.pid, self);
 	try {
-		const opened = native().mountNamespaceOf(self.fd);
+		const opened = native().namespaceOf(self.fd, CLONE_NEW.mount);
 		if (opened.error < 0) throw openError(process.pid, opened);
 		return opened.fd;
 	} finally {

@@ -1,6 +1,6 @@
 import { invalidArgument, show } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
-import { native } from "../native/addon.ts";
+import { CLONE_NEW, native } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { PROCESS_HINTS } from "../native/lookup.ts";
 import { kernelError } from "../native/steps.ts";
@@ -150,7 +150,7 @@ function openOf(pid: number): Table {
 		if (table.error < 0) throw readError(tried, table);
 		const namespace = () => {
 			if (namespaceOf(process.fd, tried).inode === before.inode) return before.id;
-			throw readError(tried, { error: ERRNO.EAGAIN, step: "mount namespace" });
+			throw readError(tried, { error: ERRNO.EAGAIN, step: "process namespace" });
 		};
 		const close = () => {
 			native().close(table.fd);
@@ -164,7 +164,7 @@ function openOf(pid: number): Table {
 }
 
 function namespaceOf(pidfd: number, tried: string): { id: bigint | number; inode: bigint } {
-	const opened = native().mountNamespaceOf(pidfd);
+	const opened = native().namespaceOf(pidfd, CLONE_NEW.mount);
 	if (opened.error < 0) throw readError(tried, opened);
 	try {
 		const identity = native().identify(opened.fd);

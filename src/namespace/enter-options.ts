@@ -2,24 +2,28 @@ import type { SpawnOptions } from "node:child_process";
 import { existsSync } from "node:fs";
 import { invalidArgument, show, UsernsError } from "../errors.ts";
 import { type Extents, type IdKind, showRange } from "../mapping/extent.ts";
+import { CLONE_NEW } from "../native/addon.ts";
 import { copyOptions, ownCopy, ownMap } from "../options.ts";
+import { isPid } from "./open.ts";
 import type { NamespaceMaps } from "./read-maps.ts";
 
 /** A kind of namespace, as in namespaces(7). */
 export type NamespaceKind = "mount" | "pid" | "net" | "ipc" | "uts" | "cgroup" | "time";
 
-/** The kinds of namespaces that can be created with a user namespace, by their flags for unshare(2). */
-const FLAGS: Readonly<Record<NamespaceKind, number>> = {
-	mount: 0x00020000,
-	pid: 0x20000000,
-	net: 0x40000000,
-	ipc: 0x08000000,
-	uts: 0x04000000,
-	cgroup: 0x02000000,
-	time: 0x00000080,
-};
+/** The kinds of namespaces that a program can be in besides its user namespace. */
+export const KINDS: readonly NamespaceKind[] = (Object.keys(CLONE_NEW) as (keyof typeof CLONE_NEW)[]).filter(
+	(kind) => kind !== "user",
+);
 
-/** The IDs of a program in a user namespace, and the namespaces that are created for it. */
+/** The other namespaces of a process in the user namespace. */
+export interface JoinedNamespaces {
+	/** The process, in the caller's pid namespace. It must be in the user namespace. */
+	pid: number;
+	/** `"all"`: every kind in which the process is not in the caller's own namespace. */
+	kinds: readonly NamespaceKind[] | "all";
+}
+
+/** The IDs of a program in a user namespace, and its other namespaces. */
 export interface EnterOptions {
 	/** The uid in the namespace. Default: 0 if it is mapped, otherwise the caller's own. */
 	uid?: number | undefined;
@@ -27,13 +31,23 @@ export interface EnterOptions {
 	gid?: number | undefined;
 	/**
 	 * The supplementary groups in the namespace (default: none). If the namespace denies setgroups(2), they cannot be set: the
-	 * program has no groups if the caller has CAP_SETGID outside, and otherwise the groups of the caller.
+	 * program has no groups if the caller has CAP_SETGID outside, and otherwise the groups of the caller. `"keep"`: those of the
+	 * caller, which give access to the files of these groups even if the namespace does not map them.
 	 */
-	groups?: readonly number[] | undefined;
+	groups?: readonly number[] | "keep" | undefined;
+	/**
+	 * Joins other namespaces of a process in the user namespace, as nsenter(1) does. With `"mount"`, the program and its interpreter
+	 * are those in the joined mount namespace: the PATH of `env` is searched there, and `cwd` is a directory there (default: `"/"`).
+	 * With `"pid"`, the started process represents the program outside, as with `unshare`. The program is not in the cgroups
+	 * of that process, and has no seccomp filter and no limit on capabilities that the process may have.
+	 */
+	join?: JoinedNamespaces;
+	/** Sets no_new_privs: set-user-ID programs and file capabilities give no privilege. See PR_SET_NO_NEW_PRIVS(2const). */
+	noNewPrivs?: boolean | undefined;
 	/**
 	 * The kinds of other namespaces to create. With `"pid"`, process 1 of the pid namespace is a program of this package, which
 	 * reaps orphans and ends the namespace with the program. /proc shows the parent's processes until a procfs is mounted
-	 * there (`mount -t proc proc /proc`, which also needs `"mount"`).
+	 * there (`mount -t proc proc /proc`, which also needs `"mount"`). With `"net"`, the loopback device is up.
 	 */
 	unshare?: readonly NamespaceKind[] | undefined;
 }
@@ -53,15 +67,29 @@ export interface NamespaceExecOptions extends EnterOptions {
 	env?: NodeJS.ProcessEnv | undefined;
 	/** The program's argv[0] (default: the command). */
 	argv0?: string | undefined;
+	/** The working directory of the program, which the IDs in the namespace must be able to enter (default: that of this process). */
+	cwd?: string | undefined;
+	/** The number of descriptors from 3 on that the program inherits; all of them must be open (default: 0). */
+	preserveFds?: number | undefined;
 }
 
 /** The names, complete by their types. */
-const EXEC = { uid: true, gid: true, groups: true, unshare: true, env: true, argv0: true } satisfies Record<
+const ENTER = {
+	uid: true,
+	gid: true,
+	groups: true,
+	unshare: true,
+	join: true,
+	noNewPrivs: true,
+} satisfies Record<keyof EnterOptions, true>;
+const EXEC = { ...ENTER, env: true, argv0: true, cwd: true, preserveFds: true } satisfies Record<
 	keyof NamespaceExecOptions,
 	true
 >;
 const SPAWN = {
-	...EXEC,
+	...ENTER,
+	env: true,
+	argv0: true,
 	cwd: true,
 	stdio: true,
 	detached: true,
@@ -80,21 +108,23 @@ export const SPAWN_OPTIONS: readonly string[] = Object.keys(SPAWN);
 /** NGROUPS_MAX in include/uapi/linux/limits.h. */
 const MOST_GROUPS = 65536;
 
-/** The user namespace of a program: its descriptor, its maps, and whether this process is in it. */
+/** The user namespace of a program, which is not that of this process: its descriptor and its maps. */
 export interface EnterTarget {
 	readonly fd: number;
 	readonly maps: NamespaceMaps;
-	readonly own: boolean;
 }
 
 /** The checked EnterOptions, as userns-enter takes them. */
 export interface EnterRequest {
 	uid: number;
 	gid: number;
-	/** Undefined: setgroups(2) is not called. */
-	groups: readonly number[] | undefined;
+	/** Undefined: setgroups(2) is not called in the namespace. */
+	groups: readonly number[] | "keep" | undefined;
 	/** CLONE_NEW… flags. */
 	unshare: number;
+	/** `all`: a kind is left out if the process is in the caller's own namespace of that kind. */
+	join: { pid: number; kinds: readonly NamespaceKind[]; all: boolean } | undefined;
+	noNewPrivs: boolean;
 }
 
 /** Copies the arguments and checks their types. enterRequest() checks the EnterOptions. */
@@ -126,6 +156,10 @@ export function checkArguments<T extends { env?: NodeJS.ProcessEnv | undefined }
 	return { args: list, options: copy };
 }
 
+/** The largest RLIMIT_NOFILE is sysctl_nr_open_max in fs/file.c, 2^31 / 8 on 64-bit machines. */
+const MOST_PRESERVED = 2 ** 28;
+
+const isBoolean = (value: unknown) => typeof value === "boolean";
 const isText = (value: unknown) => typeof value === "string" && !value.includes("\0");
 
 /** The types of the options that this package reads. child_process checks the others. */
@@ -135,7 +169,12 @@ const FORMS: Record<string, { is: (value: unknown) => boolean; words: string }> 
 		is: (value) => isText(value) || (value instanceof URL && value.protocol === "file:"),
 		words: "a path or a file: URL",
 	},
-	keepSession: { is: (value) => typeof value === "boolean", words: "a boolean" },
+	keepSession: { is: isBoolean, words: "a boolean" },
+	noNewPrivs: { is: isBoolean, words: "a boolean" },
+	preserveFds: {
+		is: (value) => Number.isInteger(value) && (value as number) >= 0 && (value as number) <= MOST_PRESERVED,
+		words: `a whole number from 0 to ${MOST_PRESERVED}`,
+	},
 	shell: { is: (value) => typeof value === "boolean" || isText(value), words: "a boolean or a path" },
 	env: {
 		is: (value) =>
@@ -148,16 +187,24 @@ const FORMS: Record<string, { is: (value: unknown) => boolean; words: string }> 
 	},
 };
 
+function fileOf(kind: NamespaceKind): string {
+	return `/proc/self/ns/${kind === "mount" ? "mnt" : kind}`;
+}
+
+/** Whether the kernel was built without that kind. The file of user namespaces shows that /proc can be read. */
+function isMissing(kind: NamespaceKind): boolean {
+	return !existsSync(fileOf(kind)) && existsSync("/proc/self/ns/user");
+}
+
 /**
  * Throws for a kind of namespace that the kernel was built without: unshare(2) would be a bare EINVAL, and the program of `exec`
- * replaces this process before that call. The file of user namespaces shows that /proc can be read.
+ * replaces this process before that call.
  */
 function refuseMissing(what: string, kind: NamespaceKind): void {
-	const file = `/proc/self/ns/${kind === "mount" ? "mnt" : kind}`;
-	if (existsSync(file) || !existsSync("/proc/self/ns/user")) return;
+	if (!isMissing(kind)) return;
 	throw new UsernsError(
 		"ERR_USERNS_UNSUPPORTED_KERNEL",
-		`${what}: this kernel has no ${kind} namespaces: there is no ${file}`,
+		`${what}: this kernel has no ${kind} namespaces: there is no ${fileOf(kind)}`,
 		{
 			hint: `Use a kernel that was built with ${kind} namespaces, or leave out that kind.`,
 		},
@@ -166,29 +213,56 @@ function refuseMissing(what: string, kind: NamespaceKind): void {
 
 /** Checks the EnterOptions. Each ID must be mapped, because a process with an unmapped ID would run as the overflow user. */
 export function enterRequest(what: string, options: EnterOptions, target: EnterTarget): EnterRequest {
-	const unshare = flagsOf(what, options.unshare);
+	const unshare = flagsOf(what, "unshare", options.unshare);
+	const join = checkJoin(what, options.join, unshare);
+	const both = join?.kinds.find((kind) => (unshare & CLONE_NEW[kind]) !== 0);
+	if (both !== undefined) {
+		throw invalidArgument(
+			`${what}: join and unshare both name the kind ${both}`,
+			"Leave the kind out of one of them: the program is in one namespace of each kind.",
+		);
+	}
 	const uid = pickId(what, "uid", options.uid, target);
 	const gid = pickId(what, "gid", options.gid, target);
-	return { uid, gid, groups: pickGroups(what, options.groups, target), unshare };
+	const groups = pickGroups(what, options.groups, target);
+	return { uid, gid, groups, unshare, join, noNewPrivs: options.noNewPrivs ?? false };
 }
 
-function flagsOf(what: string, kinds: unknown): number {
-	if (kinds === undefined) return 0;
+function checkKinds(what: string, option: string, kinds: unknown): NamespaceKind[] {
 	if (!Array.isArray(kinds)) {
-		throw invalidArgument(`${what}: unshare must be an array of kinds, not ${show(kinds)}`);
+		throw invalidArgument(`${what}: ${option} must be an array of kinds, not ${show(kinds)}`);
 	}
-	let flags = 0;
-	ownMap(kinds, (kind) => {
-		if (typeof kind !== "string" || !Object.hasOwn(FLAGS, kind)) {
+	return ownMap(kinds, (kind) => {
+		if (!KINDS.includes(kind as NamespaceKind)) {
 			throw invalidArgument(
-				`${what}: unknown kind of namespace ${show(kind)} in unshare`,
-				`The kinds are: ${Object.keys(FLAGS).join(", ")}.`,
+				`${what}: unknown kind of namespace ${show(kind)} in ${option}`,
+				`The kinds are: ${KINDS.join(", ")}.`,
 			);
 		}
 		refuseMissing(what, kind as NamespaceKind);
-		flags |= FLAGS[kind as NamespaceKind];
+		return kind as NamespaceKind;
 	});
-	return flags;
+}
+
+function flagsOf(what: string, option: string, kinds: unknown): number {
+	if (kinds === undefined) return 0;
+	return checkKinds(what, option, kinds).reduce((flags, kind) => flags | CLONE_NEW[kind], 0);
+}
+
+function checkJoin(what: string, join: unknown, unshare: number): EnterRequest["join"] {
+	if (join === undefined) return undefined;
+	const { pid, kinds } = copyOptions<Partial<JoinedNamespaces>>(`${what}: join`, join, ["pid", "kinds"]);
+	if (!isPid(pid)) {
+		throw invalidArgument(
+			`${what}: the pid of join must be a whole number from 1 to 2147483647, not ${show(pid)}`,
+		);
+	}
+	if (kinds !== "all") return { pid, kinds: checkKinds(what, "join", kinds), all: false };
+	return {
+		pid,
+		kinds: KINDS.filter((kind) => !isMissing(kind) && (unshare & CLONE_NEW[kind]) === 0),
+		all: true,
+	};
 }
 
 function checkId(what: string, name: string, id: unknown): number {
@@ -198,7 +272,7 @@ function checkId(what: string, name: string, id: unknown): number {
 	return id;
 }
 
-function pickId(what: string, kind: IdKind, given: unknown, { maps: { mapping }, own }: EnterTarget): number {
+function pickId(what: string, kind: IdKind, given: unknown, { maps: { mapping } }: EnterTarget): number {
 	const callers = (kind === "uid" ? process.geteuid?.() : process.getegid?.()) ?? 0;
 	const extents = kind === "uid" ? mapping.uidMappings : mapping.gidMappings;
 	const isMapped = (id: number) =>
@@ -209,7 +283,6 @@ function pickId(what: string, kind: IdKind, given: unknown, { maps: { mapping },
 			throw unmapped(`${what}: the ${kind} ${id} is not mapped in the user namespace`, extents, kind);
 		return id;
 	}
-	if (own) return callers;
 	if (isMapped(0)) return 0;
 	const same = kind === "uid" ? mapping.uidToContainer(callers) : mapping.gidToContainer(callers);
 	if (same !== undefined) return same;
@@ -231,16 +304,13 @@ function unmapped(message: string, extents: Extents, kind: IdKind): UsernsError 
 	});
 }
 
-function pickGroups(
-	what: string,
-	groups: unknown,
-	{ maps, own }: EnterTarget,
-): readonly number[] | undefined {
+function pickGroups(what: string, groups: unknown, { maps }: EnterTarget): EnterRequest["groups"] {
 	const { mapping, setgroups } = maps;
-	if (groups === undefined) return setgroups === "allow" && !own ? [] : undefined;
+	if (groups === undefined) return setgroups === "allow" ? [] : undefined;
+	if (groups === "keep") return groups;
 	if (!Array.isArray(groups) || groups.length > MOST_GROUPS) {
 		throw invalidArgument(
-			`${what}: groups must be an array of at most ${MOST_GROUPS} gids, not ${show(groups)}`,
+			`${what}: groups must be "keep" or an array of at most ${MOST_GROUPS} gids, not ${show(groups)}`,
 		);
 	}
 	const list = ownMap(groups, (gid, index) => checkId(what, `groups[${index}]`, gid));

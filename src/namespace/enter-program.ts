@@ -8,7 +8,7 @@ import { native } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { hintOf, kernelError, type StepHints } from "../native/steps.ts";
 import { refuseDenied } from "../permission.ts";
-import type { EnterRequest, EnterTarget } from "./enter-options.ts";
+import type { EnterRequest } from "./enter-options.ts";
 import { executeHints, ownProgramHints } from "./own-program.ts";
 
 /*
@@ -26,6 +26,18 @@ export interface Command {
 
 export function triedToRun(shown: string): string {
 	return `cannot run ${show(shown)} in the user namespace`;
+}
+
+/** The error for the caller's own user namespace, where a program would run with the caller's IDs and capabilities. */
+export function ownNamespace(shown: string): UsernsError {
+	return new UsernsError(
+		"ERR_USERNS_SPAWN",
+		`${triedToRun(shown)}: it is the user namespace of this process, so the program would have the caller's own IDs and privileges`,
+		{
+			step: "comparing the user namespaces",
+			hint: "Name a process in another user namespace, or create one.",
+		},
+	);
 }
 
 /** The path of the caller's program, as execvp(3) finds it with the PATH and working directory of the new process. */
@@ -124,28 +136,43 @@ export interface EnterDescriptors {
 	namespace: number;
 	/** The socket for a failure. Undefined: standard error. */
 	control: number | undefined;
+	/** The pidfd of the process whose namespaces are joined. */
+	process: number | undefined;
+}
+
+/** What userns-enter executes, and where. */
+export interface EnterPlan {
+	/** The paths of the program, of which the first that can be executed is. */
+	programs: readonly string[];
+	argv: readonly string[];
+	/** Empty: the working directory of userns-enter. */
+	directory: string;
+	/** The namespaces to join: CLONE_NEW… flags. */
+	join: number;
+	keepSession: boolean;
 }
 
 /** The arguments of userns-enter (native/programs/userns-enter/main.c). */
 export function enterArguments(
-	{ first, namespace, control }: EnterDescriptors,
-	target: EnterTarget,
-	{ uid, gid, groups, unshare }: EnterRequest,
-	keepSession: boolean,
-	program: string,
-	argv: readonly string[],
+	{ first, namespace, control, process }: EnterDescriptors,
+	{ uid, gid, groups, unshare, noNewPrivs }: EnterRequest,
+	{ programs, argv, directory, join, keepSession }: EnterPlan,
 ): string[] {
 	return [
 		String(first),
 		String(namespace),
-		control === undefined ? "-" : String(control),
-		target.own ? "0" : "1",
+		String(control ?? "-"),
+		String(process ?? "-"),
+		String(join),
 		String(unshare),
 		keepSession ? "1" : "0",
+		noNewPrivs ? "1" : "0",
 		String(uid),
 		String(gid),
-		groups === undefined ? "-" : groups.join(","),
-		program,
+		groups === undefined ? "-" : groups === "keep" ? "+" : groups.join(","),
+		directory,
+		String(programs.length),
+		...programs,
 		...argv,
 	];
 }
@@ -165,7 +192,16 @@ export function parseAnswer(words: string): { step: string; error: number } | un
 	return { step: `enter ${step}`, error: -Number(errno) };
 }
 
-export function enterError(shown: string, outcome: { step: string; error: number }): UsernsError {
+export function enterError(
+	shown: string,
+	outcome: { step: string; error: number },
+	where: "here" | "joined" = "here",
+): UsernsError {
+	if (where === "joined" && outcome.step === "enter execve" && outcome.error === ERRNO.ENOENT) {
+		return kernelError("ERR_USERNS_NO_PROGRAM", triedToRun(shown), outcome, {
+			hint: "Name a program of the joined mount namespace: it, or its interpreter, is not there in a directory of PATH.",
+		});
+	}
 	return kernelError("ERR_USERNS_SPAWN", triedToRun(shown), outcome, {
 		hint: hintOf(hints, outcome),
 	});
@@ -181,13 +217,29 @@ const mountRefused = () => refused("making the mounts of the program private") ?
 
 const hints: StepHints = {
 	"own program": ownProgramHints,
-	"own table": { [ERRNO.EPERM]: () => refused("executing userns-enter", "unshare") ?? remainingHint() },
+	"own table": { [ERRNO.EPERM]: () => refused("executing userns-enter") ?? remainingHint() },
 	"own path": { [ERRNO.ENOENT]: PROC, [ERRNO.EXDEV]: PROC, [ERRNO.EACCES]: PROC },
 	"enter setns": {
 		[ERRNO.EPERM]: () =>
 			refused("joining a namespace", "setns") ??
 			"Use CAP_SYS_ADMIN in the namespace: its owner in the parent namespace has that capability, and so has root of an ancestor.",
-		[ERRNO.EINVAL]: "Use child_process: this process is already in that user namespace.",
+		[ERRNO.EINVAL]: "Name another user namespace: this process is already in that one.",
+	},
+	"enter join": {
+		[ERRNO.EPERM]: () =>
+			refused("joining the namespaces of a process", "setns") ??
+			"Use CAP_SYS_ADMIN in the user namespaces that own these namespaces, and for mount CAP_SYS_CHROOT in that of this process.",
+		[ERRNO.EINVAL]: "Use Linux 5.8 or later, or a process whose pid namespace is below that of this process.",
+		[ERRNO.ESRCH]: "Name another process in the namespaces: this one has ended.",
+	},
+	"enter moved": {
+		[ERRNO.ESTALE]: "Try again: the process moved to another user namespace during the call.",
+	},
+	"enter chdir": {
+		[ERRNO.ENOENT]: "Name a directory that exists in the mount namespace of the program.",
+		[ERRNO.ENOTDIR]: "Name a directory.",
+		[ERRNO.EACCES]: "Let the IDs in the namespace search each directory on the path.",
+		[ERRNO.EXDEV]: "Name a directory below the root directory of the program.",
 	},
 	"enter unshare": {
 		[ERRNO.ENOSPC]:

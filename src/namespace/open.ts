@@ -1,17 +1,18 @@
 import { checkPath, invalidArgument, show } from "../errors.ts";
-import { native, type Outcome } from "../native/addon.ts";
+import { CLONE_NEW, native, type Outcome } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { linkOwner, namespaceError, showNamespace } from "../native/lookup.ts";
 import { completeMaps, type NamespaceMaps } from "./read-maps.ts";
 
-/** <linux/sched.h> */
-const CLONE_NEWUSER = 0x10000000;
-
 /** An open user namespace, with its maps if they are known. */
 export type Opened = [descriptor: Descriptor, maps: NamespaceMaps | undefined];
 
+export function isPid(value: unknown): value is number {
+	return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 0x7fffffff;
+}
+
 export function openByPid(what: string, pid: number): Opened {
-	if (!Number.isInteger(pid) || pid < 1 || pid > 0x7fffffff) {
+	if (!isPid(pid)) {
 		throw invalidArgument(`${what}: a pid must be a whole number from 1 to 2147483647, not ${show(pid)}`);
 	}
 	const answer = native().openPid(pid);
@@ -23,13 +24,13 @@ export function openByPid(what: string, pid: number): Opened {
 
 export function openByPath(what: string, path: string): Opened {
 	checkPath(`${what}: the path`, path);
-	return opened(path, native().openNamespace(path, CLONE_NEWUSER, linkOwner(), false));
+	return opened(path, native().openNamespace(path, CLONE_NEW.user, linkOwner(), false));
 }
 
 /** Looks the path up on another thread with a time limit. */
 export async function openByPathLater(what: string, path: string): Promise<Opened> {
 	checkPath(`${what}: the path`, path);
-	return opened(path, await native().openNamespace(path, CLONE_NEWUSER, linkOwner(), true));
+	return opened(path, await native().openNamespace(path, CLONE_NEW.user, linkOwner(), true));
 }
 
 function opened(path: string, outcome: Outcome): Opened {

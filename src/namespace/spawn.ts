@@ -1,10 +1,11 @@
 import { type ChildProcess, type SpawnOptions, type StdioOptions, spawn } from "node:child_process";
-import { closeSync, openSync } from "node:fs";
+import { closeSync, openSync, readlinkSync } from "node:fs";
 import type { Readable } from "node:stream";
 import { fileURLToPath } from "node:url";
 import { isMainThread } from "node:worker_threads";
 import { invalidArgument, UsernsError } from "../errors.ts";
-import { native } from "../native/addon.ts";
+import { programPaths } from "../find-program.ts";
+import { CLONE_NEW, native } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { ownCopy, ownEnvironment, ownMap } from "../options.ts";
 import { refuseDenied } from "../permission.ts";
@@ -23,6 +24,7 @@ import {
 	triedToRun,
 	withEnterProgram,
 } from "./enter-program.ts";
+import { type JoinedProcess, openJoined } from "./join.ts";
 import { refuseTraceable } from "./sysctls.ts";
 
 /** Calls child_process.spawn, and converts an error of the kernel to a UsernsError. */
@@ -104,7 +106,8 @@ export function spawnIn(
 	args: readonly string[],
 	options: NamespaceSpawnOptions,
 ): ChildProcess {
-	const { uid, gid, groups, unshare, keepSession, shell, argv0, stdio, ...others } = options;
+	const { uid, gid, groups, unshare, join, noNewPrivs, keepSession, shell, argv0, stdio, ...others } =
+		options;
 	// A copy without a prototype, because the rest of a destructuring has Object.prototype.
 	const rest = ownCopy(others);
 	rest.env ??= ownEnvironment();
@@ -116,20 +119,56 @@ export function spawnIn(
 		);
 	}
 	const called = shellCommand(command, args, options);
-	const program = findCommand(called, rest.env, pathOf(rest.cwd));
-	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", triedToRun(command));
-	const list = stdioList(stdio);
-	const first = list.length;
-	const own: SpawnOptions = { argv0: "userns-enter", stdio: [...list, target.fd, "pipe"] };
-	const descriptors = { first, namespace: first, control: first + 1 };
-	const argv = enterArguments(descriptors, target, request, keepSession ?? false, program, called.argv);
-	const child = start(command, argv, Object.assign(rest, own), first + 2);
-	// The ChildProcess shows the caller's program and stdio, not userns-enter and its two descriptors.
-	Object.assign(child, { spawnfile: called.file, spawnargs: called.argv });
-	const control = child.stdio?.[descriptors.control as 3] as Control | undefined;
-	if (child.stdio !== undefined) (child.stdio as unknown as unknown[]).length = first;
-	if (control != null) listen(child, control, called.shown);
-	return child;
+	refuseTraceable("ERR_USERNS_SPAWN", triedToRun(command));
+	const joined = request.join && openJoined(triedToRun(command), target, request.join);
+	try {
+		const inside = isInside(joined);
+		const programs = programsOf(called, rest.env, pathOf(rest.cwd), inside);
+		const directory = inside ? (pathOf(rest.cwd) ?? "/") : "";
+		if (inside) delete rest.cwd;
+		const list = stdioList(stdio);
+		const first = list.length;
+		const passed = joined === undefined ? [] : [joined.fd];
+		const own: SpawnOptions = { argv0: "userns-enter", stdio: [...list, target.fd, "pipe", ...passed] };
+		const descriptors = {
+			first,
+			namespace: first,
+			control: first + 1,
+			process: joined === undefined ? undefined : first + 2,
+		};
+		const plan = {
+			programs,
+			argv: called.argv,
+			directory,
+			join: joined?.flags ?? 0,
+			keepSession: keepSession ?? false,
+		};
+		const argv = enterArguments(descriptors, request, plan);
+		const child = start(command, argv, Object.assign(rest, own), first + 2 + passed.length);
+		// The ChildProcess shows the caller's program and stdio, not userns-enter and its descriptors.
+		Object.assign(child, { spawnfile: called.file, spawnargs: called.argv });
+		const control = child.stdio?.[descriptors.control as 3] as Control | undefined;
+		if (child.stdio !== undefined) (child.stdio as unknown as unknown[]).length = first;
+		if (control != null) listen(child, control, called.shown, inside);
+		return child;
+	} finally {
+		if (joined !== undefined) native().close(joined.fd);
+	}
+}
+
+/** Whether the program is in a mount namespace that it joins. */
+function isInside(joined: JoinedProcess | undefined): boolean {
+	return joined !== undefined && (joined.flags & CLONE_NEW.mount) !== 0;
+}
+
+/** The paths at which userns-enter looks for the program. Those of a joined mount namespace are not looked up outside. */
+function programsOf(
+	called: Command,
+	env: NodeJS.ProcessEnv,
+	cwd: string | undefined,
+	inside: boolean,
+): string[] {
+	return inside ? programPaths(called.file, env) : [findCommand(called, env, cwd)];
 }
 
 function pathOf(cwd: string | URL | null | undefined): string | undefined {
@@ -141,11 +180,11 @@ function pathOf(cwd: string | URL | null | undefined): string | undefined {
  * soon as the result is known, at the latest before the caller's `exit` listeners run. If those started the next programs
  * first, libuv would keep handling exits without reading a socket in between (uv__signal_event() in libuv).
  */
-function listen(child: ChildProcess, control: Control, shown: string): void {
+function listen(child: ChildProcess, control: Control, shown: string, inside: boolean): void {
 	const finish = (words: string) => {
 		control.destroy();
 		const failure = parseAnswer(words);
-		if (failure !== undefined) child.emit("error", enterError(shown, failure));
+		if (failure !== undefined) child.emit("error", enterError(shown, failure, inside ? "joined" : "here"));
 	};
 	control.on("error", () => {});
 	// The event comes with the text, which userns-enter writes with one call, or with the end. `end` would need a flowing stream.
@@ -203,10 +242,47 @@ export function execIn(
 		throw enterError(command, { step: "enter program", error: ERRNO.E2BIG });
 	}
 	const request = enterRequest("UserNamespace.exec", options, target);
-	const program = findCommand(called, env);
-	if (!target.own) refuseTraceable("ERR_USERNS_SPAWN", tried);
-	const descriptors = { first: 3, namespace: inherited, control: undefined };
-	const argv = enterArguments(descriptors, target, request, true, program, called.argv);
-	const { step = "enter program", error } = native().execSelf(["userns-enter", ...argv], pairs, inherited);
-	throw enterError(command, { step, error });
+	const first = 3 + (options.preserveFds ?? 0);
+	checkPreserved(tried, first, [target.fd, inherited]);
+	refuseTraceable("ERR_USERNS_SPAWN", tried);
+	const joined = request.join && openJoined(tried, target, request.join);
+	try {
+		const inside = isInside(joined);
+		const programs = programsOf(called, env, options.cwd, inside);
+		const descriptors = { first, namespace: inherited, control: undefined, process: joined?.fd };
+		const directory = options.cwd ?? (inside ? "/" : "");
+		const plan = { programs, argv: called.argv, directory, join: joined?.flags ?? 0, keepSession: true };
+		const argv = enterArguments(descriptors, request, plan);
+		const fds = joined === undefined ? [inherited] : [inherited, joined.fd];
+		const { step = "enter program", error } = native().execSelf(["userns-enter", ...argv], pairs, fds, first);
+		throw enterError(command, { step, error });
+	} finally {
+		if (joined !== undefined) native().close(joined.fd);
+	}
+}
+
+/**
+ * Throws if one of the descriptors from 3 to `first` - 1 is closed, or is one that this process did not inherit: a descriptor of this
+ * package, or of Node's event loop.
+ */
+function checkPreserved(tried: string, first: number, ours: readonly number[]): void {
+	for (let fd = 3; fd < first; fd++) {
+		if (isOpen(fd) && !ours.includes(fd) && !isEventLoop(fd)) continue;
+		throw new UsernsError(
+			"ERR_USERNS_DESCRIPTOR",
+			`${tried}: the descriptor ${fd} was not passed to this process`,
+			{
+				step: "checking the descriptors to preserve",
+				hint: `Open it in the shell that starts this process, such as "${fd}< FILE", or preserve fewer descriptors.`,
+			},
+		);
+	}
+}
+
+function isEventLoop(fd: number): boolean {
+	try {
+		return /^anon_inode:\[(eventpoll|eventfd|io_uring)\]/.test(readlinkSync(`/proc/self/fd/${fd}`));
+	} catch {
+		return false; // /proc is not mounted
+	}
 }

@@ -16,6 +16,7 @@ import {
 	type NamespaceSpawnOptions,
 	SPAWN_OPTIONS,
 } from "./enter-options.ts";
+import { ownNamespace } from "./enter-program.ts";
 import { openByPath, openByPathLater, openByPid } from "./open.ts";
 import { abortError, Pending } from "./pending.ts";
 import { isComplete, type NamespaceMaps, readMaps, readMapsSync } from "./read-maps.ts";
@@ -221,7 +222,7 @@ export class UserNamespace implements Disposable {
 			given,
 			SPAWN_OPTIONS,
 		);
-		return spawnIn(this.#enterTarget(fd), command, checked.args, checked.options);
+		return spawnIn(this.#enterTarget(command, fd), command, checked.args, checked.options);
 	}
 
 	/**
@@ -241,17 +242,18 @@ export class UserNamespace implements Disposable {
 		// The program inherits this duplicate.
 		const inherited = this.#descriptor.dup();
 		try {
-			execIn(this.#enterTarget(fd), command, checked.args, checked.options, inherited.fd);
+			execIn(this.#enterTarget(command, fd), command, checked.args, checked.options, inherited.fd);
 		} finally {
 			inherited.close();
 		}
 	}
 
-	#enterTarget(fd: number): EnterTarget {
-		return { fd, maps: this.#readSync(), own: this.#isOwn() };
+	#enterTarget(command: string, fd: number): EnterTarget {
+		if (this.#isOwn()) throw ownNamespace(command);
+		return { fd, maps: this.#readSync() };
 	}
 
-	/** Whether this process is in the namespace: then setns(2) fails with EINVAL. */
+	/** Whether this process is in the namespace. */
 	#isOwn(): boolean {
 		ownIdentity ??= UserNamespace.#identifyOwn();
 		return ownIdentity !== undefined && isSame(this.#identify(), ownIdentity);

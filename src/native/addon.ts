@@ -60,6 +60,18 @@ export const PART = { keep: 0, map: 1, remap: 2, clear: 3 } as const;
 /** The object that a look-up of a path returns (native/mount/path-walk.h). */
 export const WALK_END = { location: 0, holder: 1, parent: 2, create: 3, remove: 4 } as const;
 
+/** The flags for the kinds of namespaces: CLONE_NEW… of <linux/sched.h>. */
+export const CLONE_NEW = {
+	user: 0x10000000,
+	mount: 0x00020000,
+	pid: 0x20000000,
+	net: 0x40000000,
+	ipc: 0x08000000,
+	uts: 0x04000000,
+	cgroup: 0x02000000,
+	time: 0x00000080,
+} as const;
+
 /** Which symbolic links a look-up follows. */
 export const WALK_LINKS = { own: 0, none: 1 } as const;
 
@@ -170,7 +182,8 @@ export interface NativeMounts {
 	): Promise<Outcome>;
 	/** A pidfd. */
 	openProcess(pid: number): Outcome;
-	mountNamespaceOf(pidfd: number): Outcome;
+	/** The namespace of that kind, a CLONE_NEW…, of the pidfd's process. */
+	namespaceOf(pidfd: number, kind: number): Outcome;
 	rootOf(pidfd: number): Outcome;
 	/** The mountinfo of a mount namespace, as seen from its root. */
 	mountTable(mountNs: number): Outcome;
@@ -253,8 +266,16 @@ export interface NativeSurface extends NativeMounts {
 	dryCall(index: number): number;
 	/** A descriptor of userns-enter, with a number of at least `least`, to which /proc/self/fd leads (native/child/own-program.h). */
 	openProgram(least: number): Outcome;
-	/** Replaces this process with userns-enter, which inherits the descriptor. Returns only if that fails. */
-	execSelf(args: readonly string[], environment: readonly string[], fd: number): Outcome;
+	/**
+	 * Replaces this process with userns-enter, which inherits the standard streams, `fds`, and all descriptors below `least`. Returns
+	 * only if that fails.
+	 */
+	execSelf(
+		args: readonly string[],
+		environment: readonly string[],
+		fds: readonly number[],
+		least: number,
+	): Outcome;
 }
 
 let loaded: NativeSurface | undefined;

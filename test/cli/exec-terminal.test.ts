@@ -80,7 +80,7 @@ for (const [who, status] of [
 			// "sleep 1000" is a job of the inner shell's by now: a third process group has the terminal.
 			const program = await childCalled(outer, "sh");
 			await childCalled(program, "sleep");
-			const [init] = childrenCalled(outer, "userns-enter");
+			const [init] = childrenCalled(outer, "userns-init");
 			process.kill(who === "the program" ? program : (init as number), "SIGKILL");
 			await terminal.says(new RegExp(`status ${status}\r`));
 			terminal.type("words\n");

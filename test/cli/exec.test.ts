@@ -197,7 +197,18 @@ test("the status is 125 if nothing starts, 126 if the program cannot be executed
 	needs,
 }, () => {
 	const cases: [args: string[], status: number, message: RegExp][] = [
-		[["--map", MAP], 125, /missing required argument 'command'/],
+		[["--map", MAP, "--join", "mount", "true"], 125, /--join needs the pid of a process in --in/],
+		[["--in", "/proc/1/ns/user", "--join", "all"], 125, /--join needs the pid of a process in --in/],
+		[["--map", MAP, "--groups", "1", "--keep-groups", "true"], 125, /both --groups and --keep-groups/],
+		[["--map", MAP, "--preserve-fds", "x", "true"], 125, /argument 'x' is invalid/],
+		[["--map", MAP, "--preserve-fds", "1", "true"], 125, /the descriptor 3 was not passed to this process/],
+		[["--map", MAP, "--chdir", "/no/such", "true"], 125, /there is no directory \/no\/such/],
+		[["--in", String(process.pid), "true"], 125, /it is the user namespace of this process/],
+		[
+			["--in", String(process.pid), "--join", "mount", "true"],
+			125,
+			/it is the user namespace of this process/,
+		],
 		[["true"], 125, /neither --map nor --in/],
 		[["id", "--map", MAP], 125, /^hint: Options come before the command: "userns exec --map MAP -- id"\.$/m],
 		[["true", "--in=1"], 125, /^hint: .* "userns exec --in TARGET -- true"\.$/m],

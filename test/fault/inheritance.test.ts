@@ -28,7 +28,7 @@ test("a child that another thread starts during exec() inherits no namespace des
 		while (report === undefined) {
 			for (let i = 0; i < 50; i++, attempts++) {
 				const copy = ns.dup();
-				if (addon.execSelf(["x".repeat(200_000)], [], copy.fd).error !== -7) throw new Error("not E2BIG");
+				if (addon.execSelf(["x".repeat(200_000)], [], [copy.fd], 3).error !== -7) throw new Error("not E2BIG");
 				copy.close();
 			}
 			await new Promise((resolve) => setImmediate(resolve));

@@ -183,7 +183,7 @@ for (const { name, kinds } of calls) {
 	for (let i = 0; i < ROUNDS; i++) {
 		const args = kinds.map((kind, at) => at === kinds.length - 1 && kind === "boolean" ? below(2) === 0 : others[kind][below(others[kind].length)]);
 		if (name === "walk" && args[0] === 3) args[6] = [NOWHERE, folder, "", "x".repeat(4096)][below(4)]; // where nothing can be made
-		if (name === "execSelf") args[2] = NO_FD; // otherwise it replaces this process
+		if (name === "execSelf") args[2] = [NO_FD]; // otherwise it replaces this process
 		let answer;
 		try { answer = await native[name](...args, "one more"); } catch (error) {
 			if (!(error.message ?? "").startsWith("userns native: ")) wrong.push(name + " threw " + error);

@@ -87,6 +87,7 @@ function hostile({ elsewhere, container, other, handles }: World): Record<string
 		...{ source: elsewhere, target: elsewhere, mapping: "0:500000:65536", userns: other, handles },
 		...{ nested: "refuse", atime: "noatime", propagation: "shared", targetRoot: elsewhere },
 		...{ resolve: "no-symlinks", into: container.pid, lower: elsewhere, upper: elsewhere, work: elsewhere },
+		...{ join: { pid: container.pid, kinds: "all" }, noNewPrivs: true, preserveFds: 1 },
 		...{ setgroups: "allow", method: "newuidmap", signal: AbortSignal.abort(), pid: container.pid },
 		...{ uid: 7, gid: 7, groups: [7], unshare: ["net"], env: { PATH: "/usr/bin:/bin", EVIL: "1" } },
 		...{

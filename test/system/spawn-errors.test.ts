@@ -56,7 +56,7 @@ test("wrong options throw before anything starts", { needs }, () =>
 			[["true", [], { uid: 4294967296 }], /uid must be a whole number/],
 			[["true", [], { gid: 1.5 }], /gid must be a whole number/],
 			[["true", [], { uid: "0" }], /uid must be a whole number/],
-			[["true", [], { groups: 7 }], /groups must be an array/],
+			[["true", [], { groups: 7 }], /groups must be "keep" or an array/],
 			[["true", [], { groups: [0, -1] }], /groups\[1\] must be a whole number/],
 			[["true", [], { groups: [0] }], /the user namespace denies setgroups/],
 			[["true", [], { cwd: 7 }], /cwd must be a path or a file: URL/],

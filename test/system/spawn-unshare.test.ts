@@ -114,7 +114,7 @@ test(
 			assert.equal(stderr, "");
 			const [orphan, ...names] = stdout.trim().split("\n");
 			assert.match(orphan ?? "", /^\d+$/);
-			assert.deepEqual(names, ["userns-enter", "sh"]);
+			assert.deepEqual(names, ["userns-init", "sh"]);
 		}),
 );
 
@@ -139,7 +139,7 @@ for (const how of ["SIGKILL", "SIGTERM"] as const) {
 			const end = ended(child);
 			const sh = await childCalled(child.pid as number, "sh");
 			const orphan = await childCalled(sh, "sleep");
-			const init = await childCalled(child.pid as number, "userns-enter");
+			const init = await childCalled(child.pid as number, "userns-init");
 			child.kill(how);
 			assert.equal((await end).signal, how);
 			for (const pid of [sh, orphan, init]) await gone(pid);
@@ -240,7 +240,7 @@ test("neither process of this package can be traced or read from inside", { need
 		const end = once(child, "close");
 		const outer = child.pid as number;
 		await childCalled(outer, "sleep");
-		const init = await childCalled(outer, "userns-enter");
+		const init = await childCalled(outer, "userns-init");
 		// root owns the /proc files of an undumpable process, whatever its uid.
 		const script = `for p in ${outer} ${init}; do cat /proc/$p/environ > /dev/null 2>&1 && echo read $p; ls /proc/$p/fd > /dev/null 2>&1 && echo listed $p; done; echo done`;
 		const { stdout } = await ended(start("sh", ["-c", script]));

@@ -11,7 +11,6 @@ import {
 	mkdtempSync,
 	openSync,
 	readFileSync,
-	readlinkSync,
 	rmSync,
 	writeFileSync,
 } from "node:fs";
@@ -290,11 +289,28 @@ test("an abort signal, a timeout and a separate session work", { needs }, () =>
 	}),
 );
 
-test("in the caller's own namespace no process joins, and the IDs stay", { needs: root }, async () => {
-	const own = UserNamespace.open(process.pid);
-	const seen = await look(own, {}, (pid) => [namespaceOf(pid, "user"), status(pid, "Uid")]);
-	assert.deepEqual(seen, [readlinkSync("/proc/self/ns/user"), four(0)]);
-	own.close();
+test("the caller's own namespace is refused, by every way to open it, before a process is started", {
+	needs,
+}, () => {
+	const marker = join(tmpdir(), `userns-own-${process.pid}`);
+	for (const target of [process.pid, "/proc/self/ns/user"]) {
+		const own = UserNamespace.open(target);
+		const duplicate = own.dup();
+		for (const run of [
+			() => own.spawn("touch", [marker]),
+			() => duplicate.spawn("touch", [marker], { unshare: ["mount"] }),
+			() => own.spawn("touch", [marker], { join: { pid: process.pid, kinds: "all" } }),
+			() => own.exec("touch", [marker]),
+		]) {
+			assert.throws(run, {
+				code: "ERR_USERNS_SPAWN",
+				message: /it is the user namespace of this process, so the program would have the caller's own IDs/,
+			});
+		}
+		duplicate.close();
+		own.close();
+	}
+	assert.ok(!existsSync(marker));
 });
 
 test(

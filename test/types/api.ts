@@ -78,7 +78,17 @@ export async function compiles(): Promise<void> {
 	await new Handles().get(input, { setgroups: u, method: u, signal });
 	UserNamespace.createSync(input, { setgroups: u, method: u });
 	namespace.spawn("id", [], { uid: u, gid: u, groups: u, unshare: u, env: u, cwd: u, stdio: u, shell: u });
-	namespace.exec("id", [], { uid: u, gid: u, groups: u, unshare: u, env: u, argv0: u });
+	namespace.exec("id", [], {
+		uid: u,
+		gid: u,
+		groups: u,
+		unshare: u,
+		env: u,
+		argv0: u,
+		cwd: u,
+		preserveFds: u,
+	});
+	namespace.exec("id", [], { noNewPrivs: u, groups: "keep", join: { pid: 1, kinds: ["mount", "pid"] } });
 	const attributes: AttributeOptions = {
 		...{
 			readonly: u,
@@ -147,6 +157,10 @@ export async function mustNotCompile(namespace: UserNamespace, mapping: Mapping)
 	await UserNamespace.create(mapping, { method: "sudo" });
 	// @ts-expect-error unshare has no user namespace
 	namespace.spawn("id", [], { unshare: ["user"] });
+	// @ts-expect-error join needs a pid
+	namespace.spawn("id", [], { join: { kinds: "all" } });
+	// @ts-expect-error an undefined join must not mean the namespaces of this process
+	namespace.spawn("id", [], { join: undefined });
 	// @ts-expect-error exec has no stdio: the program gets this process's streams
 	namespace.exec("id", [], { stdio: "inherit" });
 	// @ts-expect-error creation on the calling thread cannot be aborted

@@ -1,7 +1,7 @@
 /* userns-enter: reads the arguments, and reports failures. */
 #include "programs/userns-enter/enter.h"
 
-#define FIRST_OF_PROGRAM 11 /* the index of the first argument of the program */
+#define FIRST_PROGRAM 14 /* the index of the first PROGRAM */
 
 static long length_of(const char *text)
 {
@@ -46,13 +46,15 @@ static const char *name_of(long error)
 		int number;
 		const char *name;
 	} names[] = {
-		{1, "EPERM (operation not permitted)"},   {2, "ENOENT (no such file, or its interpreter is missing)"},
+		{1, "EPERM (operation not permitted)"},   {2, "ENOENT (no such file or directory, or the interpreter is missing)"},
+		{3, "ESRCH (the process has ended)"},
 		{7, "E2BIG (the arguments are too long)"}, {8, "ENOEXEC (not a program: is the #! line missing?)"},
 		{11, "EAGAIN (too many processes)"},       {12, "ENOMEM (not enough memory)"},
 		{13, "EACCES (permission denied, for the IDs in the namespace)"},
 		{20, "ENOTDIR (not a directory)"},         {22, "EINVAL (invalid argument)"},
 		{26, "ETXTBSY (the program is being written)"},
 		{28, "ENOSPC (a limit in /proc/sys/user is reached)"}, {40, "ELOOP (too many symbolic links)"},
+		{116, "ESTALE (the process has changed its user namespace)"},
 	};
 
 	for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
@@ -81,7 +83,7 @@ __attribute__((noreturn)) void fail(const struct plan *plan, const char *step, l
 		to = append_number(to, end, -error);
 	} else {
 		to = append(to, end, "userns: cannot run ");
-		to = append(to, end, plan->program);
+		to = append(to, end, plan->shown);
 		to = append(to, end, " in the user namespace: ");
 		to = append(to, end, step);
 		to = append(to, end, ": ");
@@ -126,15 +128,32 @@ long read_groups(const char *list, unsigned groups[MOST_GROUPS])
 	}
 }
 
+static const char *last_name(const char *path)
+{
+	const char *name = path;
+
+	for (; *path != '\0'; path++) {
+		if (*path == '/') name = path + 1;
+	}
+	return name;
+}
+
 int read_plan(struct plan *plan, long argc, char *const *argv)
 {
-	if (argc <= FIRST_OF_PROGRAM) return 0;
+	if (argc <= FIRST_PROGRAM || !read_number(argv[13], &plan->count)) return 0;
+	if (plan->count < 1 || plan->count >= argc - FIRST_PROGRAM) return 0;
+	plan->own_name = argv[0];
 	plan->control = -1;
-	plan->groups = argv[9];
-	plan->program = argv[10];
-	plan->argv = argv + FIRST_OF_PROGRAM;
+	plan->process = -1;
+	plan->groups = argv[11];
+	plan->directory = argv[12];
+	plan->programs = argv + FIRST_PROGRAM;
+	plan->argv = plan->programs + plan->count;
+	plan->shown = plan->count == 1 ? plan->programs[0] : last_name(plan->programs[0]);
 	return read_number(argv[1], &plan->first) && read_number(argv[2], &plan->ns) &&
-	       (same(argv[3], "-") || read_number(argv[3], &plan->control)) && read_number(argv[4], &plan->join) &&
-	       read_number(argv[5], &plan->unshare) && read_number(argv[6], &plan->keep) &&
-	       read_number(argv[7], &plan->uid) && read_number(argv[8], &plan->gid);
+	       (same(argv[3], "-") || read_number(argv[3], &plan->control)) &&
+	       (same(argv[4], "-") || read_number(argv[4], &plan->process)) && read_number(argv[5], &plan->join) &&
+	       read_number(argv[6], &plan->unshare) && read_number(argv[7], &plan->keep) &&
+	       read_number(argv[8], &plan->no_new_privs) && read_number(argv[9], &plan->uid) &&
+	       read_number(argv[10], &plan->gid);
 }

@@ -9,20 +9,32 @@
 
 /* The arguments, see programs/userns-enter/main.c. */
 struct plan {
+	char *own_name; /* argv[0] of this program */
 	long first;
 	long ns;
 	long control; /* −1: standard error */
+	long process; /* −1: none */
 	long join;
 	long unshare;
 	long keep;
+	long no_new_privs;
 	long uid;
 	long gid;
 	const char *groups;
-	const char *program;
+	const char *directory;
+	char *const *programs;
+	long count; /* of the programs */
+	const char *shown; /* the program in messages: its name if it is searched for, otherwise its path */
 	char *const *argv;
 	char *const *envp;
 	long terminal; /* the controlling terminal, set by choose_session(), or negative */
 };
+
+/* Whether the program is in another pid namespace than this process. */
+static inline int changes_pids(const struct plan *plan)
+{
+	return ((plan->join | plan->unshare) & CLONE_NEWPID) != 0;
+}
 
 /* A program in a pid namespace, and the terminal that it shares with our process group. */
 struct job {
@@ -76,7 +88,7 @@ void end_job(const struct job *job);
 
 /* programs/userns-enter/init.c */
 
-/* For a new pid or time namespace: runs the program in a child, and represents it outside. */
+/* For a pid namespace, or a new time namespace: runs the program in a child, and represents it outside. */
 __attribute__((noreturn)) void run_child(const struct plan *plan);
 
 #endif

@@ -1,7 +1,8 @@
-/* userns-enter: the supervisor of a program in a new pid or time namespace, and process 1 of the pid namespace. */
+/* userns-enter: the supervisor of a program in a pid or time namespace, and process 1 of a new pid namespace. */
 #include "programs/userns-enter/enter.h"
 #include <linux/prctl.h>
 #include <linux/signal.h>
+#include <poll.h>
 
 #define WNOHANG_WUNTRACED 3
 
@@ -14,19 +15,51 @@ static long start_child(const struct plan *plan)
 }
 
 /*
+ * Sets the name and the command line of this process, which ps(1) prints. The command line is the first text of the arguments' memory if
+ * its last byte is not NUL (get_mm_cmdline() in fs/proc/base.c).
+ */
+static void set_name(const struct plan *plan, const char *name)
+{
+	char *to = plan->own_name;
+	char *last = *plan->argv;
+
+	raw_syscall3(SYS_prctl, PR_SET_NAME, (long)name, 0);
+	while ((*to++ = *name++) != '\0') {
+	}
+	for (char *const *each = plan->argv; *each != 0; each++) last = *each;
+	while (*last != '\0') last++;
+	*last = '.';
+}
+
+/*
  * Process 1 of a pid namespace. It ignores SIGCHLD, so that the kernel reaps orphans. It ends with the supervisor, because the
  * pipe's other end is closed then, and with it every process of the namespace ends.
  */
-__attribute__((noreturn)) static void be_init(const int pipe[2])
+__attribute__((noreturn)) static void be_init(const struct plan *plan, const int pipe[2])
 {
 	char nothing;
 
+	set_name(plan, "userns-init");
 	set_handler(SIGCHLD, 1);
 	raw_syscall3(SYS_dup3, pipe[0], 0, 0);
 	raw_syscall3(SYS_close_range, 1, ~0U, 0);
 	while (raw_syscall3(SYS_read, 0, (long)&nothing, 1) == -4 /* EINTR */) {
 	}
 	raw_exit(0);
+}
+
+/*
+ * Without a process 1 of ours, the program is killed if the supervisor is. getppid(2) cannot show whether that has happened already,
+ * because it returns 0 for a parent outside the pid namespace.
+ */
+static void die_with_supervisor(const int pipe[2])
+{
+	struct pollfd end = {.fd = pipe[0]};
+	long now[2] = {0, 0};
+
+	raw_syscall3(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0);
+	raw_syscall3(SYS_close, pipe[1], 0, 0);
+	if (raw_syscall5(SYS_ppoll, (long)&end, 1, (long)now, 0, 8) != 0) raw_exit(125);
 }
 
 /* Exits with the status of the program, or by the signal that ended it. */
@@ -77,7 +110,8 @@ static long supervise(struct job *job)
 }
 
 /*
- * A new pid or time namespace applies only to children, so the program runs in a child, and this process represents it outside.
+ * A pid namespace, and a new time namespace, apply only to children, so the program runs in a child, and this process represents it
+ * outside.
  *
  * 1. Starts process 1 of a new pid namespace.
  * 2. Starts the program.
@@ -91,7 +125,6 @@ __attribute__((noreturn)) void run_child(const struct plan *plan)
 	int pipe[2];
 	struct job job = {.terminal = -1};
 	long init = 0;
-	long self = raw_syscall3(SYS_getpid, 0, 0, 0);
 	long status;
 
 	long error = raw_syscall3(SYS_pipe2, (long)pipe, O_CLOEXEC, 0);
@@ -100,16 +133,13 @@ __attribute__((noreturn)) void run_child(const struct plan *plan)
 	set_mask(~0UL);
 	if ((plan->unshare & CLONE_NEWPID) != 0) {
 		init = start_child(plan);
-		if (init == 0) be_init(pipe);
+		if (init == 0) be_init(plan, pipe);
 	}
-	if (init > 0) begin_job(plan, &job);
+	if (changes_pids(plan)) begin_job(plan, &job);
 	job.pid = start_child(plan);
 	if (job.pid == 0) {
 		lead_job(&job);
-		if (init == 0) {
-			raw_syscall3(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0);
-			if (raw_syscall3(SYS_getppid, 0, 0, 0) != self) raw_exit(125);
-		}
+		if (init == 0) die_with_supervisor(pipe);
 		set_mask(0);
 		execute(plan);
 	}

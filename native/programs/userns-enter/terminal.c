@@ -54,7 +54,7 @@ void choose_session(struct plan *plan)
 	}
 	if (plan->terminal >= 0) return;
 	if (plan->keep != 0) {
-		if ((plan->unshare & CLONE_NEWPID) == 0) return;
+		if (!changes_pids(plan)) return;
 		plan->terminal = raw_syscall5(SYS_openat, AT_FDCWD, (long)"/dev/tty",
 					      O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0, 0);
 		if (plan->terminal < 0 || is_terminal(plan->terminal)) return;

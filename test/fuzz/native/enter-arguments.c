@@ -80,21 +80,28 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		argv[argc++] = strdup(word); /* allocated separately, so that the sanitizer detects a read beyond the end */
 	}
 	if (read_plan(&plan, argc, argv)) {
-		MUST(argc > FIRST_OF_PROGRAM && plan.program == argv[10] && plan.argv == argv + FIRST_OF_PROGRAM && plan.groups == argv[9]);
+		MUST(argc > FIRST_PROGRAM + plan.count && plan.count > 0 && plan.count == reference_number(argv[13]));
+		MUST(plan.programs == argv + FIRST_PROGRAM && plan.argv == plan.programs + plan.count);
+		MUST(plan.groups == argv[11] && plan.directory == argv[12] && plan.own_name == argv[0]);
+		MUST(strchr(plan.shown, '/') == NULL || plan.count == 1);
 		MUST(plan.first == reference_number(argv[1]) && plan.ns == reference_number(argv[2]));
 		MUST(plan.control == (strcmp(argv[3], "-") == 0 ? -1 : reference_number(argv[3])));
-		MUST(plan.join == reference_number(argv[4]) && plan.unshare == reference_number(argv[5]));
-		MUST(plan.keep == reference_number(argv[6]));
-		MUST(plan.uid == reference_number(argv[7]) && plan.gid == reference_number(argv[8]));
+		MUST(plan.process == (strcmp(argv[4], "-") == 0 ? -1 : reference_number(argv[4])));
+		MUST(plan.join == reference_number(argv[5]) && plan.unshare == reference_number(argv[6]));
+		MUST(plan.keep == reference_number(argv[7]) && plan.no_new_privs == reference_number(argv[8]));
+		MUST(plan.uid == reference_number(argv[9]) && plan.gid == reference_number(argv[10]));
 		MUST(plan.first >= 0 && plan.ns >= 0 && plan.uid >= 0 && plan.gid >= 0);
 		MUST(read_groups(plan.groups, groups) == reference_groups(plan.groups));
 		plan.control = size % 2 == 0 ? -1 : 77;
 		check_failure(&plan, "setns", -1);
 		check_failure(&plan, "execve", -(long)(size % 4096) - 1);
-	} else if (argc > FIRST_OF_PROGRAM) {
-		int good = strcmp(argv[3], "-") == 0 || reference_number(argv[3]) >= 0;
+	} else if (argc > FIRST_PROGRAM) {
+		long count = reference_number(argv[13]);
+		int good = count > 0 && count < argc - FIRST_PROGRAM;
 
-		for (int i = 1; i < 9; i++) good = good && (i == 3 || reference_number(argv[i]) >= 0);
+		for (int i = 1; i < 11; i++) {
+			good = good && (reference_number(argv[i]) >= 0 || ((i == 3 || i == 4) && strcmp(argv[i], "-") == 0));
+		}
 		MUST(!good);
 	}
 	for (long i = 0; i < argc; i++) free(argv[i]);

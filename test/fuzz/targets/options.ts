@@ -66,8 +66,8 @@ export const options: Target = {
 			const what = () =>
 				enterRequest(
 					"spawn",
-					{ uid: value, groups: value, unshare: value },
-					{ fd: 3, maps: known, own: false },
+					{ uid: value, groups: value, unshare: value, join: value },
+					{ fd: 3, maps: known },
 				);
 			const read = attempt([...WRONG, "ERR_USERNS_UNMAPPED_ID"], what);
 			return "error" in read ? `inside ${skeleton(read.error)}` : "inside";

@@ -1,8 +1,12 @@
 /*
- * Runs in a user namespace as its root and tries to seize every process that joins: it seizes the newest pids with
- * ptrace in a loop. Prints a line "caught PID UID NAME" for each one; UID is the ID in the namespace.
+ * Runs in a user namespace as its root and attacks every process that joins, in a loop over the newest pids: it seizes the process
+ * with ptrace, opens its memory and its root, and reads the links of /proc/PID and of its descriptors. Prints a line
+ * "caught PID UID NAME" for each process that it seized, and "WAY PID UID NAME" for each that it looked into; UID is the ID in
+ * the namespace.
  */
+#define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +27,7 @@ static int newest(void)
 	return last == NULL ? 0 : atoi(last + 1);
 }
 
-static void report(int pid)
+static void report(const char *way, int pid)
 {
 	char path[64];
 	char line[256];
@@ -38,24 +42,65 @@ static void report(int pid)
 		sscanf(line, "Uid: %d", &uid);
 	}
 	if (file != NULL) fclose(file);
-	printf("caught %d %d %s\n", pid, uid, name);
+	printf("%s %d %d %s\n", way, pid, uid, name);
 	fflush(stdout);
+}
+
+#define MOST_PIDS (1 << 22)
+
+/* The processes that were looked into: each is reported once, at the first round in which a way succeeds. */
+static char seen[MOST_PIDS];
+
+static void looked(const char *way, int pid)
+{
+	report(way, pid);
+	seen[pid] = 1;
+}
+
+/* Tries each way into a process without stopping it. */
+static void look_into(int pid)
+{
+	static const char *const links[] = {"root", "cwd", "exe", "ns/mnt", "fd/0", "fd/3", "fd/4", "fd/5"};
+	char path[64];
+	char target[256];
+	int fd;
+
+	if (pid >= MOST_PIDS || seen[pid]) return;
+	for (unsigned i = 0; i < sizeof links / sizeof *links; i++) {
+		snprintf(path, sizeof path, "/proc/%d/%s", pid, links[i]);
+		if (readlink(path, target, sizeof target) >= 0) looked(links[i], pid);
+	}
+	snprintf(path, sizeof path, "/proc/%d/mem", pid);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd >= 0) looked("mem", pid);
+	if (fd >= 0) close(fd);
+	snprintf(path, sizeof path, "/proc/%d/root/.", pid);
+	fd = open(path, O_PATH | O_CLOEXEC);
+	if (fd >= 0) looked("open-root", pid);
+	if (fd >= 0) close(fd);
 }
 
 int main(void)
 {
 	int caught = 0;
+	unsigned round = 0;
 
 	printf("ready\n");
 	fflush(stdout);
 	for (;;) {
 		int last = newest();
 
+		round++;
 		for (int pid = last; pid > last - 4 && pid > 1; pid--) {
 			if (pid == getpid() || pid == caught) continue;
+			/* In every second round, because a process that is seized is killed. */
+			if (round % 2 == 0) {
+				look_into(pid);
+				continue;
+			}
 			if (ptrace(PTRACE_SEIZE, pid, 0, 0) < 0) continue;
 			caught = pid;
-			report(pid);
+			report("caught", pid);
 			kill(pid, 9);
 			waitpid(pid, NULL, __WALL);
 		}
