@@ -99,7 +99,7 @@ test("a message about a missing or surplus argument says as what the others are 
 			["mount", "--map", "0:1:1", "/a"],
 			"missing required argument 'target': '0:1:1' is taken as the map of --map, '/a' as the source",
 		],
-		[["exec", "--map=auto"], "missing required argument 'command': 'auto' is taken as the map of --map"],
+		[["mount", "--map=0:1:1"], "missing required argument 'source': '0:1:1' is taken as the map of --map"],
 		[
 			["mount", "--recursive", "yes", "/a", "/b"],
 			"too many arguments for 'mount'. Expected 2 arguments but got 3: 'yes' is taken as the source, '/a' as the target",
