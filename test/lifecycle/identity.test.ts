@@ -6,7 +6,6 @@ import { ask, sh } from "../support/child.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { OTHER_UID } from "../support/needs.ts";
 import { forRoot, prelude, supervised } from "../support/operations.ts";
-import { SLOWER } from "../support/slower.ts";
 import { ACTION, SCOPE } from "../support/supervise.ts";
 import { test } from "../support/test.ts";
 
@@ -111,8 +110,7 @@ test(
 			const { refused, wrong } = ask<{ refused: number; wrong: string[] }>(
 				`import fs from "node:fs";
 			const [source, folder] = ${JSON.stringify([source, folder])};
-			// It blocks this thread and not the processor, so that the other threads work although there may be only one.
-			const blocked = (ms) => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+			const busy = (ms) => { const until = performance.now() + ms; while (performance.now() < until); };
 			// An attach has two steps on other threads. The second begins when this thread has the result of the first.
 			const turn = async (ms) => { const until = performance.now() + ms; while (performance.now() < until) await new Promise(setImmediate); };
 			let refused = 0;
@@ -122,9 +120,9 @@ test(
 				fs.mkdirSync(target);
 				const mount = await userns.mountIdmapped({ source, mapping: "0:1:1" });
 				const said = mount.attach(target).then(() => "", (error) => error.message);
-				await turn(Math.random() * ${0.2 * SLOWER});
+				await turn(Math.random() * 0.2);
 				process.seteuid(${OTHER_UID});
-				blocked(${0.3 * SLOWER});
+				busy(0.3);
 				process.seteuid(0);
 				const words = await said;
 				if (words !== "") {
