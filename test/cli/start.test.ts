@@ -59,7 +59,7 @@ test("npm start as a user without subordinate IDs ends with 0, and says in one l
 	assert.match(stdout, /processes left behind: none/);
 	assert.match(
 		stdout,
-		/\n\nLeft out: programs as several users, ID-mapped mounts, because the user \S+ has no subordinate uids in \/etc\/subuid\.\nhint: .*\n$/,
+		/\n\nLeft out: programs as several users, ID-mapped mounts, because the user \S+ has no subordinate uids in \/etc\/subuid and no subordinate gids in \/etc\/subgid\.\nhint: .*\n$/,
 	);
 	assert.equal(status, 0);
 });

@@ -68,7 +68,10 @@ testExample("rootless", "says what to do for a user without subordinate IDs", ["
 	for (const file of ["subuid", "subgid"]) writeFileSync(join(copies, file), "");
 	const { status, stderr } = runExample(privateMounts({ user: copies }), "rootless");
 	assert.equal(status, 1);
-	assert.match(stderr, /has no subordinate uids in \/etc\/subuid\nAs root, add a line/);
+	assert.match(
+		stderr,
+		/has no subordinate uids in \/etc\/subuid and no subordinate gids in \/etc\/subgid\nAs root, add a line/,
+	);
 });
 
 testExample("rootless", "as root: says that root cannot call it", [], (_, run) => {
