@@ -1,12 +1,13 @@
-// The command in two files, one of them for `userns exec` alone (docs/adr/032-one-file.md, docs/adr/051-bundle-of-exec.md).
+// The command in one file (docs/adr/032-one-file.md, docs/adr/054-one-bundle.md).
 import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { build, transformSync } from "esbuild";
 import { writeManualPages } from "./man-pages.mjs";
 import { root } from "./setup.mjs";
 
 const source = join(root, "dist/src");
 const folder = join(source, "cli");
+const command = join(folder, "userns.cjs");
 
 /** A dependency that is bundled with the command keeps its notice. */
 function notices() {
@@ -35,36 +36,11 @@ const lazyModules = {
 	},
 };
 
-/** The modules that src/index.ts imports for their effect, because it imports nothing else from them. */
-function modulesWithEffects() {
-	const text = readFileSync(join(source, "index.js"), "utf8");
-	return [...text.matchAll(/^import "([^"]+)"/gm)].map(([, path]) => join(source, path));
-}
-
-/**
- * Keeps the other commands out of a bundle, and every module that only they use: the command imports the library
- * through src/index.ts, which names all its modules.
- */
-function onlyCommand(name) {
-	const effects = modulesWithEffects();
-	return {
-		name: `only ${name}`,
-		setup({ onResolve }) {
-			onResolve({ filter: /^\.\.?\/.*\.js$/ }, ({ path, resolveDir, kind }) => {
-				const file = resolve(resolveDir, path);
-				if (!file.startsWith(`${source}/`)) return undefined;
-				if (kind === "dynamic-import" && file !== join(folder, `${name}.js`)) return { path, external: true };
-				return { path: file, sideEffects: effects.includes(file) };
-			});
-		},
-	};
-}
-
-function bundle(outfile, plugins) {
+function bundle() {
 	return build({
 		absWorkingDir: root,
 		entryPoints: [join(folder, "main.js")],
-		outfile: join(folder, outfile),
+		outfile: command,
 		bundle: true,
 		platform: "node",
 		target: "node20",
@@ -73,17 +49,11 @@ function bundle(outfile, plugins) {
 		logLevel: "warning",
 		define: { "import.meta.url": "bundleUrl" },
 		banner: {
-			js: `${notices()}\nconst bundleUrl = require("node:url").pathToFileURL(__filename).href;`,
+			js: `#!/usr/bin/env node\n${notices()}\nconst bundleUrl = require("node:url").pathToFileURL(__filename).href;`,
 		},
-		plugins: [lazyModules, ...plugins],
+		plugins: [lazyModules],
 	});
 }
-
-/** Chooses the file by the name of the command, as main.ts finds it. */
-const START = `#!/usr/bin/env node
-const command = process.argv.slice(2).find((word) => !word.startsWith("-"));
-require(command === "exec" ? "./userns-exec.cjs" : "./userns-all.cjs");
-`;
 
 /** Comments are a fifth of the library's JavaScript. Its declarations keep them, because editors show them. */
 function dropComments() {
@@ -110,9 +80,6 @@ export async function bundleCommand() {
 	await writeManualPages();
 	copyHeaders();
 	dropComments();
-	await bundle("userns-all.cjs", []);
-	await bundle("userns-exec.cjs", [onlyCommand("exec")]);
-	const start = join(folder, "userns.cjs");
-	writeFileSync(start, START);
-	chmodSync(start, 0o755);
+	await bundle();
+	chmodSync(command, 0o755);
 }

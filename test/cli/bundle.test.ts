@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import { root } from "../support/child.ts";
 import { test } from "../support/test.ts";
 
@@ -39,19 +39,13 @@ test("the bin file finds the add-on beside it", { needs: ["linux"] }, () => {
 	assert.deepEqual(Object.values(uidMappings[0]), uidMap.slice(0, 3));
 });
 
-test("the files of the command load nothing but each other and Node's own modules, and contain commander's notice", () => {
-	const start = join(root, bin.userns);
-	const named = (text: string, pattern: RegExp) => [...text.matchAll(pattern)].map(([, name = ""]) => name);
-	const parts = named(readFileSync(start, "utf8"), /"(\.[^"]+)"/g);
-	assert.deepEqual(parts, ["./userns-exec.cjs", "./userns-all.cjs"]);
-	for (const part of parts) {
-		const text = readFileSync(join(dirname(start), part), "utf8");
-		const loaded = named(text, /\brequire\("([^"]+)"\)/g);
-		assert.ok(loaded.length > 5);
-		assert.deepEqual(
-			loaded.filter((name) => !name.startsWith("node:")),
-			[],
-		);
-		assert.match(text, /Copyright \(c\) 2011 TJ Holowaychuk/);
-	}
+test("the file of the command loads nothing but Node's own modules, and contains commander's notice", () => {
+	const text = readFileSync(join(root, bin.userns), "utf8");
+	const loaded = [...text.matchAll(/\brequire\("([^"]+)"\)/g)].map(([, name = ""]) => name);
+	assert.ok(loaded.length > 5);
+	assert.deepEqual(
+		loaded.filter((name) => !name.startsWith("node:")),
+		[],
+	);
+	assert.match(text, /Copyright \(c\) 2011 TJ Holowaychuk/);
 });

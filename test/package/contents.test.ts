@@ -25,10 +25,10 @@ test("the package has the files of this list and no other", { needs }, () => {
 	const { files } = packed();
 	const patterns = [
 		/^(LICENSE|README\.md|CHANGELOG\.md|SECURITY\.md|package\.json)$/,
-		/^dist\/src\/(mapping|mount|namespace|native|subid)\/[\w/-]+\.js$/,
+		/^dist\/src\/(inspect|mapping|mount|namespace|native|subid)\/[\w/-]+\.js$/,
 		/^dist\/src\/[\w-]+\.js$/,
 		/^dist\/[\w/-]+\.d\.ts$/,
-		/^dist\/src\/cli\/userns(-all|-exec)?\.cjs$/,
+		/^dist\/src\/cli\/userns\.cjs$/,
 		/^dist\/include\/((js_native|node)_api(_types)?\.h|LICENSE)$/,
 		/^dist\/man\/userns[\w-]*\.1$/,
 		/^prebuilds\/userns\.linux-(x64|arm64)\.node$/,

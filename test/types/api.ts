@@ -1,7 +1,6 @@
 // The public types, as a program uses them. The build compiles this file and no test runs it: a line that must not
 // compile is marked, and a wrong mark fails the build.
 import type { ChildProcess } from "node:child_process";
-import { statSync } from "node:fs";
 import {
 	type AttributeOptions,
 	findId,
@@ -52,7 +51,7 @@ export async function compiles(): Promise<void> {
 	const detected: { mapping: Mapping; syntax: MappingSyntax } = Mapping.detect("0:1:1", { names: findId });
 	Mapping.parse("u:alice:0:1", "colon", { names: findId, skipOtherLines: false });
 	Mapping.rootless({ keepId: { uid: 5, gid: undefined }, size: 9 });
-	const owner: Mapping = Mapping.owner(statSync("/"), mapping, { uid: 5, gid: undefined, others: "keep" });
+	const owner: Mapping = Mapping.owner({ uid: 1000, gid: 100 }, mapping, { uid: 5, gid: undefined, others: "keep" });
 	const ranges: IdRange[] = owner.unmapped.uid;
 	const rootless: Mapping = Mapping.rootless({ user: 1000, keepId: true });
 	await UserNamespace.create(rootless, { method: "newuidmap" });
