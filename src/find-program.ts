@@ -11,12 +11,12 @@ import { refuseDenied } from "./permission.ts";
 /** The timeout of a program that queries a directory service, in milliseconds. The caller blocks for that long. */
 const LOOKUP_TIMEOUT = 10_000;
 
-/** Runs a program that looks something up, without standard input, and reads its standard output. */
+/** Runs a program that looks something up, without standard input, and reads its output. */
 export function lookUp(program: string, args: readonly string[]): SpawnSyncReturns<string> {
 	// Passes copies without a prototype, because child_process reads inherited options and variables.
 	const options: SpawnSyncOptionsWithStringEncoding = {
 		encoding: "utf8",
-		stdio: ["ignore", "pipe", "ignore"],
+		stdio: ["ignore", "pipe", "pipe"],
 		timeout: LOOKUP_TIMEOUT,
 		env: ownEnvironment(),
 	};
@@ -62,13 +62,21 @@ export function programPaths(name: string, { PATH = DEFAULT_PATH }: NodeJS.Proce
  * empty or relative entry depends on the working directory, where a user with less privilege may have put a program.
  */
 export function findOwnProgram(name: string): Found | undefined {
+	return firstFile(ownPaths(name));
+}
+
+/** The files of all programs of that name in these directories that the caller may execute. */
+export function findAllOwnPrograms(name: string): string[] {
+	const all = ownPaths(name).map((path) => firstFile([path]));
+	return all.flatMap((each) => (each?.executable ? [each.found] : []));
+}
+
+function ownPaths(name: string): string[] {
 	const path = ownValue(process.env, "PATH") as string | undefined;
-	return firstFile(
-		(path ?? DEFAULT_PATH)
-			.split(":")
-			.filter(isAbsolute)
-			.map((directory) => `${directory}/${name}`),
-	);
+	return (path ?? DEFAULT_PATH)
+		.split(":")
+		.filter(isAbsolute)
+		.map((directory) => `${directory}/${name}`);
 }
 
 function firstFile(paths: readonly string[], folder = "/"): Found | undefined {

@@ -7,12 +7,13 @@ import {
 	UserNamespace,
 	UsernsError,
 } from "../index.ts";
-import { EXTENTS_HELP, readMap, setgroupsOption } from "./map-argument.ts";
+import { NAMESPACE_MAP_HELP, readMap, setgroupsOption, userOption } from "./map-argument.ts";
 import { addPathOptions, PATH_HELP, pathOptions } from "./namespace-argument.ts";
 import { isWrongUsage, mappingLines, print } from "./output.ts";
 
 interface Options extends CreateOptions, PathOptions {
 	map?: string;
+	user?: string;
 	at?: string;
 	json?: boolean;
 }
@@ -22,12 +23,13 @@ Example:
   userns create --map 0:2100000000:65536 --at /run/userns-a
 creates a user namespace whose root is uid 2100000000 outside, and pins it at
 /run/userns-a. "userns umount /run/userns-a" unmounts it. Pinning needs root.
-${EXTENTS_HELP}
+${NAMESPACE_MAP_HELP}
 ${PATH_HELP}`;
 
 export function define(command: Command): void {
 	command
 		.option("--map <map>", "the mapping of the namespace; see below")
+		.addOption(userOption())
 		.option("--at <path>", "the path to pin it at, which must not exist yet")
 		.addOption(setgroupsOption('whether setgroups(2) works inside (default: "deny")'));
 	addPathOptions(command)
@@ -38,11 +40,11 @@ export function define(command: Command): void {
 
 /** Passes the whole `options` object on, because the rest of a destructuring would have a prototype again. */
 async function create(command: Command, options: Options): Promise<void> {
-	const { map, at, setgroups, json } = options;
+	const { map, user, at, setgroups, json } = options;
 	// Commander would report a required option before an unknown one, which can be the mistaken form of it.
 	if (map === undefined) command.error("error: required option '--map <map>' not specified");
 	if (at === undefined) command.error("error: required option '--at <path>' not specified");
-	const namespace = await createFor(map, at, setgroups === undefined ? {} : { setgroups });
+	const namespace = await createFor(map, user, at, setgroups === undefined ? {} : { setgroups });
 	try {
 		await pinAsync(namespace, at, pathOptions(options));
 		const mapping = await namespace.mapping();
@@ -59,9 +61,14 @@ async function create(command: Command, options: Options): Promise<void> {
 }
 
 /** A caller that may not mount cannot pin, whatever the mapping is, so that error comes before one about the mapping. */
-async function createFor(map: string, at: string, options: CreateOptions): Promise<UserNamespace> {
+async function createFor(
+	map: string,
+	user: string | undefined,
+	at: string,
+	options: CreateOptions,
+): Promise<UserNamespace> {
 	try {
-		return await UserNamespace.create(readMap(map), options);
+		return await UserNamespace.create(readMap(map, user), options);
 	} catch (error) {
 		if (!isWrongUsage(error)) await refuseUnprivileged(at);
 		throw error;

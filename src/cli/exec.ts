@@ -1,11 +1,12 @@
 import { basename } from "node:path";
 import type { Command } from "commander";
 import { type JoinedNamespaces, type NamespaceKind, UserNamespace, UsernsError } from "../index.ts";
-import { NAMESPACE_MAP_HELP, readMap, setgroupsOption } from "./map-argument.ts";
+import { NAMESPACE_MAP_HELP, readMap, setgroupsOption, userOption } from "./map-argument.ts";
 import { isPid, namespaceKinds, openTarget, wholeNumber } from "./namespace-argument.ts";
 
 interface Options {
 	map?: string;
+	user?: string;
 	in?: string;
 	uid?: number;
 	gid?: number;
@@ -67,6 +68,7 @@ export function define(command: Command): void {
 		.argument("[command]", "the program to run (default: $SHELL, or /bin/sh, as a login shell)")
 		.argument("[args...]", "the arguments of the program")
 		.option("--map <map>", "create a namespace with this mapping; see below")
+		.addOption(userOption())
 		.option("--in <target>", "use the namespace of a process, or at a path")
 		.option("--uid <number>", "the uid inside (default: 0 if it is mapped, else the caller's)", id)
 		.option("--gid <number>", "the gid inside (default: 0 if it is mapped, else the caller's)", id)
@@ -154,7 +156,7 @@ function joinedProcess({ join, in: target }: Options): number | undefined {
 }
 
 async function open(
-	{ map, in: target, setgroups, groups, keepGroups }: Options,
+	{ map, user, in: target, setgroups, groups, keepGroups }: Options,
 	program: string,
 	args: readonly string[],
 ): Promise<UserNamespace> {
@@ -179,7 +181,15 @@ async function open(
 	}
 	if (target === undefined) {
 		const wanted = setgroups ?? (groups === undefined ? undefined : "allow");
-		return UserNamespace.create(readMap(map as string), wanted === undefined ? {} : { setgroups: wanted });
+		return UserNamespace.create(
+			readMap(map as string, user),
+			wanted === undefined ? {} : { setgroups: wanted },
+		);
+	}
+	if (user !== undefined) {
+		throw new UsernsError("ERR_USERNS_INVALID_ARGUMENT", "--user cannot be used with --in", {
+			hint: "Leave --user out: the mapping is fixed when a namespace is created.",
+		});
 	}
 	if (setgroups === undefined) return openTarget(target);
 	throw new UsernsError("ERR_USERNS_INVALID_ARGUMENT", "--setgroups cannot be used with --in", {

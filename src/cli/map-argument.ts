@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { Option } from "commander";
 import { findId, Mapping, type RootlessOptions, UsernsError } from "../index.ts";
+import { rootMap } from "./root-map.ts";
 
 /** The words that --map accepts instead of a mapping, with the options of Mapping.rootless() that they stand for. */
 const WORDS: Record<string, RootlessOptions> = { auto: {}, "keep-id": { keepId: true } };
@@ -27,22 +28,34 @@ function wordOptions(text: string): RootlessOptions | undefined {
 	return { keepId, size };
 }
 
-/** Reads the MAP of a command that creates a namespace: a mapping, or a word for the IDs of the caller. */
-export function readMap(text: string): Mapping {
+/** Reads the MAP of a command that creates a namespace: a mapping, or a word for the IDs of `user`, by default those of the caller. */
+export function readMap(text: string, user?: string): Mapping {
 	const options = wordOptions(text);
-	if (options === undefined) return readExtents(text);
-	if (process.geteuid?.() === 0) {
-		throw new UsernsError(
-			"ERR_USERNS_INVALID_ARGUMENT",
-			`--map ${text} needs a caller without root privilege, but the caller is root`,
-			{
-				hint:
-					ownHint() ??
-					"Give a mapping to host IDs that /etc/subuid assigns to no user, such as --map 0:2100000000:65536.",
-			},
-		);
+	if (options === undefined && user === undefined) return readExtents(text);
+	if (options === undefined) {
+		throw new UsernsError("ERR_USERNS_INVALID_ARGUMENT", "--user needs --map auto or --map keep-id", {
+			hint: "Leave --user out: the mapping has the IDs already.",
+		});
 	}
-	return Mapping.rootless(options);
+	if (user !== undefined) {
+		return Mapping.rootless({ ...options, user: /^\d+$/.test(user) ? Number(user) : user });
+	}
+	if (process.geteuid?.() !== 0) return Mapping.rootless(options);
+	if (options.keepId === undefined) return rootMap();
+	throw new UsernsError(
+		"ERR_USERNS_INVALID_ARGUMENT",
+		`--map ${text} needs a caller without root privilege or --user, but the caller is root`,
+		{
+			hint:
+				ownHint() ??
+				"Give --user NAME, or a mapping to host IDs that /etc/subuid assigns to no user, such as --map 0:2100000000:65536.",
+		},
+	);
+}
+
+/** The option --user of a command that creates a namespace. */
+export function userOption(): Option {
+	return new Option("--user <user>", "the user whose IDs the words of --map stand for, by name or uid");
 }
 
 /** The most IDs that a proposed mapping has. */
@@ -121,18 +134,20 @@ and b: or no prefix both.
 ${OTHER_SYNTAXES}`;
 
 /** The help about MAP, below the options of a command that creates a namespace. */
-export const EXTENTS_HELP: string = `
+const EXTENTS_HELP: string = `
 MAP is a list of extents [u:|g:|b:]containerID:hostID:size, separated by commas.
 containerID is the first ID inside the namespace, hostID the first ID outside,
 and size the number of IDs. The prefix u: selects user IDs, g: group IDs, and b:
 or no prefix both.
 ${OTHER_SYNTAXES}`;
 
-/** The same for a command that needs no root. */
+/** The help about MAP, below the options of a command that creates a namespace. */
 export const NAMESPACE_MAP_HELP: string = `${EXTENTS_HELP}
 
-Without root, MAP can also be a word. "auto" maps root inside to the caller, and
-the IDs above 0 to the caller's subordinate IDs (/etc/subuid, /etc/subgid).
-"keep-id" maps the caller's own ID to itself, and root inside to the first
-subordinate ID. "keep-id:uid=N,gid=N,size=N" gives the caller other IDs inside,
-and maps at most so many IDs; each part can be left out.`;
+MAP can also be a word. "auto" maps root inside to the caller, and the IDs above
+0 to the caller's subordinate IDs (/etc/subuid, /etc/subgid). "keep-id" maps the
+caller's own ID to itself, and root inside to the first subordinate ID.
+"keep-id:uid=N,gid=N,size=N" gives the caller other IDs inside, and maps at most
+so many IDs; each part can be left out. --user names another user than the caller.
+If root gives "auto" without --user, root inside is the first of root's
+subordinate IDs; in a user namespace, every ID of it is mapped to itself.`;

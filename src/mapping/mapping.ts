@@ -157,9 +157,10 @@ export class Mapping {
 
 	/**
 	 * The largest mapping that a user may create without privilege. Container ID 0 is the user; the IDs from 1 on are the subordinate
-	 * ranges of /etc/subuid and /etc/subgid, or those that getsubids(1) reports, one after the other. With `keepId`, the user has
+	 * ranges that newuidmap(1) permits and that exist in the caller's user namespace, one after the other. With `keepId`, the user has
 	 * another container ID, by default its own ID, and container ID 0 is the first subordinate ID; podman calls this keep-id. `size`
-	 * limits the number of IDs. This is the only method that reads files. Throws `ERR_USERNS_UNKNOWN_USER` or `ERR_USERNS_NO_SUBIDS`.
+	 * limits the number of IDs. This is the only method that reads files. Throws `ERR_USERNS_UNKNOWN_USER`, `ERR_USERNS_NO_SUBIDS` or
+	 * `ERR_USERNS_UNMAPPED_ID`.
 	 * @see subuid(5), newuidmap(1)
 	 */
 	static rootless(options?: RootlessOptions): Mapping {

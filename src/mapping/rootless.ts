@@ -12,13 +12,17 @@ export interface SubidRange {
 
 /** The IDs that a user may map without privilege: the ID of the user, and the subordinate ranges in their order. */
 export interface Delegation {
-	own: number;
+	/** Undefined for an owner without an account. */
+	own: number | undefined;
 	ranges: readonly SubidRange[];
 }
 
 /** For `Mapping.rootless`. */
 export interface RootlessOptions {
-	/** The login name or the uid of the user; by default the user of this process. */
+	/**
+	 * The login name or the uid of the user; by default the user of this process. An owner of ranges without an account, such as
+	 * `containers`, has no own ID, so the ranges begin at container ID 0.
+	 */
 	user?: string | number | undefined;
 	/**
 	 * If true, the user's own IDs map to themselves, and container ID 0 is the first subordinate ID. With an object, the user has the
@@ -53,7 +57,8 @@ export function rootlessMaps(options: RootlessOptions | undefined): Record<IdKin
 	const delegations = findDelegation(user);
 	const extents = (kind: IdKind) => {
 		const delegation = delegations[kind];
-		const inside = kept === undefined ? 0 : (kept[kind] ?? delegation.own);
+		const { own } = delegation;
+		const inside = own === undefined ? undefined : kept === undefined ? 0 : (kept[kind] ?? own);
 		return rootlessExtents(delegation, inside, size);
 	};
 	return { uid: extents("uid"), gid: extents("gid") };
@@ -83,22 +88,26 @@ function checkWhole(name: string, value: unknown, least: number): void {
 }
 
 /**
- * The extents of one kind. The user has the container ID `inside`. The other container IDs from 0 on are the subordinate ranges, one
- * after the other, up to `size` IDs in total. These are podman's rules for `--userns=keep-id:uid=,gid=,size=`.
+ * The extents of one kind. The user has the container ID `inside`, which is undefined for an owner without an account. The other
+ * container IDs from 0 on are the subordinate ranges, one after the other, up to `size` IDs in total. These are podman's rules for
+ * `--userns=keep-id:uid=,gid=,size=`.
  */
 export function rootlessExtents(
 	{ own, ranges }: Delegation,
-	inside: number,
+	inside: number | undefined,
 	size: number = MAX_ID + 1,
 ): IdMap[] {
-	const extents: IdMap[] = [{ containerID: inside, hostID: own, size: 1 }];
+	const extents: IdMap[] = [];
+	if (own !== undefined && inside !== undefined) extents.push({ containerID: inside, hostID: own, size: 1 });
 	let next = 0;
-	let left = size - 1;
-	for (const range of disjoint([{ first: own, size: 1 }, ...ranges]).slice(1)) {
+	let left = size - extents.length;
+	const others =
+		own === undefined ? disjoint(ranges) : disjoint([{ first: own, size: 1 }, ...ranges]).slice(1);
+	for (const range of others) {
 		let taken = 0;
 		while (taken < range.size) {
 			if (next === inside) next++;
-			const room = next < inside ? inside - next : MAX_ID + 1 - next;
+			const room = inside !== undefined && next < inside ? inside - next : MAX_ID + 1 - next;
 			const piece = Math.min(range.size - taken, room, left);
 			if (piece <= 0) return extents; // all container IDs are mapped, or as many as are wanted
 			extents.push({ containerID: next, hostID: range.first + taken, size: piece });

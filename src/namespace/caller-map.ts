@@ -1,35 +1,6 @@
-import { readFileSync } from "node:fs";
 import { UsernsError } from "../errors.ts";
-import {
-	byContainer,
-	type Extents,
-	type IdKind,
-	type IdMap,
-	MAX_ID,
-	showExtent,
-	showRange,
-} from "../mapping/extent.ts";
-import { parseProcLines } from "../mapping/proc.ts";
-
-const own: { uid: IdMap[] | undefined; gid: IdMap[] | undefined } = { uid: undefined, gid: undefined };
-
-/**
- * The extents of the user namespace of this process, not merged; undefined if /proc cannot be read. Cached when they are not
- * empty, because a map is written only once, and a process with threads cannot change its user namespace (setns(2), EINVAL).
- */
-function ownExtents(kind: IdKind): readonly IdMap[] | undefined {
-	const cached = own[kind];
-	if (cached !== undefined) return cached;
-	let text: string;
-	try {
-		text = readFileSync(`/proc/self/${kind}_map`, "utf8");
-	} catch {
-		return undefined; // without /proc, the kernel checks the IDs
-	}
-	const extents = parseProcLines(kind, text).sort(byContainer);
-	if (extents.length > 0) own[kind] = extents;
-	return extents;
-}
+import { type Extents, type IdKind, type IdMap, MAX_ID, showExtent } from "../mapping/extent.ts";
+import { ownExtents, showOwn } from "../subid/own-extents.ts";
 
 /** Whether the user namespace of this process maps every ID, as on a host. */
 export function ownMapsAll(): boolean {
@@ -76,18 +47,9 @@ function contains(around: IdMap, extent: Readonly<IdMap>): boolean {
 }
 
 function unmapped(kind: IdKind, extent: IdMap, id: number, within: readonly IdMap[]): UsernsError {
-	const ranges =
-		within.length === 0
-			? "none"
-			: within
-					.map((o) => showRange(o.containerID, o.size))
-					.slice(0, 8)
-					.join(", ");
 	return new UsernsError(
 		"ERR_USERNS_UNMAPPED_ID",
 		`${kind}Mappings: the extent ${showExtent(extent)} needs the ${kind} ${id}, which is not mapped in the user namespace of this process`,
-		{
-			hint: `Use host IDs that /proc/self/${kind}_map maps: ${ranges}${within.length > 8 ? ", …" : ""}.`,
-		},
+		{ hint: `Use host IDs that /proc/self/${kind}_map maps: ${showOwn(within)}.` },
 	);
 }

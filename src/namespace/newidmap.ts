@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from "node:fs";
-import { isAbsolute } from "node:path";
+import { dirname, isAbsolute } from "node:path";
 import { describeErrno, UsernsError, type UsernsErrorDetails } from "../errors.ts";
-import { findOwnProgram } from "../find-program.ts";
+import { findAllOwnPrograms, findOwnProgram } from "../find-program.ts";
 import { type IdKind, type IdMap, showRange } from "../mapping/extent.ts";
 import { extentsOf, type Mapping } from "../mapping/mapping.ts";
 import { procText } from "../mapping/proc.ts";
@@ -10,7 +10,7 @@ import type { Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { shorten } from "../native/steps.ts";
 import { ownValue } from "../options.ts";
-import { SUBID_FILES, subordinateRanges } from "../subid/ranges.ts";
+import { SUBID_FILES, subordinateRanges, unopenable } from "../subid/ranges.ts";
 import { nameOf, noSubids } from "../subid/rootless.ts";
 import { callingUser, findUser } from "../subid/users.ts";
 
@@ -89,7 +89,7 @@ export function newidmapFailure(mapping: Mapping, newidmap: NewidmapPrograms, ou
 	}
 	return new UsernsError("ERR_USERNS_HELPER_FAILED", message, {
 		...details,
-		hint: privilegeHint(newidmap[kind] ?? "", said(outcome, kind)),
+		hint: privilegeHint(newidmap[kind] ?? "", kind, said(outcome, kind)),
 	});
 }
 
@@ -148,7 +148,8 @@ function notDelegated(
 	const ranges = subordinateRanges(kind, user);
 	const extents = kind === "uid" ? mapping.uidMappings : mapping.gidMappings;
 	const outside = firstOutside(extents, [...ranges, { first: user[kind], size: 1 }]);
-	if (outside === undefined) return undefined;
+	if (outside === undefined) return refusedRange(kind, tried(mapping), ends, details);
+	if (outside === undefined) return refusedRange(kind, tried(mapping), ends, details);
 	if (ranges.length === 0) {
 		const others = extentsOf(mapping);
 		const missing = (["uid", "gid"] as const).filter((each) => {
@@ -172,6 +173,30 @@ function notDelegated(
 	);
 }
 
+/**
+ * The error for a range that newuidmap or newgidmap does not permit although the package finds it: newuidmap decides. The two differ for
+ * lines that only some versions of shadow accept (src/mapping/subid-lines.ts), and if a file changes meanwhile.
+ */
+function refusedRange(
+	kind: IdKind,
+	tried: string,
+	ends: string,
+	details: UsernsErrorDetails,
+): UsernsError | undefined {
+	const name = NAMES[kind];
+	const words = new RegExp(`${kind} range \\[\\d+-\\d+\\) -> \\[(\\d+)-(\\d+)\\) not allowed`).exec(ends);
+	if (words === null) return undefined;
+	const range = showRange(Number(words[1]), Number(words[2]) - Number(words[1]));
+	return new UsernsError(
+		"ERR_USERNS_NOT_DELEGATED",
+		`${tried}: ${name} does not permit the ${kind}s ${range}; ${ends}`,
+		{
+			...details,
+			hint: `Check the line in ${SUBID_FILES[kind]} that has the ${kind}s ${range}: some versions of ${name} ignore a line with more than three fields, and a line with an ID above 4294967295.`,
+		},
+	);
+}
+
 /** The first host ID that no range contains. */
 function firstOutside(
 	extents: readonly Readonly<IdMap>[],
@@ -189,20 +214,31 @@ function firstOutside(
 }
 
 /** The hint for a program that permits the mapping but lacks the privilege to write it. */
-function privilegeHint(program: string, words: string): string {
+function privilegeHint(program: string, kind: IdKind, words: string): string {
 	if (/^NoNewPrivs:\s*1/m.test(readOr("/proc/thread-self/status"))) {
 		return "Unset no_new_privs for this process, because it disables set-user-ID programs: NoNewPrivileges= of systemd, no-new-privileges of a container engine.";
 	}
 	const { uid, gid } = callingUser();
 	const entry = findUser(uid);
-	if (entry.gid !== gid) {
-		return `Start this process with the gid ${entry.gid} of the user database: ${program} refuses a process with another gid (here ${gid}), for example after newgrp(1).`;
+	if (entry.gid !== gid && !/^\s*GRANT_AUX_GROUP_SUBIDS\s+"?yes"?\s*$/im.test(readOr("/etc/login.defs"))) {
+		return `Start this process with the gid ${entry.gid} of the user database: ${program} refuses a process with another gid (here ${gid}), for example after newgrp(1). Or let root write "GRANT_AUX_GROUP_SUBIDS yes" to /etc/login.defs.`;
 	}
-	const stat = statSync(program, { throwIfNoEntry: false });
-	if (stat !== undefined && ((stat.mode & 0o4000) === 0 || stat.uid !== 0)) {
-		return `Let root call "chown root ${program}; chmod u+s ${program}", or "setcap cap_set${words.includes("newgidmap") ? "g" : "u"}id=ep ${program}": it is not set-user-ID root.`;
+	const file = words === "" ? unopenable(kind) : undefined;
+	if (file !== undefined) return file.hint;
+	if (!isPrivileged(program)) {
+		const next = findAllOwnPrograms(NAMES[kind]).find(isPrivileged);
+		if (next !== undefined) {
+			return `Put ${dirname(next)} before ${dirname(program)} in PATH: ${program} is not set-user-ID root, and ${next} is.`;
+		}
+		return `Let root call "chown root ${program}; chmod u+s ${program}", or "setcap cap_set${kind}=ep ${program}": it is not set-user-ID root.`;
 	}
 	return `Check that ${program} is the one of the package uidmap, and that its file system is not mounted nosuid.`;
+}
+
+/** True for a set-user-ID program of root, and for a file that cannot be examined. */
+function isPrivileged(program: string): boolean {
+	const stat = statSync(program, { throwIfNoEntry: false });
+	return stat === undefined || ((stat.mode & 0o4000) !== 0 && stat.uid === 0);
 }
 
 function readOr(file: string): string {

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
-import { type IdKind, MAX_ID } from "../mapping/extent.ts";
+import { type IdKind, type IdMap, MAX_ID } from "../mapping/extent.ts";
 import type { SubidRange } from "../mapping/rootless.ts";
+import { ownExtents } from "./own-extents.ts";
 import { grantedRanges } from "./ranges.ts";
 
 const SIZE = 65536;
@@ -35,10 +36,35 @@ function loginDefs(): string {
 	}
 }
 
-/** For a hint: the first ID of a range that can be assigned to a user, chosen as useradd(8) does. */
-export function freeForUser(kind: IdKind): number {
+/**
+ * For a hint: a range "FIRST:COUNT" that can be assigned to a user, chosen as useradd(8) does. In a user namespace, it is a range that
+ * exists there, and may be smaller; undefined if there is none.
+ */
+export function freeForUser(kind: IdKind, own: number | undefined): string | undefined {
+	const taken = grantedRanges(kind);
 	const from = minimumIn(loginDefs(), kind);
-	return firstFree(grantedRanges(kind), from, SIZE) ?? from;
+	const within = ownExtents(kind);
+	if (within === undefined) return `${firstFree(taken, from, SIZE) ?? from}:${SIZE}`;
+	taken.push(...missing(within));
+	const first = firstFree(taken, from, SIZE);
+	if (first !== undefined) return `${first}:${SIZE}`;
+	if (own !== undefined) taken.push({ first: own, size: 1 });
+	for (let size = SIZE; size > 1; size /= 2) {
+		const smaller = firstFree(taken, 1, size);
+		if (smaller !== undefined) return `${smaller}:${size}`;
+	}
+	return undefined;
+}
+
+/** The ranges of IDs that do not exist in a user namespace with these extents, which are sorted. */
+function missing(within: readonly IdMap[]): SubidRange[] {
+	let next = 0;
+	const gaps = [...within, { containerID: MAX_ID + 1, size: 0 }].map(({ containerID, size }) => {
+		const gap = { first: next, size: containerID - next };
+		next = containerID + size;
+		return gap;
+	});
+	return gaps.filter(({ size }) => size > 0);
 }
 
 /** For a hint: a mapping to host IDs that neither /etc/subuid nor /etc/subgid assigns to a user. */

@@ -1,81 +1,113 @@
-import { readFileSync } from "node:fs";
+import { closeSync, constants, lstatSync, openSync, readFileSync } from "node:fs";
 import { findOwnProgram, lookUp } from "../find-program.ts";
-import { type IdKind, MAX_ID } from "../mapping/extent.ts";
+import type { IdKind } from "../mapping/extent.ts";
 import { disjoint, type SubidRange } from "../mapping/rootless.ts";
+import { readSubidLines, type SubidLine } from "../mapping/subid-lines.ts";
 import { refuseDenied } from "../permission.ts";
+import { namesInDirectory, namesOf, nssText, subidService } from "./nss.ts";
 import type { Account } from "./users.ts";
 
 /** The file that has the ranges of a kind. */
 export const SUBID_FILES: Record<IdKind, string> = { uid: "/etc/subuid", gid: "/etc/subgid" };
 
-/**
- * The subordinate ranges of a user, without overlaps. If /etc/nsswitch.conf names a directory service for subid, getsubids(1) is
- * run, because it finds the ranges that newuidmap(1) finds. It is not run otherwise, because Node waits indefinitely for the end of a
- * program if another thread reaps every child. If subid includes the files, they are read in either case, because getsubids 4.13
- * ignores lines of /etc/subgid that have the uid of the user, and newgidmap accepts these lines.
- */
-export function subordinateRanges(kind: IdKind, user: Account): SubidRange[] {
-	const text = nsswitch();
-	return disjoint([
-		...(namesOthers(text) ? askGetsubids(kind, user) : []),
-		// If only a directory service is named, newuidmap(1) does not read the files either.
-		...(namesFiles(text) ? readRanges(kind, user) : []),
-	]);
+/** An owner of ranges. An owner without an account has no uid and no gid. */
+export type Owner = Pick<Account, "name"> & Record<IdKind, number | undefined>;
+
+/** What newuidmap(1) finds for a user. */
+export interface Subids {
+	/** Without overlaps. */
+	ranges: SubidRange[];
+	/** The directory service that has the ranges instead of the file. */
+	service?: string;
+	/** The lines of the user in the file from which newuidmap takes no range. */
+	flawed: SubidLine[];
 }
 
-/** The ranges that getsubids(1) prints. It also fails for a user without ranges. */
-function askGetsubids(kind: IdKind, { name }: Account): SubidRange[] {
+/** The subordinate ranges of a user, without overlaps. */
+export function subordinateRanges(kind: IdKind, owner: Owner): SubidRange[] {
+	return findSubids(kind, owner).ranges;
+}
+
+/**
+ * Finds the ranges of a user where newuidmap(1) does. getsubids(1) is run only for a directory service, because Node waits
+ * indefinitely for the end of a program if another thread reaps every child, and because getsubids 4.13 ignores lines that newuidmap
+ * accepts: those of another login name with the same uid, and those of /etc/subgid with the uid of the user.
+ */
+export function findSubids(kind: IdKind, owner: Owner): Subids {
+	const service = subidService(nssText());
+	const found = service === undefined ? undefined : askGetsubids(kind, owner);
+	if (service !== undefined && found !== undefined) return { ranges: disjoint(found), service, flawed: [] };
+	const lines = linesOf(readSubidLines(readSubidFile(kind)), owner);
+	return {
+		ranges: disjoint(lines.flatMap(({ range }) => range ?? [])),
+		flawed: lines.filter(({ range }) => range === undefined),
+	};
+}
+
+/**
+ * The ranges that getsubids(1) prints, which loads the library libsubid_WORD.so as newuidmap(1) does. Undefined if the library does
+ * not load, because both programs then read the files. getsubids also fails for a user without ranges.
+ */
+function askGetsubids(kind: IdKind, { name }: Owner): SubidRange[] | undefined {
 	// getsubids(1) does not accept "--" before the name.
 	if (name === undefined || name.startsWith("-")) return [];
 	const program = findOwnProgram("getsubids");
 	if (!program?.executable) return [];
-	const { status, stdout } = lookUp(program.found, kind === "gid" ? ["-g", name] : [name]);
+	const { status, stdout, stderr } = lookUp(program.found, kind === "gid" ? ["-g", name] : [name]);
+	if (/^Using files$|^libsubid_\S*\.so did not provide /im.test(stderr)) return undefined;
 	return status === 0 ? parseGetsubids(stdout) : [];
 }
 
 /** Parses lines "0: NAME FIRST COUNT", from the end of each line, because the name may have any character. */
 export function parseGetsubids(text: string): SubidRange[] {
 	return text.split("\n").flatMap((line) => {
-		const [, first, size] = / (\d+) (\d+)$/.exec(line) ?? [];
-		return range(Number(first), Number(size));
+		const [, first, count] = / (\d+) (\d+)$/.exec(line) ?? [];
+		const [read] = readSubidLines(`user:${first}:${count}`);
+		return read?.range ?? [];
 	});
-}
-
-function nsswitch(): string {
-	try {
-		return readFileSync("/etc/nsswitch.conf", "utf8");
-	} catch (error) {
-		refuseDenied(error, "/etc/nsswitch.conf");
-		return "";
-	}
-}
-
-/** The sources of subid in the text of nsswitch.conf(5); by default "files". */
-function sourcesIn(text: string): string {
-	return /^[^\S\n]*subid:([^#\n]*)/m.exec(text)?.[1] ?? "files";
-}
-
-/** Returns true if subid ranges are read from the files. */
-export function namesFiles(text: string): boolean {
-	return /\bfiles\b/.test(sourcesIn(text));
-}
-
-function namesOthers(text: string): boolean {
-	return sourcesIn(text).trim() !== "files";
-}
-
-function readRanges(kind: IdKind, user: Account): SubidRange[] {
-	return parseSubidFile(readFile(kind), user);
 }
 
 /** The ranges that the file assigns to any user. */
 export function grantedRanges(kind: IdKind): SubidRange[] {
-	return parseLines(readFile(kind), () => true);
+	return readSubidLines(readSubidFile(kind)).flatMap(({ range }) => range ?? []);
 }
 
-function readFile(kind: IdKind): string {
+export interface Unopenable {
+	reason: string;
+	hint: string;
+	isLink: boolean;
+}
+
+/** Why newuidmap(1) cannot open its file; undefined if it can. Before shadow 4.19 it needs the file for a directory service too. */
+export function unopenable(kind: IdKind): Unopenable | undefined {
+	const file = SUBID_FILES[kind];
 	try {
-		return readFileSync(SUBID_FILES[kind], "utf8");
+		if (!lstatSync(file).isSymbolicLink()) return undefined;
+	} catch (error) {
+		refuseDenied(error, file);
+		return {
+			reason: `${file} does not exist`,
+			hint: `As root, create the file: touch ${file}.`,
+			isLink: false,
+		};
+	}
+	return {
+		reason: `${file} is a symbolic link`,
+		hint: `As root, replace the symbolic link ${file} by a copy of its target, because newuidmap and newgidmap do not follow it: cp --remove-destination "$(readlink -f ${file})" ${file}.`,
+		isLink: true,
+	};
+}
+
+/** The text of the file, or nothing if it cannot be read. newuidmap(1) opens it with O_NOFOLLOW and O_NONBLOCK too. */
+function readSubidFile(kind: IdKind): string {
+	const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants;
+	try {
+		const fd = openSync(SUBID_FILES[kind], O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+		try {
+			return readFileSync(fd, "utf8");
+		} finally {
+			closeSync(fd);
+		}
 	} catch (error) {
 		refuseDenied(error, SUBID_FILES[kind]);
 		return "";
@@ -83,35 +115,14 @@ function readFile(kind: IdKind): string {
 }
 
 /**
- * The ranges of the lines that have the name or the uid of a user. A line that newuidmap(1) cannot parse has no range. newuidmap
- * ignores the text after a third colon, and ignores a line with a carriage return or a blank at its end.
+ * The lines of a user: those with the login name or the uid, or with another login name of the same uid. In both files the owner is a
+ * user: subgid(5) names users, not groups. A directory service is asked for other names only if no line was found, to avoid running a
+ * program.
  */
-export function parseSubidFile(text: string, { name, uid }: Pick<Account, "name" | "uid">): SubidRange[] {
-	// The owner is a user in both files: subgid(5) names users, not groups.
-	return parseLines(text, (owner) => owner === name || owner === String(uid));
-}
-
-function parseLines(text: string, isWanted: (owner: string) => boolean): SubidRange[] {
-	return text.split("\n").flatMap((line) => {
-		const [owner = "", first = "", size = ""] = line.split(":");
-		return owner !== "" && isWanted(owner) ? range(fileNumber(first), fileNumber(size)) : [];
-	});
-}
-
-/**
- * Parses a number as newuidmap(1) does, with strtoul(3) and any base: "010" is 8 and "0x10" is 16. Returns NaN for text that
- * newuidmap refuses, also for numbers of more than 64 bits.
- */
-function fileNumber(text: string): number {
-	const digits = /^[ \t\v\f\r]*\+?(0x[\da-f]+|0[0-7]*|[1-9]\d*)$/i.exec(text)?.[1];
-	if (digits === undefined) return Number.NaN;
-	const value = BigInt(/^0[0-7]/.test(digits) ? `0o${digits}` : digits);
-	return value >= 1n << 64n ? Number.NaN : Number(value);
-}
-
-/** The part of a range that the kernel can map, or none. newuidmap(1) treats a range that ends above 64 bits as empty. */
-function range(first: number, count: number): SubidRange[] {
-	if (first + count > 2 ** 64) return [];
-	const size = Math.min(count, MAX_ID + 1 - first);
-	return size > 0 ? [{ first, size }] : [];
+function linesOf(lines: readonly SubidLine[], { name, uid }: Owner): SubidLine[] {
+	const names = new Set([name, ...(uid === undefined ? [] : [String(uid), ...namesOf(uid)])]);
+	const found = lines.filter(({ owner }) => names.has(owner));
+	if (found.length > 0 || uid === undefined) return found;
+	const others = namesInDirectory(new Set(lines.map(({ owner }) => owner)), uid);
+	return lines.filter(({ owner }) => others.has(owner));
 }

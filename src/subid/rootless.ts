@@ -1,13 +1,15 @@
 import { accessSync, constants } from "node:fs";
 import { UsernsError } from "../errors.ts";
-import type { IdKind } from "../mapping/extent.ts";
-import { type Delegation, setFindDelegation } from "../mapping/rootless.ts";
+import { type IdKind, showRange } from "../mapping/extent.ts";
+import { type Delegation, type SubidRange, setFindDelegation } from "../mapping/rootless.ts";
+import { readSubidLines, type SubidLine } from "../mapping/subid-lines.ts";
 import { freeForUser } from "./free.ts";
-import { SUBID_FILES, subordinateRanges } from "./ranges.ts";
-import { type Account, findUser } from "./users.ts";
+import { existing, ownExtents, showOwn } from "./own-extents.ts";
+import { findSubids, type Owner, SUBID_FILES, type Subids, subordinateRanges, unopenable } from "./ranges.ts";
+import { findUser } from "./users.ts";
 
 /** The name of the user for messages and for the line to add, or the uid if there is no name. */
-export function nameOf({ name, uid }: Account): string {
+export function nameOf({ name, uid }: Owner): string {
 	return name ?? String(uid);
 }
 
@@ -22,33 +24,150 @@ function isReadable(file: string): boolean {
 }
 
 /** The error for a user without subordinate IDs of a kind, or of both kinds. */
-export function noSubids(kinds: readonly IdKind[], user: Account): UsernsError {
-	const name = nameOf(user);
-	const files = kinds.map((kind) => SUBID_FILES[kind]);
-	const hidden = files.filter((file) => !isReadable(file));
-	if (hidden.length > 0) {
-		const which = kinds.map((kind) => `${kind}s`).join(" and ");
-		return new UsernsError(
-			"ERR_USERNS_NO_SUBIDS",
-			`cannot find the subordinate ${which} of the user ${name}: ${hidden.join(" and ")} cannot be read`,
-			{ hint: `As root, make ${hidden.join(" and ")} readable: chmod 644 ${hidden.join(" ")}.` },
+export function noSubids(kinds: readonly IdKind[], user: Owner): UsernsError {
+	const which = kinds.map((kind) => `${kind}s`).join(" and ");
+	const links = kinds.flatMap((kind) => unopenable(kind) ?? []).filter(({ isLink }) => isLink);
+	if (links.length > 0) {
+		return noSubidsError(
+			`cannot find the subordinate ${which} of the user ${nameOf(user)}: ${links.map(({ reason }) => reason).join(" and ")}`,
+			links.map(({ hint }) => hint).join(" "),
 		);
 	}
-	const missing = kinds.map((kind) => `subordinate ${kind}s in ${SUBID_FILES[kind]}`).join(" and no ");
-	const lines = kinds
-		.map((kind) => `"${name}:${freeForUser(kind)}:65536" to ${SUBID_FILES[kind]}`)
-		.join(" and ");
-	const flags = kinds.map((kind) => `--add-sub${kind}s`).join(" and ");
-	return new UsernsError("ERR_USERNS_NO_SUBIDS", `the user ${name} has no ${missing}`, {
-		hint: `As root, add a line such as ${lines}, with IDs that the file assigns to no other user; see usermod(8), ${flags}.`,
-	});
+	const hidden = kinds.map((kind) => SUBID_FILES[kind]).filter((file) => !isReadable(file));
+	if (hidden.length > 0) {
+		return noSubidsError(
+			`cannot find the subordinate ${which} of the user ${nameOf(user)}: ${hidden.join(" and ")} cannot be read`,
+			`As root, make ${hidden.join(" and ")} readable: chmod 644 ${hidden.join(" ")}.`,
+		);
+	}
+	const found = kinds.flatMap((kind) => whyNone(kind, user) ?? []);
+	const missing = kinds.filter((kind) => found.every((each) => each.kind !== kind));
+	if (missing.length > 0) found.push(noLines(missing, user));
+	return noSubidsError(found.map(({ reason }) => reason).join("; "), found.map(({ hint }) => hint).join(" "));
 }
 
+function noSubidsError(message: string, hint: string): UsernsError {
+	return new UsernsError("ERR_USERNS_NO_SUBIDS", message, { hint });
+}
+
+interface Reason {
+	kind?: IdKind;
+	reason: string;
+	hint: string;
+}
+
+/** Why there is no range although it is another place than the file that has the ranges, or the file has a line of the user. */
+function whyNone(kind: IdKind, user: Owner): Reason | undefined {
+	const name = nameOf(user);
+	const file = SUBID_FILES[kind];
+	const { ranges, service, flawed } = findSubids(kind, user);
+	if (service !== undefined && ranges.length === 0) {
+		return {
+			kind,
+			reason: `the service "${service}" has no subordinate ${kind}s of the user ${name}`,
+			hint: `Assign ${kind}s to the user in the service "${service}", which the line subid of /etc/nsswitch.conf names; "getsubids ${kind === "gid" ? "-g " : ""}${name}" lists them.`,
+		};
+	}
+	const [line] = flawed;
+	if (line === undefined) return undefined;
+	const wanted = corrected(line) ?? `${line.owner}:${freeForUser(kind, user[kind]) ?? "FIRST:COUNT"}`;
+	return {
+		kind,
+		reason: `the user ${name} has no subordinate ${kind}s in ${file}: line ${line.number} ${line.flaw}`,
+		hint: `As root, change line ${line.number} of ${file} to "${wanted}": newuidmap and newgidmap ignore a line that ${line.flaw}.`,
+	};
+}
+
+function noLines(kinds: readonly IdKind[], user: Owner): Reason {
+	const name = nameOf(user);
+	const missing = kinds.map((kind) => `subordinate ${kind}s in ${SUBID_FILES[kind]}`).join(" and no ");
+	const lines = kinds
+		.map((kind) => `"${name}:${freeForUser(kind, user[kind]) ?? "FIRST:COUNT"}" to ${SUBID_FILES[kind]}`)
+		.join(" and ");
+	const flags = kinds.map((kind) => `--add-sub${kind}s`).join(" and ");
+	return {
+		reason: `the user ${name} has no ${missing}`,
+		hint: `As root, add a line such as ${lines}, with IDs that the file assigns to no other user; see usermod(8), ${flags}.`,
+	};
+}
+
+/** What the line was probably meant to be; undefined if that is not known. */
+function corrected({ text, owner }: SubidLine): string | undefined {
+	const fields = text
+		.slice(owner.length)
+		.split(":")
+		.map((field) => field.trim())
+		.filter((field) => field !== "");
+	const [, first, last] = /^(\d+)-(\d+)$/.exec(fields[0] ?? "") ?? [];
+	const range = first === undefined ? fields : [first, String(BigInt(last ?? 0) - BigInt(first) + 1n)];
+	const line = [owner, ...range].join(":");
+	return readSubidLines(line)[0]?.range === undefined ? undefined : line;
+}
+
+/** The part of the ranges that exists in the user namespace of this process. */
+function delegation(kind: IdKind, user: Owner, all: readonly SubidRange[]): Delegation {
+	const own = user[kind];
+	const within = ownExtents(kind);
+	if (within === undefined) return { own, ranges: all };
+	const ranges = existing(all, within);
+	if (ranges.length === 0) throw outside(kind, user, all, showOwn(within));
+	return { own, ranges };
+}
+
+/** Throws if the user's own ID does not exist in the user namespace of this process. */
+function checkOwn(kind: IdKind, user: Owner): void {
+	const own = user[kind];
+	const within = ownExtents(kind);
+	if (own === undefined || within === undefined) return;
+	if (existing([{ first: own, size: 1 }], within).length === 0)
+		throw ownUnmapped(kind, user, own, showOwn(within));
+}
+
+/** Does not name the user: without a map, getuid(2) returns the uid of the user nobody. */
+function ownUnmapped(kind: IdKind, user: Owner, own: number, within: string): UsernsError {
+	const isCaller = user.uid === process.getuid?.();
+	const whose = isCaller
+		? `the own ${kind} of this process`
+		: `the ${kind} ${own} of the user ${nameOf(user)}`;
+	const hint = isCaller
+		? `Start this process in a user namespace that maps its own ${kind}, such as one of "unshare --map-root-user", or outside of it.`
+		: `Name a user whose ${kind} /proc/self/${kind}_map maps: ${within}.`;
+	return new UsernsError(
+		"ERR_USERNS_UNMAPPED_ID",
+		`${whose} is not mapped in the user namespace of this process, which has the ${kind}s: ${within}`,
+		{ hint },
+	);
+}
+
+function outside(kind: IdKind, user: Owner, ranges: readonly SubidRange[], within: string): UsernsError {
+	const shown = ranges.slice(0, 8).map(({ first, size }) => showRange(first, size));
+	return new UsernsError(
+		"ERR_USERNS_UNMAPPED_ID",
+		`the subordinate ${kind}s ${shown.join(", ")} of the user ${nameOf(user)} lie outside the ${kind}s of the user namespace of this process: ${within}`,
+		{ hint: `As root, assign to the user ${kind}s that exist in this user namespace: ${within}.` },
+	);
+}
+
+/** The account, or the name alone for an owner of ranges without an account. */
+function findOwner(who: string | number | undefined): Owner {
+	try {
+		return findUser(who);
+	} catch (error) {
+		if (!(error instanceof UsernsError) || error.code !== "ERR_USERNS_UNKNOWN_USER") throw error;
+		const owner = { name: String(who), uid: undefined, gid: undefined };
+		const subids: Subids[] = KINDS.map((kind) => findSubids(kind, owner));
+		if (subids.every(({ ranges, flawed }) => ranges.length === 0 && flawed.length === 0)) throw error;
+		return owner;
+	}
+}
+
+const KINDS: readonly IdKind[] = ["uid", "gid"];
+
 setFindDelegation((who) => {
-	const user = findUser(who);
-	const ranges = { uid: subordinateRanges("uid", user), gid: subordinateRanges("gid", user) };
-	const missing = (["uid", "gid"] as const).filter((kind) => ranges[kind].length === 0);
-	if (missing.length > 0) throw noSubids(missing, user);
-	const delegation = (kind: IdKind): Delegation => ({ own: user[kind], ranges: ranges[kind] });
-	return { uid: delegation("uid"), gid: delegation("gid") };
+	const owner = findOwner(who);
+	for (const kind of KINDS) checkOwn(kind, owner);
+	const ranges = { uid: subordinateRanges("uid", owner), gid: subordinateRanges("gid", owner) };
+	const missing = KINDS.filter((kind) => ranges[kind].length === 0);
+	if (missing.length > 0) throw noSubids(missing, owner);
+	return { uid: delegation("uid", owner, ranges.uid), gid: delegation("gid", owner, ranges.gid) };
 });

@@ -7,7 +7,7 @@ import { afterEach } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { root, userns } from "../support/child.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
-import { askOrdinary } from "../support/ordinary.ts";
+import { askAs, askOrdinary, freshUser } from "../support/ordinary.ts";
 import {
 	becomes,
 	childCalled,
@@ -213,9 +213,10 @@ test("the status is 125 if nothing starts, 126 if the program cannot be executed
 		[["id", "--map", MAP], 125, /^hint: Options come before the command: "userns exec --map MAP -- id"\.$/m],
 		[["true", "--in=1"], 125, /^hint: .* "userns exec --in TARGET -- true"\.$/m],
 		[["--map", MAP, "--in", "1", "true"], 125, /both --map and --in/],
+		[["--map", MAP, "--user", "root", "true"], 125, /--user needs --map auto/],
+		[["--in", "1", "--user", "root", "true"], 125, /--user cannot be used with --in/],
 		[["--in", "1", "--setgroups", "allow", "true"], 125, /--setgroups cannot be used with --in/],
 		[["--map", "0:1", "true"], 125, /column 4/],
-		[["--map", "auto", "true"], 125, /the caller is root/],
 		[["--map", "keep-id", "true"], 125, /the caller is root/],
 		[["--map", "keep-id:uid=5,size=9", "true"], 125, /the caller is root/],
 		[["--map", "keep-id:uid=x", "true"], 125, /"uid=x" is no new uid=N, gid=N or size=N/],
@@ -299,4 +300,29 @@ test("without root, --map auto and --map keep-id are mappings of the user's own 
 	// Keeping it takes root: the namespace was made, and what failed comes after.
 	assert.equal(create[0], 1);
 	assert.match(create[1], /cannot pin a user namespace at/);
+});
+
+test("for root, --map auto is root's line without root, or the IDs of --user, or every ID of the user namespace", {
+	needs: [...needs, "ordinary"],
+}, () => {
+	const ask = (subuid: readonly string[], args: string) =>
+		askAs<string>(
+			freshUser({ asRoot: true, subuid, subgid: subuid }),
+			`import { spawnSync } from "node:child_process";
+			import { fileURLToPath } from "node:url";
+			const main = fileURLToPath(new URL("./cli/userns.cjs", USERNS));
+			const { stdout, stderr } = spawnSync(process.execPath, [main, "exec", ${args}, "cat", "/proc/self/uid_map"], { encoding: "utf8" });
+			console.log(JSON.stringify((stdout + stderr).replaceAll(process.env.USERNS_TEST_UID, "UID").trim().split(/[ ]+/).join(" ")));`,
+		);
+	const lines = ["root:2100000000:65536", "userns-tester:2100100000:5", "containers:2100200000:7"];
+	assert.equal(ask(lines, '"--map", "auto"'), "0 2100000000 65536");
+	assert.equal(ask(["0:1:65536"], '"--map", "auto"'), "0 1 65536");
+	assert.equal(ask(lines, '"--map", "auto", "--user", "userns-tester"'), "0 UID 1\n 1 2100100000 5");
+	assert.equal(ask(lines, '"--map", "auto", "--user", "containers"'), "0 2100200000 7");
+	assert.match(
+		ask([], '"--map", "auto"'),
+		/the user root has no subordinate uids.*\nhint: As root, add a line such as "root:\d+:65536"/,
+	);
+	const inside = '"--map", "0:2100000000:65537", "--", process.execPath, main, "exec", "--map", "auto"';
+	assert.equal(ask(lines, inside), "0 0 65537");
 });

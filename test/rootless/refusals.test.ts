@@ -120,12 +120,31 @@ const COPIES = "cp /usr/bin/newuidmap /usr/bin/newgidmap /mnt/bin; chmod 755 /mn
 test("a newuidmap without set-user-ID bit or file capability is an error that names the file and the remedy", {
 	needs,
 }, () => {
-	const error = refused({ path: "/mnt/bin:/usr/bin:/bin", before: COPIES }, WHOLE);
+	const error = refused({ path: "/mnt/bin", before: COPIES }, WHOLE);
 	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
 	assert.match(error.message, /newuidmap exited with status 1: newuidmap: /);
 	assert.match(error.hint, /it is not set-user-ID root/);
 	assert.match(error.hint, /chmod u\+s \/mnt\/bin\/newuidmap/);
 	assert.match(error.hint, /setcap cap_setuid=ep/);
+});
+
+test("a newuidmap that is set-user-ID root behind one that is not is named, and the hint works", {
+	needs,
+}, () => {
+	const error = refused({ path: "/mnt/bin:/usr/bin:/bin", before: COPIES }, WHOLE);
+	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
+	assert.equal(
+		error.hint,
+		"Put /usr/bin before /mnt/bin in PATH: /mnt/bin/newuidmap is not set-user-ID root, and /usr/bin/newuidmap is.",
+	);
+	const setup = { path: "/usr/bin:/mnt/bin:/bin", before: COPIES };
+	assert.equal(
+		askAs<boolean>(
+			freshUser(setup),
+			`console.log(JSON.stringify((await userns.UserNamespace.create(${WHOLE})).fd > 2));`,
+		),
+		true,
+	);
 });
 
 test("the control: newuidmap works with file capabilities in place of the set-user-ID bit", {
@@ -219,6 +238,78 @@ test("the hint says why newuidmap refuses a gid that the user database does not 
 		error.hint,
 		/with the gid 4 of the user database: .* another gid \(here \d+\), for example after newgrp/,
 	);
+	assert.match(error.hint, /write "GRANT_AUX_GROUP_SUBIDS yes" to \/etc\/login\.defs/);
+	// The hint, followed.
+	const granted = `${before}; echo "GRANT_AUX_GROUP_SUBIDS yes" >> /etc/login.defs`;
+	assert.equal(
+		askAs<boolean>(
+			freshUser({ before: granted }),
+			`console.log(JSON.stringify((await userns.UserNamespace.create(${WHOLE})).fd > 2));`,
+		),
+		true,
+	);
+});
+
+test("a range that newuidmap does not permit is ERR_USERNS_NOT_DELEGATED, whatever the files contain", {
+	needs,
+}, () => {
+	const words = "newuidmap: uid range [0-65536) -> [200000-265536) not allowed";
+	const error = refused({ path: PATH, before: fakeNewidmap(`echo "${words}" >&2; exit 1`, "exit 0") }, WHOLE);
+	assert.equal(error.code, "ERR_USERNS_NOT_DELEGATED");
+	assert.match(
+		error.message,
+		/newuidmap does not permit the uids 200000–265535; newuidmap exited with status 1/,
+	);
+	assert.match(error.hint, /\/etc\/subuid .* more than three fields/);
+	const gid = "newgidmap: gid range [0-65536) -> [200000-265536) not allowed";
+	const other = refused({ path: PATH, before: fakeNewidmap("exit 0", `echo "${gid}" >&2; exit 1`) }, WHOLE);
+	assert.equal(other.code, "ERR_USERNS_NOT_DELEGATED");
+	assert.match(other.message, /newgidmap does not permit the gids 200000–265535/);
+});
+
+/** What newuidmap(1) itself answers for the first subordinate uid: its status and words. */
+function newuidmapItself(setup: UserSetup): [number, string] {
+	return askAs(
+		freshUser(setup),
+		`import { spawnSync } from "node:child_process";
+		const { status, stderr } = spawnSync("newuidmap", [String(process.pid), "0", "200000", "1"], { encoding: "utf8" });
+		console.log(JSON.stringify([status, stderr]));`,
+	);
+}
+
+test("the hint says that newuidmap does not follow a symbolic link, and it works when it is followed", {
+	needs,
+}, () => {
+	const before = "mv /etc/subuid /etc/subuid.real; ln -s subuid.real /etc/subuid";
+	// The control: newuidmap does not permit the range, and does not say "not allowed".
+	assert.equal(newuidmapItself({ before })[0], 1);
+	assert.doesNotMatch(newuidmapItself({ before })[1], /write to uid_map/);
+	assert.match(newuidmapItself({})[1], /write to uid_map failed/);
+	const rootless = askAs<Failure>(
+		freshUser({ before }),
+		"try { userns.Mapping.rootless(); } catch (error) { console.log(JSON.stringify(error)); }",
+	);
+	for (const error of [refused({ before }, WHOLE), rootless]) {
+		assert.equal(error.code, "ERR_USERNS_NO_SUBIDS");
+		assert.match(error.message, /\/etc\/subuid is a symbolic link/);
+		assert.match(error.hint, /newuidmap and newgidmap do not follow it/);
+		const command = /: (cp .*)\.$/.exec(error.hint)?.[1] ?? assert.fail(error.hint);
+		assert.match(newuidmapItself({ before: `${before}; ${command}` })[1], /write to uid_map failed/);
+	}
+});
+
+test("the hint names a missing file if newuidmap fails without a word, as it does for a directory service too", {
+	needs,
+}, () => {
+	const before = "rm /etc/subuid";
+	const [status, words] = newuidmapItself({ before });
+	assert.equal(status, 1);
+	if (words !== "") return; // a later version names the file itself
+	const service =
+		'printf "%s\\n" "#!/bin/sh" "echo 0: x 200000 65536" > /mnt/bin/getsubids; chmod 755 /mnt/bin/getsubids; echo "subid: x" >> /etc/nsswitch.conf';
+	const error = refused({ path: PATH, before: `${before}; ${service}` }, WHOLE);
+	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
+	assert.equal(error.hint, "As root, create the file: touch /etc/subuid.");
 });
 
 test("the hint says when the user's own uid in the middle of an extent adds two lines, and makes them too many", {

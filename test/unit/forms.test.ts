@@ -105,8 +105,8 @@ const read: [syntax: MappingSyntax, text: string | string[], id: string, context
 	],
 	["incus", "both 5-5 0-0", "0:5:1"],
 	["incus", "\t\r\n both\t5 \t0 \t\r\n\n\n  uid 7 1\r\n \r", "u:0:5:1,u:1:7:1,g:0:5:1"],
-	["subid", " \t\n  # alpha:1:1\n\talpha:7:7\nalpha:5:2\n\r\n \r", "0:5:2", { user: { name: "alpha" } }],
-	["subid", " \t\r#x\nalpha:5:2", "0:5:2"],
+	["subid", " \t\n#alpha:1:1\nalpha:5:2\n\r\n \r", "0:5:2", { user: { name: "alpha" } }],
+	["subid", " \t\r\n# x\n#\nalpha:5:2", "0:5:2"],
 	["subid", "alpha:1:0\nalpha:5:2", "0:5:2"],
 	["subid", "1000:5:2", "0:5:2", { user: { uid: 1000 } }],
 ];

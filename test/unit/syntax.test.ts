@@ -143,6 +143,18 @@ const good: Good[] = [
 		"0:100000:10,10:300000:3",
 		{ user: { name: "alpha", uid: 1000 } },
 	],
+	["subid", "beta::231072:65536\nalpha:100000:65536", "0:100000:65536", { user: { name: "alpha" } }],
+	[
+		"subid",
+		"beta:100000:65536\n1001:4294836224:65536\n1089:4294770688:65536",
+		"0:4294770688:65536",
+		{ user: { uid: 1089 } },
+	],
+	["subid", "alpha:5:10\nalpha:10:10\nalpha:5:10", "0:5:15"],
+	["subid", "alpha:0x10:010:comment", "0:16:8"],
+	["subid", "alpha:4294967290:100", "0:4294967290:5"],
+	["subid", "CORP\\jdoe:5:1\nj.doe@corp.example:7:1", "0:7:1", { user: { name: "j.doe@corp.example" } }],
+	["subid", "CORP\\jdoe:5:1\nj.doe@corp.example:7:1", "0:5:1", { user: { name: "CORP\\jdoe" } }],
 ];
 
 for (const [syntax, text, id, context] of good) {
@@ -222,15 +234,13 @@ const bad: [syntax: MappingSyntax, text: string | string[], message: RegExp, con
 		'{"uidMappings":[{"containerID":0,"hostID":0}],"gidMappings":[]}',
 		/uidMappings\[0\].*size must be a number/,
 	],
-	["subid", "alpha:1", /column 8 .*expected ":" after the first ID/],
+	["subid", "alpha:1", /column 1 .*: the line has fewer than three fields, so newuidmap ignores it/],
 	["subid", "alpha:1:1\nbeta:5:1", /line 2, column 1 .*the lines are of two users, "alpha" and "beta"/],
-	["subid", "alpha:1:1:1", /end of the line/],
-	["subid", ":1:1", /expected the user's name/],
+	["subid", ":1:1", /the line has no user/],
 	["subid", "beta:1:1", /maps nothing/, { user: { name: "alpha" } }],
-	["subid", "alpha:5:10\nalpha:10:10", /overlap/],
-	["subid", "dev:100000:65536\r\n", /a carriage return after the count/, { user: { name: "dev" } }],
-	["subid", "dev:100000:65536 ", /a blank after the count/, { user: { name: "dev" } }],
-	["subid", " dev:100000:65536", /maps nothing/, { user: { name: "dev" } }],
+	["subid", "alpha:100000:65536 ", /the line has a blank after the count/, { user: { name: "alpha" } }],
+	["subid", "beta:1:1\nalpha:100000:65536\r\n", /line 2, .*a carriage return/, { user: { name: "alpha" } }],
+	["subid", " alpha:100000:65536", /maps nothing/, { user: { name: "alpha" } }],
 ];
 
 for (const [syntax, text, message, context] of bad) {

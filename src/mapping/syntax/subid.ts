@@ -1,10 +1,10 @@
 import { invalidMapping, show } from "../../errors.ts";
-import { type Extents, type IdMap, sameExtents } from "../extent.ts";
+import { type Extents, sameExtents } from "../extent.ts";
+import { disjoint, type SubidRange } from "../rootless.ts";
+import { readSubidLines } from "../subid-lines.ts";
 import { type ParsedMaps, Scanner } from "./scanner.ts";
 
 const HINT = 'Write lines "user:first:count", the user by name or number; see subuid(5).';
-
-const UNREADABLE = "Remove the blanks and carriage returns around the entry.";
 
 /** The login name and the uid of the user whose lines count. By default, all lines of the text must name one user. */
 export interface SubidUser {
@@ -13,53 +13,40 @@ export interface SubidUser {
 }
 
 /**
- * Parses the lines of /etc/subuid or /etc/subgid. The ranges of the user, in the order of the file, follow one another from
- * container ID 0 on, for both kinds. Empty lines and comments are ignored, and so are the lines of other users if a user is given: a
- * blank before a name belongs to the name. newuidmap(1) ignores a line with text behind the count, which is therefore an error.
+ * Parses the lines of /etc/subuid or /etc/subgid, as newuidmap(1) reads them. The ranges of the user, in the order of the file, follow
+ * one another from container ID 0 on, for both kinds, and an ID of several lines counts once. Empty lines, comments and the lines of
+ * other users are ignored. A line of the user that newuidmap ignores is an error, except that a count of 0 adds no ID.
  */
 export function parseSubid(text: string, user: SubidUser | undefined): ParsedMaps {
-	const extents: IdMap[] = [];
 	const scanner = new Scanner("subid", text, HINT);
+	const ranges: SubidRange[] = [];
 	let owner: string | undefined;
-	let next = 0;
-	for (; !scanner.done; scanner.take("\n")) {
-		const start = scanner.at;
-		const name = scanner.until(":\n");
-		const isEmpty = name.trim() === "" && scanner.atLineEnd;
-		const isOther = user !== undefined && name !== user.name && name !== String(user.uid);
-		if (isEmpty || isOther || name.trimStart().startsWith("#")) {
-			scanner.until("\n");
-			continue;
-		}
-		if (name !== name.trimStart())
-			throw scanner.wrong("a blank before the name makes it another name", start, UNREADABLE);
-		if (name === "") throw scanner.expected("the user's name or number", start);
-		scanner.expect(":", "the user");
-		const hostID = scanner.number("the first ID");
-		scanner.expect(":", "the first ID");
-		const size = scanner.number("the count");
-		const end = scanner.at;
-		if (scanner.skip(" \t\r") > 0 && scanner.atLineEnd) {
-			const what = text.charAt(end) === "\r" ? "a carriage return" : "a blank";
-			throw scanner.wrong(`${what} after the count makes newuidmap ignore the line`, end, UNREADABLE);
-		}
-		if (!scanner.atLineEnd) throw scanner.expected("the end of the line", end);
+	let start = 0;
+	let number = 1;
+	for (const line of readSubidLines(text)) {
+		for (; number < line.number; number++) start = text.indexOf("\n", start) + 1;
 		if (user === undefined) {
-			owner ??= name;
-			if (name !== owner) {
+			if (line.text.trim() === "" || line.owner.startsWith("#")) continue;
+			owner ??= line.owner;
+			if (line.owner !== owner && line.flaw === undefined) {
 				throw scanner.wrong(
-					`the lines are of two users, ${show(owner)} and ${show(name)}`,
+					`the lines are of two users, ${show(owner)} and ${show(line.owner)}`,
 					start,
 					'Name the user whose lines apply: { user: { name: "alice" } }.',
 				);
 			}
-		}
-		if (size === 0) continue; // shadow accepts the line, which has no IDs
-		extents.push(scanner.check({ containerID: next, hostID, size }, start));
-		next += size;
+		} else if (line.owner !== user.name && line.owner !== String(user.uid)) continue;
+		if (line.range !== undefined) ranges.push(line.range);
+		else if (!line.isEmpty) throw scanner.wrong(`the line ${line.flaw}, so newuidmap ignores it`, start);
 		scanner.extent++;
 	}
-	return { uid: extents, gid: extents };
+	let next = 0;
+	const extents = disjoint(ranges).map(({ first, size }) => {
+		const extent = { containerID: next, hostID: first, size };
+		next += size;
+		return extent;
+	});
+	return { uid: extents, gid: extents.map((extent) => ({ ...extent })) };
 }
 
 /** Prints lines. The file has no container IDs, so they must count from 0 without a gap and be equal for both kinds. */

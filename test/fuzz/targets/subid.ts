@@ -1,6 +1,8 @@
 import { Mapping } from "../../../src/index.ts";
 import { rootlessExtents, type SubidRange } from "../../../src/mapping/rootless.ts";
-import { namesFiles, parseGetsubids, parseSubidFile } from "../../../src/subid/ranges.ts";
+import { readSubidLines } from "../../../src/mapping/subid-lines.ts";
+import { subidService } from "../../../src/subid/nss.ts";
+import { parseGetsubids } from "../../../src/subid/ranges.ts";
 import { parseEntries } from "../../../src/subid/users.ts";
 import { about, attempt, must, skeleton, type Target, toText } from "../engine/target.ts";
 import { checkAll } from "./mapping.ts";
@@ -37,6 +39,8 @@ const files: Target = {
 		":",
 		"\r",
 		"\t",
+		"\0",
+		"-",
 	],
 	seeds: [
 		"alice:100000:65536\n",
@@ -44,7 +48,15 @@ const files: Target = {
 		"alice:4294967294:18446744073709551615\n",
 	],
 	run(bytes) {
-		return checkRanges(parseSubidFile(toText(bytes), { name: "alice", uid: 1000 }), bytes.length % 2 === 0);
+		const lines = readSubidLines(toText(bytes));
+		for (const line of lines) {
+			must(
+				(line.range === undefined) !== (line.flaw === undefined),
+				() => `line ${line.number}: ${line.flaw}`,
+			);
+		}
+		const ranges = lines.flatMap(({ owner, range }) => (owner === "alice" && range ? [range] : []));
+		return checkRanges(ranges, bytes.length % 2 === 0);
 	},
 	growing: {
 		lines: (n) => Array.from({ length: n }, (_, i) => `alice:${2 * i}:1\n`).join(""),
@@ -85,7 +97,7 @@ const users: Target = {
 			);
 			must(Number.isInteger(uid) && uid >= 0 && Number.isInteger(gid) && gid >= 0, () => `the uid ${uid}`);
 		}
-		return `${about(entries.length)} ${namesFiles(text)}`;
+		return `${about(entries.length)} ${subidService(text) === undefined}`;
 	},
 	growing: {
 		lines: (n) => "a:x:1:1:\n".repeat(n),
