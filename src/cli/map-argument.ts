@@ -37,11 +37,12 @@ export function readMap(text: string, user?: string): Mapping {
 			hint: "Leave --user out: the mapping has the IDs already.",
 		});
 	}
+	const isRoot = user === undefined ? process.geteuid?.() === 0 : user === "root" || user === "0";
+	if (isRoot && options.keepId === undefined) return rootMap();
 	if (user !== undefined) {
 		return Mapping.rootless({ ...options, user: /^\d+$/.test(user) ? Number(user) : user });
 	}
-	if (process.geteuid?.() !== 0) return Mapping.rootless(options);
-	if (options.keepId === undefined) return rootMap();
+	if (!isRoot) return Mapping.rootless(options);
 	throw new UsernsError(
 		"ERR_USERNS_INVALID_ARGUMENT",
 		`--map ${text} needs a caller without root privilege or --user, but the caller is root`,
@@ -148,6 +149,6 @@ MAP can also be a word. "auto" maps root inside to the caller, and the IDs above
 0 to the caller's subordinate IDs (/etc/subuid, /etc/subgid). "keep-id" maps the
 caller's own ID to itself, and root inside to the first subordinate ID.
 "keep-id:uid=N,gid=N,size=N" gives the caller other IDs inside, and maps at most
-so many IDs; each part can be left out. --user names another user than the caller.
+so many IDs; each part can be left out. --user names another user.
 If root gives "auto" without --user, root inside is the first of root's
 subordinate IDs; in a user namespace, every ID of it is mapped to itself.`;

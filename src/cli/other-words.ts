@@ -79,7 +79,7 @@ const OTHER_WORDS: Readonly<Record<string, Rows>> = {
 	"userns create": [
 		...MAPS,
 		["-r --map-root-user --map-auto --userns", "--map"],
-		["--user --path --pin", "--at"],
+		["--path --pin", "--at"],
 		["-U", "Leave it out: every namespace that the command creates is a user namespace."],
 	],
 	"userns exec": [
@@ -96,7 +96,7 @@ const OTHER_WORDS: Readonly<Record<string, Rows>> = {
 		["-u --uts", "--unshare uts"],
 		["-C --cgroup", "--unshare cgroup"],
 		["-T --time", "--unshare time"],
-		["-S --setuid --user", "--uid"],
+		["-S --setuid", "--uid"],
 		["-G --setgid", "--gid"],
 		["-f --fork --kill-child --preserve-credentials", NEEDLESS],
 		["--mount-proc", 'Use "--unshare mount,pid", and let the program call "mount -t proc proc /proc".'],

@@ -317,6 +317,8 @@ test("for root, --map auto is root's line without root, or the IDs of --user, or
 	const lines = ["root:2100000000:65536", "userns-tester:2100100000:5", "containers:2100200000:7"];
 	assert.equal(ask(lines, '"--map", "auto"'), "0 2100000000 65536");
 	assert.equal(ask(["0:1:65536"], '"--map", "auto"'), "0 1 65536");
+	for (const root of ["root", "0"])
+		assert.equal(ask(lines, `"--map", "auto", "--user", "${root}"`), "0 2100000000 65536");
 	assert.equal(ask(lines, '"--map", "auto", "--user", "userns-tester"'), "0 UID 1\n 1 2100100000 5");
 	assert.equal(ask(lines, '"--map", "auto", "--user", "containers"'), "0 2100200000 7");
 	assert.match(
