@@ -51,7 +51,11 @@ export async function compiles(): Promise<void> {
 	const detected: { mapping: Mapping; syntax: MappingSyntax } = Mapping.detect("0:1:1", { names: findId });
 	Mapping.parse("u:alice:0:1", "colon", { names: findId, skipOtherLines: false });
 	Mapping.rootless({ keepId: { uid: 5, gid: undefined }, size: 9 });
-	const owner: Mapping = Mapping.owner({ uid: 1000, gid: 100 }, mapping, { uid: 5, gid: undefined, others: "keep" });
+	const owner: Mapping = Mapping.owner({ uid: 1000, gid: 100 }, mapping, {
+		uid: 5,
+		gid: undefined,
+		others: "keep",
+	});
 	const ranges: IdRange[] = owner.unmapped.uid;
 	const rootless: Mapping = Mapping.rootless({ user: 1000, keepId: true });
 	await UserNamespace.create(rootless, { method: "newuidmap" });
