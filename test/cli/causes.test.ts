@@ -67,17 +67,19 @@ test("without /proc, the hints of show and map name /proc", { needs }, () => {
 	assert.match(output([], "show", "/nonexistent/userns"), /hint: Check the path: it does not exist/);
 });
 
-test("--map auto as root of a user namespace proposes IDs that this namespace maps, and they work", {
+test("--map auto as root of a user namespace maps the IDs of it, and for keep-id the proposed IDs are mapped and work", {
 	needs: [...needs],
 }, () => {
 	const command = join(packageForAll(), "dist/src/cli/userns.cjs");
 	const inside = ["exec", "--map", "0:100000:2000", "--", process.execPath, command, "exec"];
-	const text = output([], ...inside, "--map", "auto", "--", "true");
+	const maps = output([], ...inside, "--map", "auto", "--", "cat", "/proc/self/uid_map");
+	assert.match(maps, /^ +0 +0 +2000\n$/);
+	const text = output([], ...inside, "--map", "keep-id", "--", "true");
 	const [, map = ""] = /such as --map (\S+)\.$/m.exec(text) ?? [];
 	assert.equal(map, "0:1:1999", text);
 	assert.equal(output([], ...inside, "--map", map, "--", "id", "-u"), "0\n");
 	// With one ID, this one is left.
-	const one = output(["unshare", "--user", "--map-root-user"], "exec", "--map", "auto", "--", "true");
+	const one = output(["unshare", "--user", "--map-root-user"], "exec", "--map", "keep-id", "--", "true");
 	assert.match(one, /such as --map 0:0:1\.$/m);
-	assert.match(output([], "exec", "--map", "auto", "--", "true"), /such as --map 0:2100000000:65536/);
+	assert.match(output([], "exec", "--map", "keep-id", "--", "true"), /such as --map 0:2100000000:65536/);
 });
