@@ -23,7 +23,7 @@ export function ownExtents(kind: IdKind): readonly IdMap[] | undefined {
 	return extents;
 }
 
-/** The IDs of extents for a message: "0–65536, 100000–100999", or "none". */
+/** The IDs of extents for a message: "0–65536, 70000–70999", or "none". */
 export function showOwn(within: readonly IdMap[]): string {
 	if (within.length === 0) return "none";
 	const shown = within.slice(0, 8).map(({ containerID, size }) => showRange(containerID, size));
