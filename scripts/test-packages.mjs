@@ -22,6 +22,7 @@ export const PACKAGES = {
 	git: ["git"],
 	"groff-base": ["groff"],
 	hostname: ["hostname"],
+	"libc-bin": ["ldconfig"],
 	"libc6-dev": ["/usr/include/stdio.h"],
 	"libc6-dev-arm64-cross": ["/usr/aarch64-linux-gnu/include/stdio.h"],
 	"libcap2-bin": ["setcap", "getcap"],
