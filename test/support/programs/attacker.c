@@ -5,6 +5,7 @@
  * the namespace.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -51,8 +52,34 @@ static void report(const char *way, int pid)
 /* The processes that were looked into: each is reported once, at the first round in which a way succeeds. */
 static char seen[MOST_PIDS];
 
+/*
+ * Returns 1 if a process of this package is in execve(2): it has the memory of the program, which belongs to the namespace, a moment
+ * before it gets the name of the program, and root of the namespace may look into it from then on (exec_mmap() and __set_task_comm()
+ * in begin_new_exec(), fs/exec.c). Its exe leads to the program then, and not to the memory file.
+ */
+static int is_in_execve(int pid)
+{
+	char path[64];
+	char name[32] = "";
+	char exe[256];
+	ssize_t length;
+	FILE *file;
+
+	snprintf(path, sizeof path, "/proc/%d/comm", pid);
+	file = fopen(path, "r");
+	if (file == NULL) return 0;
+	if (fgets(name, sizeof name, file) == NULL) name[0] = '\0';
+	fclose(file);
+	snprintf(path, sizeof path, "/proc/%d/exe", pid);
+	length = readlink(path, exe, sizeof exe - 1);
+	if (length < 0 || strncmp(name, "userns-", 7) != 0) return 0;
+	exe[length] = '\0';
+	return strstr(exe, "memfd:userns-") == NULL;
+}
+
 static void looked(const char *way, int pid)
 {
+	if (is_in_execve(pid)) return;
 	report(way, pid);
 	seen[pid] = 1;
 }
@@ -63,6 +90,7 @@ static void look_into(int pid)
 	static const char *const links[] = {"root", "cwd", "exe", "ns/mnt", "fd/0", "fd/3", "fd/4", "fd/5"};
 	char path[64];
 	char target[256];
+	DIR *list;
 	int fd;
 
 	if (pid >= MOST_PIDS || seen[pid]) return;
@@ -70,6 +98,10 @@ static void look_into(int pid)
 		snprintf(path, sizeof path, "/proc/%d/%s", pid, links[i]);
 		if (readlink(path, target, sizeof target) >= 0) looked(links[i], pid);
 	}
+	snprintf(path, sizeof path, "/proc/%d/fd", pid);
+	list = opendir(path); /* the owner of the directory may list it without the permission to trace */
+	if (list != NULL) looked("fd", pid);
+	if (list != NULL) closedir(list);
 	snprintf(path, sizeof path, "/proc/%d/mem", pid);
 	fd = open(path, O_RDWR | O_CLOEXEC);
 	if (fd >= 0) looked("mem", pid);
