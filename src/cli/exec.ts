@@ -80,7 +80,7 @@ export function define(command: Command): void {
 		.option("--chdir <dir>", "the working directory of the program, inside")
 		.option(
 			"--preserve-fds <number>",
-			"the program also inherits the descriptors from 3 on, this many",
+			"also pass this many descriptors, from 3 on",
 			wholeNumber("The number of descriptors"),
 		)
 		.option("--no-new-privs", "set-user-ID programs and file capabilities give no privilege")

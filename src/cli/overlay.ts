@@ -43,7 +43,7 @@ export function define(command: Command): void {
 			),
 		)
 		.option("--map-upper", "map the upper layer too")
-		.option("--keep-upper", "leave the owner and mode of a new upper layer");
+		.option("--keep-upper", "do not change the owner and mode of the upper layer");
 	addTargetOptions(command)
 		.option("--json", "print the result as JSON")
 		.addHelpText("after", HELP)

@@ -72,7 +72,7 @@ function refuseOneKind({ uidMappings, gidMappings }: Mapping): void {
 	);
 }
 
-/** A mapping of the caller's own IDs, which every caller who may mount can create a namespace with. */
+/** A mapping of the own IDs of the caller. Every process that may mount can create a user namespace with it. */
 export function oneOwn(): Mapping {
 	const uid = process.geteuid?.() ?? 0;
 	const gid = process.getegid?.() ?? 0;

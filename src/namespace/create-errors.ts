@@ -94,7 +94,7 @@ export function createError(
 	const found = refusal === undefined ? [] : findCauses(refusal);
 	const details = { mapping: mapping.id, hint: found.map(({ hint }) => hint).join(" ") };
 	const bySysctl = found.some(({ id }) => SYSCTL_CAUSES.includes(id));
-	// Subordinate IDs are no remedy for root, who may map every ID with the capabilities.
+	// Root may map every ID if it has the capabilities, so a line in /etc/subuid does not help.
 	if (!bySysctl && found.length > 0 && process.geteuid?.() === 0 && MAP_STEPS.includes(step ?? "")) {
 		const kind = missingCapabilities(new Facts(), refusal ?? {}).some((each) => each !== "CAP_SETGID")
 			? "uid"

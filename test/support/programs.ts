@@ -1,6 +1,7 @@
 import type { ChildProcess } from "node:child_process";
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import type { NamespaceKind } from "../../src/index.ts";
 import { SLOWER } from "./slower.ts";
 
 export interface Ended {
@@ -90,3 +91,19 @@ export function descriptorsOf(pid: number): Record<string, string> {
 export function namespaceOf(pid: number | string, kind: string): string {
 	return readlinkSync(`/proc/${pid}/ns/${kind}`);
 }
+
+/** The names of the kinds of namespaces in /proc/PID/ns. */
+export const NAMESPACE_FILES: Readonly<Record<NamespaceKind, string>> = {
+	mount: "mnt",
+	pid: "pid",
+	net: "net",
+	ipc: "ipc",
+	uts: "uts",
+	cgroup: "cgroup",
+	time: "time",
+};
+
+/** The kinds that this kernel has. */
+export const KINDS: NamespaceKind[] = (Object.keys(NAMESPACE_FILES) as NamespaceKind[]).filter((kind) =>
+	existsSync(`/proc/self/ns/${NAMESPACE_FILES[kind]}`),
+);

@@ -11,6 +11,8 @@ import {
 	descriptorsOf,
 	ended,
 	gone,
+	KINDS,
+	NAMESPACE_FILES,
 	namespaceOf,
 	status,
 } from "../support/programs.ts";
@@ -18,20 +20,6 @@ import { test } from "../support/test.ts";
 
 const isRoot = process.geteuid?.() === 0;
 const needs = ["linux", "ids", "tool:mount", "tool:hostname"] as const;
-/** The names of the kinds in /proc/PID/ns. */
-const FILES = {
-	mount: "mnt",
-	pid: "pid",
-	net: "net",
-	ipc: "ipc",
-	uts: "uts",
-	cgroup: "cgroup",
-	time: "time",
-};
-/** The kinds that this kernel has. */
-const KINDS = (Object.keys(FILES) as NamespaceKind[]).filter((kind) =>
-	existsSync(`/proc/self/ns/${FILES[kind]}`),
-);
 
 type Joined = readonly NamespaceKind[] | "all";
 
@@ -104,7 +92,11 @@ for (const kinds of [...KINDS.map((kind) => [kind]), ["mount", "pid"], KINDS, "a
 				assert.equal(namespaceOf(program, "user"), `user:[${ns.inode}]`);
 				for (const kind of KINDS) {
 					const home = kinds === "all" || kinds.includes(kind) ? pid : "self";
-					assert.equal(namespaceOf(program, FILES[kind]), namespaceOf(home, FILES[kind]), kind);
+					assert.equal(
+						namespaceOf(program, NAMESPACE_FILES[kind]),
+						namespaceOf(home, NAMESPACE_FILES[kind]),
+						kind,
+					);
 				}
 				child.kill("SIGKILL");
 				await end;

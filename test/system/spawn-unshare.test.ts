@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { type NamespaceKind, type NamespaceSpawnOptions, UserNamespace } from "../../src/index.ts";
 import { ask } from "../support/child.ts";
 import { host, hosted } from "../support/ids.ts";
@@ -11,6 +11,8 @@ import {
 	descriptorsOf,
 	ended,
 	gone,
+	KINDS,
+	NAMESPACE_FILES,
 	namespaceOf,
 	status,
 } from "../support/programs.ts";
@@ -19,20 +21,6 @@ import { test } from "../support/test.ts";
 
 const needs = ["linux", "ids"] as const;
 const mounting = [...needs, "tool:mount"] as const;
-/** The names of the kinds in /proc/PID/ns. */
-const FILES: Record<NamespaceKind, string> = {
-	mount: "mnt",
-	pid: "pid",
-	net: "net",
-	ipc: "ipc",
-	uts: "uts",
-	cgroup: "cgroup",
-	time: "time",
-};
-/** The kinds that this kernel has. */
-const KINDS = (Object.keys(FILES) as NamespaceKind[]).filter((kind) =>
-	existsSync(`/proc/self/ns/${FILES[kind]}`),
-);
 
 type Start = (command: string, args: readonly string[], options?: NamespaceSpawnOptions) => ChildProcess;
 
@@ -71,7 +59,7 @@ for (const kinds of [...KINDS.map((kind) => [kind]), [], KINDS] as NamespaceKind
 			const pid = await programOf(child, kinds);
 			assert.equal(namespaceOf(pid, "user"), `user:[${ns.inode}]`);
 			for (const kind of KINDS) {
-				const same = namespaceOf(pid, FILES[kind]) === namespaceOf("self", FILES[kind]);
+				const same = namespaceOf(pid, NAMESPACE_FILES[kind]) === namespaceOf("self", NAMESPACE_FILES[kind]);
 				assert.equal(same, !kinds.includes(kind), kind);
 			}
 			assert.equal(status(pid, "Uid"), Array(4).fill(host(100000)).join(" "));

@@ -289,7 +289,7 @@ function detecting(): Target {
 			const parsed = attempt(INVALID, () => Mapping.parse(text));
 			must("value" in parsed === (meanings.size === 1), () => `${meanings.size} meanings`);
 			if ("value" in parsed)
-				must(meanings.has(parsed.value.id), () => `nobody else reads ${parsed.value.id}`);
+				must(meanings.has(parsed.value.id), () => `no other syntax reads ${parsed.value.id}`);
 			return `${"error" in parsed ? skeleton(parsed.error).slice(0, 60) : "mapping"} ${[...meanings.values()].flat().join()}`;
 		},
 		growing: { extents: triples(":", ","), lines: (n) => "0 0 1\n".repeat(n) },
