@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { type Extents, Mapping } from "../index.ts";
+import { type Extents, Mapping, UsernsError } from "../index.ts";
 
 /** The mapping for `--map auto` of root. */
 export function rootMap(): Mapping {
@@ -19,8 +19,19 @@ function identity({ uidMappings, gidMappings }: Mapping): Mapping {
 
 /** Root's subordinate IDs from container ID 0 on, without root itself, because a program in the namespace would be root of the host. */
 function subordinateMap(): Mapping {
-	const { uidMappings, gidMappings } = Mapping.rootless({ user: 0 });
+	const { uidMappings, gidMappings } = rangesOfRoot();
 	return Mapping.from({ uidMappings: withoutFirst(uidMappings), gidMappings: withoutFirst(gidMappings) });
+}
+
+/** On most machines root has no subordinate IDs, and needs none, because root may map every ID. */
+function rangesOfRoot(): Mapping {
+	try {
+		return Mapping.rootless({ user: 0 });
+	} catch (error) {
+		if (!(error instanceof UsernsError) || error.code !== "ERR_USERNS_NO_SUBIDS") throw error;
+		const hint = `${error.hint} Or give a mapping, such as --map 0:2100000000:65536, because root may map every ID.`;
+		throw new UsernsError(error.code, error.message, { hint });
+	}
 }
 
 /** Removes container ID 0 and shifts the others by one. */

@@ -323,8 +323,9 @@ test("for root, --map auto is root's line without root, or the IDs of --user, or
 	assert.equal(ask(lines, '"--map", "auto", "--user", "containers"'), "0 2100200000 7");
 	assert.match(
 		ask([], '"--map", "auto"'),
-		/the user root has no subordinate uids.*\nhint: As root, add a line such as "root:\d+:65536"/,
+		/the user root has no subordinate uids.*\nhint: As root, add a line such as "root:\d+:65536".* Or give a mapping, such as --map 0:2100000000:65536/,
 	);
+	assert.equal(ask([], '"--map", "0:2100000000:65536"'), "0 2100000000 65536"); // the hint works
 	const inside = '"--map", "0:2100000000:65537", "--", process.execPath, main, "exec", "--map", "auto"';
 	assert.equal(ask(lines, inside), "0 0 65537");
 });
