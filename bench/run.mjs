@@ -125,7 +125,7 @@ async function main({ quick, only, out, save }) {
 	const stage = Object.assign(await setStage({ ...counts, peers }), counts);
 	let result;
 	try {
-		const { mountIdmapped } = await import("../dist/src/index.js");
+		const { mountIdmapped } = await import("../dist/src/library/userns.js");
 		const mount = await mountIdmapped({
 			source: stage.source,
 			target: stage.idmapped,

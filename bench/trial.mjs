@@ -3,7 +3,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { randomFill } from "node:crypto";
 import { once } from "node:events";
 import { closeSync, openSync, readFileSync } from "node:fs";
-import { Handles, Mapping, mountIdmapped, mounts, UserNamespace } from "../dist/src/index.js";
+import { Handles, Mapping, mountIdmapped, mounts, UserNamespace } from "../dist/src/library/userns.js";
 import { loopTime, measure, measureAsync, measureWithCpu, now, quantile } from "./measure.mjs";
 
 const MAP = "0:100000:65536";

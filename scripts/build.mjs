@@ -1,5 +1,5 @@
-// Builds a clean clone: installs the packages, compiles the add-on and the TypeScript files, bundles the command, and joins
-// the declarations.
+// Builds a clean clone: installs the packages, compiles the add-on and the TypeScript files, bundles the library and
+// the command, and joins the declarations.
 import { rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { installPackages, root, run } from "./setup.mjs";
@@ -10,7 +10,7 @@ export async function build() {
 	// Otherwise the compiled file of a test that was renamed would still run.
 	rmSync(`${root}dist`, { recursive: true, force: true });
 	run(process.execPath, [`${root}node_modules/typescript/bin/tsc`]);
-	await (await import("./bundle.mjs")).bundleCommand();
+	await (await import("./bundle.mjs")).bundle();
 	(await import("./declarations.mjs")).joinDeclarations();
 }
 

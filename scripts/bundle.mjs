@@ -1,13 +1,14 @@
-// The command in one file (docs/adr/032-one-file.md, docs/adr/054-one-bundle.md).
-import { chmodSync, copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { build, transformSync } from "esbuild";
+// The library in one file, and the command in another (docs/adr/055-library-in-one-file.md, docs/adr/054-one-bundle.md).
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { build } from "esbuild";
 import { writeManualPages } from "./man-pages.mjs";
 import { root } from "./setup.mjs";
 
 const source = join(root, "dist/src");
-const folder = join(source, "cli");
-const command = join(folder, "userns.cjs");
+/** Both are three folders below the package, as src/native/load-addon.ts requires. */
+const library = join(source, "library/userns.js");
+const command = join(source, "cli/userns.cjs");
 
 /** A dependency that is bundled with the command keeps its notice. */
 function notices() {
@@ -36,33 +37,39 @@ const lazyModules = {
 	},
 };
 
-function bundle() {
+const common = { absWorkingDir: root, bundle: true, platform: "node", target: "node20", logLevel: "warning" };
+
+/** Not minified, so that stack traces have the names of functions. */
+async function bundleLibrary() {
+	const { outputFiles } = await build({
+		...common,
+		entryPoints: [join(source, "index.js")],
+		outfile: library,
+		format: "esm",
+		write: false,
+	});
+	let { text } = outputFiles[0];
+	// esbuild names a class that refers to itself `_NAME`, which `constructor.name` would show.
+	for (const [, name] of text.matchAll(/^var (\w+) = class _\1\b/gm)) {
+		text = text.replaceAll(new RegExp(`\\b_${name}\\b`, "g"), name);
+	}
+	mkdirSync(dirname(library), { recursive: true });
+	writeFileSync(library, text);
+}
+
+function bundleCommand() {
 	return build({
-		absWorkingDir: root,
-		entryPoints: [join(folder, "main.js")],
+		...common,
+		entryPoints: [join(source, "cli/main.js")],
 		outfile: command,
-		bundle: true,
-		platform: "node",
-		target: "node20",
 		minify: true, // half of the package would be the command otherwise
 		format: "cjs", // starts without the loader of ES modules, a tenth of all the time
-		logLevel: "warning",
 		define: { "import.meta.url": "bundleUrl" },
 		banner: {
 			js: `#!/usr/bin/env node\n${notices()}\nconst bundleUrl = require("node:url").pathToFileURL(__filename).href;`,
 		},
 		plugins: [lazyModules],
 	});
-}
-
-/** Comments are a fifth of the library's JavaScript. Its declarations keep them, because editors show them. */
-function dropComments() {
-	for (const name of readdirSync(source, { recursive: true })) {
-		if (!name.endsWith(".js")) continue;
-		const file = join(source, name);
-		const { code } = transformSync(readFileSync(file, "utf8"), { target: "node20", sourcefile: file });
-		writeFileSync(file, code);
-	}
 }
 
 /** The headers of Node-API, so that `userns build` compiles without other packages. */
@@ -76,10 +83,10 @@ function copyHeaders() {
 	copyFileSync(join(from, "LICENSE"), join(to, "LICENSE"));
 }
 
-export async function bundleCommand() {
+export async function bundle() {
 	await writeManualPages();
 	copyHeaders();
-	dropComments();
-	await bundle();
+	await bundleLibrary();
+	await bundleCommand();
 	chmodSync(command, 0o755);
 }

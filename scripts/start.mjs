@@ -233,7 +233,7 @@ function explain(error) {
 }
 
 async function show() {
-	const userns = await import("../dist/src/index.js");
+	const userns = await import("../dist/src/library/userns.js");
 	try {
 		const folder = process.argv[process.argv.indexOf(OWN_TMPFS) + 1];
 		if (process.argv.includes(OWN_TMPFS)) await showOwnTmpfs(userns, folder);
@@ -247,7 +247,7 @@ async function show() {
 async function main() {
 	await build();
 	if (process.platform !== "linux") {
-		const { Mapping } = await import("../dist/src/index.js");
+		const { Mapping } = await import("../dist/src/library/userns.js");
 		console.log(`This is ${process.platform}: only mappings are shown, because everything else needs Linux.`);
 		console.log(JSON.stringify(Mapping.parse(MAP)));
 		return;

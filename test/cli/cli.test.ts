@@ -186,7 +186,7 @@ test("npm start as an ordinary user names the parts that it skips and does the r
 	const { status, stdout, stderr, uid } = askOrdinary<ScriptResult & { uid: number }>(`
 		import { spawnSync } from "node:child_process";
 		import { fileURLToPath } from "node:url";
-		const start = fileURLToPath(new URL("../../scripts/start.mjs", USERNS));
+		const start = fileURLToPath(new URL("../../../scripts/start.mjs", USERNS));
 		const { status, stdout, stderr } = spawnSync(process.execPath, [start, "--in-mount-namespace"], { encoding: "utf8" });
 		console.log(JSON.stringify({ status, stdout, stderr, uid: process.getuid() }));`);
 	assert.equal(stderr, "");

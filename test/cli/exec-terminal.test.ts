@@ -52,7 +52,7 @@ test("an ordinary user with subordinate IDs reads the terminal after the program
 	const said = askOrdinary<string>(
 		`import { spawnSync } from "node:child_process";
 		import { fileURLToPath } from "node:url";
-		const main = fileURLToPath(new URL("./cli/userns.cjs", USERNS));
+		const main = fileURLToPath(new URL("../cli/userns.cjs", USERNS));
 		const line = process.execPath + " " + main + " exec --map auto --unshare pid -- sh -i";
 		const script = "sh -c '" + line + '; echo "status $?"; read line; echo "read $? [$line]"' + "'";
 		const { stdout } = spawnSync("script", ["-qec", script, "/dev/null"], { input: "exit 7\\nwords\\n", encoding: "utf8" });

@@ -33,7 +33,7 @@ function start(...flags: string[]): string {
 	return `
 		import { spawnSync } from "node:child_process";
 		import { fileURLToPath } from "node:url";
-		const start = fileURLToPath(new URL("../../scripts/start.mjs", USERNS));
+		const start = fileURLToPath(new URL("../../../scripts/start.mjs", USERNS));
 		const args = [...${JSON.stringify(flags)}, start, "--in-mount-namespace"];
 		const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8" });
 		console.log(JSON.stringify({ status, stdout, stderr }));`;

@@ -115,7 +115,7 @@ async function inSandbox(
 		const ns = await userns.UserNamespace.create("0:2100000000:65536", { setgroups: "allow" });
 		const child = ns.spawn("bwrap", ${JSON.stringify([...options, "--", ...command])}, { stdio: "inherit" });
 		child.on("exit", (status) => { ns.close(); process.exitCode = status ?? 1; });`;
-	const index = JSON.stringify(`file://${join(packageForAll(), "dist/src/index.js")}`);
+	const index = JSON.stringify(`file://${join(packageForAll(), "dist/src/library/userns.js")}`);
 	const module = `const userns = await import(${index});${script}`;
 	return runToEnd([...before, process.execPath, "--input-type=module", "-e", module]);
 }

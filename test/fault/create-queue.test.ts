@@ -14,7 +14,7 @@ test("each of many concurrent creations reports its result, even if the callback
 	const answer = ask<{ tokens: number; uncaught: string[]; refused: number; left: number }>(
 		`${COUNT}
 		import { createRequire } from "node:module";
-		const addon = createRequire(USERNS)(new URL("../../prebuilds/userns.linux-" + process.arch + ".node", USERNS).pathname);
+		const addon = createRequire(USERNS)(new URL("../../../prebuilds/userns.linux-" + process.arch + ".node", USERNS).pathname);
 		const uncaught = []; process.on("uncaughtException", (error) => uncaught.push(error.message));
 		const results = [];
 		const create = addon.createMethod((token, answer) => {
@@ -38,7 +38,7 @@ test("each of many concurrent creations reports its result, even if the callback
 test("at most sixteen results are delivered in one turn, whatever requests come meanwhile", { needs }, () => {
 	const { most, delivered } = ask<{ most: number; delivered: number }>(
 		`const { createRequire } = await import("node:module");
-		const addon = createRequire(USERNS)(new URL("../../prebuilds/userns.linux-" + process.arch + ".node", USERNS).pathname);
+		const addon = createRequire(USERNS)(new URL("../../../prebuilds/userns.linux-" + process.arch + ".node", USERNS).pathname);
 		let most = 0, now = 0, delivered = 0, begun = 0;
 		const create = addon.createMethod((token, answer) => {
 			if (now++ === 0) queueMicrotask(() => { most = Math.max(most, now); now = 0; });

@@ -271,7 +271,7 @@ test(
 			}
 			symlinkSync("usr/lib", join(rootfs, "lib"));
 			symlinkSync("usr/lib64", join(rootfs, "lib64"));
-			const code = `const userns = await import("/data/dist/src/index.js"); globalThis.map = "0:1000:10"; ${ALL}
+			const code = `const userns = await import("/data/dist/src/library/userns.js"); globalThis.map = "0:1000:10"; ${ALL}
 			const mount = await outcome(async () => (await userns.mountIdmapped({ source: "/data", mapping: MAP })).close());
 			console.log(JSON.stringify({ ...(await all()), mount }));`;
 			const container = new Container("crun", folder, {

@@ -64,7 +64,7 @@ async function withHeld(body: (stage: Stage) => Promise<void>): Promise<void> {
 
 /** A process that mounts at each of the held directories. `then` runs meanwhile, and prints its result as JSON. */
 function start(folder: string, then: string): ChildProcess {
-	const script = `const userns = await import(${JSON.stringify(pathToFileURL(join(root, "dist/src/index.js")))});
+	const script = `const userns = await import(${JSON.stringify(pathToFileURL(join(root, "dist/src/library/userns.js")))});
 		const fs = await import("node:fs");
 		const folder = ${JSON.stringify(folder)}, mapping = "${MAP}", source = folder + "/source";
 		const handles = new userns.Handles();
@@ -177,7 +177,7 @@ test(
 		withHeld(async ({ folder, release }) => {
 			const before = mountsIn(folder);
 			const worker = `const { parentPort } = require("node:worker_threads");
-			import(${JSON.stringify(pathToFileURL(join(root, "dist/src/index.js")))}).then((userns) => {
+			import(${JSON.stringify(pathToFileURL(join(root, "dist/src/library/userns.js")))}).then((userns) => {
 				for (const name of ${JSON.stringify(HELD)}) userns.mountIdmapped({ source: ${JSON.stringify(`${folder}/source`)}, target: ${JSON.stringify(folder)} + "/" + name, mapping: "${MAP}" }).catch(() => {});
 				setTimeout(() => parentPort.postMessage("mounts"), 500);
 			});`;

@@ -13,7 +13,7 @@ function load(change: (whole: Buffer) => Buffer): { signal: string | null; outpu
 		cpSync(packageForAll(), folder, { recursive: true });
 		const file = join(folder, `prebuilds/userns.linux-${process.arch}.node`);
 		writeFileSync(file, change(readFileSync(file)));
-		const code = `import("${folder}/dist/src/index.js").then((userns) => {
+		const code = `import("${folder}/dist/src/library/userns.js").then((userns) => {
 			try { userns.UserNamespace.createSync("0:" + process.geteuid() + ":1").close(); console.log("loaded"); }
 			catch (error) { console.log(error.code, error.message, error.hint); }
 		});`;

@@ -12,7 +12,7 @@ test("a child that another thread starts during exec() inherits no namespace des
 		`import { createRequire } from "node:module";
 		import { fileURLToPath } from "node:url";
 		import { Worker } from "node:worker_threads";
-		const addon = createRequire(USERNS)(fileURLToPath(new URL("../../prebuilds/userns.linux-" + process.arch + ".node", USERNS)));
+		const addon = createRequire(USERNS)(fileURLToPath(new URL("../../../prebuilds/userns.linux-" + process.arch + ".node", USERNS)));
 		const ns = userns.UserNamespace.createSync("0:100000:10");
 		const worker = new Worker(new URL("data:text/javascript," + encodeURIComponent(\`
 			const { spawnSync } = await import("node:child_process");

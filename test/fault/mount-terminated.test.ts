@@ -78,7 +78,7 @@ for (const [name, call] of Object.entries(LAST)) {
 				execFileSync("mount", ["-t", "tmpfs", "none", source + "/below"]);
 				execFileSync("mount", ["--bind", shared, shared]);
 				execFileSync("mount", ["--make-shared", shared]);
-				const addon = createRequire(USERNS)(new URL("../../prebuilds/userns.linux-" + process.arch + ".node", USERNS).pathname);
+				const addon = createRequire(USERNS)(new URL("../../../prebuilds/userns.linux-" + process.arch + ".node", USERNS).pathname);
 				const base = { source, mapping: "0:100000:65536" };
 				const attached = [];
 				let last;

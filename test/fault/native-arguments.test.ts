@@ -13,7 +13,7 @@ import { test } from "../support/test.ts";
 const COMMON = `
 const { createRequire } = await import("node:module");
 const fs = await import("node:fs");
-const addon = createRequire(USERNS)(new URL("../../prebuilds/userns.linux-" + process.arch + ".node", USERNS).pathname);
+const addon = createRequire(USERNS)(new URL("../../../prebuilds/userns.linux-" + process.arch + ".node", USERNS).pathname);
 // The function that createMethod() returns is a method too.
 const later = [];
 const native = { ...addon, create: addon.createMethod((token, answer) => later.push([token, answer])) };

@@ -103,7 +103,7 @@ test(
 	() =>
 		withFolder((folder) => {
 			const outfile = join(folder, "a/b/c/bundle.mjs");
-			const entry = join(packageForAll(), "dist/src/index.js");
+			const entry = join(packageForAll(), "dist/src/library/userns.js");
 			const options = ["--bundle", "--format=esm", "--platform=node", "--log-level=warning"];
 			sh(join(root, "node_modules/.bin/esbuild"), entry, ...options, `--outfile=${outfile}`);
 			// The working directory, node_modules, and the folder to which the path in the package leads from the bundle.

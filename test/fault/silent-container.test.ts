@@ -183,7 +183,7 @@ if (process.env.USERNS_LONG === "1") {
 			sh(process.execPath, join(copy, "scripts/build-native.mjs"));
 			const { settled, children } = ask<{ settled: string; children: string }>(
 				`import fs from "node:fs";
-				const other = await import(${JSON.stringify(join(copy, "dist/src/index.js"))});
+				const other = await import(${JSON.stringify(join(copy, "dist/src/library/userns.js"))});
 				const ns = other.UserNamespace.open("/proc/${inside.pid}/ns/user");
 				const said = ns.mapping().then(() => "read", (error) => error.errnoCode);
 				await new Promise((next) => setTimeout(next, 500));

@@ -37,7 +37,7 @@ test(
 			const code = ask<string>(
 				`import fs from "node:fs";
 				import { createRequire } from "node:module";
-				const addon = createRequire(USERNS)(new URL("../../prebuilds/userns.linux-" + process.arch + ".node", USERNS).pathname);
+				const addon = createRequire(USERNS)(new URL("../../../prebuilds/userns.linux-" + process.arch + ".node", USERNS).pathname);
 				const slow = [10, 11, 12, 13].map((fd) => {
 					const copy = addon.duplicate(fd).fd;
 					fs.closeSync(fd);

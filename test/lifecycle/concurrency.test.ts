@@ -118,7 +118,7 @@ test(`${WORKERS} concurrent workers do ${STEPS} random operations each, and ever
 }, async (t) => {
 	const seed = Number(process.env.USERNS_SEED ?? Date.now() % 2 ** 31);
 	t.diagnostic(`USERNS_SEED=${seed}`);
-	const index = pathToFileURL(join(packageForAll(), "dist/src/index.js")).href;
+	const index = pathToFileURL(join(packageForAll(), "dist/src/library/userns.js")).href;
 	const done = await Promise.all(
 		Array.from({ length: WORKERS }, (_, i) =>
 			runWorker(MODEL, { index, seed: seed + i, steps: STEPS, first: host(1000 + i * 2000) }),
@@ -157,7 +157,9 @@ async function anotherCopy(body: (other: typeof userns) => Promise<void>): Promi
 	const folder = mkdtempSync(join(tmpdir(), "userns-copy-"));
 	try {
 		cpSync(packageForAll(), folder, { recursive: true });
-		await body((await import(pathToFileURL(join(folder, "dist/src/index.js")).href)) as typeof userns);
+		await body(
+			(await import(pathToFileURL(join(folder, "dist/src/library/userns.js")).href)) as typeof userns,
+		);
 	} finally {
 		rmSync(folder, { recursive: true });
 	}

@@ -251,7 +251,7 @@ test(
 	(t) =>
 		withTmpfs((folder) => {
 			mkdirs(folder, "source", "target");
-			const index = join(packageForAll(), "dist/src/index.js");
+			const index = join(packageForAll(), "dist/src/library/userns.js");
 			const { status, stdout, stderr } = supervised(
 				`import { Worker } from "node:worker_threads";
 			${prelude(operation("create"), folder)}

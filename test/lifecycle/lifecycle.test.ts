@@ -14,7 +14,7 @@ import { test } from "../support/test.ts";
 const needs = ["linux", "ids"] as const;
 
 function worker(body: string): Worker {
-	const index = join(packageForAll(), "dist/src/index.js");
+	const index = join(packageForAll(), "dist/src/library/userns.js");
 	const code = `const { parentPort } = require("node:worker_threads");
 		import(${JSON.stringify(index)}).then(async (userns) => {${body}});`;
 	return new Worker(code, { eval: true });
@@ -126,7 +126,7 @@ function processesWith(word: string): string[] {
 }
 
 test("a process that is killed while it creates leaves no creation process", { needs }, async () => {
-	const index = join(packageForAll(), "dist/src/index.js");
+	const index = join(packageForAll(), "dist/src/library/userns.js");
 	for (let round = 0; round < 10; round++) {
 		const word = `marker-${process.pid}-${round}`;
 		const code = `const u = await import(${JSON.stringify(index)}); console.log("ready");

@@ -43,7 +43,7 @@ interface Busy {
 }
 
 async function busy(body: string = BUSY, prefix: string[] = []): Promise<Busy> {
-	const index = pathToFileURL(join(packageForAll(), "dist/src/index.js"));
+	const index = pathToFileURL(join(packageForAll(), "dist/src/library/userns.js"));
 	const [command = "", ...args] = [...prefix, process.execPath, "--input-type=module", "-e"];
 	const code = `const userns = await import(${JSON.stringify(index)});\n${body}`;
 	const child = spawn(command, [...args, code], { stdio: ["pipe", "pipe", "pipe"], detached: true });

@@ -149,7 +149,7 @@ test("copies of this package in one environment share the threads, and each gets
 	const { wrong, threads } = ask<{ wrong: number; threads: number }>(
 		`${OWN}
 		import { createRequire } from "node:module";
-		const addon = createRequire(USERNS)(new URL("../../prebuilds/userns.linux-" + process.arch + ".node", USERNS).pathname);
+		const addon = createRequire(USERNS)(new URL("../../../prebuilds/userns.linux-" + process.arch + ".node", USERNS).pathname);
 		let wrong = 0;
 		const copy = (first) => new Promise((resolve) => {
 			let delivered = 0;

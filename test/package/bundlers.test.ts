@@ -52,7 +52,7 @@ const BUNDLERS: readonly Bundler[] = [
 		name: "rollup",
 		build: `
 			import { rollup } from "rollup";
-			const resolve = { name: "resolve", resolveId: (id) => (id === "userns" ? installed + "/dist/src/index.js" : null) };
+			const resolve = { name: "resolve", resolveId: (id) => (id === "userns" ? installed + "/dist/src/library/userns.js" : null) };
 			const bundle = await rollup({ input: entry, plugins: [resolve], external: /^node:/ });
 			await bundle.write({ file: out + "/app.mjs" });`,
 		run: "app.mjs",

@@ -25,9 +25,8 @@ test("the package has the files of this list and no other", { needs }, () => {
 	const { files } = packed();
 	const patterns = [
 		/^(LICENSE|README\.md|CHANGELOG\.md|SECURITY\.md|package\.json)$/,
-		/^dist\/src\/(inspect|mapping|mount|namespace|native|subid)\/[\w/-]+\.js$/,
-		/^dist\/src\/[\w-]+\.js$/,
-		/^dist\/[\w/-]+\.d\.ts$/,
+		/^dist\/src\/library\/userns\.js$/,
+		/^dist\/userns\.d\.ts$/,
 		/^dist\/src\/cli\/userns\.cjs$/,
 		/^dist\/include\/((js_native|node)_api(_types)?\.h|LICENSE)$/,
 		/^dist\/man\/userns[\w-]*\.1$/,
@@ -81,6 +80,20 @@ test("every link of a document of the package leads to a file of the package, an
 	}
 	assert.ok(followed > 30, `${followed} links`);
 	assert.deepEqual(wrong, []);
+});
+
+test("the library in one file exports the same names as its modules, and classes and functions have their names", {
+	needs,
+}, async () => {
+	const modules = await import("../../src/index.ts");
+	const library = await import(join(root, manifest.exports["."].default));
+	assert.deepEqual(Object.keys(library).sort(), Object.keys(modules).sort());
+	const values = Object.entries<{ name?: string }>(library);
+	const functions = values.filter(([, value]) => typeof value === "function");
+	assert.deepEqual(
+		functions.map(([, { name }]) => name),
+		functions.map(([name]) => name),
+	);
 });
 
 test("the package is smaller than 500 KB, and its files have the modes of an installed package", {

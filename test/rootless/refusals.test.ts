@@ -526,7 +526,7 @@ test("npm start for a user without newuidmap shows the other parts, and says wha
 		freshUser({ through: ["setpriv", "--no-new-privs"] }),
 		`import { spawnSync } from "node:child_process";
 		import { fileURLToPath } from "node:url";
-		const start = fileURLToPath(new URL("../../scripts/start.mjs", USERNS));
+		const start = fileURLToPath(new URL("../../../scripts/start.mjs", USERNS));
 		const { status, stdout, stderr } = spawnSync(process.execPath, [start, "--in-mount-namespace"], { encoding: "utf8" });
 		console.log(JSON.stringify({ status, stdout, stderr }));`,
 	);

@@ -60,7 +60,7 @@ const readChildren = () => {
  */
 export function runScript(body: string, options: ScriptOptions = {}): ScriptResult {
 	const { prefix = [], nodeFlags = [], env = {}, ...rest } = options;
-	const index = join(packageForAll(), "dist/src/index.js");
+	const index = join(packageForAll(), "dist/src/library/userns.js");
 	const code = `const USERNS = ${JSON.stringify(pathToFileURL(index))};\nconst userns = await import(USERNS);\n${READ_CHILDREN}${body}`;
 	const [command = "", ...args] = [...prefix, ...runText(code, nodeFlags)];
 	const result = spawnSync(command, args, {

@@ -10,7 +10,7 @@ export async function withCopy(work: (url: string, folder: string) => void | Pro
 	try {
 		chmodSync(folder, 0o755);
 		cpSync(packageForAll(), folder, { recursive: true });
-		await work(pathToFileURL(join(folder, "dist/src/index.js")).href, folder);
+		await work(pathToFileURL(join(folder, "dist/src/library/userns.js")).href, folder);
 	} finally {
 		rmSync(folder, { recursive: true });
 	}

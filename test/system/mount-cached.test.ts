@@ -188,7 +188,7 @@ test("a wrong request fails with the same message with and without a cached name
 
 /** Runs in a separate process, because the test could not end if its own event loop were blocked. */
 function waitingScript(options: { source: string; target: string }): string {
-	return `const { Handles, mountIdmapped } = await import(${JSON.stringify(pathToFileURL(join(root, "dist/src/index.js")))});
+	return `const { Handles, mountIdmapped } = await import(${JSON.stringify(pathToFileURL(join(root, "dist/src/library/userns.js")))});
 		const handles = new Handles();
 		handles.getSync("${MAP}").close();
 		let settled = false;
@@ -273,7 +273,7 @@ test("an acknowledged mount stays when its worker ends without an unmount", { ne
 			{
 				eval: true,
 				workerData: {
-					index: pathToFileURL(join(root, "dist/src/index.js")).href,
+					index: pathToFileURL(join(root, "dist/src/library/userns.js")).href,
 					source: join(folder, "source"),
 					mapping: MAP,
 					quick,

@@ -241,7 +241,7 @@ test("the file from which userns-enter is executed can be neither written nor ex
 	const answers = ask<string[]>(`
 		const { createRequire } = await import("node:module");
 		const fs = await import("node:fs");
-		const file = new URL("../../prebuilds/userns.linux-" + process.arch + ".node", USERNS).pathname;
+		const file = new URL("../../../prebuilds/userns.linux-" + process.arch + ".node", USERNS).pathname;
 		const { fd } = createRequire(USERNS)(file).openProgram(3);
 		const attempts = [() => fs.writeSync(fd, "x", 0), () => fs.ftruncateSync(fd, 0), () => fs.ftruncateSync(fd, 1 << 20),
 			() => fs.writeFileSync("/proc/self/fd/" + fd, "x")];
