@@ -1,5 +1,5 @@
 // Runs the tests on other kernels.
-//   test-kernels.mjs [--kernel NAME …] [--short [--if-possible]] [--jobs N] [FOLDER | FILE.test.js …]
+//   test-kernels.mjs [--kernel NAME …] [--short [--if-possible]] [--jobs N] [--verbose] [FOLDER | FILE.test.js …]
 // NAME: see KERNELS in kernels/machines.mjs. The result of a whole folder is written into docs/kernel-features.md.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
@@ -52,6 +52,7 @@ function readArguments() {
 			short: { type: "boolean", default: false },
 			"if-possible": { type: "boolean", default: false },
 			jobs: { type: "string", default: "1" },
+			verbose: { type: "boolean", default: false },
 		},
 		allowPositionals: true,
 	});
@@ -67,6 +68,7 @@ function readArguments() {
 		short: values.short,
 		ifPossible: values["if-possible"],
 		jobs: Number(values.jobs),
+		verbose: values.verbose,
 	};
 }
 
@@ -142,13 +144,14 @@ async function runOne({ name, kernel, disks }, run) {
 	const start = Date.now();
 	const minutes = MINUTES[KERNELS[name].uml ? "uml" : "emulated"];
 	const folder = mkdtempSync(join(work, `${name}-`));
-	const { report, lines } = await runMachine(name, kernel, { ...disks, run }, folder, minutes * 60);
+	const say = verbose ? (line) => console.log(`  ${line}`) : () => {};
+	const { report, lines } = await runMachine(name, kernel, { ...disks, run }, folder, minutes * 60, say);
 	const seconds = Math.round((Date.now() - start) / 1000);
 	const version = lines.map((line) => /^Linux (\S+) /.exec(line)?.[1]).find(Boolean) ?? name;
 	const result = { kernel: name, version, tests: run, seconds, ...(report ?? { ended: "never" }) };
 	const wrong = report === undefined || report.failed.length > 0;
 	if (wrong) process.exitCode = 1;
-	if (wrong || run === "files") console.log(lines.map((line) => `  ${line}`).join("\n"));
+	if (!verbose && (wrong || run === "files")) console.log(lines.map((line) => `  ${line}`).join("\n"));
 	const said = report
 		? `${report.passed} passed, ${report.skipped} left out, ${report.failed.length} failed`
 		: "did not end";
@@ -156,7 +159,7 @@ async function runOne({ name, kernel, disks }, run) {
 	if (FOLDERS.includes(run)) writeResult(result);
 }
 
-const { names, positionals, short, ifPossible, jobs } = readArguments();
+const { names, positionals, short, ifPossible, jobs, verbose } = readArguments();
 const reason = missing(names);
 if (reason !== undefined) {
 	console.log(

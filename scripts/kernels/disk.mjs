@@ -15,7 +15,7 @@ import { root } from "../setup.mjs";
 import { writeInitramfs } from "./archive.mjs";
 import { makeImage } from "./base.mjs";
 import { ARCHITECTURES } from "./machines.mjs";
-import { quiet } from "./packages.mjs";
+import { quiet, unpackNpm } from "./packages.mjs";
 
 /** The files and folders of the project that the tests use. */
 const PROJECT = [
@@ -31,7 +31,7 @@ const PROJECT = [
 		"dist",
 		"test",
 	],
-	...["commander", "fast-check", "pure-rand", "node-api-headers", "esbuild", "@esbuild", ".bin/esbuild"].map(
+	...["commander", "fast-check", "pure-rand", "node-api-headers", "esbuild", ".bin/esbuild"].map(
 		(name) => `node_modules/${name}`,
 	),
 ];
@@ -53,6 +53,14 @@ function compileHelpers(folder, compiler) {
 		const sources = [program, ...parts].map((file) => join(source, file));
 		quiet(compiler, ["-D_GNU_SOURCE", "-O2", "-o", join(folder, name), ...sources]);
 	}
+}
+
+/** Copies the program of esbuild. The packages of this machine have only that for its own processor. */
+function copyEsbuild(folder, arch) {
+	const path = `node_modules/@esbuild/linux-${arch}`;
+	if (existsSync(join(root, path))) return cpSync(join(root, path), join(folder, path), { recursive: true });
+	const { version } = JSON.parse(readFileSync(join(root, "node_modules/esbuild/package.json"), "utf8"));
+	unpackNpm(`@esbuild/linux-${arch}@${version}`, join(folder, path));
 }
 
 /** Returns the file of the initramfs of an emulated machine. */
@@ -87,6 +95,7 @@ export function makeProject(architecture, emulated, kernels, runs, work) {
 			verbatimSymlinks: true,
 		});
 	}
+	copyEsbuild(folder, arch);
 	for (const kernel of kernels)
 		cpSync(join(kernel, "modules"), join(folder, "build/modules"), { recursive: true });
 	mkdirSync(join(folder, "build/runs"));

@@ -67,9 +67,10 @@ function emulatorCommand({ arch }, kernel, { base, project, run }, work) {
 
 /**
  * Returns what the tests reported (reporter.mjs), or undefined if the machine ended before, and the lines of its output. The
- * machine is killed after `seconds`. `disks`: the images `base` and `project`, and the name of the script to `run`.
+ * machine is killed after `seconds`. `disks`: the images `base` and `project`, and the name of the script to `run`. `say` gets each
+ * line when it comes.
  */
-export async function runMachine(name, kernel, disks, work, seconds) {
+export async function runMachine(name, kernel, disks, work, seconds, say) {
 	const make = KERNELS[name].uml ? umlCommand : emulatorCommand;
 	writeFileSync(join(work, "console.log"), "");
 	const { program, args, options } = make(KERNELS[name], kernel, disks, work);
@@ -84,8 +85,12 @@ export async function runMachine(name, kernel, disks, work, seconds) {
 		for (const stream of [child.stdout, child.stderr]) {
 			createInterface({ input: stream }).on("line", (line) => {
 				const said = /^userns-kernels: (\{.*\})$/.exec(line.trimEnd())?.[1];
-				if (said === undefined) lines.push(line.trimEnd());
-				else report = JSON.parse(said);
+				if (said !== undefined) {
+					report = JSON.parse(said);
+					return;
+				}
+				lines.push(line.trimEnd());
+				say(line.trimEnd());
 			});
 		}
 		await ended;

@@ -81,15 +81,20 @@ export function debianSuite(suite, architecture, cache) {
 	};
 }
 
-/** Returns the program of the running version of Node for that architecture, from the package that contains it. */
-export function unpackNode(name, folder) {
-	const place = mkdtempSync(join(tmpdir(), "userns-node-"));
+/** Unpacks a package of npm, or only one of its files, into a folder. */
+export function unpackNpm(name, folder, ...files) {
+	const place = mkdtempSync(join(tmpdir(), "userns-npm-"));
 	try {
-		const pack = ["pack", "--silent", "--pack-destination", place, `${name}@${process.versions.node}`];
-		const file = quiet("npm", pack, { cwd: place }).trim();
+		const file = quiet("npm", ["pack", "--silent", "--pack-destination", place, name], { cwd: place }).trim();
 		mkdirSync(folder, { recursive: true });
-		quiet("tar", ["-xzf", join(place, file), "-C", folder, "--strip-components=1", "package/bin/node"]);
+		const members = files.map((each) => `package/${each}`);
+		quiet("tar", ["-xzf", join(place, file), "-C", folder, "--strip-components=1", ...members]);
 	} finally {
 		rmSync(place, { recursive: true });
 	}
+}
+
+/** Unpacks the program of the running version of Node for another architecture, from the package that contains it. */
+export function unpackNode(name, folder) {
+	unpackNpm(`${name}@${process.versions.node}`, folder, "bin/node");
 }

@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { root } from "../setup.mjs";
+import { USUAL } from "./machines.mjs";
 
 /** The folders of tests that make system calls, which are the columns of the table. */
 export const FOLDERS = ["system", "cli", "rootless", "lifecycle", "clients", "matrix", "fault"];
@@ -30,22 +31,34 @@ function cell(result) {
 	return result.failed ? `${result.passed} / ${result.skipped} / ${result.failed.length}` : "did not end";
 }
 
-/** Returns the text of the block for the results of runs. */
-export function resultsBlock(results) {
+/** The lines of a list with its heading, or nothing. */
+function list(heading, entries) {
+	return entries.length === 0 ? "" : `${heading}\n\n${entries.map((entry) => `- ${entry}\n`).join("")}\n`;
+}
+
+/** Returns the text of the block for the results of runs. It also names the folders that none of them ran. */
+export function resultsBlock(results, kernels) {
 	const versions = [...new Set(results.map((result) => result.version))];
 	const rows = versions.map((version) => [
 		version,
 		...FOLDERS.map((folder) => cell(results.find((one) => one.version === version && one.tests === folder))),
 	]);
-	const failed = results
-		.filter((result) => result.failed?.length > 0)
-		.flatMap(({ version, tests, failed }) => failed.map((name) => `- ${version}, ${tests}: ${name}`));
-	return `\n${table([["Linux", ...FOLDERS], ...rows])}\n\n${failed.length > 0 ? `These tests failed:\n\n${failed.join("\n")}\n\n` : ""}`;
+	const failed = results.flatMap(({ version, tests, failed }) =>
+		(failed ?? []).map((name) => `${version}, ${tests}: ${name}`),
+	);
+	const absent = kernels
+		.map((kernel) => [
+			kernel,
+			FOLDERS.filter((folder) => !results.some((one) => one.kernel === kernel && one.tests === folder)),
+		])
+		.filter(([, folders]) => folders.length > 0)
+		.map(([kernel, folders]) => `${kernel}: ${folders.join(", ")}`);
+	return `\n${table([["Linux", ...FOLDERS], ...rows])}\n\n${list("These tests failed:", failed)}${list("These folders were not run:", absent)}`;
 }
 
 /** Returns the text of a document with the block of these results in it. */
-export function withResults(text, results) {
-	return text.replace(BLOCK, (_, start, end) => `${start}${resultsBlock(results)}${end}`);
+export function withResults(text, results, kernels = USUAL) {
+	return text.replace(BLOCK, (_, start, end) => `${start}${resultsBlock(results, kernels)}${end}`);
 }
 
 /** Puts the result of a folder in the place of an older one, and writes the table. */

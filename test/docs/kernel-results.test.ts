@@ -19,7 +19,7 @@ const MODULE = pathToFileURL(join(root, "scripts/kernels/results.mjs")).href;
 const { FOLDERS, RESULTS, withResults } = (await import(MODULE)) as {
 	FOLDERS: string[];
 	RESULTS: string;
-	withResults: (text: string, results: readonly Result[]) => string;
+	withResults: (text: string, results: readonly Result[], kernels?: readonly string[]) => string;
 };
 const results = JSON.parse(readFileSync(RESULTS, "utf8")) as Result[];
 const document = readFileSync(join(root, "docs/kernel-features.md"), "utf8");
@@ -60,13 +60,18 @@ test("every result of the tests on other kernels is in the table of kernel-featu
 	assert.equal(withResults(document, results), document);
 });
 
-test("a failed test and a machine that did not end are told in the table", () => {
+test("a failed test and a machine that did not end are told in the table, and so are folders that did not run", () => {
 	const one = { kernel: "1.2", version: "1.2.3", seconds: 1 };
-	const text = withResults("<!-- kernel-results -->\nold\n<!-- end of kernel-results -->", [
-		{ ...one, tests: "system", passed: 5, skipped: 2, failed: ["a test"] },
-		{ ...one, tests: "cli" },
-	]);
+	const text = withResults(
+		"<!-- kernel-results -->\nold\n<!-- end of kernel-results -->",
+		[
+			{ ...one, tests: "system", passed: 5, skipped: 2, failed: ["a test"] },
+			{ ...one, tests: "cli" },
+		],
+		["1.2", "1.3"],
+	);
 	assert.deepEqual(table(text)[2], ["1.2.3", "5 / 2 / 1", "did not end", ...FOLDERS.slice(2).map(() => "–")]);
 	assert.match(text, /\n- 1\.2\.3, system: a test\n/);
-	assert.doesNotMatch(text, /old/);
+	assert.match(text, /\n- 1\.2: rootless, lifecycle, clients, matrix, fault\n- 1\.3: system, cli, rootless,/);
+	assert.doesNotMatch(text, /\nold\n/);
 });
