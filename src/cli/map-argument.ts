@@ -105,15 +105,20 @@ export function readMountMap(text: string): Mapping {
 	});
 }
 
+/** The sentence of a hint for which these commands have no option. */
+const SKIP = /For a file with other (settings|lines), set \{ skipOtherLines: true \}\.$/;
+
 /** Reads a mapping in any syntax in which it has one meaning. */
 function readExtents(text: string): Mapping {
 	try {
 		return Mapping.parse(text, undefined, { names: findId });
 	} catch (error) {
-		if (!(error instanceof UsernsError) || !error.hint.startsWith("Name the syntax")) throw error;
-		// These commands have no option for the syntax.
+		if (!(error instanceof UsernsError)) throw error;
 		const { code, message, mapping } = error;
-		const hint = `Write the mapping as containerID:hostID:size; "userns map convert --from SYNTAX" converts it.`;
+		// These commands have neither --from nor --skip-other-lines.
+		const hint = error.hint.startsWith("Name the syntax")
+			? `Write the mapping as containerID:hostID:size; "userns map convert --from SYNTAX" converts it.`
+			: error.hint.replace(SKIP, '"userns map convert --skip-other-lines" converts a file with other $1.');
 		throw new UsernsError(code, message, { hint, mapping });
 	}
 }

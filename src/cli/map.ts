@@ -68,8 +68,10 @@ function readText(text: string, options: TextOptions): { mapping: Mapping; synta
 			});
 		}
 	}
-	const content = text === "-" ? readFileSync(0, "utf8").replace(/\r?\n$/, "") : text;
 	const { from } = options;
+	// In a line of /etc/subuid, a carriage return before the newline is a mistake.
+	const end = from === "subid" ? /\n$/ : /\r?\n$/;
+	const content = text === "-" ? readFileSync(0, "utf8").replace(end, "") : text;
 	if (from === undefined) return Mapping.detect(content, contextOf(options));
 	return { mapping: Mapping.parse(content, from, contextOf(options)), syntax: from };
 }

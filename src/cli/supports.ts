@@ -31,11 +31,12 @@ async function ask(path: string, options: PathOptions & { json?: boolean }): Pro
 	const { json } = options;
 	const found = await supports(path, pathOptions(options));
 	const { supported, fsType, mountPoint } = found;
+	const where = fsType === "unknown" ? mountPoint : `${fsType} at ${mountPoint}`;
 	const reason = commandWords(found.reason);
 	const hint = found.hint === undefined ? {} : { hint: commandWords(found.hint) };
 	if (!supported) process.exitCode = NO;
 	await print(json, { path, ...found, reason, ...hint }, () => [
-		`${path} (${fsType} at ${mountPoint}): ${supported ? "yes" : "no"}, ${reason}`,
+		`${path} (${where}): ${supported ? "yes" : "no"}, ${reason}`,
 		...Object.values(hint).map((text) => `hint: ${text}`),
 	]);
 }

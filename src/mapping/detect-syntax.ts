@@ -39,10 +39,15 @@ function ask(names: readonly MappingSyntax[], parse: (syntax: MappingSyntax) => 
 /**
  * Parses a text for which no syntax is named: tries each syntax that is detected, and returns the mapping if all syntaxes that
  * accept the text give the same one. Throws `ERR_USERNS_INVALID_MAPPING` if they give different mappings, naming the syntaxes, or if
- * none accepts the text. An error about the meaning of the text then takes precedence over every error about its form, and of the
- * latter that of the grammar that read furthest.
+ * none accepts the text. An error about the meaning of the text then takes precedence over every error about its form. Of the latter
+ * it is that of a grammar which reads the text if the lines of other settings are skipped, as `parseFile` does, or else that of the
+ * grammar that read furthest.
  */
-export function detectSyntax(text: string, parse: (syntax: MappingSyntax) => Lists): Detected {
+export function detectSyntax(
+	text: string,
+	parse: (syntax: MappingSyntax) => Lists,
+	parseFile: (syntax: MappingSyntax) => Lists = parse,
+): Detected {
 	if (text.trim() === "") {
 		throw invalidMapping(
 			"the mapping text is empty",
@@ -63,7 +68,12 @@ export function detectSyntax(text: string, parse: (syntax: MappingSyntax) => Lis
 		);
 	}
 	if (error !== undefined && isValueError(error)) throw error;
-	throw invalidMapping(`no syntax fits ${show(text)}: ${error?.message}`, hintFor(tried, error, parse));
+	const [file] = [...ask(tried, parseFile).meanings.values()].flatMap(({ by }) => by);
+	const ofFile = file === undefined ? undefined : ask([file], parse).error;
+	throw invalidMapping(
+		`no syntax fits ${show(text)}: ${(ofFile ?? error)?.message}`,
+		ofFile?.hint ?? hintFor(tried, error, parse),
+	);
 }
 
 /** Names the syntaxes that read the text but are not detected, or has the form of the syntax that read furthest. */

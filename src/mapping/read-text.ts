@@ -17,11 +17,16 @@ export function readText(
 	if (texts.length === 0 || !texts.every((each) => each !== undefined)) {
 		throw invalidArgument(`a mapping text must be a string or an array of strings, not ${show(text)}`);
 	}
-	const read = (name: MappingSyntax): Lists => {
-		const maps = syntaxes[name].parse(texts, context);
-		return checkedAs(name, () => checkMaps(maps));
-	};
-	if (syntax === undefined) return detectSyntax(texts.join(" "), read);
+	const reader =
+		(used: ResolvedContext) =>
+		(name: MappingSyntax): Lists => {
+			const maps = syntaxes[name].parse(texts, used);
+			return checkedAs(name, () => checkMaps(maps));
+		};
+	const read = reader(context);
+	if (syntax === undefined) {
+		return detectSyntax(texts.join(" "), read, reader({ ...context, skipOtherLines: true }));
+	}
 	checkSyntax(syntax);
 	return { lists: read(syntax), syntax };
 }

@@ -7,7 +7,7 @@ import { attachBranches, rootPropagation, type Tree } from "./branches.ts";
 import { detachMount, type HeldRoot, markOf } from "./detach.ts";
 import { findMount, mountsBelow } from "./find-mount.ts";
 import { type Location, openLocation, showLocation, withDuplicate } from "./location.ts";
-import { mountError } from "./mount-errors.ts";
+import { attachError, mountError } from "./mount-errors.ts";
 import { closeMountNamespace, type MountNamespace, openMountNamespaceAsync } from "./mount-namespace.ts";
 import type { MountEntry } from "./mountinfo.ts";
 
@@ -35,7 +35,15 @@ export async function attachTree(
 		// The kernel would move a mount that is attached in this namespace. In another namespace it fails with EINVAL.
 		if (!tree.fresh) await refuseAttached(tree.fd, mountNamespace?.descriptor.fd, tried);
 		const outcome = await attach(tree, held?.fd ?? target, options, mountNamespace, tried);
-		if (outcome.error < 0) throw mountError(tried, tree.mapping, outcome);
+		if (outcome.error < 0) {
+			throw await attachError(
+				tried,
+				tree.mapping,
+				outcome,
+				async () => native().duplicate(tree.fd),
+				() => openTarget(held?.fd ?? target, options, mountNamespace, { tried, mapping: tree.mapping }),
+			);
+		}
 		await attachBranches(tree, mountNamespace?.descriptor.fd ?? -1, options.replace ?? false, tried);
 		const submounts = await findSubmounts(tree, mountNamespace, options.replace ?? false, tried);
 		mountNamespace?.root?.close();
@@ -72,16 +80,7 @@ export async function holdTarget(target: Location, options: AttachOptions): Prom
 	};
 	const mountNs = mountNamespace?.descriptor.fd;
 	try {
-		const outcome = await withTarget(
-			target,
-			options,
-			mountNamespace,
-			{ tried: "", mapping: "" },
-			(from, path, flags) =>
-				path === null
-					? Promise.resolve(native().duplicate(from))
-					: native().openLocation(from, path, flags, mountNs ?? -1),
-		);
+		const outcome = await openTarget(target, options, mountNamespace, { tried: "", mapping: "" });
 		fd = outcome.fd;
 		const on = fd < 0 ? undefined : await runAsync(findMount(fd, mountNs, "ERR_USERNS_MOUNT", ""));
 		if (on !== undefined) {
@@ -95,6 +94,19 @@ export async function holdTarget(target: Location, options: AttachOptions): Prom
 	} catch {}
 	close();
 	return undefined;
+}
+
+function openTarget(
+	target: Location,
+	options: AttachOptions,
+	mountNamespace: MountNamespace | undefined,
+	words: { tried: string; mapping: string },
+): Promise<Outcome> {
+	return withTarget(target, options, mountNamespace, words, (from, path, flags) =>
+		path === null
+			? Promise.resolve(native().duplicate(from))
+			: native().openLocation(from, path, flags, mountNamespace?.descriptor.fd ?? -1),
+	);
 }
 
 function attach(

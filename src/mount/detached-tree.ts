@@ -7,7 +7,7 @@ import { PROPAGATION } from "./attributes.ts";
 import { type Branch, closeBranches, rootPropagation } from "./branches.ts";
 import { type Location, openLocation, showLocation, withLocation } from "./location.ts";
 import { MapNamespaces, oneOwn } from "./map-namespaces.ts";
-import { isForeignFileSystem, mountError, triedTo } from "./mount-errors.ts";
+import { attachError, isForeignFileSystem, mountError, triedTo } from "./mount-errors.ts";
 import type { MountRequest } from "./mount-options.ts";
 import { readSourceTree, sameTree, type TreeMount } from "./source-tree.ts";
 import { type Part, planTree, type SkippedMount, TreeChanged, type TreePlan } from "./tree-plan.ts";
@@ -69,7 +69,11 @@ export async function createTree(request: MountRequest): Promise<DetachedTree> {
 		const outcome = attached ? await mountAtOnce(request, target, ns) : await copySource(request, ns);
 		if (outcome.error >= 0) return { ...toTree(outcome, requested, []), attached };
 		const refused = outcome.error === ERRNO.EPERM || outcome.error === ERRNO.EINVAL;
-		if (outcome.step !== "mount_setattr" || !refused) throw mountError(tried, requested.id, outcome);
+		if (outcome.step !== "mount_setattr" || !refused) {
+			const { source, resolve } = request;
+			const open = (location: Location) => () => openLocation(location, resolve);
+			throw await attachError(tried, requested.id, outcome, open(source), open(target ?? ""));
+		}
 		return await createByMount(context, outcome);
 	} finally {
 		namespaces.close();

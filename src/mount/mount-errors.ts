@@ -1,7 +1,7 @@
 import type { UsernsError } from "../errors.ts";
 import { causeHint, findCauses, type Refusal, remainingHint } from "../inspect/causes.ts";
 import type { DryCall } from "../inspect/facts.ts";
-import type { Outcome } from "../native/addon.ts";
+import { native, type Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { missingCallHint } from "../native/missing-call.ts";
 import { hintOf, kernelError, type StepHints, shorten } from "../native/steps.ts";
@@ -20,6 +20,49 @@ export function mountError(tried: string, mapping: string, outcome: Failure, mou
 	const isOverlay = mount?.fsType === "overlay" && step === "mount_setattr" && error === ERRNO.EINVAL;
 	const details = { ...(mapping !== "" && { mapping }), hint: isOverlay ? OVERLAY : hintOf(hints, outcome) };
 	return kernelError(code, `${tried}${where}${log}`, outcome, details);
+}
+
+/**
+ * The error for a mount that was not attached. The kernel refuses a file on a directory and a directory on a file with an errno that has
+ * other causes too, so both are opened again and compared.
+ */
+export async function attachError(
+	tried: string,
+	mapping: string,
+	outcome: Failure,
+	openSource: () => Promise<Outcome>,
+	openTarget: () => Promise<Outcome>,
+): Promise<UsernsError> {
+	const { error, step } = outcome;
+	const isRefused = error === ERRNO.EINVAL || error === ERRNO.ENOTDIR;
+	if (isRefused && (step === "move_mount" || step === "beneath")) {
+		const source = await isDirectory(openSource);
+		const target = await isDirectory(openTarget);
+		if (source !== undefined && target === !source) {
+			const [what, on, program] = source
+				? ["directory", "file", "mkdir(1)"]
+				: ["file", "directory", "touch(1)"];
+			const hint = `Use a ${what} as the target, such as one that ${program} makes.`;
+			return kernelError("ERR_USERNS_MOUNT", `${tried}: a ${what} cannot be mounted on a ${on}`, outcome, {
+				...(mapping !== "" && { mapping }),
+				hint,
+			});
+		}
+	}
+	return mountError(tried, mapping, outcome);
+}
+
+/** Undefined if that cannot be found. */
+async function isDirectory(open: () => Promise<Outcome>): Promise<boolean | undefined> {
+	const opened = await open();
+	if (opened.error < 0) return undefined;
+	try {
+		const itself = await native().openLocation(opened.fd, ".", 0, -1);
+		if (itself.error >= 0) native().close(itself.fd);
+		return itself.error >= 0 ? true : itself.error === ERRNO.ENOTDIR ? false : undefined;
+	} finally {
+		native().close(opened.fd);
+	}
 }
 
 /** The operation and its operands, for a message. */

@@ -42,10 +42,10 @@ export async function supports(path: string | number, options?: PathOptions): Pr
 	const descriptor = new Descriptor(held.fd, "path");
 	const namespaces = new MapNamespaces(undefined);
 	try {
-		const { mount, idmapped } = await findMountOf(descriptor.fd, tried);
+		const { mount, idmapped, isHere } = await findMountOf(descriptor.fd, tried);
 		const ns = await namespaces.fd(oneOwn());
 		const outcome = await tryPart(descriptor.fd, { path: "", mountId: 0, mode: PART.map, ns });
-		if (outcome.step === "open_tree") return { ...mount, ...notCopied(outcome, tried) };
+		if (outcome.step === "open_tree") return { ...mount, ...notCopied(outcome, isHere, tried) };
 		if (outcome.error !== ERRNO.EPERM) return { ...mount, ...judge(outcome, mount.fsType) };
 		const again = await tryPart(descriptor.fd, { path: "", mountId: 0, mode: PART.remap, ns });
 		return { ...mount, ...judgeMapped(again, idmapped) };
@@ -67,19 +67,30 @@ const openHints: Record<number, string> = {
 interface Located {
 	mount: Pick<MountSupport, "fsType" | "mountPoint">;
 	idmapped: boolean;
+	/** Whether the mount is in the mount namespace of this process. */
+	isHere: boolean;
 }
 
 async function findMountOf(fd: number, tried: string): Promise<Located> {
 	const entry = await runAsync(findMount(fd, undefined, "ERR_USERNS_READ_MOUNTS", tried));
 	const { fsType = "unknown", mountPoint = "outside this mount namespace" } = entry ?? {};
-	return { mount: { fsType, mountPoint }, idmapped: entry !== undefined && isIdmapped(entry) };
+	const isHere = entry !== undefined;
+	return { mount: { fsType, mountPoint }, idmapped: isHere && isIdmapped(entry), isHere };
 }
 
 type Verdict = Pick<MountSupport, "supported" | "reason" | "hint">;
 
-function notCopied(outcome: Outcome, tried: string): Verdict {
+function notCopied(outcome: Outcome, isHere: boolean, tried: string): Verdict {
 	if (outcome.error === ERRNO.ENOSYS) return noSuchCall("open_tree");
 	if (outcome.error !== ERRNO.EINVAL) throw mountError(tried, "", outcome);
+	// may_copy_tree() in fs/namespace.c: since Linux 6.15 a detached mount can be copied.
+	if (!isHere) {
+		return {
+			supported: false,
+			reason: "its mount cannot be copied: it is in another mount namespace or, before Linux 6.15, detached",
+			hint: "Test it in its mount namespace, for example with nsenter --target PID --mount.",
+		};
+	}
 	return {
 		supported: false,
 		reason:

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { inspect } from "node:util";
-import { mountIdmapped, UserNamespace, type UsernsError } from "../../src/index.ts";
+import { mountIdmapped, overlay, UserNamespace, type UsernsError } from "../../src/index.ts";
 import { sh } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
@@ -45,7 +45,11 @@ test("every failure names its step and leaves nothing attached", { needs }, () =
 				"ERR_USERNS_MOUNT",
 				/opening the target: ENOENT/,
 			],
-			[{ source, target: file, mapping: MAP }, "ERR_USERNS_MOUNT", /attaching the mount: (ENOTDIR|EINVAL)/],
+			[
+				{ source, target: file, mapping: MAP },
+				"ERR_USERNS_MOUNT",
+				/: a directory cannot be mounted on a file: attaching the mount: (ENOTDIR|EINVAL)/,
+			],
 			olderThan("6.15") === undefined
 				? [
 						{ source: mapped.fd, target, mapping: MAP },
@@ -78,7 +82,7 @@ test("every failure names its step and leaves nothing attached", { needs }, () =
 );
 
 test(
-	"the hints name a target of another type, and a file on a path where a directory must be",
+	"the message says which of source and target is a file, and the hint works; the hint names a file on a path",
 	{ needs },
 	() =>
 		withTmpfs(async (folder) => {
@@ -86,14 +90,51 @@ test(
 			const file = join(folder, "file");
 			writeFileSync(file, "");
 			sh("mount", "-t", "tmpfs", "old", target);
-			const types = /^Use a directory as the target of a directory, and a file as the target of a file\./;
 			const path = /^Check the path: a name on it is a file, not a directory\.$/;
+			const fds = [openSync(file, "r"), openSync(target, "r")] as const;
+			const detached = await mountIdmapped({ source: file, mapping: MAP });
+			const useFile = [
+				"a file cannot be mounted on a directory",
+				"Use a file as the target, such as one that touch(1) makes.",
+			];
+			const useDirectory = [
+				"a directory cannot be mounted on a file",
+				"Use a directory as the target, such as one that mkdir(1) makes.",
+			];
+			const mount = (options: Parameters<typeof mountIdmapped>[0]) => () =>
+				mountIdmapped({ ...options, mapping: MAP });
+			const before = readFileSync("/proc/self/mountinfo", "utf8");
+			const open = readdirSync("/proc/self/fd").length;
+			for (const [[message = "", hint], call] of [
+				[useFile, mount({ source: file, target: source })],
+				[useFile, mount({ source: file, target: "source", targetRoot: folder })],
+				[useFile, mount({ source: fds[0], target: fds[1] })],
+				[useFile, mount({ source: file, target, recursive: true })],
+				...(olderThan("6.5") === undefined
+					? ([[useFile, mount({ source: file, target, replace: true })]] as const)
+					: []),
+				[useFile, () => detached.attach(target)],
+				[useDirectory, mount({ source, target: file })],
+				[useDirectory, mount({ source, target: "file", targetRoot: folder })],
+				[useDirectory, mount({ source, target: file, recursive: true })],
+				[useDirectory, mount({ source, target: file, propagation: "shared" })],
+				[useDirectory, () => overlay({ lower: [source, target], target: file, mapping: MAP })],
+			] as const) {
+				await assert.rejects(call, (error: UsernsError) => {
+					assert.ok(error.message.includes(`: ${message}: `), error.message);
+					assert.deepEqual([error.hint, error.code], [hint, "ERR_USERNS_MOUNT"]);
+					return true;
+				});
+			}
+			assert.equal(readdirSync("/proc/self/fd").length, open, "a descriptor is left");
+			assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
+			fds.forEach(closeSync);
+			// The hint, followed.
+			sh("touch", join(folder, "made"));
+			await detached.attach(join(folder, "made"));
+			await detached.unmount();
 			type Case = [Parameters<typeof mountIdmapped>[0], RegExp];
-			const replacing: Case = [{ source: file, target, replace: true, mapping: MAP }, types];
 			const cases: Case[] = [
-				[{ source, target: file, mapping: MAP }, types],
-				[{ source: file, target: source, mapping: MAP }, types],
-				...(olderThan("6.5") === undefined ? [replacing] : []),
 				[{ source, target: join(file, "below"), mapping: MAP }, path],
 				[{ source: join(file, "below"), target, mapping: MAP }, path],
 				[{ source: join(file, "below"), target, mapping: MAP, recursive: true }, path],

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
@@ -10,7 +12,7 @@ import {
 	supports,
 	UserNamespace,
 } from "../../src/index.ts";
-import { ask, sh } from "../support/child.ts";
+import { ask, sh, userns } from "../support/child.ts";
 import { startContainer } from "../support/container.ts";
 import { failure } from "../support/errors.ts";
 import { freshType, mkdirs, withExt4, withTmpfs } from "../support/mounts.ts";
@@ -217,6 +219,49 @@ test(
 			assert.equal(answer.supported, false);
 			assert.match(answer.reason, /unbindable/);
 			await stuck.unmount();
+		}),
+);
+
+test(
+	"supports says that a mount is in another mount namespace, and its hint works there",
+	{ needs: [...needs, "tool:unshare", "tool:nsenter"] },
+	() =>
+		withTmpfs(async (folder) => {
+			const [there = ""] = mkdirs(folder, "there");
+			const script = 'mount -t tmpfs only-there "$1" && echo ready && exec sleep 1000';
+			const child = spawn(
+				"unshare",
+				["--mount", "--propagation", "private", "sh", "-c", script, "sh", there],
+				{
+					stdio: ["ignore", "pipe", "inherit"],
+				},
+			);
+			try {
+				await once(child.stdout, "data");
+				const path = `/proc/${child.pid}/root${there}`;
+				const answer = await supports(path);
+				assert.deepEqual(answer, {
+					fsType: "unknown",
+					mountPoint: "outside this mount namespace",
+					supported: false,
+					reason:
+						"its mount cannot be copied: it is in another mount namespace or, before Linux 6.15, detached",
+					hint: "Test it in its mount namespace, for example with nsenter --target PID --mount.",
+				});
+				const { status, stdout } = userns("supports", path);
+				assert.equal(status, 1);
+				assert.match(stdout, /\(outside this mount namespace\): no, .* another mount namespace/);
+				// The same directory as seen from here is of this mount namespace.
+				assert.equal((await supports(there)).supported, true);
+				const inside = ask<{ supported: boolean }>(
+					`console.log(JSON.stringify(await userns.supports(${JSON.stringify(there)})));`,
+					{ prefix: ["nsenter", "--target", String(child.pid), "--mount"] },
+				);
+				assert.equal(inside.supported, freshType() === "tmpfs");
+			} finally {
+				child.kill("SIGKILL");
+				await once(child, "close");
+			}
 		}),
 );
 

@@ -73,6 +73,18 @@ const refused: [text: string, message: RegExp, hint: RegExp][] = [
 		/^no syntax fits "hello": colon text, column 1/,
 		/^Name the syntax to see the mistake: colon, proc, /,
 	],
+	// A file of which a grammar reads the lines that are its own.
+	[
+		"[Container]\nImage=x\nUIDMap=0:1:1",
+		/^no syntax fits .*: quadlet text, column 1 .*expected UIDMap= or GIDMap=, found "\[Container\]"$/,
+		/skipOtherLines/,
+	],
+	[
+		"arch: amd64\nlxc.idmap: u 0 1 1\nunprivileged: 1",
+		/^no syntax fits .*: lxc\.conf text, column 1 .*expected lxc\.idmap, found "arch: amd64"$/,
+		/skipOtherLines/,
+	],
+	["arch: amd64\nlxc.idmap: u 0 1", /^no syntax fits .*: colon text, column 1/, /^Name the syntax to see/],
 	["root:100000:65536", /^no syntax fits/, /^Name the syntax if the text is meant so: subid\.$/],
 ];
 
@@ -87,6 +99,14 @@ test("without a syntax, the error about a meaning takes precedence, and then tha
 			},
 		);
 	}
+});
+
+test("each text with other lines is read if they are skipped on request", () => {
+	const read = (text: string) => Mapping.detect(text, { skipOtherLines: true });
+	const quadlet = read("[Container]\nImage=x\nUIDMap=0:1:1");
+	assert.deepEqual([quadlet.syntax, quadlet.mapping.id], ["quadlet", "0:1:1"]);
+	const proxmox = read("arch: amd64\nlxc.idmap: u 0 1 1\nunprivileged: 1");
+	assert.deepEqual([proxmox.syntax, proxmox.mapping.id], ["lxc.conf", "u:0:1:1"]);
 });
 
 const line = (...numbers: number[]): string => numbers.map((number) => String(number).padStart(10)).join(" ");

@@ -151,6 +151,7 @@ const good: Good[] = [
 		{ user: { uid: 1089 } },
 	],
 	["subid", "alpha:5:10\nalpha:10:10\nalpha:5:10", "0:5:15"],
+	["subid", "alpha:5:0\nalpha:10:10", "0:10:10"],
 	["subid", "alpha:0x10:010:comment", "0:16:8"],
 	["subid", "alpha:4294967290:100", "0:4294967290:5"],
 	["subid", "CORP\\jdoe:5:1\nj.doe@corp.example:7:1", "0:7:1", { user: { name: "j.doe@corp.example" } }],
@@ -237,10 +238,14 @@ const bad: [syntax: MappingSyntax, text: string | string[], message: RegExp, con
 	["subid", "alpha:1", /column 1 .*: the line has fewer than three fields, so newuidmap ignores it/],
 	["subid", "alpha:1:1\nbeta:5:1", /line 2, column 1 .*the lines are of two users, "alpha" and "beta"/],
 	["subid", ":1:1", /the line has no user/],
-	["subid", "beta:1:1", /maps nothing/, { user: { name: "alpha" } }],
+	["subid", "beta:1:1", /^subid text: no line is of the user "alpha"$/, { user: { name: "alpha" } }],
+	["subid", "beta:1:1", /no line is of the user "alpha" or 1000$/, { user: { name: "alpha", uid: 1000 } }],
+	["subid", "# a comment\n\n", /^subid text: no line is of a user$/],
+	["subid", "alpha:100000:0", /column 1 .*: the line has the count 0, so newuidmap ignores it/],
+	["subid", "beta:5:5\nalpha:5:0\nalpha:6:0", /line 2, column 1 .*the count 0/, { user: { name: "alpha" } }],
 	["subid", "alpha:100000:65536 ", /the line has a blank after the count/, { user: { name: "alpha" } }],
 	["subid", "beta:1:1\nalpha:100000:65536\r\n", /line 2, .*a carriage return/, { user: { name: "alpha" } }],
-	["subid", " alpha:100000:65536", /maps nothing/, { user: { name: "alpha" } }],
+	["subid", " alpha:100000:65536", /no line is of the user "alpha"/, { user: { name: "alpha" } }],
 ];
 
 for (const [syntax, text, message, context] of bad) {

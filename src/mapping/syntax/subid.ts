@@ -1,7 +1,8 @@
-import { invalidMapping, show } from "../../errors.ts";
+import { invalidMapping, show, type UsernsError } from "../../errors.ts";
 import { type Extents, sameExtents } from "../extent.ts";
 import { disjoint, type SubidRange } from "../rootless.ts";
 import { readSubidLines } from "../subid-lines.ts";
+import { valueError } from "../text-errors.ts";
 import { type ParsedMaps, Scanner } from "./scanner.ts";
 
 const HINT = 'Write lines "user:first:count", the user by name or number; see subuid(5).';
@@ -15,12 +16,14 @@ export interface SubidUser {
 /**
  * Parses the lines of /etc/subuid or /etc/subgid, as newuidmap(1) reads them. The ranges of the user, in the order of the file, follow
  * one another from container ID 0 on, for both kinds, and an ID of several lines counts once. Empty lines, comments and the lines of
- * other users are ignored. A line of the user that newuidmap ignores is an error, except that a count of 0 adds no ID.
+ * other users are ignored. A line of the user that newuidmap ignores is an error, except that a count of 0 adds no ID. No ID at all is
+ * an error.
  */
 export function parseSubid(text: string, user: SubidUser | undefined): ParsedMaps {
 	const scanner = new Scanner("subid", text, HINT);
 	const ranges: SubidRange[] = [];
 	let owner: string | undefined;
+	let empty: UsernsError | undefined;
 	let start = 0;
 	let number = 1;
 	for (const line of readSubidLines(text)) {
@@ -37,9 +40,14 @@ export function parseSubid(text: string, user: SubidUser | undefined): ParsedMap
 			}
 		} else if (line.owner !== user.name && line.owner !== String(user.uid)) continue;
 		if (line.range !== undefined) ranges.push(line.range);
-		else if (!line.isEmpty) throw scanner.wrong(`the line ${line.flaw}, so newuidmap ignores it`, start);
+		else {
+			const error = scanner.wrong(`the line ${line.flaw}, so newuidmap ignores it`, start);
+			if (!line.isEmpty) throw error;
+			empty ??= error;
+		}
 		scanner.extent++;
 	}
+	if (ranges.length === 0) throw empty ?? noLines(user);
 	let next = 0;
 	const extents = disjoint(ranges).map(({ first, size }) => {
 		const extent = { containerID: next, hostID: first, size };
@@ -47,6 +55,14 @@ export function parseSubid(text: string, user: SubidUser | undefined): ParsedMap
 		return extent;
 	});
 	return { uid: extents, gid: extents.map((extent) => ({ ...extent })) };
+}
+
+function noLines(user: SubidUser | undefined): UsernsError {
+	const names = [user?.name, user?.uid].filter((each) => each !== undefined).map(show);
+	return valueError(
+		`subid text: no line is of ${user === undefined ? "a user" : `the user ${names.join(" or ")}`}`,
+		HINT,
+	);
 }
 
 /** Prints lines. The file has no container IDs, so they must count from 0 without a gap and be equal for both kinds. */
