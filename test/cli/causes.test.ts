@@ -32,9 +32,18 @@ for (const map of ["0:2100000000:65536", "auto", "keep-id", "0:54321:1"]) {
 test("an ordinary user who mounts gets the EPERM of the mount, and nothing about /etc/subuid", {
 	needs,
 }, () => {
-	const text = output(USER, "mount", "--map", "0:2100000000:65536", "/tmp", "/mnt");
-	assert.match(text, /copying the source's mount: EPERM/);
-	assert.doesNotMatch(text, /subuid|newuidmap/);
+	for (const map of ["0:2100000000:65536", "1000:0:1"]) {
+		for (const args of [
+			["mount", "/tmp", "/mnt"],
+			["overlay", "--lower", "/tmp", "--lower", "/usr", "/mnt"],
+		]) {
+			const [command = "", ...rest] = args;
+			const text = output(USER, command, "--map", map, ...rest);
+			assert.match(text, /copying the source's mount: EPERM/);
+			assert.match(text, /\nhint: Run it as root: this process has uid 54321 and lacks CAP_SYS_ADMIN/);
+			assert.doesNotMatch(text, /subuid|newuidmap/);
+		}
+	}
 });
 
 test("a wrong mapping stays an error of the mapping", { needs }, () => {

@@ -5,6 +5,7 @@ import { chmodSync, closeSync, copyFileSync, openSync, readFileSync, writeFileSy
 import { join } from "node:path";
 import { root, sh, userns } from "../support/child.ts";
 import { withTmpfs } from "../support/mounts.ts";
+import { askAs, freshUser } from "../support/ordinary.ts";
 import { childCalled, childrenCalled } from "../support/programs.ts";
 import { atTerminal, Terminal } from "../support/terminal.ts";
 import { test } from "../support/test.ts";
@@ -235,3 +236,38 @@ test(
 			assert.match(refused.stderr, /unshare: EPERM/);
 		}),
 );
+
+test("the same filter does not prevent exec --map auto of an ordinary user, who needs newuidmap", {
+	needs: [...needs, "ordinary", "tool:cc"],
+}, () => {
+	const unshare = process.arch === "x64" ? 272 : 97;
+	// Root sets the filter, as a container engine does, so that no_new_privs does not disable newuidmap.
+	const source = join(root, "test/support/programs/deny.c");
+	const before = `cc -O2 -DKEEP_PRIVILEGES -o /mnt/bin/deny ${source}`;
+	const { uid, options } = freshUser({ asRoot: true, before, through: ["/mnt/bin/deny", `${unshare}=1`] });
+	const line = `userns-tester:200000:65536`;
+	const env = { ...options.env, USERNS_TEST_SUBUID: `${line}\n`, USERNS_TEST_SUBGID: `${line}\n` };
+	const answer = askAs<[number, string][]>(
+		{ uid, options: { ...options, env } },
+		`import { spawnSync } from "node:child_process";
+		import { fileURLToPath } from "node:url";
+		const main = fileURLToPath(new URL("./cli/userns.cjs", USERNS));
+		const as = ["--reuid=${uid}", "--regid=${uid}", "--clear-groups", "--"];
+		const run = (...args) => {
+			const { status, stdout, stderr } = spawnSync("setpriv", [...as, ...args], { encoding: "utf8" });
+			return [status, stdout + stderr];
+		};
+		const exec = (map) => run(process.execPath, main, "exec", "--map", map, "--", "sh", "-c", "sed -n 1p /proc/self/uid_map");
+		console.log(JSON.stringify([run("unshare", "--user", "true"), exec("auto"), exec("keep-id")]));`,
+	);
+	const [filtered, auto, keep] = answer.map(([status, text]) => [status, text.trim().replaceAll(/ +/g, " ")]);
+	assert.equal(filtered?.[0], 1, "the filter works");
+	assert.match(String(filtered?.[1]), /Operation not permitted/);
+	assert.deepEqual(
+		[auto, keep],
+		[
+			[0, `0 ${uid} 1`],
+			[0, "0 200000 65536"],
+		],
+	);
+});
