@@ -42,6 +42,42 @@ test("map prints results as text", () => {
 	}
 });
 
+/** Runs `userns map` with that text on standard input. */
+function piped(input: string, ...args: string[]): { status: number | null; stdout: string; stderr: string } {
+	const main = join(root, "dist/src/cli/userns.cjs");
+	return spawnSync(process.execPath, [main, "map", ...args, "-"], { input, encoding: "utf8" });
+}
+
+test("a whole file on standard input is read with --skip-other-lines, which the hint names; exec names the command", () => {
+	const files: [text: string, id: string][] = [
+		["[Container]\nImage=x\nUIDMap=5000:0:1\nGIDMap=5000:0:1\n", "5000:0:1"],
+		["arch: amd64\nlxc.idmap: u 0 100000 65536\nlxc.idmap: g 0 100000 65536\n", "0:100000:65536"],
+	];
+	for (const [text, id] of files) {
+		const { status, stderr } = piped(text, "convert");
+		assert.equal(status, 2);
+		const [, option = ""] = /^hint: .* set (--\S+)\.$/m.exec(stderr) ?? [];
+		assert.equal(piped(text, "convert", option).stdout, `${id}\n`, stderr);
+		const hint =
+			/^hint: .* "userns map (convert --skip-other-lines)" converts a file with other (lines|settings)\.$/m;
+		for (const command of [["exec"], ["create", "--at", "/x"], ["mount", "/a", "/b"]]) {
+			const [name = "", ...rest] = command;
+			const { stderr: words } = userns(name, "--map", text, ...rest, ...(name === "exec" ? ["true"] : []));
+			const [, converting = ""] = hint.exec(words) ?? [];
+			assert.equal(piped(text, ...converting.split(" ")).stdout, `${id}\n`, words);
+		}
+	}
+});
+
+test("a carriage return at the end of standard input ends the line, except in a line of /etc/subuid", () => {
+	assert.equal(piped("0:1:1\r\n", "convert").stdout, "0:1:1\n");
+	const subid = (text: string) => piped(text, "convert", "--from", "subid", "--user", "dev");
+	assert.equal(subid("dev:100000:65536\n").stdout, "0:100000:65536\n");
+	assert.equal(subid("dev:100000:65536").stdout, "0:100000:65536\n");
+	assert.match(subid("dev:100000:65536\r\n").stderr, /the line has a carriage return after the count/);
+	assert.match(subid("other:100000:65536\n").stderr, /^userns: subid text: no line is of the user "dev"$/m);
+});
+
 test("map prints JSON, reads standard input, and reads the maps of a process", () => {
 	const converted = JSON.parse(userns("map", "convert", "--json", "--to", "lxc", "0:1:1").stdout);
 	assert.equal(converted.text, "b:0:1:1");
@@ -52,13 +88,9 @@ test("map prints JSON, reads standard input, and reads the maps of a process", (
 		reverse: false,
 		result: null,
 	});
-	const main = join(root, "dist/src/cli/userns.cjs");
-	const piped = spawnSync(process.execPath, [main, "map", "check", "--json", "-"], {
-		input: "0 100000 65536\n",
-		encoding: "utf8",
-	});
-	assert.equal(JSON.parse(piped.stdout).valid, true);
-	assert.equal(JSON.parse(piped.stdout).text, "0:100000:65536");
+	const checked = piped("0 100000 65536\n", "check", "--json").stdout;
+	assert.equal(JSON.parse(checked).valid, true);
+	assert.equal(JSON.parse(checked).text, "0:100000:65536");
 	if (process.platform !== "linux") return;
 	const own = Mapping.fromProc(
 		readFileSync("/proc/self/uid_map", "utf8"),
