@@ -11,7 +11,7 @@ export {
 	type OciMappings,
 	type SubidUser,
 } from "./mapping/mapping.ts";
-export type { IdRange, OwnerOptions } from "./mapping/owner.ts";
+export type { IdRange, Owner, OwnerOptions } from "./mapping/owner.ts";
 export type { RootlessOptions } from "./mapping/rootless.ts";
 export { mappingSyntaxes, mappingSyntaxUses } from "./mapping/syntax/forms.ts";
 export type { AttachOptions } from "./mount/attach-options.ts";
@@ -37,4 +37,4 @@ export type {
 } from "./namespace/enter-options.ts";
 export { Handles } from "./namespace/handles.ts";
 export { UserNamespace } from "./namespace/user-namespace.ts";
-export { findId } from "./subid/users.ts";
+export { type Account, findId, findUser } from "./subid/users.ts";

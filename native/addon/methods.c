@@ -42,6 +42,11 @@ static void run_open_path(struct call *call)
 	nsfs_open_path(call->arguments[0].text, CLONE_NEWUSER, &call->task.result.out);
 }
 
+static void run_user_namespace_of(struct call *call)
+{
+	nsfs_open_process(fd_argument(call, 0), 0, &call->task.result.out);
+}
+
 static void run_open_pid(struct call *call)
 {
 	nsfs_open_pid((int)call->arguments[0].number, &call->task.result.out);
@@ -191,6 +196,13 @@ static void run_mount_ids(struct call *call)
 	result->numbers[2] = (uint64_t)ids.root;
 }
 
+static void run_file_owner(struct call *call)
+{
+	struct result *result = &call->task.result;
+
+	result->out.error = file_owner(fd_argument(call, 0), result->numbers);
+}
+
 /* The call becomes the owner of the descriptor. */
 static void begin_close_later(struct call *call)
 {
@@ -310,6 +322,7 @@ const struct method methods[] = {
 	{METHOD("readMaps", ON_EITHER, RESULT_MAPS, run_read_maps, FD, LATER)},
 	{METHOD("openPath", ON_CALLER, RESULT_FD, run_open_path, ARGUMENT_PATH)},
 	{METHOD("openPid", ON_CALLER, RESULT_FD_AND_MAPS, run_open_pid, ARGUMENT_PID)},
+	{METHOD("userNamespaceOf", ON_CALLER, RESULT_FD_AND_MAPS, run_user_namespace_of, FD)},
 	{DERIVE("duplicate", duplicate, "duplicate")},
 	{.name = "copy", .arguments = {FD}, .callback = copy_fd},
 	{DERIVE("parent", nsfs_parent, "parent")},
@@ -324,10 +337,12 @@ const struct method methods[] = {
 	{METHOD("execSelf", ON_CALLER, RESULT_OUTCOME, run_exec_self, ARGUMENT_WORDS, ARGUMENT_WORDS, ARGUMENT_FDS, FD)},
 	{METHOD("openProcess", ON_CALLER, RESULT_OUTCOME, run_open_process, ARGUMENT_PID)},
 	{METHOD("namespaceOf", ON_CALLER, RESULT_OUTCOME, run_namespace_of, FD, ARGUMENT_NS_KIND)},
+	{DERIVE("ownerNamespace", nsfs_owner_namespace, "owner namespace")},
 	{DERIVE("rootOf", mount_root_of, "process root")},
 	{DERIVE("mountTable", mount_table_of, "mount table")},
 	{DERIVE("mountTableOf", mount_table_of_process, "process mounts")},
 	{METHOD("mountNamespaceId", ON_CALLER, RESULT_BIGINT, run_mount_namespace_id, FD)},
+	{METHOD("fileOwner", ON_CALLER, RESULT_BIGINTS, run_file_owner, FD)},
 	{METHOD("mountIds", ON_CALLER, RESULT_BIGINTS, run_mount_ids, FD)},
 	{METHOD("openLocation", ON_WORKER, RESULT_OUTCOME, run_open_location, FD_OR_NONE, ARGUMENT_PATH, U32, FD_OR_NONE)},
 	{METHOD("tree", ON_WORKER, RESULT_OUTCOME, run_tree, LOCATION, ARGUMENT_PATHS, ARGUMENT_PARTS, FLAG, FLAG, U32, U32, U32)},

@@ -64,6 +64,7 @@
 #define USERNS_FUSE_MAGIC 0x65735546
 
 /* <linux/nsfs.h> */
+#define USERNS_NS_GET_USERNS _IO(0xb7, 0x1)
 #define USERNS_NS_GET_PARENT _IO(0xb7, 0x2)
 #define USERNS_NS_GET_NSTYPE _IO(0xb7, 0x3)
 #define USERNS_NS_GET_OWNER_UID _IO(0xb7, 0x4)

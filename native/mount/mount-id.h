@@ -13,6 +13,12 @@ struct mount_ids {
 /* Fills in the IDs of the mount that the descriptor is on. Returns 0 or a negative errno; ENOSYS before Linux 5.8. */
 int mount_ids(int fd, struct mount_ids *ids);
 
+/*
+ * Stores st_uid, st_gid and st_mode of the file, as the descriptor's mount shows them, from the attributes that the kernel holds:
+ * the file system is not asked, so it cannot delay the caller. Returns 0 or a negative errno; ENODATA if the kernel holds none.
+ */
+int file_owner(int fd, uint64_t numbers[3]);
+
 /* Stores both IDs in the outcome. Returns 0 or a negative errno, with the step. */
 int mount_note_ids(int fd, struct outcome *out);
 

@@ -154,20 +154,19 @@ int nsfs_read_maps(int process, struct outcome *out)
 }
 
 /*
- * 1. Opens a pidfd, and the directory of its process in /proc.
+ * 1. Opens the directory of the process in /proc.
  * 2. Opens the namespace.
  * 3. Reads the maps.
  * 4. Opens the namespace again and compares: if the process has moved to another namespace, the maps may be those of that one.
  */
-void nsfs_open_pid(int pid, struct outcome *out)
+void nsfs_open_process(int pidfd, int pid, struct outcome *out)
 {
-	AUTO_CLOSE int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	AUTO_CLOSE int process = pidfd < 0 ? -errno : procfs_open_process(pidfd, pid);
+	AUTO_CLOSE int process = procfs_open_process(pidfd, pid);
 	AUTO_CLOSE int fd = process < 0 ? process : nsfs_of_process(pidfd, process, CLONE_NEWUSER);
 	AUTO_CLOSE int again = -1;
 
 	if (fd < 0) {
-		outcome_fail(out, fd, pidfd < 0 ? "pidfd" : process < 0 ? "proc" : "namespace");
+		outcome_fail(out, fd, process < 0 ? "proc" : "namespace");
 		return;
 	}
 	if (nsfs_read_maps(process, out) < 0) return;
@@ -175,6 +174,21 @@ void nsfs_open_pid(int pid, struct outcome *out)
 	if (again < 0) outcome_fail(out, again, "namespace");
 	else if (!nsfs_is_same(fd, again)) outcome_fail(out, -EAGAIN, "namespace");
 	else out->fd = take_fd(&fd);
+}
+
+void nsfs_open_pid(int pid, struct outcome *out)
+{
+	AUTO_CLOSE int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	if (pidfd < 0) outcome_fail(out, -errno, "pidfd");
+	else nsfs_open_process(pidfd, pid, out);
+}
+
+int nsfs_owner_namespace(int fd)
+{
+	int owner = ioctl(fd, USERNS_NS_GET_USERNS);
+
+	return owner < 0 ? -errno : owner;
 }
 
 int nsfs_identify(int fd, struct ns_identity *identity)

@@ -31,6 +31,12 @@ void nsfs_open_seen(int seen, int kind, struct outcome *out);
 /* Opens the user namespace of a process, and reads its uid_map, gid_map and setgroups. */
 void nsfs_open_pid(int pid, struct outcome *out);
 
+/* nsfs_open_pid() for an open pidfd; `pid` is its pid, or 0 if the caller does not know it. */
+void nsfs_open_process(int pidfd, int pid, struct outcome *out);
+
+/* Opens the user namespace that owns a namespace (NS_GET_USERNS); EPERM if the caller may not see it. */
+int nsfs_owner_namespace(int fd);
+
 int nsfs_identify(int fd, struct ns_identity *identity);
 
 /* Stores the uid of the namespace's owner, as the caller's namespace shows it. */

@@ -35,6 +35,8 @@ const OPTIONS: Readonly<Record<LibraryOption, CommandOption>> = {
 	target: undefined,
 	mapping: "--map",
 	userns: "--userns",
+	owner: "--owner",
+	others: "--others",
 	handles: undefined,
 	nested: "--nested",
 	unmap: "--unmap",

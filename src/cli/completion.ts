@@ -43,7 +43,7 @@ const VALUES: Readonly<Record<string, Value>> = {
 	command: { kind: "program" },
 	kinds: { words: namespaceKinds, list: true },
 	syntax: { words: Object.keys(mappingSyntaxes) },
-	user: { kind: "user" },
+	...{ owner: { kind: "user" }, user: { kind: "user" } },
 };
 
 interface Flag {

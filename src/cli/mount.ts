@@ -2,8 +2,9 @@ import { type Command, Option } from "commander";
 import { type MountIdmappedOptions, mountIdmapped } from "../index.ts";
 import { commandWords } from "./command-words.ts";
 import { MOUNT_MAP_HELP, readMountMap } from "./map-argument.ts";
-import { containerOf } from "./namespace-argument.ts";
+import { containerOf, openTarget } from "./namespace-argument.ts";
 import { mappingLines, print, printable, printErrors } from "./output.ts";
+import { readOwner } from "./owner-argument.ts";
 
 type Attributes = "nosuid" | "nodev" | "noexec" | "nosymfollow" | "nodiratime" | "atime" | "propagation";
 
@@ -16,8 +17,10 @@ export interface TargetFlags
 
 interface Options
 	extends TargetFlags,
-		Pick<MountIdmappedOptions, "recursive" | "skipUnsupported" | "unmap" | "nested"> {
+		Pick<MountIdmappedOptions, "recursive" | "skipUnsupported" | "unmap" | "nested" | "others"> {
 	map?: string;
+	owner?: string;
+	userns?: string;
 	mapRootOnly?: boolean;
 	json?: boolean;
 }
@@ -31,6 +34,13 @@ A mount that was made with --recursive needs "userns umount --recursive".
 "userns umount" knows one that was made with --unmap by a record in /run/userns,
 which is written for root only.
 ${MOUNT_MAP_HELP}
+With --into, MAP can also be "container": the map of the container.
+
+--owner USER[:GROUP] needs no map: the files of the source's owner are visible
+as that user and group. Both are names of this machine or numbers. Without
+GROUP it is the user's own group. With --into, both are numbers that count in
+the container: 0:0 is its root. All other files belong to nobody, or with
+--others keep to their owners on disk.
 
 If the source is already ID-mapped, --nested selects the meaning of containerID:
 with compose (the default) it is the ID visible through the source, with replace
@@ -49,7 +59,18 @@ export function define(command: Command): void {
 		.argument("<target>", "the mount point; it must exist")
 		.option("--map <map>", "map IDs on disk to visible IDs; see below")
 		.addOption(
-			new Option("--unmap", "mount an ID-mapped source without its map (Linux 6.15)").conflicts("map"),
+			new Option("--owner <owner>", "show the source's owner as this user; see below").conflicts("map"),
+		)
+		.addOption(word("--others <how>", "with --owner: what happens to other IDs", ["keep", "unmapped"]))
+		.addOption(
+			new Option("--userns <pid|path>", "use the map of this user namespace").conflicts(["map", "owner"]),
+		)
+		.addOption(
+			new Option("--unmap", "mount an ID-mapped source without its map (Linux 6.15)").conflicts([
+				"map",
+				"owner",
+				"userns",
+			]),
 		)
 		.addOption(
 			word("--nested <how>", "how to treat an ID-mapped source; see below", ["compose", "replace", "refuse"]),
@@ -92,26 +113,36 @@ function word(flags: string, description: string, choices: readonly string[]): O
 }
 
 async function mount(command: Command, source: string, target: string, given: Options): Promise<void> {
-	const { map, readOnly = false, mapRootOnly, into, json, ...options } = given;
-	if (map === undefined && !given.unmap) command.error("error: neither --map nor --unmap is given");
+	const { map, owner, userns, readOnly = false, mapRootOnly, into, json, ...options } = given;
+	if (map === undefined && owner === undefined && userns === undefined && !given.unmap) {
+		command.error("error: none of --map, --owner, --userns and --unmap is given");
+	}
+	if (given.others !== undefined && owner === undefined) command.error("error: --others needs --owner");
 	if (mapRootOnly && !given.recursive) command.error("error: --map-root-only needs --recursive");
-	const mapping = map === undefined ? undefined : readMountMap(map);
+	const ofContainer = map === "container" && into !== undefined;
+	const mapping = map === undefined || ofContainer ? undefined : readMountMap(map);
+	const visible = owner === undefined ? undefined : readOwner(owner, into !== undefined);
 	// The library warns of a mount that "userns umount" would not recognise. Node's own listener prints the pid and the code too.
 	if (given.unmap) {
 		process.removeAllListeners("warning");
 		process.on("warning", ({ message }) => void printErrors(`userns: ${printable(commandWords(message))}\n`));
 	}
+	const namespace = userns === undefined ? undefined : await openTarget(userns);
 	const mounted = await mountIdmapped({
 		...options,
 		source,
 		target,
 		readonly: readOnly,
 		...(mapping !== undefined && { mapping }),
+		...(visible !== undefined && { owner: visible }),
+		...(namespace !== undefined && { userns: namespace }),
+		...(ofContainer && { userns: "container" as const }),
 		...(mapRootOnly && { recursiveIdmap: false }),
 		...containerOf(into),
-	});
-	const { mountId, mapping: shown, skipped } = mounted;
+	}).finally(() => namespace?.close());
+	const { mountId, mapping: shown, skipped, warnings } = mounted;
 	mounted.close();
+	for (const warning of warnings) await printErrors(`userns: ${printable(commandWords(warning))}\n`);
 	const { recursive = false, skipUnsupported } = given;
 	const result = {
 		source,
@@ -120,6 +151,7 @@ async function mount(command: Command, source: string, target: string, given: Op
 		readOnly,
 		recursive,
 		mapping: shown,
+		...(warnings.length > 0 && { warnings }),
 		...(skipUnsupported && { skipped }),
 	};
 	const done = `${source} is mounted on ${target}${into === undefined ? "" : ` in ${into}`}`;

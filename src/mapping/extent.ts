@@ -38,6 +38,13 @@ export function showRange(first: number, size: number): string {
 	return size === 1 ? `${first}` : `${first}–${first + size - 1}`;
 }
 
+/** The IDs of one column, at most eight ranges: `0–65535, 70000`. */
+export function showRanges(extents: Extents, column: "containerID" | "hostID"): string {
+	if (extents.length === 0) return "none";
+	const ranges = extents.slice(0, 8).map((extent) => showRange(extent[column], extent.size));
+	return `${ranges.join(", ")}${extents.length > 8 ? ", …" : ""}`;
+}
+
 /**
  * Checks one extent by the rules of the kernel (`map_write` in kernel/user_namespace.c) and copies it. The kernel truncates numbers
  * to 32 bits: it would read 4294967296 as 0, which is root. Therefore every number is checked before the kernel reads it. `where`

@@ -1,7 +1,7 @@
 import { invalidArgument, show } from "../errors.ts";
 import { copyOptions, ownValue } from "../options.ts";
 import { punch, translate } from "./algebra.ts";
-import { type Extents, type IdKind, type IdMap, MAX_ID } from "./extent.ts";
+import { type Extents, type IdKind, MAX_ID, NO_EXTENTS } from "./extent.ts";
 import type { Lists } from "./long-lists.ts";
 
 const WHAT = "Mapping.owner";
@@ -10,6 +10,32 @@ const WHAT = "Mapping.owner";
 export interface IdRange {
 	first: number;
 	size: number;
+}
+
+/** A user and a group, by their IDs. */
+export interface Owner {
+	uid: number;
+	gid: number;
+}
+
+/** Checks and copies a user and a group. `what` names them in messages. */
+export function checkOwner(what: string, value: unknown): Owner {
+	if (typeof value !== "object" || value === null) {
+		throw invalidArgument(`${what} must be an object {uid, gid}, not ${show(value)}`);
+	}
+	const id = (kind: IdKind) => checkId(`${what}: ${kind}`, ownValue(value, kind));
+	return { uid: id("uid"), gid: id("gid") };
+}
+
+/** Checks the option `others`. */
+export function checkOthers(what: string, value: unknown): "unmapped" | "keep" | undefined {
+	if (value === undefined || value === "unmapped" || value === "keep") return value;
+	throw invalidArgument(`${what}: others must be "unmapped" or "keep", not ${show(value)}`);
+}
+
+/** The extents in which one ID on disk is visible as another one, and the other IDs as in `others`. */
+export function ownerExtents(kind: IdKind, onDisk: number, visible: number, others: Extents): Extents {
+	return punch(kind, others, { containerID: onDisk, hostID: visible, size: 1 });
 }
 
 /** For `Mapping.owner`: the user and group as which the owner is visible, and the other owners. */
@@ -28,17 +54,12 @@ export interface OwnerOptions {
 
 /** The extents of `Mapping.owner`. */
 export function ownerMaps(source: unknown, container: Lists, options: OwnerOptions | undefined): Lists {
-	if (typeof source !== "object" || source === null) {
-		throw invalidArgument(`${WHAT}: the source must be an object {uid, gid}, not ${show(source)}`);
-	}
+	const onDisk = checkOwner(`${WHAT}: the source`, source);
 	const as = copyOptions<OwnerOptions>(WHAT, options, ["uid", "gid", "others"]);
-	const { others = "unmapped" } = as;
-	if (others !== "unmapped" && others !== "keep") {
-		throw invalidArgument(`${WHAT}: others must be "unmapped" or "keep", not ${show(others)}`);
-	}
+	const keeps = checkOthers(WHAT, as.others) === "keep";
+	const others: Extents = keeps ? [{ containerID: 0, hostID: 0, size: MAX_ID + 1 }] : NO_EXTENTS;
 	const extents = (kind: IdKind): Extents => {
-		const onDisk = checkId(`the source's ${kind}`, ownValue(source, kind));
-		const inside = checkId(kind, as[kind] ?? 0);
+		const inside = checkId(`${WHAT}: ${kind}`, as[kind] ?? 0);
 		const visible = translate(container[kind], inside);
 		if (visible === undefined) {
 			throw invalidArgument(
@@ -46,16 +67,14 @@ export function ownerMaps(source: unknown, container: Lists, options: OwnerOptio
 				`Give a ${kind} that the container maps: { ${kind}: … }.`,
 			);
 		}
-		const hole: IdMap = { containerID: onDisk, hostID: visible, size: 1 };
-		if (others === "unmapped") return [hole];
-		return punch(kind, [{ containerID: 0, hostID: 0, size: MAX_ID + 1 }], hole);
+		return ownerExtents(kind, onDisk[kind], visible, others);
 	};
 	return { uid: extents("uid"), gid: extents("gid") };
 }
 
 function checkId(what: string, id: unknown): number {
 	if (Number.isInteger(id) && (id as number) >= 0 && (id as number) <= MAX_ID) return (id as number) + 0;
-	throw invalidArgument(`${WHAT}: ${what} must be a whole number from 0 to ${MAX_ID}, not ${show(id)}`);
+	throw invalidArgument(`${what} must be a whole number from 0 to ${MAX_ID}, not ${show(id)}`);
 }
 
 /** The container IDs that canonical extents do not map. */

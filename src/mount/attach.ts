@@ -8,7 +8,12 @@ import { detachMount, type HeldRoot, markOf } from "./detach.ts";
 import { findMount, mountsBelow } from "./find-mount.ts";
 import { type Location, openLocation, showLocation, withDuplicate } from "./location.ts";
 import { attachError, mountError } from "./mount-errors.ts";
-import { closeMountNamespace, type MountNamespace, openMountNamespaceAsync } from "./mount-namespace.ts";
+import {
+	closeMountNamespace,
+	duplicateMountNamespace,
+	type MountNamespace,
+	openMountNamespaceAsync,
+} from "./mount-namespace.ts";
 import type { MountEntry } from "./mountinfo.ts";
 
 /** An attached tree. */
@@ -29,8 +34,9 @@ export async function attachTree(
 	options: AttachOptions,
 	tried: string,
 	held?: HeldTarget,
+	opened?: MountNamespace,
 ): Promise<Attachment> {
-	const mountNamespace = held === undefined ? await openInto(options) : held.takeMountNamespace();
+	const mountNamespace = held === undefined ? await openInto(options, opened) : held.takeMountNamespace();
 	try {
 		// The kernel would move a mount that is attached in this namespace. In another namespace it fails with EINVAL.
 		if (!tree.fresh) await refuseAttached(tree.fd, mountNamespace?.descriptor.fd, tried);
@@ -54,7 +60,12 @@ export async function attachTree(
 	}
 }
 
-function openInto({ into }: AttachOptions): Promise<MountNamespace> | undefined {
+/** Opens the mount namespace of `into`, or duplicates the one that the caller has opened. */
+async function openInto(
+	{ into }: AttachOptions,
+	opened: MountNamespace | undefined,
+): Promise<MountNamespace | undefined> {
+	if (opened !== undefined) return duplicateMountNamespace(opened);
 	return into === undefined ? undefined : openMountNamespaceAsync(into);
 }
 
@@ -69,8 +80,12 @@ export interface HeldTarget {
 }
 
 /** Looks a target up. Returns undefined if that fails, because attachTree() reports the error later. */
-export async function holdTarget(target: Location, options: AttachOptions): Promise<HeldTarget | undefined> {
-	let mountNamespace = await openInto(options);
+export async function holdTarget(
+	target: Location,
+	options: AttachOptions,
+	opened?: MountNamespace,
+): Promise<HeldTarget | undefined> {
+	let mountNamespace = await openInto(options, opened);
 	let fd = -1;
 	const close = () => {
 		if (fd >= 0) native().close(fd);

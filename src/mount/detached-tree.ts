@@ -60,9 +60,9 @@ export async function createTree(request: MountRequest): Promise<DetachedTree> {
 	try {
 		const requested = request.unmap ? undefined : await adoptRequested(request, namespaces);
 		const ns = requested === undefined ? -1 : await namespaces.fd(requested);
-		const { source, target } = request;
+		const { target } = request;
 		const shownTarget = target === undefined ? "" : showLocation(target);
-		const tried = triedTo(showLocation(source), shownTarget, requested?.id ?? "");
+		const tried = triedTo(request.shown, shownTarget, requested?.id ?? "");
 		const context = { request, requested, namespaces, tried };
 		if (requested === undefined || request.separate) return await createByMount(context, undefined);
 		const attached = request.atOnce && target !== undefined;
@@ -114,7 +114,7 @@ async function adoptRequested(request: MountRequest, namespaces: MapNamespaces):
 		if (!explains) throw error;
 		const shownTarget = target === undefined ? "" : showLocation(target);
 		const id = mapping?.id ?? "";
-		throw mountError(triedTo(showLocation(source), shownTarget, id), id, copy);
+		throw mountError(triedTo(request.shown, shownTarget, id), id, copy);
 	}
 }
 

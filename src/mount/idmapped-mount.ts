@@ -9,6 +9,7 @@ import type { Branch } from "./branches.ts";
 import { coveredError, detachError, isForeign } from "./detach.ts";
 import { type Location, showLocation } from "./location.ts";
 import { mountError, triedTo } from "./mount-errors.ts";
+import type { MountNamespace } from "./mount-namespace.ts";
 import { recordMount, removeRecord } from "./records.ts";
 import type { SkippedMount } from "./tree-plan.ts";
 
@@ -34,7 +35,7 @@ export interface NewMount {
 /** A mount in the mount namespace of this process, without mounts below it. */
 const ALONE: Attachment = { namespace: undefined, submounts: new Set() };
 
-const NONE: readonly SkippedMount[] = Object.freeze([]);
+const NONE: readonly never[] = Object.freeze([]);
 
 /**
  * Not exported from the package. Attaches a mount that is not attached yet. The mount is unacknowledged until the caller calls the
@@ -51,6 +52,8 @@ export let attachFresh: (
 export interface AttachMore {
 	/** The target, if it was looked up already. */
 	held?: HeldTarget | undefined;
+	/** The mount namespace of the target, if it is open already. The caller closes it. */
+	mountNamespace?: MountNamespace | undefined;
 	below?: readonly Branch[];
 }
 
@@ -128,7 +131,7 @@ export class HeldMount implements AsyncDisposable {
 		target: Location,
 		options: AttachOptions,
 		fresh: boolean,
-		{ held: heldTarget, below = [] }: AttachMore = {},
+		{ held: heldTarget, mountNamespace, below = [] }: AttachMore = {},
 	): Promise<() => void> {
 		const { descriptor, mountId, uniqueId, mapping, recursive, propagation } = this.#mount;
 		const tried = this.#tried(target);
@@ -140,6 +143,7 @@ export class HeldMount implements AsyncDisposable {
 			options,
 			tried,
 			heldTarget,
+			mountNamespace,
 		);
 		this.#attaching = attaching;
 		try {
@@ -240,12 +244,14 @@ export class HeldMount implements AsyncDisposable {
 }
 
 /** Not exported from the package. Makes an IdmappedMount of a mount that was just created. */
-export let adoptMount: (
-	mount: NewMount,
-	mapping: Mapping,
-	skipped: readonly SkippedMount[],
-	target: Location | undefined,
-) => IdmappedMount;
+export let adoptMount: (mount: NewMount, facts: MountFacts, target: Location | undefined) => IdmappedMount;
+
+/** The properties of an IdmappedMount. */
+interface MountFacts {
+	mapping: Mapping;
+	skipped: readonly SkippedMount[];
+	warnings: readonly string[];
+}
 
 /**
  * An ID-mapped mount. In `mapping`, `containerID` is the ID on disk and `hostID` the ID visible through the mount.
@@ -261,20 +267,22 @@ export class IdmappedMount extends HeldMount {
 	readonly mapping: Mapping;
 	/** The mounts below the source that are mounted without a map (`skipUnsupported`). */
 	readonly skipped: readonly SkippedMount[];
+	/**
+	 * What the caller may not expect, as sentences: the container of `into` has none of the visible IDs, or with `others: "keep"` an
+	 * ID on disk is not visible.
+	 */
+	readonly warnings: readonly string[];
 
-	private constructor(
-		mount: NewMount,
-		mapping: Mapping,
-		skipped: readonly SkippedMount[],
-		target: Location | undefined,
-	) {
+	private constructor(mount: NewMount, facts: MountFacts, target: Location | undefined) {
 		super(mount, target);
+		const { mapping, skipped, warnings } = facts; // after the check of the class above
 		this.mapping = mapping;
 		this.skipped = skipped.length === 0 ? NONE : Object.freeze([...skipped]);
+		this.warnings = warnings.length === 0 ? NONE : Object.freeze([...warnings]);
 	}
 
 	static {
-		adoptMount = (mount, mapping, skipped, target) => new IdmappedMount(mount, mapping, skipped, target);
+		adoptMount = (mount, facts, target) => new IdmappedMount(mount, facts, target);
 	}
 }
 

@@ -30,10 +30,10 @@ export class MapNamespaces {
 	/** Adds the requested namespace, as a mapping or as a namespace that is duplicated, and returns its mapping. */
 	async adopt(requested: {
 		mapping: Mapping | undefined;
-		userns: UserNamespace | undefined;
+		userns: UserNamespace | "container" | undefined;
 	}): Promise<Mapping> {
 		const { userns } = requested;
-		if (userns === undefined) {
+		if (!(userns instanceof UserNamespace)) {
 			const mapping = requested.mapping as Mapping;
 			await this.fd(mapping);
 			return mapping;

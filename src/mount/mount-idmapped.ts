@@ -1,8 +1,11 @@
+import { UserNamespace } from "../namespace/user-namespace.ts";
 import { native } from "../native/addon.ts";
 import { type HeldTarget, holdTarget } from "./attach.ts";
 import { closeBranches } from "./branches.ts";
 import { createTree } from "./detached-tree.ts";
 import { adoptMount, attachFresh, type IdmappedMount } from "./idmapped-mount.ts";
+import { closeContainer, containerOf, type Resolved, resolveIntent, warnOfContainer } from "./intent.ts";
+import type { Container } from "./mount-namespace.ts";
 import { checkMountOptions, type MountIdmappedOptions, type MountRequest } from "./mount-options.ts";
 
 /**
@@ -27,35 +30,49 @@ interface UnacknowledgedMount {
 	acknowledge: () => void;
 }
 
-async function mountUnacknowledged(request: MountRequest): Promise<UnacknowledgedMount> {
-	const { target, recursive, attach } = request;
-	if (target === undefined || !recursive) return mountRequested(request, undefined);
-	const held = await holdTarget(target, attach);
+async function mountUnacknowledged(given: MountRequest): Promise<UnacknowledgedMount> {
+	// Before the first await, because the caller may close its own after the call.
+	const userns = given.userns instanceof UserNamespace ? given.userns.dup() : given.userns;
+	let container: Container | undefined;
+	let resolved: Resolved | undefined;
+	let held: HeldTarget | undefined;
 	try {
-		return await mountRequested({ ...request, separate: held?.isShared ?? false }, held);
+		container = await containerOf(given);
+		resolved = await resolveIntent({ ...given, userns }, container);
+		const { request } = resolved;
+		const { target, recursive, attach } = request;
+		if (target !== undefined && recursive) held = await holdTarget(target, attach, container?.mountNamespace);
+		const separate = held?.isShared ?? false;
+		return await mountRequested({ ...request, separate }, resolved.warnings, held, container);
 	} finally {
 		held?.close();
+		resolved?.close();
+		closeContainer(container);
+		if (userns instanceof UserNamespace) userns.close();
 	}
 }
 
 async function mountRequested(
 	request: MountRequest,
+	warned: readonly string[],
 	held: HeldTarget | undefined,
+	container: Container | undefined,
 ): Promise<UnacknowledgedMount> {
-	const { recursive, propagation, source, target, attach } = request;
+	const { recursive, propagation, source, shown, target, attach } = request;
 	const { descriptor, mountId, uniqueId, map, visible, skipped, branches, attached } =
 		await createTree(request);
-	const created = { descriptor, mountId, uniqueId, recursive, propagation, source, words: undefined };
+	const created = { descriptor, mountId, uniqueId, recursive, propagation, source, words: shown };
+	const warnings = map === undefined ? warned : [...warned, ...(await warnOfContainer(map, container))];
 	const mount = adoptMount(
 		{ ...created, mapping: map?.id ?? "" },
-		visible,
-		skipped,
+		{ mapping: visible, skipped, warnings },
 		attached ? target : undefined,
 	);
 	if (attached) return { mount, acknowledge: () => native().acknowledge(mount.fd) };
 	if (target === undefined) return { mount, acknowledge: () => {} };
+	const more = { held, mountNamespace: container?.mountNamespace, below: branches };
 	try {
-		return { mount, acknowledge: await attachFresh(mount, target, attach, { held, below: branches }) };
+		return { mount, acknowledge: await attachFresh(mount, target, attach, more) };
 	} catch (error) {
 		mount.close();
 		throw error;

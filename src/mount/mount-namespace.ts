@@ -1,4 +1,6 @@
 import { UsernsError } from "../errors.ts";
+import { completeMaps } from "../namespace/read-maps.ts";
+import { adoptNamespace, type UserNamespace } from "../namespace/user-namespace.ts";
 import { CLONE_NEW, native, type Outcome } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { linkOwner, namespaceError, showNamespace } from "../native/lookup.ts";
@@ -15,6 +17,16 @@ export function closeMountNamespace(namespace: MountNamespace | undefined): void
 	namespace?.descriptor.close();
 }
 
+export function duplicateMountNamespace({ descriptor, root }: MountNamespace): MountNamespace {
+	const copy = descriptor.dup();
+	try {
+		return { descriptor: copy, root: root?.dup() };
+	} catch (error) {
+		copy.close();
+		throw error;
+	}
+}
+
 /** Opens the mount namespace of a process or at a path. Throws `ERR_USERNS_MOUNT_NAMESPACE` for that of this process. */
 export function openMountNamespace(into: number | string): MountNamespace {
 	if (typeof into === "number") return openOfProcess(into);
@@ -25,6 +37,39 @@ export function openMountNamespace(into: number | string): MountNamespace {
 export async function openMountNamespaceAsync(into: number | string): Promise<MountNamespace> {
 	if (typeof into === "number") return openOfProcess(into);
 	return adopt(into, await native().openNamespace(into, CLONE_NEW.mount, linkOwner(), true));
+}
+
+/**
+ * A mount namespace and the user namespace of the process that was given, or for a path the one that owns the mount namespace. An
+ * outcome instead if that cannot be opened, because only some mounts need it.
+ */
+export interface Container {
+	mountNamespace: MountNamespace;
+	userns: UserNamespace | Pick<Outcome, "error" | "step">;
+}
+
+/** Opens a mount namespace with its user namespace. The caller closes both. */
+export async function openContainer(into: number | string): Promise<Container> {
+	if (typeof into === "string") {
+		const mountNamespace = await openMountNamespaceAsync(into);
+		const owner = native().ownerNamespace(mountNamespace.descriptor.fd);
+		const userns = owner.error < 0 ? owner : adoptNamespace(new Descriptor(owner.fd, WHAT));
+		return { mountNamespace, userns };
+	}
+	let userns: Container["userns"] = { error: 0 };
+	const mountNamespace = openOfProcess(into, (pidfd) => {
+		userns = userNamespaceOf(pidfd);
+	});
+	return { mountNamespace, userns };
+}
+
+const WHAT = "user namespace of the container";
+
+function userNamespaceOf(pidfd: number): Container["userns"] {
+	const opened = native().userNamespaceOf(pidfd);
+	if (!Array.isArray(opened)) return opened;
+	const [fd, maps] = opened;
+	return fd < 0 ? { error: fd, step: "own" } : adoptNamespace(new Descriptor(fd, WHAT), completeMaps(maps));
 }
 
 function adopt(into: string, opened: Outcome): MountNamespace {
@@ -39,8 +84,8 @@ function adopt(into: string, opened: Outcome): MountNamespace {
 	}
 }
 
-/** Opens both by a pidfd, so that they belong to one process even if its pid is reused. */
-function openOfProcess(pid: number): MountNamespace {
+/** Opens all of it by a pidfd, so that it belongs to one process even if its pid is reused. `also` opens more. */
+function openOfProcess(pid: number, also?: (pidfd: number) => void): MountNamespace {
 	const process = native().openProcess(pid);
 	if (process.error < 0) throw openError(pid, process);
 	let descriptor: Descriptor | undefined;
@@ -52,6 +97,7 @@ function openOfProcess(pid: number): MountNamespace {
 		// Opened last: until the process has its own mount namespace, its root directory is the host's.
 		const root = native().rootOf(process.fd);
 		if (root.error < 0) throw openError(pid, root);
+		also?.(process.fd);
 		return { descriptor, root: new Descriptor(root.fd, "root directory") };
 	} catch (error) {
 		descriptor?.close();

@@ -1,5 +1,6 @@
 import { invalidArgument, show } from "../errors.ts";
 import { Mapping, type MappingInput } from "../mapping/mapping.ts";
+import { checkOthers, checkOwner, type Owner } from "../mapping/owner.ts";
 import { Handles } from "../namespace/handles.ts";
 import { UserNamespace } from "../namespace/user-namespace.ts";
 import { copyOptions } from "../options.ts";
@@ -12,7 +13,7 @@ import {
 	checkBooleans,
 	pick,
 } from "./attributes.ts";
-import { checkLocation, type Location } from "./location.ts";
+import { checkLocation, type Location, showLocation } from "./location.ts";
 
 /** Options of {@link mountIdmapped}. A boolean that is false or not set keeps the attribute of the source's mount. */
 export interface MountIdmappedOptions extends AttributeOptions, AttachOptions {
@@ -22,8 +23,21 @@ export interface MountIdmappedOptions extends AttributeOptions, AttachOptions {
 	target?: string | number | undefined;
 	/** `containerID` is the ID on disk, `hostID` the ID visible through the mount. Needs uids and gids. Alternative: `userns`. */
 	mapping?: MappingInput | undefined;
-	/** A user namespace with the mapping, instead of `mapping`. The caller continues to own it and may close it after the call. */
-	userns?: UserNamespace | undefined;
+	/**
+	 * A user namespace with the mapping, instead of `mapping`. The caller continues to own it and may close it after the call.
+	 * `"container"` is the user namespace of `into`.
+	 */
+	userns?: UserNamespace | "container" | undefined;
+	/**
+	 * The files of the source's owner are visible as this user and group, instead of `mapping`. The owner is read from the source
+	 * after it is opened. With `into`, the IDs count inside the container: 0 is its root.
+	 */
+	owner?: Owner | undefined;
+	/**
+	 * With `owner`, for the other IDs: `"unmapped"` (the default), or `"keep"`, with which they are visible as they are on disk, except
+	 * the ID that the owner gets: `warnings` names it.
+	 */
+	others?: "unmapped" | "keep" | undefined;
 	/** The cache that provides the user namespace. If not set, a namespace is created for the mount. */
 	handles?: Handles | undefined;
 	/** Includes the mounts below the source (default false). */
@@ -45,13 +59,17 @@ export interface MountIdmappedOptions extends AttributeOptions, AttachOptions {
 /** The checked options of a mount, with the defaults. */
 export interface MountRequest extends Attributes {
 	source: Location;
+	/** The source in messages. */
+	shown: string;
 	/** RESOLVE_… for the source's path. */
 	resolve: number;
 	/** Undefined: the mount stays detached. */
 	target: Location | undefined;
 	attach: AttachOptions;
 	mapping: Mapping | undefined;
-	userns: UserNamespace | undefined;
+	userns: UserNamespace | "container" | undefined;
+	owner: Owner | undefined;
+	others: "unmapped" | "keep" | undefined;
 	handles: Handles | undefined;
 	unmap: boolean;
 	recursive: boolean;
@@ -72,6 +90,8 @@ const OWN_OPTIONS = Object.keys({
 	target: true,
 	mapping: true,
 	userns: true,
+	owner: true,
+	others: true,
 	handles: true,
 	nested: true,
 	recursive: true,
@@ -89,8 +109,9 @@ export function checkMountOptions(given: unknown): MountRequest {
 	checkLocation(`${WHAT}: the source`, source);
 	checkTarget(WHAT, target, options);
 	checkBooleans(WHAT, options, BOOLEANS);
+	checkIntent(options);
 	if (options.unmap) checkUnmap(options);
-	else checkNamespace(WHAT, options);
+	else checkNamespace(WHAT, options, ["mapping", "userns", "owner"]);
 	const recursive = options.recursive ?? false;
 	const recursiveIdmap = options.recursiveIdmap ?? recursive;
 	if (recursiveIdmap && !recursive) {
@@ -110,11 +131,14 @@ export function checkMountOptions(given: unknown): MountRequest {
 	return {
 		...attributes,
 		source,
+		shown: showLocation(source),
 		resolve: resolveFlags(WHAT, options.resolve),
 		target,
 		attach: options,
 		mapping,
 		userns,
+		owner: options.owner === undefined ? undefined : checkOwner(`${WHAT}: owner`, options.owner),
+		others: checkOthers(WHAT, options.others),
 		handles,
 		unmap,
 		recursive,
@@ -128,8 +152,20 @@ export function checkMountOptions(given: unknown): MountRequest {
 
 const NESTED = { compose: "compose", replace: "replace", refuse: "refuse" } as const;
 
-function checkUnmap({ mapping, userns, handles, nested }: MountIdmappedOptions): void {
-	for (const [name, value] of Object.entries({ mapping, userns, handles, nested })) {
+/** The rules for `owner`, `others` and `userns: "container"`. */
+function checkIntent({ userns, owner, others, nested, into }: MountIdmappedOptions): void {
+	if (others !== undefined && owner === undefined) {
+		throw invalidArgument(`${WHAT}: others needs owner`, "Set owner, or leave others out.");
+	}
+	// The owner is the one that is visible through the source, and with "replace" the map counts from the disk.
+	if (owner !== undefined && nested === "replace") exclude(WHAT, "owner", 'nested: "replace"');
+	if (userns === "container" && into === undefined) {
+		throw invalidArgument(`${WHAT}: userns: "container" needs into`, "Set into to the container's pid.");
+	}
+}
+
+function checkUnmap({ mapping, userns, owner, handles, nested }: MountIdmappedOptions): void {
+	for (const [name, value] of Object.entries({ mapping, userns, owner, handles, nested })) {
 		if (value !== undefined) exclude(WHAT, "unmap", name);
 	}
 }
@@ -138,17 +174,31 @@ function checkUnmap({ mapping, userns, handles, nested }: MountIdmappedOptions):
 export interface NamespaceOptions {
 	mapping?: unknown;
 	userns?: unknown;
+	/** Undefined for a function without this option. */
+	owner?: unknown;
 	handles?: unknown;
 }
 
 /** Checks the options for the map, but not the mapping itself. */
-export function checkNamespace(what: string, { mapping, userns, handles }: NamespaceOptions): void {
-	if (mapping === undefined && userns === undefined) {
-		throw invalidArgument(`${what}: mapping and userns are both missing`, "Set one of them.");
+export function checkNamespace(
+	what: string,
+	{ mapping, userns, owner, handles }: NamespaceOptions,
+	words: readonly string[] = ["mapping", "userns"],
+): void {
+	const given = Object.entries({ mapping, userns, owner }).filter(([, value]) => value !== undefined);
+	const [[one] = [], [other] = []] = given;
+	if (one === undefined) {
+		const names = `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`;
+		throw invalidArgument(
+			`${what}: ${names} are ${words.length > 2 ? "all" : "both"} missing`,
+			"Set one of them.",
+		);
 	}
-	if (mapping !== undefined && userns !== undefined) exclude(what, "mapping", "userns");
-	if (userns !== undefined && !(userns instanceof UserNamespace)) {
-		throw invalidArgument(`${what}: userns must be a UserNamespace, not ${show(userns)}`);
+	if (other !== undefined) exclude(what, one, other);
+	const isWord = userns === "container" && words.includes("owner");
+	if (userns !== undefined && !isWord && !(userns instanceof UserNamespace)) {
+		const kinds = words.includes("owner") ? 'a UserNamespace or "container"' : "a UserNamespace";
+		throw invalidArgument(`${what}: userns must be ${kinds}, not ${show(userns)}`);
 	}
 	if (handles === undefined) return;
 	if (!(handles instanceof Handles)) {

@@ -1,6 +1,14 @@
 import { UsernsError } from "../errors.ts";
-import { type Extents, type IdKind, type IdMap, MAX_ID, showExtent } from "../mapping/extent.ts";
-import { ownExtents, showOwn } from "../subid/own-extents.ts";
+import {
+	canonical,
+	type Extents,
+	type IdKind,
+	type IdMap,
+	MAX_ID,
+	showExtent,
+	showRanges,
+} from "../mapping/extent.ts";
+import { ownExtents } from "../subid/own-extents.ts";
 
 /** Whether the user namespace of this process maps every ID, as on a host. */
 export function ownMapsAll(): boolean {
@@ -50,6 +58,17 @@ function unmapped(kind: IdKind, extent: IdMap, id: number, within: readonly IdMa
 	return new UsernsError(
 		"ERR_USERNS_UNMAPPED_ID",
 		`${kind}Mappings: the extent ${showExtent(extent)} needs the ${kind} ${id}, which is not mapped in the user namespace of this process`,
-		{ hint: `Use host IDs that /proc/self/${kind}_map maps: ${showOwn(within)}.` },
+		{ hint: `Use host IDs that /proc/self/${kind}_map maps: ${showRanges(within, "containerID")}.` },
 	);
+}
+
+/** Each ID that the user namespace of this process has, mapped to itself. */
+export function ownIdentity(): Record<IdKind, Extents> {
+	const identity = (kind: IdKind) => {
+		const same = (ownExtents(kind) ?? [{ containerID: 0, hostID: 0, size: MAX_ID + 1 }]).map(
+			({ containerID, size }) => ({ containerID, hostID: containerID, size }),
+		);
+		return canonical(kind, same);
+	};
+	return { uid: identity("uid"), gid: identity("gid") };
 }

@@ -1,7 +1,7 @@
 import type { SpawnOptions } from "node:child_process";
 import { existsSync } from "node:fs";
 import { invalidArgument, show, UsernsError } from "../errors.ts";
-import { type Extents, type IdKind, showRange } from "../mapping/extent.ts";
+import { type Extents, type IdKind, showRanges } from "../mapping/extent.ts";
 import { CLONE_NEW } from "../native/addon.ts";
 import { copyOptions, ownCopy, ownMap } from "../options.ts";
 import { isPid } from "./open.ts";
@@ -294,13 +294,11 @@ function pickId(what: string, kind: IdKind, given: unknown, { maps: { mapping } 
 }
 
 function unmapped(message: string, extents: Extents, kind: IdKind): UsernsError {
-	const has = extents.slice(0, 8).map(({ containerID, size }) => showRange(containerID, size));
-	const list = `${has.join(", ")}${extents.length > 8 ? ", …" : ""}`;
 	return new UsernsError("ERR_USERNS_UNMAPPED_ID", message, {
 		hint:
 			extents.length === 0
 				? `Write the ${kind}_map of the user namespace first, or use another one: it is empty.`
-				: `Choose a ${kind} that the user namespace maps: ${list}.`,
+				: `Choose a ${kind} that the user namespace maps: ${showRanges(extents, "containerID")}.`,
 	});
 }
 

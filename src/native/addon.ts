@@ -184,6 +184,8 @@ export interface NativeMounts {
 	openProcess(pid: number): Outcome;
 	/** The namespace of that kind, a CLONE_NEW…, of the pidfd's process. */
 	namespaceOf(pidfd: number, kind: number): Outcome;
+	/** The user namespace that owns a namespace. */
+	ownerNamespace(fd: number): Outcome;
 	rootOf(pidfd: number): Outcome;
 	/** The mountinfo of a mount namespace, as seen from its root. */
 	mountTable(mountNs: number): Outcome;
@@ -194,6 +196,8 @@ export interface NativeMounts {
 	readPiece(fd: number, bytes: number, later: true): Promise<Outcome>;
 	/** The ID by which statmount(2) identifies the mount namespace, or a negative errno. */
 	mountNamespaceId(fd: number): bigint | number;
+	/** [st_uid, st_gid, st_mode] that the kernel holds for a file, or a negative errno; the file system is not asked. */
+	fileOwner(fd: number): [bigint, bigint, bigint] | number;
 	/** [mount ID, unique mount ID or 0, 1 for the root of a mount], or a negative errno. */
 	mountIds(fd: number): [bigint, bigint, bigint] | number;
 	/** Calls statmount(2): `bytes` is the kernel's struct statmount. */
@@ -247,6 +251,8 @@ export interface NativeSurface extends NativeMounts {
 	openPath(path: string): number;
 	/** The new descriptor and `maps`, or an outcome with an error. */
 	openPid(pid: number): [fd: number, maps: string] | Outcome;
+	/** As `openPid`, for the process of a pidfd. */
+	userNamespaceOf(pidfd: number): [fd: number, maps: string] | Outcome;
 	duplicate(fd: number): Outcome;
 	/** As `duplicate`, without an object around it: the new descriptor, or a negative errno. */
 	copy(fd: number): number;

@@ -85,6 +85,8 @@ const table = {
 	identity: ["comparing the mount's ID", "statx"],
 	thread: ["starting a thread", "clone"],
 	"process namespace": ["opening a namespace of the process", "ioctl"],
+	"owner namespace": ["opening the user namespace that owns the mount namespace", "ioctl"],
+	"file owner": ["reading the owner of the source", "statx"],
 	"process root": ["opening the process's root directory", "openat"],
 	"process mounts": ["opening the process's mountinfo", "openat2"],
 	"read mounts": ["reading the mount table", "read"],

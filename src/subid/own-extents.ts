@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { byContainer, type IdKind, type IdMap, showRange } from "../mapping/extent.ts";
+import { byContainer, type IdKind, type IdMap } from "../mapping/extent.ts";
 import { parseProcLines } from "../mapping/proc.ts";
 import type { SubidRange } from "../mapping/rootless.ts";
 
@@ -21,13 +21,6 @@ export function ownExtents(kind: IdKind): readonly IdMap[] | undefined {
 	const extents = parseProcLines(kind, text).sort(byContainer);
 	if (extents.length > 0) own[kind] = extents;
 	return extents;
-}
-
-/** The IDs of extents for a message: "0–65536, 70000–70999", or "none". */
-export function showOwn(within: readonly IdMap[]): string {
-	if (within.length === 0) return "none";
-	const shown = within.slice(0, 8).map(({ containerID, size }) => showRange(containerID, size));
-	return `${shown.join(", ")}${within.length > 8 ? ", …" : ""}`;
 }
 
 /** The parts of ranges whose IDs exist in a user namespace with these extents. */

@@ -1,10 +1,10 @@
 import { accessSync, constants } from "node:fs";
 import { UsernsError } from "../errors.ts";
-import { type IdKind, showRange } from "../mapping/extent.ts";
+import { type IdKind, showRange, showRanges } from "../mapping/extent.ts";
 import { type Delegation, type SubidRange, setFindDelegation } from "../mapping/rootless.ts";
 import { readSubidLines, type SubidLine } from "../mapping/subid-lines.ts";
 import { freeForUser } from "./free.ts";
-import { existing, ownExtents, showOwn } from "./own-extents.ts";
+import { existing, ownExtents } from "./own-extents.ts";
 import { findSubids, type Owner, SUBID_FILES, type Subids, subordinateRanges, unopenable } from "./ranges.ts";
 import { findUser } from "./users.ts";
 
@@ -110,7 +110,7 @@ function delegation(kind: IdKind, user: Owner, all: readonly SubidRange[]): Dele
 	const within = ownExtents(kind);
 	if (within === undefined) return { own, ranges: all };
 	const ranges = existing(all, within);
-	if (ranges.length === 0) throw outside(kind, user, all, showOwn(within));
+	if (ranges.length === 0) throw outside(kind, user, all, showRanges(within, "containerID"));
 	return { own, ranges };
 }
 
@@ -120,7 +120,7 @@ function checkOwn(kind: IdKind, user: Owner): void {
 	const within = ownExtents(kind);
 	if (own === undefined || within === undefined) return;
 	if (existing([{ first: own, size: 1 }], within).length === 0)
-		throw ownUnmapped(kind, user, own, showOwn(within));
+		throw ownUnmapped(kind, user, own, showRanges(within, "containerID"));
 }
 
 /** Does not name the user: without a map, getuid(2) returns the uid of the user nobody. */

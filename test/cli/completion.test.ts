@@ -47,6 +47,7 @@ const LINES: readonly [line: string, offered: readonly string[]][] = [
 	["userns mount --map 0:1:2 --nes", ["--nested"]],
 	["userns mount --map 0:1:2 --nested ", ["compose", "refuse", "replace"]],
 	["userns mount --nested=c", ["--nested=compose"]],
+	["userns mount --owner daemo", ["daemon"]],
 	["userns mount --map 0:1:2 FOLDER/da", ["FOLDER/data"]],
 	["userns mount --map 0:1:2 FOLDER/data FOLDER/da", ["FOLDER/data"]],
 	["userns umount --target-root FOLDER/da", ["FOLDER/data"]],

@@ -196,7 +196,7 @@ for (const { name, kinds } of calls) {
 			if (answer.fd >= 0 && native.close(answer.fd) !== 0) wrong.push(name + ": a descriptor that is not owned");
 		} else if (["copy", "create", "openPath"].includes(name) && answer >= 0) native.close(answer);
 		else if (name === "create" && answer === undefined) await settled(++started);
-		else if (name === "openPid" && native.close(answer[0]) !== 0) wrong.push(name + ": a descriptor that is not owned");
+		else if (Array.isArray(answer) && typeof answer[1] === "string" && native.close(answer[0]) !== 0) wrong.push(name + ": a descriptor that is not owned");
 		else if (typeof answer === "number" && (!Number.isInteger(answer) || answer < -4095 || answer > 2 ** 32)) wrong.push(name + ": " + answer);
 	}
 }

@@ -195,7 +195,7 @@ test("wrong options, and a mapping of one kind, throw before any system call", a
 	const cases: [unknown, string, RegExp][] = [
 		[undefined, "ERR_USERNS_INVALID_ARGUMENT", /missing/],
 		[{ source, mapping: MAP, targett: "/x" }, "ERR_USERNS_INVALID_ARGUMENT", /unknown option "targett"/],
-		[{ source }, "ERR_USERNS_INVALID_ARGUMENT", /mapping and userns are both missing/],
+		[{ source }, "ERR_USERNS_INVALID_ARGUMENT", /mapping, userns and owner are all missing/],
 		[{ source: "", mapping: MAP }, "ERR_USERNS_INVALID_ARGUMENT", /path/],
 		[{ source: "a\0b", mapping: MAP }, "ERR_USERNS_INVALID_ARGUMENT", /path/],
 		[{ source: -1, mapping: MAP }, "ERR_USERNS_INVALID_ARGUMENT", /descriptor/],

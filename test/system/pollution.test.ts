@@ -100,6 +100,7 @@ function hostile({ elsewhere, container, other, handles }: World): Record<string
 		},
 		...{ serialization: "advanced", from: 9, to: 9, size: 9, user: "daemon", container: "0:1:1" },
 		...{ parent: "0:7:9", name: "daemon", names: () => 7, bundle: elsewhere, features: {}, others: "keep" },
+		owner: { uid: 7, gid: 7 },
 	};
 }
 
@@ -326,6 +327,8 @@ test(
 						async () => taken(await mountIdmapped({ source, target, userns: namespace })),
 						async () => taken(await mountIdmapped({ ...base, target, readonly: true })),
 						async () => taken(await mountIdmapped({ ...base, target, recursive: true })),
+						async () => taken(await mountIdmapped({ source, target, owner: { uid: 5, gid: 6 } })),
+						() => mountIdmapped({ source, target, owner: {} } as never),
 						async () => {
 							const mount = await mountIdmapped(base);
 							await mount.attach(target);

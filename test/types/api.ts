@@ -2,8 +2,10 @@
 // compile is marked, and a wrong mark fails the build.
 import type { ChildProcess } from "node:child_process";
 import {
+	type Account,
 	type AttributeOptions,
 	findId,
+	findUser,
 	fromOci,
 	Handles,
 	type HeldMount,
@@ -16,6 +18,7 @@ import {
 	mountIdmapped,
 	mounts,
 	OverlayMount,
+	type Owner,
 	overlay,
 	type PathOptions,
 	pin,
@@ -106,9 +109,14 @@ export async function compiles(): Promise<void> {
 	};
 	const options: MountIdmappedOptions = {
 		...{ source: "/", target: u, mapping: u, userns: u, handles: u, recursive: u, recursiveIdmap: u },
-		...{ skipUnsupported: u, nested: u, unmap: u, replace: u, ...attributes },
+		...{ skipUnsupported: u, nested: u, unmap: u, replace: u, owner: u, others: u, ...attributes },
 	};
 	await mountIdmapped(options);
+	const owned: Owner = { uid: 0, gid: 0 };
+	const mine = await mountIdmapped({ source: 3, target: "/mnt", into: 4711, owner: owned, others: "keep" });
+	const warnings: readonly string[] = mine.warnings;
+	await mountIdmapped({ source: 3, target: "/mnt", into: 4711, userns: "container" });
+	const account: Account = findUser("root");
 	await overlay({
 		...{ lower: "/a", upper: u, work: u, target: u, mapping: input, handles: u, mapUpper: u, replace: u },
 		...{ userns: u, keepUpper: u },
@@ -142,6 +150,8 @@ export async function compiles(): Promise<void> {
 		hint,
 		detected,
 		ranges,
+		warnings,
+		account,
 	];
 }
 

@@ -231,9 +231,9 @@ test("Mapping.owner shows the source's owner as a user of the container, and eac
 	assert.equal(Mapping.owner({ uid: 0, gid: LAST }, "0:0:1").id, `u:0:0:1,g:${LAST}:0:1`);
 	for (const [owner, as, message] of [
 		[null, {}, /the source must be an object \{uid, gid\}, not null/],
-		[{ uid: 5 }, {}, /the source's gid must be a whole number .*, not undefined/],
-		[{ uid: 5n, gid: 5 }, {}, /the source's uid must be a whole number .*, not 5n/],
-		[{ uid: 4294967295, gid: 5 }, {}, /the source's uid must be a whole number from 0 to 4294967294/],
+		[{ uid: 5 }, {}, /the source: gid must be a whole number .*, not undefined/],
+		[{ uid: 5n, gid: 5 }, {}, /the source: uid must be a whole number .*, not 5n/],
+		[{ uid: 4294967295, gid: 5 }, {}, /the source: uid must be a whole number from 0 to 4294967294/],
 		[source, { uid: -1 }, /Mapping\.owner: uid must be a whole number/],
 		[source, { gid: 9 }, /the mapping of the container has no gid 9/],
 		[source, { others: "swap" }, /others must be "unmapped" or "keep", not "swap"/],
