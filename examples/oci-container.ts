@@ -16,6 +16,7 @@ import {
 	rmdirSync,
 	rmSync,
 	statSync,
+	symlinkSync,
 	writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -34,6 +35,10 @@ const { uid, gid } = statSync(folder);
 // The folder's owner on disk is visible as 2100000000, the container's root.
 const ownerAsRoot = Mapping.owner({ uid, gid }, mapping);
 
+const isOldRunc = /^runc version 1\.[01]\./.test(
+	spawnSync(runtime, ["--version"], { encoding: "utf8" }).stdout,
+);
+
 function config(userns: string, volume: string): object {
 	const capabilities = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_SETUID", "CAP_SETGID"];
 	return {
@@ -50,11 +55,17 @@ function config(userns: string, volume: string): object {
 		mounts: [
 			{ destination: "/proc", type: "proc", source: "proc" },
 			{ destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "mode=755"] },
-			{ destination: "/data", type: "bind", source: volume, options: ["bind", "rw"] },
+			// crun since 1.21 gives a bind mount only the attributes in its options, and not those of its source.
+			{
+				destination: "/data",
+				type: "bind",
+				source: volume,
+				options: ["bind", "rw", ...Object.keys(attributes)],
+			},
 		],
 		linux: {
-			// runc 1.1 needs the mapping as well as the path, and does not compare them.
-			...mapping.toJSON(),
+			// runc before 1.2 needs the mapping as well as the path; later versions warn of it.
+			...(isOldRunc && mapping.toJSON()),
 			namespaces: [
 				{ type: "user", path: userns },
 				...["pid", "mount", "ipc", "uts", "network"].map((type) => ({ type })),
@@ -81,8 +92,10 @@ try {
 		mounts.push(
 			await mountIdmapped({ source: resolve(folder), target: volume, mapping: ownerAsRoot, ...attributes }),
 		);
-		// The runtime opens the namespace by this process's descriptor.
-		const userns = `/proc/${process.pid}/fd/${namespace.fd}`;
+		// The runtime opens the namespace by this process's descriptor. The link is for runc 1.2 and later, which take the mapping
+		// of the process PID for a path that begins with /proc/PID.
+		const userns = join(bundle, "userns");
+		symlinkSync(`/proc/${process.pid}/fd/${namespace.fd}`, userns);
 		writeFileSync(join(bundle, "config.json"), JSON.stringify(config(userns, volume)));
 		process.on("SIGINT", () => {}); // Ctrl-C ends the container; this process then cleans up
 		const [status] = await once(

@@ -6,7 +6,16 @@
 // root may enter, because a set-user-ID program that a container's root creates there belongs on disk to root.
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+	chmodSync,
+	chownSync,
+	mkdirSync,
+	mkdtempSync,
+	rmdirSync,
+	rmSync,
+	symlinkSync,
+	writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { Handles, Mapping, mountIdmapped, type UserNamespace } from "userns";
@@ -19,8 +28,12 @@ const mapping = Mapping.from("0:2100000000:65536");
 // A device file or a set-uid program in the folders has no effect there.
 const attributes = { nodev: true, nosuid: true };
 
+const isOldRunc = /^runc version 1\.[01]\./.test(
+	spawnSync(runtime, ["--version"], { encoding: "utf8" }).stdout,
+);
+
 /** A bundle that runs a shell script, with `shared` at /shared. */
-function config(namespace: UserNamespace, shared: string, script: string): object {
+function config(userns: string, shared: string, script: string): object {
 	const capabilities = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER"];
 	return {
 		ociVersion: "1.0.2",
@@ -39,9 +52,9 @@ function config(namespace: UserNamespace, shared: string, script: string): objec
 			{ destination: "/shared", type: "bind", source: shared, options: ["bind", "rw"] },
 		],
 		linux: {
-			...mapping.toJSON(), // runc 1.1 needs it as well as the path
+			...(isOldRunc && mapping.toJSON()), // runc before 1.2 needs it as well as the path
 			namespaces: [
-				{ type: "user", path: `/proc/${process.pid}/fd/${namespace.fd}` },
+				{ type: "user", path: userns },
 				...["pid", "mount", "ipc", "uts", "network"].map((type) => ({ type })),
 			],
 		},
@@ -80,7 +93,10 @@ try {
 			...attributes,
 		});
 		undo.push(() => mount.unmount());
-		writeFileSync(join(bundle, "config.json"), JSON.stringify(config(namespace, shared, script)));
+		// The link is for runc 1.2 and later, which take the mapping of the process PID for a path that begins with /proc/PID.
+		const userns = join(bundle, "userns");
+		symlinkSync(`/proc/${process.pid}/fd/${namespace.fd}`, userns);
+		writeFileSync(join(bundle, "config.json"), JSON.stringify(config(userns, shared, script)));
 		undo.push(() => spawnSync(runtime, ["delete", "--force", id], { stdio: "ignore" }));
 		ready.push({ id, bundle, namespace });
 	}

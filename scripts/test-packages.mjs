@@ -39,6 +39,16 @@ export const PACKAGES = {
 	zsh: ["zsh"],
 };
 
+/** The same for the programs of test/clients that only `npm run test:clients` brings, because some of them start services. */
+export const CLIENTS = {
+	iproute2: ["ip"],
+	lxc: ["lxc-execute"],
+	passt: ["pasta"],
+	podman: ["podman"],
+	slirp4netns: ["slirp4netns"],
+	"systemd-container": ["systemd-nspawn"],
+};
+
 /** All programs of PACKAGES. */
 export const TOOLS = Object.values(PACKAGES)
 	.flat()

@@ -29,18 +29,24 @@ function mirror() {
 
 /**
  * Returns apt for a suite of Debian. It works on the state of an empty machine in a folder: of this machine it uses only the address
- * of the mirror and the keys, and it changes nothing.
+ * of the mirror and the keys, and it changes nothing. `experimental` names the packages that come from that suite.
  */
-export function debianSuite(suite, architecture, cache) {
+export function debianSuite(suite, architecture, cache, experimental = []) {
 	const state = join(cache, `apt-${suite}-${architecture}`);
 	for (const folder of ["lists/partial", "archives/partial"]) {
 		mkdirSync(join(state, folder), { recursive: true });
 	}
 	writeFileSync(join(state, "status"), "");
 	// Backports depend on packages of the suite that they are for.
-	const suites = [...new Set([suite, suite.replace("-backports", "")])];
+	const suites = [
+		...new Set([suite, suite.replace("-backports", ""), ...experimental.map(() => "experimental")]),
+	];
 	const site = mirror();
 	writeFileSync(join(state, "sources.list"), suites.map((each) => `deb ${site} ${each} main\n`).join(""));
+	const pins = experimental.map(
+		(name) => `Package: ${name}\nPin: release a=experimental\nPin-Priority: 999\n\n`,
+	);
+	writeFileSync(join(state, "preferences"), pins.join(""));
 	const settings = {
 		"APT::Architecture": architecture,
 		"APT::Architectures": architecture,
@@ -51,6 +57,8 @@ export function debianSuite(suite, architecture, cache) {
 		"Acquire::Retries": "1",
 		"Acquire::Languages": "none",
 		"Acquire::http::Timeout": "15",
+		"Dir::Etc::preferences": join(state, "preferences"),
+		"Dir::Etc::preferencesparts": "/dev/null",
 		"Dir::Etc::sourcelist": join(state, "sources.list"),
 		"Dir::Etc::sourceparts": "/dev/null",
 		"Dir::State": state,
@@ -63,9 +71,11 @@ export function debianSuite(suite, architecture, cache) {
 	const apt = (args, cwd) => quiet("apt-get", [...options, "-qy", ...args], { cwd });
 	apt(["update"]);
 	return {
-		/** Returns the packages and all their dependencies. */
+		/** Returns the packages and all their dependencies, each as NAME=VERSION. */
 		withDependencies: (names) =>
-			[...apt(["install", "--simulate", ...names]).matchAll(/^Inst (\S+) /gm)].map(([, name]) => name),
+			[...apt(["install", "--simulate", ...names]).matchAll(/^Inst (\S+) \((\S+)/gm)].map(
+				([, name, version]) => `${name}=${version}`,
+			),
 		/** Unpacks packages, without their dependencies, into a folder. */
 		unpack(names, folder) {
 			const archives = mkdtempSync(join(state, "archives/unpack-"));

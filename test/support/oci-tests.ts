@@ -1,10 +1,19 @@
 import assert from "node:assert/strict";
-import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+	chmodSync,
+	chownSync,
+	existsSync,
+	mkdirSync,
+	readFileSync,
+	rmSync,
+	statSync,
+	writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { Mapping, mountIdmapped, pin, UserNamespace, unmount } from "../../src/index.ts";
 import { ask } from "./child.ts";
 import { mkdirs, withTmpfs } from "./mounts.ts";
-import { Container, makeRootfs, ociConfig, type Runtime } from "./oci.ts";
+import { Container, isSince, joining, makeRootfs, needsMappings, ociConfig, type Runtime } from "./oci.ts";
 import { emptied, makeUser, privateMounts, processesIn, USER } from "./private-mounts.ts";
 import { SLOWER } from "./slower.ts";
 import { test } from "./test.ts";
@@ -55,7 +64,7 @@ stat -c '%n %u:%g' /data/folder /data/folder/new
 export function ociTests(runtime: Runtime): void {
 	const needs = ["linux", "root", "mounts", `tool:${runtime}`, "busybox"] as const;
 
-	for (const way of ["/proc/PID/fd/N of who holds the descriptor", "a pinned file"]) {
+	for (const way of ["a link to /proc/PID/fd/N of the holder", "a pinned file"]) {
 		test(
 			`${runtime} joins by ${way}, and an ID-mapped volume belongs to its root, and to 1000 on disk`,
 			{
@@ -65,14 +74,17 @@ export function ociTests(runtime: Runtime): void {
 				withTmpfs(async (folder) => {
 					const { disk, rootfs, data, volume } = makeBundle(folder);
 					const ns = await UserNamespace.create(MAP);
-					const pinned = join(folder, "pinned");
-					if (way === "a pinned file") pin(ns, pinned);
+					const userns = join(folder, "userns");
+					const joined = joining(runtime, userns, ns.fd, MAP);
+					if (way === "a pinned file") {
+						rmSync(userns);
+						pin(ns, userns);
+					}
 					const root = await mountIdmapped({ source: disk, target: rootfs, userns: ns });
 					const mount = await mountIdmapped({ source: data, target: volume, mapping: VOLUME_MAP });
 					const container = new Container(runtime, folder, {
 						script: WORK,
-						userns: way === "a pinned file" ? pinned : `/proc/${process.pid}/fd/${ns.fd}`,
-						mappings: Mapping.from(MAP).toJSON(),
+						...joined,
 						volume,
 					});
 					try {
@@ -98,13 +110,88 @@ export function ociTests(runtime: Runtime): void {
 						assert.deepEqual(await container.remove(), []);
 						await mount.unmount();
 						await root.unmount();
-						if (way === "a pinned file") unmount(pinned);
+						if (way === "a pinned file") unmount(userns);
 						assert.deepEqual(await emptied(ns.inode), []);
 						ns.close();
 					}
 				}),
 		);
 	}
+
+	test(
+		`${runtime} and /proc/PID/fd/N itself: runc since 1.2 takes PID's mapping for the namespace's, as docs/clients.md says`,
+		{ needs },
+		() =>
+			withTmpfs(async (folder) => {
+				const { rootfs, data } = makeBundle(folder);
+				makeRootfs(rootfs);
+				const ns = await UserNamespace.create(MAP);
+				const container = new Container(runtime, folder, {
+					script: "readlink /proc/self/ns/user",
+					userns: `/proc/${process.pid}/fd/${ns.fd}`,
+					mappings: Mapping.from(MAP).toJSON(),
+					volume: data,
+				});
+				try {
+					const { status, stdout, stderr } = container.run();
+					if (runtime === "runc" && isSince("runc", "1.2")) {
+						assert.notEqual(status, 0);
+						assert.match(stderr, /non-matching mapping/);
+					} else {
+						assert.deepEqual([status, words(stdout)], [0, [`user:[${ns.inode}]`]], stderr);
+					}
+				} finally {
+					assert.deepEqual(await container.remove(), []);
+					assert.deepEqual(await emptied(ns.inode), []);
+					ns.close();
+				}
+			}),
+	);
+
+	test(
+		`the attributes of a volume hold in a container of ${runtime} if its options repeat them, as docs/clients.md says`,
+		{ needs },
+		(t) =>
+			withTmpfs(async (folder) => {
+				const { rootfs, data, volume } = makeBundle(folder);
+				makeRootfs(rootfs);
+				const ns = await UserNamespace.create(MAP);
+				const joined = joining(runtime, join(folder, "userns"), ns.fd, MAP);
+				const attributes = { readonly: true, nodev: true, nosuid: true, noexec: true };
+				const mount = await mountIdmapped({
+					...{ source: data, target: volume, mapping: VOLUME_MAP, ...attributes },
+				});
+				const run = async (...options: string[]) => {
+					const container = new Container(runtime, folder, {
+						script: "cat /proc/self/mountinfo; touch /data/new",
+						...{ ...joined, volume, options },
+					});
+					const { stdout, stderr } = container.run();
+					assert.deepEqual(await container.remove(), []);
+					const seen = / \/data ([^/]\S+) /.exec(stdout)?.[1]?.split(",") ?? assert.fail(stderr);
+					const isWritten = existsSync(join(data, "new"));
+					if (isWritten) rmSync(join(data, "new"));
+					return { seen: new Set(seen), isWritten };
+				};
+				try {
+					const all = ["ro", "nodev", "nosuid", "noexec"];
+					const repeated = await run("bind", ...all);
+					assert.ok(all.every((option) => repeated.seen.has(option)));
+					assert.ok(!repeated.isWritten);
+					const plain = await run("bind");
+					const isKept = all.every((option) => plain.seen.has(option));
+					// runc and crun 1.8.1 keep them. crun 1.21 and 1.28 keep none, and the container writes to the volume.
+					if (runtime === "runc" || !isSince("crun", "1.9")) assert.ok(isKept);
+					if (runtime === "crun" && isSince("crun", "1.21")) assert.ok(!plain.seen.has("ro"));
+					assert.equal(plain.isWritten, !plain.seen.has("ro"));
+					t.diagnostic(`a bind mount without these options ${isKept ? "keeps" : "loses"} the attributes`);
+				} finally {
+					await mount.unmount();
+					assert.deepEqual(await emptied(ns.inode), []);
+					ns.close();
+				}
+			}),
+	);
 
 	test(
 		`open finds a namespace that ${runtime} made by pid, by path and as a bare descriptor, and reads its mapping`,
@@ -171,7 +258,7 @@ export function ociTests(runtime: Runtime): void {
 				const config = ociConfig({
 					script: WORK.replace("chown 10 ", `chown ${USER.size + 1} `),
 					userns: "PATH",
-					mappings: expected.toJSON(),
+					...(needsMappings(runtime) && { mappings: expected.toJSON() }),
 					volume: data,
 				});
 				writeFileSync(join(bundle, "config.json"), JSON.stringify(config));
@@ -184,10 +271,11 @@ export function ociTests(runtime: Runtime): void {
 					stderr: string;
 				}>(
 					`const { spawnSync } = await import("node:child_process");
-				const { readFileSync, writeFileSync } = await import("node:fs");
+				const { readFileSync, symlinkSync, writeFileSync } = await import("node:fs");
 				const ns = await userns.UserNamespace.create(userns.Mapping.rootless());
 				const file = ${JSON.stringify(join(bundle, "config.json"))};
-				const path = "/proc/" + process.pid + "/fd/" + ns.fd;
+				const path = ${JSON.stringify(join(bundle, "userns"))};
+				symlinkSync("/proc/" + process.pid + "/fd/" + ns.fd, path);
 				writeFileSync(file, readFileSync(file, "utf8").replace('"PATH"', JSON.stringify(path)));
 				const runtime = ${JSON.stringify([runtime, "--root", join(bundle, "state")])};
 				const run = (...args) => spawnSync(runtime[0], [...runtime.slice(1), ...args], {

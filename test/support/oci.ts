@@ -14,12 +14,25 @@ import {
 	writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import type { OciMappings } from "../../src/index.ts";
+import { Mapping, type MappingInput, type OciMappings } from "../../src/index.ts";
 import { sh } from "./child.ts";
 import { type Ended, privateMounts, runToEnd } from "./private-mounts.ts";
 import { SLOWER } from "./slower.ts";
 
 export type Runtime = "crun" | "runc";
+
+/** Whether a runtime has at least that version, such as "1.2". */
+export function isSince(runtime: Runtime, version: string): boolean {
+	const numbers = (text: string) => (/(\d+)\.(\d+)/.exec(text) ?? []).slice(1).map(Number);
+	const [major = 0, minor = 0] = numbers(sh(runtime, "--version"));
+	const [wantedMajor = 0, wantedMinor = 0] = numbers(version);
+	return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
+}
+
+/** Whether a runtime requires the mappings beside the path of a namespace. Later versions of runc warn of them. */
+export function needsMappings(runtime: Runtime): boolean {
+	return runtime === "runc" && !isSince("runc", "1.2");
+}
 
 /** The path of cgroup2 on a machine with both kinds, and on one without. */
 const CGROUPS = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"];
@@ -52,16 +65,29 @@ export interface Config {
 	script: string;
 	/** `linux.namespaces[].path` of the user namespace; if left out, the runtime creates one. */
 	userns?: string;
-	/** runc 1.1.5 requires mappings beside a path, too. */
-	mappings: OciMappings;
+	/** Left out, where the runtime allows it, beside a path. */
+	mappings?: OciMappings;
 	/** The source of /data. */
 	volume: string;
+	/** The options of its bind mount. */
+	options?: readonly string[];
 	/** The name of the cgroup; left out if the user may create none. */
 	cgroup?: string;
 }
 
+/** What config.json says of a namespace that is there, by a link at `path` to a descriptor of this process. */
+export function joining(
+	runtime: Runtime,
+	path: string,
+	fd: number,
+	mapping: MappingInput,
+): Pick<Config, "userns" | "mappings"> {
+	symlinkSync(`/proc/${process.pid}/fd/${fd}`, path);
+	return { userns: path, ...(needsMappings(runtime) && { mappings: Mapping.from(mapping).toJSON() }) };
+}
+
 /** A complete config.json of the OCI runtime-spec 1.0.2. */
-export function ociConfig({ script, userns, mappings, volume, cgroup }: Config): object {
+export function ociConfig({ script, userns, mappings, volume, options, cgroup }: Config): object {
 	const capabilities = ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_SETUID", "CAP_SETGID"];
 	return {
 		ociVersion: "1.0.2",
@@ -78,7 +104,7 @@ export function ociConfig({ script, userns, mappings, volume, cgroup }: Config):
 		mounts: [
 			{ destination: "/proc", type: "proc", source: "proc" },
 			{ destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "mode=755"] },
-			{ destination: "/data", type: "bind", source: volume, options: ["bind", "rw"] },
+			{ destination: "/data", type: "bind", source: volume, options: options ?? ["bind", "rw"] },
 		],
 		linux: {
 			...mappings,
