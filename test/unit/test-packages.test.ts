@@ -16,7 +16,8 @@ import { root } from "../support/child.ts";
 import { test } from "../support/test.ts";
 
 const MODULE = pathToFileURL(join(root, "scripts/test-packages.mjs")).href;
-const { PACKAGES, TOOLS } = (await import(MODULE)) as {
+const { CLIENTS, PACKAGES, TOOLS } = (await import(MODULE)) as {
+	CLIENTS: Record<string, string[]>;
 	PACKAGES: Record<string, string[]>;
 	TOOLS: string[];
 };
@@ -64,20 +65,21 @@ function setUp(
 
 const MISSING = /^Some tests are skipped because these packages are missing: .*\bstrace\b/;
 
-test("every program that a test declares is in the list from which npm test installs", () => {
+test("every program that a test declares is in the list from which npm test or npm run test:clients installs", () => {
 	const declared = new Set<string>();
 	const folder = join(root, "test");
 	for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
 		if (!name.endsWith(".ts")) continue;
-		for (const [, tool = ""] of readFileSync(join(folder, name), "utf8").matchAll(/"tool:([\w.]+)"/g))
+		for (const [, tool = ""] of readFileSync(join(folder, name), "utf8").matchAll(/"tool:([\w.-]+)"/g))
 			declared.add(tool);
 	}
 	assert.ok(declared.size > 10);
+	const clients = Object.values(CLIENTS).flat();
 	assert.deepEqual(
-		[...declared].filter((tool) => !TOOLS.includes(tool)),
+		[...declared].filter((tool) => !TOOLS.includes(tool) && !clients.includes(tool)),
 		[],
 	);
-	assert.deepEqual(Object.keys(PACKAGES), Object.keys(PACKAGES).sort());
+	for (const list of [CLIENTS, PACKAGES]) assert.deepEqual(Object.keys(list), Object.keys(list).sort());
 });
 
 test(".ci/run has no list of its own: it installs nothing, and promises the programs of the list", () => {
