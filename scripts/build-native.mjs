@@ -40,7 +40,7 @@ const WARNINGS = [
 ];
 /** The include path is native/, so every include names its folder: "kernel/outcome.h". */
 const DEFINES = ["-D_GNU_SOURCE", "-DNAPI_VERSION=8", "-I."];
-/** The compiler flags of the add-on, whose time is that of its system calls and whose size is a tenth of the package, and of the programs. */
+/** The compiler flags. The add-on is optimized for size, because its time is that of its system calls. */
 const FLAVOUR = {
 	addon: ["-Os", "-fstack-protector-strong"],
 	programs: ["-O2"],
