@@ -6,7 +6,7 @@ import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import type { Need } from "../support/needs.ts";
 import { isSince, makeRootfs } from "../support/oci.ts";
 import { owner, words } from "../support/oci-tests.ts";
-import { type Ended, emptied, privateMounts, runToEnd } from "../support/private-mounts.ts";
+import { type Ended, emptied, inCgroup, runToEnd } from "../support/private-mounts.ts";
 import { test } from "../support/test.ts";
 
 /*
@@ -98,28 +98,8 @@ const ENGINES: Record<string, Engine> = {
 	},
 };
 
-/**
- * Runs an engine in a cgroup of its own, which ends with it. $1: a file with a line for root as /etc/subuid and
- * /etc/subgid, because lxc-execute calls newuidmap for root too. $2: the cgroup.
- */
-const CONTAINED = `
-for file in subuid subgid; do mount --bind "$1" "/etc/$file" || exit 125; done
-for folder in /var/tmp /var/lib/containers /var/lib/lxc; do
-	[ ! -d "$folder" ] || mount -t tmpfs -o mode=1777 userns-test "$folder" || exit 125
-done
-cgroup=/sys/fs/cgroup/$2
-mkdir "$cgroup" && echo $$ > "$cgroup/cgroup.procs" || exit 125
-shift 2
-"$@"
-status=$?
-echo $$ > /sys/fs/cgroup/cgroup.procs
-for _ in 1 2 3 4 5 6 7 8 9; do
-	find "$cgroup" -depth -type d -exec rmdir {} \\; 2>&-
-	[ -d "$cgroup" ] || exit $status
-	sleep 0.2
-done
-echo "$cgroup is busy" >&2
-exit 126`;
+/** $1: a file with a line for root, because lxc-execute calls newuidmap for root too; then the program. */
+const SUBIDS = 'for file in subuid subgid; do mount --bind "$0" "/etc/$file" || exit 125; done; exec "$@"';
 
 let count = 0;
 
@@ -169,7 +149,7 @@ function withWorld(
 				run(script, options) {
 					const name = `userns-test-${process.pid}-${count++}`;
 					const place = { folder: own, rootfs, volume, name };
-					const before = [...privateMounts({ cgroup2: true }), "sh", "-c", CONTAINED, "sh", subids, name];
+					const before = [...inCgroup(name), "sh", "-c", SUBIDS, subids];
 					return runToEnd([...before, ...command(place, options), "/bin/sh", "-c", script]);
 				},
 			});
