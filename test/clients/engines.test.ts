@@ -70,6 +70,8 @@ const ENGINES: Record<string, Engine> = {
 		needs: ["tool:systemd-nspawn", "path:/etc/machine-id"],
 		asHostRoot: true,
 		command: ({ rootfs, volume, name }) => [
+			// Before version 256 it would also use the old version of cgroups of a machine with both.
+			...["env", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1"],
 			...["systemd-nspawn", "--quiet", "--register=no", "--keep-unit", "--private-network", "--pipe"],
 			...[`--machine=${name}`, `--private-users=${FIRST}:65536`, "--private-users-ownership=off"],
 			...["--bind", `${volume}:/data`, "--directory", rootfs],

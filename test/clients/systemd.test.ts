@@ -78,7 +78,8 @@ test(
 			try {
 				const name = `userns-test-systemd-${process.pid}`;
 				const { stdout, stderr } = runToEnd([
-					...[...inCgroup(name), "unshare", "--pid", "--fork", "--mount-proc", "systemd-nspawn", "--quiet"],
+					...[...inCgroup(name), "unshare", "--pid", "--fork", "--mount-proc", "env"],
+					...["SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "systemd-nspawn", "--quiet"],
 					...["--register=no", "--keep-unit", "--private-network", "--console=pipe", `--machine=${name}`],
 					...["--bind", `${path}:/pinned`, "--bind", `${volume}:/data`, "--boot", "--directory", tree],
 					...["systemd.unit=userns-test.service"],
