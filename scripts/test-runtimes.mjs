@@ -1,10 +1,8 @@
 // Runs the tests with the runtimes of scripts/runtimes/table.mjs, and writes their results and the table of README.md.
 //   test-runtimes.mjs [--again] [NAME …]
 // With --again, only the tests that failed in the last run of everything run again, for example on a machine that was too busy.
-import { spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
+import { spawnSync } from "node:child_process";
 import {
-	appendFileSync,
 	chmodSync,
 	existsSync,
 	mkdirSync,
@@ -16,19 +14,17 @@ import {
 	writeFileSync,
 } from "node:fs";
 import { release } from "node:os";
-import { basename, dirname, join } from "node:path";
+import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { build } from "./build.mjs";
 import { quiet } from "./kernels/packages.mjs";
 import { MUSL_NODE } from "./runtimes/musl.mjs";
-import { inRoot, libcOf, makeRoot } from "./runtimes/roots.mjs";
+import { logged, parse, runNodeTests } from "./runtimes/node-tests.mjs";
+import { CACHE, inRoot, libcOf, makeRoot } from "./runtimes/roots.mjs";
 import { RUNTIMES, readResults, writeResults, writeTable } from "./runtimes/table.mjs";
 import { root } from "./setup.mjs";
 import { testFiles } from "./test.mjs";
-import { installTestPackages, systemPath } from "./test-packages.mjs";
-
-/** Not below a home, because tests run the runtimes as other users, and not in /tmp, where another user could have made the folder. */
-const CACHE = process.env.USERNS_CACHE ?? "/var/cache/userns-runtimes";
+import { installTestPackages } from "./test-packages.mjs";
 
 /** Returns the newest version of a package of npm in a range. */
 function newest(name, range) {
@@ -72,59 +68,9 @@ function prepare({ package: name, version, program, root: where }) {
 		program: path,
 		node: isNode ? path : where === "musl" ? MUSL_NODE : process.execPath,
 		prefix:
-			system === undefined
-				? ["unshare", "--mount", "--propagation", "private"]
-				: // The variable may name a file of this machine, and Node.js would print that it does not exist.
-					["env", "--unset=NODE_EXTRA_CA_CERTS", ...inRoot(system, folders)],
+			system === undefined ? ["unshare", "--mount", "--propagation", "private"] : inRoot(system, folders),
 		library: system === undefined ? quiet("getconf", ["GNU_LIBC_VERSION"]).trim() : libcOf(where, system),
 	};
-}
-
-/** Runs a command behind the prefix, with its output in the log. Returns its status and standard output. */
-async function logged({ prefix }, command, env, log) {
-	const [program, ...args] = [...prefix, ...command];
-	const child = spawn(program, args, {
-		cwd: root,
-		env: { ...process.env, PATH: systemPath(), USERNS_PRIVATE_MOUNTS: "1", ...env },
-		stdio: ["ignore", "pipe", "pipe"],
-	});
-	const text = { stdout: "" };
-	for (const name of ["stdout", "stderr"]) {
-		child[name].setEncoding("utf8").on("data", (chunk) => {
-			if (name === "stdout") text.stdout += chunk;
-			appendFileSync(log, chunk);
-		});
-	}
-	const [status] = await once(child, "close");
-	return { status, stdout: text.stdout };
-}
-
-/** The mark of the lines of the reporter lines.mjs, among the lines of the reporter "spec". */
-const isLine = (line) => line.startsWith('{"name":');
-
-function parse({ status, stdout }, what) {
-	const lines = stdout
-		.split("\n")
-		.filter(isLine)
-		.map((line) => JSON.parse(line));
-	// A run that ended early must not count as one in which everything passed.
-	const failed = lines.some(({ result }) => result === "failed");
-	if (lines.length === 0 || (status !== 0 && !failed)) {
-		lines.push({ name: `${what} ended with status ${status}`, result: "failed", why: "" });
-	}
-	return lines;
-}
-
-async function runNodeTests(prepared, files, env, log) {
-	const reporters = ["spec", "./scripts/runtimes/lines.mjs"].flatMap((reporter) => [
-		`--test-reporter=${reporter}`,
-		"--test-reporter-destination=stdout",
-	]);
-	const { node } = prepared;
-	// The tests also find the program as "node" in PATH.
-	const PATH = `${dirname(node)}:${systemPath()}`;
-	const command = [node, "--test", "--test-concurrency=1", ...reporters, ...files];
-	return parse(await logged(prepared, command, { PATH, ...env }, log), "node --test");
 }
 
 const fileCommand = (program, file) =>

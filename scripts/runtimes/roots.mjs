@@ -20,6 +20,9 @@ import { debianSuite, unpackNode } from "../kernels/packages.mjs";
 import { CLIENTS, PACKAGES } from "../test-packages.mjs";
 import { addMusl } from "./musl.mjs";
 
+/** Not below a home, because tests run the runtimes as other users, and not in /tmp, where another user could have made the folder. */
+export const CACHE = process.env.USERNS_CACHE ?? "/var/cache/userns-runtimes";
+
 const CLIENT_ROOT = {
 	libc: "libc6",
 	packages: Object.keys(CLIENTS),
@@ -44,6 +47,9 @@ export const ROOTS = {
 	"oldest clients": { ...CLIENT_ROOT, suite: "bookworm" },
 	"newest clients": { ...CLIENT_ROOT, suite: "sid", experimental: ["runc"] },
 };
+
+/** The file in a root file system that has NAME=VERSION for each of its packages. */
+export const PACKAGE_LIST = "packages";
 
 /** What the tests use beside the programs of scripts/test-packages.mjs. */
 const BASE = [
@@ -89,6 +95,7 @@ export function makeRoot(name, cache) {
 		chmodSync(fresh, 0o755);
 		debian.unpack(wanted, fresh);
 		finish(fresh);
+		writeFileSync(join(fresh, PACKAGE_LIST), `${wanted.join("\n")}\n`);
 		add?.(fresh);
 		renameSync(fresh, root);
 	} finally {
@@ -123,7 +130,22 @@ exec "$@"`;
 
 /** The command before a program that runs it in a root file system, with these folders of this machine, in a mount namespace of its own. */
 export function inRoot(root, folders) {
-	return ["unshare", "--mount", "--propagation", "private", "sh", "-c", ENTER, "sh", root, ...folders, "--"];
+	// The variable may name a file of this machine, and Node.js would print that it does not exist.
+	const env = ["env", "--unset=NODE_EXTRA_CA_CERTS"];
+	return [
+		...env,
+		"unshare",
+		"--mount",
+		"--propagation",
+		"private",
+		"sh",
+		"-c",
+		ENTER,
+		"sh",
+		root,
+		...folders,
+		"--",
+	];
 }
 
 /** Returns the C library of Node.js in a root file system, such as "glibc 2.31" and "musl 1.2.5". */

@@ -59,7 +59,7 @@ export function writeResults(results) {
 }
 
 /** Padded as the formatter of Markdown pads it. */
-function markdown(rows) {
+export function markdown(rows) {
 	const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => row[column].length)));
 	const line = (row) => `| ${row.map((cell, column) => cell.padEnd(widths[column])).join(" | ")} |`;
 	const [header, ...others] = rows;

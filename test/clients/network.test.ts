@@ -57,7 +57,7 @@ function connect(
 			await once(server, "listening");
 			const ns = await userns.UserNamespace.create(${mapping});
 			const addresses = ${JSON.stringify(addresses)};
-			const ask = 'read go; cat /proc/net/dev; for address; do answer=$(timeout 5 bash -c ' +
+			const ask = 'echo ready; read go; cat /proc/net/dev; for address; do answer=$(timeout 5 bash -c ' +
 				'"exec 3<>/dev/tcp/$address/8080; head -n1 <&3" 2>&-); ' +
 				'echo "at $address \${answer:-refused}"; done';
 			const child = ns.spawn("bash", ["-c", ask, "bash", ...addresses], {
@@ -65,6 +65,8 @@ function connect(
 			});
 			let text = "";
 			child.stdout.on("data", (chunk) => { text += chunk; });
+			// Before it runs, it is not in the namespaces yet, and no other process of its user may open them.
+			await once(child.stdout, "data");
 			const [program, ...args] = ${JSON.stringify(helper)};
 			const net = spawn(program, args.map((word) => word === "PID" ? String(child.pid) : word),
 				{ stdio: ["ignore", "pipe", "pipe"] });

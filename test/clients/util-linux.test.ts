@@ -31,16 +31,21 @@ async function withPinned(body: (path: string, inode: number, folder: string) =>
 	});
 }
 
+/** Whether the programs of util-linux have at least that version. */
+function isSince(wanted: number): boolean {
+	const [major = 0, minor = 0] = (/ (\d+)\.(\d+)/.exec(sh("mount", "--version")) ?? []).slice(1).map(Number);
+	return major > 2 || (major === 2 && minor >= wanted);
+}
+
 test("mount -o X-mount.idmap takes a pinned namespace, from util-linux 2.39 on", { needs }, (t) =>
 	withPinned((path, _, folder) => {
 		const [source = "", target = ""] = mkdirs(folder, "source", "target");
 		writeFileSync(join(source, "file"), "");
 		chownSync(join(source, "file"), 7, 8);
 		const version = sh("mount", "--version");
-		const [major = 0, minor = 0] = (/ (\d+)\.(\d+)/.exec(version) ?? []).slice(1).map(Number);
 		sh("mount", "--bind", "-o", `X-mount.idmap=${path}`, source, target);
 		const isMapped = mountAt(target)?.options.includes("idmapped");
-		if (major > 2 || (major === 2 && minor >= 39)) {
+		if (isSince(39)) {
 			assert.ok(isMapped, version);
 			assert.equal(owner(join(target, "file")), "100007:200008");
 		} else {
@@ -98,6 +103,39 @@ test(
 			}
 		}),
 );
+
+test(
+	"lsns lists a namespace that is only pinned with --persistent, from util-linux 2.42 on",
+	{
+		needs: [...needs, "tool:lsns"],
+	},
+	() =>
+		withPinned((_, inode) => {
+			const list = (...options: string[]) =>
+				words(sh("lsns", "--type", "user", "--noheadings", "--output", "NS", ...options)).includes(
+					`${inode}`,
+				);
+			assert.equal(list(), false);
+			if (isSince(42)) assert.equal(list("--persistent"), true);
+		}),
+);
+
+test("unshare --map-users as root calls newuidmap, and writes the mapping itself from util-linux 2.42 on", {
+	needs: [...needs, "tool:unshare", "tool:newuidmap", "tool:newgidmap"],
+}, () => {
+	// No test machine gives this range to root.
+	const run = (...fields: string[]) =>
+		runToEnd([
+			...["unshare", "--user", `--map-users=${fields.join()}`, `--map-groups=${fields.join()}`],
+			...["cat", "/proc/self/uid_map"],
+		]);
+	const { status, stdout, stderr } = run("2100000000", "0", "65536");
+	if (isSince(42)) assert.deepEqual([status, words(stdout)], [0, ["0 2100000000 65536"]], stderr);
+	else if (!isSince(39)) assert.match(stderr, /newuidmap: uid range .* not allowed/);
+	const colons = run("0:2100000000:65536");
+	if (isSince(42)) assert.deepEqual(words(colons.stdout), ["0 2100000000 65536"], colons.stderr);
+	else if (!isSince(39)) assert.notEqual(colons.status, 0);
+});
 
 /** Starts unshare(1) with a program that waits. Resolves when its maps are written. */
 async function unshared(
