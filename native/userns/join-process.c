@@ -73,7 +73,7 @@ int join_process_await(struct join_process *join, struct outcome *out)
 {
 	int error = read_status(join->control);
 
-	return error < 0 ? outcome_fail(out, error, join->ns >= 0 ? "join" : "clone") : 0;
+	return error < 0 ? outcome_fail(out, error, join->ns >= 0 ? "join" : "unshare") : 0;
 }
 
 int join_process_start(struct join_process *join, int ns, struct outcome *out)

@@ -21,9 +21,14 @@ export function isMapRefused({ step, error }: Outcome): boolean {
 	return error === ERRNO.EPERM && (step === "uid_map" || step === "gid_map");
 }
 
+/** The call that creates the namespace: clone(2), or unshare(2) of userns-join. */
+function isCreation({ step }: Outcome): boolean {
+	return step === "clone" || step === "unshare";
+}
+
 /** ENOSPC since Linux 4.9. EUSERS for the depth, and for both limits before that. */
 export function isCountLimit(outcome: Outcome): boolean {
-	return outcome.step === "clone" && (outcome.error === ERRNO.ENOSPC || outcome.error === ERRNO.EUSERS);
+	return isCreation(outcome) && (outcome.error === ERRNO.ENOSPC || outcome.error === ERRNO.EUSERS);
 }
 
 /** The error for a namespace whose maps, written by newuidmap and newgidmap, are not the requested ones. */
@@ -70,8 +75,9 @@ const MAP_STEPS = ["proc", "uid_map", "setgroups", "gid_map", "newuidmap", "newg
 function refusalOf({ step = "", error }: Outcome, mapping: Mapping): Refusal | undefined {
 	const byProgram = step.startsWith("new");
 	if (error !== ERRNO.EPERM && error !== ERRNO.EACCES && !byProgram) return undefined;
-	if (step === "clone") {
-		return { operation: "create", doing: "creating a user namespace", calls: ["clone3", "clone"] };
+	if (step === "clone" || step === "unshare") {
+		const calls = step === "clone" ? (["clone3", "clone"] as const) : (["unshare"] as const);
+		return { operation: "create", doing: "creating a user namespace", calls };
 	}
 	if (!MAP_STEPS.includes(step)) return undefined;
 	// newuidmap has the capabilities itself if it can get them. It cannot give more to root than root has.
@@ -116,8 +122,9 @@ export function createError(
 	});
 }
 
-function hintFor({ step, error }: Outcome, { mapping, setgroups }: CreateRequest): string | undefined {
-	if (step === "clone") return error === ERRNO.EPERM ? remainingHint("create") : cloneHints[error];
+function hintFor(outcome: Outcome, { mapping, setgroups }: CreateRequest): string | undefined {
+	const { step, error } = outcome;
+	if (isCreation(outcome)) return error === ERRNO.EPERM ? remainingHint("create") : cloneHints[error];
 	if (step === "own program") return hintIn(ownProgramHints, error);
 	if (step === "execute") return hintIn(executeHints, error);
 	if (error === ERRNO.EPERM && step === "setgroups") {

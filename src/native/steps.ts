@@ -9,6 +9,7 @@ import { missingCallHint } from "./missing-call.ts";
  */
 const table = {
 	clone: ["starting the process", "clone"],
+	unshare: ["starting the process", "unshare"],
 	proc: ["finding the process in /proc", "openat2"],
 	uid_map: ["the process's uid_map", "write"],
 	gid_map: ["the process's gid_map", "write"],

@@ -220,7 +220,8 @@ test(
 
 test(
 	"a seccomp filter that refuses unshare(2), and permits clone(2), does not prevent exec",
-	{ needs: [...needs, "tool:cc"] },
+	// Without the page, a creation by root executes userns-join, which calls unshare(2).
+	{ needs: [...needs, "tool:cc", "shared-page"] },
 	() =>
 		withTmpfs((folder) => {
 			const deny = join(folder, "deny");

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { chmodSync } from "node:fs";
 import { join } from "node:path";
 import { UserNamespace } from "../../src/index.ts";
 import { DRY_CALLS } from "../../src/native/addon.ts";
@@ -18,6 +19,7 @@ const needs = ["linux", "root", "mounts", "tool:unshare", "tool:setpriv"] as con
 interface Failure {
 	code: string;
 	errnoCode: string;
+	syscall: string;
 	step: string;
 	hint: string;
 }
@@ -141,6 +143,26 @@ for (const [call, script, step] of [
 			}),
 	);
 }
+
+test(
+	"a seccomp filter that refuses unshare(2) is found if the creation needs it, because the caller has a capability",
+	{
+		needs: [...needs, "tool:cc"],
+	},
+	() =>
+		withTmpfs((folder) => {
+			const deny = join(folder, "deny");
+			sh("cc", "-O2", "-o", deny, join(root, "test/support/programs/deny.c"));
+			chmodSync(folder, 0o755);
+			const unshare = process.arch === "x64" ? 272 : 97;
+			const withCapability = [...USER.split(" "), "--inh-caps=+setuid", "--ambient-caps=+setuid"];
+			const failure = ask<Failure>(CREATE, { prefix: [...withCapability, deny, `${unshare}=1`] });
+			assert.deepEqual(facts(failure), NO_CREATE);
+			assert.equal(failure.syscall, "unshare");
+			assert.match(failure.hint, /^Allow unshare\(2\) in the seccomp filter of this process/);
+			assert.doesNotMatch(failure.hint, /chroot|security modules/);
+		}),
+);
 
 test(
 	"the dry calls find exactly the calls that a filter refuses, as root and as an ordinary user",
