@@ -10,7 +10,7 @@ import type { Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { shorten } from "../native/steps.ts";
 import { ownValue } from "../options.ts";
-import { SUBID_FILES, subordinateRanges, unopenable } from "../subid/ranges.ts";
+import { findSubids, SUBID_FILES, subordinateRanges, unopenable } from "../subid/ranges.ts";
 import { nameOf, noSubids } from "../subid/rootless.ts";
 import { callingUser, findUser } from "../subid/users.ts";
 
@@ -145,11 +145,10 @@ function notDelegated(
 			hint: `Add the user to /etc/passwd: the uid ${user.uid} has no login name, and ${NAMES[kind]} needs one.`,
 		});
 	}
-	const ranges = subordinateRanges(kind, user);
+	const { ranges, service } = findSubids(kind, user);
 	const extents = kind === "uid" ? mapping.uidMappings : mapping.gidMappings;
 	const outside = firstOutside(extents, [...ranges, { first: user[kind], size: 1 }]);
-	if (outside === undefined) return refusedRange(kind, tried(mapping), ends, details);
-	if (outside === undefined) return refusedRange(kind, tried(mapping), ends, details);
+	if (outside === undefined) return refusedRange(kind, service, tried(mapping), ends, details);
 	if (ranges.length === 0) {
 		const others = extentsOf(mapping);
 		const missing = (["uid", "gid"] as const).filter((each) => {
@@ -168,7 +167,7 @@ function notDelegated(
 		`${tried(mapping)}: the ${kind} ${outside} is not among those of the user ${nameOf(user)}; ${ends}`,
 		{
 			...details,
-			hint: `Use the user's own ${kind} ${user[kind]} and the subordinate ${kind}s ${delegated} (${SUBID_FILES[kind]}).`,
+			hint: `Use the user's own ${kind} ${user[kind]} and the subordinate ${kind}s ${delegated} (${service === undefined ? SUBID_FILES[kind] : `the service "${service}"`}).`,
 		},
 	);
 }
@@ -179,6 +178,7 @@ function notDelegated(
  */
 function refusedRange(
 	kind: IdKind,
+	service: string | undefined,
 	tried: string,
 	ends: string,
 	details: UsernsErrorDetails,
@@ -187,13 +187,14 @@ function refusedRange(
 	const words = new RegExp(`${kind} range \\[\\d+-\\d+\\) -> \\[(\\d+)-(\\d+)\\) not allowed`).exec(ends);
 	if (words === null) return undefined;
 	const range = showRange(Number(words[1]), Number(words[2]) - Number(words[1]));
+	const hint =
+		service === undefined
+			? `Check the line in ${SUBID_FILES[kind]} that has the ${kind}s ${range}: some versions of ${name} ignore a line with more than three fields, and a line with an ID above 4294967295.`
+			: `Check that the service "${service}", which the line subid of /etc/nsswitch.conf names, gives the ${kind}s ${range} to the user: getsubids(1) prints them, and ${name} decides.`;
 	return new UsernsError(
 		"ERR_USERNS_NOT_DELEGATED",
 		`${tried}: ${name} does not permit the ${kind}s ${range}; ${ends}`,
-		{
-			...details,
-			hint: `Check the line in ${SUBID_FILES[kind]} that has the ${kind}s ${range}: some versions of ${name} ignore a line with more than three fields, and a line with an ID above 4294967295.`,
-		},
+		{ ...details, hint },
 	);
 }
 

@@ -267,6 +267,24 @@ test("a range that newuidmap does not permit is ERR_USERNS_NOT_DELEGATED, whatev
 	assert.match(other.message, /newgidmap does not permit the gids 200000–265535/);
 });
 
+test("the hint names the directory service that has the ranges, and no file", { needs }, () => {
+	const service =
+		'printf "%s\\n" "#!/bin/sh" "echo 0: x 200000 65536" > /mnt/bin/getsubids; chmod 755 /mnt/bin/getsubids; echo "subid: zzz" >> /etc/nsswitch.conf';
+	const words = "newuidmap: uid range [0-65536) -> [200000-265536) not allowed";
+	const newidmap = fakeNewidmap(`echo "${words}" >&2; exit 1`, "exit 0");
+	const setup = { path: PATH, before: `${newidmap}; ${service}` };
+	for (const [mapping, message] of [
+		[WHOLE, /newuidmap does not permit the uids 200000–265535;/],
+		['"0:5:1"', /the uid 5 is not among those of the user userns-tester;/],
+	] as const) {
+		const error = refused(setup, mapping);
+		assert.equal(error.code, "ERR_USERNS_NOT_DELEGATED");
+		assert.match(error.message, message);
+		assert.match(error.hint, /the service "zzz"/);
+		assert.doesNotMatch(error.hint, /\/etc\/sub/);
+	}
+});
+
 /** What newuidmap(1) itself answers for the first subordinate uid: its status and words. */
 function newuidmapItself(setup: UserSetup): [number, string] {
 	return askAs(
