@@ -252,7 +252,7 @@ test("the same filter does not prevent exec --map auto of an ordinary user, who 
 		{ uid, options: { ...options, env } },
 		`import { spawnSync } from "node:child_process";
 		import { fileURLToPath } from "node:url";
-		const main = fileURLToPath(new URL("./cli/userns.cjs", USERNS));
+		const main = fileURLToPath(new URL("../cli/userns.cjs", USERNS));
 		const as = ["--reuid=${uid}", "--regid=${uid}", "--clear-groups", "--"];
 		const run = (...args) => {
 			const { status, stdout, stderr } = spawnSync("setpriv", [...as, ...args], { encoding: "utf8" });
