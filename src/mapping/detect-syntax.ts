@@ -68,7 +68,9 @@ export function detectSyntax(
 		);
 	}
 	if (error !== undefined && isValueError(error)) throw error;
-	const [file] = [...ask(tried, parseFile).meanings.values()].flatMap(({ by }) => by);
+	const whole = ask(tried, parseFile);
+	if (whole.error !== undefined && isValueError(whole.error)) throw whole.error;
+	const [file] = [...whole.meanings.values()].flatMap(({ by }) => by);
 	const ofFile = file === undefined ? undefined : ask([file], parse).error;
 	throw invalidMapping(
 		`no syntax fits ${show(text)}: ${(ofFile ?? error)?.message}`,

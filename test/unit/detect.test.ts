@@ -84,6 +84,11 @@ const refused: [text: string, message: RegExp, hint: RegExp][] = [
 		/^no syntax fits .*: lxc\.conf text, column 1 .*expected lxc\.idmap, found "arch: amd64"$/,
 		/skipOtherLines/,
 	],
+	[
+		"arch: amd64\nlxc.idmap: u 0 1 9\nlxc.idmap: u 5 90 1",
+		/^lxc\.conf text: .*0:1:9 and 5:90:1 overlap: both have containerID 5$/,
+		/at most once/,
+	],
 	["arch: amd64\nlxc.idmap: u 0 1", /^no syntax fits .*: colon text, column 1/, /^Name the syntax to see/],
 	["root:100000:65536", /^no syntax fits/, /^Name the syntax if the text is meant so: subid\.$/],
 ];
