@@ -83,11 +83,12 @@ type Verdict = Pick<MountSupport, "supported" | "reason" | "hint">;
 function notCopied(outcome: Outcome, isHere: boolean, tried: string): Verdict {
 	if (outcome.error === ERRNO.ENOSYS) return noSuchCall("open_tree");
 	if (outcome.error !== ERRNO.EINVAL) throw mountError(tried, "", outcome);
-	// may_copy_tree() in fs/namespace.c: since Linux 6.15 a detached mount can be copied.
+	// may_copy_tree() in fs/namespace.c. Neither kind of mount is in the mount table of this process.
 	if (!isHere) {
 		return {
 			supported: false,
-			reason: "its mount cannot be copied: it is in another mount namespace or, before Linux 6.15, detached",
+			reason:
+				"its mount cannot be copied: it is in another mount namespace, or detached and unbindable, or detached before Linux 6.15",
 			hint: "Test it in its mount namespace, for example with nsenter --target PID --mount.",
 		};
 	}

@@ -245,7 +245,7 @@ test(
 					mountPoint: "outside this mount namespace",
 					supported: false,
 					reason:
-						"its mount cannot be copied: it is in another mount namespace or, before Linux 6.15, detached",
+						"its mount cannot be copied: it is in another mount namespace, or detached and unbindable, or detached before Linux 6.15",
 					hint: "Test it in its mount namespace, for example with nsenter --target PID --mount.",
 				});
 				const { status, stdout } = userns("supports", path);
@@ -258,6 +258,10 @@ test(
 					{ prefix: ["nsenter", "--target", String(child.pid), "--mount"] },
 				);
 				assert.equal(inside.supported, freshType() === "tmpfs");
+				// The other mount that is in no mount table of this process.
+				const detached = await mountIdmapped({ source: there, mapping: "0:1:1", propagation: "unbindable" });
+				assert.match((await supports(detached.fd)).reason, /, or detached and unbindable,/);
+				detached.close();
 			} finally {
 				child.kill("SIGKILL");
 				await once(child, "close");
