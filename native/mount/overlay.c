@@ -13,6 +13,8 @@
 #include <sys/statvfs.h>
 
 #define LOG_BYTES 1024
+/* The longest string that fsconfig(2) takes, without the NUL. */
+#define MOST_TEXT 255
 
 /* Reads the kernel's messages on a refused configuration: one line for each read(2), until ENODATA (fs/fs_context.c). */
 static char *read_log(int context)
@@ -48,8 +50,17 @@ static int set_layer(int context, const char *key, int fd)
 	return error == -EINVAL || error == -EBADF || error == -EOPNOTSUPP ? set_layer_name(context, key, fd) : error;
 }
 
-/* Sets every lower layer with one text, before Linux 6.5, where "lowerdir+" is accepted and refused later with all options. */
-static int set_lower_text(int context, const struct overlay_request *request)
+/* What a child finds out: the first one whether the upper layer is new, the second one the mount flags of the overlay. */
+struct findings {
+	int by_number; /* not found out: the names of the lower layers are below /proc/thread-self/fd, and the kernel takes them in the child */
+	long is_new;
+	struct statfs fs;
+};
+
+#define FD_FOLDER "/proc/thread-self/fd/"
+
+/* Sets every lower layer with one text, of which fsconfig(2) accepts 255 bytes. */
+static int set_lower_text(int context, const struct overlay_request *request, int by_number)
 {
 	char *text = malloc(request->count * PROCFS_NAME + 1);
 	size_t length = 0;
@@ -59,29 +70,30 @@ static int set_lower_text(int context, const struct overlay_request *request)
 	for (size_t i = 0; error == 0 && i < request->count; i++) {
 		if (i > 0) text[length++] = ':';
 		error = procfs_own_fd(request->lower[i], text + length);
-		if (error == 0) length += strlen(text + length);
+		if (error < 0) break;
+		if (by_number) memmove(text + length, text + length + strlen(FD_FOLDER), PROCFS_NAME - strlen(FD_FOLDER));
+		length += strlen(text + length);
 	}
+	if (error == 0 && length > MOST_TEXT) error = -E2BIG; /* the kernel's EINVAL has other reasons too */
 	if (error == 0) error = call_fsconfig(context, USERNS_FSCONFIG_SET_STRING, "lowerdir", text, 0);
 	free(text);
 	return error;
 }
 
-static int set_lower(int context, const struct overlay_request *request)
+/*
+ * EOPNOTSUPP: before Linux 6.5 the kernel takes the text in the child, which changes to that folder, so that numbers suffice. EINVAL:
+ * a kernel without "lowerdir+" that takes the text here.
+ */
+static int set_lower(int context, const struct overlay_request *request, struct findings *found)
 {
 	int error = call_fsconfig(context, USERNS_FSCONFIG_SET_FD, "lowerdir+", NULL, request->lower[0]);
 
-	if (error == -EOPNOTSUPP) return set_lower_text(context, request);
+	if (error == -EOPNOTSUPP) return set_lower_text(context, request, found->by_number = 1);
 	if (error == -EINVAL || error == -EBADF) error = set_layer_name(context, "lowerdir+", request->lower[0]);
-	if (error == -EINVAL) return set_lower_text(context, request);
+	if (error == -EINVAL) return set_lower_text(context, request, 0);
 	for (size_t i = 1; error == 0 && i < request->count; i++) error = set_layer(context, "lowerdir+", request->lower[i]);
 	return error;
 }
-
-/* What a child finds out: the first one whether the upper layer is new, the second one the mount flags of the overlay. */
-struct findings {
-	long is_new;
-	struct statfs fs;
-};
 
 /* The state of the child. */
 struct overlay_child {
@@ -93,7 +105,7 @@ struct overlay_child {
 	int needed[]; /* the descriptors that the child needs */
 };
 
-#define NEEDED 3 /* besides the roots */
+#define NEEDED 3 /* besides the lower layers and the roots */
 
 /*
  * Creates a mount namespace, and attaches the layers' mounts at its root. They may cover each other, because a path from the root
@@ -116,7 +128,9 @@ NO_STACK_PROTECTOR static long attach_roots(const struct overlay_request *reques
 NO_STACK_PROTECTOR static int create(struct overlay_child *child)
 {
 	const struct overlay_request *request = child->request;
-	long error = request->roots == NULL ? 0 : attach_roots(request);
+	long error = child->found.by_number ? raw_syscall3(SYS_chdir, (long)FD_FOLDER, 0, 0) : 0;
+
+	if (error >= 0 && request->roots != NULL) error = attach_roots(request);
 
 	if (error < 0) return bounded_child_note(&child->bounded, error, "overlay layers");
 	/* Before the overlay exists, because then the kernel marks its upper layer. */
@@ -139,11 +153,16 @@ NO_STACK_PROTECTOR static int complete_tree(struct overlay_child *child)
 	return bounded_child_note(&child->bounded, error, "upper owner");
 }
 
+NO_STACK_PROTECTOR static size_t count_needed(const struct overlay_request *request)
+{
+	return NEEDED + request->count + request->root_count;
+}
+
 NO_STACK_PROTECTOR static int child_main(void *argument)
 {
 	struct overlay_child *child = argument;
 
-	bounded_child_begin(&child->bounded, child->needed, (int)child->request->root_count + NEEDED);
+	bounded_child_begin(&child->bounded, child->needed, (int)count_needed(child->request));
 	if (child->context < 0) complete_tree(child);
 	else create(child);
 	raw_exit(0);
@@ -152,7 +171,7 @@ NO_STACK_PROTECTOR static int child_main(void *argument)
 /* Makes the overlay of the context in a child; or, for −1, completes that of `tree` there. */
 static int run(int context, int tree, const struct overlay_request *request, struct findings *found, struct outcome *out)
 {
-	size_t size = sizeof(struct overlay_child) + (request->root_count + NEEDED) * sizeof(int);
+	size_t size = sizeof(struct overlay_child) + count_needed(request) * sizeof(int);
 	struct overlay_child *child = bounded_child_new(size, request->waiter);
 
 	if (child == NULL) return outcome_fail(out, -ENOMEM, "overlay layers");
@@ -162,8 +181,10 @@ static int run(int context, int tree, const struct overlay_request *request, str
 	child->found = *found;
 	child->needed[0] = context < 0 ? tree : context;
 	child->needed[1] = request->upper;
-	child->needed[2] = request->lower[0];
-	for (size_t i = 0; i < request->root_count; i++) child->needed[i + NEEDED] = request->roots[i];
+	child->needed[2] = request->work;
+	/* All layers, because before Linux 6.5 the child itself resolves their names (ovl_fill_super() in fs/overlayfs/super.c). */
+	memcpy(child->needed + NEEDED, request->lower, request->count * sizeof *request->lower);
+	for (size_t i = 0; i < request->root_count; i++) child->needed[NEEDED + request->count + i] = request->roots[i];
 	int error = bounded_child_run(&child->bounded, child_main, "overlay silent", "mntns killed");
 	if (error < 0) outcome_fail(out, error, child->bounded.step);
 	*found = child->found;
@@ -176,7 +197,7 @@ static int configure(int context, const struct overlay_request *request, struct 
 	/* unmount(path) recognises an overlay of this package by this source in mountinfo. */
 	int error = call_fsconfig(context, USERNS_FSCONFIG_SET_STRING, "source", "userns", 0);
 
-	if (error == 0) error = set_lower(context, request);
+	if (error == 0) error = set_lower(context, request, found);
 	if (error < 0) return outcome_fail(out, error, "overlay lower");
 	if (request->upper >= 0) {
 		error = set_layer(context, "upperdir", request->upper);

@@ -230,6 +230,8 @@ const hints: StepHints = {
 			joinRefused() ?? "Use CAP_SYS_ADMIN in the user namespace that owns the mount namespace.",
 	},
 	"overlay lower": {
+		[ERRNO.E2BIG]:
+			"Use fewer lower layers, or Linux 6.7 or later: before, the kernel takes the names of all layers in one text of 255 bytes.",
 		[ERRNO.EINVAL]: "Use a directory as the layer. It must not be on an overlay of an overlay.",
 	},
 	"overlay upper": LAYER,

@@ -178,13 +178,14 @@ test("root of a user namespace is told that it may not mount or map, before a re
 	assert.equal(outside.code, "ERR_USERNS_MOUNT");
 	assert.match(outside.hint, /^Run it as root outside this user namespace.*does not own its mount namespace/);
 	const inside = ["unshare", "--user", "--map-root-user", "--mount"];
+	assert.match(ask(inside, "/nonexistent").message, /opening the source: ENOENT/);
+	if (olderThan("6.3") !== undefined) return; // the others are tmpfs, which cannot be mapped
 	const foreign = ask(inside, "/mnt/bin");
 	assert.equal(foreign.code, "ERR_USERNS_MOUNT");
 	assert.match(
 		foreign.hint,
 		/^Run it as root outside this user namespace.*the file system was mounted outside it/,
 	);
-	assert.match(ask(inside, "/nonexistent").message, /opening the source: ENOENT/);
 	// On a file system of the user namespace the mapping is the reason.
 	const tmpfs = ["sh", "-c", 'mount -t tmpfs own /mnt && exec "$@"', "sh"];
 	assert.equal(ask([...inside, ...tmpfs], "/mnt").code, "ERR_USERNS_UNMAPPED_ID");
