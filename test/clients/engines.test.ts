@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { chownSync, existsSync, lstatSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { mountIdmapped, pin, UserNamespace, unmount } from "../../src/index.ts";
+import { Mapping, mountIdmapped, pin, UserNamespace, unmount } from "../../src/index.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import type { Need } from "../support/needs.ts";
 import { isSince, makeRootfs } from "../support/oci.ts";
@@ -50,15 +50,13 @@ const ENGINES: Record<string, Engine> = {
 		needs: ["tool:podman", "tool:crun"],
 		asHostRoot: true,
 		command({ folder, rootfs, volume }, { volume: options = "", userns } = {}) {
-			const maps = userns
-				? [`--userns=ns:${userns}`]
-				: [`--uidmap=0:${FIRST}:65536`, `--gidmap=0:${FIRST}:65536`];
+			const map = userns ? `--userns=ns:${userns}` : Mapping.from(MAP).toString("podman");
 			return [
 				...["podman", "--root", join(folder, "store"), "--runroot", join(folder, "state")],
 				...["--tmpdir", join(folder, "tmp"), "--network-config-dir", join(folder, "network")],
 				...["--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--runtime", "crun", "run", "--rm"],
 				...["--network", "none", "--cgroups", "disabled", "--ulimit", "nofile=1024:1024"],
-				...["--ulimit", "nproc=1024:1024", ...maps, "-v", `${volume}:/data${options}`, "--rootfs", rootfs],
+				...["--ulimit", "nproc=1024:1024", map, "-v", `${volume}:/data${options}`, "--rootfs", rootfs],
 			];
 		},
 		leaves: ["etc/hostname", "etc/hosts", "etc/mtab", "run/.containerenv"],
