@@ -194,7 +194,7 @@ static int read_fds(napi_env env, napi_value value, struct argument *argument)
 static int read_part(napi_env env, napi_value value, uint32_t index, struct part *part)
 {
 	static const double least[PART_NUMBERS] = {0, PART_KEEP, -1};
-	static const double most[PART_NUMBERS] = {MOST_WHOLE, PART_CLEAR, INT_MAX};
+	static const double most[PART_NUMBERS] = {MOST_WHOLE, PART_ITSELF, INT_MAX};
 	int64_t numbers[PART_NUMBERS] = {0};
 
 	for (uint32_t i = 0; i < PART_NUMBERS; i++) {

@@ -26,14 +26,17 @@ void run_open_location(struct call *call)
 {
 	struct outcome *out = &call->task.result.out;
 	/* Always with a path: without one, the descriptor itself would get a second owner. */
-	const struct location location = location_argument(call->arguments);
+	struct location location = location_argument(call->arguments);
 	const int mount_ns = (int)call->arguments[3].number;
-	int fd = mount_ns < 0 ? mount_open_location(&location, call->waiter) : mount_open_in(mount_ns, &location, call->waiter);
 	struct mount_ids ids;
 	int error;
+	int fd;
 
+	location.automount = (int)call->arguments[4].number;
+	if (mount_ns < 0) fd = mount_open_location(&location, call->waiter);
+	else fd = mount_open_in(mount_ns, &location, call->waiter, out);
 	if (fd < 0) {
-		outcome_fail(out, fd, "source");
+		if (mount_ns < 0 || strcmp(out->step, "setns") != 0) outcome_fail(out, fd, "source");
 		return;
 	}
 	error = mount_ids(fd, &ids);
@@ -52,6 +55,7 @@ void run_tree(struct call *call)
 	const struct argument *arguments = call->arguments;
 	const struct tree_request request = {
 		.source = location_argument(arguments),
+		.mount_ns = (int)arguments[10].number,
 		.parts = arguments[4].parts,
 		.count = arguments[4].count,
 		.recursive = (int)arguments[5].number,
@@ -103,6 +107,7 @@ void run_mount(struct call *call)
 	const struct part part = {.path = "", .mode = PART_MAP, .ns = (int)arguments[6].number};
 	const struct tree_request tree = {
 		.source = location_argument(arguments),
+		.mount_ns = -1,
 		.parts = &part,
 		.count = 1,
 		.attr_set = (uint64_t)arguments[7].number,

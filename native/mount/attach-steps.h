@@ -21,15 +21,23 @@ struct attach_request {
 	struct waiter *waiter; /* the pool thread that waits, or NULL */
 };
 
+/* A detached copy of the mount whose root the request's `tree` is. */
+struct mount_copy {
+	unsigned flags; /* of open_tree(2) */
+	int with_attributes;
+	struct userns_mount_attr attributes; /* for open_tree_attr(2) */
+};
+
 /* The state of the child. */
 struct mntns_child {
 	struct bounded_child bounded;
 	const struct attach_request *request;
-	enum { MNTNS_ATTACH, MNTNS_DETACH, MNTNS_JOIN_PEERS, MNTNS_OPEN } task;
+	enum { MNTNS_ATTACH, MNTNS_DETACH, MNTNS_JOIN_PEERS, MNTNS_OPEN, MNTNS_COPY } task;
 	int procfs; /* our own procfs, opened before the child joins a mount namespace; negative if /proc is not usable */
 	int left;   /* see kernel/outcome.h */
 	/* While the new mount replaces another: the step that describes the state, should the child be killed now; otherwise NULL. */
 	const char *replacing;
+	struct mount_copy copy;
 	struct fd_passing channel; /* the last member, because it ends in a control message, whose size is not fixed */
 };
 

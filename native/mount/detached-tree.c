@@ -2,6 +2,7 @@
 #include "kernel/auto-close.h"
 #include "mount/mntns-child.h"
 #include "mount/mount-id.h"
+#include <fcntl.h>
 
 /* The path from the source to a mount below it must neither leave the source nor follow a link. */
 #define BELOW (USERNS_RESOLVE_BENEATH | USERNS_RESOLVE_NO_SYMLINKS | USERNS_RESOLVE_NO_MAGICLINKS)
@@ -14,7 +15,7 @@ static struct userns_mount_attr attributes_for(const struct tree_request *reques
 		.propagation = request->propagation,
 	};
 
-	if (part->mode == PART_MAP || part->mode == PART_REMAP) {
+	if (part->mode == PART_MAP || part->mode == PART_REMAP || part->mode == PART_ITSELF) {
 		attributes.attr_set |= USERNS_MOUNT_ATTR_IDMAP;
 		attributes.userns_fd = (uint64_t)part->ns;
 	}
@@ -36,7 +37,11 @@ static int set_attributes(const struct tree_request *request, const struct part 
 	return call_mount_setattr(tree, 1, &attributes);
 }
 
-/* Returns a detached copy of the mount whose root the descriptor is, with its map and attributes. */
+/*
+ * Returns a detached copy of the mount whose root the descriptor is, with its map and attributes. With PART_ITSELF, a duplicate of
+ * the descriptor: closing the last descriptor that open_tree(2) or fsmount(2) returned unmounts the mount (dissolve_on_fput() in
+ * fs/namespace.c).
+ */
 static int copy(const struct tree_request *request, const struct part *part, int fd, struct outcome *out)
 {
 	struct userns_mount_attr attributes = attributes_for(request, part);
@@ -44,12 +49,15 @@ static int copy(const struct tree_request *request, const struct part *part, int
 	AUTO_CLOSE int tree = -1;
 
 	if (part->mode == PART_REMAP || part->mode == PART_CLEAR) {
-		tree = call_open_tree_attr(fd, "", 0, &attributes);
-		if (tree < 0) outcome_fail(out, tree, "open_tree_attr");
-		return take_fd(&tree);
+		return mount_copy(request->mount_ns, fd, 0, &attributes, request->waiter, out);
 	}
-	tree = call_open_tree(fd, "", USERNS_OPEN_TREE_CLONE | (recursive ? USERNS_AT_RECURSIVE : 0));
-	if (tree < 0) return outcome_fail(out, tree, "open_tree");
+	if (part->mode != PART_ITSELF) {
+		tree = mount_copy(request->mount_ns, fd, recursive ? USERNS_AT_RECURSIVE : 0, NULL, request->waiter, out);
+		if (tree < 0) return tree;
+	} else {
+		tree = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		if (tree < 0) return outcome_fail(out, -errno, "duplicate");
+	}
 	int error = set_attributes(request, part, tree);
 	return error < 0 ? outcome_fail(out, error, "mount_setattr") : take_fd(&tree);
 }

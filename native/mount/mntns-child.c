@@ -16,6 +16,7 @@ static struct mntns_child *new_child(const struct attach_request *request, int p
 	}
 	child->request = request;
 	child->procfs = procfs;
+	child->copy.attributes.userns_fd = (uint64_t)-1;
 	child->channel.ends[0] = child->channel.ends[1] = -1;
 	return child;
 }
@@ -48,12 +49,26 @@ NO_STACK_PROTECTOR static void open_and_send(struct mntns_child *child)
 	bounded_child_note(&child->bounded, fd, "target");
 }
 
+/* Copies the mount. Passes the descriptor on. */
+NO_STACK_PROTECTOR static void copy_and_send(struct mntns_child *child)
+{
+	const struct mount_copy *copy = &child->copy;
+	const int source = child->request->tree;
+	long fd;
+
+	if (copy->with_attributes) fd = call_open_tree_attr(source, "", copy->flags, &copy->attributes);
+	else fd = call_open_tree(source, "", copy->flags | USERNS_OPEN_TREE_CLONE);
+	if (fd >= 0) fd = fd_passing_send(&child->channel, (int)fd);
+	bounded_child_note(&child->bounded, fd, copy->with_attributes ? "open_tree_attr" : "open_tree");
+}
+
 /* Joins the mount namespace and performs the task. */
 NO_STACK_PROTECTOR static int child_main(void *argument)
 {
 	struct mntns_child *child = argument;
 	const struct attach_request *request = child->request;
-	const int needed[] = {request->tree, request->mount_ns, request->target.fd, child->procfs, child->channel.ends[1]};
+	const int map_ns = (int)child->copy.attributes.userns_fd;
+	const int needed[] = {request->tree, request->mount_ns, request->target.fd, child->procfs, child->channel.ends[1], map_ns};
 	long error = 0;
 
 	bounded_child_begin(&child->bounded, needed, sizeof needed / sizeof needed[0]);
@@ -66,6 +81,7 @@ NO_STACK_PROTECTOR static int child_main(void *argument)
 	else if (child->task == MNTNS_ATTACH) attach_steps(child);
 	else if (child->task == MNTNS_JOIN_PEERS) join_peers_steps(child);
 	else if (child->task == MNTNS_OPEN) open_and_send(child);
+	else if (child->task == MNTNS_COPY) copy_and_send(child);
 	else bounded_child_note(&child->bounded, unmount_steps(child->procfs, request->tree, request->unique), "umount");
 	raw_exit(0);
 }
@@ -202,23 +218,52 @@ int mount_join_peers(int mount_ns, int from, int to, struct waiter *waiter, stru
 	return error;
 }
 
-/* Opens a location in a child that is in the mount namespace; with a procfs, the mountinfo. Takes over `procfs`. */
-static int open_in(int mount_ns, const struct location *location, int procfs, struct waiter *waiter)
+/* Performs a task that passes a descriptor on, and frees the child, which may be NULL. Notes a failure in `out`, which may be NULL. */
+static int run_and_receive(struct mntns_child *child, int task, struct outcome *out)
 {
-	const struct attach_request request = {.tree = -1, .target = *location, .mount_ns = mount_ns, .waiter = waiter};
-	struct mntns_child *child = new_child(&request, procfs);
+	int answer;
 
-	if (child == NULL) return -ENOMEM;
-	int answer = fd_passing_open(&child->channel);
-	if (answer == 0) answer = run(child, MNTNS_OPEN);
+	if (child == NULL) return out == NULL ? -ENOMEM : outcome_fail(out, -ENOMEM, "clone");
+	bounded_child_note(&child->bounded, 0, "socketpair");
+	answer = fd_passing_open(&child->channel);
+	if (answer == 0) answer = run(child, task);
 	if (answer == 0) answer = fd_passing_receive(&child->channel);
+	if (answer < 0 && out != NULL) outcome_fail(out, answer, child->bounded.step);
 	free_child(child);
 	return answer;
 }
 
-int mount_open_in(int mount_ns, const struct location *location, struct waiter *waiter)
+/* Opens a location in a child that is in the mount namespace; with a procfs, the mountinfo. Takes over `procfs`. */
+static int open_in(int mount_ns, const struct location *location, int procfs, struct waiter *waiter, struct outcome *out)
 {
-	return open_in(mount_ns, location, -1, waiter);
+	const struct attach_request request = {.tree = -1, .target = *location, .mount_ns = mount_ns, .waiter = waiter};
+
+	return run_and_receive(new_child(&request, procfs), MNTNS_OPEN, out);
+}
+
+int mount_open_in(int mount_ns, const struct location *location, struct waiter *waiter, struct outcome *out)
+{
+	return open_in(mount_ns, location, -1, waiter, out);
+}
+
+int mount_copy(int mount_ns, int fd, unsigned flags, const struct userns_mount_attr *attributes, struct waiter *waiter,
+	       struct outcome *out)
+{
+	const struct attach_request request = {.tree = fd, .target = {.fd = -1}, .mount_ns = mount_ns, .waiter = waiter};
+	struct mntns_child *child;
+	int tree;
+
+	if (mount_ns >= 0) {
+		child = new_child(&request, -1);
+		if (child == NULL) return outcome_fail(out, -ENOMEM, "clone");
+		child->copy.flags = flags;
+		child->copy.with_attributes = attributes != NULL;
+		if (attributes != NULL) child->copy.attributes = *attributes;
+		return run_and_receive(child, MNTNS_COPY, out);
+	}
+	if (attributes == NULL) tree = call_open_tree(fd, "", flags | USERNS_OPEN_TREE_CLONE);
+	else tree = call_open_tree_attr(fd, "", flags, attributes);
+	return tree < 0 ? outcome_fail(out, tree, attributes == NULL ? "open_tree" : "open_tree_attr") : tree;
 }
 
 /* Opens our own procfs first, because the container's /proc may be anything. Its mountinfo is that of the process that opens it. */
@@ -227,7 +272,7 @@ int mount_table_of(int mount_ns)
 	const struct location nowhere = {.fd = -1};
 	int procfs = procfs_open();
 
-	return procfs < 0 ? procfs : open_in(mount_ns, &nowhere, procfs, NULL);
+	return procfs < 0 ? procfs : open_in(mount_ns, &nowhere, procfs, NULL, NULL);
 }
 
 int mount_open_location(const struct location *location, struct waiter *waiter)
@@ -238,5 +283,5 @@ int mount_open_location(const struct location *location, struct waiter *waiter)
 	/* Two attempts, because a mount or a rename anywhere during the look-up also causes EAGAIN, but rarely twice in a row. */
 	int fd = call_openat2(location_start(location), location->path, O_PATH, resolve, 2);
 	/* EINVAL: before Linux 5.12; ENOSYS: before 5.6, or a seccomp filter. */
-	return fd == -EAGAIN || fd == -EINVAL || fd == -ENOSYS ? open_in(-1, location, -1, waiter) : fd;
+	return fd == -EAGAIN || fd == -EINVAL || fd == -ENOSYS ? open_in(-1, location, -1, waiter, NULL) : fd;
 }

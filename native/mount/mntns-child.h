@@ -38,8 +38,16 @@ int mount_table_of(int mount_ns);
  */
 int mount_join_peers(int mount_ns, int from, int to, struct waiter *waiter, struct outcome *out);
 
-/* Calls location_open() in a child that has joined a mount namespace. */
-int mount_open_in(int mount_ns, const struct location *location, struct waiter *waiter);
+/* Calls location_open() in a child that has joined a mount namespace. Returns a descriptor or a negative errno, with the step. */
+int mount_open_in(int mount_ns, const struct location *location, struct waiter *waiter, struct outcome *out);
+
+/*
+ * Returns a detached copy of the mount whose root the descriptor is, with the attributes unless they are NULL (Linux 6.15). The kernel
+ * copies a mount only for a process in the mount namespace of that mount: `mount_ns`, which a child joins, or −1, this process's own.
+ * Returns a negative errno after a failure, with the step.
+ */
+int mount_copy(int mount_ns, int fd, unsigned flags, const struct userns_mount_attr *attributes, struct waiter *waiter,
+	       struct outcome *out);
 
 /*
  * Calls location_open() without an unbounded wait on this thread: on this thread if every name is in the cache of directory entries

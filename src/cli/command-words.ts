@@ -32,6 +32,7 @@ type CommandOption = string | { readonly true: string; readonly false: string } 
 const OPTIONS: Readonly<Record<LibraryOption, CommandOption>> = {
 	// mount, umount
 	source: undefined,
+	from: "--from",
 	target: undefined,
 	mapping: "--map",
 	userns: "--userns",
@@ -108,7 +109,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
  * Options that are English words too. They are translated in a message that begins with its function's name, in a list
  * with other options, and after "with": "targetRoot and into cannot be used together", "with into, the target is".
  */
-const PLAIN_NAMES = "into|resolve|replace|recursive|unmap|nested|propagation|atime";
+const PLAIN_NAMES = "into|from(?= must be )|resolve|replace|recursive|unmap|nested|propagation|atime";
 
 const FUNCTION = Object.keys(COMMANDS)
 	.sort((a, b) => b.length - a.length)

@@ -2,7 +2,7 @@ import { type Command, Option } from "commander";
 import { type MountIdmappedOptions, mountIdmapped } from "../index.ts";
 import { commandWords } from "./command-words.ts";
 import { MOUNT_MAP_HELP, readMountMap } from "./map-argument.ts";
-import { containerOf, openTarget } from "./namespace-argument.ts";
+import { containerOf, openTarget, pidOrPath } from "./namespace-argument.ts";
 import { mappingLines, print, printable, printErrors } from "./output.ts";
 import { readOwner } from "./owner-argument.ts";
 
@@ -18,6 +18,7 @@ export interface TargetFlags
 interface Options
 	extends TargetFlags,
 		Pick<MountIdmappedOptions, "recursive" | "skipUnsupported" | "unmap" | "nested" | "others"> {
+	from?: string;
 	map?: string;
 	owner?: string;
 	userns?: string;
@@ -50,6 +51,10 @@ the ID on disk. Both need Linux 6.15. With refuse, the command fails.
 looked up below the container's root directory. The mount stays until it is
 unmounted with "userns umount --into …", or until the container ends.
 
+--from looks the source up in the mount namespace of a container, below the
+container's root directory. The container decides what is there: use --nosuid
+and --nodev too, or leave the files to the container's own IDs.
+
 Use --target-root or --into if another user can change the directories on the
 path of the target: then neither symbolic links nor ".." lead out of the root.`;
 
@@ -75,6 +80,7 @@ export function define(command: Command): void {
 		.addOption(
 			word("--nested <how>", "how to treat an ID-mapped source; see below", ["compose", "replace", "refuse"]),
 		)
+		.option("--from <pid|path>", "the source is in a container: its pid or /proc/PID/ns/mnt")
 		.option("--recursive", "include the mounts below the source, ID-mapped too")
 		.option("--map-root-only", "with --recursive: do not map the mounts below")
 		.addOption(
@@ -113,13 +119,14 @@ function word(flags: string, description: string, choices: readonly string[]): O
 }
 
 async function mount(command: Command, source: string, target: string, given: Options): Promise<void> {
-	const { map, owner, userns, readOnly = false, mapRootOnly, into, json, ...options } = given;
+	const { from, map, owner, userns, readOnly = false, mapRootOnly, into, json, ...options } = given;
 	if (map === undefined && owner === undefined && userns === undefined && !given.unmap) {
 		command.error("error: none of --map, --owner, --userns and --unmap is given");
 	}
 	if (given.others !== undefined && owner === undefined) command.error("error: --others needs --owner");
 	if (mapRootOnly && !given.recursive) command.error("error: --map-root-only needs --recursive");
-	const ofContainer = map === "container" && into !== undefined;
+	const ofContainer = map === "container";
+	if (ofContainer && into === undefined) command.error("error: --map container needs --into");
 	const mapping = map === undefined || ofContainer ? undefined : readMountMap(map);
 	const visible = owner === undefined ? undefined : readOwner(owner, into !== undefined);
 	// The library warns of a mount that "userns umount" would not recognise. Node's own listener prints the pid and the code too.
@@ -131,6 +138,7 @@ async function mount(command: Command, source: string, target: string, given: Op
 	const mounted = await mountIdmapped({
 		...options,
 		source,
+		...(from !== undefined && { from: pidOrPath(from) }),
 		target,
 		readonly: readOnly,
 		...(mapping !== undefined && { mapping }),
@@ -146,6 +154,7 @@ async function mount(command: Command, source: string, target: string, given: Op
 	const { recursive = false, skipUnsupported } = given;
 	const result = {
 		source,
+		...(from !== undefined && { from }),
 		target,
 		mountId,
 		readOnly,
@@ -154,7 +163,7 @@ async function mount(command: Command, source: string, target: string, given: Op
 		...(warnings.length > 0 && { warnings }),
 		...(skipUnsupported && { skipped }),
 	};
-	const done = `${source} is mounted on ${target}${into === undefined ? "" : ` in ${into}`}`;
+	const done = `${source}${from === undefined ? "" : ` of ${from}`} is mounted on ${target}${into === undefined ? "" : ` in ${into}`}`;
 	await print(
 		json,
 		result,

@@ -23,13 +23,17 @@ export function isPid(target: string): boolean {
 	return /^\d+$/.test(target);
 }
 
-export function openTarget(target: string): Promise<UserNamespace> {
-	return UserNamespace.openAsync(isPid(target) ? Number(target) : target);
+export function pidOrPath(target: string): number | string {
+	return isPid(target) ? Number(target) : target;
 }
 
-/** The option `into` of a mount for --into: digits are a pid, everything else is a path. Left out if it is not given. */
+export function openTarget(target: string): Promise<UserNamespace> {
+	return UserNamespace.openAsync(pidOrPath(target));
+}
+
+/** The option `into` of a mount for --into. Left out if it is not given. */
 export function containerOf(into: string | undefined): { into?: number | string } {
-	return into === undefined ? {} : { into: /^\d+$/.test(into) ? Number(into) : into };
+	return into === undefined ? {} : { into: pidOrPath(into) };
 }
 
 /** Adds the options of every command whose path may contain a symbolic link of another user. */

@@ -57,7 +57,7 @@ export function checkTarget(what: string, target: unknown, options: AttachOption
 	}
 	checkLocation(`${what}: the target`, target);
 	if (options.targetRoot !== undefined) checkRoot(what, target, options);
-	if (options.into !== undefined) checkInto(what, options.into);
+	if (options.into !== undefined) checkMountNamespace(what, "into", options.into);
 }
 
 function checkRoot(what: string, target: unknown, { targetRoot, into }: AttachOptions): void {
@@ -76,11 +76,12 @@ function checkRoot(what: string, target: unknown, { targetRoot, into }: AttachOp
 	}
 }
 
-function checkInto(what: string, into: unknown): void {
-	if (typeof into === "string") checkPath(`${what}: into`, into);
-	else if (typeof into !== "number" || !Number.isInteger(into) || into < 1 || into > 0x7fffffff) {
+/** Checks the option `name`, which names a mount namespace. */
+export function checkMountNamespace(what: string, name: string, value: unknown): void {
+	if (typeof value === "string") checkPath(`${what}: ${name}`, value);
+	else if (typeof value !== "number" || !Number.isInteger(value) || value < 1 || value > 0x7fffffff) {
 		throw invalidArgument(
-			`${what}: into must be a pid or the path of a mount namespace, not ${show(into)}`,
+			`${what}: ${name} must be a pid or the path of a mount namespace, not ${show(value)}`,
 			"Pass a pid from 1 to 2147483647, or a path such as /proc/PID/ns/mnt.",
 		);
 	}

@@ -120,7 +120,7 @@ function openTarget(
 	return withTarget(target, options, mountNamespace, words, (from, path, flags) =>
 		path === null
 			? Promise.resolve(native().duplicate(from))
-			: native().openLocation(from, path, flags, mountNamespace?.descriptor.fd ?? -1),
+			: native().openLocation(from, path, flags, mountNamespace?.descriptor.fd ?? -1, false),
 	);
 }
 

@@ -9,6 +9,7 @@ import { type Location, openLocation, showLocation, withLocation } from "./locat
 import { MapNamespaces, oneOwn } from "./map-namespaces.ts";
 import { attachError, isForeignFileSystem, mountError, triedTo } from "./mount-errors.ts";
 import type { MountRequest } from "./mount-options.ts";
+import { elsewhereError, isElsewhere } from "./source.ts";
 import { readSourceTree, sameTree, type TreeMount } from "./source-tree.ts";
 import { type Part, planTree, type SkippedMount, TreeChanged, type TreePlan } from "./tree-plan.ts";
 
@@ -30,10 +31,12 @@ export interface DetachedTree {
 	branches: Branch[];
 	/** True if the tree is attached at the request's target. It is unacknowledged until the caller acknowledges it. */
 	attached: boolean;
+	/** True if it is no copy but the source itself. */
+	itself: boolean;
 }
 
 /** Closes a tree that is not attached, which unmounts it. */
-function closeTree({ descriptor, branches }: DetachedTree): void {
+export function closeTree({ descriptor, branches }: DetachedTree): void {
 	closeBranches(branches, true);
 	descriptor.close();
 }
@@ -57,17 +60,20 @@ interface TreeContext {
  */
 export async function createTree(request: MountRequest): Promise<DetachedTree> {
 	const namespaces = new MapNamespaces(request.handles);
+	const shownTarget = request.target === undefined ? "" : showLocation(request.target);
+	let tried = triedTo(request.shown, shownTarget, request.mapping?.id ?? "");
 	try {
 		const requested = request.unmap ? undefined : await adoptRequested(request, namespaces);
 		const ns = requested === undefined ? -1 : await namespaces.fd(requested);
 		const { target } = request;
-		const shownTarget = target === undefined ? "" : showLocation(target);
-		const tried = triedTo(request.shown, shownTarget, requested?.id ?? "");
+		tried = triedTo(request.shown, shownTarget, requested?.id ?? "");
 		const context = { request, requested, namespaces, tried };
 		if (requested === undefined || request.separate) return await createByMount(context, undefined);
 		const attached = request.atOnce && target !== undefined;
 		const outcome = attached ? await mountAtOnce(request, target, ns) : await copySource(request, ns);
 		if (outcome.error >= 0) return { ...toTree(outcome, requested, []), attached };
+		const itself = request.itself ? await mapItself(context, ns, outcome) : undefined;
+		if (itself !== undefined) return itself;
 		const refused = outcome.error === ERRNO.EPERM || outcome.error === ERRNO.EINVAL;
 		if (outcome.step !== "mount_setattr" || !refused) {
 			const { source, resolve } = request;
@@ -75,6 +81,8 @@ export async function createTree(request: MountRequest): Promise<DetachedTree> {
 			throw await attachError(tried, requested.id, outcome, open(source), open(target ?? ""));
 		}
 		return await createByMount(context, outcome);
+	} catch (error) {
+		throw (await elsewhereError(request, tried, error)) ?? error;
 	} finally {
 		namespaces.close();
 	}
@@ -129,8 +137,25 @@ function mountAtOnce(request: MountRequest, target: Location, ns: number): Promi
 	);
 }
 
-function copySource(request: MountRequest, ns: number): Promise<Outcome> {
-	const part: Part = { path: "", mountId: 0, mode: PART.map, ns };
+/**
+ * Maps a detached mount of another mount namespace itself, because only a process in that namespace can copy it (check_anonymous_mnt()
+ * in fs/namespace.c). The kernel refuses that for an attached mount. Returns undefined for any other source.
+ */
+async function mapItself(
+	{ request, requested, tried }: TreeContext,
+	ns: number,
+	outcome: Outcome,
+): Promise<DetachedTree | undefined> {
+	if (outcome.step !== "open_tree" || outcome.error !== ERRNO.EINVAL) return undefined;
+	if (!(await isElsewhere(request))) return undefined;
+	const mapped = await copySource(request, ns, PART.itself);
+	if (mapped.error >= 0) return { ...toTree(mapped, requested, []), itself: true };
+	if (mapped.error === ERRNO.EINVAL) return undefined;
+	throw mountError(tried, requested?.id ?? "", mapped);
+}
+
+function copySource(request: MountRequest, ns: number, mode: Part["mode"] = PART.map): Promise<Outcome> {
+	const part: Part = { path: "", mountId: 0, mode, ns };
 	return withLocation(request.source, "open_tree", (fd, path) => copyParts(request, fd, path, [part]));
 }
 
@@ -141,12 +166,22 @@ function toTree(
 ): DetachedTree {
 	const visible = map ?? Mapping.from(AS_ON_DISK);
 	const descriptor = new Descriptor(fd, "IdmappedMount", visible);
-	return { descriptor, mountId, uniqueId, map, visible, skipped, branches: [], attached: false };
+	return {
+		descriptor,
+		mountId,
+		uniqueId,
+		map,
+		visible,
+		skipped,
+		branches: [],
+		attached: false,
+		itself: false,
+	};
 }
 
 /** Copies and maps each part, and assembles them, in one call of the add-on. */
 function copyParts(
-	{ resolve, recursive, recursiveIdmap, set, clear, propagation }: MountRequest,
+	{ resolve, recursive, recursiveIdmap, set, clear, propagation, fromNs }: MountRequest,
 	fd: number,
 	path: string | null,
 	parts: readonly Part[],
@@ -162,6 +197,7 @@ function copyParts(
 		set,
 		clear,
 		propagation,
+		fromNs ?? -1,
 	);
 }
 
@@ -173,7 +209,7 @@ async function createByMount(context: TreeContext, refusal: Outcome | undefined)
 	const { request, tried } = context;
 	const mapping = context.requested?.id ?? "";
 	// A descriptor, so that the mounts that are read are those that are copied.
-	const opened = await openLocation(request.source, request.resolve);
+	const opened = await openLocation(request.source, request.resolve, true);
 	if (opened.error < 0) throw mountError(tried, mapping, { ...opened, step: "open_tree" });
 	const source = new Descriptor(opened.fd, "source");
 	try {
@@ -197,7 +233,7 @@ async function attemptTree(
 ): Promise<DetachedTree | number> {
 	const { request, tried, requested } = context;
 	const mapping = requested?.id ?? "";
-	const mounts = await readSourceTree(source, request.recursive, tried);
+	const mounts = await readSourceTree(source, request, tried);
 	let plan: TreePlan;
 	try {
 		plan = await planTree({ ...context, source, mounts });
@@ -218,7 +254,7 @@ async function attemptTree(
 		if (result.step === "submount") return result.error;
 		throw mountError(tried, mapping, result, mounts[0]);
 	}
-	const isSame = await isUnchanged(mounts, source, request.recursive, tried, result);
+	const isSame = await isUnchanged(mounts, source, request, tried, result);
 	return isSame ? result : ERRNO.EAGAIN;
 }
 
@@ -291,13 +327,13 @@ function sharedError(tried: string, mapping: string): UsernsError {
 async function isUnchanged(
 	mounts: readonly TreeMount[],
 	source: number,
-	recursive: boolean,
+	request: MountRequest,
 	tried: string,
 	copy: DetachedTree,
 ): Promise<boolean> {
 	let same = false;
 	try {
-		same = sameTree(mounts, await readSourceTree(source, recursive, tried));
+		same = sameTree(mounts, await readSourceTree(source, request, tried));
 		return same;
 	} finally {
 		if (!same) closeTree(copy);

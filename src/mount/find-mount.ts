@@ -60,7 +60,7 @@ function mountIdsOf(fd: number, code: UsernsErrorCode, tried: string): { id: num
  * The mount namespace ID for statmount(2): 0 for this process's own. Undefined for another namespace before Linux 6.11, where
  * it has no ID.
  */
-function namespaceId(mountNs: number | undefined): bigint | undefined {
+export function namespaceId(mountNs: number | undefined): bigint | undefined {
 	if (mountNs === undefined) return 0n;
 	const id = native().mountNamespaceId(mountNs);
 	return typeof id === "number" ? undefined : id;

@@ -2,6 +2,7 @@ import type { Mapping } from "../mapping/mapping.ts";
 import { ownMapsAll } from "../namespace/caller-map.ts";
 import { native } from "../native/addon.ts";
 import { mountDescriptors } from "../native/descriptor.ts";
+import { namespaceId } from "./find-mount.ts";
 import { mappingAt } from "./statmount.ts";
 
 /** The unique mount ID of a descriptor's mount, which is never reused; 0n before Linux 6.8. */
@@ -25,9 +26,12 @@ export function heldMap(fd: number): Mapping | undefined {
 export const PARTIAL =
 	"this process's user namespace does not map every ID, and the kernel does not report the others";
 
-/** The map of a descriptor's mount, disk to visible. Undefined for a mount without a map; the reason, a string, if the map is not known. */
-export function mapOf(fd: number): Mapping | string | undefined {
-	const reported = mappingAt(fd);
+/**
+ * The map of a descriptor's mount, disk to visible. Undefined for a mount without a map; the reason, a string, if the map is not known.
+ * `mountNs`: the mount namespace of the mount, if it is another one.
+ */
+export function mapOf(fd: number, mountNs: number | undefined): Mapping | string | undefined {
+	const reported = mappingAt(fd, namespaceId(mountNs));
 	if (reported === undefined) return undefined;
 	if (typeof reported !== "string" && ownMapsAll()) return reported;
 	return heldMap(fd) ?? (typeof reported === "string" ? reported : PARTIAL);

@@ -55,6 +55,8 @@ export interface AttachMore {
 	/** The mount namespace of the target, if it is open already. The caller closes it. */
 	mountNamespace?: MountNamespace | undefined;
 	below?: readonly Branch[];
+	/** False if other code has had the descriptor. */
+	fresh?: boolean;
 }
 
 /** A mount that this process holds by a descriptor. It can be attached, unmounted and closed. */
@@ -114,12 +116,12 @@ export class HeldMount implements AsyncDisposable {
 		if (this.#attaching !== undefined || this.#attached !== undefined) {
 			throw attachedError(tried, this.#target === undefined ? "another target" : showLocation(this.#target));
 		}
-		const acknowledge = await this.#attach(target, checked, false);
+		const acknowledge = await this.#attach(target, checked, { fresh: false });
 		acknowledge();
 	}
 
 	static {
-		attachFresh = (mount, target, options, more) => mount.#attach(target, options, true, more);
+		attachFresh = (mount, target, options, more) => mount.#attach(target, options, more);
 	}
 
 	#tried(target: Location): string {
@@ -130,8 +132,7 @@ export class HeldMount implements AsyncDisposable {
 	async #attach(
 		target: Location,
 		options: AttachOptions,
-		fresh: boolean,
-		{ held: heldTarget, mountNamespace, below = [] }: AttachMore = {},
+		{ held: heldTarget, mountNamespace, below = [], fresh = true }: AttachMore = {},
 	): Promise<() => void> {
 		const { descriptor, mountId, uniqueId, mapping, recursive, propagation } = this.#mount;
 		const tried = this.#tried(target);

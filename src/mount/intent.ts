@@ -6,45 +6,65 @@ import { type Owner, ownerExtents } from "../mapping/owner.ts";
 import { ownIdentity } from "../namespace/caller-map.ts";
 import { UserNamespace } from "../namespace/user-namespace.ts";
 import { native } from "../native/addon.ts";
-import { kernelError } from "../native/steps.ts";
-import { openLocation, showLocation } from "./location.ts";
+import { kernelError, shorten } from "../native/steps.ts";
+import { closeTree, createTree, type DetachedTree } from "./detached-tree.ts";
+import { showLocation } from "./location.ts";
 import { mountError } from "./mount-errors.ts";
-import { type Container, closeMountNamespace, openContainer } from "./mount-namespace.ts";
+import { type Container, closeContainer, openContainer } from "./mount-namespace.ts";
 import type { MountRequest } from "./mount-options.ts";
+import { openSource } from "./source.ts";
 
-/** The container of a request's `into`; undefined without it. The caller closes it. */
-export async function containerOf({ attach, target }: MountRequest): Promise<Container | undefined> {
-	return attach.into === undefined || target === undefined ? undefined : openContainer(attach.into);
+/** What a call opens before it mounts, and closes at its end. */
+export interface Opened {
+	/** The container of `into`. */
+	into: Container | undefined;
+	/** The container of `from`. */
+	from: Container | undefined;
+	/** The source, if `from` or `owner` needs its descriptor. */
+	source: number | undefined;
 }
 
-export function closeContainer(container: Container | undefined): void {
-	if (container?.userns instanceof UserNamespace) container.userns.close();
-	closeMountNamespace(container?.mountNamespace);
+export function closeOpened({ into, from, source }: Opened): void {
+	if (source !== undefined) native().close(source);
+	closeContainer(from);
+	closeContainer(into);
 }
 
 /** A request whose map is known, and the sentences for the caller. */
 export interface Resolved {
 	request: MountRequest;
 	warnings: readonly string[];
-	/** Closes the source, if it was opened. */
-	close: () => void;
+	/** With `owner`: the owner of the source as the mount must show it. */
+	visible: Owner | undefined;
 }
 
-/** Replaces `owner` with a mapping, and `userns: "container"` with the user namespace. */
-export async function resolveIntent(
-	request: MountRequest,
-	container: Container | undefined,
-): Promise<Resolved> {
-	if (request.owner !== undefined) return await resolveOwner(request, request.owner, container);
-	if (request.userns !== "container") return { request, warnings: [], close: () => {} };
-	const userns = usernsOf(request, container);
-	return { request: { ...request, userns }, warnings: [], close: () => {} };
+/**
+ * Opens the namespaces of `into` and `from`, and the source if it has to be examined: the mount is made of its descriptor, whatever
+ * another process does to the path. Replaces `owner` with a mapping, and `userns: "container"` with the user namespace.
+ */
+export async function resolveIntent(given: MountRequest, opened: Opened): Promise<Resolved> {
+	const { target, attach, from } = given;
+	if (attach.into !== undefined && target !== undefined)
+		opened.into = await openContainer(attach.into, "into");
+	if (from !== undefined) opened.from = await openContainer(from, "from");
+	const request = { ...given, fromNs: opened.from?.mountNamespace.descriptor.fd };
+	if (from !== undefined || given.owner !== undefined) {
+		opened.source = await openSource(given, opened.from?.mountNamespace, tried(given));
+		Object.assign(request, { source: opened.source, resolve: 0 });
+	}
+	if (given.owner !== undefined) return resolveOwner(request, given.owner, opened);
+	const userns = given.userns === "container" ? usernsOf(request, opened.into) : given.userns;
+	return { request: { ...request, userns }, warnings: [], visible: undefined };
 }
 
 /** The operation and its operands, for errors before the mapping is known. */
-function tried({ shown, target, owner }: MountRequest): string {
-	const map = owner === undefined ? "map of the container" : `owner ${owner.uid}:${owner.gid}`;
-	return `cannot mount ${shown}${target === undefined ? "" : ` at ${showLocation(target)}`} with the ${map}`;
+function tried({ shown, target, owner, mapping, userns, unmap }: MountRequest): string {
+	let map = "with the map of a user namespace";
+	if (userns === "container") map = "with the map of the container";
+	if (mapping !== undefined) map = `with the mapping ${shorten(mapping.id)}`;
+	if (owner !== undefined) map = `with the owner ${owner.uid}:${owner.gid}`;
+	if (unmap) map = "without a map";
+	return `cannot mount ${shown}${target === undefined ? "" : ` at ${showLocation(target)}`} ${map}`;
 }
 
 function usernsOf(request: MountRequest, container: Container | undefined): UserNamespace {
@@ -58,56 +78,98 @@ function usernsOf(request: MountRequest, container: Container | undefined): User
 	);
 }
 
-/**
- * Opens the source, reads its owner from the descriptor, and continues with the descriptor, so that the owner is that of the directory
- * which is mounted, whatever another process does to the path.
- */
-async function resolveOwner(
-	request: MountRequest,
-	owner: Owner,
-	container: Container | undefined,
-): Promise<Resolved> {
-	const opened = await openLocation(request.source, request.resolve);
-	if (opened.error < 0) throw mountError(tried(request), "", { ...opened, step: "open_tree" });
-	const close = () => void native().close(opened.fd);
-	try {
-		const read = native().fileOwner(opened.fd);
-		if (typeof read === "number") throw mountError(tried(request), "", { error: read, step: "file owner" });
-		const disk = { uid: Number(read[0]), gid: Number(read[1]) };
-		const inside = container === undefined ? undefined : await usernsOf(request, container).mapping();
-		const has = extentsOf(inside ?? Mapping.identity());
-		const others = request.others === "keep" ? ownIdentity() : { uid: NO_EXTENTS, gid: NO_EXTENTS };
-		const extents = (kind: IdKind) => {
-			const visible = translate(has[kind], owner[kind]);
-			if (visible === undefined) throw notInContainer(request, kind, owner[kind], has[kind]);
-			return ownerExtents(kind, disk[kind], visible, others[kind]);
-		};
-		const mapping = Mapping.from({ uidMappings: extents("uid"), gidMappings: extents("gid") });
-		const warnings = request.others === "keep" ? displaced(disk, mapping) : [];
-		return { request: { ...request, source: opened.fd, resolve: 0, mapping }, warnings, close };
-	} catch (error) {
-		close();
-		throw error;
-	}
+/** The extents by which IDs on disk that are not the owner's are visible, by kind. */
+type Others = Record<IdKind, Extents>;
+
+/** Reads the owner of the source and makes the map for it. */
+async function resolveOwner(request: MountRequest, owner: Owner, { into }: Opened): Promise<Resolved> {
+	const disk = ownerOf(request.source as number, tried(request));
+	const has = into === undefined ? Mapping.identity() : await usernsOf(request, into).mapping();
+	const inside = (kind: IdKind) => {
+		const visible = translate(extentsOf(has)[kind], owner[kind]);
+		if (visible !== undefined) return visible;
+		throw new UsernsError(
+			"ERR_USERNS_UNMAPPED_ID",
+			`${tried(request)}: the container does not map the ${kind} ${owner[kind]}`,
+			{ hint: `Use a ${kind} that the container has: ${showRanges(extentsOf(has)[kind], "containerID")}.` },
+		);
+	};
+	return withOwner(request, disk, { uid: inside("uid"), gid: inside("gid") }, ownIdentity());
 }
 
-function notInContainer(request: MountRequest, kind: IdKind, id: number, has: Extents): UsernsError {
-	return new UsernsError(
-		"ERR_USERNS_UNMAPPED_ID",
-		`${tried(request)}: the container does not map the ${kind} ${id}`,
-		{ hint: `Use a ${kind} that the container has: ${showRanges(has, "containerID")}.` },
-	);
+function ownerOf(fd: number, tried: string): Owner {
+	const read = native().fileOwner(fd);
+	if (typeof read === "number") throw mountError(tried, "", { error: read, step: "file owner" });
+	return { uid: Number(read[0]), gid: Number(read[1]) };
+}
+
+/** The request with the map that shows `disk` as `visible`. `all`: how every ID is visible with `others: "keep"`. */
+function withOwner(request: MountRequest, disk: Owner, visible: Owner, all: Others): Resolved {
+	const keeps = request.others === "keep";
+	const extents = (kind: IdKind) =>
+		ownerExtents(kind, disk[kind], visible[kind], keeps ? all[kind] : NO_EXTENTS);
+	const mapping = Mapping.from({ uidMappings: extents("uid"), gidMappings: extents("gid") });
+	const warnings = keeps ? displaced(disk, visible, all) : [];
+	return { request: { ...request, mapping }, warnings, visible };
 }
 
 /** The IDs on disk whose place the owner takes. */
-function displaced(disk: Owner, mapping: Mapping): string[] {
+function displaced(disk: Owner, visible: Owner, all: Others): string[] {
+	const { uidMappings, gidMappings } = Mapping.from({ uidMappings: all.uid, gidMappings: all.gid }).invert();
+	const inverse = { uid: uidMappings, gid: gidMappings };
 	return (["uid", "gid"] as const).flatMap((kind) => {
-		const visible = kind === "uid" ? mapping.uidToHost(disk.uid) : mapping.gidToHost(disk.gid);
-		if (visible === undefined || visible === disk[kind]) return [];
+		const before = translate(inverse[kind], visible[kind]);
+		if (before === undefined || before === disk[kind]) return [];
 		return [
-			`files of ${kind} ${visible} on disk belong to nobody in the mount, because the owner's ${kind} ${disk[kind]} is visible as ${visible}`,
+			`files of ${kind} ${before} on disk belong to nobody in the mount, because the owner's ${kind} ${disk[kind]} is visible as ${visible[kind]}`,
 		];
 	});
+}
+
+/**
+ * Creates the tree of a request. With `owner`, the copy must show the owner: a file system that was mounted in another user namespace
+ * stores the IDs of that one (make_vfsuid() in fs/mnt_idmapping.c). With `from`, it is tried as that of the container.
+ */
+export async function createResolved(
+	{ request, visible, warnings }: Resolved,
+	from: Container | undefined,
+): Promise<{ tree: DetachedTree; warnings: readonly string[] }> {
+	const tree = await createTree(request);
+	let shows = visible === undefined;
+	try {
+		if (visible !== undefined) {
+			const { uid, gid } = ownerOf(tree.descriptor.fd, tried(request));
+			shows = uid === visible.uid && gid === visible.gid;
+		}
+		if (visible === undefined || shows) return { tree, warnings };
+	} finally {
+		if (!shows) closeTree(tree);
+	}
+	const again = await countedInside(request, visible, from);
+	if (again !== undefined) return createResolved(again, undefined);
+	throw new UsernsError(
+		"ERR_USERNS_MOUNT",
+		`${tried(request)}: the mount does not show the owner, because the file system stores IDs of another user namespace, or the owner has changed meanwhile`,
+		{
+			hint: "Give a mapping whose containerIDs are IDs of the user namespace in which the file system was mounted.",
+			step: "reading the owner of the mount",
+		},
+	);
+}
+
+/** The request for a file system that stores IDs of the container of `from`; undefined if it cannot. */
+async function countedInside(
+	request: MountRequest,
+	visible: Owner,
+	from: Container | undefined,
+): Promise<Resolved | undefined> {
+	if (!(from?.userns instanceof UserNamespace)) return undefined;
+	const inside = await from.userns.mapping();
+	const seen = ownerOf(request.source as number, tried(request));
+	const uid = inside.uidToContainer(seen.uid);
+	const gid = inside.gidToContainer(seen.gid);
+	if (uid === undefined || gid === undefined) return undefined;
+	return withOwner(request, { uid, gid }, visible, extentsOf(inside));
 }
 
 /** Warns of a mount whose visible IDs do not exist in the container. */

@@ -20,10 +20,10 @@ export function showLocation(location: Location): string {
 }
 
 /** Opens a location with RESOLVE_… of openat2(2), or duplicates its descriptor. The result must be closed. */
-export async function openLocation(location: Location, resolve: number): Promise<Outcome> {
+export async function openLocation(location: Location, resolve: number, automount = false): Promise<Outcome> {
 	return typeof location === "number"
 		? native().duplicate(location)
-		: native().openLocation(-1, location, resolve, -1);
+		: native().openLocation(-1, location, resolve, -1, automount);
 }
 
 /** Calls a function with a location as the add-on takes it: −1 and a path, or a descriptor and null. */

@@ -3,6 +3,7 @@ import { causeHint, findCauses, type Refusal, remainingHint } from "../inspect/c
 import type { DryCall } from "../inspect/facts.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
+import { SILENT_PATH } from "../native/lookup.ts";
 import { missingCallHint } from "../native/missing-call.ts";
 import { hintOf, kernelError, type StepHints, shorten } from "../native/steps.ts";
 import type { TreeMount } from "./source-tree.ts";
@@ -57,7 +58,7 @@ async function isDirectory(open: () => Promise<Outcome>): Promise<boolean | unde
 	const opened = await open();
 	if (opened.error < 0) return undefined;
 	try {
-		const itself = await native().openLocation(opened.fd, ".", 0, -1);
+		const itself = await native().openLocation(opened.fd, ".", 0, -1, false);
 		if (itself.error >= 0) native().close(itself.fd);
 		return itself.error >= 0 ? true : itself.error === ERRNO.ENOTDIR ? false : undefined;
 	} finally {
@@ -132,7 +133,9 @@ const hints: StepHints = {
 		[ERRNO.EBADF]: "Pass an open descriptor.",
 		[ERRNO.ENOENT]: "Check the path: it does not exist.",
 		[ERRNO.ENOTDIR]: NOT_A_DIRECTORY,
-		[ERRNO.ELOOP]: 'Name the source without symbolic links: { resolve: "no-symlinks" } refuses them.',
+		[ERRNO.ELOOP]:
+			'Name the source without symbolic links: { resolve: "no-symlinks" } refuses them, and from those of /proc.',
+		[ERRNO.ETIMEDOUT]: SILENT_PATH,
 	},
 	open_tree: {
 		[ERRNO.EBADF]: "Pass an open descriptor as the source.",

@@ -2,10 +2,15 @@ import { UserNamespace } from "../namespace/user-namespace.ts";
 import { native } from "../native/addon.ts";
 import { type HeldTarget, holdTarget } from "./attach.ts";
 import { closeBranches } from "./branches.ts";
-import { createTree } from "./detached-tree.ts";
 import { adoptMount, attachFresh, type IdmappedMount } from "./idmapped-mount.ts";
-import { closeContainer, containerOf, type Resolved, resolveIntent, warnOfContainer } from "./intent.ts";
-import type { Container } from "./mount-namespace.ts";
+import {
+	closeOpened,
+	createResolved,
+	type Opened,
+	type Resolved,
+	resolveIntent,
+	warnOfContainer,
+} from "./intent.ts";
 import { checkMountOptions, type MountIdmappedOptions, type MountRequest } from "./mount-options.ts";
 
 /**
@@ -33,36 +38,32 @@ interface UnacknowledgedMount {
 async function mountUnacknowledged(given: MountRequest): Promise<UnacknowledgedMount> {
 	// Before the first await, because the caller may close its own after the call.
 	const userns = given.userns instanceof UserNamespace ? given.userns.dup() : given.userns;
-	let container: Container | undefined;
-	let resolved: Resolved | undefined;
+	const opened: Opened = { into: undefined, from: undefined, source: undefined };
 	let held: HeldTarget | undefined;
 	try {
-		container = await containerOf(given);
-		resolved = await resolveIntent({ ...given, userns }, container);
-		const { request } = resolved;
-		const { target, recursive, attach } = request;
-		if (target !== undefined && recursive) held = await holdTarget(target, attach, container?.mountNamespace);
-		const separate = held?.isShared ?? false;
-		return await mountRequested({ ...request, separate }, resolved.warnings, held, container);
+		const resolved = await resolveIntent({ ...given, userns }, opened);
+		const { target, recursive, attach } = given;
+		if (target !== undefined && recursive)
+			held = await holdTarget(target, attach, opened.into?.mountNamespace);
+		resolved.request.separate = held?.isShared ?? false;
+		return await mountResolved(resolved, held, opened);
 	} finally {
 		held?.close();
-		resolved?.close();
-		closeContainer(container);
+		closeOpened(opened);
 		if (userns instanceof UserNamespace) userns.close();
 	}
 }
 
-async function mountRequested(
-	request: MountRequest,
-	warned: readonly string[],
+async function mountResolved(
+	resolved: Resolved,
 	held: HeldTarget | undefined,
-	container: Container | undefined,
+	opened: Opened,
 ): Promise<UnacknowledgedMount> {
-	const { recursive, propagation, source, shown, target, attach } = request;
-	const { descriptor, mountId, uniqueId, map, visible, skipped, branches, attached } =
-		await createTree(request);
+	const { recursive, propagation, source, shown, target, attach } = resolved.request;
+	const { tree, warnings: warned } = await createResolved(resolved, opened.from);
+	const { descriptor, mountId, uniqueId, map, visible, skipped, branches, attached, itself } = tree;
 	const created = { descriptor, mountId, uniqueId, recursive, propagation, source, words: shown };
-	const warnings = map === undefined ? warned : [...warned, ...(await warnOfContainer(map, container))];
+	const warnings = map === undefined ? warned : [...warned, ...(await warnOfContainer(map, opened.into))];
 	const mount = adoptMount(
 		{ ...created, mapping: map?.id ?? "" },
 		{ mapping: visible, skipped, warnings },
@@ -70,7 +71,7 @@ async function mountRequested(
 	);
 	if (attached) return { mount, acknowledge: () => native().acknowledge(mount.fd) };
 	if (target === undefined) return { mount, acknowledge: () => {} };
-	const more = { held, mountNamespace: container?.mountNamespace, below: branches };
+	const more = { held, mountNamespace: opened.into?.mountNamespace, below: branches, fresh: !itself };
 	try {
 		return { mount, acknowledge: await attachFresh(mount, target, attach, more) };
 	} catch (error) {

@@ -1,6 +1,6 @@
 import { UsernsError } from "../errors.ts";
 import { completeMaps } from "../namespace/read-maps.ts";
-import { adoptNamespace, type UserNamespace } from "../namespace/user-namespace.ts";
+import { adoptNamespace, UserNamespace } from "../namespace/user-namespace.ts";
 import { CLONE_NEW, native, type Outcome } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { linkOwner, namespaceError, showNamespace } from "../native/lookup.ts";
@@ -27,6 +27,9 @@ export function duplicateMountNamespace({ descriptor, root }: MountNamespace): M
 	}
 }
 
+/** The option that names a mount namespace, for messages. */
+type OptionName = "into" | "from";
+
 /** Opens the mount namespace of a process or at a path. Throws `ERR_USERNS_MOUNT_NAMESPACE` for that of this process. */
 export function openMountNamespace(into: number | string): MountNamespace {
 	if (typeof into === "number") return openOfProcess(into);
@@ -34,9 +37,12 @@ export function openMountNamespace(into: number | string): MountNamespace {
 }
 
 /** Like `openMountNamespace`, but looks the path up on another thread with a time limit. */
-export async function openMountNamespaceAsync(into: number | string): Promise<MountNamespace> {
-	if (typeof into === "number") return openOfProcess(into);
-	return adopt(into, await native().openNamespace(into, CLONE_NEW.mount, linkOwner(), true));
+export async function openMountNamespaceAsync(
+	into: number | string,
+	option: OptionName = "into",
+): Promise<MountNamespace> {
+	if (typeof into === "number") return openOfProcess(into, option);
+	return adopt(into, await native().openNamespace(into, CLONE_NEW.mount, linkOwner(), true), option);
 }
 
 /**
@@ -49,18 +55,23 @@ export interface Container {
 }
 
 /** Opens a mount namespace with its user namespace. The caller closes both. */
-export async function openContainer(into: number | string): Promise<Container> {
+export async function openContainer(into: number | string, option: OptionName): Promise<Container> {
 	if (typeof into === "string") {
-		const mountNamespace = await openMountNamespaceAsync(into);
+		const mountNamespace = await openMountNamespaceAsync(into, option);
 		const owner = native().ownerNamespace(mountNamespace.descriptor.fd);
 		const userns = owner.error < 0 ? owner : adoptNamespace(new Descriptor(owner.fd, WHAT));
 		return { mountNamespace, userns };
 	}
 	let userns: Container["userns"] = { error: 0 };
-	const mountNamespace = openOfProcess(into, (pidfd) => {
+	const mountNamespace = openOfProcess(into, option, (pidfd) => {
 		userns = userNamespaceOf(pidfd);
 	});
 	return { mountNamespace, userns };
+}
+
+export function closeContainer(container: Container | undefined): void {
+	if (container?.userns instanceof UserNamespace) container.userns.close();
+	closeMountNamespace(container?.mountNamespace);
 }
 
 const WHAT = "user namespace of the container";
@@ -72,11 +83,11 @@ function userNamespaceOf(pidfd: number): Container["userns"] {
 	return fd < 0 ? { error: fd, step: "own" } : adoptNamespace(new Descriptor(fd, WHAT), completeMaps(maps));
 }
 
-function adopt(into: string, opened: Outcome): MountNamespace {
+function adopt(into: string, opened: Outcome, option: OptionName = "into"): MountNamespace {
 	if (opened.error < 0) throw openError(into, opened);
 	const descriptor = new Descriptor(opened.fd, "mount namespace");
 	try {
-		refuseOwn(into, opened.fd);
+		refuseOwn(into, opened.fd, option);
 		return { descriptor, root: undefined };
 	} catch (error) {
 		descriptor.close();
@@ -85,7 +96,11 @@ function adopt(into: string, opened: Outcome): MountNamespace {
 }
 
 /** Opens all of it by a pidfd, so that it belongs to one process even if its pid is reused. `also` opens more. */
-function openOfProcess(pid: number, also?: (pidfd: number) => void): MountNamespace {
+function openOfProcess(
+	pid: number,
+	option: OptionName = "into",
+	also?: (pidfd: number) => void,
+): MountNamespace {
 	const process = native().openProcess(pid);
 	if (process.error < 0) throw openError(pid, process);
 	let descriptor: Descriptor | undefined;
@@ -93,7 +108,7 @@ function openOfProcess(pid: number, also?: (pidfd: number) => void): MountNamesp
 		const opened = native().namespaceOf(process.fd, CLONE_NEW.mount);
 		if (opened.error < 0) throw openError(pid, opened);
 		descriptor = new Descriptor(opened.fd, "mount namespace");
-		refuseOwn(pid, opened.fd);
+		refuseOwn(pid, opened.fd, option);
 		// Opened last: until the process has its own mount namespace, its root directory is the host's.
 		const root = native().rootOf(process.fd);
 		if (root.error < 0) throw openError(pid, root);
@@ -112,7 +127,7 @@ function openOfProcess(pid: number, also?: (pidfd: number) => void): MountNamesp
  * and a mount would be attached on the host. Compares open descriptors, because the inode number of an open namespace is not
  * reused.
  */
-function refuseOwn(into: number | string, fd: number): void {
+function refuseOwn(into: number | string, fd: number, option: OptionName): void {
 	const own = openOwn();
 	try {
 		if (inodeOf(into, own) !== inodeOf(into, fd)) return;
@@ -123,7 +138,7 @@ function refuseOwn(into: number | string, fd: number): void {
 		"ERR_USERNS_MOUNT_NAMESPACE",
 		`${triedToOpen(into)}: it is the mount namespace of this process`,
 		{
-			hint: "Leave into out for this namespace. A process that was just started can still be in it: wait for the first output of its program.",
+			hint: `Leave ${option} out for this namespace. A process that was just started can still be in it: wait for the first output of its program.`,
 			step: "comparing the mount namespaces",
 		},
 	);

@@ -3,8 +3,15 @@ import { Mapping, type MappingInput } from "../mapping/mapping.ts";
 import { checkOthers, checkOwner, type Owner } from "../mapping/owner.ts";
 import { Handles } from "../namespace/handles.ts";
 import { UserNamespace } from "../namespace/user-namespace.ts";
+import { showNamespace } from "../native/lookup.ts";
 import { copyOptions } from "../options.ts";
-import { ATTACH_OPTIONS, type AttachOptions, checkTarget, resolveFlags } from "./attach-options.ts";
+import {
+	ATTACH_OPTIONS,
+	type AttachOptions,
+	checkMountNamespace,
+	checkTarget,
+	resolveFlags,
+} from "./attach-options.ts";
 import {
 	ATTRIBUTE_OPTIONS,
 	type AttributeOptions,
@@ -19,6 +26,13 @@ import { checkLocation, type Location, showLocation } from "./location.ts";
 export interface MountIdmappedOptions extends AttributeOptions, AttachOptions {
 	/** The file or directory to mount: a path, or a descriptor (O_PATH suffices), which the caller continues to own. */
 	source: string | number;
+	/**
+	 * The mount namespace of the source, as `into` is that of the target: a pid, and the source is below the root directory of that
+	 * process; or a path such as /proc/PID/ns/mnt, and it is below the namespace's root. Neither `..` nor a symbolic link leads out of
+	 * that root. Throws `ERR_USERNS_MOUNT_NAMESPACE` for the mount namespace of this process. The option must not be present but
+	 * undefined.
+	 */
+	from?: number | string;
 	/** Where to attach the mount: a directory for a directory, a file for a file. If not set, the mount stays detached. */
 	target?: string | number | undefined;
 	/** `containerID` is the ID on disk, `hostID` the ID visible through the mount. Needs uids and gids. Alternative: `userns`. */
@@ -61,6 +75,11 @@ export interface MountRequest extends Attributes {
 	source: Location;
 	/** The source in messages. */
 	shown: string;
+	from: number | string | undefined;
+	/** A descriptor of the mount namespace of the source, which is a descriptor then; undefined for that of this process. */
+	fromNs: number | undefined;
+	/** Whether a source that is a detached mount may be mapped itself: the caller has given its descriptor. */
+	itself: boolean;
 	/** RESOLVE_… for the source's path. */
 	resolve: number;
 	/** Undefined: the mount stays detached. */
@@ -87,6 +106,7 @@ const BOOLEANS = ["recursive", "recursiveIdmap", "skipUnsupported", "unmap"];
 /** The names, complete by their type. */
 const OWN_OPTIONS = Object.keys({
 	source: true,
+	from: true,
 	target: true,
 	mapping: true,
 	userns: true,
@@ -105,8 +125,16 @@ const OPTIONS = [...OWN_OPTIONS, ...ATTRIBUTE_OPTIONS, ...ATTACH_OPTIONS];
 export function checkMountOptions(given: unknown): MountRequest {
 	if (given === undefined) throw invalidArgument(`${WHAT}: the options are missing`);
 	const options = copyOptions<MountIdmappedOptions>(WHAT, given, OPTIONS);
-	const { source, target, userns, handles, unmap = false, skipUnsupported = false } = options;
+	const { source, from, target, userns, handles, unmap = false, skipUnsupported = false } = options;
 	checkLocation(`${WHAT}: the source`, source);
+	if (from !== undefined) checkMountNamespace(WHAT, "from", from);
+	else if (Object.hasOwn(options, "from")) {
+		// As for `into` (src/options.ts). Functions without mounts have an option of that name too.
+		throw invalidArgument(
+			`${WHAT}: from is present but undefined`,
+			"Leave from out to use the mount namespace of this process. The pid of a child that failed to start is undefined.",
+		);
+	}
 	checkTarget(WHAT, target, options);
 	checkBooleans(WHAT, options, BOOLEANS);
 	checkIntent(options);
@@ -128,10 +156,15 @@ export function checkMountOptions(given: unknown): MountRequest {
 	const mapping = options.mapping === undefined ? undefined : Mapping.from(options.mapping);
 	const { targetRoot, into, replace } = options;
 	const isPlain = targetRoot === undefined && into === undefined && !replace;
+	// The copy of a source that is opened before is examined before it is attached.
+	const isOpened = options.owner !== undefined || from !== undefined;
 	return {
 		...attributes,
 		source,
-		shown: showLocation(source),
+		shown: `${showLocation(source)}${from === undefined ? "" : ` in the mount namespace ${showNamespace(from)}`}`,
+		from,
+		fromNs: undefined,
+		itself: typeof source === "number" && from === undefined && !unmap,
 		resolve: resolveFlags(WHAT, options.resolve),
 		target,
 		attach: options,
@@ -145,7 +178,7 @@ export function checkMountOptions(given: unknown): MountRequest {
 		recursiveIdmap,
 		skipUnsupported,
 		nested,
-		atOnce: target !== undefined && !recursive && isPlain,
+		atOnce: target !== undefined && !recursive && isPlain && !isOpened,
 		separate: false,
 	};
 }

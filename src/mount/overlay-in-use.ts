@@ -162,7 +162,7 @@ async function ancestors(fd: number): Promise<Set<string>> {
 			const key = keyOf(at);
 			if (key === undefined || keys.has(key)) return keys;
 			keys.add(key);
-			const above = await native().openLocation(at, "..", 0, -1);
+			const above = await native().openLocation(at, "..", 0, -1, false);
 			if (above.error < 0) return keys;
 			const descriptor = new Descriptor(above.fd, "layer");
 			held.push(descriptor);
@@ -174,7 +174,7 @@ async function ancestors(fd: number): Promise<Set<string>> {
 }
 
 async function keyAt(directory: number, path: string): Promise<string | undefined> {
-	const outcome = await native().openLocation(directory, path, 0, -1);
+	const outcome = await native().openLocation(directory, path, 0, -1, false);
 	if (outcome.error < 0) return undefined;
 	try {
 		return keyOf(outcome.fd);

@@ -146,7 +146,13 @@ async function mapDirectory(
 
 /** Opens a path that is below `directory` in a copy of the mount of that directory, without a symbolic link. */
 function openBelow(root: number, directory: string, path: string): Promise<Outcome> {
-	return native().openLocation(root, path.slice(directory === "/" ? 1 : directory.length + 1), BELOW, -1);
+	return native().openLocation(
+		root,
+		path.slice(directory === "/" ? 1 : directory.length + 1),
+		BELOW,
+		-1,
+		false,
+	);
 }
 
 /** The upper layer and the work directory. */
@@ -229,7 +235,7 @@ export async function refuseFiles(
 	tried: string,
 ): Promise<void> {
 	for (const { words, given, fd } of layers) {
-		const itself = await native().openLocation(fd, ".", 0, -1);
+		const itself = await native().openLocation(fd, ".", 0, -1, false);
 		if (itself.error >= 0) native().close(itself.fd);
 		if (itself.error !== ERRNO.ENOTDIR) continue;
 		throw new UsernsError(
@@ -258,7 +264,19 @@ export function layerWords(layers: readonly Location[]): string {
 /** Copies a descriptor's mount, from that directory on, without a change. */
 async function plainCopy(fd: number, tried: string): Promise<Descriptor> {
 	const unchanged = [0, PART.keep, -1];
-	const outcome = await native().tree(fd, null, 0, [""], unchanged, false, false, 0, 0, PROPAGATION.private);
+	const outcome = await native().tree(
+		fd,
+		null,
+		0,
+		[""],
+		unchanged,
+		false,
+		false,
+		0,
+		0,
+		PROPAGATION.private,
+		-1,
+	);
 	if (outcome.error < 0) throw mountError(tried, "", outcome);
 	return new Descriptor(outcome.fd, "layer");
 }

@@ -4,6 +4,7 @@ import { runAsync } from "../native/operation.ts";
 import { kernelError } from "../native/steps.ts";
 import { findMount } from "./find-mount.ts";
 import { pathOf } from "./location.ts";
+import type { MountRequest } from "./mount-options.ts";
 import { childrenOf, descendants, isIdmapped, type MountEntry, readMounts } from "./mountinfo.ts";
 
 /** One mount of a source. */
@@ -22,14 +23,18 @@ export interface TreeMount {
  * Reads the mounts that can be reached from a source, parents first. A mount that another one covers, or whose directory was
  * removed, is left out; an unbindable mount and the mounts below it too, as in the kernel (copy_tree in fs/namespace.c).
  */
-export async function readSourceTree(fd: number, recursive: boolean, tried: string): Promise<TreeMount[]> {
+export async function readSourceTree(
+	fd: number,
+	{ recursive, fromNs }: Pick<MountRequest, "recursive" | "fromNs">,
+	tried: string,
+): Promise<TreeMount[]> {
 	const ids = native().mountIds(fd);
 	if (typeof ids === "number") throw kernelError("ERR_USERNS_MOUNT", tried, { error: ids, step: "statx" });
 	const id = Number(ids[0]);
-	const entries = recursive ? await runAsync(readMounts(undefined, "ERR_USERNS_MOUNT", tried)) : [];
+	const entries = recursive ? await runAsync(readMounts(fromNs, "ERR_USERNS_MOUNT", tried)) : [];
 	const own = recursive
 		? entries.find((entry) => entry.id === id)
-		: await runAsync(findMount(fd, undefined, "ERR_USERNS_MOUNT", tried));
+		: await runAsync(findMount(fd, fromNs, "ERR_USERNS_MOUNT", tried));
 	if (own === undefined) return [detachedRoot(id, recursive, tried)];
 	const path = pathOf(fd, "the source", tried);
 	const root = { path: "", mountId: id, mountPoint: path, fsType: own.fsType, idmapped: isIdmapped(own) };

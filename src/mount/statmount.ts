@@ -259,8 +259,11 @@ export function mappingOf(mount: StatMount): Mapping | string {
 	}
 }
 
-/** The map of a descriptor's mount. Undefined for a mount without a map; a text if the map is not known. */
-export function mappingAt(fd: number): Mapping | string | undefined {
+/**
+ * The map of a descriptor's mount in the mount namespace with that ID (undefined: not known). Undefined for a mount without a map; a text
+ * if the map is not known.
+ */
+export function mappingAt(fd: number, mountNs: bigint | undefined): Mapping | string | undefined {
 	const ids = native().mountIds(fd);
 	if (typeof ids === "number") {
 		throw kernelError("ERR_USERNS_READ_MOUNTS", "cannot read the map of a mount", {
@@ -268,7 +271,7 @@ export function mappingAt(fd: number): Mapping | string | undefined {
 			step: "statx",
 		});
 	}
-	const answer = ids[1] === 0n ? ERRNO.ENOSYS : statMount(ids[1], 0n);
+	const answer = ids[1] === 0n || mountNs === undefined ? ERRNO.ENOSYS : statMount(ids[1], mountNs);
 	if (answer === ERRNO.ENOSYS) return NOT_ON_THIS_KERNEL;
 	if (answer === ERRNO.ENOENT) return "map unknown: the kernel reports the maps of attached mounts only";
 	if (typeof answer === "number") {

@@ -106,18 +106,22 @@ function alreadyMapped({ fsType, mountPoint }: TreeMount): string {
 }
 
 /** For a mount that is not in the mount table. If a copy of it refuses a map with EPERM, it has one. */
-async function isMapped({ source, requested, namespaces }: PlanContext, mount: TreeMount): Promise<boolean> {
+async function isMapped(
+	{ source, request, requested, namespaces }: PlanContext,
+	mount: TreeMount,
+): Promise<boolean> {
 	if (heldMap(source) !== undefined) return true;
 	if (requested === undefined) return true; // clearing the map of a mount without one is not an error
 	const ns = await namespaces.fd(requested);
 	const part: Part = { path: mount.path, mountId: mount.mountId, mode: PART.map, ns };
-	return (await tryPart(source, part)).error === ERRNO.EPERM;
+	return (await tryPart(source, part, request.fromNs)).error === ERRNO.EPERM;
 }
 
 /** The map of a mount, disk to visible. */
 async function currentMap(context: PlanContext, mount: TreeMount): Promise<Mapping> {
-	const { source, tried } = context;
-	const map = mount.path === "" ? (mapOf(source) ?? heldMap(source)) : await mapBelow(context, mount);
+	const { source, request, tried } = context;
+	const map =
+		mount.path === "" ? (mapOf(source, request.fromNs) ?? heldMap(source)) : await mapBelow(context, mount);
 	if (typeof map !== "string" && map !== undefined) return map;
 	const kernel = map === NOT_ON_THIS_KERNEL;
 	throw new UsernsError(
@@ -134,13 +138,16 @@ async function currentMap(context: PlanContext, mount: TreeMount): Promise<Mappi
 	);
 }
 
-async function mapBelow({ source }: PlanContext, mount: TreeMount): Promise<Mapping | string | undefined> {
+async function mapBelow(
+	{ source, request }: PlanContext,
+	mount: TreeMount,
+): Promise<Mapping | string | undefined> {
 	const resolve = RESOLVE.noSymlinks | RESOLVE.noMagicLinks;
-	const opened = await native().openLocation(source, mount.path, resolve, -1);
+	const opened = await native().openLocation(source, mount.path, resolve, -1, false);
 	if (opened.error < 0) throw new TreeChanged(opened.error);
 	try {
 		if (opened.mountId !== mount.mountId) throw new TreeChanged(ERRNO.EAGAIN);
-		return mapOf(opened.fd);
+		return mapOf(opened.fd, request.fromNs);
 	} finally {
 		native().close(opened.fd);
 	}
@@ -161,10 +168,10 @@ function compose({ requested, tried }: PlanContext, mount: TreeMount, map: Mappi
 	);
 }
 
-/** Copies and maps one mount, and closes the copy. */
-export async function tryPart(source: number, part: Part): Promise<Outcome> {
+/** Copies and maps one mount, and closes the copy. `mountNs`: the mount namespace of the source, if it is another one. */
+export async function tryPart(source: number, part: Part, mountNs: number = -1): Promise<Outcome> {
 	const numbers = [part.mountId, part.mode, part.ns];
-	const outcome = await native().tree(source, null, 0, [part.path], numbers, false, false, 0, 0, 0);
+	const outcome = await native().tree(source, null, 0, [part.path], numbers, false, false, 0, 0, 0, mountNs);
 	if (outcome.fd >= 0) native().close(outcome.fd);
 	return outcome;
 }
@@ -177,7 +184,7 @@ async function probe(
 	plan: TreePlan,
 	index: number,
 ): Promise<void> {
-	const outcome = await tryPart(source, part);
+	const outcome = await tryPart(source, part, request.fromNs);
 	if (outcome.error >= 0 || outcome.step === "submount") return; // a mount that has changed fails the copy later
 	const refuses = outcome.error === ERRNO.EINVAL || outcome.error === ERRNO.EPERM;
 	const bySetting = outcome.step === "mount_setattr" || outcome.step === "open_tree_attr";

@@ -55,7 +55,7 @@ export type Create = (
 ) => CreateResult | undefined;
 
 /** The change to the map of one mount of a tree (native/mount/detached-tree.h). */
-export const PART = { keep: 0, map: 1, remap: 2, clear: 3 } as const;
+export const PART = { keep: 0, map: 1, remap: 2, clear: 3, itself: 4 } as const;
 
 /** The object that a look-up of a path returns (native/mount/path-walk.h). */
 export const WALK_END = { location: 0, holder: 1, parent: 2, create: 3, remove: 4 } as const;
@@ -93,11 +93,20 @@ export const DRY_CALLS = [
 /** The methods for mounts (native/addon/methods.c, native/addon/mount-methods.c). */
 export interface NativeMounts {
 	/**
-	 * Opens a path, relative to `fd` unless that is −1, with RESOLVE_…, in a mount namespace. Returns an O_PATH
-	 * descriptor and its mount's IDs.
+	 * Opens a path, relative to `fd` unless that is −1, with RESOLVE_…, in a mount namespace. `automount` triggers an autofs mount
+	 * at the last name if `resolve` is 0. Returns an O_PATH descriptor and its mount's IDs.
 	 */
-	openLocation(fd: number, path: string, resolve: number, mountNs: number): Promise<Outcome>;
-	/** A detached tree (native/mount/detached-tree.h). Three numbers for each part: mount ID or 0, PART, namespace or −1. */
+	openLocation(
+		fd: number,
+		path: string,
+		resolve: number,
+		mountNs: number,
+		automount: boolean,
+	): Promise<Outcome>;
+	/**
+	 * A detached tree (native/mount/detached-tree.h). Three numbers for each part: mount ID or 0, PART, namespace or −1. `mountNs`: the
+	 * mount namespace of the source, a descriptor; −1: this one.
+	 */
 	tree(
 		sourceFd: number,
 		source: string | null,
@@ -109,6 +118,7 @@ export interface NativeMounts {
 		set: number,
 		clear: number,
 		propagation: number,
+		mountNs: number,
 	): Promise<Outcome>;
 	/**
 	 * Attaches a tree (native/mount/mntns-child.h); `mountNs` −1: in this mount namespace. If this thread ends before the call of

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chownSync, statSync, writeFileSync } from "node:fs";
+import { chownSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { sh, userns } from "../support/child.ts";
 import { startContainer } from "../support/container.ts";
@@ -145,3 +145,43 @@ test("mount: wrong uses of --owner, --others and --userns exit with 2", { needs:
 		assert.equal(stdout, "");
 	}
 });
+
+test(
+	"mount --from mounts a directory of a container here, and the hint for a path through /proc names it",
+	{ needs: [...needs, "tool:unshare"] },
+	() =>
+		withTmpfs(async (folder) => {
+			const [target = ""] = mkdirs(folder, "target");
+			const container = await startContainer(folder, "pivot");
+			try {
+				const data = `/proc/${container.pid}/root/data`;
+				chownSync(data, 1000, 100);
+				for (const from of [`${container.pid}`, `/proc/${container.pid}/ns/mnt`]) {
+					const { status, stdout, stderr } = userns(
+						...["mount", "--owner", "7:8", "--from", from, "--json", "/data", target],
+					);
+					assert.equal(status, 0, stderr);
+					const result = JSON.parse(stdout);
+					assert.deepEqual([result.source, result.from, result.target], ["/data", from, target]);
+					assert.deepEqual(ownerOf(target), [7, 8]);
+					assert.equal(userns("umount", target).status, 0);
+				}
+				const wrong = userns("mount", "--owner", "7:8", data, target);
+				assert.equal(wrong.status, 1);
+				assert.match(wrong.stderr, /the mount of the source is in another mount namespace/);
+				assert.match(
+					wrong.stderr,
+					new RegExp(`\\nhint: Set --from ${container.pid}, and name .*: "/data"\\.\\n$`),
+				);
+				const supported = userns("supports", data);
+				assert.equal(supported.status, 1);
+				assert.match(supported.stdout, /it is in another mount namespace/);
+				const none = userns("mount", "--owner", "7:8", "--from", "0", "/data", target);
+				assert.equal(none.status, 2);
+				assert.match(none.stderr, /: --from must be a pid or the path of a mount namespace, not 0/);
+				assert.doesNotMatch(readFileSync("/proc/self/mountinfo", "utf8"), /idmapped/);
+			} finally {
+				await container.end();
+			}
+		}),
+);

@@ -68,7 +68,7 @@ const bad = {
 	token: [...notNumbers, ...notWhole, 2 ** 31],
 	paths: lists([undefined, null, 3, {}, "a\\0b", ["/"], Symbol("s"), "/".repeat(4097)]),
 	words: lists([undefined, null, 3, {}, "a\\0b", ["/"], Symbol("s"), "x".repeat(32 * 65536 + 1)]),
-	parts: [...lists([undefined, null, "0", {}, 1n]), [], [0], [0, 0], [0, 0, -1, 0], [-1, 0, -1], [0, 4, -1], [0, -1, -1], [0, 0, -2], [0.5, 0, -1], [NaN, 0, -1]],
+	parts: [...lists([undefined, null, "0", {}, 1n]), [], [0], [0, 0], [0, 0, -1, 0], [-1, 0, -1], [0, 5, -1], [0, -1, -1], [0, 0, -2], [0.5, 0, -1], [NaN, 0, -1]],
 	fds: lists([undefined, null, "0", {}, 1n, -1, NaN, 1.5, 2 ** 31]),
 };
 const descriptors = () => fs.readdirSync("/proc/self/fd").length;
@@ -163,7 +163,7 @@ const others = {
 	idCount: [1, 65536], bigint: [0n, 1n, 2n ** 63n, 2n ** 64n - 1n], boolean: [false], map: ["", "x", "0 0 4294967296", "0 0 0", "5 5 1\\n5 5 1", "deny", "\\n".repeat(4095)],
 	path: paths, pathOrNull: [null, ...paths], mapOrNull: [null, "", "x", "0 0 1", "5 5 1\\n5 5 1"], function: [() => {}],
 	newidmaps: [[], [], ["", "", "", ""], [NOWHERE, "", "0 0 1", ""], ["", folder, "", "0 ".repeat(8000)]], token: [-1, 0, 2 ** 31 - 1], paths: [[], [""], paths, Array(2000).fill("x")], words: [[], [""], ["x"]],
-	parts: [[0, 0, -1], [2 ** 53 - 1, 3, 0], [1, 1, NO_FD]], fds: [[], fds, Array(5000).fill(directory)],
+	parts: [[0, 0, -1], [2 ** 53 - 1, 3, 0], [1, 1, NO_FD], [0, 4, NO_FD]], fds: [[], fds, Array(5000).fill(directory)],
 };
 let seed = 7;
 const below = (end) => { seed = (seed * 1103515245 + 12345) % 2147483648; return Math.floor(seed / 65536) % end; };

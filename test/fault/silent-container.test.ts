@@ -77,7 +77,7 @@ for (const [name, ...way] of [
 	["takes every request and never answers, so that no signal ends the wait", "take"],
 ]) {
 	test(
-		`a mount into a container whose file system ${name} fails after its time limit and leaves nothing`,
+		`a mount into and from a container whose file system ${name} fails after its time limit and leaves nothing`,
 		{ needs },
 		() =>
 			withSilent(way, async (container, server, volume) => {
@@ -101,12 +101,29 @@ for (const [name, ...way] of [
 				assert.equal(descriptors(), early + held);
 				const fine = await mountIdmapped({ ...options, target: "/data" });
 				await fine.unmount();
+				const begin = Date.now();
+				ticks = 0;
+				const again = setInterval(() => ticks++, 100);
+				const from = { from: container.pid, owner: { uid: 1, gid: 1 } };
+				await assert.rejects(
+					mountIdmapped({ ...from, source: "/real/below" }),
+					failure("ERR_USERNS_MOUNT", /opening the source: ETIMEDOUT/),
+				);
+				clearInterval(again);
+				assert.ok(Date.now() - begin < 30_000);
+				assert.ok(ticks > 50, "the event loop went on");
+				assert.equal(descriptors(), early + 2 * held);
+				// Nothing asks the server for the owner of its root directory.
+				await assert.rejects(
+					mountIdmapped({ ...from, source: "/real" }),
+					failure("ERR_USERNS_MOUNT", /setting the map and the attributes: EINVAL/),
+				);
 				if (process.env.USERNS_LONG === "1") {
 					assert.throws(
 						() => unmount("/real/below", { into: container.pid }),
 						failure("ERR_USERNS_UNMOUNT", /ETIMEDOUT/),
 					);
-					assert.equal(descriptors(), early + 2 * held);
+					assert.equal(descriptors(), early + 3 * held);
 				}
 				await end(server);
 				// A blocked child has ended with the server, and the next mount reaps it.

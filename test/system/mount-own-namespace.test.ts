@@ -88,6 +88,11 @@ test(
 				await assert.rejects(overlay({ lower: [source, second], target, mapping: MAP, ...given }), refused);
 				assert.equal(mountsOf("self"), before, name);
 			}
+			await assert.rejects(
+				mountIdmapped({ source, target, mapping: MAP, from: undefined } as never),
+				failure("ERR_USERNS_INVALID_ARGUMENT", /: from is present but undefined/),
+			);
+			assert.equal(mountsOf("self"), before);
 			held.close();
 			const mounted = await mountIdmapped({ source, target, mapping: MAP });
 			const refused = failure("ERR_USERNS_INVALID_ARGUMENT", /unmount: into is present but undefined/);

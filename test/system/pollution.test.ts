@@ -98,7 +98,7 @@ function hostile({ elsewhere, container, other, handles }: World): Record<string
 			timeout: 1,
 			killSignal: "SIGKILL",
 		},
-		...{ serialization: "advanced", from: 9, to: 9, size: 9, user: "daemon", container: "0:1:1" },
+		...{ serialization: "advanced", from: container.pid, to: 9, size: 9, user: "daemon", container: "0:1:1" },
 		...{ parent: "0:7:9", name: "daemon", names: () => 7, bundle: elsewhere, features: {}, others: "keep" },
 		owner: { uid: 7, gid: 7 },
 	};

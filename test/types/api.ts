@@ -116,6 +116,7 @@ export async function compiles(): Promise<void> {
 	const mine = await mountIdmapped({ source: 3, target: "/mnt", into: 4711, owner: owned, others: "keep" });
 	const warnings: readonly string[] = mine.warnings;
 	await mountIdmapped({ source: 3, target: "/mnt", into: 4711, userns: "container" });
+	await mountIdmapped({ source: "/data", from: "/proc/4711/ns/mnt", owner: owned });
 	const account: Account = findUser("root");
 	await overlay({
 		...{ lower: "/a", upper: u, work: u, target: u, mapping: input, handles: u, mapUpper: u, replace: u },
@@ -184,6 +185,8 @@ export async function mustNotCompile(namespace: UserNamespace, mapping: Mapping)
 	await mountIdmapped({ source: "/", mapping, nested: "stack" });
 	// @ts-expect-error the pid of a child that failed to start is undefined, which must not mean the host
 	await mountIdmapped({ source: "/", target: "/mnt", mapping, into: namespace.spawn("id").pid });
+	// @ts-expect-error likewise
+	await mountIdmapped({ source: "/", from: undefined, mapping });
 	// @ts-expect-error likewise
 	unmount("/mnt", { into: undefined });
 	// @ts-expect-error an undefined root directory must not mean the host's
