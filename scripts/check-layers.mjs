@@ -15,7 +15,7 @@ const SOURCE = {
 	mapping: ["errors.ts", "options.ts"],
 	native: ["errors.ts", "mapping"],
 	subid: ["errors.ts", "permission.ts", "find-program.ts", "mapping"],
-	inspect: ["permission.ts", "mapping", "native"],
+	inspect: ["errors.ts", "permission.ts", "find-program.ts", "mapping", "native", "subid"],
 	namespace: [
 		"errors.ts",
 		"permission.ts",
@@ -27,7 +27,8 @@ const SOURCE = {
 		"subid",
 	],
 	mount: ["errors.ts", "permission.ts", "options.ts", "mapping", "native", "inspect", "namespace"],
-	"index.ts": ["errors.ts", "mapping", "subid", "namespace", "mount"],
+	doctor: ["errors.ts", "options.ts", "mapping", "inspect", "subid", "namespace", "mount"],
+	"index.ts": ["errors.ts", "mapping", "subid", "namespace", "mount", "doctor"],
 	cli: ["index.ts"],
 };
 /** The packages that a folder may import, besides modules of Node. */

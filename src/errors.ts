@@ -182,6 +182,22 @@ function printable(text: string): string {
 /** A longer mapping is not enumerable: util.inspect() would print thousands of characters after the message, which has its start. */
 const LONGEST_SHOWN = 200;
 
+/** A cause that was found on this machine, by reading or by a call without an effect. */
+export interface FoundCause {
+	/** The stable name of the cause, such as `"missing-capability"`. docs/causes.md lists them. */
+	id: string;
+	/** What was found and what follows from it. */
+	message: string;
+	/** What was found: the file and its value. */
+	evidence: string;
+	/** What follows from it. */
+	consequence: string;
+	/** What to do. */
+	fix: string;
+	/** A shell command for root that does it; left out if no command can. */
+	command?: string;
+}
+
 /** The fields of an error besides its code and message. */
 export interface UsernsErrorDetails {
 	/** One sentence: one thing to do. Left out: the hint of the code. */
@@ -196,6 +212,8 @@ export interface UsernsErrorDetails {
 	mapping?: string | undefined;
 	/** The error that led to this one. */
 	cause?: unknown;
+	/** The causes that were found. */
+	causes?: readonly FoundCause[] | undefined;
 }
 
 /**
@@ -215,6 +233,8 @@ export class UsernsError extends Error {
 	declare readonly syscall: string | undefined;
 	declare readonly step: string | undefined;
 	declare readonly mapping: string | undefined;
+	/** The causes that were found, from which `hint` is made; undefined if the machine was not searched for one. Not enumerable. */
+	declare readonly causes: readonly FoundCause[] | undefined;
 
 	constructor(code: UsernsErrorCode, message: string, details: UsernsErrorDetails = {}) {
 		// Only own properties count, as for all options (options.ts).
@@ -222,11 +242,11 @@ export class UsernsError extends Error {
 		super(printable(message), own.cause === undefined ? undefined : { cause: own.cause });
 		this.code = code;
 		this.hint = printable(own.hint ?? codes[code].hint);
-		const { errno, syscall, step, mapping } = own;
+		const { errno, syscall, step, mapping, causes } = own;
 		const errnoCode = errno === undefined ? undefined : errnoName(errno);
-		for (const [name, value] of Object.entries({ errno, errnoCode, syscall, step, mapping })) {
+		for (const [name, value] of Object.entries({ errno, errnoCode, syscall, step, mapping, causes })) {
 			// An own property even if undefined: otherwise a polluted Object.prototype would give it a value.
-			const isShort = name !== "mapping" || String(value).length <= LONGEST_SHOWN;
+			const isShort = name !== "causes" && (name !== "mapping" || String(value).length <= LONGEST_SHOWN);
 			const property = {
 				value,
 				enumerable: value !== undefined && isShort,

@@ -1,7 +1,21 @@
 // Gives Mapping.rootless() its look-up of subordinate IDs, because src/mapping/ does no I/O.
 import "./subid/rootless.ts";
 
-export { explanations, UsernsError, type UsernsErrorCode, type UsernsErrorDetails } from "./errors.ts";
+export {
+	type Diagnosis,
+	type DoctorCheck,
+	type DoctorJob,
+	type DoctorOptions,
+	doctor,
+} from "./doctor/doctor.ts";
+export { type ErrorExplanation, explainError } from "./doctor/explain-error.ts";
+export {
+	explanations,
+	type FoundCause,
+	UsernsError,
+	type UsernsErrorCode,
+	type UsernsErrorDetails,
+} from "./errors.ts";
 export type { Extents, IdKind, IdMap } from "./mapping/extent.ts";
 export {
 	Mapping,

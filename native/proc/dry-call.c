@@ -1,6 +1,7 @@
 #include "proc/dry-call.h"
 #include "kernel/kernel-abi.h"
 #include <errno.h>
+#include <sys/mount.h>
 #include <unistd.h>
 
 /*
@@ -27,6 +28,9 @@ static const struct {
 	{SYS_umount2, {0, NO_FLAGS}, EINVAL},
 	{SYS_memfd_create, {0, NO_FLAGS}, EINVAL},
 	{SYS_execveat, {-1}, EFAULT}, /* no path */
+	/* Two that need CAP_SYS_ADMIN over the mount namespace: the last argument, and two kinds of propagation at once */
+	{SYS_move_mount, {-1, 0, -1, 0, NO_FLAGS}, EINVAL},
+	{SYS_mount, {0, (long)"/", 0, MS_SHARED | MS_PRIVATE}, EINVAL},
 };
 
 int dry_call(uint32_t index)

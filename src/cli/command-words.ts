@@ -93,6 +93,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
 	mounts: "userns mounts",
 	mountsAsync: "userns mounts",
 	supports: "userns supports",
+	doctor: "userns doctor",
 	pin: "userns create",
 	pinAsync: "userns create",
 	"UserNamespace.create": "userns create",

@@ -26,6 +26,10 @@ export const commands: Readonly<Record<string, Entry>> = {
 	umount: { summary: "unmount an ID-mapped mount or a pinned namespace", load: () => import("./umount.ts") },
 	mounts: { summary: "list ID-mapped mounts with their maps", load: () => import("./mounts.ts") },
 	supports: { summary: "check whether a path can be ID-mapped", load: () => import("./supports.ts") },
+	doctor: {
+		summary: "check what this machine can do, with the fix for what it cannot",
+		load: () => import("./doctor.ts"),
+	},
 	create: { summary: "create a user namespace and pin it at a path", load: () => import("./create.ts") },
 	exec: { summary: "run a program in a user namespace", load: () => import("./exec.ts") },
 	map: { summary: "convert, combine, check and draw mappings", load: () => import("./map.ts") },
@@ -46,7 +50,7 @@ error is printed as two lines on standard error: the message, and a hint. The
 exit status is 0 for success, 1 for a failure, 2 for wrong usage, and 141 if the
 reader of standard output has closed the pipe. "supports", "map check" and "map
 translate" answer a question: 0 is yes, 1 is no, and 2 is a failure or wrong
-usage. "userns exec" exits with the status of the program.`;
+usage. "doctor" too. "userns exec" exits with the status of the program.`;
 
 /** The version of this package. */
 export function version(): string {

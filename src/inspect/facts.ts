@@ -1,8 +1,13 @@
-import { closeSync, openSync, statSync } from "node:fs";
+import { closeSync, openSync, type Stats, statSync } from "node:fs";
+import { release } from "node:os";
+import { join } from "node:path";
+import { findAllOwnPrograms, findProgram } from "../find-program.ts";
 import type { IdKind, IdMap } from "../mapping/extent.ts";
 import { parseProcLines } from "../mapping/proc.ts";
 import { DRY_CALLS, native } from "../native/addon.ts";
-import { readText, STATUS, statusField } from "../native/process-status.ts";
+import { sinceOf } from "../native/missing-call.ts";
+import { hasMountOption, readText, STATUS, statusField } from "../native/process-status.ts";
+import { findUser } from "../subid/users.ts";
 
 /** A system call that can be tried without an effect. */
 export type DryCall = (typeof DRY_CALLS)[number];
@@ -25,12 +30,21 @@ export type CapabilitySet = "CapEff" | "CapPrm" | "CapBnd";
 export interface Sources {
 	/** The text of a file without blanks at its ends; undefined if it cannot be read. */
 	read(file: string): string | undefined;
-	/** The inode number of a file; undefined if it cannot be read. */
-	inode(file: string): number | undefined;
+	/** The status of a file; undefined if it cannot be read. */
+	stat(file: string): Pick<Stats, "ino" | "mode" | "uid"> | undefined;
+	/** Whether the file is on a mount with that option. */
+	hasOption(file: string, option: string): boolean;
+	/** The executable files of that name in the absolute directories of PATH, and in all its entries. */
+	programs(name: string): string[];
+	anywhere(name: string): string | undefined;
+	/** The real gid, and that of the user of this process in the user database; undefined for a user who is not there. */
+	gids(): { own: number | undefined; entry: number } | undefined;
 	/** Whether something other than the kernel answers the call (native/proc/dry-call.h). */
 	dryCall(call: DryCall): boolean;
 	/** Whether / is the root of a mount; undefined if that cannot be read. */
 	isMountRoot(): boolean | undefined;
+	/** The version of the kernel. */
+	release: string;
 	euid: number;
 	egid: number;
 }
@@ -52,20 +66,34 @@ function isMountRoot(): boolean | undefined {
 	}
 }
 
-function inode(file: string): number | undefined {
+function stat(file: string): Stats | undefined {
 	try {
-		return statSync(file).ino;
+		return statSync(file);
 	} catch {
 		return undefined;
 	}
 }
 
-function system(): Sources {
+function gids(): ReturnType<Sources["gids"]> {
+	try {
+		return { own: process.getgid?.(), entry: findUser(process.getuid?.()).gid };
+	} catch {
+		return undefined;
+	}
+}
+
+/** What this machine answers. */
+export function system(): Sources {
 	return {
 		read: readText,
-		inode,
+		stat,
+		hasOption: hasMountOption,
+		programs: findAllOwnPrograms,
+		anywhere: (name) => findProgram(name)?.found,
+		gids,
 		dryCall: (call) => native().dryCall(DRY_CALLS.indexOf(call)) === 1,
 		isMountRoot,
+		release: release(),
 		euid: process.geteuid?.() ?? 0,
 		egid: process.getegid?.() ?? 0,
 	};
@@ -76,16 +104,16 @@ function system(): Sources {
  * read: an unknown fact is never a cause.
  */
 export class Facts {
-	readonly #sources: Sources;
+	readonly sources: Sources;
 	readonly #status: string | undefined;
 
 	constructor(sources: Sources = system()) {
-		this.#sources = sources;
+		this.sources = sources;
 		this.#status = sources.read(STATUS);
 	}
 
 	get euid(): number {
-		return this.#sources.euid;
+		return this.sources.euid;
 	}
 
 	get isRoot(): boolean {
@@ -93,7 +121,7 @@ export class Facts {
 	}
 
 	read(file: string): string | undefined {
-		return this.#sources.read(file);
+		return this.sources.read(file);
 	}
 
 	/** Whether the set has the capability. */
@@ -104,7 +132,7 @@ export class Facts {
 
 	/** Whether the user namespace of this process is the initial one. */
 	get isInitial(): boolean | undefined {
-		const number = this.#sources.inode("/proc/self/ns/user");
+		const number = this.sources.stat("/proc/self/ns/user")?.ino;
 		return number === undefined ? undefined : number === INITIAL;
 	}
 
@@ -112,7 +140,7 @@ export class Facts {
 	unmapped(kind: IdKind): number | undefined {
 		const text = this.read(`/proc/self/${kind}_map`);
 		if (text === undefined) return undefined;
-		const id = kind === "uid" ? this.#sources.euid : this.#sources.egid;
+		const id = kind === "uid" ? this.sources.euid : this.sources.egid;
 		const isIn = ({ containerID, size }: IdMap) => id >= containerID && id < containerID + size;
 		return parseProcLines(kind, text).some(isIn) ? undefined : id;
 	}
@@ -122,12 +150,51 @@ export class Facts {
 	 * done so then.
 	 */
 	isFiltered(call: DryCall): boolean {
-		return statusField(this.#status, "Seccomp") !== "0" && this.#sources.dryCall(call);
+		// The kernel checks the power over the mount namespace first.
+		if (call === "move_mount" && !(this.has("CAP_SYS_ADMIN") && this.isInitial)) return false;
+		return this.hasFilter && this.since(call) === undefined && this.sources.dryCall(call);
+	}
+
+	/** Whether a seccomp filter may be installed. */
+	get hasFilter(): boolean {
+		return statusField(this.#status, "Seccomp") !== "0";
+	}
+
+	get noNewPrivs(): boolean {
+		return statusField(this.#status, "NoNewPrivs") === "1";
+	}
+
+	/** The version of Linux that has the call, if this kernel is older. */
+	since(call: string): string | undefined {
+		return sinceOf(call, this.sources.release);
+	}
+
+	/** The profile of a security module that confines this process, such as "docker-default (enforce)". */
+	get profile(): string | undefined {
+		const text = this.read("/proc/thread-self/attr/current")?.replace(/\0$/, "");
+		return text === "" || text === "unconfined" ? undefined : text;
+	}
+
+	/** The soft limit of that name in /proc/self/limits; undefined if there is none. */
+	limit(name: string): string | undefined {
+		return new RegExp(`^Max ${name} +(\\d+)`, "m").exec(this.read("/proc/self/limits") ?? "")?.[1];
+	}
+
+	/** The limit on processes that is reached, if it can be read. */
+	processLimit(): { text: string; isOwn: boolean } | undefined {
+		// Version 2 has one tree, and version 1 one for each controller.
+		const [, tree = "", group = ""] =
+			/^\d+:(pids|):\/(.*)$/m.exec(this.read("/proc/self/cgroup") ?? "") ?? [];
+		const folder = join("/sys/fs/cgroup", tree, group);
+		const [most, now] = ["max", "current"].map((name) => this.read(join(folder, `pids.${name}`)));
+		if (Number(now) >= Number(most)) return { text: `pids.max in ${folder} is ${most}`, isOwn: false };
+		const soft = this.limit("processes");
+		return soft === undefined ? undefined : { text: `RLIMIT_NPROC is ${soft}`, isOwn: true };
 	}
 
 	/** Why the root directory of this process is not that of its mount namespace; undefined if no reason is found. */
 	chroot(): string | undefined {
-		if (this.#sources.isMountRoot() === false)
+		if (this.sources.isMountRoot() === false)
 			return "the root directory of this process is a directory within a mount";
 		const own = roots(this.read("/proc/self/mountinfo")).filter(({ point }) => point === "/");
 		for (const pid of this.#ancestors()) {

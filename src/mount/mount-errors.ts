@@ -1,5 +1,6 @@
 import type { UsernsError } from "../errors.ts";
-import { causeHint, findCauses, type Refusal, remainingHint } from "../inspect/causes.ts";
+import type { Refusal } from "../inspect/cause.ts";
+import { causeHint, findCauses, remainingHint } from "../inspect/causes.ts";
 import type { DryCall } from "../inspect/facts.ts";
 import { native, type Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
@@ -185,7 +186,7 @@ const hints: StepHints = {
 		[ERRNO.ENOENT]: "Create the target again: it was removed.",
 		[ERRNO.EINVAL]: `${SAME_TYPE} The target must be in the mount namespace of the attach.`,
 		[ERRNO.ELOOP]: "Use a target outside the source's tree, which is unbindable or shared there.",
-		[ERRNO.EPERM]: mountRefused("attaching a mount"),
+		[ERRNO.EPERM]: mountRefused("attaching a mount", "move_mount"),
 	},
 	beneath: {
 		[ERRNO.ENOTDIR]: SAME_TYPE,

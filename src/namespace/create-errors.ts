@@ -1,12 +1,8 @@
 import { UsernsError } from "../errors.ts";
-import {
-	findCauses,
-	missingCapabilities,
-	type Refusal,
-	remainingHint,
-	SYSCTL_CAUSES,
-} from "../inspect/causes.ts";
+import { missingCapabilities, type Refusal } from "../inspect/cause.ts";
+import { findCauses, hintOfCauses, remainingHint } from "../inspect/causes.ts";
 import { type Capability, Facts } from "../inspect/facts.ts";
+import { SYSCTL_CAUSES } from "../inspect/kernel-causes.ts";
 import { extentsOf, type Mapping } from "../mapping/mapping.ts";
 import type { Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
@@ -15,7 +11,6 @@ import { type CreateRequest, isOneOwn } from "./create-options.ts";
 import { type NewidmapPrograms, newidmapFailure, newidmapMissing } from "./newidmap.ts";
 import { executeHints, ownProgramHints } from "./own-program.ts";
 import { parseMaps } from "./read-maps.ts";
-import { limitHint } from "./sysctls.ts";
 
 export function isMapRefused({ step, error }: Outcome): boolean {
 	return error === ERRNO.EPERM && (step === "uid_map" || step === "gid_map");
@@ -69,20 +64,20 @@ function mapNeeds(mapping: Mapping): Capability[] {
 	];
 }
 
+const MAP_ERRORS: readonly number[] = [ERRNO.EPERM, ERRNO.EACCES, ERRNO.EROFS];
 const MAP_STEPS = ["proc", "uid_map", "setgroups", "gid_map", "newuidmap", "newgidmap"];
 
 /** What the kernel refused; undefined for another failure. newuidmap and newgidmap report a refusal in words, without an errno. */
 function refusalOf({ step = "", error }: Outcome, mapping: Mapping): Refusal | undefined {
-	const byProgram = step.startsWith("new");
-	if (error !== ERRNO.EPERM && error !== ERRNO.EACCES && !byProgram) return undefined;
 	if (step === "clone" || step === "unshare") {
 		const calls = step === "clone" ? (["clone3", "clone"] as const) : (["unshare"] as const);
-		return { operation: "create", doing: "creating a user namespace", calls };
+		return { operation: "create", doing: "creating a user namespace", error, calls };
 	}
-	if (!MAP_STEPS.includes(step)) return undefined;
+	const byProgram = step.startsWith("new");
+	if (!MAP_STEPS.includes(step) || (!byProgram && !MAP_ERRORS.includes(error))) return undefined;
 	// newuidmap has the capabilities itself if it can get them. It cannot give more to root than root has.
 	const needs = step.endsWith("_map") || (byProgram && process.geteuid?.() === 0) ? mapNeeds(mapping) : [];
-	return { operation: "write a map", doing: "this map", needs };
+	return { operation: "write a map", doing: "this map", error: byProgram ? ERRNO.EPERM : error, needs };
 }
 
 export function createError(
@@ -93,15 +88,19 @@ export function createError(
 	const { mapping, method } = request;
 	const { step } = outcome;
 	const tried = `cannot create a user namespace with the mapping ${shorten(mapping.id)}`;
-	if (isCountLimit(outcome)) {
-		return kernelError("ERR_USERNS_LIMIT", tried, outcome, { mapping: mapping.id, hint: limitHint() });
-	}
 	const refusal = refusalOf(outcome, mapping);
-	const found = refusal === undefined ? [] : findCauses(refusal);
-	const details = { mapping: mapping.id, hint: found.map(({ hint }) => hint).join(" ") };
-	const bySysctl = found.some(({ id }) => SYSCTL_CAUSES.includes(id));
+	const causes = refusal === undefined ? [] : findCauses(refusal);
+	const details = { mapping: mapping.id, hint: hintOfCauses(causes), causes };
+	if (isCountLimit(outcome)) return kernelError("ERR_USERNS_LIMIT", tried, outcome, details);
+	const bySysctl = causes.some(({ id }) => SYSCTL_CAUSES.includes(id));
 	// Root may map every ID if it has the capabilities, so a line in /etc/subuid does not help.
-	if (!bySysctl && found.length > 0 && process.geteuid?.() === 0 && MAP_STEPS.includes(step ?? "")) {
+	if (
+		!bySysctl &&
+		causes.length > 0 &&
+		outcome.error !== ERRNO.EROFS &&
+		process.geteuid?.() === 0 &&
+		MAP_STEPS.includes(step ?? "")
+	) {
 		const kind = missingCapabilities(new Facts(), refusal ?? {}).some((each) => each !== "CAP_SETGID")
 			? "uid"
 			: "gid";
@@ -110,21 +109,21 @@ export function createError(
 	if (step === "newuidmap" || step === "newgidmap") {
 		const failure = newidmapFailure(mapping, newidmap, outcome);
 		if (!bySysctl || failure.code !== "ERR_USERNS_HELPER_FAILED") return failure;
-		return new UsernsError("ERR_USERNS_RESTRICTED", failure.message, { ...failure, hint: details.hint });
+		return new UsernsError("ERR_USERNS_RESTRICTED", failure.message, { ...failure, ...details });
 	}
 	if (bySysctl) return kernelError("ERR_USERNS_RESTRICTED", tried, outcome, details);
 	if (isMapRefused(outcome) && method !== "direct" && (method === "newuidmap" || !isOneOwn(mapping))) {
 		return newidmapMissing(step === "gid_map" ? "gid" : "uid", mapping);
 	}
 	return kernelError("ERR_USERNS_CREATE", tried, outcome, {
-		mapping: mapping.id,
-		hint: found.length > 0 ? details.hint : hintFor(outcome, request),
+		...details,
+		hint: details.hint ?? hintFor(outcome, request),
 	});
 }
 
 function hintFor(outcome: Outcome, { mapping, setgroups }: CreateRequest): string | undefined {
 	const { step, error } = outcome;
-	if (isCreation(outcome)) return error === ERRNO.EPERM ? remainingHint("create") : cloneHints[error];
+	if (isCreation(outcome)) return error === ERRNO.EPERM ? remainingHint("create") : undefined;
 	if (step === "own program") return hintIn(ownProgramHints, error);
 	if (step === "execute") return hintIn(executeHints, error);
 	if (error === ERRNO.EPERM && step === "setgroups") {
@@ -137,16 +136,8 @@ function hintFor(outcome: Outcome, { mapping, setgroups }: CreateRequest): strin
 	if (error === ERRNO.EACCES && step !== "proc") {
 		return "Make this process dumpable (prctl PR_SET_DUMPABLE): the /proc files of a process that is not dumpable belong to root.";
 	}
-	if (error === ERRNO.EROFS)
-		return "Remount /proc writable: the maps are written there, and it is mounted read-only.";
 	if (error === ERRNO.EXDEV || (step === "proc" && error === ERRNO.ENOENT)) {
 		return "Mount the procfs of this process's pid namespace at /proc, with nothing mounted over its files.";
 	}
 	return undefined;
 }
-
-const cloneHints: Record<number, string> = {
-	[ERRNO.EAGAIN]:
-		"End processes, or raise their limit: RLIMIT_NPROC (ulimit -u), the cgroup's pids.max, /proc/sys/kernel/threads-max.",
-	[ERRNO.EINVAL]: "Use a kernel with user namespaces (CONFIG_USER_NS).",
-};

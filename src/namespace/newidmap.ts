@@ -1,7 +1,7 @@
-import { readFileSync, statSync } from "node:fs";
-import { dirname, isAbsolute } from "node:path";
-import { describeErrno, UsernsError, type UsernsErrorDetails } from "../errors.ts";
-import { findAllOwnPrograms, findOwnProgram } from "../find-program.ts";
+import { describeErrno, type FoundCause, UsernsError, type UsernsErrorDetails } from "../errors.ts";
+import { findOwnProgram } from "../find-program.ts";
+import { findCauses, hintOfCauses } from "../inspect/causes.ts";
+import { HELPERS } from "../inspect/helper-causes.ts";
 import { type IdKind, type IdMap, showRange } from "../mapping/extent.ts";
 import { extentsOf, type Mapping } from "../mapping/mapping.ts";
 import { procText } from "../mapping/proc.ts";
@@ -9,21 +9,19 @@ import type { SubidRange } from "../mapping/rootless.ts";
 import type { Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { shorten } from "../native/steps.ts";
-import { ownValue } from "../options.ts";
-import { findSubids, SUBID_FILES, subordinateRanges, unopenable } from "../subid/ranges.ts";
+import { findSubids, SUBID_FILES, subordinateRanges } from "../subid/ranges.ts";
 import { nameOf, noSubids } from "../subid/rootless.ts";
-import { callingUser, findUser } from "../subid/users.ts";
+import { callingUser } from "../subid/users.ts";
 
 /** The paths of newuidmap(1) and newgidmap(1); null for a program that is not needed or not found. */
 export type NewidmapPrograms = Record<IdKind, string | null>;
 
 export const NO_NEWIDMAP: NewidmapPrograms = { uid: null, gid: null };
-const NAMES = { uid: "newuidmap", gid: "newgidmap" } as const;
 
 /** Finds the programs that a mapping can need in the absolute directories of PATH. */
 export function findNewidmap(mapping: Mapping): NewidmapPrograms {
 	const find = (kind: IdKind, extents: readonly unknown[]) =>
-		extents.length === 0 ? null : (findOwnProgram(NAMES[kind])?.found ?? null);
+		extents.length === 0 ? null : (findOwnProgram(HELPERS[kind])?.found ?? null);
 	const { uid, gid } = extentsOf(mapping);
 	return { uid: find("uid", uid), gid: find("gid", gid) };
 }
@@ -49,26 +47,21 @@ function tried(mapping: Mapping): string {
 	return `cannot create a user namespace with the mapping ${shorten(mapping.id)}`;
 }
 
+/** Why newuidmap or newgidmap did not write its map. */
+function causesOf(kind: IdKind, program: string | null, words = ""): FoundCause[] {
+	const helper = { kind, program, words };
+	return findCauses({ operation: "newuidmap", doing: `writing the ${kind} map`, helper });
+}
+
 /** The error for a map that the caller may not write and whose program was not found. */
 export function newidmapMissing(kind: IdKind, mapping: Mapping): UsernsError {
-	const name = NAMES[kind];
+	const name = HELPERS[kind];
+	const causes = causesOf(kind, null).slice(0, 1);
 	return new UsernsError(
 		"ERR_USERNS_HELPER_MISSING",
 		`${tried(mapping)}: it needs more than the caller's own ${kind}, and ${name} is not in PATH`,
-		{
-			mapping: mapping.id,
-			step: `finding ${name}`,
-			hint: `Install ${name} (Debian and Ubuntu: apt-get install uidmap; Fedora: dnf install shadow-utils; Alpine: apk add shadow-uidmap), or map only the caller's own ${kind}.${relativeHint()}`,
-		},
+		{ mapping: mapping.id, step: `finding ${name}`, hint: hintOfCauses(causes), causes },
 	);
-}
-
-/** A sentence of the hint, for a PATH with entries that are not searched. */
-function relativeHint(): string {
-	const relative = String(ownValue(process.env, "PATH") ?? "/")
-		.split(":")
-		.some((entry) => !isAbsolute(entry));
-	return relative ? " Relative and empty entries of PATH are not searched." : "";
 }
 
 /** The error for an outcome in which newuidmap or newgidmap did not write its map. */
@@ -77,7 +70,7 @@ export function newidmapFailure(mapping: Mapping, newidmap: NewidmapPrograms, ou
 	const ends = failed.map((kind) => describe(outcome, kind)).join("; ");
 	const message = `${tried(mapping)}: ${ends}`;
 	const kind = failed[0] ?? "uid";
-	const details: UsernsErrorDetails = { mapping: mapping.id, step: `running ${NAMES[kind]}` };
+	const details: UsernsErrorDetails = { mapping: mapping.id, step: `running ${HELPERS[kind]}` };
 	const status = statusOf(outcome, kind);
 	if (status < 0) {
 		const hint = notRunHint(newidmap[kind] ?? "", kind, status);
@@ -87,10 +80,11 @@ export function newidmapFailure(mapping: Mapping, newidmap: NewidmapPrograms, ou
 		const reason = notDelegated(each, mapping, ends, details);
 		if (reason !== undefined) return reason;
 	}
-	return new UsernsError("ERR_USERNS_HELPER_FAILED", message, {
-		...details,
-		hint: privilegeHint(newidmap[kind] ?? "", kind, said(outcome, kind)),
-	});
+	const program = newidmap[kind] ?? "";
+	const causes = causesOf(kind, program, said(outcome, kind));
+	const otherwise = `Check that ${program} is the one of the package uidmap.`;
+	const hint = hintOfCauses(causes) ?? otherwise;
+	return new UsernsError("ERR_USERNS_HELPER_FAILED", message, { ...details, hint, causes });
 }
 
 function statusOf(outcome: Outcome, kind: IdKind): number {
@@ -103,7 +97,7 @@ function said(outcome: Outcome, kind: IdKind): string {
 
 function describe(outcome: Outcome, kind: IdKind): string {
 	const status = statusOf(outcome, kind);
-	const name = NAMES[kind];
+	const name = HELPERS[kind];
 	if (status === ERRNO.ETIMEDOUT) return `${name} did not end within 30 seconds and was killed`;
 	if (status < 0) return `${name} did not run: ${describeErrno(status)}`;
 	const end = status > 255 ? `was killed by signal ${status - 256}` : `exited with status ${status}`;
@@ -140,9 +134,10 @@ function notDelegated(
 ): UsernsError | undefined {
 	const user = callingUser();
 	if (user.name === undefined) {
+		const causes = causesOf(kind, HELPERS[kind], ends).slice(0, 1);
 		return new UsernsError("ERR_USERNS_UNKNOWN_USER", `${tried(mapping)}: ${ends}`, {
 			...details,
-			hint: `Add the user to /etc/passwd: the uid ${user.uid} has no login name, and ${NAMES[kind]} needs one.`,
+			...{ hint: hintOfCauses(causes), causes },
 		});
 	}
 	const { ranges, service } = findSubids(kind, user);
@@ -155,10 +150,10 @@ function notDelegated(
 			const isOwn = firstOutside(others[each], [{ first: user[each], size: 1 }]) === undefined;
 			return !isOwn && subordinateRanges(each, user).length === 0;
 		});
-		const { message: reason, hint } = noSubids(missing, user);
+		const { message: reason, hint, causes } = noSubids(missing, user);
 		return new UsernsError("ERR_USERNS_NO_SUBIDS", `${tried(mapping)}: ${reason}; ${ends}`, {
 			...details,
-			hint,
+			...{ hint, causes },
 		});
 	}
 	const delegated = ranges.map(({ first, size }) => showRange(first, size)).join(", ");
@@ -183,7 +178,7 @@ function refusedRange(
 	ends: string,
 	details: UsernsErrorDetails,
 ): UsernsError | undefined {
-	const name = NAMES[kind];
+	const name = HELPERS[kind];
 	const words = new RegExp(`${kind} range \\[\\d+-\\d+\\) -> \\[(\\d+)-(\\d+)\\) not allowed`).exec(ends);
 	if (words === null) return undefined;
 	const range = showRange(Number(words[1]), Number(words[2]) - Number(words[1]));
@@ -212,40 +207,4 @@ function firstOutside(
 		}
 	}
 	return undefined;
-}
-
-/** The hint for a program that permits the mapping but lacks the privilege to write it. */
-function privilegeHint(program: string, kind: IdKind, words: string): string {
-	if (/^NoNewPrivs:\s*1/m.test(readOr("/proc/thread-self/status"))) {
-		return "Unset no_new_privs for this process, because it disables set-user-ID programs: NoNewPrivileges= of systemd, no-new-privileges of a container engine.";
-	}
-	const { uid, gid } = callingUser();
-	const entry = findUser(uid);
-	if (entry.gid !== gid && !/^\s*GRANT_AUX_GROUP_SUBIDS\s+"?yes"?\s*$/im.test(readOr("/etc/login.defs"))) {
-		return `Start this process with the gid ${entry.gid} of the user database: ${program} refuses a process with another gid (here ${gid}), for example after newgrp(1). Or let root write "GRANT_AUX_GROUP_SUBIDS yes" to /etc/login.defs.`;
-	}
-	const file = words === "" ? unopenable(kind) : undefined;
-	if (file !== undefined) return file.hint;
-	if (!isPrivileged(program)) {
-		const next = findAllOwnPrograms(NAMES[kind]).find(isPrivileged);
-		if (next !== undefined) {
-			return `Put ${dirname(next)} before ${dirname(program)} in PATH: ${program} is not set-user-ID root, and ${next} is.`;
-		}
-		return `Let root call "chown root ${program}; chmod u+s ${program}", or "setcap cap_set${kind}=ep ${program}": it is not set-user-ID root.`;
-	}
-	return `Check that ${program} is the one of the package uidmap, and that its file system is not mounted nosuid.`;
-}
-
-/** True for a set-user-ID program of root, and for a file that cannot be examined. */
-function isPrivileged(program: string): boolean {
-	const stat = statSync(program, { throwIfNoEntry: false });
-	return stat === undefined || ((stat.mode & 0o4000) !== 0 && stat.uid === 0);
-}
-
-function readOr(file: string): string {
-	try {
-		return readFileSync(file, "utf8");
-	} catch {
-		return "";
-	}
 }

@@ -1,19 +1,7 @@
 import { UsernsError, type UsernsErrorCode } from "../errors.ts";
 import { native } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
-import { readText } from "../native/process-status.ts";
 import { kernelError } from "../native/steps.ts";
-
-const LIMIT = "/proc/sys/user/max_user_namespaces";
-
-/** The hint for ENOSPC, with the current limit. */
-export function limitHint(): string {
-	const limit = readText(LIMIT);
-	if (limit === "0")
-		return `Let root switch user namespaces on, for example "sysctl user.max_user_namespaces=15000": ${LIMIT} is 0.`;
-	const now = limit === undefined ? "" : `, which is ${limit}`;
-	return `Close unused user namespaces, or raise ${LIMIT}${now}. They can be nested at most 32 deep.`;
-}
 
 const DUMPABLE = "/proc/sys/fs/suid_dumpable";
 

@@ -88,6 +88,8 @@ export const DRY_CALLS = [
 	"umount2",
 	"memfd_create",
 	"execveat",
+	"move_mount",
+	"mount",
 ] as const;
 
 /** The methods for mounts (native/addon/methods.c, native/addon/mount-methods.c). */

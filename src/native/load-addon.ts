@@ -1,7 +1,8 @@
-import { existsSync, lstatSync, readFileSync, realpathSync } from "node:fs";
+import { existsSync, lstatSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { UsernsError, type UsernsErrorDetails } from "../errors.ts";
+import { hasMountOption } from "./process-status.ts";
 
 /*
  * Finds the native add-on and loads it. If that fails, finds the cause: the processor, a bundler, Node's permission model, a mount
@@ -159,26 +160,6 @@ function buildHint(): string {
 	return `Install the package again, or compile the add-on: "${command}". This needs a C compiler and the headers of the C library.`;
 }
 
-/** Whether the file is on a mount with noexec: on the last one of the longest mount point above it. */
-function isNoexec(file: string): boolean {
-	try {
-		const path = realpathSync(file);
-		let [length, noexec] = [0, false];
-		for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
-			const [, , , , point = "", options = ""] = line.split(" ");
-			const plain = point.replace(/\\([0-7]{3})/g, (_, octal) =>
-				String.fromCharCode(Number.parseInt(octal, 8)),
-			);
-			const folder = plain.endsWith("/") ? plain : `${plain}/`;
-			if (!path.startsWith(folder) || folder.length < length) continue;
-			[length, noexec] = [folder.length, options.split(",").includes("noexec")];
-		}
-		return noexec;
-	} catch {
-		return false;
-	}
-}
-
 /** The words of the dynamic loaders of glibc and musl for a symbol that the C library does not have. */
 const LACKS_SYMBOL = /version `GLIBC_|undefined symbol|symbol not found|Error relocating/;
 
@@ -187,7 +168,7 @@ function notLoaded(file: string, cause: unknown): UsernsError {
 	if (code === "ERR_DLOPEN_DISABLED") {
 		return failure("this Node.js process does not allow native add-ons", { hint: ALLOW, cause });
 	}
-	if (isNoexec(file)) {
+	if (hasMountOption(file, "noexec")) {
 		return failure(`${file} is on a mount with the option noexec`, {
 			hint: "Install the package on a file system that is mounted without noexec.",
 			cause,
@@ -240,14 +221,8 @@ function neededBytes(bytes: Buffer): number | undefined {
 	return Math.max(tables, ...ends);
 }
 
-/** Loads the add-on. Not with createRequire(), because webpack replaces a call of it. */
-export function loadAddon(): unknown {
-	if (process.platform !== "linux") {
-		throw new UsernsError(
-			"ERR_USERNS_UNSUPPORTED_PLATFORM",
-			`user namespaces need Linux, and this platform is ${process.platform}`,
-		);
-	}
+/** The file of the add-on; throws if there is none that can be trusted. */
+export function addonFile(): string {
 	const files = places();
 	const found = files.filter(isThere);
 	const file = found.find(isTrusted);
@@ -257,6 +232,18 @@ export function loadAddon(): unknown {
 			hint: "Let root, this user or the owner of the program own that file.",
 		});
 	}
+	return file;
+}
+
+/** Loads the add-on. Not with createRequire(), because webpack replaces a call of it. */
+export function loadAddon(): unknown {
+	if (process.platform !== "linux") {
+		throw new UsernsError(
+			"ERR_USERNS_UNSUPPORTED_PLATFORM",
+			`user namespaces need Linux, and this platform is ${process.platform}`,
+		);
+	}
+	const file = addonFile();
 	refuseIncomplete(file);
 	try {
 		// With Node's cache of modules, because each load has threads of its own, and a test runner loads this module again and again.

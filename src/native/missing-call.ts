@@ -26,6 +26,12 @@ function isAtLeast(running: string, wanted: string): boolean {
 	return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
 }
 
+/** The version of Linux that has the call, if the running one is older. */
+export function sinceOf(call: string, running: string): string | undefined {
+	const since = Object.hasOwn(SINCE, call) ? SINCE[call] : undefined;
+	return since === undefined || isAtLeast(running, since) ? undefined : since;
+}
+
 /**
  * The hint for ENOSYS. A seccomp filter that answers with ENOSYS cannot be told from a kernel without the call by calling it, but
  * by the version of a kernel that has the call.

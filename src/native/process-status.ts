@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync, realpathSync, statSync } from "node:fs";
 
 /** The text of a file in /proc without the blanks at its ends; undefined if it cannot be read. */
 export function readText(file: string): string | undefined {
@@ -28,5 +28,25 @@ export function lacksProc(): boolean {
 		return false;
 	} catch (error) {
 		return (error as NodeJS.ErrnoException).code === "ENOENT";
+	}
+}
+
+/** Whether a file is on a mount with the option: on the last one of the longest mount point above it. False if that cannot be read. */
+export function hasMountOption(file: string, option: string): boolean {
+	try {
+		const path = realpathSync(file);
+		let [length, found] = [0, false];
+		for (const line of readFileSync("/proc/self/mountinfo", "utf8").split("\n")) {
+			const [, , , , point = "", options = ""] = line.split(" ");
+			const plain = point.replace(/\\([0-7]{3})/g, (_, octal) =>
+				String.fromCharCode(Number.parseInt(octal, 8)),
+			);
+			const folder = plain.endsWith("/") ? plain : `${plain}/`;
+			if (!path.startsWith(folder) || folder.length < length) continue;
+			[length, found] = [folder.length, options.split(",").includes(option)];
+		}
+		return found;
+	} catch {
+		return false;
 	}
 }

@@ -143,7 +143,7 @@ export function kernelError(
 	code: UsernsErrorCode,
 	tried: string,
 	outcome: Pick<Outcome, "error" | "step">,
-	details: Pick<UsernsErrorDetails, "hint" | "mapping"> = {},
+	details: Pick<UsernsErrorDetails, "hint" | "mapping" | "causes"> = {},
 ): UsernsError {
 	const { error, step = "" } = outcome;
 	const [words, syscall] = Object.hasOwn(steps, step) ? steps[step as StepName] : [step, step];

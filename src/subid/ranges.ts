@@ -5,7 +5,7 @@ import { disjoint, type SubidRange } from "../mapping/rootless.ts";
 import { readSubidLines, type SubidLine } from "../mapping/subid-lines.ts";
 import { refuseDenied } from "../permission.ts";
 import { namesInDirectory, namesOf, nssText, subidService } from "./nss.ts";
-import type { Account } from "./users.ts";
+import { type Account, idsInUse } from "./users.ts";
 
 /** The file that has the ranges of a kind. */
 export const SUBID_FILES: Record<IdKind, string> = { uid: "/etc/subuid", gid: "/etc/subgid" };
@@ -72,9 +72,31 @@ export function grantedRanges(kind: IdKind): SubidRange[] {
 	return readSubidLines(readSubidFile(kind)).flatMap(({ range }) => range ?? []);
 }
 
+/**
+ * The lines of the user whose IDs are also those of another user in the file, or of an account or a group, with the first of these. No line
+ * if a directory service has the ranges.
+ */
+export function findOverlaps(kind: IdKind, user: Owner): { line: SubidLine; what: string }[] {
+	if (findSubids(kind, user).service !== undefined) return [];
+	const lines = readSubidLines(readSubidFile(kind));
+	const own = linesOf(lines, user);
+	const others = lines.flatMap((line) =>
+		own.includes(line) || line.range === undefined
+			? []
+			: [{ ...line.range, what: `those of ${line.owner} in line ${line.number} of ${SUBID_FILES[kind]}` }],
+	);
+	const taken = [...idsInUse(kind, user), ...others];
+	return own.flatMap((line) => {
+		const { first = 0, size = 0 } = line.range ?? {};
+		const other = taken.find((each) => first < each.first + each.size && each.first < first + size);
+		return other === undefined ? [] : [{ line, what: other.what }];
+	});
+}
+
 export interface Unopenable {
-	reason: string;
-	hint: string;
+	evidence: string;
+	fix: string;
+	command: string;
 	isLink: boolean;
 }
 
@@ -85,16 +107,18 @@ export function unopenable(kind: IdKind): Unopenable | undefined {
 		if (!lstatSync(file).isSymbolicLink()) return undefined;
 	} catch (error) {
 		refuseDenied(error, file);
+		const command = `touch ${file}`;
 		return {
-			reason: `${file} does not exist`,
-			hint: `As root, create the file: touch ${file}.`,
-			isLink: false,
+			evidence: `${file} does not exist`,
+			fix: `As root, create the file: ${command}`,
+			...{ command, isLink: false },
 		};
 	}
+	const command = `cp --remove-destination "$(readlink -f ${file})" ${file}`;
 	return {
-		reason: `${file} is a symbolic link`,
-		hint: `As root, replace the symbolic link ${file} by a copy of its target, because newuidmap and newgidmap do not follow it: cp --remove-destination "$(readlink -f ${file})" ${file}.`,
-		isLink: true,
+		evidence: `${file} is a symbolic link`,
+		fix: `As root, replace the symbolic link ${file} by a copy of its target, because newuidmap and newgidmap do not follow it: ${command}`,
+		...{ command, isLink: true },
 	};
 }
 

@@ -1,11 +1,19 @@
 import { accessSync, constants } from "node:fs";
-import { UsernsError } from "../errors.ts";
+import { type FoundCause, UsernsError } from "../errors.ts";
 import { type IdKind, showRange, showRanges } from "../mapping/extent.ts";
 import { type Delegation, type SubidRange, setFindDelegation } from "../mapping/rootless.ts";
 import { readSubidLines, type SubidLine } from "../mapping/subid-lines.ts";
 import { freeForUser } from "./free.ts";
 import { existing, ownExtents } from "./own-extents.ts";
-import { findSubids, type Owner, SUBID_FILES, type Subids, subordinateRanges, unopenable } from "./ranges.ts";
+import {
+	findOverlaps,
+	findSubids,
+	type Owner,
+	SUBID_FILES,
+	type Subids,
+	subordinateRanges,
+	unopenable,
+} from "./ranges.ts";
 import { findUser } from "./users.ts";
 
 /** The name of the user for messages and for the line to add, or the uid if there is no name. */
@@ -25,70 +33,131 @@ function isReadable(file: string): boolean {
 
 /** The error for a user without subordinate IDs of a kind, or of both kinds. */
 export function noSubids(kinds: readonly IdKind[], user: Owner): UsernsError {
-	const which = kinds.map((kind) => `${kind}s`).join(" and ");
+	const causes = whyNoSubids(kinds, user);
+	return new UsernsError("ERR_USERNS_NO_SUBIDS", causes.map(({ message }) => message).join("; "), {
+		hint: causes.map(({ fix }) => `${fix}.`).join(" "),
+		causes,
+	});
+}
+
+/** The causes that this file finds, as those of the table in src/inspect/. */
+export type SubidCauseId =
+	| "subid-link"
+	| "subid-unreadable"
+	| "subid-service"
+	| "subid-line"
+	| "subid-none"
+	| "subid-overlap";
+
+function because(id: SubidCauseId, evidence: string, fix: string, command?: string): FoundCause {
+	return {
+		...{ id, message: evidence, evidence, consequence: "the user may map only the own ID", fix },
+		...(command !== undefined && { command }),
+	};
+}
+
+/** Whether a shell and sed(1) leave the text as it is. */
+const isPlain = (text: string) => /^[\w.:@-]+$/.test(text);
+
+function whyNoSubids(kinds: readonly IdKind[], user: Owner): FoundCause[] {
+	const tried = `cannot find the subordinate ${kinds.map((kind) => `${kind}s`).join(" and ")} of the user ${nameOf(user)}`;
 	const links = kinds.flatMap((kind) => unopenable(kind) ?? []).filter(({ isLink }) => isLink);
 	if (links.length > 0) {
-		return noSubidsError(
-			`cannot find the subordinate ${which} of the user ${nameOf(user)}: ${links.map(({ reason }) => reason).join(" and ")}`,
-			links.map(({ hint }) => hint).join(" "),
-		);
+		return [
+			because(
+				"subid-link",
+				`${tried}: ${links.map(({ evidence }) => evidence).join(" and ")}`,
+				links.map(({ fix }) => fix).join(". "),
+				links.map(({ command }) => command).join(" && "),
+			),
+		];
 	}
 	const hidden = kinds.map((kind) => SUBID_FILES[kind]).filter((file) => !isReadable(file));
 	if (hidden.length > 0) {
-		return noSubidsError(
-			`cannot find the subordinate ${which} of the user ${nameOf(user)}: ${hidden.join(" and ")} cannot be read`,
-			`As root, make ${hidden.join(" and ")} readable: chmod 644 ${hidden.join(" ")}.`,
-		);
+		const command = `chmod 644 ${hidden.join(" ")}`;
+		return [
+			because(
+				"subid-unreadable",
+				`${tried}: ${hidden.join(" and ")} cannot be read`,
+				`As root, make ${hidden.join(" and ")} readable: ${command}`,
+				command,
+			),
+		];
 	}
-	const found = kinds.flatMap((kind) => whyNone(kind, user) ?? []);
-	const missing = kinds.filter((kind) => found.every((each) => each.kind !== kind));
-	if (missing.length > 0) found.push(noLines(missing, user));
-	return noSubidsError(found.map(({ reason }) => reason).join("; "), found.map(({ hint }) => hint).join(" "));
-}
-
-function noSubidsError(message: string, hint: string): UsernsError {
-	return new UsernsError("ERR_USERNS_NO_SUBIDS", message, { hint });
-}
-
-interface Reason {
-	kind?: IdKind;
-	reason: string;
-	hint: string;
+	const found = new Map(kinds.map((kind) => [kind, whyNone(kind, user)]));
+	const missing = kinds.filter((kind) => found.get(kind) === undefined);
+	const known = [...found.values()].filter((each) => each !== undefined);
+	return missing.length === 0 ? known : [...known, noLines(missing, user)];
 }
 
 /** Why there is no range although it is another place than the file that has the ranges, or the file has a line of the user. */
-function whyNone(kind: IdKind, user: Owner): Reason | undefined {
+function whyNone(kind: IdKind, user: Owner): FoundCause | undefined {
 	const name = nameOf(user);
-	const file = SUBID_FILES[kind];
 	const { ranges, service, flawed } = findSubids(kind, user);
 	if (service !== undefined && ranges.length === 0) {
-		return {
-			kind,
-			reason: `the service "${service}" has no subordinate ${kind}s of the user ${name}`,
-			hint: `Assign ${kind}s to the user in the service "${service}", which the line subid of /etc/nsswitch.conf names; "getsubids ${kind === "gid" ? "-g " : ""}${name}" lists them.`,
-		};
+		return because(
+			"subid-service",
+			`the service "${service}" has no subordinate ${kind}s of the user ${name}`,
+			`Assign ${kind}s to the user in the service "${service}", which the line subid of /etc/nsswitch.conf names; "getsubids ${kind === "gid" ? "-g " : ""}${name}" lists them`,
+		);
 	}
 	const [line] = flawed;
-	if (line === undefined) return undefined;
-	const wanted = corrected(line) ?? `${line.owner}:${freeForUser(kind, user[kind]) ?? "FIRST:COUNT"}`;
-	return {
-		kind,
-		reason: `the user ${name} has no subordinate ${kind}s in ${file}: line ${line.number} ${line.flaw}`,
-		hint: `As root, change line ${line.number} of ${file} to "${wanted}": newuidmap and newgidmap ignore a line that ${line.flaw}.`,
-	};
+	return line && flawedLine(kind, user, line, "no");
 }
 
-function noLines(kinds: readonly IdKind[], user: Owner): Reason {
+/** A line of the user from which newuidmap takes no range. */
+function flawedLine(kind: IdKind, user: Owner, line: SubidLine, which: string): FoundCause {
+	const file = SUBID_FILES[kind];
+	const wanted = corrected(line) ?? `${line.owner}:${freeForUser(kind, user[kind]) ?? "FIRST:COUNT"}`;
+	return because(
+		"subid-line",
+		`the user ${nameOf(user)} has ${which} subordinate ${kind}s in ${file}: line ${line.number} ${line.flaw}`,
+		`As root, change line ${line.number} of ${file} to "${wanted}": newuidmap and newgidmap ignore a line that ${line.flaw}`,
+		isPlain(wanted) ? `sed -i '${line.number}s/.*/${wanted}/' ${file}` : undefined,
+	);
+}
+
+function noLines(kinds: readonly IdKind[], user: Owner): FoundCause {
 	const name = nameOf(user);
+	const free = kinds.map((kind) => ({ kind, range: freeForUser(kind, user[kind]) ?? "FIRST:COUNT" }));
 	const missing = kinds.map((kind) => `subordinate ${kind}s in ${SUBID_FILES[kind]}`).join(" and no ");
-	const lines = kinds
-		.map((kind) => `"${name}:${freeForUser(kind, user[kind]) ?? "FIRST:COUNT"}" to ${SUBID_FILES[kind]}`)
-		.join(" and ");
+	const lines = free.map(({ kind, range }) => `"${name}:${range}" to ${SUBID_FILES[kind]}`).join(" and ");
 	const flags = kinds.map((kind) => `--add-sub${kind}s`).join(" and ");
-	return {
-		reason: `the user ${name} has no ${missing}`,
-		hint: `As root, add a line such as ${lines}, with IDs that the file assigns to no other user; see usermod(8), ${flags}.`,
-	};
+	const ranges = free.map(({ kind, range }) => {
+		const [first = 0, count = 0] = range.split(":").map(Number);
+		return `--add-sub${kind}s ${first}-${first + count - 1}`;
+	});
+	return because(
+		"subid-none",
+		`the user ${name} has no ${missing}`,
+		`As root, add a line such as ${lines}, with IDs that the file assigns to no other user; see usermod(8), ${flags}`,
+		isPlain(name) && !lines.includes("FIRST") ? `usermod ${ranges.join(" ")} ${name}` : undefined,
+	);
+}
+
+/** What is wrong with the ranges of a user who has some: lines that newuidmap ignores, and IDs that are also those of others. */
+export function subidFlaws(user: Owner): FoundCause[] {
+	return KINDS.flatMap((kind) => [
+		...findSubids(kind, user).flawed.map((line) => flawedLine(kind, user, line, "fewer")),
+		...overlap(kind, user),
+	]);
+}
+
+function overlap(kind: IdKind, user: Owner): FoundCause[] {
+	const file = SUBID_FILES[kind];
+	return findOverlaps(kind, user).map(({ line: { number, owner, range }, what }) => {
+		const { first = 0, size = 0 } = range ?? {};
+		const wanted = `${owner}:${freeForUser(kind, user[kind]) ?? "FIRST:COUNT"}`;
+		return {
+			...because(
+				"subid-overlap",
+				`the subordinate ${kind}s ${showRange(first, size)} of the user ${nameOf(user)} contain ${what}`,
+				`As root, change line ${number} of ${file} to "${wanted}", and the owner of the files with the old ${kind}s`,
+				isPlain(wanted) ? `sed -i '${number}s/.*/${wanted}/' ${file}` : undefined,
+			),
+			consequence: "the two can change the files of each other",
+		};
+	});
 }
 
 /** What the line was probably meant to be; undefined if that is not known. */

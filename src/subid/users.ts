@@ -146,3 +146,22 @@ function parseGroups(text: string): Pick<Account, "name" | "gid">[] {
 		return name !== "" && isId(gid) ? [{ name, gid: Number(gid) }] : [];
 	});
 }
+
+/** The IDs in /etc/passwd or /etc/group, root first, except for that of the user. */
+export function idsInUse(
+	kind: IdKind,
+	own: Record<IdKind, number | undefined>,
+): { first: number; size: 1; what: string }[] {
+	let text = "";
+	try {
+		text = readFileSync(kind === "uid" ? "/etc/passwd" : "/etc/group", "utf8");
+	} catch (error) {
+		refuseDenied(error);
+	}
+	const entries: { name: string | undefined; uid?: number; gid: number }[] =
+		kind === "uid" ? parseEntries(text) : parseGroups(text);
+	const ids = entries.map((entry) => ({ name: entry.name, id: entry[kind] ?? 0 }));
+	return [{ name: "root", id: 0 }, ...ids].flatMap(({ name, id }) =>
+		id === own[kind] ? [] : [{ first: id, size: 1 as const, what: `the ${kind} ${id} of ${name}` }],
+	);
+}

@@ -261,6 +261,10 @@ test("each everyday job of an ordinary user in the README does what the table sa
 	needs: ["linux", "ordinary"],
 }, () => {
 	checkJobs(jobsOfUsers, (text) => asOrdinary(text, "echo root is $(id -u)\n"), [
+		[
+			"userns doctor",
+			/^ok +user namespaces: .*\nok +programs in one: .*\nok +many IDs: .*\nmissing +ID-mapped mounts: .*\n +fix: /,
+		],
 		["userns exec --map auto -- id", /^uid=0/],
 		["userns exec --map auto --unshare", /^root is 0\n$/],
 		["userns exec --map keep-id", /^uid=[1-9]/],

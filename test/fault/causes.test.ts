@@ -185,11 +185,13 @@ test(
 			const expected = (...refused: string[]) =>
 				DRY_CALLS.map((each) => (refused.includes(each) || absent.includes(each) ? 1 : 0));
 			for (const user of [[], USER.split(" ")]) {
-				assert.deepEqual(answers([...user]), expected());
+				// These two need power over the mount namespace, without which the kernel answers before it looks at the arguments.
+				const powerless = user.length > 0 ? ["move_mount", "mount"] : [];
+				assert.deepEqual(answers([...user]), expected(...powerless));
 				for (const call of Object.keys(numbers)) {
 					if (call === "execveat" || call === "setns") continue; // tested below: setpriv(1) needs neither
 					const rules = `${numbers[call]}=1`;
-					assert.deepEqual(answers([...user, deny, rules]), expected(call), call);
+					assert.deepEqual(answers([...user, deny, rules]), expected(call, ...powerless), call);
 				}
 			}
 			const both = `${numbers.execveat}=1,${numbers.setns}=1`;

@@ -21,6 +21,8 @@ export interface UserSetup {
 	path?: string;
 	/** The script runs as root, with these files. */
 	asRoot?: boolean;
+	/** Capabilities that the bounding set loses, such as "-setuid". */
+	bounding?: string;
 	/** Programs between setpriv(1) and the script. */
 	through?: readonly string[];
 }
@@ -51,8 +53,9 @@ printf '%s' "$USERNS_TEST_SUBGID" > /etc/subgid
 eval "$USERNS_TEST_BEFORE"
 PATH=$USERNS_TEST_PATH
 export PATH
-[ -n "$USERNS_TEST_AS_ROOT" ] && exec "$@"
-exec /usr/bin/setpriv "--reuid=$user" "--regid=$user" --clear-groups -- "$@"`;
+bounding=--bounding-set=$USERNS_TEST_BOUNDING
+[ -n "$USERNS_TEST_AS_ROOT" ] && exec /usr/bin/setpriv "$bounding" -- "$@"
+exec /usr/bin/setpriv "$bounding" "--reuid=$user" "--regid=$user" --clear-groups -- "$@"`;
 
 /** A uid that no other test of this process has. */
 function freshUid(): number {
@@ -78,6 +81,7 @@ export function freshUser(setup: UserSetup = {}): OrdinaryUser {
 				USERNS_TEST_SUBUID: lines(setup.subuid ?? ranges, uid),
 				USERNS_TEST_SUBGID: lines(setup.subgid ?? ranges, uid),
 				USERNS_TEST_AS_ROOT: setup.asRoot ? "1" : "",
+				USERNS_TEST_BOUNDING: setup.bounding ?? "+all",
 				USERNS_TEST_BEFORE: before,
 				USERNS_TEST_PATH: path,
 			},

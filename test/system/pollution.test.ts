@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import {
+	doctor,
 	fromOci,
 	Handles,
 	Mapping,
@@ -101,6 +102,7 @@ function hostile({ elsewhere, container, other, handles }: World): Record<string
 		...{ serialization: "advanced", from: container.pid, to: 9, size: 9, user: "daemon", container: "0:1:1" },
 		...{ parent: "0:7:9", name: "daemon", names: () => 7, bundle: elsewhere, features: {}, others: "keep" },
 		owner: { uid: 7, gid: 7 },
+		...{ for: "rootless", path: elsewhere },
 	};
 }
 
@@ -379,6 +381,12 @@ test(
 					refuse: (options) => supports(source, options),
 					calls: [undefined, {}].map((options) => () => supports(source, options)),
 				},
+				doctor: {
+					refuse: (options) => doctor(options),
+					calls: [undefined, {}, { for: "mount", path: source }].map(
+						(options) => () => doctor(options as never),
+					),
+				},
 				pin: {
 					refuse: (options) => pin(namespace, join(folder, "pinned"), options),
 					calls: [undefined, {}].map((options) => async () => {
@@ -444,7 +452,13 @@ test(
 
 /** Each file that takes options, so that a new function is added to the tests above. */
 const TAKE_OPTIONS = [
-	...["mapping/context.ts", "mapping/owner.ts", "mapping/rootless.ts", "mapping/shift.ts"],
+	...[
+		"doctor/doctor.ts",
+		"mapping/context.ts",
+		"mapping/owner.ts",
+		"mapping/rootless.ts",
+		"mapping/shift.ts",
+	],
 	...["mount/attach-options.ts", "mount/from-oci.ts", "mount/mount-options.ts"],
 	...["mount/mounts.ts", "mount/overlay.ts", "mount/path-options.ts"],
 	...["namespace/create-options.ts", "namespace/enter-options.ts", "options.ts"],

@@ -4,6 +4,10 @@ import type { ChildProcess } from "node:child_process";
 import {
 	type Account,
 	type AttributeOptions,
+	type Diagnosis,
+	doctor,
+	explainError,
+	type FoundCause,
 	findId,
 	findUser,
 	fromOci,
@@ -69,6 +73,11 @@ export async function compiles(): Promise<void> {
 	await pinAsync(await UserNamespace.openAsync(4711), "/run/ns", paths);
 	await unmountAsync("/run/ns", { ...paths, recursive: true });
 	await supports("/", paths);
+	const diagnosis: Diagnosis = await doctor({ for: "rootless", path: undefined });
+	await doctor();
+	const causes: readonly FoundCause[] | undefined = new UsernsError("ERR_USERNS_CLOSED", "").causes;
+	const line: string | undefined = (await explainError("unshare: unshare failed"))?.causes[0]?.command;
+	void [diagnosis.checks[0]?.state === "limited", causes, line];
 	const code: UsernsErrorCode = new UsernsError("ERR_USERNS_CLOSED", "").code;
 	await mount.attach("/mnt", { into: 4711, replace: true, resolve: "no-symlinks" });
 	const layered: HeldMount = await overlay({ lower: ["/a", 3], upper: "/u", work: "/w", mapping: "0:1:1" });

@@ -1,6 +1,7 @@
 /*
  * deny NUMBER[:COMMAND][=ERRNO][,…] PROGRAM [ARGUMENT…]: runs a program for which those system calls return ENOSYS (or
- * ENOTTY for an ioctl with that command only, or another errno), as on an older kernel or under a seccomp filter.
+ * ENOTTY for an ioctl with that command only, or another errno), as on an older kernel or under a seccomp filter. The errno 4096
+ * ends the process instead.
  */
 #include <errno.h>
 #include <linux/filter.h>
@@ -12,6 +13,12 @@
 #include <unistd.h>
 
 #define MOST 16
+#define KILL 4096
+
+static unsigned action(unsigned answer)
+{
+	return answer == KILL ? SECCOMP_RET_KILL_PROCESS : SECCOMP_RET_ERRNO | answer;
+}
 
 int main(int argc, char **argv)
 {
@@ -34,12 +41,12 @@ int main(int argc, char **argv)
 			filter[length++] =
 				(struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1]));
 			filter[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, command, 0, 1);
-			filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | answer);
+			filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, action(answer));
 		} else {
 			unsigned answer = *at == '=' ? (unsigned)strtoul(at + 1, &at, 0) : ENOSYS;
 
 			filter[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1);
-			filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | answer);
+			filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, action(answer));
 		}
 		if (*at == ',') at++;
 	}

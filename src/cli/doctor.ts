@@ -1,0 +1,102 @@
+import { type Command, Option } from "commander";
+import { type DoctorJob, type DoctorOptions, doctor, type FoundCause } from "../index.ts";
+import { commandWords } from "./command-words.ts";
+import { NO, NO_ANSWER, print, STATUS_HELP } from "./output.ts";
+import { tryDirectory } from "./try-directory.ts";
+
+const HELP = `
+Example:
+  userns doctor
+prints one line for each part of a job: "ok", "limited" (it works, and the line
+says what does not) or "missing", then what to do, and the command for root that
+does it. With a path, it says whether the path's mount can be ID-mapped.
+
+Without --for, the exit status is about programs in a user namespace (spawn).
+${STATUS_HELP}
+
+The command changes nothing: it creates and drops a user namespace and a copy of
+a mount that no other process sees. Only --try writes: it creates a directory
+and a file in DIR, looks at their owners, and removes them.`;
+
+export function define(command: Command): void {
+	command
+		.argument("[path]", "a directory or file to be ID-mapped")
+		.addOption(
+			new Option("--for <job>", "check what this job needs").choices([
+				"spawn",
+				"rootless",
+				"mount",
+			] satisfies DoctorJob[]),
+		)
+		.option("--try <dir>", "create, read and remove a file through a map")
+		.option("--json", "print the result as JSON")
+		.addHelpText("after", HELP)
+		.action(run);
+}
+
+export function statusOf(): number {
+	return NO_ANSWER;
+}
+
+const LABELS: Readonly<Record<string, string>> = {
+	namespaces: "user namespaces",
+	programs: "programs in one",
+	ids: "many IDs",
+	mounts: "ID-mapped mounts",
+	try: "files through a map",
+};
+
+type Options = Pick<DoctorOptions, "for"> & { try?: string; json?: boolean };
+
+interface Line {
+	name: string;
+	state: string;
+	message: string;
+	causes: readonly FoundCause[];
+}
+
+async function run(path: string | undefined, options: Options): Promise<void> {
+	const { for: job, try: folder, json } = options;
+	const { ok, causes, checks } = await doctor({
+		...(job !== undefined && { for: job }),
+		...(path !== undefined && { path }),
+	});
+	const tried = folder === undefined ? [] : [await tryLine(folder)];
+	const result = {
+		ok: ok && tried.every(({ state }) => state === "ok"),
+		causes: [...causes, ...tried.flatMap((line) => line.causes)].map(inCommandWords),
+		checks: [...checks, ...tried].map((line) => ({
+			...line,
+			message: commandWords(line.message),
+			causes: line.causes.map(inCommandWords),
+		})),
+	};
+	if (!result.ok) process.exitCode = NO;
+	await print(json, result, () => result.checks.flatMap(lines));
+}
+
+async function tryLine(folder: string): Promise<Line> {
+	const cause = await tryDirectory(folder);
+	return cause === undefined
+		? { name: "try", state: "ok", message: `have the mapped owners in ${folder}`, causes: [] }
+		: { name: "try", state: "missing", message: cause.message, causes: [cause] };
+}
+
+function inCommandWords(cause: FoundCause): FoundCause {
+	const entries = Object.entries(cause).map(([key, text]) => [
+		key,
+		key === "command" ? text : commandWords(text),
+	]);
+	return Object.fromEntries(entries);
+}
+
+function lines({ name, state, message, causes }: Line): string[] {
+	return [
+		`${state.padEnd(7)}  ${LABELS[name]}: ${message}`,
+		...causes.flatMap((cause, index) => [
+			...(index === 0 ? [] : [`         ${cause.message}`]),
+			`         fix: ${cause.fix}`,
+			...(cause.command === undefined ? [] : [`         # ${cause.command}`]),
+		]),
+	];
+}

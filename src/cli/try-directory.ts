@@ -1,0 +1,83 @@
+import {
+	closeSync,
+	constants,
+	fstatSync,
+	mkdtempSync,
+	openSync,
+	readFileSync,
+	rmdirSync,
+	rmSync,
+	statSync,
+	unlinkSync,
+	writeFileSync,
+} from "node:fs";
+import { basename, join } from "node:path";
+import { type FoundCause, mountIdmapped, UsernsError } from "../index.ts";
+
+/** A mapping by which the caller is another user on disk than the owner of the directory, and both are mapped. */
+function swap(kind: "u" | "g", owner: number, own: number): { text: string; onDisk: number } {
+	const onDisk = owner === 1 ? 2 : 1;
+	return { text: `${kind}:${onDisk}:${own}:1,${kind}:${owner}:${own === 3 ? 4 : 3}:1`, onDisk };
+}
+
+const CONTENT = "userns doctor\n";
+const WRONG = "Use a directory on another file system: this one accepts the map and does not apply it";
+
+/** What failed: the operation, and why. */
+class Failed extends Error {}
+
+function step<T>(what: string, run: () => T): T {
+	try {
+		return run();
+	} catch (error) {
+		throw new Failed(`${what}: ${(error as Error).message}`);
+	}
+}
+
+async function tryFile(source: number, name: string): Promise<void> {
+	const { uid, gid } = fstatSync(source);
+	const own = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
+	const [u, g] = [swap("u", uid, own.uid), swap("g", gid, own.gid)];
+	const mount = await mountIdmapped({ source, mapping: `${u.text},${g.text}` });
+	const inside = `/proc/self/fd/${mount.fd}/${name}`;
+	try {
+		step("creating a file through the map failed", () => writeFileSync(inside, CONTENT, { flag: "wx" }));
+		step("the owner of the new file is wrong", () => {
+			const [seen, disk] = [statSync(inside), statSync(`/proc/self/fd/${source}/${name}`)];
+			const found = [seen.uid, seen.gid, disk.uid, disk.gid].join(":");
+			const wanted = [own.uid, own.gid, u.onDisk, g.onDisk].join(":");
+			if (found !== wanted) throw new Error(`visible and on disk ${found}, not ${wanted}`);
+		});
+		step("reading the file through the map failed", () => {
+			if (readFileSync(inside, "utf8") !== CONTENT) throw new Error("it has another content");
+		});
+		step("removing the file through the map failed", () => unlinkSync(inside));
+	} finally {
+		mount.close();
+	}
+}
+
+/**
+ * Creates, looks at, reads and removes a file through an ID-mapped mount of a new directory in `folder`, which another user may be able
+ * to change. Returns why that failed: some file systems accept the map and then do not apply it.
+ */
+export async function tryDirectory(folder: string): Promise<FoundCause | undefined> {
+	const directory = mkdtempSync(join(folder, ".userns-doctor-"));
+	const name = basename(directory).slice(1);
+	const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
+	const fd = openSync(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+	try {
+		await tryFile(fd, name);
+		return undefined;
+	} catch (error) {
+		if (!(error instanceof Failed || error instanceof UsernsError)) throw error;
+		const { message } = error;
+		const fix = error instanceof UsernsError ? error.hint.replace(/\.$/, "") : WRONG;
+		const id = error instanceof UsernsError ? "file-system" : "map-not-applied";
+		return { id, message, evidence: message, consequence: "files would have wrong owners", fix };
+	} finally {
+		rmSync(`/proc/self/fd/${fd}/${name}`, { force: true });
+		closeSync(fd);
+		rmdirSync(directory);
+	}
+}

@@ -1,0 +1,43 @@
+import { lookUp } from "../find-program.ts";
+import { DRY_CALLS } from "../native/addon.ts";
+import { addonFile } from "../native/load-addon.ts";
+import { type DryCall, Facts, system } from "./facts.ts";
+
+/** Tries each call from the one with that index on, and prints a digit after it. */
+const SCRIPT = `const [, file, from, end] = process.argv;
+for (let i = +from; i < +end; i++) require("fs").writeSync(1, String(require(file).dryCall(i)));`;
+
+/**
+ * Tries every dry call in a child of this process, which has the same filter. A filter can end the process for a call, and the next
+ * child then continues behind that call.
+ */
+function refusedCalls(): Set<DryCall> {
+	const refused = new Set<DryCall>();
+	const count = DRY_CALLS.length;
+	for (let from = 0; from < count; from++) {
+		const { stdout, signal } = lookUp(process.execPath, [
+			"-e",
+			SCRIPT,
+			addonFile(),
+			String(from),
+			String(count),
+		]);
+		for (const digit of stdout ?? "") {
+			const call = DRY_CALLS[from++];
+			if (digit === "1" && call !== undefined) refused.add(call);
+		}
+		const call = DRY_CALLS[from];
+		if (signal === null || call === undefined) break;
+		refused.add(call);
+	}
+	return refused;
+}
+
+/** Facts whose calls may be tried before they have failed. */
+export function safeFacts(): Facts {
+	const sources = system();
+	const facts = new Facts(sources);
+	if (!facts.hasFilter) return facts;
+	const refused = refusedCalls();
+	return new Facts({ ...sources, dryCall: (call) => refused.has(call) });
+}
