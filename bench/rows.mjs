@@ -6,7 +6,7 @@ import { freemem } from "node:os";
 import { fileURLToPath } from "node:url";
 
 const trial = fileURLToPath(new URL("trial.mjs", import.meta.url));
-const command = fileURLToPath(new URL("../dist/src/cli/userns.cjs", import.meta.url));
+const command = fileURLToPath(new URL("../dist/src/cli/userns.js", import.meta.url));
 
 const UNSHARE = ["unshare", "--user", "--map-root-user", "true"];
 const BWRAP = ["bwrap", "--unshare-user", "--uid", "0", "--gid", "0", "--bind", "/", "/", "true"];

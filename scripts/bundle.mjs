@@ -1,4 +1,4 @@
-// The library in one file, and the command in another (docs/adr/055-library-in-one-file.md, docs/adr/054-one-bundle.md).
+// The library in one file, and the command in another, which imports it (docs/adr/055-library-in-one-file.md).
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { build } from "esbuild";
@@ -8,7 +8,7 @@ import { root } from "./setup.mjs";
 const source = join(root, "dist/src");
 /** Both are three folders below the package, as src/native/load-addon.ts requires. */
 const library = join(source, "library/userns.js");
-const command = join(source, "cli/userns.cjs");
+const command = join(source, "cli/userns.js");
 
 /** A dependency that is bundled with the command keeps its notice. */
 function notices() {
@@ -26,18 +26,31 @@ const lazyModules = {
 	name: "lazy modules",
 	setup({ onResolve, onLoad }) {
 		const namespace = "lazy";
-		onResolve({ filter: new RegExp(`^node:(${LAZY.join("|")})$`) }, ({ path, ...from }) =>
-			from.namespace === namespace ? { path, external: true } : { path, namespace },
-		);
+		onResolve({ filter: new RegExp(`^node:(${LAZY.join("|")})$`) }, ({ path }) => ({ path, namespace }));
 		onLoad({ filter: /./, namespace }, async ({ path }) => {
 			const names = JSON.stringify(Object.keys(await import(path)));
-			const getter = `{ enumerable: true, get: () => require("${path}")[name] }`;
+			const getter = `{ enumerable: true, get: () => process.getBuiltinModule("${path}")[name] }`;
 			return { contents: `for (const name of ${names}) Object.defineProperty(exports, name, ${getter});` };
 		});
 	},
 };
 
-const common = { absWorkingDir: root, bundle: true, platform: "node", target: "node20", logLevel: "warning" };
+/** The command uses the library as other programs do, through its index. */
+const libraryOfCommand = {
+	name: "library of the command",
+	setup({ onResolve }) {
+		onResolve({ filter: /^\.\.\/index\.js$/ }, () => ({ path: "../library/userns.js", external: true }));
+	},
+};
+
+const common = {
+	absWorkingDir: root,
+	bundle: true,
+	platform: "node",
+	target: "node20",
+	format: "esm",
+	logLevel: "warning",
+};
 
 /** Not minified, so that stack traces have the names of functions. */
 async function bundleLibrary() {
@@ -45,8 +58,8 @@ async function bundleLibrary() {
 		...common,
 		entryPoints: [join(source, "index.js")],
 		outfile: library,
-		format: "esm",
 		write: false,
+		plugins: [lazyModules],
 	});
 	let { text } = outputFiles[0];
 	// esbuild names a class that refers to itself `_NAME`, which `constructor.name` would show.
@@ -62,13 +75,12 @@ function bundleCommand() {
 		...common,
 		entryPoints: [join(source, "cli/main.js")],
 		outfile: command,
-		minify: true, // half of the package would be the command otherwise
-		format: "cjs", // starts without the loader of ES modules, a tenth of all the time
-		define: { "import.meta.url": "bundleUrl" },
+		minify: true,
+		// commander is CommonJS, and requires modules of Node only.
 		banner: {
-			js: `#!/usr/bin/env node\n${notices()}\nconst bundleUrl = require("node:url").pathToFileURL(__filename).href;`,
+			js: `#!/usr/bin/env node\n${notices()}\nconst require = (name) => process.getBuiltinModule(name);`,
 		},
-		plugins: [lazyModules],
+		plugins: [libraryOfCommand, lazyModules],
 	});
 }
 

@@ -156,7 +156,7 @@ function notFound(files: readonly string[]): UsernsError {
 /** Names the file of the command, because npx(1) of a package that is installed elsewhere would fetch another one. */
 function buildHint(): string {
 	const root = packageRoot();
-	const command = root === undefined ? "userns build" : `node ${join(root, "dist/src/cli/userns.cjs")} build`;
+	const command = root === undefined ? "userns build" : `node ${join(root, "dist/src/cli/userns.js")} build`;
 	return `Install the package again, or compile the add-on: "${command}". This needs a C compiler and the headers of the C library.`;
 }
 

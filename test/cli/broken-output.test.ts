@@ -17,7 +17,7 @@ const BROKEN_PIPE = 141;
 /** The command with its standard output in a pipe whose reader has ended, or on a full disk. */
 function into(output: "| true" | "> /dev/full", ...args: string[]): ScriptResult {
 	const script = output === "| true" ? 'exec 3> >(true); wait $!; "$@" >&3' : '"$@" > /dev/full';
-	const command = [process.execPath, join(root, "dist/src/cli/userns.cjs"), ...args];
+	const command = [process.execPath, join(root, "dist/src/cli/userns.js"), ...args];
 	const { status, stdout, stderr } = spawnSync("bash", ["-c", script, "bash", ...command], {
 		encoding: "utf8",
 	});
@@ -122,7 +122,7 @@ test("the command prints a failure on standard error even if standard output can
 		'"$@" > /dev/full 2> /dev/full',
 		"bash",
 		process.execPath,
-		join(root, "dist/src/cli/userns.cjs"),
+		join(root, "dist/src/cli/userns.js"),
 		...words,
 	]);
 	assert.equal(both.status, 1);

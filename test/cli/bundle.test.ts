@@ -39,13 +39,13 @@ test("the bin file finds the add-on beside it", { needs: ["linux"] }, () => {
 	assert.deepEqual(Object.values(uidMappings[0]), uidMap.slice(0, 3));
 });
 
-test("the file of the command loads nothing but Node's own modules, and contains commander's notice", () => {
+test("the command loads nothing but the library beside it and Node's own modules, and contains commander's notice", () => {
 	const text = readFileSync(join(root, bin.userns), "utf8");
-	const loaded = [...text.matchAll(/\brequire\("([^"]+)"\)/g)].map(([, name = ""]) => name);
-	assert.ok(loaded.length > 5);
-	assert.deepEqual(
-		loaded.filter((name) => !name.startsWith("node:")),
-		[],
+	const loaded = [...text.matchAll(/\b(?:require\(|import\(|import|from)"([^"\n]+)"/g)].map(
+		([, name = ""]) => name,
 	);
+	assert.ok(loaded.length > 5);
+	const others = loaded.filter((name) => !name.startsWith("node:") && /^[\w./@-]+$/.test(name));
+	assert.deepEqual([...new Set(others)], ["../library/userns.js"]);
 	assert.match(text, /Copyright \(c\) 2011 TJ Holowaychuk/);
 });

@@ -10,7 +10,7 @@ const needs = ["linux", "root", "mounts", "tool:unshare", "tool:setpriv"] as con
 const USER = ["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups"];
 
 function output(prefix: readonly string[], ...args: string[]): string {
-	const command = [...prefix, process.execPath, join(packageForAll(), "dist/src/cli/userns.cjs"), ...args];
+	const command = [...prefix, process.execPath, join(packageForAll(), "dist/src/cli/userns.js"), ...args];
 	const { stdout, stderr } = spawnSync(command[0] as string, command.slice(1), {
 		encoding: "utf8",
 		cwd: "/",
@@ -79,7 +79,7 @@ test("without /proc, the hints of show and map name /proc", { needs }, () => {
 test("--map auto as root of a user namespace maps the IDs of it, and for keep-id the proposed IDs are mapped and work", {
 	needs: [...needs],
 }, () => {
-	const command = join(packageForAll(), "dist/src/cli/userns.cjs");
+	const command = join(packageForAll(), "dist/src/cli/userns.js");
 	const inside = ["exec", "--map", "0:100000:2000", "--", process.execPath, command, "exec"];
 	const maps = output([], ...inside, "--map", "auto", "--", "cat", "/proc/self/uid_map");
 	assert.match(maps, /^ +0 +0 +2000\n$/);

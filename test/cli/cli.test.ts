@@ -32,7 +32,7 @@ test("wrong usage exits with status 2 and prints a message and a hint on standar
 		[["map", "nonsense", "--help"], /unknown command 'nonsense'\nhint: See "userns map --help"/],
 		[["help", "map", "nonsense"], /unknown command 'nonsense'/],
 		[["map", "draw", "0:1:1", "--json", "--svg", "-"], /--json and --svg - both print the result/],
-		[["mount", "/a", "/b"], /neither --map nor --unmap is given/],
+		[["mount", "/a", "/b"], /none of --map, --owner, --userns and --unmap is given/],
 		[["mount", "--map", "auto", "/a", "/b"], /--map auto is for user namespaces only/],
 		[["mount", "--map", "0:1:1", "--map-root-only", "/a", "/b"], /--map-root-only needs --recursive/],
 		[["mount", "--map", "0:1", "/a", "/b"], /column 4/],

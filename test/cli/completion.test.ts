@@ -12,7 +12,7 @@ function withCommands<T>(body: (folder: string) => T): T {
 	const folder = mkdtempSync(join(tmpdir(), "userns-completion-"));
 	const remove = () => rmSync(folder, { recursive: true, force: true });
 	mkdirSync(join(folder, "data"));
-	const command = `exec "${process.execPath}" "${join(root, "dist/src/cli/userns.cjs")}" "$@"`;
+	const command = `exec "${process.execPath}" "${join(root, "dist/src/cli/userns.js")}" "$@"`;
 	for (const [name, line] of [
 		["userns", command],
 		["program-of-the-test", "exit 0"],

@@ -10,7 +10,7 @@ import { test } from "../support/test.ts";
 /* What the program of `userns exec` gets from the caller, and what docs/rootless.md says is different. */
 
 const needs = ["linux", "root"] as const;
-const MAIN = join(root, "dist/src/cli/userns.cjs");
+const MAIN = join(root, "dist/src/cli/userns.js");
 const EXEC = `'${process.execPath}' '${MAIN}' exec --map 0:100000:65536`;
 
 function shell(script: string): { status: number | null; stdout: string; stderr: string } {

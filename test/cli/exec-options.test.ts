@@ -11,7 +11,7 @@ import { atTerminal, Terminal } from "../support/terminal.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root"] as const;
-const MAIN = join(root, "dist/src/cli/userns.cjs");
+const MAIN = join(root, "dist/src/cli/userns.js");
 const MAP = "0:100000:65536";
 
 test("with --unshare net a server on 127.0.0.1 is reached, and the device is up and has no other address", {
@@ -252,7 +252,7 @@ test("the same filter does not prevent exec --map auto of an ordinary user, who 
 		{ uid, options: { ...options, env } },
 		`import { spawnSync } from "node:child_process";
 		import { fileURLToPath } from "node:url";
-		const main = fileURLToPath(new URL("../cli/userns.cjs", USERNS));
+		const main = fileURLToPath(new URL("../cli/userns.js", USERNS));
 		const as = ["--reuid=${uid}", "--regid=${uid}", "--clear-groups", "--"];
 		const run = (...args) => {
 			const { status, stdout, stderr } = spawnSync("setpriv", [...as, ...args], { encoding: "utf8" });

@@ -10,7 +10,7 @@ import { test } from "../support/test.ts";
 const needs = ["linux", "root", "tool:script"] as const;
 const jobs = [...needs, "tool:bash"] as const;
 const MAP = "0:100000:65536";
-const MAIN = join(root, "dist/src/cli/userns.cjs");
+const MAIN = join(root, "dist/src/cli/userns.js");
 const exec = (line: string, unshare = "pid") =>
 	`'${process.execPath}' '${MAIN}' exec --map ${MAP} --unshare ${unshare} -- ${line}`;
 /** A shell without job control runs the line, says how it ended and reads its terminal. */
@@ -52,7 +52,7 @@ test("an ordinary user with subordinate IDs reads the terminal after the program
 	const said = askOrdinary<string>(
 		`import { spawnSync } from "node:child_process";
 		import { fileURLToPath } from "node:url";
-		const main = fileURLToPath(new URL("../cli/userns.cjs", USERNS));
+		const main = fileURLToPath(new URL("../cli/userns.js", USERNS));
 		const line = process.execPath + " " + main + " exec --map auto --unshare pid -- sh -i";
 		const script = "sh -c '" + line + '; echo "status $?"; read line; echo "read $? [$line]"' + "'";
 		const { stdout } = spawnSync("script", ["-qec", script, "/dev/null"], { input: "exit 7\\nwords\\n", encoding: "utf8" });

@@ -20,7 +20,7 @@ import {
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "root"] as const;
-const MAIN = join(root, "dist/src/cli/userns.cjs");
+const MAIN = join(root, "dist/src/cli/userns.js");
 const MAP = "0:100000:65536";
 
 const started: ChildProcess[] = [];
@@ -287,7 +287,7 @@ test("without root, --map auto and --map keep-id are mappings of the user's own 
 	}>(
 		`import { spawnSync } from "node:child_process";
 		import { fileURLToPath } from "node:url";
-		const main = new URL("../cli/userns.cjs", USERNS);
+		const main = new URL("../cli/userns.js", USERNS);
 		const run = (...args) => spawnSync(process.execPath, [fileURLToPath(main), ...args], { encoding: "utf8" });
 		const map = (word) => run("exec", "--map", word, "sh", "-c", "id -u; sed -n 1,2p /proc/self/uid_map").stdout.trim().split(/\\s+/).join(" ");
 		const { status, stderr } = run("create", "--map", "auto", "--at", "/tmp/no/such/folder");
@@ -310,7 +310,7 @@ test("for root, --map auto is root's line without root, or the IDs of --user, or
 			freshUser({ asRoot: true, subuid, subgid: subuid }),
 			`import { spawnSync } from "node:child_process";
 			import { fileURLToPath } from "node:url";
-			const main = fileURLToPath(new URL("../cli/userns.cjs", USERNS));
+			const main = fileURLToPath(new URL("../cli/userns.js", USERNS));
 			const { stdout, stderr } = spawnSync(process.execPath, [main, "exec", ${args}, "cat", "/proc/self/uid_map"], { encoding: "utf8" });
 			console.log(JSON.stringify((stdout + stderr).replaceAll(process.env.USERNS_TEST_UID, "UID").trim().split(/[ ]+/).join(" ")));`,
 		);

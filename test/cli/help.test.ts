@@ -50,7 +50,7 @@ test("the hint of wrong usage names the command that was used", () => {
 	assert.match(userns("map", "translate", "0:1:1").stderr, /hint: See "userns map translate --help"/);
 });
 
-const COMMAND = join(packageForAll(), "dist/src/cli/userns.cjs");
+const COMMAND = join(packageForAll(), "dist/src/cli/userns.js");
 
 test("the example of each page for root runs as it stands, in this order", {
 	needs: ["linux", "root", "mounts", "linux:6.3", "fs:overlay", "tool:unshare"],
@@ -137,7 +137,7 @@ test("version prints the versions of the package, the kernel and Node.js, and wh
 });
 
 test("version says why the add-on does not load, and ends with 0", { needs: ["linux"] }, () => {
-	const flags = ["--no-addons", join(root, "dist/src/cli/userns.cjs"), "version"];
+	const flags = ["--no-addons", join(root, "dist/src/cli/userns.js"), "version"];
 	const { status, stdout, stderr } = spawnSync(process.execPath, flags, { encoding: "utf8" });
 	assert.equal(stderr, "");
 	assert.equal(status, 0);

@@ -44,7 +44,7 @@ test("map prints results as text", () => {
 
 /** Runs `userns map` with that text on standard input. */
 function piped(input: string, ...args: string[]): { status: number | null; stdout: string; stderr: string } {
-	const main = join(root, "dist/src/cli/userns.cjs");
+	const main = join(root, "dist/src/cli/userns.js");
 	return spawnSync(process.execPath, [main, "map", ...args, "-"], { input, encoding: "utf8" });
 }
 

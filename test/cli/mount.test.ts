@@ -247,7 +247,7 @@ test(
 			ok("mount", "--map", "u:0:2100000000:65536,g:0:2100000000:10", source, target);
 			ok("mount", "--map", "0:1:1", source, short);
 			const atTerminal = (columns: number, option = "") => {
-				const command = `'${process.execPath}' '${join(root, "dist/src/cli/userns.cjs")}' mounts ${option}`;
+				const command = `'${process.execPath}' '${join(root, "dist/src/cli/userns.js")}' mounts ${option}`;
 				const { stdout } = spawnSync("script", ["-qec", `stty cols ${columns}; ${command}`, "/dev/null"], {
 					encoding: "utf8",
 					stdio: ["ignore", "pipe", "pipe"],

@@ -85,7 +85,7 @@ test(
 					...{ reverse: true, keepId: true, userns: 5, handles: 5, recursiveIdmap: true, idmapped: true },
 				};
 				const wrong = Object.fromEntries(Object.keys(evil).map((name) => [name, { evil: 1 }]));
-				const command = join(root, "dist/src/cli/userns.cjs");
+				const command = join(root, "dist/src/cli/userns.js");
 				const run = (values: Record<string, unknown>, args: readonly string[]) => {
 					const node = ["--import", polluting(values), command, ...args];
 					const { status, stdout, stderr } = spawnSync(process.execPath, node, { encoding: "utf8" });

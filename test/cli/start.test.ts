@@ -73,7 +73,7 @@ test("npm start on a machine without user namespaces for ordinary users ends wit
 }, () => {
 	const script = join(packageForAll(), "scripts/start.mjs");
 	const inside = ["sh", "-c", FORBIDDEN, process.execPath, script];
-	const command = join(packageForAll(), "dist/src/cli/userns.cjs");
+	const command = join(packageForAll(), "dist/src/cli/userns.js");
 	const { status, stdout, stderr } = spawnSync(
 		command,
 		["exec", "--map", "0:0:70000", "--setgroups", "allow", "--", ...inside],

@@ -73,7 +73,7 @@ for (const [name, command, required] of [
 }
 
 function cli(): string[] {
-	return [process.execPath, join(packageForAll(), "dist/src/cli/userns.cjs")];
+	return [process.execPath, join(packageForAll(), "dist/src/cli/userns.js")];
 }
 
 test(

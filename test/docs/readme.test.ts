@@ -138,7 +138,7 @@ function makeProject(): string {
 	process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 	for (const each of ["node_modules", "bin"]) mkdirSync(join(folder, each));
 	symlinkSync(packageForAll(), join(folder, "node_modules/userns"));
-	const command = runFile(join(packageForAll(), "dist/src/cli/userns.cjs")).join(" ");
+	const command = runFile(join(packageForAll(), "dist/src/cli/userns.js")).join(" ");
 	writeFileSync(join(folder, "bin/userns"), `#!/bin/sh\nexec ${command} "$@"\n`);
 	writeFileSync(join(folder, "first.mjs"), firstProgram);
 	for (const each of ["", "node_modules", "bin", "bin/userns"]) chmodSync(join(folder, each), 0o755);

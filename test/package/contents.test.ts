@@ -27,7 +27,7 @@ test("the package has the files of this list and no other", { needs }, () => {
 		/^(LICENSE|README\.md|CHANGELOG\.md|SECURITY\.md|package\.json)$/,
 		/^dist\/src\/library\/userns\.js$/,
 		/^dist\/userns\.d\.ts$/,
-		/^dist\/src\/cli\/userns\.cjs$/,
+		/^dist\/src\/cli\/userns\.js$/,
 		/^dist\/include\/((js_native|node)_api(_types)?\.h|LICENSE)$/,
 		/^dist\/man\/userns[\w-]*\.1$/,
 		/^prebuilds\/userns\.linux-(x64|arm64)\.node$/,

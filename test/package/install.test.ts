@@ -113,7 +113,7 @@ test(
 			const said = use(project);
 			assert.match(
 				said,
-				/^ERR_USERNS_NATIVE_MISSING\n.*there is no file .*\nInstall the package again, or compile the add-on: "node .*userns\.cjs build"/,
+				/^ERR_USERNS_NATIVE_MISSING\n.*there is no file .*\nInstall the package again, or compile the add-on: "node .*userns\.js build"/,
 			);
 			const without = run("node_modules/.bin/userns", "build");
 			assert.equal(without.status, 1);
@@ -146,7 +146,7 @@ test(
 			assert.equal(spawnSync("cc", ["-shared", "-fPIC", "-Wl,-z,now", source, "-o", file]).status, 0);
 			assert.match(
 				use(project),
-				/^ERR_USERNS_NATIVE_MISSING\n.*lacks a symbol: .*no_c_library_has_this.*\nInstall the package again, or compile the add-on: "node .*userns\.cjs build"/,
+				/^ERR_USERNS_NATIVE_MISSING\n.*lacks a symbol: .*no_c_library_has_this.*\nInstall the package again, or compile the add-on: "node .*userns\.js build"/,
 			);
 			assert.equal(spawnSync(join(folder, "node_modules/.bin/userns"), ["build"], { cwd: folder }).status, 0);
 			assert.equal(use(project), "0\n");

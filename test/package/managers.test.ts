@@ -51,7 +51,7 @@ for (const [name, { command, files = {} }] of Object.entries(MANAGERS)) {
 			const from = name === "yarn 4" ? `userns@file:${packed().tarball}` : packed().tarball;
 			const added = spawnSync(program, [...args, from], { cwd: project, encoding: "utf8" });
 			assert.equal(added.status, 0, added.stdout + added.stderr);
-			const bin = realpathSync(join(project, "node_modules/userns/dist/src/cli/userns.cjs"));
+			const bin = realpathSync(join(project, "node_modules/userns/dist/src/cli/userns.js"));
 			assert.equal(statSync(bin).mode & 0o777, 0o755);
 			const options = { cwd: project, uid: OTHER_UID, gid: OTHER_UID, encoding: "utf8" } as const;
 			const used = spawnSync(process.execPath, ["use.js"], options);

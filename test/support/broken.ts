@@ -33,7 +33,7 @@ export const JAIL: string =
 
 /** Runs a program as root of a namespace that owns its mounts, or not. */
 export function inside(...more: string[]): string[] {
-	const command = join(packageForAll(), "dist/src/cli/userns.cjs");
+	const command = join(packageForAll(), "dist/src/cli/userns.js");
 	return [process.execPath, command, "exec", "--map", "0:0:70000", "--setgroups", "allow", ...more, "--"];
 }
 

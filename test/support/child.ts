@@ -84,7 +84,7 @@ export function ask<T>(body: string, options: ScriptOptions = {}): T {
 
 /** Runs the command in a separate process. */
 export function userns(...args: string[]): ScriptResult {
-	const result = spawnSync(process.execPath, [join(root, "dist/src/cli/userns.cjs"), ...args], {
+	const result = spawnSync(process.execPath, [join(root, "dist/src/cli/userns.js"), ...args], {
 		encoding: "utf8",
 	});
 	return { status: result.status, stdout: result.stdout, stderr: result.stderr };
