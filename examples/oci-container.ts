@@ -35,7 +35,7 @@ const { uid, gid } = statSync(folder);
 // The folder's owner on disk is visible as 2100000000, the container's root.
 const ownerAsRoot = Mapping.owner({ uid, gid }, mapping);
 
-const isOldRunc = /^runc version 1\.[01]\./.test(
+const isOldRunc = /^runc version 1\.(0\.|1\.(\d|10)\b)/.test(
 	spawnSync(runtime, ["--version"], { encoding: "utf8" }).stdout,
 );
 
@@ -64,7 +64,7 @@ function config(userns: string, volume: string): object {
 			},
 		],
 		linux: {
-			// runc before 1.2 needs the mapping as well as the path; later versions warn of it.
+			// runc before 1.1.11 needs the mapping as well as the path; later versions warn of it.
 			...(isOldRunc && mapping.toJSON()),
 			namespaces: [
 				{ type: "user", path: userns },
@@ -92,7 +92,7 @@ try {
 		mounts.push(
 			await mountIdmapped({ source: resolve(folder), target: volume, mapping: ownerAsRoot, ...attributes }),
 		);
-		// The runtime opens the namespace by this process's descriptor. The link is for runc 1.2 and later, which take the mapping
+		// The runtime opens the namespace by this process's descriptor. The link is for runc 1.1.11 and later, which take the mapping
 		// of the process PID for a path that begins with /proc/PID.
 		const userns = join(bundle, "userns");
 		symlinkSync(`/proc/${process.pid}/fd/${namespace.fd}`, userns);

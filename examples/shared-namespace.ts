@@ -28,7 +28,7 @@ const mapping = Mapping.from("0:2100000000:65536");
 // A device file or a set-uid program in the folders has no effect there.
 const attributes = { nodev: true, nosuid: true };
 
-const isOldRunc = /^runc version 1\.[01]\./.test(
+const isOldRunc = /^runc version 1\.(0\.|1\.(\d|10)\b)/.test(
 	spawnSync(runtime, ["--version"], { encoding: "utf8" }).stdout,
 );
 
@@ -52,7 +52,7 @@ function config(userns: string, shared: string, script: string): object {
 			{ destination: "/shared", type: "bind", source: shared, options: ["bind", "rw"] },
 		],
 		linux: {
-			...(isOldRunc && mapping.toJSON()), // runc before 1.2 needs it as well as the path
+			...(isOldRunc && mapping.toJSON()), // runc before 1.1.11 needs it as well as the path
 			namespaces: [
 				{ type: "user", path: userns },
 				...["pid", "mount", "ipc", "uts", "network"].map((type) => ({ type })),
@@ -93,7 +93,7 @@ try {
 			...attributes,
 		});
 		undo.push(() => mount.unmount());
-		// The link is for runc 1.2 and later, which take the mapping of the process PID for a path that begins with /proc/PID.
+		// The link is for runc 1.1.11 and later, which take the mapping of the process PID for a path that begins with /proc/PID.
 		const userns = join(bundle, "userns");
 		symlinkSync(`/proc/${process.pid}/fd/${namespace.fd}`, userns);
 		writeFileSync(join(bundle, "config.json"), JSON.stringify(config(userns, shared, script)));

@@ -119,7 +119,7 @@ export function ociTests(runtime: Runtime): void {
 	}
 
 	test(
-		`${runtime} and /proc/PID/fd/N itself: runc since 1.2 takes PID's mapping for the namespace's, as docs/clients.md says`,
+		`${runtime} and /proc/PID/fd/N itself: runc since 1.1.11 takes PID's mapping for the namespace's, as docs/clients.md says`,
 		{ needs },
 		() =>
 			withTmpfs(async (folder) => {
@@ -134,7 +134,7 @@ export function ociTests(runtime: Runtime): void {
 				});
 				try {
 					const { status, stdout, stderr } = container.run();
-					if (runtime === "runc" && isSince("runc", "1.2")) {
+					if (runtime === "runc" && isSince("runc", "1.1.11")) {
 						assert.notEqual(status, 0);
 						assert.match(stderr, /non-matching mapping/);
 					} else {

@@ -1,3 +1,4 @@
+import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
@@ -21,17 +22,19 @@ import { SLOWER } from "./slower.ts";
 
 export type Runtime = "crun" | "runc";
 
-/** Whether a runtime has at least that version, such as "1.2". */
+/** Whether a runtime has at least that version, such as "1.1.11". */
 export function isSince(runtime: Runtime, version: string): boolean {
-	const numbers = (text: string) => (/(\d+)\.(\d+)/.exec(text) ?? []).slice(1).map(Number);
-	const [major = 0, minor = 0] = numbers(sh(runtime, "--version"));
-	const [wantedMajor = 0, wantedMinor = 0] = numbers(version);
-	return major > wantedMajor || (major === wantedMajor && minor >= wantedMinor);
+	// Three numbers of at most three digits as one.
+	const number = (text: string) => {
+		const [, ...numbers] = /(\d+)\.(\d+)(?:\.(\d+))?/.exec(text) ?? assert.fail(text);
+		return numbers.reduce((sum, each) => sum * 1000 + Number(each ?? 0), 0);
+	};
+	return number(sh(runtime, "--version")) >= number(version);
 }
 
 /** Whether a runtime requires the mappings beside the path of a namespace. Later versions of runc warn of them. */
 export function needsMappings(runtime: Runtime): boolean {
-	return runtime === "runc" && !isSince("runc", "1.2");
+	return runtime === "runc" && !isSince("runc", "1.1.11");
 }
 
 /** The path of cgroup2 on a machine with both kinds, and on one without. */
