@@ -1,4 +1,5 @@
-// Gives Mapping.rootless() its look-up of subordinate IDs, because src/mapping/ does no I/O.
+// Give Mapping.rootless() its look-up of subordinate IDs and Mapping.bestFor() its creation, because src/mapping/ does no I/O.
+import "./namespace/best-for.ts";
 import "./subid/rootless.ts";
 
 export {
@@ -26,7 +27,7 @@ export {
 	type SubidUser,
 } from "./mapping/mapping.ts";
 export type { IdRange, Owner, OwnerOptions } from "./mapping/owner.ts";
-export type { RootlessOptions } from "./mapping/rootless.ts";
+export type { BestMapping, RootlessOptions } from "./mapping/rootless.ts";
 export { mappingSyntaxes, mappingSyntaxUses } from "./mapping/syntax/forms.ts";
 export type { AttachOptions } from "./mount/attach-options.ts";
 export type { AttributeOptions } from "./mount/attributes.ts";

@@ -1,7 +1,7 @@
 import { basename } from "node:path";
 import type { Command } from "commander";
 import { type JoinedNamespaces, type NamespaceKind, UserNamespace, UsernsError } from "../index.ts";
-import { NAMESPACE_MAP_HELP, readMap, setgroupsOption, userOption } from "./map-argument.ts";
+import { keptIds, NAMESPACE_MAP_HELP, readMap, setgroupsOption, userOption } from "./map-argument.ts";
 import { isPid, namespaceKinds, openTarget, wholeNumber } from "./namespace-argument.ts";
 
 interface Options {
@@ -41,6 +41,11 @@ Exit status: 125 if the program was not started, 126 if it cannot be executed,
 127 if it does not exist.
 ${NAMESPACE_MAP_HELP}
 
+The program runs as the caller's own uid and gid if the caller is not root and
+the namespace maps both, as with keep-id: files that it makes belong to the
+caller outside. With --user, these are the IDs of that user. Otherwise it runs
+as root inside or, if 0 is not mapped, as the caller's own IDs.
+
 KINDS is a list of mount, pid, net, ipc, uts, cgroup and time, separated by
 commas. --unshare creates namespaces of these kinds, with the loopback device up
 in net. With pid, every process of the new pid namespace ends with the program;
@@ -70,8 +75,8 @@ export function define(command: Command): void {
 		.option("--map <map>", "create a namespace with this mapping; see below")
 		.addOption(userOption())
 		.option("--in <target>", "use the namespace of a process, or at a path")
-		.option("--uid <number>", "the uid inside (default: 0 if it is mapped, else the caller's)", id)
-		.option("--gid <number>", "the gid inside (default: 0 if it is mapped, else the caller's)", id)
+		.option("--uid <number>", "the uid inside (default: 0, or with keep-id the caller's; see below)", id)
+		.option("--gid <number>", "the gid inside (default: 0, or with keep-id the caller's; see below)", id)
 		.option("--groups <numbers>", "the supplementary groups inside, such as 4,24", ids)
 		.option("--keep-groups", "keep the caller's supplementary groups; see below")
 		.addOption(setgroupsOption('whether setgroups(2) works inside (default: "deny")'))
@@ -124,8 +129,11 @@ async function exec(given: string | undefined, args: string[], options: Options)
 	const pid = joinedProcess(options);
 	const namespace = await open(options, program, args);
 	try {
+		const kept = keptIds(options, () => namespace.mappingSync());
 		namespace.exec(program, args, {
-			...{ uid, gid, unshare, cwd, preserveFds },
+			...{ unshare, cwd, preserveFds },
+			uid: uid ?? kept.uid,
+			gid: gid ?? (uid === undefined ? kept.gid : undefined),
 			groups: options.keepGroups ? "keep" : options.groups,
 			noNewPrivs: options.newPrivs === false,
 			...(given === undefined && { argv0: `-${basename(program)}` }),

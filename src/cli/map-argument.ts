@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { Option } from "commander";
-import { findId, Mapping, type RootlessOptions, UsernsError } from "../index.ts";
+import { findId, findUser, Mapping, type RootlessOptions, UsernsError } from "../index.ts";
 import { rootMap } from "./root-map.ts";
 
 /** The words that --map accepts instead of a mapping, with the options of Mapping.rootless() that they stand for. */
@@ -39,9 +39,7 @@ export function readMap(text: string, user?: string): Mapping {
 	}
 	const isRoot = user === undefined ? process.geteuid?.() === 0 : user === "root" || user === "0";
 	if (isRoot && options.keepId === undefined) return rootMap();
-	if (user !== undefined) {
-		return Mapping.rootless({ ...options, user: /^\d+$/.test(user) ? Number(user) : user });
-	}
+	if (user !== undefined) return Mapping.rootless({ ...options, user: userOf(user) });
 	if (!isRoot) return Mapping.rootless(options);
 	throw new UsernsError(
 		"ERR_USERNS_INVALID_ARGUMENT",
@@ -52,6 +50,24 @@ export function readMap(text: string, user?: string): Mapping {
 				"Give --user NAME, or a mapping to host IDs that /etc/subuid assigns to no user, such as --map 0:2100000000:65536.",
 		},
 	);
+}
+
+function userOf(text: string): string | number {
+	return /^\d+$/.test(text) ? Number(text) : text;
+}
+
+/** The IDs inside of the user of --user, if `keep-id` keeps them. The library knows only those of the caller. */
+export function keptIds(
+	{ map, user }: { map?: string; user?: string },
+	mapping: () => Mapping,
+): { uid?: number | undefined; gid?: number | undefined } {
+	if (map === undefined || user === undefined || wordOptions(map)?.keepId === undefined) return {};
+	try {
+		const { uid, gid } = findUser(userOf(user));
+		return { uid: mapping().uidToContainer(uid), gid: mapping().gidToContainer(gid) };
+	} catch {
+		return {}; // an owner of IDs without an account
+	}
 }
 
 /** The option --user of a command that creates a namespace. */

@@ -8,7 +8,7 @@ import { isLong, type Lists, LongLists, longProperty } from "./long-lists.ts";
 import { type IdRange, type OwnerOptions, ownerMaps, unmappedRanges } from "./owner.ts";
 import { checkLimits, parseProcText, procText } from "./proc.ts";
 import { readText } from "./read-text.ts";
-import { type RootlessOptions, rootlessMaps } from "./rootless.ts";
+import { type BestMapping, findBest, type RootlessOptions, rootlessMaps } from "./rootless.ts";
 import { identityExtents, shiftExtents } from "./shift.ts";
 import { printColon } from "./syntax/colon.ts";
 import type { SubidUser } from "./syntax/subid.ts";
@@ -165,6 +165,16 @@ export class Mapping {
 	 */
 	static rootless(options?: RootlessOptions): Mapping {
 		return Mapping.#of(checkMaps(rootlessMaps(options)));
+	}
+
+	/**
+	 * The most IDs with which the caller can create a user namespace for a user (a login name or uid, by default the caller): the mapping
+	 * of `rootless`, or with a `reason` the user's own IDs alone as root inside. Creates a namespace to find out, on the calling thread,
+	 * because some causes appear only then: newuidmap is missing or has no privilege, or does not permit the ranges. Throws if no
+	 * namespace can be created, and for an unknown `user`.
+	 */
+	static bestFor(user?: string | number): BestMapping {
+		return findBest(user);
 	}
 
 	/**

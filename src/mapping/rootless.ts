@@ -1,6 +1,7 @@
-import { invalidArgument, show } from "../errors.ts";
+import { invalidArgument, show, type UsernsError } from "../errors.ts";
 import { copyOptions } from "../options.ts";
 import { type IdKind, type IdMap, MAX_ID } from "./extent.ts";
+import type { Mapping } from "./mapping.ts";
 
 const WHAT = "Mapping.rootless";
 
@@ -47,6 +48,28 @@ export function setFindDelegation(finder: FindDelegation): void {
 export function findDelegation(user: string | number | undefined): Record<IdKind, Delegation> {
 	if (find === undefined) throw new Error("userns: no function looks up subordinate IDs");
 	return find(user);
+}
+
+/** The result of `Mapping.bestFor`. */
+export interface BestMapping {
+	/** The caller can create a user namespace with it. */
+	mapping: Mapping;
+	/** The error of `Mapping.rootless` or of the creation, if the mapping has only the user's own IDs; otherwise undefined. */
+	reason: UsernsError | undefined;
+}
+
+/** Finds the result of `Mapping.bestFor`. src/namespace/ has the implementation, because it creates a namespace. */
+type FindBest = (user: string | number | undefined) => BestMapping;
+
+let best: FindBest | undefined;
+
+export function setFindBest(finder: FindBest): void {
+	best = finder;
+}
+
+export function findBest(user: string | number | undefined): BestMapping {
+	if (best === undefined) throw new Error("userns: no function creates user namespaces");
+	return best(user);
 }
 
 /** The extents of both kinds for the options of `Mapping.rootless`. */

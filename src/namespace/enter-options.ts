@@ -25,9 +25,12 @@ export interface JoinedNamespaces {
 
 /** The IDs of a program in a user namespace, and its other namespaces. */
 export interface EnterOptions {
-	/** The uid in the namespace. Default: 0 if it is mapped, otherwise the caller's own. */
+	/**
+	 * The uid in the namespace. Default: the caller's own if the namespace maps both IDs of a caller that is not root, as with `keepId`
+	 * of `Mapping.rootless`; otherwise 0 if it is mapped; otherwise the caller's own.
+	 */
 	uid?: number | undefined;
-	/** The gid in the namespace. Default: 0 if it is mapped, otherwise the caller's own. */
+	/** The gid in the namespace. Default: the caller's own beside the caller's own uid, otherwise as for `uid`. */
 	gid?: number | undefined;
 	/**
 	 * The supplementary groups in the namespace (default: none). If the namespace denies setgroups(2), they cannot be set: the
@@ -222,8 +225,9 @@ export function enterRequest(what: string, options: EnterOptions, target: EnterT
 			"Leave the kind out of one of them: the program is in one namespace of each kind.",
 		);
 	}
-	const uid = pickId(what, "uid", options.uid, target);
-	const gid = pickId(what, "gid", options.gid, target);
+	const own = ownIds(target);
+	const uid = pickId(what, "uid", options.uid ?? own?.uid, target);
+	const gid = pickId(what, "gid", options.gid ?? (uid === own?.uid ? own.gid : undefined), target);
 	const groups = pickGroups(what, options.groups, target);
 	return { uid, gid, groups, unshare, join, noNewPrivs: options.noNewPrivs ?? false };
 }
@@ -270,6 +274,17 @@ function checkId(what: string, name: string, id: unknown): number {
 		throw invalidArgument(`${what}: ${name} must be a whole number from 0 to 4294967294, not ${show(id)}`);
 	}
 	return id;
+}
+
+/**
+ * The IDs of an ordinary caller in the namespace, with which files belong to the caller outside; undefined if one is not mapped. Root of
+ * a host has none, because a program with that ID would be root of the host.
+ */
+function ownIds({ maps: { mapping } }: EnterTarget): { uid: number; gid: number } | undefined {
+	const caller = process.geteuid?.() ?? 0;
+	const uid = mapping.uidToContainer(caller);
+	const gid = mapping.gidToContainer(process.getegid?.() ?? 0);
+	return caller === 0 || uid === undefined || gid === undefined ? undefined : { uid, gid };
 }
 
 function pickId(what: string, kind: IdKind, given: unknown, { maps: { mapping } }: EnterTarget): number {

@@ -295,8 +295,8 @@ test("without root, --map auto and --map keep-id are mappings of the user's own 
 	);
 	const { auto, keep, other, own, create } = answer;
 	assert.match(auto, new RegExp(`^0 0 ${own} 1 1 \\d+ \\d+$`));
-	assert.match(keep, new RegExp(`^0 0 \\d+ \\d+ ${own} ${own} 1$`));
-	assert.match(other, new RegExp(`^0 0 \\d+ 5 5 ${own} 1$`));
+	assert.match(keep, new RegExp(`^${own} 0 \\d+ \\d+ ${own} ${own} 1$`));
+	assert.match(other, new RegExp(`^5 0 \\d+ 5 5 ${own} 1$`));
 	// Keeping it takes root: the namespace was made, and what failed comes after.
 	assert.equal(create[0], 1);
 	assert.match(create[1], /cannot pin a user namespace at/);
@@ -305,13 +305,13 @@ test("without root, --map auto and --map keep-id are mappings of the user's own 
 test("for root, --map auto is root's line without root, or the IDs of --user, or every ID of the user namespace", {
 	needs: [...needs, "ordinary"],
 }, () => {
-	const ask = (subuid: readonly string[], args: string) =>
+	const ask = (subuid: readonly string[], args: string, program = '"cat", "/proc/self/uid_map"') =>
 		askAs<string>(
 			freshUser({ asRoot: true, subuid, subgid: subuid }),
 			`import { spawnSync } from "node:child_process";
 			import { fileURLToPath } from "node:url";
 			const main = fileURLToPath(new URL("../cli/userns.js", USERNS));
-			const { stdout, stderr } = spawnSync(process.execPath, [main, "exec", ${args}, "cat", "/proc/self/uid_map"], { encoding: "utf8" });
+			const { stdout, stderr } = spawnSync(process.execPath, [main, "exec", ${args}, ${program}], { encoding: "utf8" });
 			console.log(JSON.stringify((stdout + stderr).replaceAll(process.env.USERNS_TEST_UID, "UID").trim().split(/[ ]+/).join(" ")));`,
 		);
 	const lines = ["root:2100000000:65536", "userns-tester:2100100000:5", "containers:2100200000:7"];
@@ -321,6 +321,17 @@ test("for root, --map auto is root's line without root, or the IDs of --user, or
 		assert.equal(ask(lines, `"--map", "auto", "--user", "${root}"`), "0 2100000000 65536");
 	assert.equal(ask(lines, '"--map", "auto", "--user", "userns-tester"'), "0 UID 1\n 1 2100100000 5");
 	assert.equal(ask(lines, '"--map", "auto", "--user", "containers"'), "0 2100200000 7");
+	// keep-id runs as the user of --user, unless another uid is given.
+	for (const [args, ids] of [
+		['"keep-id", "--user", "userns-tester"', "UID\nUID"],
+		['"keep-id:uid=33,gid=34", "--user", "userns-tester"', "33\n34"],
+		['"keep-id", "--user", "userns-tester", "--uid", "0"', "0\n0"],
+		['"keep-id", "--user", "userns-tester", "--gid", "0"', "UID\n0"],
+		['"keep-id", "--user", "containers"', "0\n0"],
+		['"auto", "--user", "userns-tester"', "0\n0"],
+	] as const) {
+		assert.equal(ask(lines, `"--map", ${args}`, '"sh", "-c", "id -u; id -g"'), ids, args);
+	}
 	assert.match(
 		ask([], '"--map", "auto"'),
 		/the user root has no subordinate uids.*\nhint: As root, add a line such as "root:\d+:65536".* Or give a mapping, such as --map 0:2100000000:65536/,

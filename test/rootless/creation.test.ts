@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { askAs, askOrdinary, freshUser } from "../support/ordinary.ts";
+import { askAs, askOrdinary, freshUser, type UserSetup } from "../support/ordinary.ts";
 import { test } from "../support/test.ts";
 
 const needs = ["linux", "ordinary"] as const;
@@ -252,3 +252,88 @@ for (const [how, before = ""] of [
 		assert.deepEqual([...new Set(refused)], ["ERR_USERNS_NOT_DELEGATED"]);
 	});
 }
+
+/** A reason's code and message, and what a namespace with the mapping has. */
+const BEST = `const best = async (user) => {
+		try {
+			const { mapping, reason } = userns.Mapping.bestFor(user);
+			(await userns.UserNamespace.create(mapping)).close();
+			return [mapping.id, reason?.code, reason?.hint === "" ? "no hint" : ""];
+		} catch (error) {
+			return [error.code];
+		}
+	};`;
+
+test("Mapping.bestFor is the rootless mapping, or the user's own IDs and the reason, whatever the cause", {
+	needs: fresh,
+}, () => {
+	const own = (uid: number) => `0:${uid}:1`;
+	const all = (uid: number) => `0:${uid}:1,1:200000:65536`;
+	const cases: [setup: UserSetup, id: (uid: number) => string, code: string | null][] = [
+		[{}, all, null],
+		[{ subuid: [], subgid: [] }, own, "ERR_USERNS_NO_SUBIDS"],
+		[{ subgid: [] }, own, "ERR_USERNS_NO_SUBIDS"],
+		[{ path: "/nonexistent" }, own, "ERR_USERNS_HELPER_MISSING"],
+		[
+			{ name: null, subuid: ["UID:200000:65536"], subgid: ["UID:200000:65536"] },
+			own,
+			"ERR_USERNS_UNKNOWN_USER",
+		],
+		[{ through: ["setpriv", "--no-new-privs"] }, own, "ERR_USERNS_HELPER_FAILED"],
+		[
+			{
+				before: "cp $(command -v newuidmap) /mnt/bin; chmod 755 /mnt/bin/newuidmap",
+				path: `/mnt/bin:${process.env.PATH}`,
+			},
+			own,
+			"ERR_USERNS_HELPER_FAILED",
+		],
+	];
+	for (const [setup, id, code] of cases) {
+		const user = freshUser(setup);
+		const [found, reason, noHint] = askAs<[string, string | null, string]>(
+			user,
+			`${BEST} console.log(JSON.stringify(await best()));`,
+		);
+		assert.deepEqual([found, reason, noHint], [id(user.uid), code, ""], JSON.stringify(setup));
+	}
+});
+
+test("Mapping.bestFor of another user: root gets that user's IDs, and an ordinary caller its own", {
+	needs: fresh,
+}, () => {
+	const ask = (setup: UserSetup, user: string) => {
+		const caller = freshUser(setup);
+		const [id = "", code = ""] = askAs<string[]>(
+			caller,
+			`${BEST} console.log(JSON.stringify(await best(${user})));`,
+		);
+		return [id.replaceAll(String(caller.uid), "UID"), code];
+	};
+	const lines = ["userns-tester:200000:5", "containers:300000:5"];
+	const asRoot = { asRoot: true, subuid: lines, subgid: lines };
+	assert.deepEqual(ask(asRoot, '"userns-tester"'), ["0:UID:1,1:200000:5", null]);
+	assert.deepEqual(ask(asRoot, "+process.env.USERNS_TEST_UID"), ["0:UID:1,1:200000:5", null]);
+	assert.deepEqual(ask(asRoot, '"containers"'), ["0:300000:5", null]);
+	assert.deepEqual(ask({ asRoot: true, subuid: [], subgid: [] }, '"userns-tester"'), [
+		"0:UID:1",
+		"ERR_USERNS_NO_SUBIDS",
+	]);
+	assert.deepEqual(ask(asRoot, '"nobody-at-all"'), ["ERR_USERNS_UNKNOWN_USER", ""]);
+	assert.deepEqual(ask(asRoot, "-1"), ["ERR_USERNS_INVALID_ARGUMENT", ""]);
+	// newuidmap permits the ranges of the caller only.
+	assert.deepEqual(ask({ subuid: lines, subgid: lines }, '"containers"'), [
+		"0:UID:1",
+		"ERR_USERNS_NOT_DELEGATED",
+	]);
+	assert.deepEqual(ask({}, '"root"'), ["0:UID:1", "ERR_USERNS_NO_SUBIDS"]);
+});
+
+test("Mapping.bestFor throws the error of the creation where no user namespace can be created", {
+	needs: fresh,
+}, () => {
+	const none = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"';
+	const through = ["unshare", "--user", "--map-root-user", "sh", "-c", none, "sh"];
+	const codes = askAs<string[]>(freshUser({ through }), `${BEST} console.log(JSON.stringify(await best()));`);
+	assert.deepEqual(codes, ["ERR_USERNS_LIMIT"]);
+});

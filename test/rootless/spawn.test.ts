@@ -79,18 +79,46 @@ test("with setgroups denied the user's own groups stay, as the kernel demands, a
 	assert.match(answer.error, /denies setgroups/);
 });
 
-test("a namespace with keepId runs the program as root by default, and as the user only on request", {
+test("a namespace with keepId runs the program as the user, whose files it makes, and as root on request", {
 	needs: fresh,
 }, () => {
-	const user = freshUser();
-	const [plain, own] = askAs<[string, string]>(
+	const user = freshUser({ before: "mkdir /mnt/home; chown $user:$user /mnt/home" });
+	const answer = askAs<Record<string, [said: string, uid: number, gid: number]>>(
 		user,
 		`${RUN}
-		const ns = await userns.UserNamespace.create(userns.Mapping.rootless({ keepId: true }));
-		const id = async (options) => (await run(ns, "id", ["-u"], options)).stdout.trim();
-		console.log(JSON.stringify([await id({}), await id({ uid: process.getuid(), gid: process.getgid() })]));`,
+		import fs from "node:fs";
+		const answer = {};
+		for (const [name, map, options] of [
+			["kept", userns.Mapping.rootless({ keepId: true }), {}],
+			["joined", userns.Mapping.rootless({ keepId: true }), { unshare: ["mount", "pid"] }],
+			["other", userns.Mapping.rootless({ keepId: { uid: 33, gid: 44 } }), {}],
+			["text", userns.Mapping.rootless({ keepId: true }).toString(), {}],
+			["root", userns.Mapping.rootless({ keepId: true }), { uid: 0 }],
+			["group", userns.Mapping.rootless({ keepId: true }), { gid: 0 }],
+			["auto", userns.Mapping.rootless(), {}],
+		]) {
+			const ns = await userns.UserNamespace.create(map);
+			const file = "/mnt/home/" + name;
+			// A file of a subordinate ID cannot be made in the home, which belongs to the user.
+			const script = "id -u; id -g; umask 0; touch " + file + " || touch /mnt/home/open/" + name;
+			if (name === "kept") { fs.mkdirSync("/mnt/home/open"); fs.chmodSync("/mnt/home/open", 0o777); }
+			const { stdout } = await run(ns, "sh", ["-c", script], options);
+			const { uid, gid } = fs.statSync(fs.existsSync(file) ? file : "/mnt/home/open/" + name);
+			answer[name] = [stdout.trim().replace("\\n", ":"), uid, gid];
+			ns.close();
+		}
+		console.log(JSON.stringify(answer));`,
 	);
-	assert.deepEqual([plain, own], ["0", String(user.uid)]);
+	const { uid } = user; // and the gid
+	assert.deepEqual(answer, {
+		kept: [`${uid}:${uid}`, uid, uid],
+		joined: [`${uid}:${uid}`, uid, uid],
+		other: ["33:44", uid, uid],
+		text: [`${uid}:${uid}`, uid, uid],
+		root: ["0:0", 200000, 200000],
+		group: [`${uid}:0`, uid, 200000],
+		auto: ["0:0", uid, uid],
+	});
 });
 
 test("a namespace that maps the user's own ID to another number runs the program with that number", {

@@ -4,6 +4,7 @@ import type { ChildProcess } from "node:child_process";
 import {
 	type Account,
 	type AttributeOptions,
+	type BestMapping,
 	type Diagnosis,
 	doctor,
 	explainError,
@@ -58,6 +59,9 @@ export async function compiles(): Promise<void> {
 	const detected: { mapping: Mapping; syntax: MappingSyntax } = Mapping.detect("0:1:1", { names: findId });
 	Mapping.parse("u:alice:0:1", "colon", { names: findId, skipOtherLines: false });
 	Mapping.rootless({ keepId: { uid: 5, gid: undefined }, size: 9 });
+	const { mapping: best, reason }: BestMapping = Mapping.bestFor("alice");
+	const why: string | undefined = reason?.hint;
+	Mapping.bestFor();
 	const owner: Mapping = Mapping.owner({ uid: 1000, gid: 100 }, mapping, {
 		uid: 5,
 		gid: undefined,
@@ -162,6 +166,8 @@ export async function compiles(): Promise<void> {
 		ranges,
 		warnings,
 		account,
+		best,
+		why,
 	];
 }
 
