@@ -73,16 +73,21 @@ test(
 );
 
 test(
-	"mount --userns takes the map of a process's user namespace",
+	"mount --userns takes the map of a process's user namespace, and of a pinned one",
 	{ needs: [...needs, "tool:unshare"] },
 	() =>
 		withSource(async (source, target, folder) => {
 			const container = await startContainer(folder, "pivot", CONTAINER);
+			const pinned = join(folder, "pinned");
 			try {
-				const { status, stderr } = userns("mount", "--userns", `${container.pid}`, source, target);
-				assert.equal(status, 0, stderr);
-				assert.deepEqual(ownerOf(join(target, "other")), [2100000005, 2100000006]);
-				assert.equal(userns("umount", target).status, 0);
+				assert.equal(userns("create", "--map", CONTAINER, "--at", pinned).status, 0);
+				for (const namespace of [`${container.pid}`, pinned]) {
+					const { status, stderr } = userns("mount", "--userns", namespace, source, target);
+					assert.equal(status, 0, stderr);
+					assert.deepEqual(ownerOf(join(target, "other")), [2100000005, 2100000006]);
+					assert.equal(userns("umount", target).status, 0);
+				}
+				assert.equal(userns("umount", pinned).status, 0);
 			} finally {
 				await container.end();
 			}
@@ -133,6 +138,7 @@ test("mount: wrong uses of --owner, --others and --userns exit with 2", { needs:
 	for (const [args, message] of [
 		[[], /none of --map, --owner, --userns and --unmap is given/],
 		[["--map", "0:1:1", "--others", "keep"], /--others needs --owner/],
+		[["--map", "container"], /--map container needs --into/],
 		[["--owner", "1:1", "--map", "0:1:1"], /'--owner <owner>' cannot be used with option '--map <map>'/],
 		[["--owner", "1:1:1"], /it is not USER or USER:GROUP/],
 		[["--owner", ":1"], /it is not USER or USER:GROUP/],

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, symlinkSync } from "node:fs";
+import { chownSync, existsSync, mkdirSync, readFileSync, statSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { after } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -12,7 +12,7 @@ import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { removeSwapper, whileSwapping } from "../support/swapping.ts";
 import { test } from "../support/test.ts";
 
-// A container that changes its directories and mounts while one of them is mounted here with `from`.
+// A container, or another user, that changes directories and mounts while one of them is the source of a mount.
 
 const needs = ["linux", "root", "mounts", "tool:cc", "tool:unshare", "tool:nsenter"] as const;
 const LONG = process.env.USERNS_LONG === "1";
@@ -106,6 +106,34 @@ test("the control: a path below the container's root leads outside of it", limit
 			}
 		});
 		assert.ok(outside > 0, "the attacker never won, so this shows nothing of the others");
+	}),
+);
+
+test("owner is that of the directory which is mounted, while two directories are exchanged", limit, (t) =>
+	withTmpfs(async (folder) => {
+		const [one = "", two = "", target = ""] = mkdirs(folder, "one", "two", "target");
+		mkdirSync(join(two, "marker"));
+		for (const [path, id] of [
+			[one, 1000],
+			[two, 2000],
+			[join(two, "marker"), 2000],
+		] as const) {
+			chownSync(path, id, id);
+		}
+		const met = new Map<boolean, number>();
+		await whileSwapping(one, two, async (swaps) => {
+			const before = swaps();
+			const count = (isTwo: boolean) => met.get(isTwo) ?? 0;
+			while (count(true) < MOUNTS || count(false) < MOUNTS || swaps() - before < 1000) {
+				const mount = await mountIdmapped({ source: one, target, owner: { uid: 7, gid: 7 } });
+				const isTwo = existsSync(join(target, "marker"));
+				assert.equal(mount.mapping.id, isTwo ? "2000:7:1" : "1000:7:1");
+				assert.equal(statSync(target).uid, 7);
+				await mount.unmount();
+				met.set(isTwo, count(isTwo) + 1);
+			}
+			t.diagnostic(`${count(false)} and ${count(true)} mounts, ${swaps() - before} swaps`);
+		});
 	}),
 );
 

@@ -564,3 +564,28 @@ test("npm start for a user without newuidmap shows the other parts, and says wha
 	assert.match(String(stdout), /One user namespace for one mapping/);
 	assert.match(String(stdout), /Left out: programs as several users, .*\nhint: .*no_new_privs/);
 });
+
+test("a source in the mount namespace of the user's own container is refused, with the cause", {
+	needs,
+}, () => {
+	const errors = askAs<Record<string, string>[]>(
+		freshUser(),
+		`import { once } from "node:events";
+		const own = "u:0:" + process.getuid() + ":1,g:0:" + process.getgid() + ":1";
+		const ns = await userns.UserNamespace.create(own);
+		const child = ns.spawn("sh", ["-c", "mount -t tmpfs x /mnt && mkdir /mnt/data && echo ready; exec sleep 100"], { unshare: ["mount"] });
+		await once(child.stdout, "data");
+		const errors = [];
+		for (const map of [{ mapping: own }, { owner: { uid: 0, gid: 0 } }])
+			await userns.mountIdmapped({ source: "/mnt/data", from: child.pid, ...map }).catch((error) => errors.push(error));
+		child.kill("SIGKILL");
+		await once(child, "close");
+		ns.close();
+		console.log(JSON.stringify(errors));`,
+	);
+	assert.equal(errors.length, 2);
+	for (const { code, errnoCode, step, hint } of errors) {
+		assert.deepEqual([code, errnoCode, step], ["ERR_USERNS_MOUNT", "EPERM", "joining the mount namespace"]);
+		assert.match(hint ?? "", /^Run it as root: .* lacks CAP_SYS_ADMIN and CAP_SYS_CHROOT/);
+	}
+});

@@ -48,6 +48,11 @@ const refused: [text: string, message: RegExp, hint: RegExp][] = [
 	["0 4294967295 1", /^uid_map line 1 .*stands for "no ID"/, /4294967294/],
 	["b:0:1:1 5:4294967290:9", /^x-mount\.idmap text, column 9 .*above 4294967294$/, /Reduce size/],
 	["both 0-10 0-9", /^incus text, column 11 .*11 IDs of the host, but 10 of the container$/, /both HOST/],
+	[
+		Array.from({ length: 341 }, (_, i) => `${2 * i}:${3 * i}:1`).join(),
+		/^colon text: .*341 extents.* 340/,
+		/./,
+	],
 	["0:1:1;5:6:1", /^no syntax fits .*: colon text, column 6/, /^Write "containerID:hostID:size"/],
 	[
 		"0:1:1 5:6:x",
