@@ -21,7 +21,7 @@ function swap(kind: "u" | "g", owner: number, own: number): { text: string; onDi
 }
 
 const CONTENT = "userns doctor\n";
-const WRONG = "Use a directory on another file system: this one accepts the map and does not apply it";
+const WRONG = "Use another file system: this one accepts the map, and then does not do this through it";
 
 /** What failed: the operation, and why. */
 class Failed extends Error {}
@@ -74,7 +74,7 @@ export async function tryDirectory(folder: string): Promise<FoundCause | undefin
 		const { message } = error;
 		const fix = error instanceof UsernsError ? error.hint.replace(/\.$/, "") : WRONG;
 		const id = error instanceof UsernsError ? "file-system" : "map-not-applied";
-		return { id, message, evidence: message, consequence: "files would have wrong owners", fix };
+		return { id, message, evidence: message, consequence: "a mount with a map cannot be used there", fix };
 	} finally {
 		rmSync(`/proc/self/fd/${fd}/${name}`, { force: true });
 		closeSync(fd);

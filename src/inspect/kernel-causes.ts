@@ -91,7 +91,11 @@ export const kernelCauses: Readonly<Record<KernelCauseId, Cause>> = {
 	// Ubuntu since 23.10: without a profile that permits it, the creation is refused or gives no capabilities in the namespace.
 	"apparmor-userns": {
 		explains: ["create", "in the namespace", "write a map"],
-		check: (facts) => sysctl(facts, APPARMOR, "1"),
+		// A process with a profile has what the profile says, which may permit it.
+		check: (facts, { operation }) =>
+			operation === "in the namespace" && facts.profile !== undefined
+				? undefined
+				: sysctl(facts, APPARMOR, "1"),
 		consequence: () =>
 			"a program without such a profile has no capabilities in a user namespace that it creates then",
 		fix: () =>

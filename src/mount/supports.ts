@@ -1,4 +1,5 @@
 import { describeErrno, type UsernsError } from "../errors.ts";
+import { fileSystemFix } from "../inspect/file-systems.ts";
 import { native, type Outcome, PART, WALK_END } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { ERRNO } from "../native/errno.ts";
@@ -108,10 +109,6 @@ function noSuchCall(call: string): Verdict {
 	};
 }
 
-const BEHIND =
-	"Map the file system behind it: the layers of an overlay, or the directory that fuse or 9p shares. Newer kernels can map more file systems.";
-const OTHER = "Map a directory on another file system. Newer kernels can map more file systems.";
-
 function judge(outcome: Outcome, fsType: string): Verdict {
 	if (outcome.error >= 0) return { supported: true, reason: "a copy of its mount was mapped" };
 	if (outcome.error === ERRNO.ENOSYS) return noSuchCall("mount_setattr");
@@ -119,7 +116,7 @@ function judge(outcome: Outcome, fsType: string): Verdict {
 		return {
 			supported: false,
 			reason: `the kernel cannot map mounts of this ${fsType}: ${describeErrno(outcome.error)}`,
-			hint: /^(overlay|9p|fuse.*)$/.test(fsType) ? BEHIND : OTHER,
+			hint: `${fileSystemFix(fsType)}.`,
 		};
 	}
 	return {

@@ -89,6 +89,7 @@ const WRITE: Refusal = {
 	needs: ["CAP_SETUID", "CAP_SETGID", "CAP_SETFCAP"],
 };
 
+const INSIDE: Refusal = { operation: "in the namespace", doing: "using capabilities" };
 const NO_SPACE: Refusal = { ...CREATE, error: ERRNO.ENOSPC };
 const RUN: Refusal = { operation: "run", doing: "starting a program", calls: ["memfd_create"] };
 const HELPER: Refusal = {
@@ -136,6 +137,13 @@ export const cases: [what: string, Refusal, Machine, CauseId[], hint?: RegExp][]
 		["apparmor-userns"],
 		/"userns,".*: kernel\.\S+ is 1, and/,
 	],
+	[
+		"AppArmor restricts users, and the process has a profile",
+		INSIDE,
+		{ ...USER, files: { [APPARMOR]: "1", "/proc/thread-self/attr/current": "bwrap (unconfined)" } },
+		[],
+	],
+	["AppArmor restricts users, inside", INSIDE, { ...USER, files: { [APPARMOR]: "1" } }, ["apparmor-userns"]],
 	[
 		"a chroot into a directory",
 		CREATE,

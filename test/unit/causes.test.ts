@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { type CauseId, causes, findCauses, hintOfCauses, remainingHint } from "../../src/inspect/causes.ts";
+import { fileSystemFix } from "../../src/inspect/file-systems.ts";
 import { missingCallHint } from "../../src/native/missing-call.ts";
 import { CREATE, cases, MOUNT, machine } from "../support/machines.ts";
 import { test } from "../support/test.ts";
@@ -71,3 +72,17 @@ for (const [syscall, running, seccomp, hint] of missing) {
 		assert.match(missingCallHint(syscall, running, status ?? ""), hint);
 	});
 }
+
+test("each file system that cannot be mapped has its own advice, and others the general one", () => {
+	const advice = new Map<string, RegExp>([
+		["overlay", /layers/],
+		["9p", /host that 9p shares/],
+		["virtiofs", /virtiofsd/],
+		["fuse.sshfs", /behind it/],
+		["fuseblk", /behind it/],
+		["nfs4", /NFS server/],
+		["cifs", /mount\.cifs/],
+		["proc", /^Map a directory on another file system\. Newer kernels/],
+	]);
+	for (const [type, text] of advice) assert.match(fileSystemFix(type), text, type);
+});

@@ -1,0 +1,23 @@
+/** What to do about a file system that the kernel cannot map, by its type in mountinfo. Patterns are tried in this order. */
+const FIXES: readonly [type: RegExp, fix: string][] = [
+	[/^overlay$/, "Map the layers of the overlay in place of it, or use Linux 7.3 or later"],
+	[/^9p$/, "Map the directory on the host that 9p shares: the 9p of the guest cannot"],
+	[
+		/^virtiofs$/,
+		"Use Linux 6.12 or later with a virtiofsd that permits ID-mapped mounts, or map the directory on the host",
+	],
+	[
+		/^fuse/,
+		"Map the directory behind it, or use Linux 6.12 or later with a program of the file system that permits it",
+	],
+	[
+		/^nfs4?$/,
+		"Use a local file system, or change the owners on the NFS server: exports(5), all_squash and anonuid",
+	],
+	[/^(cifs|smb3)$/, "Mount it with other owners: uid= and gid= of mount.cifs(8)"],
+];
+
+export function fileSystemFix(type: string): string {
+	const [, fix] = FIXES.find(([pattern]) => pattern.test(type)) ?? [];
+	return fix ?? "Map a directory on another file system. Newer kernels can map more file systems";
+}

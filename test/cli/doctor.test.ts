@@ -1,0 +1,127 @@
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { packageForAll } from "../support/child.ts";
+import { mkdirs, withTmpfs } from "../support/mounts.ts";
+import { test } from "../support/test.ts";
+
+/* The command around doctor(), which test/system/doctor.test.ts tests. */
+
+const needs = ["linux", "root", "mounts", "tool:setpriv", "linux:6.3"] as const;
+const USER = ["setpriv", "--reuid", "54321", "--regid", "54321", "--clear-groups"];
+
+interface Run {
+	status: number | null;
+	stdout: string;
+	stderr: string;
+}
+
+function doctor(prefix: readonly string[], ...args: string[]): Run {
+	const main = join(packageForAll(), "dist/src/cli/userns.cjs");
+	const [command = "", ...rest] = [...prefix, process.execPath, main, "doctor", ...args];
+	return spawnSync(command, rest, { encoding: "utf8", cwd: "/" });
+}
+
+test("a line for each check, and the status is that of the job", { needs }, () => {
+	const ok = doctor([]);
+	assert.equal(ok.stderr, "");
+	assert.match(
+		ok.stdout,
+		/^ok +user namespaces: .*\nok +programs in one: .*\nok +many IDs: .*\nok +ID-mapped mounts: .*\n$/,
+	);
+	assert.equal(ok.status, 0);
+
+	const user = doctor(USER);
+	assert.equal(user.status, 0, "programs can be started");
+	assert.match(user.stdout, /^missing +ID-mapped mounts: .*lacks CAP_SYS_ADMIN.*\n +fix: Run it as root\n$/m);
+	for (const [job, status] of [
+		["spawn", 0],
+		["rootless", 1],
+		["mount", 1],
+	] as const) {
+		assert.equal(doctor(USER, "--for", job).status, status, job);
+		assert.equal(doctor([], "--for", job).status, 0, job);
+	}
+	assert.equal(doctor([], "--for", "x").status, 2);
+	assert.equal(doctor([], "a", "b").status, 2);
+});
+
+test("--json has the result of doctor(), with the words of the command", { needs }, () => {
+	const { status, stdout, stderr } = doctor(USER, "--for", "mount", "--json");
+	assert.deepEqual([status, stderr], [1, ""]);
+	const { ok, causes, checks } = JSON.parse(stdout);
+	assert.equal(ok, false);
+	assert.deepEqual(Object.keys(causes[0]), ["id", "message", "evidence", "consequence", "fix"]);
+	assert.deepEqual(
+		checks.map(({ name, state }: Record<string, string>) => [name, state]),
+		[
+			["namespaces", "ok"],
+			["mounts", "missing"],
+		],
+	);
+});
+
+test("with a path that cannot be mapped, the mounts are missing, and the status is that of the job", {
+	needs,
+}, () => {
+	const other = doctor([], "/proc");
+	assert.match(
+		other.stdout,
+		/^missing +ID-mapped mounts: \/proc \(proc at \/proc\): the kernel cannot map mounts of this proc/m,
+	);
+	assert.equal(other.status, 0, "programs can be started");
+	assert.equal(doctor([], "--for", "mount", "/proc").status, 1);
+	assert.equal(doctor([], "--for", "mount", "/nonexistent").status, 1);
+});
+
+test("--try finds whether files have the mapped owners, and leaves nothing behind", { needs }, () =>
+	withTmpfs((folder) => {
+		const [open = "", full = "", owned = ""] = mkdirs(folder, "open", "full", "owned");
+		spawnSync("chown", ["1:1", owned]);
+		for (const each of [open, owned]) {
+			const { status, stdout } = doctor([], "--for", "mount", "--try", each);
+			assert.match(stdout, /\nok +files through a map: have the mapped owners in /);
+			assert.equal(status, 0);
+			assert.deepEqual(readdirSync(each), []);
+		}
+		// Two inodes: the root of the file system, and the directory of the trial.
+		spawnSync("mount", ["-t", "tmpfs", "-o", "nr_inodes=2", "tmpfs", full]);
+		const { status, stdout } = doctor([], "--for", "mount", "--try", full, "--json");
+		assert.deepEqual(readdirSync(full), []);
+		spawnSync("umount", [full]);
+		assert.equal(status, 1);
+		const { ok, causes } = JSON.parse(stdout);
+		assert.equal(ok, false);
+		assert.equal(causes[0].id, "map-not-applied");
+		assert.match(causes[0].evidence, /^creating a file through the map failed: ENOSPC/);
+
+		const refused = doctor([], "--for", "mount", "--try", "/proc/self");
+		assert.equal(refused.status, 2, "no directory can be made there");
+		assert.match(refused.stderr, /^userns: ENOENT|^userns: EPERM|^userns: EACCES/);
+	}),
+);
+
+test("--try in a file system that cannot be mapped says that", { needs: [...needs, "fs:overlay"] }, () =>
+	withTmpfs((folder) => {
+		const [lower = "", upper = "", work = "", target = ""] = mkdirs(
+			folder,
+			"lower",
+			"upper",
+			"work",
+			"target",
+		);
+		const options = `lowerdir=${lower},upperdir=${upper},workdir=${work}`;
+		spawnSync("mount", ["-t", "overlay", "-o", options, "overlay", target]);
+		const { status, stdout } = doctor([], "--for", "mount", "--try", target, "--json");
+		const left = readdirSync(target);
+		spawnSync("umount", [target]);
+		// Linux 7.3 and later can map an overlay.
+		const { causes } = JSON.parse(stdout);
+		assert.deepEqual(
+			causes.map(({ id }: { id: string }) => id),
+			status === 0 ? [] : ["file-system"],
+		);
+		assert.deepEqual(left, []);
+	}),
+);
