@@ -198,9 +198,14 @@ export interface FoundCause {
 	command?: string;
 }
 
+/** One sentence for each cause: what to do, what was found, and what follows from it. Undefined if there is none. */
+export function hintOfCauses(found: readonly FoundCause[] = []): string | undefined {
+	return found.length === 0 ? undefined : found.map(({ fix, message }) => `${fix}: ${message}.`).join(" ");
+}
+
 /** The fields of an error besides its code and message. */
 export interface UsernsErrorDetails {
-	/** One sentence: one thing to do. Left out: the hint of the code. */
+	/** One sentence: one thing to do. Left out: that of the causes, or the hint of the code. */
 	hint?: string | undefined;
 	/** The kernel's error number, negative as in libuv: −1 for EPERM. */
 	errno?: number | undefined;
@@ -241,7 +246,7 @@ export class UsernsError extends Error {
 		const own: UsernsErrorDetails = Object.assign(Object.create(null), details);
 		super(printable(message), own.cause === undefined ? undefined : { cause: own.cause });
 		this.code = code;
-		this.hint = printable(own.hint ?? codes[code].hint);
+		this.hint = printable(own.hint ?? hintOfCauses(own.causes) ?? codes[code].hint);
 		const { errno, syscall, step, mapping, causes } = own;
 		const errnoCode = errno === undefined ? undefined : errnoName(errno);
 		for (const [name, value] of Object.entries({ errno, errnoCode, syscall, step, mapping, causes })) {

@@ -130,13 +130,7 @@ function checkPrograms(facts: Facts): Found {
 		causes.push(
 			...attempt(() => refuseTraceable("ERR_USERNS_SPAWN", "cannot run a program"), "suid-dumpable"),
 		);
-		try {
-			withEnterProgram("a program", 3, () => undefined);
-		} catch (error) {
-			const { errno } = error as UsernsError;
-			const found = findCauses({ ...RUN, error: errno, calls: [] }, facts);
-			causes.push(...(found.length > 0 ? found : causesOf(error)));
-		}
+		causes.push(...attempt(() => withEnterProgram("a program", 3, () => undefined)));
 	}
 	return { causes, limits: refusedBy(facts, EXEC), message: "can be started in a user namespace" };
 }
@@ -177,8 +171,7 @@ async function checkMounts(facts: Facts, path: string | undefined): Promise<Foun
 		};
 		return path === undefined ? { causes, limits: [cause], message } : { causes: [cause], message };
 	} catch (error) {
-		const found = (error as UsernsError).errnoCode === "EPERM" ? findCauses(MOUNT, facts) : [];
-		return { causes: found.length > 0 ? found : causesOf(error), message };
+		return { causes: causesOf(error), message };
 	}
 }
 

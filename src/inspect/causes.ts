@@ -38,14 +38,10 @@ export function findCauses(refusal: Refusal, facts: Facts = new Facts()): FoundC
 	return found;
 }
 
-/** One sentence for each cause: what to do, what was found, and what follows from it. Undefined if there is none. */
-export function hintOfCauses(found: readonly FoundCause[]): string | undefined {
-	return found.length === 0 ? undefined : found.map(({ fix, message }) => `${fix}: ${message}.`).join(" ");
-}
-
-/** The hint for a refusal; undefined if no cause is found. */
-export function causeHint(refusal: Refusal, facts?: Facts): string | undefined {
-	return hintOfCauses(findCauses(refusal, facts));
+/** The causes of a refusal as a hint; undefined if none is found. */
+export function causeHint(refusal: Refusal, facts?: Facts): FoundCause[] | undefined {
+	const found = findCauses(refusal, facts);
+	return found.length === 0 ? undefined : found;
 }
 
 /** The hint if no cause is found: what remains. chroot(2) into a mount is found only if another process shows that mount elsewhere. */

@@ -6,7 +6,7 @@ import { native, type Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { SILENT_PATH } from "../native/lookup.ts";
 import { missingCallHint } from "../native/missing-call.ts";
-import { hintOf, kernelError, type StepHints, shorten } from "../native/steps.ts";
+import { type Hint, hintOf, kernelError, type StepHints, shorten } from "../native/steps.ts";
 import type { TreeMount } from "./source-tree.ts";
 
 type Failure = Pick<Outcome, "error" | "step" | "log">;
@@ -90,18 +90,18 @@ const PERHAPS_ATTACHED = "Check with findmnt(8) whether the mount is attached, a
 const NOT_A_DIRECTORY = "Check the path: a name on it is a file, not a directory.";
 const SAME_TYPE = "Use a directory as the target of a directory, and a file as the target of a file.";
 
-function privilege(operation: Refusal["operation"], doing: string, call?: DryCall): string | undefined {
+function privilege(operation: Refusal["operation"], doing: string, call?: DryCall): Hint | undefined {
 	return causeHint({ operation, doing, needs: ["CAP_SYS_ADMIN"], calls: call === undefined ? [] : [call] });
 }
 
 /** The hint for EPERM of a call that needs CAP_SYS_ADMIN in the user namespace that owns the mount namespace. */
-export function mountRefused(doing: string, call?: DryCall): () => string {
+export function mountRefused(doing: string, call?: DryCall): () => Hint {
 	return () => privilege("mount", doing, call) ?? remainingHint();
 }
 
 /** The hint for EPERM of a call that sets a map, which needs CAP_SYS_ADMIN in the user namespace that owns the file system. */
 export const mapRefused =
-	(call: DryCall, otherwise: string): (() => string) =>
+	(call: DryCall, otherwise: string): (() => Hint) =>
 	() =>
 		privilege("map a mount", "the map of a mount", call) ?? otherwise;
 
@@ -112,7 +112,7 @@ export function isForeignFileSystem({ error, step }: Failure): boolean {
 }
 
 /** The hint for EPERM of setns(2) with a mount namespace, which also needs capabilities in the caller's own user namespace. */
-export function joinRefused(): string | undefined {
+export function joinRefused(): Hint | undefined {
 	return causeHint({
 		operation: "join",
 		doing: "joining a mount namespace",

@@ -1,4 +1,4 @@
-import { describeErrno, type UsernsError } from "../errors.ts";
+import { describeErrno, hintOfCauses, type UsernsError } from "../errors.ts";
 import { fileSystemFix } from "../inspect/file-systems.ts";
 import { native, type Outcome, PART, WALK_END } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
@@ -138,9 +138,13 @@ function judgeMapped(again: Outcome, idmapped: boolean): Verdict {
 			hint: "Mount the source of that mount, or use Linux 6.15 or later (open_tree_attr(2)).",
 		};
 	}
+	const refused = mapRefused(
+		"mount_setattr",
+		"Call it as root of the user namespace that owns the file system.",
+	)();
 	return {
 		supported: false,
 		reason: "its file system belongs to a user namespace in which the caller has no CAP_SYS_ADMIN (EPERM)",
-		hint: mapRefused("mount_setattr", "Call it as root of the user namespace that owns the file system.")(),
+		hint: typeof refused === "object" ? (hintOfCauses(refused) ?? "") : refused,
 	};
 }

@@ -1,12 +1,12 @@
 import { UsernsError } from "../errors.ts";
 import { missingCapabilities, type Refusal } from "../inspect/cause.ts";
-import { findCauses, hintOfCauses, remainingHint } from "../inspect/causes.ts";
+import { causeHint, remainingHint } from "../inspect/causes.ts";
 import { type Capability, Facts } from "../inspect/facts.ts";
 import { SYSCTL_CAUSES } from "../inspect/kernel-causes.ts";
 import { extentsOf, type Mapping } from "../mapping/mapping.ts";
 import type { Outcome } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
-import { hintIn, kernelError, shorten } from "../native/steps.ts";
+import { type Hint, hintIn, kernelError, shorten } from "../native/steps.ts";
 import { type CreateRequest, isOneOwn } from "./create-options.ts";
 import { type NewidmapPrograms, newidmapFailure, newidmapMissing } from "./newidmap.ts";
 import { executeHints, ownProgramHints } from "./own-program.ts";
@@ -89,14 +89,14 @@ export function createError(
 	const { step } = outcome;
 	const tried = `cannot create a user namespace with the mapping ${shorten(mapping.id)}`;
 	const refusal = refusalOf(outcome, mapping);
-	const causes = refusal === undefined ? [] : findCauses(refusal);
-	const details = { mapping: mapping.id, hint: hintOfCauses(causes), causes };
+	const causes = refusal === undefined ? undefined : causeHint(refusal);
+	const details = { mapping: mapping.id, hint: causes };
 	if (isCountLimit(outcome)) return kernelError("ERR_USERNS_LIMIT", tried, outcome, details);
-	const bySysctl = causes.some(({ id }) => SYSCTL_CAUSES.includes(id));
+	const bySysctl = causes?.some(({ id }) => SYSCTL_CAUSES.includes(id));
 	// Root may map every ID if it has the capabilities, so a line in /etc/subuid does not help.
 	if (
 		!bySysctl &&
-		causes.length > 0 &&
+		causes !== undefined &&
 		outcome.error !== ERRNO.EROFS &&
 		process.geteuid?.() === 0 &&
 		MAP_STEPS.includes(step ?? "")
@@ -109,7 +109,7 @@ export function createError(
 	if (step === "newuidmap" || step === "newgidmap") {
 		const failure = newidmapFailure(mapping, newidmap, outcome);
 		if (!bySysctl || failure.code !== "ERR_USERNS_HELPER_FAILED") return failure;
-		return new UsernsError("ERR_USERNS_RESTRICTED", failure.message, { ...failure, ...details });
+		return new UsernsError("ERR_USERNS_RESTRICTED", failure.message, { ...failure, hint: undefined, causes });
 	}
 	if (bySysctl) return kernelError("ERR_USERNS_RESTRICTED", tried, outcome, details);
 	if (isMapRefused(outcome) && method !== "direct" && (method === "newuidmap" || !isOneOwn(mapping))) {
@@ -121,7 +121,7 @@ export function createError(
 	});
 }
 
-function hintFor(outcome: Outcome, { mapping, setgroups }: CreateRequest): string | undefined {
+function hintFor(outcome: Outcome, { mapping, setgroups }: CreateRequest): Hint | undefined {
 	const { step, error } = outcome;
 	if (isCreation(outcome)) return error === ERRNO.EPERM ? remainingHint("create") : undefined;
 	if (step === "own program") return hintIn(ownProgramHints, error);

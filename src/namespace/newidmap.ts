@@ -1,6 +1,6 @@
 import { describeErrno, type FoundCause, UsernsError, type UsernsErrorDetails } from "../errors.ts";
 import { findOwnProgram } from "../find-program.ts";
-import { findCauses, hintOfCauses } from "../inspect/causes.ts";
+import { findCauses } from "../inspect/causes.ts";
 import { HELPERS } from "../inspect/helper-causes.ts";
 import { type IdKind, type IdMap, showRange } from "../mapping/extent.ts";
 import { extentsOf, type Mapping } from "../mapping/mapping.ts";
@@ -60,7 +60,7 @@ export function newidmapMissing(kind: IdKind, mapping: Mapping): UsernsError {
 	return new UsernsError(
 		"ERR_USERNS_HELPER_MISSING",
 		`${tried(mapping)}: it needs more than the caller's own ${kind}, and ${name} is not in PATH`,
-		{ mapping: mapping.id, step: `finding ${name}`, hint: hintOfCauses(causes), causes },
+		{ mapping: mapping.id, step: `finding ${name}`, causes },
 	);
 }
 
@@ -83,7 +83,7 @@ export function newidmapFailure(mapping: Mapping, newidmap: NewidmapPrograms, ou
 	const program = newidmap[kind] ?? "";
 	const causes = causesOf(kind, program, said(outcome, kind));
 	const otherwise = `Check that ${program} is the one of the package uidmap.`;
-	const hint = hintOfCauses(causes) ?? otherwise;
+	const hint = causes.length === 0 ? otherwise : undefined;
 	return new UsernsError("ERR_USERNS_HELPER_FAILED", message, { ...details, hint, causes });
 }
 
@@ -137,7 +137,7 @@ function notDelegated(
 		const causes = causesOf(kind, HELPERS[kind], ends).slice(0, 1);
 		return new UsernsError("ERR_USERNS_UNKNOWN_USER", `${tried(mapping)}: ${ends}`, {
 			...details,
-			...{ hint: hintOfCauses(causes), causes },
+			...{ causes },
 		});
 	}
 	const { ranges, service } = findSubids(kind, user);

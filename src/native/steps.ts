@@ -1,4 +1,4 @@
-import { describeErrno, UsernsError, type UsernsErrorCode, type UsernsErrorDetails } from "../errors.ts";
+import { describeErrno, type FoundCause, UsernsError, type UsernsErrorCode } from "../errors.ts";
 import type { Outcome } from "./addon.ts";
 import { ERRNO } from "./errno.ts";
 import { missingCallHint } from "./missing-call.ts";
@@ -119,7 +119,10 @@ export type StepName = keyof typeof table;
 export const steps: Readonly<Record<StepName, readonly [words: string, syscall: string]>> = table;
 
 /** The hint for an errno; a function if the cause must be looked for. */
-export type Hints = Readonly<Record<number, string | (() => string | undefined)>>;
+export type Hints = Readonly<Record<number, string | (() => Hint | undefined)>>;
+
+/** A sentence, or the causes from which it is made. */
+export type Hint = string | readonly FoundCause[];
 
 /** Hints by step and errno. */
 export type StepHints = Readonly<Partial<Record<StepName, Hints>>>;
@@ -128,12 +131,12 @@ export type StepHints = Readonly<Partial<Record<StepName, Hints>>>;
 export function hintOf(
 	hints: StepHints,
 	{ step = "", error }: Pick<Outcome, "error" | "step">,
-): string | undefined {
+): Hint | undefined {
 	return Object.hasOwn(hints, step) ? hintIn(hints[step as StepName], error) : undefined;
 }
 
 /** The hint for an errno in one list. */
-export function hintIn(hints: Hints | undefined, error: number): string | undefined {
+export function hintIn(hints: Hints | undefined, error: number): Hint | undefined {
 	const hint = hints?.[error];
 	return typeof hint === "function" ? hint() : hint;
 }
@@ -143,13 +146,14 @@ export function kernelError(
 	code: UsernsErrorCode,
 	tried: string,
 	outcome: Pick<Outcome, "error" | "step">,
-	details: Pick<UsernsErrorDetails, "hint" | "mapping" | "causes"> = {},
+	details: { hint?: Hint | undefined; mapping?: string | undefined } = {},
 ): UsernsError {
 	const { error, step = "" } = outcome;
 	const [words, syscall] = Object.hasOwn(steps, step) ? steps[step as StepName] : [step, step];
+	const hint = details.hint ?? (error === ERRNO.ENOSYS ? missingCallHint(syscall) : generalHints[error]);
 	return new UsernsError(code, `${tried}: ${words}: ${describeErrno(error)}`, {
 		...details,
-		hint: details.hint ?? (error === ERRNO.ENOSYS ? missingCallHint(syscall) : generalHints[error]),
+		...(typeof hint === "object" ? { hint: undefined, causes: hint } : { hint }),
 		errno: error,
 		syscall,
 		step: words,

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { FoundCause } from "../../src/index.ts";
 import { compile, diagnose, inside, JAIL, type Machine, withLimit } from "../support/broken.ts";
 import { ask } from "../support/child.ts";
 import { test } from "../support/test.ts";
@@ -265,4 +266,25 @@ test("doctor: without an option all checks are made, and ok is about programs", 
 	assert.deepEqual(causes, []);
 	const names = (checks as unknown as { name: string }[]).map(({ name }) => name);
 	assert.deepEqual(names, ["namespaces", "programs", "ids", "mounts"]);
+});
+
+test("an error has the causes from which its hint is made, of each operation", { needs }, () => {
+	const errors = ask<{ hint: string; causes: FoundCause[]; keys: string[] }[]>(
+		`const errors = [];
+		const fails = async (call) => { try { await call(); } catch (error) { errors.push({ hint: error.hint, causes: error.causes, keys: Object.keys(error) }); } };
+		await fails(() => userns.UserNamespace.create("0:2100000000:5"));
+		await fails(() => userns.mountIdmapped({ source: "/tmp", mapping: "0:1:5" }));
+		await fails(() => userns.pin(userns.UserNamespace.createSync("0:0:1"), "/run/userns-none"));
+		console.log(JSON.stringify(errors));`,
+		{ prefix: ["setpriv", "--bounding-set=-setuid,-sys_admin"] },
+	);
+	assert.equal(errors.length, 3);
+	for (const { hint, causes, keys } of errors) {
+		assert.deepEqual(
+			causes.map(({ id }) => id),
+			["missing-capability"],
+		);
+		assert.equal(hint, `${causes[0]?.fix}: ${causes[0]?.message}.`);
+		assert.ok(!keys.includes("causes"), "util.inspect() shows the hint alone");
+	}
 });

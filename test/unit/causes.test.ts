@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { type CauseId, causes, findCauses, hintOfCauses, remainingHint } from "../../src/inspect/causes.ts";
+import { hintOfCauses } from "../../src/errors.ts";
+import { type CauseId, causes, findCauses, remainingHint } from "../../src/inspect/causes.ts";
 import { fileSystemFix } from "../../src/inspect/file-systems.ts";
 import { missingCallHint } from "../../src/native/missing-call.ts";
 import { CREATE, cases, MOUNT, machine } from "../support/machines.ts";
