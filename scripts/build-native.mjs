@@ -23,7 +23,7 @@ const source = join(root, "native");
 /** The static programs without a C library, with their sources. */
 const PROGRAMS = {
 	"userns-join": ["programs/userns-join.c"],
-	"userns-enter": ["arguments", "exec", "init", "main", "terminal"].map(
+	"userns-enter": ["arguments", "ask", "exec", "init", "main", "terminal"].map(
 		(name) => `programs/userns-enter/${name}.c`,
 	),
 };

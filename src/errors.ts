@@ -25,6 +25,7 @@ export type UsernsErrorCode =
 	| "ERR_USERNS_MOUNT_NAMESPACE"
 	| "ERR_USERNS_UNMOUNT"
 	| "ERR_USERNS_PIN"
+	| "ERR_USERNS_EXPLAIN"
 	| "ERR_USERNS_NO_PROGRAM"
 	| "ERR_USERNS_SPAWN"
 	| "ERR_USERNS_UNSUPPORTED_PLATFORM"
@@ -133,6 +134,10 @@ const codes: Readonly<Record<UsernsErrorCode, CodeEntry>> = {
 	ERR_USERNS_PIN: {
 		explanation: "the user namespace could not be pinned at a path",
 		hint: "Call pin() as root, with a path that does not exist yet in a directory that exists.",
+	},
+	ERR_USERNS_EXPLAIN: {
+		explanation: "a file could not be explained: its path or the process could not be opened",
+		hint: "Check that the path and the process exist, and call explain() as root.",
 	},
 	ERR_USERNS_NO_PROGRAM: {
 		explanation: "the program does not exist or may not be executed",

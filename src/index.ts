@@ -17,6 +17,11 @@ export {
 	type UsernsErrorCode,
 	type UsernsErrorDetails,
 } from "./errors.ts";
+export type { LostOwner, OwnerChain } from "./explain/chain.ts";
+export { type ExplainOptions, type Explanation, explain } from "./explain/explain.ts";
+export type { Access } from "./explain/rules.ts";
+export type { Verdict } from "./explain/situation.ts";
+export type { ExplainAs } from "./explain/subject.ts";
 export type { Extents, IdKind, IdMap } from "./mapping/extent.ts";
 export {
 	Mapping,

@@ -19,6 +19,7 @@ const NEVER_UNDEFINED: ReadonlyMap<string, string> = new Map([
 		"into",
 		"Leave into out to use the mount namespace of this process. The pid of a child that failed to start is undefined.",
 	],
+	["in", "Leave in out for the view of this process. The pid of a child that failed to start is undefined."],
 	["join", "Leave join out to stay in the namespaces of this process."],
 	["targetRoot", "Leave targetRoot out to find the target below the root directory of this process."],
 	["resolve", "Leave resolve out to follow symbolic links."],

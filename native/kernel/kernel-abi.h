@@ -31,6 +31,9 @@
 #ifndef SYS_openat2 /* Linux 5.6 */
 #define SYS_openat2 437
 #endif
+#ifndef SYS_faccessat2 /* Linux 5.8 */
+#define SYS_faccessat2 439
+#endif
 #ifndef SYS_close_range /* Linux 5.9 */
 #define SYS_close_range 436
 #endif
@@ -84,6 +87,7 @@ struct userns_open_how {
 #define USERNS_RESOLVE_NO_MAGICLINKS 0x02
 #define USERNS_RESOLVE_NO_SYMLINKS 0x04
 #define USERNS_RESOLVE_BENEATH 0x08
+#define USERNS_RESOLVE_IN_ROOT 0x10
 #define USERNS_RESOLVE_CACHED 0x20
 
 /* <linux/sched.h>: CLONE_ARGS_SIZE_VER0, 64 bytes, Linux 5.3 */

@@ -1,6 +1,7 @@
 import type {
 	CreateOptions,
 	EnterOptions,
+	ExplainOptions,
 	MappingContext,
 	MountIdmappedOptions,
 	MountsOptions,
@@ -22,6 +23,7 @@ type LibraryOption =
 	| keyof UnmountOptions
 	| keyof MountsOptions
 	| keyof OverlayOptions
+	| keyof ExplainOptions
 	| keyof MappingContext
 	| keyof RootlessOptions;
 
@@ -65,6 +67,10 @@ const OPTIONS: Readonly<Record<LibraryOption, CommandOption>> = {
 	// mounts
 	idmapped: { true: "no --all", false: "--all" },
 	pid: "--pid",
+	// explain
+	in: "--in",
+	as: "--as",
+	chownTo: "--chown-to",
 	// create, exec
 	setgroups: "--setgroups",
 	method: undefined,
@@ -94,6 +100,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
 	mountsAsync: "userns mounts",
 	supports: "userns supports",
 	doctor: "userns doctor",
+	explain: "userns explain",
 	pin: "userns create",
 	pinAsync: "userns create",
 	"UserNamespace.create": "userns create",
@@ -125,7 +132,7 @@ const SCANNED = new RegExp(
 		// A quoted operand, such as a path, is not translated, whatever it contains.
 		QUOTED,
 		"(?<=\\b[Ll]eave )(?<left>[a-z]\\w*)(?= out\\b)",
-		"(?<camel>(?<![\\w./-])(?:recursiveIdmap|skipUnsupported|targetRoot|keepId|mapUpper|keepUpper)(?![\\w/-]))",
+		"(?<camel>(?<![\\w./-])(?:recursiveIdmap|skipUnsupported|targetRoot|keepId|mapUpper|keepUpper|chownTo)(?![\\w/-]))",
 		`(?<=\\b(?:with|without|for|and|or) |, )(?<listed>${PLAIN_NAMES})(?=[,:;)]| and | or | \\(| cannot| needs)`,
 		`(?<plain>(?<![\\w./-])(?:${PLAIN_NAMES})(?![\\w/-]))`,
 	].join("|"),

@@ -34,6 +34,7 @@ const PATH: Value = { kind: "path" };
 const VALUES: Readonly<Record<string, Value>> = {
 	map: {},
 	id: {},
+	ids: {},
 	to: {},
 	number: {},
 	numbers: {},

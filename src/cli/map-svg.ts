@@ -10,9 +10,9 @@ const GAP = 26;
 const HEADER = 64;
 
 /** Colours that readers with red-green colour blindness can distinguish, on a light and on a dark background. */
-const HUES = ["#3b7dd8", "#d9822b", "#3a9d8f", "#a55cc0", "#c2476b", "#7c8a2e"];
+export const HUES: readonly string[] = ["#3b7dd8", "#d9822b", "#3a9d8f", "#a55cc0", "#c2476b", "#7c8a2e"];
 
-const STYLE = `
+export const STYLE = `
 text { font: 14px ui-sans-serif, system-ui, sans-serif; fill: #1c2330; }
 .title { font-size: 17px; font-weight: 600; }
 .heading, .gap { fill: #5b6675; }

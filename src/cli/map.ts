@@ -285,7 +285,7 @@ function defineCheck(command: Command): void {
 	});
 }
 
-function writeDrawing(path: string, drawing: string): void {
+export function writeDrawing(path: string, drawing: string): void {
 	try {
 		writeFileSync(path, drawing);
 	} catch (cause) {

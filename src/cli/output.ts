@@ -177,8 +177,22 @@ function aligned(cells: readonly (readonly string[])[]): string[] {
 	);
 }
 
+/** Breaks a line at blanks so that it has at most `width` characters, if its words allow it. The next lines begin with `indent` blanks. */
+export function wrap(line: string, width: number, indent: number): string[] {
+	const lines: string[] = [];
+	let rest = line;
+	while (rest.length > width) {
+		const inside = rest.lastIndexOf(" ", width);
+		const at = inside > indent ? inside : rest.indexOf(" ", width);
+		if (at < 0) break;
+		lines.push(rest.slice(0, at).trimEnd());
+		rest = `${" ".repeat(indent)}${rest.slice(at + 1)}`;
+	}
+	return [...lines, rest.trimEnd()];
+}
+
 /** A name with its start and its end, which differ more between mounts than the middle. */
-function shortened(text: string, length: number): string {
+export function shortened(text: string, length: number): string {
 	if (text.length <= length) return text;
 	const signs = [...text];
 	const end = Math.ceil((length - 1) / 2);

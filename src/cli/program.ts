@@ -30,6 +30,10 @@ export const commands: Readonly<Record<string, Entry>> = {
 		summary: "check what this machine can do, with the fix for what it cannot",
 		load: () => import("./doctor.ts"),
 	},
+	explain: {
+		summary: "explain the owner of a file, and what a process may do with it",
+		load: () => import("./explain.ts"),
+	},
 	create: { summary: "create a user namespace and pin it at a path", load: () => import("./create.ts") },
 	exec: { summary: "run a program in a user namespace", load: () => import("./exec.ts") },
 	map: { summary: "convert, combine, check and draw mappings", load: () => import("./map.ts") },

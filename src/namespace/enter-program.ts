@@ -133,7 +133,8 @@ export function withEnterProgram<T>(shown: string, least: number, run: (path: st
 export interface EnterDescriptors {
 	/** The first one that the caller's program does not inherit. */
 	first: number;
-	namespace: number;
+	/** Undefined, for an answer alone: the namespace of this process. */
+	namespace: number | undefined;
 	/** The socket for a failure. Undefined: standard error. */
 	control: number | undefined;
 	/** The pidfd of the process whose namespaces are joined. */
@@ -160,7 +161,7 @@ export function enterArguments(
 ): string[] {
 	return [
 		String(first),
-		String(namespace),
+		String(namespace ?? "-"),
 		String(control ?? "-"),
 		String(process ?? "-"),
 		String(join),

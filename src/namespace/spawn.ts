@@ -27,8 +27,13 @@ import {
 import { type JoinedProcess, openJoined } from "./join.ts";
 import { refuseTraceable } from "./sysctls.ts";
 
-/** Calls child_process.spawn, and converts an error of the kernel to a UsernsError. */
-function start(shown: string, args: readonly string[], options: SpawnOptions, least: number): ChildProcess {
+/** Starts userns-enter with child_process.spawn, and converts an error of the kernel to a UsernsError. */
+export function start(
+	shown: string,
+	args: readonly string[],
+	options: SpawnOptions,
+	least: number,
+): ChildProcess {
 	try {
 		return withEnterProgram(shown, least, (program) =>
 			withStandardStreams(() => spawn(program, args, options)),

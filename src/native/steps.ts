@@ -46,6 +46,7 @@ const table = {
 	"enter setgid": ["setting the gid", "setresgid"],
 	"enter setuid": ["setting the uid", "setresuid"],
 	"enter capset": ["dropping the capabilities", "capset"],
+	"enter ask": ["reading the attributes of the file", "statx"],
 	"enter pipe": ["creating a pipe", "pipe2"],
 	"enter fork": ["starting the process in the new namespace", "clone"],
 	"enter execve": ["executing the program", "execve"],

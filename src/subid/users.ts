@@ -41,6 +41,14 @@ export function findUser(user: string | number | undefined): Account {
 	});
 }
 
+/** The groups of a user at login, the primary one included: getent(1) and initgroups(3). Empty without getent. */
+export function loginGroups(name: string): number[] {
+	const getent = findOwnProgram("getent");
+	if (!getent?.executable) return [];
+	const { status, stdout } = lookUp(getent.found, ["initgroups", "--", name]);
+	return status === 0 ? stdout.trim().split(/\s+/).slice(1).filter(isId).map(Number) : [];
+}
+
 function checkUser(user: unknown): void {
 	if (typeof user === "number") {
 		if (Number.isInteger(user) && user >= 0 && user < 0xffffffff) return;

@@ -81,6 +81,9 @@ test(
 						user: "evil",
 						to: "proc",
 						svg: "-",
+						as: "7",
+						chownTo: "7",
+						wide: true,
 					},
 					...{ reverse: true, keepId: true, userns: 5, handles: 5, recursiveIdmap: true, idmapped: true },
 				};
@@ -109,6 +112,7 @@ test(
 					["umount", target],
 					["mount", source, target],
 					["supports", source],
+					["explain", source],
 					["create", "--map", MAP, "--at", pinned],
 					["show", pinned],
 					["umount", pinned],

@@ -242,6 +242,7 @@ until [ -e /mnt/ready ]; do sleep 0.05; done
 		["userns supports", /: yes, /],
 		["userns mount --map 0:", /^\/srv\/data is mounted on \/mnt\/data\n[\s\S]*\nseen 2100000000\n$/],
 		["userns mounts", /^\/mnt\/data +tmpfs +uid, gid +0–65535 +2100000000–2100065535 +65536$/m],
+		["userns explain --in", /^uid +0 +0 +0 +0$/m],
 		["userns umount /mnt", /unmounted from \/mnt\/data\n$/],
 		["userns mount --owner 0:0", /mounted on \/mnt\/data in \d+\n/],
 		["userns mounts --pid", /^\/mnt\/data +tmpfs +uid, gid +0 +0 +1$/m],

@@ -5,7 +5,15 @@ import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { pinAsync, supports, UserNamespace, UsernsError, unmount, unmountAsync } from "../../src/index.ts";
+import {
+	explain,
+	pinAsync,
+	supports,
+	UserNamespace,
+	UsernsError,
+	unmount,
+	unmountAsync,
+} from "../../src/index.ts";
 import { root, sh } from "../support/child.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
@@ -91,16 +99,17 @@ test(
 					supports(join(silent, "file")),
 					supports("file", { targetRoot: join(silent, "root") }),
 					UserNamespace.openAsync(join(silent, "ns")),
+					explain(join(silent, "file")),
+					explain(silent, { as: "1000" }),
 				].map(end),
 			);
 			clearInterval(clock);
 			ns.close();
 			assert.deepEqual(
 				ends.map(([{ code, errnoCode }]) => [code, errnoCode]),
-				["UNMOUNT", "MOUNT_NAMESPACE", "PIN", "PIN", "MOUNT", "MOUNT", "OPEN"].map((code) => [
-					`ERR_USERNS_${code}`,
-					"ETIMEDOUT",
-				]),
+				["UNMOUNT", "MOUNT_NAMESPACE", "PIN", "PIN", "MOUNT", "MOUNT", "OPEN", "EXPLAIN", "EXPLAIN"].map(
+					(code) => [`ERR_USERNS_${code}`, "ETIMEDOUT"],
+				),
 			);
 			for (const [error, milliseconds] of ends) {
 				assert.match(error.hint ?? "", /within ten seconds/);

@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import {
 	doctor,
+	explain,
 	fromOci,
 	Handles,
 	Mapping,
@@ -101,6 +102,7 @@ function hostile({ elsewhere, container, other, handles }: World): Record<string
 		},
 		...{ serialization: "advanced", from: container.pid, to: 9, size: 9, user: "daemon", container: "0:1:1" },
 		...{ parent: "0:7:9", name: "daemon", names: () => 7, bundle: elsewhere, features: {}, others: "keep" },
+		...{ in: container.pid, as: "7:7,7", chownTo: "7:7" },
 		owner: { uid: 7, gid: 7 },
 		...{ for: "rootless", path: elsewhere },
 	};
@@ -387,6 +389,10 @@ test(
 						(options) => () => doctor(options as never),
 					),
 				},
+				explain: {
+					refuse: (options) => explain(source, options),
+					calls: [undefined, {}, { as: "1000" }].map((options) => () => explain(source, options)),
+				},
 				pin: {
 					refuse: (options) => pin(namespace, join(folder, "pinned"), options),
 					calls: [undefined, {}].map((options) => async () => {
@@ -430,6 +436,7 @@ test(
 				unmount: () => unmount("/target/..", { targetRoot: folder }),
 				pin: () => pin(namespace, join(folder, "target/..")),
 				supports: () => supports(source),
+				explain: () => explain(source, { as: "1000" }),
 				mounts: () => mounts().length,
 				recursive: async () => (await mountIdmapped({ source, mapping: MAP, recursive: true })).close(),
 				create: () => UserNamespace.createSync(MAP, { method: "newuidmap" }).close(),

@@ -2,11 +2,14 @@
 // compile is marked, and a wrong mark fails the build.
 import type { ChildProcess } from "node:child_process";
 import {
+	type Access,
 	type Account,
 	type AttributeOptions,
 	type BestMapping,
 	type Diagnosis,
 	doctor,
+	type Explanation,
+	explain,
 	explainError,
 	type FoundCause,
 	findId,
@@ -16,6 +19,7 @@ import {
 	type HeldMount,
 	type IdmappedMount,
 	type IdRange,
+	type LostOwner,
 	Mapping,
 	type MappingInput,
 	type MappingSyntax,
@@ -24,6 +28,7 @@ import {
 	mounts,
 	OverlayMount,
 	type Owner,
+	type OwnerChain,
 	overlay,
 	type PathOptions,
 	pin,
@@ -34,6 +39,7 @@ import {
 	type UsernsErrorCode,
 	unmount,
 	unmountAsync,
+	type Verdict,
 } from "../../src/index.ts";
 
 export async function compiles(): Promise<void> {
@@ -89,6 +95,17 @@ export async function compiles(): Promise<void> {
 	await overlay({ lower: "/a", upper: "/u", work: "/w", mapping, keepUpper: true });
 	const known: Mapping | undefined = mounts({ idmapped: true, pid: 1 })[0]?.mapping;
 	const hint: string | undefined = (await supports("/")).hint;
+	const explained: Explanation = await explain("/", {
+		in: 1,
+		as: { uid: 0, gid: 0, groups: [0] },
+		chownTo: "0:0",
+	});
+	await explain("/", { as: "1000:1000,5", chownTo: undefined });
+	const access: Access | undefined = explained.access;
+	const verdict: Verdict | undefined = access?.chown;
+	const allowed: boolean | null | undefined = verdict?.allowed;
+	const chain: OwnerChain = explained.uid;
+	const lost: LostOwner | undefined = chain.lost;
 	const entry = { destination: "/data", source: "/srv", type: "bind", options: ["idmap"] };
 	await mountIdmapped({ ...fromOci(entry, { container: mapping }), targetRoot: 3, nested: "refuse" });
 	// Undefined means the same as left out, where leaving it out is safe (exactOptionalPropertyTypes).
@@ -162,6 +179,8 @@ export async function compiles(): Promise<void> {
 		layered,
 		known,
 		hint,
+		allowed,
+		lost,
 		detected,
 		ranges,
 		warnings,
@@ -190,6 +209,8 @@ export async function mustNotCompile(namespace: UserNamespace, mapping: Mapping)
 	namespace.spawn("id", [], { join: { kinds: "all" } });
 	// @ts-expect-error an undefined join must not mean the namespaces of this process
 	namespace.spawn("id", [], { join: undefined });
+	// @ts-expect-error an undefined pid must not mean the view of this process
+	await explain("/", { in: undefined });
 	// @ts-expect-error exec has no stdio: the program gets this process's streams
 	namespace.exec("id", [], { stdio: "inherit" });
 	// @ts-expect-error creation on the calling thread cannot be aborted

@@ -100,7 +100,7 @@ test("every call that makes a descriptor was reviewed", () => {
 
 test("every look-up of a path was reviewed", () => {
 	const paths =
-		/^(open|openat|openat2|open_tree|open_tree_attr|l?stat|fstatat|statfs|execve|execveat|umount2|mount|unlink|unlinkat|readlink|readlinkat|mkdir|mkdirat|chdir|chroot|pivot_root|access|faccessat2?|rename\w*|link|symlink|chown|chmod|fsconfig)$/;
+		/^(open|openat|openat2|open_tree|open_tree_attr|l?stat|fstatat|statfs|execve|execveat|umount2|mount|unlink|unlinkat|readlink|readlinkat|mkdir|mkdirat|chdir|chroot|pivot_root|access|faccessat2?|rename\w*|link|symlink|mknod\w*|chown|chmod|fsconfig)$/;
 	holdAgainst(
 		"Paths",
 		nativeCalls().filter(({ name }) => paths.test(name)),

@@ -20,14 +20,13 @@ int same(const char *a, const char *b)
 	return *a == *b;
 }
 
-/* Copies the text to `to`, and returns the address after it. */
-static char *append(char *to, char *end, const char *text)
+char *append(char *to, char *end, const char *text)
 {
 	while (*text != '\0' && to < end) *to++ = *text++;
 	return to;
 }
 
-static char *append_number(char *to, char *end, long number)
+char *append_number(char *to, char *end, long number)
 {
 	char digits[24];
 	int at = sizeof digits - 1;
@@ -95,8 +94,7 @@ __attribute__((noreturn)) void fail(const struct plan *plan, const char *step, l
 	raw_exit(!same(step, "execve") ? 125 : error == -2 ? 127 : 126);
 }
 
-/* Parses a decimal number. Returns 0 for any other text, and for numbers above 2^32 − 1. */
-static int read_number(const char *text, long *number)
+int read_number(const char *text, long *number)
 {
 	*number = 0;
 	if (*text == '\0') return 0;
@@ -143,6 +141,7 @@ int read_plan(struct plan *plan, long argc, char *const *argv)
 	if (argc <= FIRST_PROGRAM || !read_number(argv[13], &plan->count)) return 0;
 	if (plan->count < 1 || plan->count >= argc - FIRST_PROGRAM) return 0;
 	plan->own_name = argv[0];
+	plan->ns = -1;
 	plan->control = -1;
 	plan->process = -1;
 	plan->groups = argv[11];
@@ -150,7 +149,8 @@ int read_plan(struct plan *plan, long argc, char *const *argv)
 	plan->programs = argv + FIRST_PROGRAM;
 	plan->argv = plan->programs + plan->count;
 	plan->shown = plan->count == 1 ? plan->programs[0] : last_name(plan->programs[0]);
-	return read_number(argv[1], &plan->first) && read_number(argv[2], &plan->ns) &&
+	return read_number(argv[1], &plan->first) &&
+	       ((asks(plan) && same(argv[2], "-")) || read_number(argv[2], &plan->ns)) &&
 	       (same(argv[3], "-") || read_number(argv[3], &plan->control)) &&
 	       (same(argv[4], "-") || read_number(argv[4], &plan->process)) && read_number(argv[5], &plan->join) &&
 	       read_number(argv[6], &plan->unshare) && read_number(argv[7], &plan->keep) &&

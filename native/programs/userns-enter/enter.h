@@ -54,6 +54,13 @@ int read_plan(struct plan *plan, long argc, char *const *argv);
 /* Stores the numbers of the list in `groups`, and returns their count, or −1. */
 long read_groups(const char *list, unsigned groups[MOST_GROUPS]);
 
+/* Copies a text or a decimal number to `to`, and returns the address after it. */
+char *append(char *to, char *end, const char *text);
+char *append_number(char *to, char *end, long number);
+
+/* Parses a decimal number. Returns 0 for any other text, and for numbers above 2^32 − 1. */
+int read_number(const char *text, long *number);
+
 /* Prints that the package starts this program. */
 void print_usage(void);
 
@@ -68,6 +75,17 @@ void set_mask(unsigned long mask);
 
 /* Executes the program with the IDs of the namespace. */
 __attribute__((noreturn)) void execute(const struct plan *plan);
+
+/* programs/userns-enter/ask.c */
+
+/* Whether the program is an answer of this process, for explain(). */
+int asks(const struct plan *plan);
+
+/* Writes what the caller sees of the file. Called before this process joins a namespace. */
+void tell_before(const struct plan *plan);
+
+/* Writes what the IDs of this process may do with the file, and exits. */
+__attribute__((noreturn)) void answer(const struct plan *plan);
 
 /* programs/userns-enter/terminal.c */
 

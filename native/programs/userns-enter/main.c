@@ -4,7 +4,7 @@
  *   userns-enter FIRST NS CONTROL PROCESS JOIN UNSHARE KEEP PRIVILEGES UID GID GROUPS DIRECTORY COUNT PROGRAM… ARGV0 [ARG…]
  *
  * FIRST    the program gets the descriptors below this number, and no other
- * NS       the descriptor of the user namespace
+ * NS       the descriptor of the user namespace; "-", for an answer alone: that of this process
  * CONTROL  a descriptor for the report of a failure, as "STEP ERRNO"; "-": a message on standard error
  * PROCESS  the descriptor of a process in that user namespace (pidfd), or "-"
  * JOIN     CLONE_NEW… of the other namespaces of the process to join, or 0
@@ -14,7 +14,8 @@
  * GROUPS   the supplementary groups in the namespace, separated by commas; empty: none; "-": unchanged, but those of the caller are
  *          dropped if it may drop them; "+": those of the caller
  * DIRECTORY  the working directory, in the namespaces of the program; empty: that of this process
- * PROGRAM  COUNT paths, in the namespaces of the program: the first that can be executed
+ * PROGRAM  COUNT paths, in the namespaces of the program: the first that can be executed; one empty path: no program is executed, and
+ *          this process answers questions about a file (ask.c)
  *
  * Processes in the namespace may trace this process as soon as it has joined, and its uid may still be that of the host's root
  * (CVE-2016-9962 was of this kind). So it is not dumpable from before it joins until execve(2), when its IDs are those of the
@@ -86,6 +87,8 @@ static void join(const struct plan *plan)
 {
 	long error;
 
+	if (plan->ns < 0) return;
+
 	/*
 	 * If the namespace denies setgroups(2), the caller's supplementary groups can be dropped only now; otherwise the program
 	 * could read the files of root's groups. A caller that may not drop them keeps them, which is the purpose of "deny"
@@ -148,7 +151,7 @@ static void become(const struct plan *plan)
  * 2. Sets every signal to its default, and arranges the descriptors.
  * 3. Chooses the session, which must happen while /dev/tty is the caller's.
  * 4. Joins the namespaces, creates the other ones, and changes the IDs.
- * 5. Executes the program in its working directory; with a pid namespace or a new time namespace, in a child.
+ * 5. Answers, or executes the program in its working directory; with a pid namespace or a new time namespace, in a child.
  */
 __attribute__((noreturn, used)) void start_in_c(long *stack)
 {
@@ -166,11 +169,13 @@ __attribute__((noreturn, used)) void start_in_c(long *stack)
 	default_signals();
 	arrange(&plan);
 	choose_session(&plan);
+	if (asks(&plan)) tell_before(&plan);
 	join(&plan);
 	raw_syscall3(SYS_close, plan.ns, 0, 0);
 	if (plan.process >= 0) raw_syscall3(SYS_close, plan.process, 0, 0);
 	if (plan.unshare != 0) separate(&plan);
 	become(&plan);
+	if (asks(&plan)) answer(&plan);
 	if (changes_pids(&plan) || (plan.unshare & USERNS_CLONE_NEWTIME) != 0) run_child(&plan);
 	execute(&plan);
 }
