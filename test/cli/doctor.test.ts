@@ -18,7 +18,7 @@ interface Run {
 }
 
 function doctor(prefix: readonly string[], ...args: string[]): Run {
-	const main = join(packageForAll(), "dist/src/cli/userns.cjs");
+	const main = join(packageForAll(), "dist/src/cli/userns.js");
 	const [command = "", ...rest] = [...prefix, process.execPath, main, "doctor", ...args];
 	return spawnSync(command, rest, { encoding: "utf8", cwd: "/" });
 }

@@ -130,7 +130,7 @@ async function mend(world: World, refusal: Refusal, index: number): Promise<void
 		const target = join(world.folder, `target${index}`);
 		if (directory) mkdirSync(target);
 		else writeFileSync(target, "");
-		const command = join(root, "dist/src/cli/userns.cjs");
+		const command = join(root, "dist/src/cli/userns.js");
 		const script = (verdict.fix ?? "").replace(/^userns /, '"$NODE" "$USERNS" ').replaceAll("TARGET", target);
 		sh("env", `NODE=${process.execPath}`, `USERNS=${command}`, "sh", "-c", script);
 		const at = script.includes(target) ? target : path;
