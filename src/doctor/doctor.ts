@@ -61,9 +61,10 @@ interface Found {
 }
 
 /** The causes of an error, or the error itself as one. */
-function causesOf(error: unknown, id = "unknown"): FoundCause[] {
+function causesOf(error: unknown, known?: string): FoundCause[] {
 	if (!(error instanceof UsernsError)) throw error;
-	const { message, hint: fix, causes = [] } = error;
+	const { code, message, hint: fix, causes = [] } = error;
+	const id = code === "ERR_USERNS_UNMAPPED_ID" ? "unmapped-ids" : (known ?? "unknown");
 	return causes.length > 0
 		? [...causes]
 		: [{ id, message, evidence: message, consequence: "the kernel refuses it", fix }];

@@ -1,5 +1,6 @@
-import { lookUp } from "../find-program.ts";
-import { DRY_CALLS } from "../native/addon.ts";
+import { basename } from "node:path";
+import { findOwnProgram, lookUp } from "../find-program.ts";
+import { DRY_CALLS, native } from "../native/addon.ts";
 import { addonFile } from "../native/load-addon.ts";
 import { type DryCall, Facts, system } from "./facts.ts";
 
@@ -7,21 +8,27 @@ import { type DryCall, Facts, system } from "./facts.ts";
 const SCRIPT = `const [, file, from, end] = process.argv;
 for (let i = +from; i < +end; i++) require("fs").writeSync(1, String(require(file).dryCall(i)));`;
 
+/** Node.js; not the program of this process if that is another runtime or a single executable, which would start again. */
+function nodeProgram(): string | undefined {
+	if (/^node(js)?$/.test(basename(process.execPath)) && process.versions.bun === undefined)
+		return process.execPath;
+	const found = findOwnProgram("node");
+	return found?.executable ? found.found : undefined;
+}
+
 /**
  * Tries every dry call in a child of this process, which has the same filter. A filter can end the process for a call, and the next
  * child then continues behind that call.
  */
 function refusedCalls(): Set<DryCall> {
 	const refused = new Set<DryCall>();
+	const program = nodeProgram();
+	if (program === undefined) return refused;
 	const count = DRY_CALLS.length;
 	for (let from = 0; from < count; from++) {
-		const { stdout, signal } = lookUp(process.execPath, [
-			"-e",
-			SCRIPT,
-			addonFile(),
-			String(from),
-			String(count),
-		]);
+		const { stdout, signal } = lookUp(program, ["-e", SCRIPT, addonFile(), String(from), String(count)]);
+		// A module of NODE_OPTIONS may print, too.
+		if (!/^[01]*$/.test(stdout ?? "")) break;
 		for (const digit of stdout ?? "") {
 			const call = DRY_CALLS[from++];
 			if (digit === "1" && call !== undefined) refused.add(call);
@@ -35,6 +42,7 @@ function refusedCalls(): Set<DryCall> {
 
 /** Facts whose calls may be tried before they have failed. */
 export function safeFacts(): Facts {
+	native(); // throws on another platform
 	const sources = system();
 	const facts = new Facts(sources);
 	if (!facts.hasFilter) return facts;

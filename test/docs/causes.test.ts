@@ -72,7 +72,7 @@ test("every id of a cause in the source is in a table of docs/causes.md, and no 
 	const source = files.map((file) => readFileSync(join(root, `src/${file}.ts`), "utf8")).join("\n");
 	const others = [
 		...source.matchAll(
-			/\bid(?:: | = )(?:.*\? )?"([a-z-]+)"(?: : "([a-z-]+)")?|because\(\s*"([a-z-]+)"|, "(suid-[a-z]+)"/g,
+			/\bid(?:: | = )(?:.*? \? )?"([a-z-]+)"(?: : "([a-z-]+)")?|because\(\s*"([a-z-]+)"|, "(suid-[a-z]+)"|known \?\? "([a-z-]+)"/g,
 		),
 	].flatMap(([, ...ids]) => ids.filter((id) => id !== undefined));
 	assert.ok(others.length >= 8);

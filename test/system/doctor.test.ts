@@ -1,30 +1,9 @@
-import assert from "node:assert/strict";
-import type { FoundCause } from "../../src/index.ts";
-import { compile, diagnose, inside, JAIL, type Machine, withLimit } from "../support/broken.ts";
-import { ask } from "../support/child.ts";
+import { compile, diagnose, filter, inside, JAIL, KILL, type Machine, withLimit } from "../support/broken.ts";
 import { test } from "../support/test.ts";
 
 /* Machines on which no program can be started in a user namespace, or no mount can be mapped, each for one reason. */
 
 const needs = ["linux", "root", "ordinary", "mounts", "tool:cc", "linux:6.5"] as const;
-
-/** The numbers of the calls on this processor; from 424 on they are the same everywhere. */
-const OF_X64 = { memfd_create: 319, execveat: 322, setns: 308, unshare: 272 };
-const OF_ARM64 = { memfd_create: 279, execveat: 281, setns: 268, unshare: 97 };
-const NUMBERS: Record<string, number> = {
-	...{ open_tree: 428, move_mount: 429, mount_setattr: 442 },
-	...(process.arch === "x64" ? OF_X64 : OF_ARM64),
-};
-const KILL = 4096;
-
-/** The calls in order: "setns=1" is EPERM, as it is without a number. */
-function filter(...calls: string[]): Pick<Machine, "before" | "through"> {
-	const rules = calls.map((each) => {
-		const [call = "", answer = "1"] = each.split("=");
-		return `${NUMBERS[call]}=${answer}`;
-	});
-	return { before: compile("deny"), through: ["/mnt/bin/deny", rules.join(",")] };
-}
 
 /** /proc/sys/kernel with one more file in it, as a kernel with that patch has it. */
 const setting = (name: string, value: string) =>
@@ -188,6 +167,16 @@ const machines: [what: string, machine: Machine][] = [
 		},
 	],
 	[
+		"root of a namespace with one ID",
+		{
+			job: "rootless",
+			asRoot: true,
+			through: ["/usr/bin/unshare", "--user", "--map-root-user"],
+			cause: "unmapped-ids",
+			evidence: /which is not mapped in the user namespace of this process/,
+		},
+	],
+	[
 		"mounts, without CAP_SYS_ADMIN",
 		{
 			job: "mount",
@@ -257,34 +246,3 @@ test("doctor: bwrap --disable-userns", { needs: [...needs, "tool:bwrap"] }, () =
 		cause: "ancestor-limit",
 	}),
 );
-
-test("doctor: without an option all checks are made, and ok is about programs", { needs }, async () => {
-	const { ok, causes, checks } = ask<Record<string, never>>(
-		"console.log(JSON.stringify(await userns.doctor()))",
-	);
-	assert.equal(ok, true);
-	assert.deepEqual(causes, []);
-	const names = (checks as unknown as { name: string }[]).map(({ name }) => name);
-	assert.deepEqual(names, ["namespaces", "programs", "ids", "mounts"]);
-});
-
-test("an error has the causes from which its hint is made, of each operation", { needs }, () => {
-	const errors = ask<{ hint: string; causes: FoundCause[]; keys: string[] }[]>(
-		`const errors = [];
-		const fails = async (call) => { try { await call(); } catch (error) { errors.push({ hint: error.hint, causes: error.causes, keys: Object.keys(error) }); } };
-		await fails(() => userns.UserNamespace.create("0:2100000000:5"));
-		await fails(() => userns.mountIdmapped({ source: "/tmp", mapping: "0:1:5" }));
-		await fails(() => userns.pin(userns.UserNamespace.createSync("0:0:1"), "/run/userns-none"));
-		console.log(JSON.stringify(errors));`,
-		{ prefix: ["setpriv", "--bounding-set=-setuid,-sys_admin"] },
-	);
-	assert.equal(errors.length, 3);
-	for (const { hint, causes, keys } of errors) {
-		assert.deepEqual(
-			causes.map(({ id }) => id),
-			["missing-capability"],
-		);
-		assert.equal(hint, `${causes[0]?.fix}: ${causes[0]?.message}.`);
-		assert.ok(!keys.includes("causes"), "util.inspect() shows the hint alone");
-	}
-});
