@@ -56,5 +56,6 @@ export type {
 	NamespaceSpawnOptions,
 } from "./namespace/enter-options.ts";
 export { Handles } from "./namespace/handles.ts";
+export type { NamespaceHandle } from "./namespace/open.ts";
 export { UserNamespace } from "./namespace/user-namespace.ts";
 export { type Account, findId, findUser } from "./subid/users.ts";

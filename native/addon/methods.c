@@ -47,6 +47,11 @@ static void run_user_namespace_of(struct call *call)
 	nsfs_open_process(fd_argument(call, 0), 0, &call->task.result.out);
 }
 
+static void run_open_id(struct call *call)
+{
+	set_fd(call, nsfs_open_id(call->arguments[0].big, (uint32_t)call->arguments[1].number), "handle");
+}
+
 static void run_open_pid(struct call *call)
 {
 	nsfs_open_pid((int)call->arguments[0].number, &call->task.result.out);
@@ -283,11 +288,13 @@ static void set_bytes(struct call *call, void *bytes, size_t length, long error,
 static void run_statmount(struct call *call)
 {
 	const struct argument *arguments = call->arguments;
-	const size_t size = (size_t)arguments[3].number;
+	const size_t size = (size_t)arguments[4].number;
+	const int fd = fd_argument(call, 0);
 	void *bytes = calloc(1, size + 1); /* calloc(0) may return NULL */
 	int error = 0;
 
-	if (bytes != NULL) error = call_statmount(arguments[0].big, arguments[1].big, arguments[2].big, bytes, size);
+	if (bytes != NULL && fd >= 0) error = call_statmount_of(fd, arguments[3].big, bytes, size);
+	else if (bytes != NULL) error = call_statmount(arguments[1].big, arguments[2].big, arguments[3].big, bytes, size);
 	set_bytes(call, bytes, size, error, "statmount");
 }
 
@@ -300,6 +307,15 @@ static void run_listmount(struct call *call)
 
 	if (ids != NULL) count = call_listmount(arguments[0].big, arguments[1].big, arguments[2].big, ids, most);
 	set_bytes(call, ids, (size_t)count * sizeof *ids, count, "listmount");
+}
+
+static void run_list_namespaces(struct call *call)
+{
+	const size_t most = (size_t)call->arguments[1].number;
+	uint64_t *ids = calloc(most, sizeof *ids);
+	long count = ids == NULL ? 0 : nsfs_list(call->arguments[0].big, ids, most);
+
+	set_bytes(call, ids, (size_t)count * sizeof *ids, count, "listns");
 }
 
 /* Short names for the rows. */
@@ -323,6 +339,8 @@ const struct method methods[] = {
 	{METHOD("openPath", ON_CALLER, RESULT_FD, run_open_path, ARGUMENT_PATH)},
 	{METHOD("openPid", ON_CALLER, RESULT_FD_AND_MAPS, run_open_pid, ARGUMENT_PID)},
 	{METHOD("userNamespaceOf", ON_CALLER, RESULT_FD_AND_MAPS, run_user_namespace_of, FD)},
+	{METHOD("openId", ON_CALLER, RESULT_OUTCOME, run_open_id, ARGUMENT_BIGINT, U32)},
+	{METHOD("listNamespaces", ON_CALLER, RESULT_OUTCOME, run_list_namespaces, ARGUMENT_BIGINT, ARGUMENT_ID_COUNT)},
 	{DERIVE("duplicate", duplicate, "duplicate")},
 	{.name = "copy", .arguments = {FD}, .callback = copy_fd},
 	{DERIVE("parent", nsfs_parent, "parent")},
@@ -339,6 +357,7 @@ const struct method methods[] = {
 	{METHOD("namespaceOf", ON_CALLER, RESULT_OUTCOME, run_namespace_of, FD, ARGUMENT_NS_KIND)},
 	{DERIVE("ownerNamespace", nsfs_owner_namespace, "owner namespace")},
 	{DERIVE("rootOf", mount_root_of, "process root")},
+	{DERIVE("namespaceAround", mount_namespace_around, "open_tree namespace")},
 	{DERIVE("mountTable", mount_table_of, "mount table")},
 	{DERIVE("mountTableOf", mount_table_of_process, "process mounts")},
 	{METHOD("mountNamespaceId", ON_CALLER, RESULT_BIGINT, run_mount_namespace_id, FD)},
@@ -356,7 +375,7 @@ const struct method methods[] = {
 	       FLAG, ARGUMENT_PATH, LATER)},
 	{METHOD("openNamespace", ON_EITHER, RESULT_OUTCOME, run_open_namespace, ARGUMENT_PATH, ARGUMENT_NS_KIND, U32, LATER)},
 	{METHOD("pin", ON_EITHER, RESULT_OUTCOME, run_pin, FD, FD, LATER)},
-	{METHOD("statmount", ON_EITHER, RESULT_OUTCOME, run_statmount, QUERY, ARGUMENT_BUFFER_SIZE, LATER)},
+	{METHOD("statmount", ON_EITHER, RESULT_OUTCOME, run_statmount, FD_OR_NONE, QUERY, ARGUMENT_BUFFER_SIZE, LATER)},
 	{METHOD("listmount", ON_EITHER, RESULT_OUTCOME, run_listmount, QUERY, ARGUMENT_ID_COUNT, LATER)},
 	{METHOD("readPiece", ON_EITHER, RESULT_OUTCOME, run_read_piece, FD, ARGUMENT_READ_SIZE, LATER), .begin = begin_read_piece},
 	{METHOD("closeLater", ON_WORKER, RESULT_OUTCOME, run_close_later, FD), .begin = begin_close_later},

@@ -49,6 +49,10 @@
 #define SYS_open_tree_attr 467
 #endif
 
+#ifndef SYS_listns /* Linux 6.19 */
+#define SYS_listns 470
+#endif
+
 #ifndef CLONE_PIDFD
 #define CLONE_PIDFD 0x00001000
 #endif
@@ -73,6 +77,29 @@
 #define USERNS_NS_GET_OWNER_UID _IO(0xb7, 0x4)
 #define USERNS_NS_GET_MNTNS_ID _IOR(0xb7, 5, uint64_t) /* Linux 6.11 */
 #define USERNS_NS_GET_ID _IOR(0xb7, 13, uint64_t)      /* Linux 6.18 */
+
+
+/* The file handle of a namespace (struct file_handle with struct nsfs_file_handle), Linux 6.18. */
+struct userns_nsfs_handle {
+	uint32_t bytes; /* of the last three members */
+	int32_t type;
+	uint64_t id;
+	uint32_t kind;  /* CLONE_NEW…; 0 with an inode of 0 */
+	uint32_t inode; /* 0: any, Linux 7.2 */
+};
+#define USERNS_NSFS_HANDLE_BYTES 16
+#define USERNS_FILEID_NSFS 0xf1
+#define USERNS_FD_NSFS_ROOT (-10003)
+
+/* NS_ID_REQ_SIZE_VER0 */
+struct userns_ns_id_req {
+	uint32_t size;
+	uint32_t reserved; /* 0 */
+	uint64_t ns_id; /* the last one of the previous call */
+	uint32_t ns_type;
+	uint32_t reserved2; /* 0 */
+	uint64_t user_ns_id;
+};
 
 /* <linux/pidfd.h>, Linux 6.11 */
 #define USERNS_PIDFD_GET_ANY_NAMESPACE(number) _IO(0xff, number)
@@ -110,6 +137,7 @@ struct userns_mount_attr {
 	uint64_t userns_fd;
 };
 #define USERNS_OPEN_TREE_CLONE 1
+#define USERNS_OPEN_TREE_NAMESPACE 2 /* Linux 7.0 */
 #define USERNS_OPEN_TREE_CLOEXEC O_CLOEXEC
 #define USERNS_AT_RECURSIVE 0x8000
 #define USERNS_MOVE_MOUNT_F_EMPTY_PATH 0x00000004
@@ -133,12 +161,13 @@ struct userns_mount_attr {
 /* The request of statmount(2) and listmount(2): MNT_ID_REQ_SIZE_VER1, Linux 6.11; 24 bytes before that. */
 struct userns_mnt_id_req {
 	uint32_t size;
-	uint32_t reserved; /* 0 */
+	uint32_t fd;   /* of the mount with USERNS_STATMOUNT_BY_FD, otherwise 0 */
 	uint64_t mnt_id;
 	uint64_t param;
 	uint64_t mnt_ns_id;
 };
 #define USERNS_MNT_ID_REQ_SIZE_VER0 24
+#define USERNS_STATMOUNT_BY_FD 1 /* Linux 7.0 */
 
 /* <linux/stat.h> */
 #define USERNS_STATX_ATTR_MOUNT_ROOT 0x00002000U /* Linux 5.8 */

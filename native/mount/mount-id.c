@@ -2,6 +2,7 @@
 #include "kernel/auto-close.h"
 #include "kernel/portable.h"
 #include "kernel/statx.h"
+#include "mount/mount-syscalls.h"
 #include "proc/nsfs.h"
 #include "proc/procfs-file.h"
 #include "proc/procfs.h"
@@ -66,4 +67,9 @@ int mount_namespace_id(int fd, uint64_t *id)
 
 	if (error < 0) return error;
 	return ioctl(fd, USERNS_NS_GET_MNTNS_ID, id) < 0 ? -errno : 0;
+}
+
+int mount_namespace_around(int fd)
+{
+	return call_open_tree(fd, "", USERNS_OPEN_TREE_NAMESPACE);
 }

@@ -29,4 +29,7 @@ int mount_table_of_process(int pidfd);
 /* Stores the ID that statmount(2) and listmount(2) take for a mount namespace (Linux 6.11). Returns 0 or a negative errno. */
 int mount_namespace_id(int fd, uint64_t *id);
 
+/* Returns a new mount namespace whose root is a copy of the descriptor's mount, which may be detached; or a negative errno. Linux 7.0. */
+int mount_namespace_around(int fd);
+
 #endif

@@ -191,6 +191,29 @@ int nsfs_owner_namespace(int fd)
 	return owner < 0 ? -errno : owner;
 }
 
+int nsfs_open_id(uint64_t id, uint32_t inode)
+{
+	/* nsfs_fh_to_dentry() in fs/nsfs.c accepts the kind and the inode together, or neither. */
+	const uint32_t kind = inode == 0 ? 0 : CLONE_NEWUSER;
+	struct userns_nsfs_handle handle = {USERNS_NSFS_HANDLE_BYTES, USERNS_FILEID_NSFS, id, kind, inode};
+	AUTO_CLOSE int fd = (int)syscall(SYS_open_by_handle_at, USERNS_FD_NSFS_ROOT, &handle, O_RDONLY | O_CLOEXEC);
+	struct ns_identity found;
+
+	if (fd < 0) return -errno;
+	int error = nsfs_check(fd, CLONE_NEWUSER);
+	if (error == 0) error = nsfs_identify(fd, &found);
+	if (error == 0 && found.id != id) error = -ESTALE;
+	return error < 0 ? error : take_fd(&fd);
+}
+
+long nsfs_list(uint64_t last, uint64_t *ids, size_t most)
+{
+	struct userns_ns_id_req request = {.size = sizeof request, .ns_id = last, .ns_type = CLONE_NEWUSER};
+	long count = syscall(SYS_listns, &request, ids, most, 0);
+
+	return count < 0 ? -errno : count;
+}
+
 int nsfs_identify(int fd, struct ns_identity *identity)
 {
 	struct stat st;

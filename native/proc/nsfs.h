@@ -36,6 +36,14 @@ void nsfs_open_process(int pidfd, int pid, struct outcome *out);
 
 /* Opens the user namespace that owns a namespace (NS_GET_USERNS); EPERM if the caller may not see it. */
 int nsfs_owner_namespace(int fd);
+/*
+ * Opens a user namespace by its ID (NS_GET_ID), Linux 6.18. `inode` 0 suffices since Linux 7.2. Returns a descriptor or a negative
+ * errno: EBADF on an older kernel; ESTALE if there is none, and for a caller who may not open it.
+ */
+int nsfs_open_id(uint64_t id, uint32_t inode);
+
+/* Stores the IDs of the user namespaces that the caller may see, after `last`, and returns their number. Linux 6.19. */
+long nsfs_list(uint64_t last, uint64_t *ids, size_t most);
 
 int nsfs_identify(int fd, struct ns_identity *identity);
 

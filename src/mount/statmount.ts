@@ -203,16 +203,21 @@ function malformed(why: string): UsernsError {
 }
 
 /** The map of a mount, by its unique mount ID, or a negative errno. `mountNs` 0 is the mount namespace of this process. */
-export function statMount(id: bigint, mountNs: bigint): StatMount | number {
-	const answer = runSync(callStatmount(id, mountNs, FOR_MAPS));
+export function statMount(id: bigint, mountNs: bigint, fd = -1): StatMount | number {
+	const answer = runSync(callStatmount(id, mountNs, FOR_MAPS, fd));
 	return typeof answer === "number" ? answer : parseStatmount(answer);
 }
 
-/** Calls statmount(2) for one mount. Returns its answer or a negative errno. */
-export function* callStatmount(id: bigint, mountNs: bigint, mask: bigint): Operation<ArrayBuffer | number> {
+/** Calls statmount(2) for one mount: that of `fd` or, if that is −1, of the ID. Returns its answer or a negative errno. */
+export function* callStatmount(
+	id: bigint,
+	mountNs: bigint,
+	mask: bigint,
+	fd = -1,
+): Operation<ArrayBuffer | number> {
 	for (let bytes = FIRST_BYTES; ; bytes *= 2) {
 		const size = bytes;
-		const answer = yield (later) => native().statmount(id, mountNs, mask, size, later);
+		const answer = yield (later) => native().statmount(fd, id, mountNs, mask, size, later);
 		if (answer.error >= 0) return answer.bytes ?? new ArrayBuffer(0);
 		if (answer.error !== ERRNO.EOVERFLOW || bytes >= MOST_BYTES) return answer.error;
 	}
@@ -259,6 +264,30 @@ export function mappingOf(mount: StatMount): Mapping | string {
 	}
 }
 
+const NOT_ATTACHED =
+	"map unknown: without root and Linux 7.0, the kernel reports the maps of attached mounts only";
+
+/**
+ * The attributes of a detached mount, which is in no mount namespace: statmount(2) describes a copy of it in a new one (Linux
+ * 7.0). ENOENT if the kernel or the privilege for it is missing.
+ */
+function statDetached(fd: number): StatMount | number {
+	const around = native().namespaceAround(fd);
+	if (around.error < 0) return ERRNO.ENOENT;
+	try {
+		const namespace = native().mountNamespaceId(around.fd);
+		if (typeof namespace === "number") return ERRNO.ENOENT;
+		let last: StatMount | number = ERRNO.ENOENT;
+		// The first mount is the empty root of the namespace, and the copy is on it.
+		for (const ids of listMounts(namespace)) {
+			for (const id of typeof ids === "number" ? [] : ids) last = statMount(id, namespace);
+		}
+		return last;
+	} finally {
+		native().close(around.fd);
+	}
+}
+
 /**
  * The map of a descriptor's mount in the mount namespace with that ID (undefined: not known). Undefined for a mount without a map; a text
  * if the map is not known.
@@ -271,9 +300,13 @@ export function mappingAt(fd: number, mountNs: bigint | undefined): Mapping | st
 			step: "statx",
 		});
 	}
-	const answer = ids[1] === 0n || mountNs === undefined ? ERRNO.ENOSYS : statMount(ids[1], mountNs);
+	let answer = ids[1] === 0n || mountNs === undefined ? ERRNO.ENOSYS : statMount(ids[1], mountNs);
 	if (answer === ERRNO.ENOSYS) return NOT_ON_THIS_KERNEL;
-	if (answer === ERRNO.ENOENT) return "map unknown: the kernel reports the maps of attached mounts only";
+	if (answer === ERRNO.ENOENT) {
+		const byFd = statMount(0n, 0n, fd);
+		answer = typeof byFd === "number" ? statDetached(fd) : byFd;
+	}
+	if (answer === ERRNO.ENOENT) return NOT_ATTACHED;
 	if (typeof answer === "number") {
 		throw kernelError("ERR_USERNS_READ_MOUNTS", "cannot read the map of a mount", {
 			error: answer,

@@ -1,8 +1,19 @@
-import { checkPath, invalidArgument, show } from "../errors.ts";
+import { checkPath, invalidArgument, show, UsernsError } from "../errors.ts";
 import { CLONE_NEW, native, type Outcome } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
+import { ERRNO } from "../native/errno.ts";
 import { linkOwner, namespaceError, showNamespace } from "../native/lookup.ts";
+import { kernelError } from "../native/steps.ts";
+import { copyOptions } from "../options.ts";
 import { completeMaps, type NamespaceMaps } from "./read-maps.ts";
+
+/** Identifies a user namespace until the next boot. */
+export interface NamespaceHandle {
+	/** The namespace ID, `UserNamespace.id`. */
+	id: bigint | number;
+	/** The inode number. Before Linux 7.2 the kernel requires it. */
+	inode?: number | undefined;
+}
 
 /** An open user namespace, with its maps if they are known. */
 export type Opened = [descriptor: Descriptor, maps: NamespaceMaps | undefined];
@@ -32,6 +43,36 @@ export async function openByPathLater(what: string, path: string): Promise<Opene
 	checkPath(`${what}: the path`, path);
 	return opened(path, await native().openNamespace(path, CLONE_NEW.user, linkOwner(), true));
 }
+
+export function openById(what: string, handle: object): Opened {
+	const { id, inode = 0 } = copyOptions<NamespaceHandle>(what, handle, ["id", "inode"]);
+	const isId = typeof id === "bigint" ? id > 0n && id >> 64n === 0n : Number.isSafeInteger(id) && id > 0;
+	if (!isId)
+		throw invalidArgument(`${what}: the id of a namespace must be a whole number above 0, not ${show(id)}`);
+	if (!Number.isInteger(inode) || inode < 0 || inode > 0xffffffff) {
+		throw invalidArgument(
+			`${what}: an inode must be a whole number from 0 to 4294967295, not ${show(inode)}`,
+		);
+	}
+	const outcome = native().openId(BigInt(id), inode);
+	if (outcome.error >= 0) return [new Descriptor(outcome.fd, "UserNamespace"), undefined];
+	const tried = `cannot open the user namespace with the ID ${id}`;
+	if (outcome.error === ERRNO.EBADF) {
+		throw new UsernsError(
+			"ERR_USERNS_UNSUPPORTED_KERNEL",
+			`${tried}: the kernel opens namespaces by ID since Linux 6.18`,
+			{
+				hint: "Open the namespace by a pid or a path.",
+				step: "opening the namespace by its ID",
+			},
+		);
+	}
+	throw kernelError("ERR_USERNS_OPEN", tried, outcome, { hint: inode === 0 ? WITHOUT_INODE : BY_ID });
+}
+
+const BY_ID =
+	"The namespace has ended, or the number is of an earlier boot, or the caller is not root in the initial user and pid namespace.";
+const WITHOUT_INODE = `${BY_ID} Before Linux 7.2, pass the inode too.`;
 
 function opened(path: string, outcome: Outcome): Opened {
 	if (outcome.error < 0) throw openError(path, outcome);

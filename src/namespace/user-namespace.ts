@@ -17,7 +17,7 @@ import {
 	SPAWN_OPTIONS,
 } from "./enter-options.ts";
 import { ownNamespace } from "./enter-program.ts";
-import { openByPath, openByPathLater, openByPid } from "./open.ts";
+import { type NamespaceHandle, openById, openByPath, openByPathLater, openByPid } from "./open.ts";
 import { abortError, Pending } from "./pending.ts";
 import { isComplete, type NamespaceMaps, readMaps, readMapsSync } from "./read-maps.ts";
 import { execIn, spawnIn } from "./spawn.ts";
@@ -103,21 +103,26 @@ export class UserNamespace implements Disposable {
 	}
 
 	/**
-	 * Opens a user namespace: of a process, by its pid in the caller's pid namespace, or at a path (/proc/PID/ns/user, or a file
-	 * on which a namespace is mounted). Throws `ERR_USERNS_OPEN`, or `ERR_USERNS_NOT_A_USER_NAMESPACE` for any other file, without
-	 * opening that file.
+	 * Opens a user namespace: of a process, by its pid in the caller's pid namespace; at a path (/proc/PID/ns/user, or a file
+	 * on which a namespace is mounted); or by its ID, as root of the host, see `handle`. Throws `ERR_USERNS_OPEN`, or
+	 * `ERR_USERNS_NOT_A_USER_NAMESPACE` for any other file, without opening that file.
 	 */
-	static open(target: number | string): UserNamespace {
+	static open(target: number | string | NamespaceHandle): UserNamespace {
 		if (typeof target === "number") return new UserNamespace(...openByPid("UserNamespace.open", target));
 		if (typeof target === "string") return new UserNamespace(...openByPath("UserNamespace.open", target));
-		throw invalidArgument(`UserNamespace.open: the target must be a pid or a path, not ${show(target)}`);
+		if (typeof target === "object" && target !== null) {
+			return new UserNamespace(...openById("UserNamespace.open", target));
+		}
+		throw invalidArgument(
+			`UserNamespace.open: the target must be a pid, a path or { id }, not ${show(target)}`,
+		);
 	}
 
 	/**
 	 * Like `open`, but does not block the event loop on a file system that does not answer. The look-up of the path fails
 	 * after about ten seconds with `ERR_USERNS_OPEN` and ETIMEDOUT.
 	 */
-	static async openAsync(target: number | string): Promise<UserNamespace> {
+	static async openAsync(target: number | string | NamespaceHandle): Promise<UserNamespace> {
 		if (typeof target !== "string") return UserNamespace.open(target);
 		return new UserNamespace(...(await openByPathLater("UserNamespace.openAsync", target)));
 	}
@@ -136,6 +141,15 @@ export class UserNamespace implements Disposable {
 	get id(): bigint | undefined {
 		const { id } = this.#identify();
 		return id === 0n ? undefined : id;
+	}
+
+	/**
+	 * Identifies the namespace until the next boot. `UserNamespace.open()` opens it again with this object, while the namespace
+	 * exists. It needs no descriptor meanwhile, and can be kept in a log. Undefined before Linux 6.18.
+	 */
+	get handle(): { id: bigint; inode: number } | undefined {
+		const { id, inode } = this;
+		return id === undefined ? undefined : { id, inode };
 	}
 
 	/** Whether `close()` was called. */

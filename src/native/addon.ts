@@ -212,8 +212,11 @@ export interface NativeMounts {
 	fileOwner(fd: number): [bigint, bigint, bigint] | number;
 	/** [mount ID, unique mount ID or 0, 1 for the root of a mount], or a negative errno. */
 	mountIds(fd: number): [bigint, bigint, bigint] | number;
-	/** Calls statmount(2): `bytes` is the kernel's struct statmount. */
+	/** A new mount namespace whose root is a copy of the descriptor's mount, which may be detached. Linux 7.0. */
+	namespaceAround(fd: number): Outcome;
+	/** Calls statmount(2) for the mount of the descriptor or, if that is −1, of the ID: `bytes` is the kernel's struct statmount. */
 	statmount(
+		fd: number,
 		id: bigint,
 		mountNs: bigint,
 		mask: bigint,
@@ -265,6 +268,10 @@ export interface NativeSurface extends NativeMounts {
 	openPid(pid: number): [fd: number, maps: string] | Outcome;
 	/** As `openPid`, for the process of a pidfd. */
 	userNamespaceOf(pidfd: number): [fd: number, maps: string] | Outcome;
+	/** The user namespace with that ID (NS_GET_ID). The inode 0 stands for any since Linux 7.2. */
+	openId(id: bigint, inode: number): Outcome;
+	/** Calls listns(2): `bytes` are the IDs of user namespaces after `last`, of 64 bits each. */
+	listNamespaces(last: bigint, most: number): Outcome;
 	duplicate(fd: number): Outcome;
 	/** As `duplicate`, without an object around it: the new descriptor, or a negative errno. */
 	copy(fd: number): number;

@@ -18,6 +18,7 @@ const SINCE: Readonly<Record<string, string>> = {
 	statmount: "6.8",
 	listmount: "6.8",
 	open_tree_attr: "6.15",
+	listns: "6.19",
 };
 
 function isAtLeast(running: string, wanted: string): boolean {

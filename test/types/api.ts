@@ -26,6 +26,7 @@ import {
 	type MountIdmappedOptions,
 	mountIdmapped,
 	mounts,
+	type NamespaceHandle,
 	OverlayMount,
 	type Owner,
 	type OwnerChain,
@@ -80,6 +81,9 @@ export async function compiles(): Promise<void> {
 	const kind: "idmapped mount" | "user namespace" | "overlay" | "mount without a map" =
 		unmount("/run/ns").kind;
 	const paths: PathOptions = { targetRoot: 3, resolve: "no-symlinks" };
+	const identity: { id: bigint; inode: number } | undefined = namespace.handle;
+	const byId: NamespaceHandle = { id: 4711, inode: undefined };
+	UserNamespace.open(identity ?? byId).close();
 	await pinAsync(await UserNamespace.openAsync(4711), "/run/ns", paths);
 	await unmountAsync("/run/ns", { ...paths, recursive: true });
 	await supports("/", paths);

@@ -42,6 +42,7 @@ const FLAG: Record<string, RegExp | "always"> = {
 	open: /\bO_CLOEXEC\b/,
 	openat: /\bO_CLOEXEC\b/,
 	openat2: /\bO_CLOEXEC\b/,
+	open_by_handle_at: /\bO_CLOEXEC\b/,
 	open_tree: /OPEN_TREE_CLOEXEC/,
 	open_tree_attr: /OPEN_TREE_CLOEXEC/,
 	fsopen: /FSOPEN_CLOEXEC/,
@@ -63,7 +64,7 @@ const IN_THE_BODY = ["openat2", "open_tree", "open_tree_attr", "memfd_create"];
 const ONTO = "dup3";
 /** Calls without this flag, calls that this package does not need, and library functions that hide a call. */
 const NEVER =
-	/^(creat|pipe|dup|dup2|accept|accept4|eventfd2?|epoll_create1?|inotify_init1?|signalfd4?|timerfd_create|fspick|fopen|fdopen|opendir|popen|system|mkstemp|tmpfile|shm_open|perf_event_open|userfaultfd|bpf|pidfd_getfd|open_by_handle_at|io_uring_setup)$/;
+	/^(creat|pipe|dup|dup2|accept|accept4|eventfd2?|epoll_create1?|inotify_init1?|signalfd4?|timerfd_create|fspick|fopen|fdopen|opendir|popen|system|mkstemp|tmpfile|shm_open|perf_event_open|userfaultfd|bpf|pidfd_getfd|io_uring_setup)$/;
 
 function makesDescriptor({ name, args }: Call): boolean {
 	if (name === "fcntl") return args.includes("F_DUPFD");
