@@ -29,7 +29,8 @@ const SOURCE = {
 	mount: ["errors.ts", "permission.ts", "options.ts", "mapping", "native", "inspect", "namespace"],
 	doctor: ["errors.ts", "options.ts", "mapping", "inspect", "subid", "namespace", "mount"],
 	explain: ["errors.ts", "options.ts", "mapping", "native", "subid", "namespace", "mount"],
-	"index.ts": ["errors.ts", "mapping", "subid", "namespace", "mount", "doctor", "explain"],
+	list: ["errors.ts", "permission.ts", "options.ts", "mapping", "native", "namespace", "mount"],
+	"index.ts": ["errors.ts", "mapping", "subid", "namespace", "mount", "list", "doctor", "explain"],
 	cli: ["index.ts"],
 };
 /** The packages that a folder may import, besides modules of Node. */

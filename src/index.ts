@@ -22,6 +22,8 @@ export { type ExplainOptions, type Explanation, explain } from "./explain/explai
 export type { Access } from "./explain/rules.ts";
 export type { Verdict } from "./explain/situation.ts";
 export type { ExplainAs } from "./explain/subject.ts";
+export { type ListOptions, list, type NamespaceList } from "./list/list.ts";
+export type { ListedNamespace, NamespaceHolder } from "./list/scan.ts";
 export type { Extents, IdKind, IdMap } from "./mapping/extent.ts";
 export {
 	Mapping,

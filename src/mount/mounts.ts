@@ -203,7 +203,9 @@ function* describeAll(
 }
 
 /** The map of each ID-mapped mount, by its mount ID; or a text if no map can be read, with the reason. */
-function* readMaps(namespace: bigint | number): Generator<undefined, Map<number, Mapping | string> | string> {
+export function* readMaps(
+	namespace: bigint | number,
+): Generator<undefined, Map<number, Mapping | string> | string> {
 	if (typeof namespace === "number") return refusal(namespace);
 	const maps = new Map<number, Mapping | string>();
 	for (const ids of listMounts(namespace)) {

@@ -8,6 +8,7 @@ import {
 	explain,
 	fromOci,
 	Handles,
+	list,
 	Mapping,
 	type MappingContext,
 	mountIdmapped,
@@ -101,6 +102,7 @@ function hostile({ elsewhere, container, other, handles }: World): Record<string
 			killSignal: "SIGKILL",
 		},
 		...{ serialization: "advanced", from: container.pid, to: 9, size: 9, user: "daemon", container: "0:1:1" },
+		...{ id: other.id, inode: other.inode },
 		...{ parent: "0:7:9", name: "daemon", names: () => 7, bundle: elsewhere, features: {}, others: "keep" },
 		...{ in: container.pid, as: "7:7,7", chownTo: "7:7" },
 		owner: { uid: 7, gid: 7 },
@@ -226,6 +228,18 @@ test("Object.prototype: a polluted prototype does not change namespaces", { need
 						return facts(await own.get(MAP, { signal: new AbortController().signal }));
 					},
 				],
+			},
+			list: {
+				refuse: (given) => list(given),
+				// Other processes make namespaces too, so only those of this test count.
+				calls: [{}, { pid: process.pid }].map((given) => async () => {
+					const inodes = (await list(given)).namespaces.map(({ inode }) => inode);
+					return [world.namespace, world.other].map(({ inode }) => inodes.includes(inode));
+				}),
+			},
+			open: {
+				refuse: (given) => UserNamespace.open(given),
+				calls: [world.namespace.handle, {}].map((given) => () => facts(UserNamespace.open(given as never))),
 			},
 			getSync: {
 				refuse: (given) => handles.getSync(MAP, given),
@@ -461,6 +475,7 @@ test(
 const TAKE_OPTIONS = [
 	...[
 		"doctor/doctor.ts",
+		"list/list.ts",
 		"mapping/context.ts",
 		"mapping/owner.ts",
 		"mapping/rootless.ts",
@@ -468,7 +483,7 @@ const TAKE_OPTIONS = [
 	],
 	...["mount/attach-options.ts", "mount/from-oci.ts", "mount/mount-options.ts"],
 	...["mount/mounts.ts", "mount/overlay.ts", "mount/path-options.ts"],
-	...["namespace/create-options.ts", "namespace/enter-options.ts", "options.ts"],
+	...["namespace/create-options.ts", "namespace/enter-options.ts", "namespace/open.ts", "options.ts"],
 ];
 
 test("the tests above know every file that takes options", () => {

@@ -20,6 +20,7 @@ import {
 	type IdmappedMount,
 	type IdRange,
 	type LostOwner,
+	list,
 	Mapping,
 	type MappingInput,
 	type MappingSyntax,
@@ -27,6 +28,8 @@ import {
 	mountIdmapped,
 	mounts,
 	type NamespaceHandle,
+	type NamespaceHolder,
+	type NamespaceList,
 	OverlayMount,
 	type Owner,
 	type OwnerChain,
@@ -84,6 +87,9 @@ export async function compiles(): Promise<void> {
 	const identity: { id: bigint; inode: number } | undefined = namespace.handle;
 	const byId: NamespaceHandle = { id: 4711, inode: undefined };
 	UserNamespace.open(identity ?? byId).close();
+	const listed: NamespaceList = await list({ owner: undefined, pid: undefined });
+	const holder: NamespaceHolder | undefined = listed.namespaces[0]?.holders[0];
+	void [holder, listed.unseen satisfies string[]];
 	await pinAsync(await UserNamespace.openAsync(4711), "/run/ns", paths);
 	await unmountAsync("/run/ns", { ...paths, recursive: true });
 	await supports("/", paths);

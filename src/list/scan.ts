@@ -1,0 +1,218 @@
+import { readdirSync, readlinkSync } from "node:fs";
+import type { Mapping } from "../mapping/mapping.ts";
+import { parseMaps, readMaps } from "../namespace/read-maps.ts";
+import { native } from "../native/addon.ts";
+import { ERRNO } from "../native/errno.ts";
+import { kernelError } from "../native/steps.ts";
+import { refuseDenied } from "../permission.ts";
+
+/** What keeps a user namespace in existence, besides the processes in it. */
+export type NamespaceHolder =
+	| { kind: "descriptor"; pid: number; fd: number }
+	/** A file on which the namespace is mounted, in the mount namespace of that process. */
+	| { kind: "mount"; pid: number; path: string }
+	| { kind: "child"; inode: number };
+
+/** A user namespace of the machine. */
+export interface ListedNamespace {
+	/** The inode number, as lsns(8) prints it. */
+	inode: number;
+	/** The namespace ID. Undefined before Linux 6.18. */
+	id: bigint | undefined;
+	/** The inode number of the parent; undefined for the initial namespace, and if the caller may not see the parent. */
+	parentInode: number | undefined;
+	/** The uid of the creator, in the caller's namespace. */
+	ownerUid: number;
+	/** The mapping in the IDs of the caller's user namespace; empty before the maps are written; undefined if it is not known. */
+	mapping: Mapping | undefined;
+	/** Without `mapping`: why it is not known. */
+	unknown?: string;
+	setgroups: "deny" | "allow" | undefined;
+	/** The pids of the processes in the namespace, in ascending order. Zombies are among them, because they hold the namespace. */
+	processes: number[];
+	/** What else holds the namespace. If this list and `processes` are empty, the holder is not known. */
+	holders: NamespaceHolder[];
+	/** The ID-mapped mounts that have the same map, in the mount namespace of that process. */
+	mounts: { pid: number; path: string }[];
+}
+
+const LINK = /^user:\[(\d+)\]$/;
+
+/** The inode in the name of a user namespace, such as "user:[4026531837]". */
+export function inodeOf(name: string): number | undefined {
+	const text = LINK.exec(name)?.[1];
+	return text === undefined ? undefined : Number(text);
+}
+
+/** The processes in a mount namespace, and the number of the first of them. */
+export type MountNamespaces = ReadonlyMap<string, readonly number[]>;
+
+/** The milliseconds after which the event loop runs. */
+const TURN_MS = 2;
+
+/**
+ * The namespaces that were found. Each is held open until the end of the listing, because the kernel reuses an inode number as soon
+ * as the namespace has ended: a name that is read meanwhile then belongs to the namespace that is open.
+ */
+export class Scan {
+	readonly found: Map<number, ListedNamespace> = new Map();
+	readonly mountNamespaces: Map<string, number[]> = new Map();
+	/** The processes that the caller may not examine. */
+	refused = 0;
+	readonly #fds: Map<number, number> = new Map();
+	/** This scan's own descriptors, which hold nothing after it. */
+	readonly #own: Set<number> = new Set();
+	#until: number = performance.now() + TURN_MS;
+
+	/** Lets the event loop run, if it has waited for long enough. */
+	async turn(): Promise<void> {
+		if (performance.now() < this.#until) return;
+		await new Promise((next) => setImmediate(next));
+		this.#until = performance.now() + TURN_MS;
+	}
+
+	async processes(): Promise<void> {
+		for (const name of list("/proc")) {
+			if (/^\d+$/.test(name)) this.#process(Number(name));
+			await this.turn();
+		}
+	}
+
+	#process(pid: number): void {
+		const namespace = this.#called(read(`/proc/${pid}/ns/user`), () => this.#openOf(pid));
+		if (namespace === undefined) return;
+		namespace.processes.push(pid);
+		const mounts = read(`/proc/${pid}/ns/mnt`);
+		if (mounts !== undefined && mounts !== "EACCES") {
+			const pids = this.mountNamespaces.get(mounts);
+			if (pids === undefined) this.mountNamespaces.set(mounts, [pid]);
+			else pids.push(pid);
+		}
+		for (const text of list(`/proc/${pid}/fd`)) {
+			const fd = Number(text);
+			if (pid === process.pid && this.#own.has(fd)) continue;
+			const path = `/proc/${pid}/fd/${text}`;
+			const link = read(path);
+			if (link === undefined || !link.startsWith("user:[")) continue;
+			this.#called(link, () => this.openAt(path))?.holders.push({ kind: "descriptor", pid, fd });
+		}
+	}
+
+	/** The namespace of that name. `open` opens it if it is the first time. */
+	#called(name: string | undefined, open: () => ListedNamespace | undefined): ListedNamespace | undefined {
+		if (name === "EACCES") this.refused++;
+		const inode = inodeOf(name ?? "");
+		return inode === undefined ? undefined : (this.found.get(inode) ?? open());
+	}
+
+	/** A zombie has no maps in /proc, and cannot be opened by its pid. */
+	#openOf(pid: number): ListedNamespace | undefined {
+		const opened = native().openPid(pid);
+		if (Array.isArray(opened)) return this.add(...opened);
+		refuseFull(opened.error);
+		return this.openAt(`/proc/${pid}/ns/user`);
+	}
+
+	/** The namespace at a path that leads to no file system of another user; undefined if it is none, or is gone. */
+	openAt(path: string): ListedNamespace | undefined {
+		return this.add(native().openPath(path));
+	}
+
+	/** Takes over a descriptor. A negative errno is no namespace. */
+	add(fd: number, maps?: string): ListedNamespace | undefined {
+		refuseFull(fd);
+		if (fd < 0) return undefined;
+		const identity = native().identify(fd);
+		const inode = typeof identity === "number" ? -1 : Number(identity[1]);
+		const known = this.found.get(inode);
+		if (typeof identity === "number" || known !== undefined) {
+			native().close(fd);
+			return known;
+		}
+		const namespace: ListedNamespace = {
+			inode,
+			id: identity[2] === 0n ? undefined : identity[2],
+			parentInode: undefined,
+			ownerUid: native().ownerUid(fd),
+			mapping: undefined,
+			setgroups: undefined,
+			processes: [],
+			holders: [],
+			mounts: [],
+		};
+		this.#own.add(fd);
+		this.#fds.set(inode, fd);
+		this.found.set(inode, namespace);
+		if (maps !== undefined) setMaps(namespace, () => parseMaps(maps));
+		return namespace;
+	}
+
+	/** The parents of all namespaces, which the loop finds on its way. */
+	async parents(): Promise<void> {
+		for (const [inode, namespace] of this.found) {
+			const { fd } = native().parent(this.#fds.get(inode) as number);
+			const parent = fd < 0 ? undefined : this.add(fd);
+			if (parent !== undefined) {
+				namespace.parentInode = parent.inode;
+				parent.holders.push({ kind: "child", inode });
+			}
+			await this.turn();
+		}
+	}
+
+	/** Reads the maps of the namespaces without a process that has them. */
+	async maps(): Promise<void> {
+		const without = [...this.found.values()].filter(
+			({ setgroups, unknown }) => (setgroups ?? unknown) === undefined,
+		);
+		const reads = without.map(async (namespace) => {
+			try {
+				const maps = await readMaps(this.#fds.get(namespace.inode) as number);
+				setMaps(namespace, () => maps);
+			} catch (error) {
+				setMaps(namespace, () => {
+					throw error;
+				});
+			}
+		});
+		await Promise.all(reads);
+	}
+
+	close(): void {
+		for (const fd of this.#own) native().close(fd);
+		this.#own.clear();
+	}
+}
+
+function setMaps(namespace: ListedNamespace, maps: () => ReturnType<typeof parseMaps>): void {
+	try {
+		Object.assign(namespace, maps());
+	} catch (error) {
+		namespace.unknown = (error as Error).message;
+	}
+}
+
+/** A descriptor for each namespace is needed. Without one, the listing would be wrong. */
+function refuseFull(error: number): void {
+	if (error !== ERRNO.EMFILE && error !== ERRNO.ENFILE) return;
+	throw kernelError("ERR_USERNS_DESCRIPTOR", "cannot list the user namespaces", { error, step: "open" });
+}
+
+/** The text of a link in /proc; "EACCES" if the caller may not read it; undefined if the process is gone. */
+function read(path: string): string | undefined {
+	try {
+		return readlinkSync(path);
+	} catch (error) {
+		refuseDenied(error, path);
+		return (error as NodeJS.ErrnoException).code === "EACCES" ? "EACCES" : undefined;
+	}
+}
+
+function list(path: string): string[] {
+	try {
+		return readdirSync(path);
+	} catch (error) {
+		refuseDenied(error, path);
+		return [];
+	}
+}

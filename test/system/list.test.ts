@@ -1,0 +1,247 @@
+import assert from "node:assert/strict";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readlinkSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
+import { type ListedNamespace, list, mountIdmapped, UserNamespace } from "../../src/index.ts";
+import { root, runScript, sh } from "../support/child.ts";
+import { failure } from "../support/errors.ts";
+import { mkdirs, withTmpfs } from "../support/mounts.ts";
+import { OTHER_UID, olderThan } from "../support/needs.ts";
+import { test } from "../support/test.ts";
+
+const needs = ["linux", "root", "private-mounts", "ids", "tool:cc", "linux:5.9"] as const;
+const LISTNS = olderThan("6.19") === undefined;
+/** The ways in which hold-namespaces.c holds a namespace that only listns(2) reports. */
+const BY_LISTNS = ["flight", "other"];
+/** For each of its eight ways. */
+const EACH = 125;
+
+interface Held {
+	way: string;
+	inode: number;
+	/** A pid or a descriptor, see the program. */
+	number: number;
+	map: string;
+}
+
+/** Runs hold-namespaces.c while `body` runs. */
+async function holding(count: number, body: (held: Held[], pid: number) => Promise<void>): Promise<void> {
+	const tools = mkdtempSync(join(tmpdir(), "userns-hold-"));
+	try {
+		await withTmpfs(async (folder) => {
+			const program = join(tools, "hold-namespaces");
+			sh("cc", "-O1", "-o", program, join(root, "test/support/programs/hold-namespaces.c"));
+			const child = spawn(program, [`${count}`, folder], { stdio: ["ignore", "pipe", "inherit"] });
+			const closed = once(child, "close");
+			try {
+				const held: Held[] = [];
+				for await (const line of createInterface(child.stdout)) {
+					if (line === "ready") break;
+					const [way = "", inode, number] = line.split(" ");
+					const map = `0:${3000000 + held.length}:1`;
+					held.push({ way, inode: Number(inode), number: Number(number), map });
+				}
+				assert.equal(held.length, count * 8);
+				await body(held, child.pid as number);
+			} finally {
+				child.kill("SIGKILL");
+				await closed;
+				sh("sh", "-c", 'for each in "$1"/*; do umount "$each" 2>/dev/null; done; true', "sh", folder);
+			}
+		});
+	} finally {
+		rmSync(tools, { recursive: true });
+	}
+}
+
+/** What list() must report as the holders of a namespace, from the way alone. */
+function checkHolders(
+	{ way, number, inode }: Held,
+	found: ListedNamespace,
+	holder: number,
+	all: ListedNamespace[],
+): void {
+	const words = `${way} ${inode}`;
+	const { processes, holders } = found;
+	assert.deepEqual(processes, way === "process" || way === "zombie" ? [number] : [], words);
+	const kinds = [...new Set(holders.map(({ kind }) => kind))];
+	if (way === "descriptor")
+		assert.deepEqual(holders, [{ kind: "descriptor", pid: holder, fd: number }], words);
+	else if (way.startsWith("mount")) {
+		assert.deepEqual(kinds, ["mount"], words);
+		// A process of a mount namespace can be any of it, so the mount is compared by its path.
+		const paths = holders.map((each) => (each.kind === "mount" ? each.path : ""));
+		assert.equal(new Set(paths).size, 1, words);
+		const pids = holders.map((each) => (each.kind === "mount" ? each.pid : 0));
+		if (way === "mount-elsewhere") assert.deepEqual(pids, [number], words);
+	} else if (way === "child") {
+		const inner = all.find(({ parentInode }) => parentInode === inode);
+		assert.deepEqual(inner?.processes, [number], words);
+		assert.deepEqual(holders, [{ kind: "child", inode: inner?.inode }], words);
+	} else assert.deepEqual(holders, [], words);
+}
+
+test("list finds a thousand namespaces that are held in eight ways, and nothing after their end", {
+	needs: [...needs],
+	timeout: 240_000,
+}, async () => {
+	const own = Number(/\d+/.exec(readlinkSync("/proc/self/ns/user"))?.[0]);
+	const before = new Set((await list()).namespaces.map(({ inode }) => inode));
+	let inodes: number[] = [];
+	await holding(EACH, async (held, holder) => {
+		const { namespaces, unseen } = await list();
+		const byInode = new Map(namespaces.map((each) => [each.inode, each]));
+		const inner = namespaces.filter(({ parentInode }) => held.some(({ inode }) => inode === parentInode));
+		assert.equal(inner.length, EACH); // those below the namespaces of the way "child"
+		inodes = [...held, ...inner].map(({ inode }) => inode);
+		const expected = held.filter(({ way }) => LISTNS || !BY_LISTNS.includes(way));
+		const found = held.filter(({ inode }) => byInode.has(inode));
+		assert.deepEqual(found, expected);
+		for (const each of expected) {
+			const listed = byInode.get(each.inode) as ListedNamespace;
+			assert.equal(listed.parentInode, own);
+			assert.equal(listed.ownerUid, 0);
+			assert.equal(String(listed.mapping), each.map);
+			assert.equal(listed.setgroups, "allow");
+			checkHolders(each, listed, holder, namespaces);
+		}
+		const missing = unseen.filter((sentence) => /Linux 6\.19/.test(sentence));
+		assert.equal(missing.length, LISTNS ? 0 : 1, unseen.join("\n"));
+		compareWithLsns(namespaces, new Set(inodes));
+	});
+	// The kernel removes the namespaces a moment after their holders.
+	for (let i = 0; ; i++) {
+		const left = (await list()).namespaces
+			.map(({ inode }) => inode)
+			.filter((inode) => inodes.includes(inode) && !before.has(inode));
+		if (left.length === 0) break;
+		assert.ok(i < 300, `${left.length} namespaces still exist`);
+		await sleep(100);
+	}
+});
+
+/** lsns(8) of util-linux lists the namespaces of processes, and newer versions more. */
+function compareWithLsns(namespaces: readonly ListedNamespace[], inodes: ReadonlySet<number>): void {
+	const args = ["--json", "--type", "user", "--output", "NS,NPROCS,PID"];
+	const { stdout, status } = spawnSync("lsns", args, { encoding: "utf8", maxBuffer: 1 << 26 });
+	assert.equal(status, 0);
+	const rows = (JSON.parse(stdout) as { namespaces: { ns: number; nprocs: number; pid: number }[] })
+		.namespaces;
+	const ours = new Map(namespaces.map((each) => [each.inode, each]));
+	const theirs = rows.filter(({ ns }) => inodes.has(Number(ns)));
+	assert.ok(theirs.length >= 2 * EACH); // "process", and the inner namespaces of "child"
+	for (const { ns, nprocs, pid } of theirs) {
+		const processes = ours.get(Number(ns))?.processes ?? [];
+		assert.equal(processes.length, Number(nprocs), `${ns}`);
+		if (Number(nprocs) > 0) assert.equal(processes[0], Number(pid));
+	}
+	const withProcesses = [...ours.values()].filter(
+		({ inode, processes }) => inodes.has(inode) && processes.length > 0,
+	);
+	for (const { inode } of withProcesses)
+		assert.ok(
+			theirs.some(({ ns }) => Number(ns) === inode),
+			`${inode}`,
+		);
+}
+
+test("list: owner and pid select namespaces", { needs: [...needs] }, () =>
+	holding(2, async (held, holder) => {
+		const inner = (await list({ owner: 3000000 + held.findIndex(({ way }) => way === "child") })).namespaces;
+		assert.equal(inner.length, 1);
+		const outer = held.find(({ inode }) => inode === inner[0]?.parentInode) as Held;
+		assert.equal(outer.way, "child");
+		const chain = (await list({ pid: outer.number })).namespaces;
+		const own = Number(/\d+/.exec(readlinkSync("/proc/self/ns/user"))?.[0]);
+		assert.deepEqual(chain.map(({ inode }) => inode).sort(), [inner[0]?.inode, outer.inode, own].sort());
+		assert.deepEqual(
+			(await list({ pid: holder })).namespaces.map(({ inode }) => inode),
+			[own],
+		);
+		assert.deepEqual((await list({ pid: outer.number, owner: 4_000_000 })).namespaces, []);
+	}),
+);
+
+test(
+	"list: an ID-mapped mount with the namespace's map is listed, and does not hold it since Linux 6.8",
+	{
+		needs: ["linux", "root", "mounts", "linux:6.15"],
+	},
+	() =>
+		withTmpfs(async (folder) => {
+			const [source = "", target = ""] = mkdirs(folder, "source", "target");
+			const namespace = UserNamespace.createSync("0:3000000:7");
+			const { inode } = namespace;
+			const mount = await mountIdmapped({ source, target, userns: namespace });
+			const seen = async () => (await list()).namespaces.find((each) => each.inode === inode);
+			const listed = await seen();
+			assert.deepEqual(
+				listed?.holders.map((each) => each.kind === "descriptor" && each.pid),
+				[process.pid],
+			);
+			assert.ok(listed?.mounts.some(({ path }) => path === target));
+			namespace.close();
+			for (let i = 0; (await seen()) !== undefined; i++) {
+				assert.ok(i < 300, "the namespace still exists");
+				await sleep(100);
+			}
+			await mount.unmount();
+		}),
+);
+
+test("list: an ordinary user sees own namespaces, and how many processes cannot be examined", {
+	needs: ["linux", "root", "user"],
+}, () => {
+	const script = `const own = userns.UserNamespace.createSync("0:${OTHER_UID}:1");
+		const { namespaces, unseen } = await userns.list();
+		const found = namespaces.find(({ inode }) => inode === own.inode);
+		console.log(JSON.stringify([found?.ownerUid, String(found?.mapping), found?.holders.length, unseen]));`;
+	const { stdout, stderr } = runScript(script, { uid: OTHER_UID, gid: OTHER_UID });
+	assert.equal(stderr, "");
+	const [owner, map, holders, unseen] = JSON.parse(stdout) as [number, string, number, string[]];
+	assert.deepEqual([owner, map, holders], [OTHER_UID, `0:${OTHER_UID}:1`, 1]);
+	assert.match(unseen.join("\n"), /^Processes that the caller may not examine: [1-9]\d*\.$/m);
+});
+
+test("list: processes that end during the listing are no error", {
+	needs: ["linux", "tool:sh"],
+	timeout: 120_000,
+}, async () => {
+	const loop = "while :; do /bin/true & /bin/true & /bin/true & wait; done";
+	const child = spawn("sh", ["-c", loop], { stdio: "ignore" });
+	try {
+		// Until a process that was in /proc at its start has ended at its end, some times.
+		for (let met = 0, i = 0; met < 20; i++) {
+			const { namespaces } = await list();
+			const pids = namespaces.flatMap(({ processes }) => processes);
+			if (pids.some((pid) => !isAlive(pid))) met++;
+			assert.ok(i < 10_000);
+		}
+	} finally {
+		const closed = once(child, "close");
+		child.kill("SIGKILL");
+		await closed;
+	}
+});
+
+function isAlive(pid: number): boolean {
+	try {
+		process.kill(pid, 0);
+		return true;
+	} catch {
+		return false;
+	}
+}
+
+test("list checks its options before any system call", { needs: ["linux"] }, async () => {
+	const wrong = [{ owner: -1 }, { owner: "0" }, { owner: 2 ** 32 }, { pid: 0 }, { pid: "1" }, { user: 0 }, 7];
+	for (const options of wrong) {
+		await assert.rejects(list(options as never), failure("ERR_USERNS_INVALID_ARGUMENT", /^list: /));
+	}
+	const { stdout } = spawnSync("sh", ["-c", "echo $$"], { encoding: "utf8" });
+	await assert.rejects(list({ pid: Number(stdout) }), failure("ERR_USERNS_OPEN", /of process \d+/));
+});
