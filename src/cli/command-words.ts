@@ -2,6 +2,7 @@ import type {
 	CreateOptions,
 	EnterOptions,
 	ExplainOptions,
+	ListOptions,
 	MappingContext,
 	MountIdmappedOptions,
 	MountsOptions,
@@ -22,6 +23,7 @@ type LibraryOption =
 	| keyof EnterOptions
 	| keyof UnmountOptions
 	| keyof MountsOptions
+	| keyof ListOptions
 	| keyof OverlayOptions
 	| keyof ExplainOptions
 	| keyof MappingContext
@@ -111,6 +113,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
 	"UserNamespace.spawn": "userns exec",
 	"UserNamespace.exec": "userns exec",
 	"Mapping.rootless": "--map auto",
+	list: "userns ls",
 };
 
 /**

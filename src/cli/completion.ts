@@ -1,5 +1,6 @@
 import { Argument, type Command, type Option } from "commander";
 import { mappingSyntaxes } from "../index.ts";
+import { columnNames } from "./ls.ts";
 import { namespaceKinds } from "./namespace-argument.ts";
 import { printText } from "./output.ts";
 import { createWholeProgram } from "./program.ts";
@@ -42,6 +43,8 @@ const VALUES: Readonly<Record<string, Value>> = {
 	...{ args: PATH, dir: PATH, file: PATH, first: PATH, mapping: PATH, path: PATH },
 	...{ "pid|path": PATH, second: PATH, source: PATH, target: PATH },
 	command: { kind: "program" },
+	names: { words: columnNames, list: true },
+	uid: {},
 	kinds: { words: namespaceKinds, list: true },
 	syntax: { words: Object.keys(mappingSyntaxes) },
 	...{ owner: { kind: "user" }, user: { kind: "user" } },

@@ -1,9 +1,8 @@
 import type { Command } from "commander";
 import { type Access, type ExplainOptions, type Explanation, explain, type OwnerChain } from "../index.ts";
 import { drawExplanation } from "./explain-svg.ts";
-import { writeDrawing } from "./map.ts";
 import { wholeNumber } from "./namespace-argument.ts";
-import { print, shortened, table, terminalWidth, wrap } from "./output.ts";
+import { print, printDrawing, shortened, table, terminalWidth, wrap } from "./output.ts";
 
 interface Options extends Pick<ExplainOptions, "in" | "chownTo"> {
 	as?: string;
@@ -53,8 +52,7 @@ async function show(command: Command, path: string, options: Options): Promise<v
 		...(as !== undefined && { as }),
 		...(chownTo !== undefined && { chownTo }),
 	});
-	if (svg === "-") return print(false, undefined, () => drawExplanation(found).trimEnd().split("\n"));
-	if (svg !== undefined) writeDrawing(svg, drawExplanation(found));
+	if (svg !== undefined) return printDrawing(svg, drawExplanation(found), json, { svg, ...found });
 	const width = wide ? Number.POSITIVE_INFINITY : (terminalWidth() ?? 80);
 	await print(json, found, () => lines(found, as, width));
 }

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import {
 	findId,
@@ -12,7 +12,7 @@ import {
 } from "../index.ts";
 import { drawText } from "./map-draw.ts";
 import { drawSvg } from "./map-svg.ts";
-import { CommandError, mappingLines, NO, NO_ANSWER, print, reasonOf, STATUS_HELP } from "./output.ts";
+import { mappingLines, NO, NO_ANSWER, print, printDrawing, reasonOf, STATUS_HELP } from "./output.ts";
 
 interface TextOptions {
 	from?: MappingSyntax;
@@ -285,15 +285,6 @@ function defineCheck(command: Command): void {
 	});
 }
 
-export function writeDrawing(path: string, drawing: string): void {
-	try {
-		writeFileSync(path, drawing);
-	} catch (cause) {
-		const hint = "Name a file in an existing directory to which the caller may write.";
-		throw new CommandError(`cannot write the drawing to ${JSON.stringify(path)}: ${reasonOf(cause)}`, hint);
-	}
-}
-
 function defineDraw(parent: Command): void {
 	const command = subcommand(
 		parent,
@@ -312,9 +303,6 @@ function defineDraw(parent: Command): void {
 				const drawing = drawText(mapping);
 				return print(json, { drawing, mapping }, () => drawing.split("\n"));
 			}
-			if (svg === "-") return print(false, undefined, () => drawSvg(mapping).trimEnd().split("\n"));
-			writeDrawing(svg, drawSvg(mapping));
-			const done = `the drawing is written to ${svg}`;
-			return print(json, { svg, mapping }, () => [`written to ${svg}`], done);
+			return printDrawing(svg, drawSvg(mapping), json, { svg, mapping });
 		});
 }

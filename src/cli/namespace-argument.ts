@@ -1,5 +1,13 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { type NamespaceKind, type PathOptions, UserNamespace } from "../index.ts";
+import {
+	type ListedNamespace,
+	list,
+	type NamespaceHandle,
+	type NamespaceKind,
+	type PathOptions,
+	UserNamespace,
+} from "../index.ts";
+import { CommandError } from "./output.ts";
 
 /** A key for each kind, so that a new one does not compile without its word. */
 const KINDS: Readonly<Record<NamespaceKind, true>> = {
@@ -18,17 +26,51 @@ export function wholeNumber(what: string): (text: string) => number {
 	};
 }
 
-/** Whether the TARGET of a command is a pid: digits alone are one, everything else is a path. */
+/** PROC_DYNAMIC_FIRST in include/linux/proc_fs.h, without the initial namespaces: no pid is that large. */
+const FIRST_INODE = 0xefffffff - 7;
+
+/** Whether the TARGET of a command is a pid: digits alone are one, unless the number is too large and is an inode number. */
 export function isPid(target: string): boolean {
-	return /^\d+$/.test(target);
+	return /^\d+$/.test(target) && Number(target) < FIRST_INODE;
 }
 
 export function pidOrPath(target: string): number | string {
 	return isPid(target) ? Number(target) : target;
 }
 
-export function openTarget(target: string): Promise<UserNamespace> {
-	return UserNamespace.openAsync(pidOrPath(target));
+/** Opens a pid, a path, or a namespace of the list: an inode number, or ":" and a namespace ID as nsenter(1) has it. */
+export async function openTarget(target: string): Promise<UserNamespace> {
+	if (isPid(target)) return UserNamespace.openAsync(Number(target));
+	const listed = /^(:?)(\d{1,20})$/.exec(target);
+	if (listed === null) return UserNamespace.openAsync(target);
+	const number = BigInt(listed[2] ?? "");
+	const isWanted = ({ id, inode }: ListedNamespace) => number === (listed[1] === ":" ? id : BigInt(inode));
+	const found = (await list()).namespaces.find(isWanted);
+	for (const open of found === undefined ? [] : waysTo(found)) {
+		try {
+			const namespace = await UserNamespace.openAsync(open);
+			if (isWanted(namespace as never)) return namespace;
+			namespace.close();
+		} catch {
+			// The process or the descriptor has gone; the next holder may still be there.
+		}
+	}
+	throw new CommandError(
+		`cannot open the user namespace ${JSON.stringify(target)}: ${found === undefined ? "it is not in the list" : "its holders cannot be opened"}`,
+		'See "userns ls". To name a process write its pid, and for a file with this name write ./ before it.',
+		"ERR_USERNS_OPEN",
+	);
+}
+
+function waysTo({ id, inode, processes, holders }: ListedNamespace): (number | string | NamespaceHandle)[] {
+	const paths = holders.flatMap((each) =>
+		each.kind === "descriptor"
+			? [`/proc/${each.pid}/fd/${each.fd}`]
+			: each.kind === "mount"
+				? [each.path]
+				: [],
+	);
+	return [...processes.slice(0, 3), ...(id === undefined ? [] : [{ id, inode }]), ...paths];
 }
 
 /** The option `into` of a mount for --into. Left out if it is not given. */

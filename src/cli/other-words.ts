@@ -17,7 +17,8 @@ const MAPS: Rows = [
 
 const OTHER_WORDS: Readonly<Record<string, Rows>> = {
 	userns: [
-		["ls list findmnt", "mounts"],
+		["findmnt", "mounts"],
+		["list lsns", "ls"],
 		["bind idmap", "mount"],
 		["unmount detach unpin rm remove delete", "umount"],
 		["run unshare spawn start shell", "exec"],

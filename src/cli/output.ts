@@ -1,4 +1,4 @@
-import { writeSync } from "node:fs";
+import { writeFileSync, writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isatty } from "node:tty";
 import { type IdMap, type Mapping, UsernsError, type UsernsErrorCode } from "../index.ts";
@@ -142,36 +142,56 @@ function asData(error: unknown): Record<string, unknown> {
 }
 
 /**
- * Rows as columns of equal width, two spaces apart, without blanks at the end of a line. Cells of the first column are
- * shortened in the middle if a line has more than `most` characters.
+ * Rows as columns of equal width, two spaces apart, without blanks at the end of a line. If a line needs more than `most` columns
+ * of a terminal, the cells of these table columns are shortened in the middle, one column after the other.
  */
 export function table(
 	rows: readonly (readonly string[])[],
 	most: number = Number.POSITIVE_INFINITY,
+	flexible: readonly number[] = [0],
 ): string[] {
-	const cells = rows.map((row) => row.map(printable));
-	const lines = aligned(cells);
-	const surplus = Math.max(...lines.map(({ length }) => length)) - most;
-	if (surplus <= 0) return lines;
-	const width = Math.max(...cells.map(([first = ""]) => first.length));
-	const room = Math.max(LEAST_ROOM, width - surplus);
-	return aligned(cells.map(([first = "", ...others]) => [shortened(first, room), ...others]));
+	let cells = rows.map((row) => row.map(printable));
+	let lines = aligned(cells);
+	for (const column of flexible) {
+		const surplus = widest(lines) - most;
+		if (surplus <= 0) break;
+		const room = Math.max(LEAST_ROOM, widest(cells.map((row) => row[column] ?? "")) - surplus);
+		cells = cells.map((row) => row.map((cell, i) => (i === column ? shortened(cell, room) : cell)));
+		lines = aligned(cells);
+	}
+	return lines;
 }
 
 /** The least width of a column that is shortened. */
 const LEAST_ROOM = 20;
+
+/** Signs that take two columns of a terminal: East Asian characters and emoji. */
+const WIDE =
+	/[\p{Script=Han}\p{Script=Hangul}\p{Script=Hiragana}\p{Script=Katakana}\p{Emoji_Presentation}\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]/u;
+
+/** The columns of a terminal that a text takes. A combining mark takes none. */
+function widthOf(text: string): number {
+	if (/^[\x20-\x7e]*$/.test(text)) return text.length;
+	let width = 0;
+	for (const sign of text) width += WIDE.test(sign) ? 2 : /\p{M}/u.test(sign) ? 0 : 1;
+	return width;
+}
+
+function widest(texts: readonly string[]): number {
+	return texts.reduce((most, text) => Math.max(most, widthOf(text)), 0);
+}
 
 function aligned(cells: readonly (readonly string[])[]): string[] {
 	const widths: number[] = [];
 	for (const row of cells) {
 		// Nothing follows the last cell of a row, such as the reason for an unknown map, so it needs no room in the other rows.
 		row.slice(0, -1).forEach((cell, column) => {
-			widths[column] = Math.max(widths[column] ?? 0, cell.length);
+			widths[column] = Math.max(widths[column] ?? 0, widthOf(cell));
 		});
 	}
 	return cells.map((row) =>
 		row
-			.map((cell, column) => cell.padEnd(widths[column] ?? 0))
+			.map((cell, column) => cell + " ".repeat(Math.max(0, (widths[column] ?? 0) - widthOf(cell))))
 			.join("  ")
 			.trimEnd(),
 	);
@@ -192,11 +212,22 @@ export function wrap(line: string, width: number, indent: number): string[] {
 }
 
 /** A name with its start and its end, which differ more between mounts than the middle. */
-export function shortened(text: string, length: number): string {
-	if (text.length <= length) return text;
+export function shortened(text: string, width: number): string {
+	if (widthOf(text) <= width) return text;
 	const signs = [...text];
-	const end = Math.ceil((length - 1) / 2);
-	return [...signs.slice(0, length - 1 - end), "…", ...signs.slice(-end)].join("");
+	const end = fitting(signs.toReversed(), Math.ceil((width - 1) / 2));
+	const start = fitting(signs, width - 1 - widthOf(end.join("")));
+	return [...start, "…", ...end.reverse()].join("");
+}
+
+/** The first signs that fit. */
+function fitting(signs: readonly string[], width: number): string[] {
+	let left = width;
+	const over = signs.findIndex((sign) => {
+		left -= widthOf(sign);
+		return left < 0;
+	});
+	return signs.slice(0, over < 0 ? signs.length : over);
 }
 
 /** The width of the terminal that standard output is; undefined for a file or a pipe. */
@@ -231,4 +262,21 @@ function rangeRows(kind: string, extents: readonly Readonly<IdMap>[]): string[][
 
 function range(first: number, size: number): string {
 	return size === 1 ? `${first}` : `${first}–${first + size - 1}`;
+}
+
+/** Writes an SVG file, or prints it for the path "-". `value` is the result as JSON. */
+export async function printDrawing(
+	path: string,
+	drawing: string,
+	json: boolean | undefined,
+	value: unknown,
+): Promise<void> {
+	if (path === "-") return print(false, undefined, () => drawing.trimEnd().split("\n"));
+	try {
+		writeFileSync(path, drawing);
+	} catch (cause) {
+		const hint = "Name a file in an existing directory to which the caller may write.";
+		throw new CommandError(`cannot write the drawing to ${JSON.stringify(path)}: ${reasonOf(cause)}`, hint);
+	}
+	await print(json, value, () => [`written to ${path}`], `the drawing is written to ${path}`);
 }

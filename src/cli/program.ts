@@ -37,6 +37,7 @@ export const commands: Readonly<Record<string, Entry>> = {
 	create: { summary: "create a user namespace and pin it at a path", load: () => import("./create.ts") },
 	exec: { summary: "run a program in a user namespace", load: () => import("./exec.ts") },
 	map: { summary: "convert, combine, check and draw mappings", load: () => import("./map.ts") },
+	ls: { summary: "list user namespaces, and what holds each", load: () => import("./ls.ts") },
 	show: { summary: "show the user namespace of a process or at a path", load: () => import("./show.ts") },
 	build: { summary: "compile the native add-on of this package", load: () => import("./build.ts") },
 	completion: { summary: "print the completions for a shell", load: () => import("./completion.ts") },

@@ -1,55 +1,105 @@
 import type { Command } from "commander";
+import { type ListedNamespace, list, type Mapping } from "../index.ts";
+import { holderText, INITIAL, processText } from "./ls-tree.ts";
 import { openTarget } from "./namespace-argument.ts";
-import { mappingLines, print, table } from "./output.ts";
+import { mappingLines, print, table, terminalWidth } from "./output.ts";
 
 const HELP = `
 Example:
   userns show 4711
 shows the user namespace of process 4711.
 
-A target of digits only is a pid. For a file with the name 123, write ./123.`;
+A target of digits only is a pid, or the inode number of a namespace as "userns
+ls" prints it. ":4711" is the namespace with the ID 4711. For a file with the
+name 123, write ./123.
+
+"inside" and "outside" are IDs in the namespace and in the caller's namespace.
+If the parent is another one, the map to the parent's IDs follows. The mounts
+are ID-mapped mounts with the same map. "not seen" says which holders the caller
+or the kernel cannot see.`;
 
 export function define(command: Command): void {
 	command
-		.argument("<target>", "a pid, or a path such as /proc/PID/ns/user")
+		.argument("<target>", "a pid, a path such as /proc/PID/ns/user, or a number of a namespace")
+		.option("--wide", "do not shorten lines to the width of the terminal")
 		.option("--json", "print the result as JSON")
 		.addHelpText("after", HELP)
-		.action((target: string, { json }: { json?: boolean }) => show(target, json));
+		.action(show);
 }
 
-/** PROC_USER_INIT_INO in include/linux/proc_ns.h: the inode number of the initial user namespace. */
-const INITIAL = 0xeffffffd;
-
-function parentText({ inode, parentInode }: { inode: number; parentInode: number | null }): string {
-	if (inode === INITIAL) return "none, because it is the initial user namespace";
-	return parentInode === null ? "not visible" : `inode ${parentInode}`;
+interface Options {
+	wide?: boolean;
+	json?: boolean;
 }
 
-async function show(target: string, json: boolean | undefined): Promise<void> {
+/** The most processes, holders and mounts that are printed without --wide. */
+const MOST = 4;
+
+function several<T>(all: readonly T[], text: (each: T) => string, wide: boolean | undefined): string {
+	const most = wide ? all.length : MOST;
+	const more = all.length > most ? [`${all.length - most} more`] : [];
+	return all.length === 0 ? "none" : [...all.slice(0, most).map(text), ...more].join(", ");
+}
+
+/** The map to the IDs of the parent; undefined if it is not known, because an ID on the way is not mapped. */
+function mapToParent(mapping: Mapping, parent: Mapping | undefined): Mapping | undefined {
+	if (parent === undefined) return undefined;
+	const map = mapping.compose(parent.invert());
+	return map.size.uid === mapping.size.uid && map.size.gid === mapping.size.gid ? map : undefined;
+}
+
+async function show(target: string, { wide, json }: Options): Promise<void> {
 	const namespace = await openTarget(target);
 	try {
-		const parent = namespace.parent();
+		const { inode, id } = namespace;
+		const mapping = await namespace.mapping();
+		const { namespaces, unseen } = await list();
+		const byInode = new Map(namespaces.map((each) => [each.inode, each]));
+		// It is in the list, because this process holds it.
+		const listed = byInode.get(inode) as ListedNamespace;
+		const parents: number[] = [];
+		for (let up = listed.parentInode; up !== undefined; up = byInode.get(up)?.parentInode) parents.push(up);
+		const [parentInode = null] = parents;
+		const mappingInParent = mapToParent(mapping, byInode.get(parentInode ?? -1)?.mapping);
+		const holders = listed.holders.filter((each) => each.kind !== "descriptor" || each.pid !== process.pid);
 		const facts = {
 			target,
-			inode: namespace.inode,
-			id: namespace.id === undefined ? null : Number(namespace.id),
-			parentInode: parent?.inode ?? null,
+			inode,
+			id: id === undefined ? null : Number(id),
+			parentInode,
+			parents,
 			ownerUid: namespace.ownerUid(),
 			setgroups: await namespace.setgroups(),
-			mapping: await namespace.mapping(),
+			mapping,
+			mappingInParent: mappingInParent ?? null,
+			processes: listed.processes,
+			holders,
+			mounts: listed.mounts,
+			unseen,
 		};
-		parent?.close();
+		const isOutside = mappingInParent === undefined || mappingInParent.equals(mapping);
+		const rows = () => [
+			["inode", `${inode}`],
+			["id", id === undefined ? "unknown before Linux 6.18" : `${id}`],
+			["parent", parentText(inode, parents)],
+			["owner", `uid ${facts.ownerUid}`],
+			["setgroups", facts.setgroups],
+			["processes", several(facts.processes, processText, wide)],
+			["held by", several(holders, holderText, wide)],
+			["mounts", several([...new Set(listed.mounts.map(({ path }) => path))], String, wide)],
+			...unseen.map((each) => ["not seen", each]),
+		];
 		await print(json, facts, () => [
-			...table([
-				["inode", `${facts.inode}`],
-				["id", facts.id === null ? "unknown before Linux 6.18" : `${facts.id}`],
-				["parent", parentText(facts)],
-				["owner", `uid ${facts.ownerUid}`],
-				["setgroups", facts.setgroups],
-			]),
-			...mappingLines(facts.mapping, "inside", "outside"),
+			...table(rows(), wide ? undefined : terminalWidth(), [1]),
+			...mappingLines(mapping, "inside", "outside"),
+			...(isOutside ? [] : mappingLines(mappingInParent, "inside", "in the parent")),
 		]);
 	} finally {
 		namespace.close();
 	}
+}
+
+function parentText(inode: number, parents: readonly number[]): string {
+	if (inode === INITIAL) return "none, because it is the initial user namespace";
+	return parents.length === 0 ? "not visible" : `inode ${parents.join(", below ")}`;
 }

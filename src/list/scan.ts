@@ -44,9 +44,6 @@ export function inodeOf(name: string): number | undefined {
 	return text === undefined ? undefined : Number(text);
 }
 
-/** The processes in a mount namespace, and the number of the first of them. */
-export type MountNamespaces = ReadonlyMap<string, readonly number[]>;
-
 /** The milliseconds after which the event loop runs. */
 const TURN_MS = 2;
 
@@ -72,8 +69,9 @@ export class Scan {
 	}
 
 	async processes(): Promise<void> {
-		for (const name of list("/proc")) {
-			if (/^\d+$/.test(name)) this.#process(Number(name));
+		const pids = list("/proc").filter((name) => /^\d+$/.test(name));
+		for (const pid of pids.map(Number).sort((a, b) => a - b)) {
+			this.#process(pid);
 			await this.turn();
 		}
 	}

@@ -32,6 +32,7 @@ const reading: string[][] = [
 	["mounts", "--all", "--json"],
 	["show", `${process.pid}`],
 	["show", `${process.pid}`, "--json"],
+	["ls", "--svg", "-"],
 	["map", "convert", "0:1:1"],
 	["map", "draw", "0:1:1"],
 	["map", "draw", "0:1:1", "--svg", "-"],

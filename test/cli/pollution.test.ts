@@ -85,6 +85,7 @@ test(
 						chownTo: "7",
 						wide: true,
 					},
+					...{ columns: ["id"], owner: 7, wide: true },
 					...{ reverse: true, keepId: true, userns: 5, handles: 5, recursiveIdmap: true, idmapped: true },
 				};
 				const wrong = Object.fromEntries(Object.keys(evil).map((name) => [name, { evil: 1 }]));
@@ -115,6 +116,7 @@ test(
 					["explain", source],
 					["create", "--map", MAP, "--at", pinned],
 					["show", pinned],
+					["ls", "--pid", "1"],
 					["umount", pinned],
 					["create", "--map", MAP],
 					[

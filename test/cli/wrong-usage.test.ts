@@ -133,8 +133,9 @@ test("a program that is not found and looks like a further value of an option is
 
 /** What users of other programs write, with the option or command that does it here. */
 const OTHERS: [args: string, own: string][] = [
-	["ls", "mounts"],
-	["list", "mounts"],
+	["findmnt", "mounts"],
+	["lsns", "ls"],
+	["list", "ls"],
 	["run", "exec"],
 	["unshare -Urm sh", "exec"],
 	["nsenter", "exec --in"],

@@ -237,7 +237,11 @@ trap 'kill $pid' EXIT
 until [ -e /mnt/ready ]; do sleep 0.05; done
 `;
 	const look = (text: string) =>
-		text.replaceAll("4711", "$pid").replace("/srv/data /mnt/data\n", "$&stat -c 'seen %u' /mnt/data/file\n");
+		text
+			.replaceAll("4711", "$pid")
+			// What this kernel does not show is on standard error.
+			.replace("userns ls\n", "userns ls 2>/dev/null\n")
+			.replace("/srv/data /mnt/data\n", "$&stat -c 'seen %u' /mnt/data/file\n");
 	checkJobs(jobsOfRoot, (text) => asRoot(container + look(text)), [
 		["userns supports", /: yes, /],
 		["userns mount --map 0:", /^\/srv\/data is mounted on \/mnt\/data\n[\s\S]*\nseen 2100000000\n$/],
@@ -252,6 +256,7 @@ until [ -e /mnt/ready ]; do sleep 0.05; done
 		["userns create", /is pinned at \/run\/userns-a\n/],
 		["userns show", /^uid, gid +0–65535 +2100000000–2100065535 +65536$/m],
 		["userns exec --in", /^uid=33/],
+		["userns ls", /^.─\d+ +0 +0 +0:2100000000:65536 +mount \/run\/userns-a( \+\d+)?$/m],
 		["userns mounts --pinned", /^path +inode\n\/run\/userns-a +\d+\n$/],
 		["userns umount /run", /user namespace unmounted from \/run\/userns-a\n$/],
 		["userns map draw", /inside \(on disk\)/],

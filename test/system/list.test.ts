@@ -1,62 +1,21 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readlinkSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
+import { readlinkSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type ListedNamespace, list, mountIdmapped, UserNamespace } from "../../src/index.ts";
-import { root, runScript, sh } from "../support/child.ts";
+import { runScript } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
+import { type Held, HOLDING, holding } from "../support/holding.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { OTHER_UID, olderThan } from "../support/needs.ts";
 import { test } from "../support/test.ts";
 
-const needs = ["linux", "root", "private-mounts", "ids", "tool:cc", "linux:5.9"] as const;
 const LISTNS = olderThan("6.19") === undefined;
 /** The ways in which hold-namespaces.c holds a namespace that only listns(2) reports. */
 const BY_LISTNS = ["flight", "other"];
 /** For each of its eight ways. */
 const EACH = 125;
-
-interface Held {
-	way: string;
-	inode: number;
-	/** A pid or a descriptor, see the program. */
-	number: number;
-	map: string;
-}
-
-/** Runs hold-namespaces.c while `body` runs. */
-async function holding(count: number, body: (held: Held[], pid: number) => Promise<void>): Promise<void> {
-	const tools = mkdtempSync(join(tmpdir(), "userns-hold-"));
-	try {
-		await withTmpfs(async (folder) => {
-			const program = join(tools, "hold-namespaces");
-			sh("cc", "-O1", "-o", program, join(root, "test/support/programs/hold-namespaces.c"));
-			const child = spawn(program, [`${count}`, folder], { stdio: ["ignore", "pipe", "inherit"] });
-			const closed = once(child, "close");
-			try {
-				const held: Held[] = [];
-				for await (const line of createInterface(child.stdout)) {
-					if (line === "ready") break;
-					const [way = "", inode, number] = line.split(" ");
-					const map = `0:${3000000 + held.length}:1`;
-					held.push({ way, inode: Number(inode), number: Number(number), map });
-				}
-				assert.equal(held.length, count * 8);
-				await body(held, child.pid as number);
-			} finally {
-				child.kill("SIGKILL");
-				await closed;
-				sh("sh", "-c", 'for each in "$1"/*; do umount "$each" 2>/dev/null; done; true', "sh", folder);
-			}
-		});
-	} finally {
-		rmSync(tools, { recursive: true });
-	}
-}
 
 /** What list() must report as the holders of a namespace, from the way alone. */
 function checkHolders(
@@ -86,7 +45,7 @@ function checkHolders(
 }
 
 test("list finds a thousand namespaces that are held in eight ways, and nothing after their end", {
-	needs: [...needs],
+	needs: HOLDING,
 	timeout: 240_000,
 }, async () => {
 	const own = Number(/\d+/.exec(readlinkSync("/proc/self/ns/user"))?.[0]);
@@ -149,7 +108,7 @@ function compareWithLsns(namespaces: readonly ListedNamespace[], inodes: Readonl
 		);
 }
 
-test("list: owner and pid select namespaces", { needs: [...needs] }, () =>
+test("list: owner and pid select namespaces", { needs: HOLDING }, () =>
 	holding(2, async (held, holder) => {
 		const inner = (await list({ owner: 3000000 + held.findIndex(({ way }) => way === "child") })).namespaces;
 		assert.equal(inner.length, 1);
@@ -208,7 +167,7 @@ test("list: an ordinary user sees own namespaces, and how many processes cannot 
 });
 
 test("list: processes that end during the listing are no error", {
-	needs: ["linux", "tool:sh"],
+	needs: ["linux"],
 	timeout: 120_000,
 }, async () => {
 	const loop = "while :; do /bin/true & /bin/true & /bin/true & wait; done";

@@ -1,6 +1,7 @@
 /*
  * hold-namespaces COUNT DIRECTORY: makes COUNT user namespaces for each way in which one can be held, and prints a line for each: the
- * way, the inode number, and the number of the process or descriptor that holds it. Namespace I of all has the map "0 3000000+I 1".
+ * way, the inode number, and the number of the process or descriptor that holds it. Namespace I of all has the map "0 3000000+I 1"; the
+ * one below a namespace of the way "child" has "5 0 1" to its parent.
  * Prints "ready" and waits. DIRECTORY is for the files on which namespaces are mounted. Everything ends with this process.
  */
 #define _GNU_SOURCE
@@ -28,13 +29,12 @@ static void check(int is_good, const char *what)
 	exit(1);
 }
 
-static void write_map(pid_t child, const char *file)
+static void write_file(pid_t process, const char *file, const char *text)
 {
 	char name[64];
-	char text[64];
-	int length = snprintf(text, sizeof text, "0 %d 1\n", 3000000 + made);
+	ssize_t length = (ssize_t)strlen(text);
 
-	snprintf(name, sizeof name, "/proc/%d/%s", child, file);
+	snprintf(name, sizeof name, "/proc/%d/%s", process, file);
 	int fd = open(name, O_WRONLY | O_CLOEXEC);
 	check(fd >= 0 && write(fd, text, (size_t)length) == length, name);
 	close(fd);
@@ -70,7 +70,11 @@ static void live(int flags, int nested, int up, int down)
 	if (nested) {
 		check(setresgid(0, 0, 0) == 0 && setresuid(0, 0, 0) == 0, "setresuid");
 		check(unshare(CLONE_NEWUSER) == 0, "unshare nested");
-		prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of the IDs resets it */
+		/* A change of the IDs resets both. The files in /proc of a process that is not dumpable belong to the host's root. */
+		check(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && prctl(PR_SET_DUMPABLE, 1) == 0, "prctl");
+		write_file(getpid(), "uid_map", "5 0 1\n");
+		write_file(getpid(), "setgroups", "deny");
+		write_file(getpid(), "gid_map", "5 0 1\n");
 	}
 	check(write(1, &byte, 1) == 1, "child");
 	for (;;) pause();
@@ -81,6 +85,7 @@ static pid_t make(int flags, int nested, int *ns)
 {
 	int up[2];
 	int down[2];
+	char map[64];
 	char byte = 0;
 
 	check(pipe2(up, O_CLOEXEC) == 0 && pipe2(down, O_CLOEXEC) == 0, "pipe2");
@@ -88,14 +93,15 @@ static pid_t make(int flags, int nested, int *ns)
 	pid_t child = fork();
 	check(child >= 0, "fork");
 	if (child == 0) live(flags, nested, up[1], down[0]);
+	close(up[1]); /* so that the end of the child ends the reads below */
 	check(read(up[0], &byte, 1) == 1, "read");
-	write_map(child, "uid_map");
-	write_map(child, "gid_map");
+	snprintf(map, sizeof map, "0 %d 1\n", 3000000 + made);
+	write_file(child, "uid_map", map);
+	write_file(child, "gid_map", map);
 	made++;
 	*ns = open_namespace(child, "user");
 	check(write(down[1], &byte, 1) == 1 && read(up[0], &byte, 1) == 1, "go on");
 	close(up[0]);
-	close(up[1]);
 	close(down[0]);
 	close(down[1]);
 	return child;
