@@ -69,7 +69,7 @@ export class Scan {
 	}
 
 	async processes(): Promise<void> {
-		const pids = list("/proc").filter((name) => /^\d+$/.test(name));
+		const pids = namesIn("/proc").filter((name) => /^\d+$/.test(name));
 		for (const pid of pids.map(Number).sort((a, b) => a - b)) {
 			this.#process(pid);
 			await this.turn();
@@ -86,7 +86,7 @@ export class Scan {
 			if (pids === undefined) this.mountNamespaces.set(mounts, [pid]);
 			else pids.push(pid);
 		}
-		for (const text of list(`/proc/${pid}/fd`)) {
+		for (const text of namesIn(`/proc/${pid}/fd`)) {
 			const fd = Number(text);
 			if (pid === process.pid && this.#own.has(fd)) continue;
 			const path = `/proc/${pid}/fd/${text}`;
@@ -206,7 +206,7 @@ function read(path: string): string | undefined {
 	}
 }
 
-function list(path: string): string[] {
+function namesIn(path: string): string[] {
 	try {
 		return readdirSync(path);
 	} catch (error) {

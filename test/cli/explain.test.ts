@@ -82,7 +82,7 @@ test("explain --json prints what the library returns, and null for what cannot b
 test("explain --svg draws the chain, and escapes names", { needs }, () =>
 	withFile('<a&b">', (path, _, folder) => {
 		const drawing = join(folder, "drawing.svg");
-		assert.match(ok("explain", path, "--svg", drawing), /^path/);
+		assert.match(ok("explain", path, "--svg", drawing), /^written to /);
 		const text = readFileSync(drawing, "utf8");
 		assert.equal(ok("explain", path, "--svg", "-"), text);
 		assert.match(text, /^<svg xmlns=/);

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
-import { spawn, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { readlinkSync } from "node:fs";
+import { mkdtempSync, readlinkSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type ListedNamespace, list, mountIdmapped, UserNamespace } from "../../src/index.ts";
 import { runScript } from "../support/child.ts";
@@ -9,6 +11,7 @@ import { failure } from "../support/errors.ts";
 import { type Held, HOLDING, holding } from "../support/holding.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { OTHER_UID, olderThan } from "../support/needs.ts";
+import { SLOWER } from "../support/slower.ts";
 import { test } from "../support/test.ts";
 
 const LISTNS = olderThan("6.19") === undefined;
@@ -195,6 +198,48 @@ function isAlive(pid: number): boolean {
 		return false;
 	}
 }
+
+test("list takes less than a second of processor time for 10,000 processes", {
+	needs: ["linux", "root", "tool:cc", "long"],
+	timeout: 120_000,
+}, async () => {
+	const code = `#include <signal.h>
+		#include <stdio.h>
+		#include <sys/prctl.h>
+		#include <unistd.h>
+		int main(void) {
+			for (int i = 0; i < 10000; i++) {
+				pid_t child = fork();
+				if (child < 0) return 1;
+				if (child == 0) { prctl(PR_SET_PDEATHSIG, SIGKILL); for (;;) pause(); }
+			}
+			puts("ready");
+			fflush(stdout);
+			for (;;) pause();
+		}`;
+	const folder = mkdtempSync(join(tmpdir(), "userns-many-"));
+	const program = join(folder, "many");
+	execFileSync("cc", ["-O1", "-x", "c", "-o", program, "-"], { input: code });
+	const child = spawn(program, { stdio: ["ignore", "pipe", "inherit"] });
+	const closed = once(child, "close");
+	try {
+		await once(child.stdout, "data");
+		const script = `const { namespaces } = await userns.list();
+			const { user, system } = process.cpuUsage();
+			const most = Math.max(...namespaces.map(({ processes }) => processes.length));
+			console.log(JSON.stringify([most, (user + system) / 1e6]));`;
+		const [most = 0, seconds = 9] = JSON.parse(runScript(script).stdout) as number[];
+		const [, alone = 0] = JSON.parse(
+			runScript(script.replace("await userns.list()", "{ namespaces: [] }")).stdout,
+		) as number[];
+		assert.ok(most >= 10_000, `${most}`);
+		assert.ok(seconds - alone < SLOWER, `${seconds} s, and ${alone} s without the call`);
+	} finally {
+		child.kill("SIGKILL");
+		await closed;
+		rmSync(folder, { recursive: true });
+	}
+});
 
 test("list checks its options before any system call", { needs: ["linux"] }, async () => {
 	const wrong = [{ owner: -1 }, { owner: "0" }, { owner: 2 ** 32 }, { pid: 0 }, { pid: "1" }, { user: 0 }, 7];
