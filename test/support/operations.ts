@@ -139,6 +139,14 @@ export const forRoot: readonly Operation[] = [
 		check: 'try { return made.inode === fs.statSync("/proc/self/ns/user").ino; } finally { made.close(); }',
 	},
 	{
+		name: "open by ID",
+		needs: ["linux:6.18"],
+		scopes: ["own"],
+		makes: ["open_by_handle_at"],
+		run: "return userns.UserNamespace.open(NS.handle);",
+		check: "try { return made.equals(NS); } finally { made.close(); }",
+	},
+	{
 		name: "mountIdmapped",
 		scopes: ["own", "children"],
 		makes: ["move_mount"],
