@@ -3,7 +3,7 @@ import { list } from "../index.ts";
 import { drawTree } from "./ls-svg.ts";
 import { type Branch, branches, heldBy, jsonOf, nameOf, shortMap } from "./ls-tree.ts";
 import { wholeNumber } from "./namespace-argument.ts";
-import { print, printDrawing, printErrors, table, terminalWidth } from "./output.ts";
+import { print, printable, printDrawing, printErrors, table, terminalWidth } from "./output.ts";
 
 /** The cell of each column. */
 const COLUMNS: Readonly<Record<string, (branch: Branch) => string>> = {
@@ -81,9 +81,8 @@ async function show(command: Command, options: Options): Promise<void> {
 	if (svg !== undefined) return printDrawing(svg, drawTree(tree, unseen), json, { svg, ...value });
 	if (!json) {
 		const none = namespaces.length === 0 ? ["no user namespaces"] : [];
-		await printErrors(
-			[...none, ...unseen.map((each) => `not seen: ${each}`)].map((each) => `${each}\n`).join(""),
-		);
+		const lines = [...none, ...unseen.map((each) => `not seen: ${each}`)];
+		await printErrors(lines.map((line) => `${printable(line)}\n`).join(""));
 	}
 	const most = wide ? undefined : terminalWidth();
 	const flexible = FLEXIBLE.map((name) => columns.indexOf(name)).filter((index) => index >= 0);

@@ -39,10 +39,11 @@ export async function list(options?: ListOptions): Promise<NamespaceList> {
 	}
 	checkProc();
 	const opened = pid === undefined ? undefined : openByPid("list", pid)[0];
-	const scan = new Scan();
+	const scan = new Scan(opened?.fd ?? -1);
 	try {
+		const start = opened && scan.add(native().copy(opened.fd)); // the process can end meanwhile
 		const unseen = await scanAll(scan);
-		const chain = opened && ancestors(scan, scan.add(native().copy(opened.fd)));
+		const chain = opened && ancestors(scan, start);
 		const namespaces = [...scan.found.values()]
 			.filter((each) => owner === undefined || each.ownerUid === owner)
 			.filter((each) => chain === undefined || chain.has(each))
@@ -82,8 +83,8 @@ function checkProc(): void {
 /** Returns what is not seen. */
 async function scanAll(scan: Scan): Promise<string[]> {
 	await scan.processes();
-	const { mapped, unread, unopened } = await scanMountTables(scan);
 	const byId = listKernel(scan);
+	const { mapped, unread, unopened } = await scanMountTables(scan);
 	await scan.parents();
 	await scan.maps();
 	addMounts(scan, mapped);

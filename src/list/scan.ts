@@ -57,13 +57,23 @@ export class Scan {
 	/** The processes that the caller may not examine. */
 	refused = 0;
 	readonly #fds: Map<number, number> = new Map();
-	/** This scan's own descriptors, which hold nothing after it. */
 	readonly #own: Set<number> = new Set();
+	/** A descriptor of the caller that holds nothing after the listing, as this scan's own; or −1. */
+	readonly #other: number;
 	#until: number = performance.now() + TURN_MS;
 
-	/** Lets the event loop run, if it has waited for long enough. */
+	constructor(other: number) {
+		this.#other = other;
+	}
+
+	/** Whether the event loop has waited for long enough. */
+	get isLate(): boolean {
+		return performance.now() >= this.#until;
+	}
+
+	/** Lets the event loop run, if it is late. */
 	async turn(): Promise<void> {
-		if (performance.now() < this.#until) return;
+		if (!this.isLate) return;
 		await new Promise((next) => setImmediate(next));
 		this.#until = performance.now() + TURN_MS;
 	}
@@ -71,14 +81,15 @@ export class Scan {
 	async processes(): Promise<void> {
 		const pids = namesIn("/proc").filter((name) => /^\d+$/.test(name));
 		for (const pid of pids.map(Number).sort((a, b) => a - b)) {
-			this.#process(pid);
+			await this.#process(pid);
 			await this.turn();
 		}
 	}
 
-	#process(pid: number): void {
+	async #process(pid: number): Promise<void> {
 		const namespace = this.#called(read(`/proc/${pid}/ns/user`), () => this.#openOf(pid));
 		if (namespace === undefined) return;
+		if (lacksMaps(namespace)) this.#openOf(pid);
 		namespace.processes.push(pid);
 		const mounts = read(`/proc/${pid}/ns/mnt`);
 		if (mounts !== undefined && mounts !== "EACCES") {
@@ -87,8 +98,9 @@ export class Scan {
 			else pids.push(pid);
 		}
 		for (const text of namesIn(`/proc/${pid}/fd`)) {
+			if (this.isLate) await this.turn(); // a process can have a million descriptors
 			const fd = Number(text);
-			if (pid === process.pid && this.#own.has(fd)) continue;
+			if (pid === process.pid && (fd === this.#other || this.#own.has(fd))) continue;
 			const path = `/proc/${pid}/fd/${text}`;
 			const link = read(path);
 			if (link === undefined || !link.startsWith("user:[")) continue;
@@ -123,6 +135,7 @@ export class Scan {
 		const identity = native().identify(fd);
 		const inode = typeof identity === "number" ? -1 : Number(identity[1]);
 		const known = this.found.get(inode);
+		if (known !== undefined && maps !== undefined && lacksMaps(known)) setMaps(known, () => parseMaps(maps));
 		if (typeof identity === "number" || known !== undefined) {
 			native().close(fd);
 			return known;
@@ -160,9 +173,7 @@ export class Scan {
 
 	/** Reads the maps of the namespaces without a process that has them. */
 	async maps(): Promise<void> {
-		const without = [...this.found.values()].filter(
-			({ setgroups, unknown }) => (setgroups ?? unknown) === undefined,
-		);
+		const without = [...this.found.values()].filter(lacksMaps);
 		const reads = without.map(async (namespace) => {
 			try {
 				const maps = await readMaps(this.#fds.get(namespace.inode) as number);
@@ -180,6 +191,11 @@ export class Scan {
 		for (const fd of this.#own) native().close(fd);
 		this.#own.clear();
 	}
+}
+
+/** Whether neither the maps nor the reason for their absence is known. */
+function lacksMaps({ setgroups, unknown }: ListedNamespace): boolean {
+	return (setgroups ?? unknown) === undefined;
 }
 
 function setMaps(namespace: ListedNamespace, maps: () => ReturnType<typeof parseMaps>): void {

@@ -7,9 +7,9 @@ import { drawTree } from "../../src/cli/ls-svg.ts";
 import { branches, shortMap } from "../../src/cli/ls-tree.ts";
 import { table } from "../../src/cli/output.ts";
 import { type ListedNamespace, Mapping } from "../../src/index.ts";
-import { userns } from "../support/child.ts";
+import { sh, userns } from "../support/child.ts";
 import { type Held, HOLDING, holding } from "../support/holding.ts";
-import { withTmpfs } from "../support/mounts.ts";
+import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { olderThan } from "../support/needs.ts";
 import { becomes } from "../support/programs.ts";
 import { test } from "../support/test.ts";
@@ -234,4 +234,25 @@ test("show prints no control character of a program's name", { needs: ["linux", 
 			await closed;
 		}
 	}),
+);
+
+test(
+	"ls prints no control character of a path on which a namespace is mounted, and shows a hidden mount",
+	{
+		needs: ["linux", "root", "mounts", "ids"],
+	},
+	() =>
+		withTmpfs((folder) => {
+			const [below = ""] = mkdirs(folder, "\x1b[31m\u202ebad");
+			const created = userns("create", "--map", "0:3000000:1", "--at", join(below, "file"), "--json");
+			const { inode } = JSON.parse(created.stdout) as { inode: number };
+			sh("mount", "-t", "tmpfs", "cover", below); // no path leads to the file now
+			const { stdout, stderr } = userns("ls");
+			assert.doesNotMatch(`${stdout}${stderr}`.replaceAll("\n", ""), /[\p{Cc}\p{Cf}]/u);
+			const found = olderThan("6.19") === undefined ? stdout : stderr;
+			assert.match(found, new RegExp(`${inode}.*\\\\u\\{1b\\}\\[31m\\\\u\\{202e\\}bad/file`));
+			sh("umount", below);
+			assert.match(userns("ls", "--json").stdout, new RegExp(`"inode": ${inode},`));
+			sh("umount", join(below, "file"));
+		}),
 );
