@@ -39,7 +39,7 @@ static void run_read_maps(struct call *call)
 
 static void run_open_path(struct call *call)
 {
-	nsfs_open_path(call->arguments[0].text, CLONE_NEWUSER, &call->task.result.out);
+	nsfs_open_path(call->arguments[0].text, (int)call->arguments[1].number, &call->task.result.out);
 }
 
 static void run_user_namespace_of(struct call *call)
@@ -336,7 +336,7 @@ static void run_list_namespaces(struct call *call)
 /* src/native/addon.ts has the names of the arguments and what each method does. */
 const struct method methods[] = {
 	{METHOD("readMaps", ON_EITHER, RESULT_MAPS, run_read_maps, FD, LATER)},
-	{METHOD("openPath", ON_CALLER, RESULT_FD, run_open_path, ARGUMENT_PATH)},
+	{METHOD("openPath", ON_CALLER, RESULT_FD, run_open_path, ARGUMENT_PATH, ARGUMENT_NS_KIND)},
 	{METHOD("openPid", ON_CALLER, RESULT_FD_AND_MAPS, run_open_pid, ARGUMENT_PID)},
 	{METHOD("userNamespaceOf", ON_CALLER, RESULT_FD_AND_MAPS, run_user_namespace_of, FD)},
 	{METHOD("openId", ON_CALLER, RESULT_OUTCOME, run_open_id, ARGUMENT_BIGINT, U32)},

@@ -64,12 +64,13 @@ export function processText(pid: number): string {
 export function holderText(holder: NamespaceHolder): string {
 	if (holder.kind === "mount") return `mount ${holder.path}`;
 	if (holder.kind === "child") return `child ${holder.inode}`;
+	if (holder.kind === "namespace") return `namespace ${holder.name}`;
 	return `descriptor ${holder.fd} of ${processText(holder.pid)}`;
 }
 
 /** What holds a namespace, in short: the first holder, and the number of others. */
 export function heldBy({ processes, holders }: ListedNamespace): string {
-	const order = ["mount", "descriptor", "child"];
+	const order = ["mount", "descriptor", "namespace", "child"];
 	const [first] = [...holders].sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind));
 	const [pid] = processes;
 	const others = processes.length + holders.length - 1;

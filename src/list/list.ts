@@ -125,7 +125,7 @@ function listKernel(scan: Scan): string | undefined {
 const PAGE = 1024;
 
 const WITHOUT_LISTNS =
-	"Namespaces without a process, an open descriptor, a mount or a child, before Linux 6.19.";
+	"Namespaces that something else holds, such as a descriptor in a socket, before Linux 6.19.";
 
 /** A mount keeps a copy of the map and not the namespace (Linux 6.8), so the maps are compared. */
 function addMounts(scan: Scan, mapped: readonly MappedMount[]): void {

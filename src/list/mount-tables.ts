@@ -1,8 +1,9 @@
 import { isIdmapped, type MountEntry, readTableLater } from "../mount/mountinfo.ts";
 import { readMaps } from "../mount/mounts.ts";
 import { CLONE_NEW, native, WALK_END, WALK_LINKS } from "../native/addon.ts";
+import { ERRNO } from "../native/errno.ts";
 import { NO_OWNER } from "../native/lookup.ts";
-import { inodeOf, type ListedNamespace, type Scan } from "./scan.ts";
+import { inodeOf, type Scan } from "./scan.ts";
 
 const CODE = "ERR_USERNS_READ_MOUNTS";
 const TRIED = "cannot list the user namespaces";
@@ -22,11 +23,13 @@ export interface MountTables {
 	unread: number;
 	/** The mounts of namespaces that could not be opened. */
 	unopened: string[];
+	/** Whether a file system did not answer. */
+	isSilent: boolean;
 }
 
 /** Reads the table of every mount namespace, and adds the user namespaces that are mounted on files to the scan. */
 export async function scanMountTables(scan: Scan): Promise<MountTables> {
-	const tables: MountTables = { mapped: [], unread: 0, unopened: [] };
+	const tables: MountTables = { mapped: [], unread: 0, unopened: [], isSilent: false };
 	for (const pids of scan.mountNamespaces.values()) {
 		let isRead = false;
 		for (const pid of pids.slice(0, MOST_TRIES)) {
@@ -60,10 +63,14 @@ async function scanTable(scan: Scan, pid: number, tables: MountTables): Promise<
 		const entries = await readTableLater(table, name, CODE, TRIED).catch(() => undefined);
 		if (entries === undefined) return false;
 		for (const entry of entries) {
-			const inode = entry.fsType === "nsfs" ? inodeOf(entry.root) : undefined;
-			if (inode === undefined) continue;
+			if (entry.fsType !== "nsfs") continue;
 			const path = entry.mountPoint;
-			const namespace = scan.found.get(inode) ?? (await openMounted(scan, mountNs, path));
+			const walk = (open: (own: string) => void) => openMounted(mountNs, path, tables, open);
+			if (scan.lacksOwner(entry.root)) await walk((own) => scan.addOwner(entry.root, own));
+			const inode = inodeOf(entry.root);
+			if (inode === undefined) continue;
+			if (!scan.found.has(inode)) await walk((own) => scan.openAt(own));
+			const namespace = scan.found.get(inode);
 			if (namespace === undefined) tables.unopened.push(`${entry.root} at ${path}`);
 			else namespace.holders.push({ kind: "mount", pid, path });
 		}
@@ -74,8 +81,17 @@ async function scanTable(scan: Scan, pid: number, tables: MountTables): Promise<
 	}
 }
 
-/** In a child process with a time limit, because other users can put a FUSE file system on the path. */
-async function openMounted(scan: Scan, mountNs: number, path: string): Promise<ListedNamespace | undefined> {
+/**
+ * Opens a path in a child process with a time limit, because other users can put a FUSE file system on it. After the first that does
+ * not answer, no other path is opened: each would take as long.
+ */
+async function openMounted(
+	mountNs: number,
+	path: string,
+	tables: MountTables,
+	open: (own: string) => void,
+): Promise<void> {
+	if (tables.isSilent) return;
 	const { location } = WALK_END;
 	const { error, fd } = await native().walk(
 		location,
@@ -87,9 +103,10 @@ async function openMounted(scan: Scan, mountNs: number, path: string): Promise<L
 		path,
 		true,
 	);
-	if (error < 0) return undefined;
+	if (error === ERRNO.ETIMEDOUT) tables.isSilent = true;
+	if (error < 0) return;
 	try {
-		return scan.openAt(`/proc/self/fd/${fd}`);
+		open(`/proc/self/fd/${fd}`);
 	} finally {
 		native().close(fd);
 	}

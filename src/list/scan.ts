@@ -1,7 +1,7 @@
 import { readdirSync, readlinkSync } from "node:fs";
 import type { Mapping } from "../mapping/mapping.ts";
 import { parseMaps, readMaps } from "../namespace/read-maps.ts";
-import { native } from "../native/addon.ts";
+import { CLONE_NEW, native } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { kernelError } from "../native/steps.ts";
 import { refuseDenied } from "../permission.ts";
@@ -11,6 +11,8 @@ export type NamespaceHolder =
 	| { kind: "descriptor"; pid: number; fd: number }
 	/** A file on which the namespace is mounted, in the mount namespace of that process. */
 	| { kind: "mount"; pid: number; path: string }
+	/** A namespace of another kind that it owns, which a descriptor or a mount holds: "net:[4026532000]". */
+	| { kind: "namespace"; name: string }
 	| { kind: "child"; inode: number };
 
 /** A user namespace of the machine. */
@@ -36,6 +38,12 @@ export interface ListedNamespace {
 	mounts: { pid: number; path: string }[];
 }
 
+/** The other kinds, by the start of their names in /proc. */
+const KINDS: ReadonlyMap<string, number> = new Map([
+	...Object.entries(CLONE_NEW).filter(([kind]) => kind !== "user" && kind !== "mount"),
+	["mnt", CLONE_NEW.mount],
+]);
+
 const LINK = /^user:\[(\d+)\]$/;
 
 /** The inode in the name of a user namespace, such as "user:[4026531837]". */
@@ -58,6 +66,7 @@ export class Scan {
 	refused = 0;
 	readonly #fds: Map<number, number> = new Map();
 	readonly #own: Set<number> = new Set();
+	readonly #owned: Set<string> = new Set();
 	/** A descriptor of the caller that holds nothing after the listing, as this scan's own; or −1. */
 	readonly #other: number;
 	#until: number = performance.now() + TURN_MS;
@@ -103,8 +112,9 @@ export class Scan {
 			if (pid === process.pid && (fd === this.#other || this.#own.has(fd))) continue;
 			const path = `/proc/${pid}/fd/${text}`;
 			const link = read(path);
-			if (link === undefined || !link.startsWith("user:[")) continue;
+			if (link === undefined || !link.includes(":[")) continue;
 			this.#called(link, () => this.openAt(path))?.holders.push({ kind: "descriptor", pid, fd });
+			this.addOwner(link, path);
 		}
 	}
 
@@ -125,7 +135,25 @@ export class Scan {
 
 	/** The namespace at a path that leads to no file system of another user; undefined if it is none, or is gone. */
 	openAt(path: string): ListedNamespace | undefined {
-		return this.add(native().openPath(path));
+		return this.add(native().openPath(path, CLONE_NEW.user));
+	}
+
+	/** Whether the name is that of a namespace of another kind whose owner is not known yet. */
+	lacksOwner(name: string): boolean {
+		return KINDS.has(name.replace(/:\[\d+\]$/, "")) && !this.#owned.has(name);
+	}
+
+	/** Adds the user namespace that owns a namespace of another kind, and that it therefore holds. */
+	addOwner(name: string, path: string): void {
+		if (!this.lacksOwner(name)) return;
+		const fd = native().openPath(path, KINDS.get(name.replace(/:.*/, "")) as number);
+		refuseFull(fd);
+		if (fd < 0) return;
+		const owner = native().ownerNamespace(fd);
+		native().close(fd);
+		if (owner.error < 0) return; // it is not below the caller's namespace
+		this.#owned.add(name);
+		this.add(owner.fd)?.holders.push({ kind: "namespace", name });
 	}
 
 	/** Takes over a descriptor. A negative errno is no namespace. */

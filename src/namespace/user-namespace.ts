@@ -2,7 +2,7 @@ import type { ChildProcess } from "node:child_process";
 import { illegalConstructor, invalidArgument, show } from "../errors.ts";
 import { inspectAs } from "../mapping/inspect.ts";
 import type { Mapping, MappingInput } from "../mapping/mapping.ts";
-import { native } from "../native/addon.ts";
+import { CLONE_NEW, native } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
 import { ERRNO } from "../native/errno.ts";
 import { kernelError } from "../native/steps.ts";
@@ -274,7 +274,7 @@ export class UserNamespace implements Disposable {
 	}
 
 	static #identifyOwn(): Identity | undefined {
-		const fd = native().openPath("/proc/self/ns/user");
+		const fd = native().openPath("/proc/self/ns/user", CLONE_NEW.user);
 		if (fd < 0) return undefined;
 		const own = new UserNamespace(new Descriptor(fd, WHAT), undefined);
 		try {

@@ -262,8 +262,8 @@ export interface NativeSurface extends NativeMounts {
 	/** The `maps` of an outcome alone, or an outcome with an error. */
 	readMaps(fd: number, later: false): string | Outcome;
 	readMaps(fd: number, later: true): Promise<string | Outcome>;
-	/** The new descriptor, or a negative errno. */
-	openPath(path: string): number;
+	/** The new descriptor of the namespace of that kind, a CLONE_NEW…, or a negative errno. */
+	openPath(path: string, kind: number): number;
 	/** The new descriptor and `maps`, or an outcome with an error. */
 	openPid(pid: number): [fd: number, maps: string] | Outcome;
 	/** As `openPid`, for the process of a pidfd. */

@@ -141,12 +141,8 @@ test("ls prints the holders of namespaces, and show all of one", { needs: [...HO
 			["mount-elsewhere", /mount \/\S+$/],
 			["child", /child \d+$/],
 			["zombie", /process \d+ hold-namespaces$/],
-			...(olderThan("6.19") === undefined
-				? ([
-						["flight", / unknown$/],
-						["other", / unknown$/],
-					] as const)
-				: []),
+			["other", /namespace uts:\[\d+\]$/],
+			...(olderThan("6.19") === undefined ? ([["flight", / unknown$/]] as const) : []),
 		] as const) {
 			const { inode, map } = of(way);
 			assert.match(line(inode), holder, way);
