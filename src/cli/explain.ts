@@ -28,8 +28,8 @@ the capabilities that root has there, and another uid has none.
 
 The command changes nothing: the kernel is asked in a process with these IDs.
 "create" is for a directory, and "delete" for the file that the path leads to.
-"chown" is answered for --chown-to UID[:GID], by default for the IDs of --as. Below a
-refusal is the command with which root of the host would allow it.`;
+"chown" is answered for --chown-to UID[:GID], by default for the IDs of --as.
+Below a refusal is the command with which root of the host would allow it.`;
 
 export function define(command: Command): void {
 	command

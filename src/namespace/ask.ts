@@ -81,7 +81,8 @@ const NUMBERS = 22;
 /** Returns the answer, or the step that failed. Throws if the program cannot be started. */
 export async function ask(question: Question): Promise<Answer | { step: string; error: number }> {
 	const { file, directory, root, mountNs, namespace, ids, kept, path } = question;
-	refuseTraceable("ERR_USERNS_EXPLAIN", "cannot ask the kernel");
+	// A process whose IDs it takes must not get its descriptors, which the caller has opened.
+	if (ids !== undefined) refuseTraceable("ERR_USERNS_EXPLAIN", "cannot ask the kernel");
 	const optional = [root, mountNs].map((fd) => fd ?? ("ignore" as const));
 	const first = 5 + optional.length;
 	const descriptors: EnterDescriptors = {

@@ -44,7 +44,7 @@ const ON_DISK = [
 	0, 0, 5, 1000, 1000, 1001, 3001, 65534, 65535, 70000, 100000, 100005, 101000, 165534, 201000,
 ];
 const IDS: Record<string, readonly number[]> = {
-	host: [0, 0, 1000, 3001, 65534, 70000, 100000, 100005, 101000, 101001, 165534, 200000, 201000],
+	host: [0, 0, 0, 0, 1000, 3001, 65534, 70000, 100000, 100005, 101000, 101001, 165534, 200000, 201000],
 	ID: [0, 1000, 3001, 65534, 100000, 101000, 201000],
 	W: [0, 5, 1000, 1001, 65534, 65536, 66536, 68537],
 	N5: [0, 1, 4],
@@ -209,7 +209,9 @@ async function compare(
 	const { pick, chance } = random;
 	const place = pick([...world.places.values()]) as Place;
 	const foreign = place.name === "foreign";
-	const room = pick([...world.rooms.values()].filter(({ name }) => name.includes("@") === foreign)) as Room;
+	const rooms = [...world.rooms.values()].filter(({ name }) => name.includes("@") === foreign);
+	// Root of the host alone may repair an owner.
+	const room = (chance(0.2) ? rooms.find(({ name }) => name.startsWith("host")) : pick(rooms)) as Room;
 	const subject = randomSubject(random, room);
 	const kinds = ["file", "file", "file", "file", "directory", "directory", "directory", "fifo"] as const;
 	const kind = pick(foreign ? kinds : ([...kinds, "device"] as const));

@@ -218,6 +218,15 @@ const SITUATIONS: Record<string, readonly Situation[]> = {
 		},
 		{ place: P, room: "host", as: [3001], file: [70000, 70000, 0o666], expect: { write: "ok" } },
 		{ place: P, room: "host", as: [3001], file: [70000, 70000, 0o777], ...dir, expect: { create: "ok" } },
+		// The change would clear the bit, which needs the owner or CAP_FOWNER over a mapped one.
+		{
+			place: M1,
+			room: "host",
+			as: [0],
+			file: [70000, 70000, 0o4755],
+			to: [100000, 100000],
+			expect: { chown: "EPERM" },
+		},
 	],
 	"S11 one unmapped ID": [
 		{

@@ -475,6 +475,8 @@ test(
 const TAKE_OPTIONS = [
 	...[
 		"doctor/doctor.ts",
+		"explain/explain.ts",
+		"explain/subject.ts",
 		"list/list.ts",
 		"mapping/context.ts",
 		"mapping/owner.ts",
