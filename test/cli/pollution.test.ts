@@ -143,7 +143,7 @@ test(
 				const expected = all({});
 				assert.deepEqual(
 					expected.map(({ status }) => status),
-					[0, 0, 0, 2, 0, 0, 0, 0, 0, 2, 0, 125, 0, 0, 0, 1],
+					[0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 2, 0, 125, 0, 0, 0, 1],
 				);
 				for (const values of [evil, wrong]) {
 					for (const [index, seen] of all(values).entries()) {
