@@ -44,6 +44,7 @@ const [REGULAR, BLOCK, CHARACTER] = [0o100000, 0o060000, 0o020000];
 const [SET_ID, STICKY] = [0o6000, 0o1000];
 const [READ, WRITE, EXECUTE] = [4, 2, 1];
 const EISDIR = -21;
+const NOT_ASKED = "the kernel has no faccessat2(2), which Linux 5.8 has, or a seccomp filter refuses it";
 
 /** File systems in which only the kernel makes files: their directories have no operation for it, and open(2) fails with EACCES. */
 const NO_CREATION = /^(proc|sysfs|cgroup2?|devpts|securityfs|debugfs|tracefs|pstore|selinuxfs|nsfs)$/;
@@ -156,6 +157,7 @@ function deleteVerdict(s: Situation, fixes: Fixes): Verdict {
 	const unmapped = isUnmapped(s);
 	if (unmapped === undefined) return unknown(hiddenReason(s));
 	if (unmapped) return no(ERRNO.EOVERFLOW, lostReason(s), fixes.chown(subject.host));
+	if (answer.remove === ERRNO.ENOSYS) return unknown(NOT_ASKED);
 	if (answer.remove < 0) {
 		if ((directory.attributes & IMMUTABLE) !== 0) {
 			return no(answer.remove, "its directory is immutable", fixes.directoryFlag("i"));
@@ -188,6 +190,7 @@ function kernelVerdict(s: Situation, fixes: Fixes, error: number, bits: number, 
 			return yes("a capability: its owner and its group are mapped");
 		return yes(`its mode ${shown} or its ACL grants it`);
 	}
+	if (error === ERRNO.ENOSYS) return unknown(NOT_ASKED);
 	if (error === ERRNO.EROFS) return readonly(s, fixes);
 	if (error === ERRNO.EPERM && (attributes & IMMUTABLE) !== 0)
 		return no(error, "it is immutable", fixes.flag("i"));

@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { explain, Mapping, mountIdmapped, UserNamespace } from "../../src/index.ts";
-import { ask, sh } from "../support/child.ts";
+import { ask, root, sh } from "../support/child.ts";
 import { startContainer } from "../support/container.ts";
 import { withTmpfs } from "../support/mounts.ts";
 import { OTHER_UID } from "../support/needs.ts";
@@ -277,3 +277,33 @@ test("an ID that the namespace does not map cannot be asked for", { needs }, asy
 		await new Promise((done) => child.once("close", done));
 	}
 });
+
+test(
+	"without faccessat2(2) the answers that come from it are not known, and no operation is said to be refused",
+	{
+		needs: [...needs, "tool:cc"],
+	},
+	() =>
+		withTmpfs((folder) => {
+			const [deny, file] = [join(folder, "deny"), join(folder, "file")];
+			sh("cc", "-O2", "-o", deny, join(root, "test/support/programs/deny.c"));
+			writeFileSync(file, "");
+			const script = `const { access } = await userns.explain(${JSON.stringify(file)}, { as: { uid: ${OTHER_UID}, gid: ${OTHER_UID} } });
+			console.log(JSON.stringify(Object.entries(access).map(([name, { allowed, reason }]) => [name, allowed, reason])));`;
+			// The number of faccessat2(2) is the same on every processor.
+			for (const [prefix, allowed] of [
+				[[], true],
+				[[deny, "439=38"], null],
+			] as const) {
+				const answers = ask<[string, boolean | null, string][]>(script, { prefix });
+				const read = answers.find(([name]) => name === "read") ?? assert.fail();
+				assert.equal(read[1], allowed);
+				if (allowed === null) assert.match(read[2], /faccessat2/);
+				const others = answers.filter(([name]) => ["write", "delete"].includes(name));
+				assert.deepEqual(
+					others.map(([, answer]) => answer),
+					allowed === null ? [null, null] : [false, false],
+				);
+			}
+		}),
+);
