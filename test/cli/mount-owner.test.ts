@@ -154,7 +154,7 @@ test("mount: wrong uses of --owner, --others and --userns exit with 2", { needs:
 
 test(
 	"mount --from mounts a directory of a container here, and the hint for a path through /proc names it",
-	{ needs: [...needs, "tool:unshare"] },
+	{ needs: [...needs, "linux:6.3", "tool:unshare"] },
 	() =>
 		withTmpfs(async (folder) => {
 			const [target = ""] = mkdirs(folder, "target");

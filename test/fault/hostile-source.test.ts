@@ -14,7 +14,7 @@ import { test } from "../support/test.ts";
 
 // A container, or another user, that changes directories and mounts while one of them is the source of a mount.
 
-const needs = ["linux", "root", "mounts", "tool:cc", "tool:unshare", "tool:nsenter"] as const;
+const needs = ["linux", "root", "mounts", "linux:6.3", "tool:cc", "tool:unshare", "tool:nsenter"] as const;
 const LONG = process.env.USERNS_LONG === "1";
 const MOUNTS = LONG ? 20_000 : 300;
 const limit = { needs, timeout: LONG ? 900_000 : 120_000 };

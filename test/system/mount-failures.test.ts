@@ -57,9 +57,9 @@ test("every failure names its step and leaves nothing attached", { needs }, () =
 						/none of the uids visible/,
 					]
 				: [
-						{ source: mapped.fd, target, mapping: MAP },
+						{ source: mapped.fd, target, mapping: MAP }, // cannot be copied, and has a map
 						"ERR_USERNS_MOUNT",
-						/copying the source's mount: EINVAL/,
+						/setting the map and the attributes: EPERM/,
 					],
 			[{ source, target, userns: own }, "ERR_USERNS_MOUNT", /setting the map and the attributes: EPERM/],
 			[{ source, target, userns: closed }, "ERR_USERNS_CLOSED", /closed/],

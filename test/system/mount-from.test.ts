@@ -6,9 +6,11 @@ import { ask, sh } from "../support/child.ts";
 import { type Container, startContainer } from "../support/container.ts";
 import { failure } from "../support/errors.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
+import { olderThan } from "../support/needs.ts";
 import { test } from "../support/test.ts";
 
-const needs = ["linux", "root", "mounts", "tool:unshare", "tool:nsenter"] as const;
+// The containers have a tmpfs.
+const needs = ["linux", "root", "mounts", "linux:6.3", "tool:unshare", "tool:nsenter"] as const;
 /** The IDs of the container on the host. */
 const FIRST = 2100000000;
 const CONTAINER = `0:${FIRST}:65536`;
@@ -133,9 +135,7 @@ test("from: links lead to paths of the container, and magic links nowhere", { ne
 
 test(
 	"from with owner: the IDs on disk are the container's on its own file system, and the host's on one of the host",
-	{
-		needs: [...needs, "linux:6.3"],
-	},
+	{ needs },
 	() =>
 		withContainer(async (container, target, folder) => {
 			const root = `/proc/${container.pid}/root`;
@@ -159,6 +159,7 @@ test(
 					`files of uid 33 on disk belong to nobody in the mount, because the owner's uid 5 is visible as ${FIRST + 33}`,
 				]);
 			});
+			if (olderThan("6.15") !== undefined) return; // the map of the next source is replaced
 			// A directory of the host's file system, which the container has got from the host.
 			const [volume = ""] = mkdirs(folder, "volume");
 			chownSync(volume, 1000, 100);
@@ -299,7 +300,7 @@ test("a source in another mount namespace is reported as such, and the hint work
 				map,
 				{ ...map, recursive: true },
 				{ owner: { uid: 1, gid: 1 } },
-				{ unmap: true },
+				...(olderThan("6.15") === undefined ? [{ unmap: true }] : []),
 			]) {
 				for (const where of [{}, { target }]) {
 					await assert.rejects(mountIdmapped({ source: path, ...where, ...options }), (error) => {
