@@ -56,9 +56,11 @@ function outsideBounds(facts: Facts, { kind, program }: ReturnType<typeof helper
 	return needs.filter((each) => facts.has(each, "CapBnd") === false);
 }
 
-/** A relative entry of PATH that has the program. */
+/** The set-user-ID program of root in a relative entry of PATH. Another user may have put any other file there. */
 function relative(facts: Facts, { name, program }: ReturnType<typeof helperOf>): string | undefined {
-	return program === undefined ? facts.sources.anywhere(name) : undefined;
+	const found = program === undefined ? facts.sources.anywhere(name) : undefined;
+	const stat = found === undefined ? undefined : facts.sources.stat(found);
+	return stat !== undefined && stat.uid === 0 && (stat.mode & SET_USER_ID) !== 0 ? found : undefined;
 }
 
 const setcap = ({ kind, file }: { kind: IdKind; file: string }) => `setcap cap_set${kind}=ep ${file}`;
@@ -90,7 +92,7 @@ export const helperCauses: Readonly<Record<HelperCauseId, Cause>> = {
 		check: (facts, refusal) => {
 			const helper = helperOf(refusal);
 			if (helper.program !== undefined || relative(facts, helper) !== undefined) return undefined;
-			return `${helper.name} is in no absolute directory of PATH`;
+			return `${helper.name} is in no absolute directory of PATH (relative and empty entries are not searched)`;
 		},
 		consequence: () => "only root and it can map more than the caller's own ID",
 		fix: (_, refusal) =>

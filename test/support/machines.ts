@@ -25,8 +25,9 @@ export interface Machine {
 	programs?: Record<string, number>;
 	/** The mounts with nosuid. */
 	nosuid?: string;
-	/** A file in a relative entry of PATH. */
+	/** A file in a relative entry of PATH, and its mode: set-user-ID by default. */
 	relative?: string;
+	relativeMode?: number;
 	/** Null: the user has no entry in the user database. */
 	entryGid?: number | null;
 	noNewPrivs?: string;
@@ -58,7 +59,7 @@ export function machine(change: Machine = {}): Facts {
 			const initial = "initial" in change ? change.initial : true;
 			const ino = initial ? 0xeffffffd : 4026532000;
 			if (file === "/proc/self/ns/user") return initial === undefined ? undefined : { ino, mode: 0, uid: 0 };
-			const mode = programs[file];
+			const mode = file === change.relative ? (change.relativeMode ?? 0o104755) : programs[file];
 			return mode === undefined ? undefined : { ino: 1, mode, uid: 0 };
 		},
 		hasOption: (file, option) =>
@@ -374,6 +375,12 @@ export const cases: [what: string, Refusal, Machine, CauseId[], hint?: RegExp][]
 		{ ...HELPER, helper: { kind: "uid", program: null, words: "" } },
 		{ ...USER, relative: "bin/newuidmap" },
 		["helper-relative-path"],
+	],
+	[
+		"a file that another user may have put in a relative entry of PATH",
+		{ ...HELPER, helper: { kind: "uid", program: null, words: "" } },
+		{ ...USER, relative: "bin/newuidmap", relativeMode: 0o100755 },
+		["helper-missing"],
 	],
 	["no_new_privs", HELPER, { ...USER, programs: GOOD, noNewPrivs: "1" }, ["no-new-privs"]],
 	[

@@ -264,7 +264,7 @@ const CALLS: Call[] = [
 				const addon = require(workerData.addon);
 				const set = 0, shared = ${1 << 20};
 				(async () => {
-					const made = await addon.tree(-1, workerData.source, 0, [""], [0, 0, -1], true, false, set, 0, shared, true);
+					const made = await addon.tree(-1, workerData.source, 0, [""], [0, 0, -1], true, false, set, 0, shared, -1, true);
 					const done = made.error < 0 ? made : await addon.attach(made.fd, made.uniqueId, -1, workerData.target, 0, false, true, shared, -1, true);
 					parentPort.postMessage(done.error);
 					process.exit();

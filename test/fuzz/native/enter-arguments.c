@@ -28,6 +28,12 @@ __attribute__((noreturn)) static void raw_exit(int code)
 
 #include "programs/userns-enter/arguments.c"
 
+/* As in ask.c. */
+int asks(const struct plan *plan)
+{
+	return plan->count == 1 && *plan->programs[0] == '\0';
+}
+
 #define MOST 64
 
 /* Parses with the C library, in another way than the code. */

@@ -31,7 +31,8 @@ static long raw_syscall5(long number, long context, long command, long key, long
 	if (strcmp((const char *)key, "lowerdir") != 0) return -EINVAL;
 	for (size_t i = 0; i < count; i++) {
 		char expected[40];
-		int length = snprintf(expected, sizeof expected, "%s/proc/thread-self/fd/%d", i > 0 ? ":" : "", layers[i]);
+		const char *folder = refusal == -EOPNOTSUPP ? "" : "/proc/thread-self/fd/";
+		int length = snprintf(expected, sizeof expected, "%s%s%d", i > 0 ? ":" : "", folder, layers[i]);
 
 		MUST(strncmp(text, expected, (size_t)length) == 0);
 		text += length;
@@ -128,7 +129,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	request.count = count;
 	complete = 0;
 	refusal = size % 2 == 0 ? -EOPNOTSUPP : -EINVAL;
-	if (count > 0) MUST(set_lower(77, &request) == 0 && complete); /* a request has at least one layer */
+	if (count > 0) { /* a request has at least one layer */
+		struct findings found = {0};
+		size_t bytes = count - 1;
+
+		for (size_t i = 0; i < count; i++) {
+			bytes += (size_t)snprintf(NULL, 0, "%s%d", refusal == -EOPNOTSUPP ? "" : "/proc/thread-self/fd/", list[i]);
+		}
+		MUST(set_lower(77, &request, &found) == (bytes > 255 ? -E2BIG : 0) && complete == (bytes <= 255));
+		MUST(found.by_number == (refusal == -EOPNOTSUPP));
+	}
 	source = fuzz_source_of(data, size);
 	source.interrupted = 0; /* read(2) of the kernel's log is not interrupted */
 	length = source.size < LOG_BYTES - 1 ? source.size : LOG_BYTES - 1;
