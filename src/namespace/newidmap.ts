@@ -151,7 +151,8 @@ function notDelegated(
 			return !isOwn && subordinateRanges(each, user).length === 0;
 		});
 		const { message: reason, hint, causes } = noSubids(missing, user);
-		return new UsernsError("ERR_USERNS_NO_SUBIDS", `${tried(mapping)}: ${reason}; ${ends}`, {
+		const code = refused(kind, ends) === undefined ? "ERR_USERNS_NO_SUBIDS" : "ERR_USERNS_NOT_DELEGATED";
+		return new UsernsError(code, `${tried(mapping)}: ${reason}; ${ends}`, {
 			...details,
 			...{ hint, causes },
 		});
@@ -179,9 +180,8 @@ function refusedRange(
 	details: UsernsErrorDetails,
 ): UsernsError | undefined {
 	const name = HELPERS[kind];
-	const words = new RegExp(`${kind} range \\[\\d+-\\d+\\) -> \\[(\\d+)-(\\d+)\\) not allowed`).exec(ends);
-	if (words === null) return undefined;
-	const range = showRange(Number(words[1]), Number(words[2]) - Number(words[1]));
+	const range = refused(kind, ends);
+	if (range === undefined) return undefined;
 	const hint =
 		service === undefined
 			? `Check the line in ${SUBID_FILES[kind]} that has the ${kind}s ${range}: some versions of ${name} ignore a line with more than three fields, and a line with an ID above 4294967295.`
@@ -191,6 +191,12 @@ function refusedRange(
 		`${tried}: ${name} does not permit the ${kind}s ${range}; ${ends}`,
 		{ ...details, hint },
 	);
+}
+
+/** The range that newuidmap or newgidmap says it does not permit. */
+function refused(kind: IdKind, ends: string): string | undefined {
+	const words = new RegExp(`${kind} range \\[\\d+-\\d+\\) -> \\[(\\d+)-(\\d+)\\) not allowed`).exec(ends);
+	return words === null ? undefined : showRange(Number(words[1]), Number(words[2]) - Number(words[1]));
 }
 
 /** The first host ID that no range contains. */

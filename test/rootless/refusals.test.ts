@@ -173,12 +173,13 @@ test("the hint names no_new_privs", { needs: [...needs, "tool:setpriv"] }, () =>
 });
 
 test("no entry in subuid is an error that gives the line to add, and the file", { needs }, () => {
+	// newuidmap itself says that it does not permit the range.
 	const error = refused({ subuid: [] }, WHOLE);
-	assert.equal(error.code, "ERR_USERNS_NO_SUBIDS");
+	assert.equal(error.code, "ERR_USERNS_NOT_DELEGATED");
 	assert.match(error.message, /the user userns-tester has no subordinate uids in \/etc\/subuid/);
 	assert.match(error.hint, /"userns-tester:\d+:65536" to \/etc\/subuid/);
 	const gid = refused({ subgid: [] }, WHOLE);
-	assert.equal(gid.code, "ERR_USERNS_NO_SUBIDS");
+	assert.equal(gid.code, "ERR_USERNS_NOT_DELEGATED");
 	assert.match(gid.message, /subordinate gids in \/etc\/subgid/);
 });
 
@@ -188,8 +189,8 @@ test("a user without a line in both files is told both lines at once", { needs }
 		freshUser(NO_SUBIDS),
 		"try { userns.Mapping.rootless(); } catch (error) { console.log(JSON.stringify(error)); }",
 	);
-	for (const { code, message, hint } of [created, rootless]) {
-		assert.equal(code, "ERR_USERNS_NO_SUBIDS");
+	assert.deepEqual([created.code, rootless.code], ["ERR_USERNS_NOT_DELEGATED", "ERR_USERNS_NO_SUBIDS"]);
+	for (const { message, hint } of [created, rootless]) {
 		assert.match(message, /no subordinate uids in \/etc\/subuid and no subordinate gids in \/etc\/subgid/);
 		assert.match(
 			hint,
@@ -198,7 +199,7 @@ test("a user without a line in both files is told both lines at once", { needs }
 	}
 });
 
-test("Mapping.rootless without subordinate IDs is the same error, and the user's own ID works", {
+test("Mapping.rootless without subordinate IDs is an error that names the file, and the user's own ID works", {
 	needs,
 }, () => {
 	const answer = askAs<{ rootless: Failure; own: boolean }>(
