@@ -82,8 +82,9 @@ function usernsOf(request: MountRequest, container: Container | undefined): User
 type Others = Record<IdKind, Extents>;
 
 /** Reads the owner of the source and makes the map for it. */
-async function resolveOwner(request: MountRequest, owner: Owner, { into }: Opened): Promise<Resolved> {
+async function resolveOwner(request: MountRequest, owner: Owner, { into, from }: Opened): Promise<Resolved> {
 	const disk = ownerOf(request.source as number, tried(request));
+	if (from !== undefined) await refuseForeignOwner(request, disk, from);
 	const has = into === undefined ? Mapping.identity() : await usernsOf(request, into).mapping();
 	const inside = (kind: IdKind) => {
 		const visible = translate(extentsOf(has)[kind], owner[kind]);
@@ -95,6 +96,25 @@ async function resolveOwner(request: MountRequest, owner: Owner, { into }: Opene
 		);
 	};
 	return withOwner(request, disk, { uid: inside("uid"), gid: inside("gid") }, ownIdentity());
+}
+
+/**
+ * Throws if the container of `from` does not map the owner of the source. Its root can mount any directory that it sees at the source, for
+ * example /etc of the host, and would receive the files of an owner whose files it may not even read.
+ */
+async function refuseForeignOwner(request: MountRequest, disk: Owner, from: Container): Promise<void> {
+	const has = await usernsOf(request, from).mapping();
+	for (const kind of ["uid", "gid"] as const) {
+		if (translate(extentsOf(has.invert())[kind], disk[kind]) !== undefined) continue;
+		throw new UsernsError(
+			"ERR_USERNS_UNMAPPED_ID",
+			`${tried(request)}: the source belongs to the ${kind} ${disk[kind]}, which the container of the source does not map`,
+			{
+				hint: `Check which directory the container has there. If its files are meant, set { mapping: "u:${disk.uid}:UID:1,g:${disk.gid}:GID:1" } instead of owner.`,
+				step: "reading the owner of the source",
+			},
+		);
+	}
 }
 
 function ownerOf(fd: number, tried: string): Owner {

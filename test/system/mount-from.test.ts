@@ -178,6 +178,48 @@ test(
 );
 
 test(
+	"from with owner: a directory of an owner whom the container does not map is refused, because its root chose the directory",
+	{ needs },
+	() =>
+		withContainer(async (container, target, folder) => {
+			const [secret = ""] = mkdirs(folder, "secret");
+			writeFileSync(join(secret, "key"), "secret\n", { mode: 0o600 });
+			const everyId = { mapping: "0:0:4294967295" };
+			const given = await mountIdmapped({ source: secret, into: container.pid, target: "/real", ...everyId });
+			inside(container, "mount --bind /real /data", true);
+			const before = tableOf(container.pid);
+			for (const [uid, gid, kind] of [
+				[0, 0, "uid"],
+				[FIRST, 100, "gid"],
+				[1000, FIRST, "uid"],
+				[65534, FIRST, "uid"],
+			] as const) {
+				chownSync(secret, uid, gid);
+				for (const from of [container.pid, `/proc/${container.pid}/ns/mnt`]) {
+					for (const to of [{ target }, { target: "/old", into: container.pid }, {}]) {
+						for (const others of ["keep", "unmapped"] as const) {
+							const options = { source: "/data", from, owner: { uid: 0, gid: 0 }, others, ...to };
+							const id = kind === "uid" ? uid : gid;
+							const words = new RegExp(`belongs to the ${kind} ${id}, which the container .* does not map`);
+							await assert.rejects(mountIdmapped(options), failure("ERR_USERNS_UNMAPPED_ID", words));
+						}
+					}
+				}
+			}
+			assert.equal(tableOf(container.pid), before);
+			assert.doesNotMatch(tableOf("self"), /idmapped/);
+			// Its own directory is mounted, and a mapping is the caller's own decision.
+			chownSync(secret, FIRST, FIRST);
+			const own = { source: "/data", from: container.pid, target, owner: { uid: 7, gid: 8 } };
+			await during(own, () => assert.deepEqual(ownerOf(target), [7, 8]));
+			chownSync(secret, 0, 0);
+			const mapped = { source: "/data", from: container.pid, target, mapping: "u:0:7:1,g:0:8:1" };
+			await during(mapped, () => assert.deepEqual(ownerOf(join(target, "key")), [7, 8]));
+			await given.unmount();
+		}),
+);
+
+test(
 	"from: the mounts below the source, maps of the container, and a detached mount",
 	{
 		needs: [...needs, "linux:6.15"],
