@@ -1,5 +1,7 @@
 import { UsernsError } from "../errors.ts";
-import { completeMaps } from "../namespace/read-maps.ts";
+import { Mapping } from "../mapping/mapping.ts";
+import { ownIdentity } from "../namespace/caller-map.ts";
+import { completeMaps, type NamespaceMaps } from "../namespace/read-maps.ts";
 import { adoptNamespace, UserNamespace } from "../namespace/user-namespace.ts";
 import { CLONE_NEW, native, type Outcome } from "../native/addon.ts";
 import { Descriptor } from "../native/descriptor.ts";
@@ -59,7 +61,7 @@ export async function openContainer(into: number | string, option: OptionName): 
 	if (typeof into === "string") {
 		const mountNamespace = await openMountNamespaceAsync(into, option);
 		const owner = native().ownerNamespace(mountNamespace.descriptor.fd);
-		const userns = owner.error < 0 ? owner : adoptNamespace(new Descriptor(owner.fd, WHAT));
+		const userns = owner.error < 0 ? owner : adoptOfContainer(owner.fd, undefined);
 		return { mountNamespace, userns };
 	}
 	let userns: Container["userns"] = { error: 0 };
@@ -80,7 +82,24 @@ function userNamespaceOf(pidfd: number): Container["userns"] {
 	const opened = native().userNamespaceOf(pidfd);
 	if (!Array.isArray(opened)) return opened;
 	const [fd, maps] = opened;
-	return fd < 0 ? { error: fd, step: "own" } : adoptNamespace(new Descriptor(fd, WHAT), completeMaps(maps));
+	return fd < 0 ? { error: fd, step: "own" } : adoptOfContainer(fd, completeMaps(maps));
+}
+
+/**
+ * For the user namespace of this process, the kernel shows the map to its parent (uid_m_show() in kernel/user_namespace.c), and for any
+ * other one that to this process.
+ */
+function adoptOfContainer(fd: number, maps: NamespaceMaps | undefined): UserNamespace {
+	const descriptor = new Descriptor(fd, WHAT);
+	try {
+		if (!isOwn(WHAT, fd, CLONE_NEW.user)) return adoptNamespace(descriptor, maps);
+		const { uid, gid } = ownIdentity();
+		const mapping = Mapping.from({ uidMappings: uid, gidMappings: gid });
+		return adoptNamespace(descriptor, { mapping, setgroups: "deny" });
+	} catch (error) {
+		descriptor.close();
+		throw error;
+	}
 }
 
 function adopt(into: string, opened: Outcome, option: OptionName = "into"): MountNamespace {
@@ -128,12 +147,7 @@ function openOfProcess(
  * reused.
  */
 function refuseOwn(into: number | string, fd: number, option: OptionName): void {
-	const own = openOwn();
-	try {
-		if (inodeOf(into, own) !== inodeOf(into, fd)) return;
-	} finally {
-		native().close(own);
-	}
+	if (!isOwn(into, fd, CLONE_NEW.mount)) return;
 	throw new UsernsError(
 		"ERR_USERNS_MOUNT_NAMESPACE",
 		`${triedToOpen(into)}: it is the mount namespace of this process`,
@@ -144,12 +158,22 @@ function refuseOwn(into: number | string, fd: number, option: OptionName): void 
 	);
 }
 
+/** Whether a namespace is that of this process. */
+function isOwn(named: number | string, fd: number, kind: number): boolean {
+	const own = openOwn(kind);
+	try {
+		return inodeOf(named, own) === inodeOf(named, fd);
+	} finally {
+		native().close(own);
+	}
+}
+
 /** Opens by a pidfd, because /proc may belong to another pid namespace. */
-function openOwn(): number {
+function openOwn(kind: number): number {
 	const self = native().openProcess(process.pid);
 	if (self.error < 0) throw openError(process.pid, self);
 	try {
-		const opened = native().namespaceOf(self.fd, CLONE_NEW.mount);
+		const opened = native().namespaceOf(self.fd, kind);
 		if (opened.error < 0) throw openError(process.pid, opened);
 		return opened.fd;
 	} finally {

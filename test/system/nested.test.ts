@@ -99,3 +99,40 @@ test('setgroups: "allow" below a namespace that denies setgroups is an error, an
 	assert.match(answer.step, /setgroups/);
 	assert.match(answer.hint, /denies setgroups/);
 });
+
+test("a mount with owner counts the IDs of this process for a container without a user namespace of its own", {
+	needs: [...needs, "mounts", "linux:6.3"],
+}, async () => {
+	const outer = await UserNamespace.create("0:2100000000:1000", { setgroups: "allow" });
+	const answer = ask<Record<string, [string, number, number, string[]]>>(
+		`import { spawn, execFileSync } from "node:child_process";
+			import { chownSync, mkdirSync, statSync } from "node:fs";
+			execFileSync("mount", ["-t", "tmpfs", "here", "/mnt"]);
+			mkdirSync("/mnt/source");
+			mkdirSync("/mnt/target");
+			chownSync("/mnt/source", 7, 8);
+			const container = spawn("unshare", ["--mount", "--propagation", "private", "sh", "-c", "echo ready; exec sleep 1000"]);
+			await new Promise((resolve) => container.stdout.once("data", resolve));
+			const [source, target, owner] = ["/mnt/source", "/mnt/target", { uid: 5, gid: 6 }];
+			const seen = {};
+			for (const process of [container.pid, \`/proc/\${container.pid}/ns/mnt\`]) {
+				for (const [name, where] of Object.entries({ into: { into: process }, from: { from: process }, both: { from: process, into: process } })) {
+					const mount = await userns.mountIdmapped({ source, target, owner, ...where });
+					const at = name === "from" ? target : \`/proc/\${container.pid}/root\${target}\`;
+					const { uid, gid } = statSync(at);
+					seen[\`\${name} \${typeof process}\`] = [mount.mapping.id, uid, gid, mount.warnings];
+					await mount.unmount();
+				}
+			}
+			container.kill();
+			console.log(JSON.stringify(seen));`,
+		{
+			...rootOf(outer),
+			prefix: [...(rootOf(outer).prefix ?? []), "unshare", "--mount", "--propagation", "private"],
+		},
+	);
+	outer.close();
+	const expected = ["u:7:5:1,g:8:6:1", 5, 6, []];
+	const names = ["into", "from", "both"].flatMap((name) => [`${name} number`, `${name} string`]);
+	assert.deepEqual(answer, Object.fromEntries(names.map((name) => [name, expected])));
+});
