@@ -146,6 +146,10 @@ function displaced(disk: Owner, visible: Owner, all: Others): string[] {
 	});
 }
 
+const COUNTED_THERE =
+	"Give a mapping whose containerIDs are IDs of the user namespace in which the file system was mounted.";
+const WITHOUT_BELOW = "Set { recursiveIdmap: false }: the mounts below may store IDs of the host.";
+
 /**
  * Creates the tree of a request. With `owner`, the copy must show the owner: a file system that was mounted in another user namespace
  * stores the IDs of that one (make_vfsuid() in fs/mnt_idmapping.c). With `from`, it is tried as that of the container.
@@ -165,13 +169,14 @@ export async function createResolved(
 	} finally {
 		if (!shows) closeTree(tree);
 	}
-	const again = await countedInside(request, visible, from);
+	// The mounts below may store the IDs of the host, where the container's 0 is root.
+	const again = request.recursiveIdmap ? undefined : await countedInside(request, visible, from);
 	if (again !== undefined) return createResolved(again, undefined);
 	throw new UsernsError(
 		"ERR_USERNS_MOUNT",
 		`${tried(request)}: the mount does not show the owner, because the file system stores IDs of another user namespace, or the owner has changed meanwhile`,
 		{
-			hint: "Give a mapping whose containerIDs are IDs of the user namespace in which the file system was mounted.",
+			hint: request.recursiveIdmap && from !== undefined ? WITHOUT_BELOW : COUNTED_THERE,
 			step: "reading the owner of the mount",
 		},
 	);

@@ -220,6 +220,42 @@ test(
 );
 
 test(
+	"from with owner: an ID of the container's file system is not mapped on mounts of the host below it, where 0 is root",
+	{ needs: [...needs, "linux:6.3"] },
+	() =>
+		withContainer(async (container, target, folder) => {
+			const [secret = ""] = mkdirs(folder, "secret");
+			writeFileSync(join(secret, "key"), "secret\n", { mode: 0o600 });
+			const given = await mountIdmapped({
+				source: secret,
+				into: container.pid,
+				target: "/real",
+				unmap: true,
+			});
+			inside(container, "mkdir /data/below && mount --bind /real /data/below", true);
+			const before = tableOf(container.pid);
+			const base = { source: "/data", from: container.pid, owner: { uid: 0, gid: 0 }, recursive: true };
+			for (const others of ["keep", "unmapped"] as const) {
+				for (const to of [{ target }, { target: "/old", into: container.pid }, {}]) {
+					await assert.rejects(mountIdmapped({ ...base, ...to, others }), (error) => {
+						failure("ERR_USERNS_MOUNT", /the mount does not show the owner/)(error);
+						assert.match((error as Error & { hint: string }).hint, /recursiveIdmap: false/);
+						return true;
+					});
+				}
+				assert.equal(tableOf(container.pid), before);
+				// The hint.
+				await during({ ...base, target, others, recursiveIdmap: false }, () => {
+					assert.deepEqual(ownerOf(join(target, "file")), [0, 0]);
+					assert.doesNotMatch(lineOf(join(target, "below")), /idmapped.* - tmpfs .*secret/);
+					assert.equal(lineOf(join(target, "below")).split(" ")[3], "/secret");
+				});
+			}
+			await given.unmount();
+		}),
+);
+
+test(
 	"from: the mounts below the source, maps of the container, and a detached mount",
 	{
 		needs: [...needs, "linux:6.15"],
