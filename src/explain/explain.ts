@@ -136,6 +136,7 @@ export async function explain(path: string, options?: ExplainOptions): Promise<E
 		const fixed = fixedReason(whole, answer);
 		const situation = {
 			path: whole,
+			elsewhere: view?.elsewhere ?? false,
 			answer,
 			uid,
 			gid,

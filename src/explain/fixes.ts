@@ -2,6 +2,9 @@ import { type IdKind, showRange } from "../mapping/extent.ts";
 import { extents } from "./chain.ts";
 import { classOf, hasDiskId, isUnmapped, type Situation } from "./situation.ts";
 
+/** A fix that is no command starts with it. */
+export const CHOICE = "choose a ";
+
 /** The commands with which a refused operation would be allowed, for root of the host. */
 export class Fixes {
 	readonly #s: Situation;
@@ -80,7 +83,7 @@ export class Fixes {
 			.slice(0, 4)
 			.map((extent) => showRange(extent[column], extent.size));
 		const where = at === "mount" ? "that the mount shows on the host" : "of the user namespace";
-		return `choose a ${kind} ${where}: ${ranges.join(", ")}`;
+		return `${CHOICE}${kind} ${where}: ${ranges.join(", ")}`;
 	}
 
 	word(): string {

@@ -1,7 +1,7 @@
 import { describeErrno } from "../errors.ts";
 import { ERRNO } from "../native/errno.ts";
 import { chownVerdict } from "./chown.ts";
-import { Fixes } from "./fixes.ts";
+import { CHOICE, Fixes } from "./fixes.ts";
 import {
 	APPEND,
 	CAP,
@@ -50,6 +50,22 @@ const NOT_ASKED = "the kernel has no faccessat2(2), which Linux 5.8 has, or a se
 const NO_CREATION = /^(proc|sysfs|cgroup2?|devpts|securityfs|debugfs|tracefs|pstore|selinuxfs|nsfs)$/;
 
 export function accessOf(s: Situation): Access {
+	const access = verdicts(s);
+	if (!s.elsewhere) return access;
+	const here = (verdict: Verdict): Verdict =>
+		verdict.fix?.startsWith(CHOICE) ? verdict : { ...verdict, fix: undefined };
+	const { read, write, execute, create, delete: remove, chown } = access;
+	return {
+		read: here(read),
+		write: here(write),
+		execute: here(execute),
+		create: here(create),
+		delete: here(remove),
+		chown: here(chown),
+	};
+}
+
+function verdicts(s: Situation): Access {
 	const { answer, path } = s;
 	const fixes = new Fixes(s);
 	if (answer.search < 0) {

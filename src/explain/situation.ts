@@ -12,7 +12,10 @@ export interface Verdict {
 	reason: string;
 	/** The error of the system call, such as `"EACCES"`. */
 	errno: string | undefined;
-	/** The command for root of the host, or the choice of IDs, with which it would be allowed. */
+	/**
+	 * The command for root of the host, or the choice of IDs, with which it would be allowed. No command if the path is one of another root
+	 * directory or mount namespace, because on the host it can be another file.
+	 */
 	fix: string | undefined;
 }
 
@@ -54,6 +57,8 @@ export interface Subject {
 
 export interface Situation {
 	path: string;
+	/** The path leads the caller elsewhere: the process has another root directory or mount namespace. */
+	elsewhere: boolean;
 	answer: Answer;
 	uid: OwnerChain;
 	gid: OwnerChain;

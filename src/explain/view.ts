@@ -15,6 +15,8 @@ export interface View {
 	/** Undefined: that of this process. */
 	mountNs: Descriptor | undefined;
 	root: Descriptor;
+	/** Whether a path leads this process elsewhere than the other one. */
+	elsewhere: boolean;
 	/** The capabilities that root has there: the bounding set of the process. */
 	bounding: bigint;
 }
@@ -44,6 +46,7 @@ export async function openView(tried: string, pid: number): Promise<View> {
 		const sameMounts = isOwn(tried, self, mount, CLONE_NEW.mount);
 		// Opened after the namespaces: until the process has its own mount namespace, its root directory is the host's.
 		const root = keep(opened(tried, native().rootOf(process.fd), "root directory"));
+		const elsewhere = !sameMounts || !isOwnRoot(tried, self, root);
 		const bounding = statusField(readText(`/proc/${pid}/status`), "CapBnd");
 		// The process has not ended, so the pid was not reused while its files were read.
 		namespaceOf(tried, process, CLONE_NEW.user).close();
@@ -56,6 +59,7 @@ export async function openView(tried: string, pid: number): Promise<View> {
 			maps,
 			mountNs: sameMounts ? undefined : mount,
 			root,
+			elsewhere,
 			bounding: BigInt(`0x${bounding ?? "0"}`),
 		};
 	} finally {
@@ -87,6 +91,17 @@ function isOwn(tried: string, self: Descriptor, namespace: Descriptor, kind: num
 	const own = namespaceOf(tried, self, kind);
 	try {
 		return inode(tried, own) === inode(tried, namespace);
+	} finally {
+		own.close();
+	}
+}
+
+/** Compares mounts too, because another mount of the same directory can have other mounts below it. */
+function isOwnRoot(tried: string, self: Descriptor, root: Descriptor): boolean {
+	const own = opened(tried, native().rootOf(self.fd), "root directory");
+	const place = ({ fd }: Descriptor) => String([native().identify(fd), native().mountIds(fd)]);
+	try {
+		return place(own) === place(root);
 	} finally {
 		own.close();
 	}

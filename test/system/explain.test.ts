@@ -117,6 +117,14 @@ test(
 					});
 					assert.equal(user.access?.read.allowed, true, "by the group");
 					assert.equal(user.access?.create.allowed, false);
+					// On the host the path leads to another file, which no command of root may change.
+					const no = await explain("/data", { in: container.pid, as: "7", chownTo: "8:8" });
+					const { read: look, create: make, delete: remove, chown: give } = no.access ?? assert.fail();
+					for (const verdict of [look, make, remove, give]) {
+						assert.deepEqual([verdict.allowed, verdict.fix], [false, undefined], verdict.reason);
+					}
+					const far = await explain("/data", { in: container.pid, as: "0", chownTo: "70000" });
+					assert.match(far.access?.chown.fix ?? "", /^choose a uid of the user namespace/);
 				} finally {
 					await container.end();
 				}
