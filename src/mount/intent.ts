@@ -10,7 +10,7 @@ import { kernelError, shorten } from "../native/steps.ts";
 import { closeTree, createTree, type DetachedTree } from "./detached-tree.ts";
 import { showLocation } from "./location.ts";
 import { mountError } from "./mount-errors.ts";
-import { type Container, closeContainer, openContainer } from "./mount-namespace.ts";
+import { type Container, closeContainer, openContainer, ownerOfMounts } from "./mount-namespace.ts";
 import type { MountRequest } from "./mount-options.ts";
 import { openSource } from "./source.ts";
 
@@ -103,7 +103,20 @@ async function resolveOwner(request: MountRequest, owner: Owner, { into, from }:
  * example /etc of the host, and would receive the files of an owner whose files it may not even read.
  */
 async function refuseForeignOwner(request: MountRequest, disk: Owner, from: Container): Promise<void> {
-	const has = await usernsOf(request, from).mapping();
+	const { mountNamespace } = from;
+	const process = usernsOf(request, from);
+	refuseUnmapped(request, disk, await process.mapping());
+	// The process can be in another user namespace than the one whose root may mount there.
+	const userns = ownerOfMounts(mountNamespace);
+	try {
+		const owner = usernsOf(request, { mountNamespace, userns });
+		if (!owner.equals(process)) refuseUnmapped(request, disk, await owner.mapping());
+	} finally {
+		if (userns instanceof UserNamespace) userns.close();
+	}
+}
+
+function refuseUnmapped(request: MountRequest, disk: Owner, has: Mapping): void {
 	for (const kind of ["uid", "gid"] as const) {
 		if (translate(extentsOf(has.invert())[kind], disk[kind]) !== undefined) continue;
 		throw new UsernsError(

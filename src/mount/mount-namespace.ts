@@ -60,15 +60,19 @@ export interface Container {
 export async function openContainer(into: number | string, option: OptionName): Promise<Container> {
 	if (typeof into === "string") {
 		const mountNamespace = await openMountNamespaceAsync(into, option);
-		const owner = native().ownerNamespace(mountNamespace.descriptor.fd);
-		const userns = owner.error < 0 ? owner : adoptOfContainer(owner.fd, undefined);
-		return { mountNamespace, userns };
+		return { mountNamespace, userns: ownerOfMounts(mountNamespace) };
 	}
 	let userns: Container["userns"] = { error: 0 };
 	const mountNamespace = openOfProcess(into, option, (pidfd) => {
 		userns = userNamespaceOf(pidfd);
 	});
 	return { mountNamespace, userns };
+}
+
+/** Opens the user namespace whose root may mount in a mount namespace. */
+export function ownerOfMounts({ descriptor }: MountNamespace): Container["userns"] {
+	const owner = native().ownerNamespace(descriptor.fd);
+	return owner.error < 0 ? owner : adoptOfContainer(owner.fd, undefined);
 }
 
 export function closeContainer(container: Container | undefined): void {

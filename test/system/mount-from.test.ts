@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { chownSync, closeSync, openSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type MountIdmappedOptions, mountIdmapped, supports } from "../../src/index.ts";
@@ -208,6 +210,25 @@ test(
 			}
 			assert.equal(tableOf(container.pid), before);
 			assert.doesNotMatch(tableOf("self"), /idmapped/);
+			// A process of the host's root in its mount namespace does not change who may mount there.
+			const args = [
+				"--target",
+				`${container.pid}`,
+				"--mount",
+				"--root",
+				"sh",
+				"-c",
+				"echo ready; exec sleep 1000",
+			];
+			const visitor = spawn("nsenter", args, { stdio: ["ignore", "pipe", "inherit"] });
+			try {
+				await once(visitor.stdout, "data");
+				const options = { source: "/data", from: visitor.pid as number, target, owner: { uid: 0, gid: 0 } };
+				const words = /belongs to the uid 65534, which the container/;
+				await assert.rejects(mountIdmapped(options), failure("ERR_USERNS_UNMAPPED_ID", words));
+			} finally {
+				visitor.kill();
+			}
 			// Its own directory is mounted, and a mapping is the caller's own decision.
 			chownSync(secret, FIRST, FIRST);
 			const own = { source: "/data", from: container.pid, target, owner: { uid: 7, gid: 8 } };
