@@ -29,7 +29,9 @@ the capabilities that root has there, and another uid has none.
 The command changes nothing: the kernel is asked in a process with these IDs.
 "create" is for a directory, and "delete" for the file that the path leads to.
 "chown" is answered for --chown-to UID[:GID], by default for the IDs of --as.
-Below a refusal is the command with which root of the host would allow it.`;
+Without root, --as can only be the caller's own uid and gid, without groups.
+Below a refusal is the command with which root of the host would allow it. With
+--in, a path in it is a path that the process sees, not a path of the host.`;
 
 export function define(command: Command): void {
 	command

@@ -22,6 +22,8 @@ uid 2100000000. A file in /srv/a covers that of the same name in /srv/b. "userns
 umount /mnt/o" unmounts it. Nothing on disk changes.
 ${MOUNT_MAP_HELP}
 
+With --into PID, "--userns PID" takes the map of the container.
+
 A lower layer is only read. The kernel accepts at most 500. With --upper and
 --work every change is written to the upper layer. Otherwise the overlay is
 read-only, and needs two lower layers.

@@ -241,12 +241,14 @@ until [ -e /mnt/ready ]; do sleep 0.05; done
 			.replaceAll("4711", "$pid")
 			// What this kernel does not show is on standard error.
 			.replace("userns ls\n", "userns ls 2>/dev/null\n")
-			.replace("/srv/data /mnt/data\n", "$&stat -c 'seen %u' /mnt/data/file\n");
+			.replace(/ (--read-only|33:33) \/srv\/data \/mnt\/data\n/g, "$&stat -c 'seen %u' /mnt/data/file\n");
 	checkJobs(jobsOfRoot, (text) => asRoot(container + look(text)), [
 		["userns supports", /: yes, /],
 		["userns mount --map 0:", /^\/srv\/data is mounted on \/mnt\/data\n[\s\S]*\nseen 2100000000\n$/],
 		["userns mounts", /^\/mnt\/data +tmpfs +uid, gid +0–65535 +2100000000–2100065535 +65536$/m],
 		["userns explain --in", /^uid +0 +0 +0 +0$/m],
+		["userns umount /mnt", /unmounted from \/mnt\/data\n$/],
+		["userns mount --owner 33:33 /srv", /^\/srv\/data is mounted on \/mnt\/data\n[\s\S]*\nseen 33\n$/],
 		["userns umount /mnt", /unmounted from \/mnt\/data\n$/],
 		["userns mount --owner 0:0", /mounted on \/mnt\/data in \d+\n/],
 		["userns mounts --pid", /^\/mnt\/data +tmpfs +uid, gid +0 +0 +1$/m],
@@ -274,6 +276,7 @@ test("each everyday job of an ordinary user in the README does what the table sa
 		["userns exec --map auto -- id", /^uid=0/],
 		["userns exec --map auto --unshare", /^root is 0\n$/],
 		["userns exec --map keep-id", /^uid=[1-9]/],
+		["userns explain", /^uid +0 +0 +0 +0$/m],
 		["userns show", /^inode +\d+\n/],
 		["userns map convert", /^both 2100000000-2100065535 0-65535\n$/],
 		["userns map translate", /^2100000033\n$/],
