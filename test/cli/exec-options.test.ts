@@ -202,6 +202,9 @@ test(
 			);
 			assert.deepEqual([stdout, status], ["inside\n/usr\n", 9]);
 			assert.equal(userns("exec", "--in", String(pid), "--join", "mount", "no-such-program").status, 127);
+			const missing = userns("exec", "--in", String(pid), "--join", "all", "--chdir", "/no/such", "true");
+			assert.match(missing.stderr, /: chdir: ENOENT \(no such file or directory\)\n$/);
+			assert.equal(missing.status, 125);
 			const line = `${process.execPath} ${MAIN} exec --in ${pid} --join all`;
 			const program = `${line} -- sh -c "test -t 0 && hostname && read word < /dev/tty && echo got \\$word"`;
 			await atTerminal(

@@ -45,7 +45,7 @@ static const char *name_of(long error)
 		int number;
 		const char *name;
 	} names[] = {
-		{1, "EPERM (operation not permitted)"},   {2, "ENOENT (no such file or directory, or the interpreter is missing)"},
+		{1, "EPERM (operation not permitted)"},   {2, "ENOENT (no such file or directory)"},
 		{3, "ESRCH (the process has ended)"},
 		{7, "E2BIG (the arguments are too long)"}, {8, "ENOEXEC (not a program: is the #! line missing?)"},
 		{11, "EAGAIN (too many processes)"},       {12, "ENOMEM (not enough memory)"},
@@ -75,6 +75,8 @@ __attribute__((noreturn)) void fail(const struct plan *plan, const char *step, l
 	char *end = text + sizeof text;
 	char *to = text;
 	const char *name = name_of(-error);
+
+	if (error == -2 && same(step, "execve")) name = "ENOENT (no such file or directory, or the interpreter is missing)";
 
 	if (plan->control >= 0) {
 		to = append(to, end, step);
