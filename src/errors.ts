@@ -210,7 +210,7 @@ export function hintOfCauses(found: readonly FoundCause[] = []): string | undefi
 
 /** The fields of an error besides its code and message. */
 export interface UsernsErrorDetails {
-	/** One sentence: one thing to do. Left out: that of the causes, or the hint of the code. */
+	/** One sentence: one thing to do. Default: the hint made from the causes, or the hint of the code. */
 	hint?: string | undefined;
 	/** The kernel's error number, negative as in libuv: −1 for EPERM. */
 	errno?: number | undefined;

@@ -13,7 +13,7 @@ enum part_mode {
 	PART_MAP,   /* is set; the source has none */
 	PART_REMAP, /* is replaced (Linux 6.15) */
 	PART_CLEAR, /* is removed (Linux 6.15) */
-	PART_ITSELF, /* is set on the source itself, a detached mount, of which no copy is made */
+	PART_ITSELF, /* is set on the source itself, a detached mount that is not copied */
 };
 
 /* One mount of a tree. */
@@ -26,7 +26,7 @@ struct part {
 
 struct tree_request {
 	struct location source;
-	int mount_ns; /* the mount namespace of the source, which is a descriptor then; −1: this process's own */
+	int mount_ns; /* the mount namespace of the source, which must be a descriptor; −1: this process's own */
 	const struct part *parts; /* a mount comes before those that are mounted on it */
 	size_t count;
 	int recursive;       /* with a single part: includes the mounts below */

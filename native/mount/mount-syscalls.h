@@ -105,7 +105,7 @@ CALL int call_statmount(uint64_t id, uint64_t ns, uint64_t mask, void *buffer, s
 	return (int)raw_syscall5(SYS_statmount, (long)&request, (long)buffer, (long)size, 0, 0);
 }
 
-/* The mount of a descriptor, also an unmounted one. EINVAL before Linux 7.0. */
+/* Calls statmount(2) for the mount of a descriptor, even if it was unmounted. EINVAL before Linux 7.0. */
 CALL int call_statmount_of(int fd, uint64_t mask, void *buffer, size_t size)
 {
 	struct userns_mnt_id_req request = {.size = sizeof request, .fd = (uint32_t)fd, .param = mask};

@@ -50,7 +50,7 @@ static int set_layer(int context, const char *key, int fd)
 	return error == -EINVAL || error == -EBADF || error == -EOPNOTSUPP ? set_layer_name(context, key, fd) : error;
 }
 
-/* What a child finds out: the first one whether the upper layer is new, the second one the mount flags of the overlay. */
+/* The findings of the children: of the first, whether the upper layer is new; of the second, the mount flags of the overlay. */
 struct findings {
 	int by_number; /* not found out: the names of the lower layers are below /proc/thread-self/fd, and the kernel takes them in the child */
 	long is_new;

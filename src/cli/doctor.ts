@@ -9,14 +9,14 @@ Example:
   userns doctor
 prints one line for each part of a job: "ok", "limited" (it works, and the line
 says what does not) or "missing", then what to do, and the command for root that
-does it. With a path, it says whether the path's mount can be ID-mapped.
+fixes it. With a path, it says whether the path's mount can be ID-mapped.
 
 Without --for, the exit status is about programs in a user namespace (spawn).
 ${STATUS_HELP}
 
 The command changes nothing: it creates and drops a user namespace and a copy of
 a mount that no other process sees. Only --try writes: it creates a directory
-and a file in DIR, looks at their owners, and removes them.`;
+and a file in DIR, checks their owners, and removes them.`;
 
 export function define(command: Command): void {
 	command
@@ -40,7 +40,7 @@ export function statusOf(): number {
 
 const LABELS: Readonly<Record<string, string>> = {
 	namespaces: "user namespaces",
-	programs: "programs in one",
+	programs: "programs inside",
 	ids: "many IDs",
 	mounts: "ID-mapped mounts",
 	try: "files through a map",

@@ -14,24 +14,25 @@ interface Options extends Pick<ExplainOptions, "in" | "chownTo"> {
 const HELP = `
 Example:
   userns explain --in 4711 --as 1000:1000 /data/file
-says as which owner process 4711 sees /data/file, below the root directory of
-that process, and what uid 1000 may do with the file there.
+shows the owner that process 4711 sees for /data/file, a path below the root
+directory of that process, and what uid 1000 may do with the file there.
 
-A file has an owner on disk. The map of its mount makes it a visible owner, and
-the user namespace of a process gives that an ID inside, which stat(2) returns.
+A file has an owner on disk. The map of the mount turns that ID into the visible
+owner. The user namespace of a process turns the visible owner into an ID
+inside, which stat(2) returns.
 An owner that one of the two does not map is shown as 65534 (nobody). "real"
 says whether 65534 is the owner's own ID.
 
 IDS is USER[:GROUP][,GROUPS]. The IDs are those of the user namespace of the
-process. Without --in, USER can be a name, which brings its groups. Uid 0 has
-the capabilities that root has there, and another uid has none.
+process. Without --in, USER can be a name, and the user's groups are then the
+default. Uid 0 has the capabilities that root has there; another uid has none.
 
 The command changes nothing: the kernel is asked in a process with these IDs.
 "create" is for a directory, and "delete" for the file that the path leads to.
 "chown" is answered for --chown-to UID[:GID], by default for the IDs of --as.
 Without root, --as can only be the caller's own uid and gid, without groups.
-Below a refusal is the command with which root of the host would allow it. With
---in, a path in it is a path that the process sees, not a path of the host.`;
+Below each refusal is the command with which root of the host would allow it.
+With --in, a path in it is a path that the process sees, not a path of the host.`;
 
 export function define(command: Command): void {
 	command

@@ -46,9 +46,9 @@ and the number of others.
 
 The holder is what keeps the namespace in existence: a process, a mount on a
 file, a descriptor, a namespace of another kind that it owns, or a child
-namespace; "+2" stands for two others. If nothing of that kind was found, it is
-unknown. "userns show" prints all of them. What the caller or the kernel cannot
-see is printed on standard error.
+namespace; "+2" stands for two others. If nothing of that kind was found, the
+holder is unknown. "userns show" prints all of them. What the caller or the
+kernel cannot see is printed on standard error.
 
 On a terminal, a line that is too long is shortened with "…".`;
 

@@ -39,8 +39,8 @@ With --into, MAP can also be "container": the map of the container.
 
 --owner USER[:GROUP] needs no map: the files of the source's owner are visible
 as that user and group. Both are names of this machine or numbers. Without
-GROUP it is the user's own group. With --into, both are numbers that count in
-the container: 0:0 is its root. All other files belong to nobody, and no other
+GROUP, the user's own group is used. With --into, both are numbers of the
+container: 0:0 is its root. All other files belong to nobody, and no other
 user, root included, can create files. With --others keep, other users have
 their own files, and can create files as on disk.
 

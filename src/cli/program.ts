@@ -53,9 +53,9 @@ See "userns COMMAND --help" for the options of a command.
 With --json, a command prints one JSON value, or {"error": …} if it fails. An
 error is printed as two lines on standard error: the message, and a hint. The
 exit status is 0 for success, 1 for a failure, 2 for wrong usage, and 141 if the
-reader of standard output has closed the pipe. "supports", "map check" and "map
-translate" answer a question: 0 is yes, 1 is no, and 2 is a failure or wrong
-usage. "doctor" too. "userns exec" exits with the status of the program.`;
+reader of standard output has closed the pipe. "supports", "doctor", "map check"
+and "map translate" answer a question: 0 is yes, 1 is no, and 2 is a failure or
+wrong usage. "userns exec" exits with the status of the program.`;
 
 /** The version of this package. */
 export function version(): string {

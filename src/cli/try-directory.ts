@@ -21,7 +21,7 @@ function swap(kind: "u" | "g", owner: number, own: number): { text: string; onDi
 }
 
 const CONTENT = "userns doctor\n";
-const WRONG = "Use another file system: this one accepts the map, and then does not do this through it";
+const WRONG = "Use another file system: this one accepts the map, but does not support this through it";
 
 /** What failed: the operation, and why. */
 class Failed extends Error {}
@@ -49,7 +49,7 @@ async function tryFile(source: number, name: string): Promise<void> {
 			if (found !== wanted) throw new Error(`visible and on disk ${found}, not ${wanted}`);
 		});
 		step("reading the file through the map failed", () => {
-			if (readFileSync(inside, "utf8") !== CONTENT) throw new Error("it has another content");
+			if (readFileSync(inside, "utf8") !== CONTENT) throw new Error("its content differs");
 		});
 		step("removing the file through the map failed", () => unlinkSync(inside));
 	} finally {

@@ -18,12 +18,12 @@ export type DoctorJob = "spawn" | "rootless" | "mount";
 /** For `doctor`. */
 export interface DoctorOptions {
 	/**
-	 * The job for which `ok` is the answer; only its checks are made. `"spawn"`: programs in a user namespace that maps the caller.
+	 * The job that `ok` is about; only its checks are made. `"spawn"`: programs in a user namespace that maps the caller.
 	 * `"rootless"`: the same with a mapping of many IDs. `"mount"`: ID-mapped mounts. Without it all checks are made, and `ok` is about
 	 * `"spawn"`.
 	 */
 	for?: DoctorJob | undefined;
-	/** The path whose mount is to be ID-mapped. */
+	/** The path whose mount the caller wants to ID-map. */
 	path?: string | undefined;
 }
 
@@ -54,9 +54,9 @@ const JOBS: Readonly<Record<DoctorJob, readonly DoctorCheck["name"][]>> = {
 
 interface Found {
 	causes: FoundCause[];
-	/** What is limited, if there is no cause. */
+	/** The causes of `"limited"`, used if `causes` is empty. */
 	limits?: FoundCause[];
-	/** The result if there is neither. */
+	/** The result if both are empty. */
 	message: string;
 }
 
@@ -137,8 +137,8 @@ function checkPrograms(facts: Facts): Found {
 }
 
 function checkIds(facts: Facts): Found {
-	const message = "more than the own ID can be mapped";
-	// Two IDs that are not the own one, which need both capabilities.
+	const message = "more than the caller's own ID can be mapped";
+	// Two IDs other than the caller's own, which need both capabilities.
 	if (facts.isRoot) return { causes: create("0:1:2"), message };
 	const helper = { kind: "uid", program: "newuidmap", words: "-" } as const;
 	const unknown = findCauses({ operation: "newuidmap", doing: "", helper }, facts);

@@ -9,7 +9,7 @@ import { type DoctorCheck, type DoctorJob, doctor } from "./doctor.ts";
 export interface ErrorExplanation {
 	/** The line that was recognised. */
 	line: string;
-	/** The check of `doctor` that it is about. */
+	/** The check of `doctor` that the line is about. */
 	check: DoctorCheck["name"];
 	/** The causes that were found; empty if this process can do what the program could not. */
 	causes: FoundCause[];
@@ -44,7 +44,7 @@ const LINES: readonly [line: RegExp, check: DoctorCheck["name"], job: DoctorJob]
 const LONGEST_LINE = 1000;
 
 const NOT_HERE =
-	"Call doctor() where the program runs: as the same user, in the same container and sandbox. This process can do what it could not.";
+	"Call doctor() where the program runs: as the same user, in the same container and sandbox. This process can do what the failed program could not.";
 
 /** A range that newuidmap(1) does not permit, compared with those of the user. */
 function notDelegated(line: string): FoundCause | undefined {
@@ -83,7 +83,7 @@ export async function explainError(text: string): Promise<ErrorExplanation | und
 	return undefined;
 }
 
-/** The causes of a check, or of the one before it without which it was not made. */
+/** The causes of a check, or of the earlier check whose failure prevented it. */
 function causesFor(checks: readonly DoctorCheck[], name: DoctorCheck["name"]): FoundCause[] {
 	const missing = checks.filter(({ state }) => state === "missing");
 	return (missing.find((each) => each.name === name && each.causes.length > 0) ?? missing[0])?.causes ?? [];

@@ -3,12 +3,12 @@ import type { Mapping } from "../mapping/mapping.ts";
 import type { IdRange } from "../mapping/owner.ts";
 
 /*
- * Follows an owner from the disk to stat(2): through the map of the mount, and into a user namespace. An ID that one of the two does
- * not map is shown as the overflow ID, which is also an ordinary ID that a file can have. Every object has all its properties, because one
- * that it lacks would be read from a polluted Object.prototype.
+ * Follows an owner from the disk to stat(2): through the map of the mount, and into a user namespace. An ID that one of the two does not
+ * map is shown as the overflow ID, which is also an ordinary ID that a file can have. Every object has all its properties, because a
+ * missing one would be read from a polluted Object.prototype.
  */
 
-/** Where an owner has no ID, and why. */
+/** The first step at which an owner has no ID, and the reason. */
 export interface LostOwner {
 	/** `"mount"`: the map of the mount; `"namespace"`: the user namespace; `"caller"`: that of this process, which cannot see the owner. */
 	at: "mount" | "namespace" | "caller";
@@ -16,25 +16,25 @@ export interface LostOwner {
 	gap: IdRange | undefined;
 	/** The extent of the map that is nearest to the owner. */
 	nearest: Readonly<IdMap> | undefined;
-	/** In words. */
+	/** The reason as a sentence. */
 	reason: string;
 }
 
-/** An owner of a file at each link of the chain, for the uid or for the gid. */
+/** The owner of a file at each step from the disk to stat(2): the uid or the gid. */
 export interface OwnerChain {
-	/** On disk. Undefined if it cannot be read. */
+	/** The ID on disk. Undefined if it cannot be read. */
 	disk: number | undefined;
-	/** Visible through the mount, as an ID of the caller's user namespace. Undefined if the mount does not map it. */
+	/** The ID visible through the mount, in the caller's user namespace. Undefined if the mount does not map the owner. */
 	visible: number | undefined;
-	/** In the user namespace. Undefined if that does not map it. */
+	/** The ID in the user namespace. Undefined if that namespace does not map the owner. */
 	inside: number | undefined;
-	/** What stat(2) prints there. */
+	/** The ID that stat(2) returns there. */
 	stat: number;
-	/** The first link at which the owner has no ID. */
+	/** The first step at which the owner has no ID. */
 	lost: LostOwner | undefined;
 	/**
-	 * Only if `stat` is the overflow ID: true if it is the owner's own ID, false if it stands for an owner without an ID. Undefined if that
-	 * cannot be known.
+	 * Only if `stat` is the overflow ID: true if that is the owner's own ID, false if it stands for an owner without an ID. Undefined if
+	 * this cannot be known.
 	 */
 	real: boolean | undefined;
 }
@@ -42,9 +42,9 @@ export interface OwnerChain {
 /** What is known about one kind of owner. */
 export interface OwnerFacts {
 	kind: IdKind;
-	/** What statx(2) shows to this process. */
+	/** The ID that statx(2) returns to this process. */
 	shown: number;
-	/** Without the map of the mount; negative if it is not known. */
+	/** The ID without the map of the mount; negative if it is not known. */
 	raw: number;
 	overflow: number;
 	/** Disk to visible. Undefined for a mount without a map; a text if the map is not known, with the reason. */
@@ -74,7 +74,7 @@ export function across(
 	return kind === "uid" ? mapping.uidToContainer(id) : mapping.gidToContainer(id);
 }
 
-/** The IDs around one that a map does not map, and the extent that is nearest to it. `column`: the one of the ID. */
+/** The range of unmapped IDs around an ID, and the extent nearest to it. `column` is the column of the ID. */
 function gapAround(
 	mapping: Mapping,
 	kind: IdKind,

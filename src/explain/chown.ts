@@ -77,7 +77,7 @@ export function chownVerdict(s: Situation, fixes: Fixes): Verdict {
 	if (clears && !owner && !isCapable(s, CAP.FOWNER, "uid")) {
 		return no(
 			ERRNO.EPERM,
-			`${text}: ${noCapability(s, "FOWNER")}, and the mode would lose a bit`,
+			`${text}: ${noCapability(s, "FOWNER")}, and chown would clear a bit of the mode`,
 			fixes.chown(target),
 		);
 	}

@@ -32,7 +32,7 @@ export interface ExplainOptions {
 	chownTo?: string | undefined;
 }
 
-/** What a file's owner becomes on its way to stat(2), and what a process may do with the file. */
+/** The owner of a file from the disk to stat(2), and what a process may do with the file. */
 export interface Explanation {
 	path: string;
 	/** The mode, as stat(2) shows it. */
@@ -52,7 +52,7 @@ export interface Explanation {
 	namespace: { pid: number; mapping: Mapping } | undefined;
 	uid: OwnerChain;
 	gid: OwnerChain;
-	/** Only with `as`. */
+	/** What a process with the IDs of `as` may do with the file. Only with `as`. */
 	access: Access | undefined;
 }
 
@@ -69,9 +69,9 @@ const OF_NAMESPACES =
 const INITIAL = 0xeffffffdn;
 
 /**
- * Explains the owner of a file: on disk, visible through its mount, and in the user namespace of a process, with the first link at
- * which it has no ID. With `as`, also what a process with these IDs may do with the file, which the kernel is asked without a change to
- * the file. Rejects with `ERR_USERNS_EXPLAIN` if the path or the process cannot be opened.
+ * Explains the owner of a file: on disk, visible through its mount, and in the user namespace of a process, with the first step at which it
+ * has no ID. With `as`, it also says what a process with these IDs may do with the file; it asks the kernel without changing the file.
+ * Rejects with `ERR_USERNS_EXPLAIN` if the path or the process cannot be opened.
  */
 export async function explain(path: string, options?: ExplainOptions): Promise<Explanation> {
 	checkPath("explain: the path", path);

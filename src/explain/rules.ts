@@ -31,11 +31,11 @@ import {
 export interface Access {
 	read: Verdict;
 	write: Verdict;
-	/** For a directory: searching it. */
+	/** Executing the file or searching the directory. */
 	execute: Verdict;
-	/** A new file in the directory. */
+	/** Creating a file in the directory. */
 	create: Verdict;
-	/** The file or the empty directory, in its own directory. */
+	/** Deleting the file or the empty directory. */
 	delete: Verdict;
 	chown: Verdict;
 }
@@ -44,7 +44,7 @@ const [REGULAR, BLOCK, CHARACTER] = [0o100000, 0o060000, 0o020000];
 const [SET_ID, STICKY] = [0o6000, 0o1000];
 const [READ, WRITE, EXECUTE] = [4, 2, 1];
 const EISDIR = -21;
-const NOT_ASKED = "the kernel has no faccessat2(2), which Linux 5.8 has, or a seccomp filter refuses it";
+const NOT_ASKED = "the kernel has no faccessat2(2), which needs Linux 5.8, or a seccomp filter refuses it";
 
 /** File systems in which only the kernel makes files: their directories have no operation for it, and open(2) fails with EACCES. */
 const NO_CREATION = /^(proc|sysfs|cgroup2?|devpts|securityfs|debugfs|tracefs|pstore|selinuxfs|nsfs)$/;
@@ -114,7 +114,7 @@ function openVerdict(s: Situation, fixes: Fixes, operation: "read" | "write", bi
 	// may_open() checks append-only after the mode and before the mount.
 	const append = bit === WRITE && (s.answer.file.attributes & APPEND) !== 0;
 	if (append && (error === 0 || error === ERRNO.EROFS)) {
-		return no(ERRNO.EPERM, "it is append-only: it can be written with O_APPEND alone", fixes.flag("a"));
+		return no(ERRNO.EPERM, "it is append-only: it can be written only with O_APPEND", fixes.flag("a"));
 	}
 	return kernelVerdict(s, fixes, error, bit, operation);
 }
@@ -212,7 +212,7 @@ function kernelVerdict(s: Situation, fixes: Fixes, error: number, bits: number, 
 		return no(error, "it is immutable", fixes.flag("i"));
 	if (error !== ERRNO.EACCES) return no(error, `the kernel refuses it: ${describeErrno(error)}`);
 	if ((bits & WRITE) !== 0 && isUnmapped(s)) {
-		return no(error, `${lostReason(s)}; nobody writes to such a file`, fixes.mount(bits));
+		return no(error, `${lostReason(s)}; no process may write to such a file`, fixes.mount(bits));
 	}
 	const why = grants
 		? "its ACL, or a security module, does not permit it"

@@ -8,13 +8,13 @@ import { across, type OwnerChain } from "./chain.ts";
 export interface Verdict {
 	/** Null if it cannot be known. */
 	allowed: boolean | null;
-	/** What allows it, or the first check that refuses it. */
+	/** The reason: what allows it, or the first check that refuses it. */
 	reason: string;
 	/** The error of the system call, such as `"EACCES"`. */
 	errno: string | undefined;
 	/**
-	 * The command for root of the host, or the choice of IDs, with which it would be allowed. No command if the path is one of another root
-	 * directory or mount namespace, because on the host it can be another file.
+	 * A command for root of the host, or a choice of IDs, that would allow it. No command if the path is one of another root directory or
+	 * mount namespace, because on the host it can be another file.
 	 */
 	fix: string | undefined;
 }
@@ -71,7 +71,7 @@ export interface Situation {
 	};
 	/** The user namespace of the file system may be that of the subject. */
 	foreign: boolean;
-	/** Why the path cannot be deleted whatever the owners: it is a mount point, for example. */
+	/** Why the path cannot be deleted, whatever its owners are: for example, because it is a mount point. */
 	fixed: string | undefined;
 }
 

@@ -22,7 +22,7 @@ export interface ExplainAs {
 /** Every capability. */
 const ALL = (1n << 64n) - 1n;
 
-/** Parses USER[:GROUP][,GROUPS]. A name is one of this machine, and brings its groups. */
+/** Parses USER[:GROUP][,GROUPS]. A name is a user of this machine, and GROUPS defaults to that user's groups. */
 function parseAs(text: string, inside: boolean): ExplainAs {
 	const [, user = "", group, list = ""] = /^([^:,]+)(?::([^:,]+))?((?:,[^:,]+)*)$/.exec(text) ?? [];
 	if (user === "") {

@@ -17,19 +17,19 @@ export interface Refusal {
 	doing: string;
 	/** The negative errno; EPERM if it is left out. */
 	error?: number | undefined;
-	/** The capabilities that it needs in the caller's own user namespace. */
+	/** The capabilities that the operation needs in the caller's own user namespace. */
 	needs?: readonly Capability[];
-	/** The system calls of which one has failed, in the order in which they were made. */
+	/** The system calls, in the order in which they were made. One of them failed. */
 	calls?: readonly DryCall[];
-	/** The program that has failed, with its output. */
+	/** The program that failed, with its output. */
 	helper?: { kind: IdKind; program: string | null; words: string };
 }
 
 export interface Cause {
 	explains: readonly Refusal["operation"][];
-	/** The errors that it explains; EPERM and EACCES if they are left out. */
+	/** The errors that the cause explains; EPERM and EACCES if they are left out. */
 	errors?: readonly number[];
-	/** Whether it counts only if no other cause is found, because the check cannot be certain. */
+	/** True if the cause is used only when no other is found, because its check is not certain. */
 	last?: true;
 	/** What was found; undefined if the cause does not apply. */
 	check(facts: Facts, refusal: Refusal): string | undefined;
@@ -41,7 +41,7 @@ export interface Cause {
 	command?(facts: Facts, refusal: Refusal): string | undefined;
 }
 
-/** Whether the calls that the operation has made meet a filter: the first ones that do, or the last one of alternatives. */
+/** The calls of the operation that a filter refuses: the first ones, or the last one of alternatives. */
 export function filtered(facts: Facts, { operation, calls = [] }: Refusal): DryCall[] {
 	if (operation !== "create") return calls.filter((each) => facts.isFiltered(each));
 	// clone(2) is only called if clone3(2) fails with ENOSYS, and a call that was not made may end the process.

@@ -85,7 +85,7 @@ export const helperCauses: Readonly<Record<HelperCauseId, Cause>> = {
 			return found && `${helperOf(refusal).name} is only in a relative entry of PATH, at ${found}`;
 		},
 		consequence: () => "relative and empty entries of PATH are not searched",
-		fix: () => "Name that directory in PATH with its whole path",
+		fix: () => "Put the absolute path of that directory in PATH",
 	},
 	"helper-missing": {
 		explains: ["newuidmap"],
@@ -94,14 +94,14 @@ export const helperCauses: Readonly<Record<HelperCauseId, Cause>> = {
 			if (helper.program !== undefined || relative(facts, helper) !== undefined) return undefined;
 			return `${helper.name} is in no absolute directory of PATH (relative and empty entries are not searched)`;
 		},
-		consequence: () => "only root and it can map more than the caller's own ID",
+		consequence: (refusal) => `only root and ${helperOf(refusal).name} can map more than the caller's own ID`,
 		fix: (_, refusal) =>
 			`Install ${helperOf(refusal).name} (Debian and Ubuntu: apt-get install uidmap; Fedora: dnf install shadow-utils; Alpine: apk add shadow-uidmap), or map only the caller's own ${helperOf(refusal).kind}`,
 	},
 	"no-new-privs": {
 		explains: ["newuidmap"],
 		check: (facts) => (facts.noNewPrivs ? "this process has no_new_privs set" : undefined),
-		consequence: () => "set-user-ID programs and file capabilities have no effect then",
+		consequence: () => "set-user-ID programs and file capabilities have no effect",
 		fix: () =>
 			"Unset no_new_privs for this process: NoNewPrivileges= of systemd, no-new-privileges of a container engine",
 	},
@@ -116,7 +116,9 @@ export const helperCauses: Readonly<Record<HelperCauseId, Cause>> = {
 		consequence: (refusal, facts) => {
 			const { kind, name } = helperOf(refusal);
 			const forMap = facts.has(CAPABILITIES[kind], "CapBnd") === false;
-			return forMap ? `${name} cannot get it` : `a set-user-ID ${name} needs it, which opens the map as root`;
+			return forMap
+				? `${name} cannot get it`
+				: `a set-user-ID ${name}, which opens the map as root, needs it`;
 		},
 		fix: (facts, refusal) => {
 			const missing = outsideBounds(facts, helperOf(refusal));
@@ -139,7 +141,7 @@ export const helperCauses: Readonly<Record<HelperCauseId, Cause>> = {
 			const granted = /^\s*GRANT_AUX_GROUP_SUBIDS\s+"?yes"?\s*$/im.test(facts.read("/etc/login.defs") ?? "");
 			return own === entry || granted
 				? undefined
-				: `this process has the gid ${own}, and its user has the gid ${entry} in the user database`;
+				: `this process has the gid ${own}, but its user has the gid ${entry} in the user database`;
 		},
 		consequence: (refusal) =>
 			`${helperOf(refusal).program} refuses a process with another gid, for example after newgrp(1)`,
@@ -174,9 +176,9 @@ export const helperCauses: Readonly<Record<HelperCauseId, Cause>> = {
 			const { program } = helperOf(refusal);
 			if (program === undefined || isSetUserId(facts, program)) return undefined;
 			const later = next(facts, helperOf(refusal).name);
-			return `${program} is not set-user-ID root${later === undefined ? "" : `, and ${later} is`}`;
+			return `${program} is not set-user-ID root${later === undefined ? "" : `, but ${later} is`}`;
 		},
-		consequence: () => "it cannot write the map then",
+		consequence: (refusal) => `${helperOf(refusal).name} cannot write the map`,
 		fix: (facts, refusal) => {
 			const { program = "", name } = helperOf(refusal);
 			const later = next(facts, name);
@@ -184,7 +186,7 @@ export const helperCauses: Readonly<Record<HelperCauseId, Cause>> = {
 			const mine = ofRoot(facts).find(({ file }) => file === program);
 			return mine === undefined
 				? `Let root install the package uidmap (shadow-utils, shadow-uidmap) in place of ${program}`
-				: `Let root call "chmod u+s ${program}", or "${setcap(mine)}"`;
+				: `Let root run "chmod u+s ${program}", or "${setcap(mine)}"`;
 		},
 		command: (facts, refusal) => {
 			if (next(facts, helperOf(refusal).name) !== undefined) return undefined;

@@ -30,7 +30,7 @@ const MEMFD = "/proc/sys/vm/memfd_noexec";
 /** The limit of a new user namespace (INT_MAX in create_user_ns()), which only an ancestor can lower. */
 const NO_LIMIT = 2147483647;
 
-/** The causes that a sysctl makes, which `ERR_USERNS_RESTRICTED` is for. */
+/** The causes that are sysctls, for which the code is `ERR_USERNS_RESTRICTED`. */
 export const SYSCTL_CAUSES: readonly string[] = ["unprivileged-userns-clone", "apparmor-userns"];
 
 /** Neither sysctl affects a process with CAP_SYS_ADMIN in the initial user namespace. */
@@ -84,7 +84,7 @@ export const kernelCauses: Readonly<Record<KernelCauseId, Cause>> = {
 	"unprivileged-userns-clone": {
 		explains: ["create"],
 		check: (facts) => sysctl(facts, USERNS_CLONE, "0"),
-		consequence: () => "a process without CAP_SYS_ADMIN cannot create a user namespace then",
+		consequence: () => "a process without CAP_SYS_ADMIN cannot create a user namespace",
 		fix: () => `Let root write 1 to ${USERNS_CLONE}`,
 		command: () => `echo 1 > ${USERNS_CLONE}`,
 	},
@@ -97,7 +97,7 @@ export const kernelCauses: Readonly<Record<KernelCauseId, Cause>> = {
 				? undefined
 				: sysctl(facts, APPARMOR, "1"),
 		consequence: () =>
-			"a program without such a profile has no capabilities in a user namespace that it creates then",
+			"a program without a profile that permits it has no capabilities in a user namespace that it creates",
 		fix: () =>
 			`Let root add a profile with the rule "userns," for this program to /etc/apparmor.d/, or write 0 to ${APPARMOR}`,
 		command: () => `echo 0 > ${APPARMOR}`,
@@ -130,8 +130,8 @@ export const kernelCauses: Readonly<Record<KernelCauseId, Cause>> = {
 		explains: ["create"],
 		errors: LIMIT_ERRORS,
 		check: (facts) => limit(facts, (most) => most === 0) && `${LIMIT} is 0`,
-		consequence: () => "no user namespace can be created then",
-		fix: () => 'Let root switch user namespaces on, for example "sysctl user.max_user_namespaces=15000"',
+		consequence: () => "no user namespace can be created",
+		fix: () => 'Let root enable user namespaces, for example "sysctl user.max_user_namespaces=15000"',
 		command: () => `echo 15000 > ${LIMIT}`,
 	},
 	"namespace-limit": {
@@ -142,7 +142,7 @@ export const kernelCauses: Readonly<Record<KernelCauseId, Cause>> = {
 			return most && `${LIMIT} is ${most}`;
 		},
 		consequence: (_, facts) =>
-			`so many exist already${facts.isInitial === false ? ", or those of an ancestor do" : ""}, or they are nested 32 deep`,
+			`that many exist already${facts.isInitial === false ? ", or those of an ancestor do" : ""}, or they are nested 32 deep`,
 		fix: () => `Close unused user namespaces, or let root raise ${LIMIT}`,
 		command: (facts) => `echo ${Number(facts.read(LIMIT)) * 2 + 1000} > ${LIMIT}`,
 	},
@@ -154,7 +154,7 @@ export const kernelCauses: Readonly<Record<KernelCauseId, Cause>> = {
 			limit(facts, (most) => most === NO_LIMIT) && "this user namespace has no limit of its own",
 		consequence: () => "the limit of an ancestor, or the depth of 32, is reached",
 		fix: () =>
-			"Start the program outside of the sandbox that forbids it (bwrap --disable-userns, Flatpak), or in fewer nested namespaces",
+			"Start the program outside the sandbox that forbids it (bwrap --disable-userns, Flatpak), or in fewer nested namespaces",
 	},
 	"process-limit": {
 		explains: ["create"],
@@ -189,7 +189,8 @@ export const kernelCauses: Readonly<Record<KernelCauseId, Cause>> = {
 			isForeign(facts, refusal)
 				? "this process has CAP_SYS_ADMIN only in its own user namespace, which does not own its mount namespace"
 				: undefined,
-		consequence: ({ doing }) => `${doing} needs it in the owner of the mount namespace`,
+		consequence: ({ doing }) =>
+			`${doing} needs the capability in the user namespace that owns the mount namespace`,
 		fix: () => "Run it as root outside this user namespace, for example as root of the host",
 	},
 	// ns_capable(sb->s_user_ns) in can_idmap_mount(), fs/namespace.c.
@@ -199,7 +200,8 @@ export const kernelCauses: Readonly<Record<KernelCauseId, Cause>> = {
 			isForeign(facts, refusal)
 				? "this process has CAP_SYS_ADMIN only in its own user namespace, and the file system was mounted outside it"
 				: undefined,
-		consequence: ({ doing }) => `${doing} needs it in the user namespace that owns the file system`,
+		consequence: ({ doing }) =>
+			`${doing} needs the capability in the user namespace that owns the file system`,
 		fix: () => "Run it as root outside this user namespace, for example as root of the host",
 	},
 	"seccomp-filter": {
@@ -208,7 +210,7 @@ export const kernelCauses: Readonly<Record<KernelCauseId, Cause>> = {
 			const calls = filtered(facts, refusal);
 			return calls.length === 0
 				? undefined
-				: `the filter refuses even a call of ${names(calls)} that the kernel answers with another error`;
+				: `the seccomp filter refuses even a call of ${names(calls)} that the kernel would reject with another error`;
 		},
 		consequence: ({ doing }) => `${doing} needs the call`,
 		fix: (facts, refusal) =>
@@ -227,7 +229,7 @@ export const kernelCauses: Readonly<Record<KernelCauseId, Cause>> = {
 		check: (facts, { calls = [] }) => {
 			const call = calls.find((each) => facts.since(each) !== undefined);
 			return (
-				call && `this is Linux ${facts.sources.release}, and ${call}(2) exists since ${facts.since(call)}`
+				call && `this is Linux ${facts.sources.release}, and ${call}(2) needs Linux ${facts.since(call)}`
 			);
 		},
 		consequence: ({ doing }) => `${doing} needs the call`,
@@ -261,10 +263,10 @@ export const kernelCauses: Readonly<Record<KernelCauseId, Cause>> = {
 			// A process without power over its mount namespace gets EPERM from the kernel.
 			if (facts.isInitial !== true || !facts.sources.dryCall("mount")) return undefined;
 			const which = facts.profile === undefined ? "such as Landlock" : `the profile is ${facts.profile}`;
-			return `a security module (${which}) refuses even a call of mount(2) that the kernel answers with another error`;
+			return `a security module (${which}) refuses even a call of mount(2) that the kernel would reject with another error`;
 		},
 		consequence: ({ doing }) => `${doing} needs its permission`,
 		fix: () =>
-			"Start the program outside of the sandbox that set it, or with another profile (docker run --security-opt apparmor=unconfined)",
+			"Start the program outside the sandbox that set it, or with another profile (docker run --security-opt apparmor=unconfined)",
 	},
 };

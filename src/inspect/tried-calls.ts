@@ -17,8 +17,8 @@ function nodeProgram(): string | undefined {
 }
 
 /**
- * Tries every dry call in a child of this process, which has the same filter. A filter can end the process for a call, and the next
- * child then continues behind that call.
+ * Tries every dry call in a child of this process, which has the same filter. A filter can end the process for a call; the next child then
+ * continues after that call.
  */
 function refusedCalls(): Set<DryCall> {
 	const refused = new Set<DryCall>();

@@ -10,15 +10,15 @@ import { type ListedNamespace, Scan } from "./scan.ts";
 
 /** Options of {@link list}. */
 export interface ListOptions {
-	/** The namespaces that this uid owns (default: all). */
+	/** Lists only the namespaces that this uid owns. */
 	owner?: number | undefined;
-	/** The namespace of this process, and its ancestors (default: all). */
+	/** Lists only the namespace of this process, and its ancestors. */
 	pid?: number | undefined;
 }
 
 /** The result of {@link list}. */
 export interface NamespaceList {
-	/** In ascending order of the inode numbers. */
+	/** The namespaces, in ascending order of their inode numbers. */
 	namespaces: ListedNamespace[];
 	/** What the caller or the kernel cannot see, one sentence each. Empty if the list is complete. */
 	unseen: string[];
@@ -28,9 +28,9 @@ export interface NamespaceList {
 const INITIAL_PID_NAMESPACE = 0xeffffffc;
 
 /**
- * The user namespaces of the machine, with what holds each: those of the processes in /proc, of their descriptors and of the
- * mount tables, the parents of these, and those that listns(2) reports (Linux 6.19). A process that ends meanwhile is no error. Other
- * users' processes can be examined by root only; `unseen` says what is missing.
+ * Lists the user namespaces of the machine, with what holds each: those of the processes in /proc, of their descriptors and of the mount
+ * tables, the parents of these, and those that listns(2) reports (Linux 6.19). A process that ends meanwhile is no error. Only root can
+ * examine other users' processes; `unseen` says what is missing.
  */
 export async function list(options?: ListOptions): Promise<NamespaceList> {
 	const { owner, pid } = copyOptions<ListOptions>("list", options, ["owner", "pid"]);
@@ -110,7 +110,7 @@ function listKernel(scan: Scan): string | undefined {
 		for (const id of ids) {
 			if (known.has(id)) continue;
 			const { error: refused, fd } = native().openId(id, 0);
-			// A namespace that has ended meanwhile cannot be told from one that the caller may not open.
+			// A namespace that has ended meanwhile cannot be distinguished from one that the caller may not open.
 			if (refused < 0 || scan.add(fd) === undefined) unopened++;
 		}
 		if (ids.length < PAGE) break;

@@ -82,8 +82,8 @@ async function scanTable(scan: Scan, pid: number, tables: MountTables): Promise<
 }
 
 /**
- * Opens a path in a child process with a time limit, because other users can put a FUSE file system on it. After the first that does
- * not answer, no other path is opened: each would take as long.
+ * Opens a path in a child process with a time limit, because other users can put a FUSE file system on it. After the first path that does
+ * not answer, no other path is opened, because each would take as long.
  */
 async function openMounted(
 	mountNs: number,

@@ -32,7 +32,7 @@ export interface ListedNamespace {
 	setgroups: "deny" | "allow" | undefined;
 	/** The pids of the processes in the namespace, in ascending order. Zombies are among them, because they hold the namespace. */
 	processes: number[];
-	/** What else holds the namespace. If this list and `processes` are empty, the holder is not known. */
+	/** The other holders of the namespace. If this list and `processes` are empty, the holder is not known. */
 	holders: NamespaceHolder[];
 	/** The ID-mapped mounts that have the same map, in the mount namespace of that process. */
 	mounts: { pid: number; path: string }[];
@@ -57,7 +57,7 @@ const TURN_MS = 2;
 
 /**
  * The namespaces that were found. Each is held open until the end of the listing, because the kernel reuses an inode number as soon
- * as the namespace has ended: a name that is read meanwhile then belongs to the namespace that is open.
+ * as the namespace has ended. So a name that is read meanwhile belongs to the namespace that is open.
  */
 export class Scan {
 	readonly found: Map<number, ListedNamespace> = new Map();
@@ -67,7 +67,7 @@ export class Scan {
 	readonly #fds: Map<number, number> = new Map();
 	readonly #own: Set<number> = new Set();
 	readonly #owned: Set<string> = new Set();
-	/** A descriptor of the caller that holds nothing after the listing, as this scan's own; or −1. */
+	/** A descriptor of the caller that is closed after the listing and is therefore not a holder, as this scan's own; or −1. */
 	readonly #other: number;
 	#until: number = performance.now() + TURN_MS;
 

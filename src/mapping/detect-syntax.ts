@@ -37,10 +37,10 @@ function ask(names: readonly MappingSyntax[], parse: (syntax: MappingSyntax) => 
 }
 
 /**
- * Parses a text for which no syntax is named: tries each syntax that is detected, and returns the mapping if all syntaxes that
- * accept the text give the same one. Throws `ERR_USERNS_INVALID_MAPPING` if they give different mappings, naming the syntaxes, or if
- * none accepts the text. An error about the meaning of the text then takes precedence over every error about its form. Of the latter
- * it is that of a grammar which reads the text if the lines of other settings are skipped, as `parseFile` does, or else that of the
+ * Parses a text for which no syntax is named: tries each syntax that is detected, and returns the mapping if all syntaxes that accept the
+ * text give the same one. Throws `ERR_USERNS_INVALID_MAPPING` if they give different mappings, naming the syntaxes, or if none accepts the
+ * text. An error about the meaning of the text then takes precedence over every error about its form. Among errors about the form, the one
+ * of a grammar that reads the text if the lines of other settings are skipped, as `parseFile` does, comes first, and then the one of the
  * grammar that read furthest.
  */
 export function detectSyntax(

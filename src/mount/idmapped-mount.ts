@@ -55,7 +55,7 @@ export interface AttachMore {
 	/** The mount namespace of the target, if it is open already. The caller closes it. */
 	mountNamespace?: MountNamespace | undefined;
 	below?: readonly Branch[];
-	/** False if other code has had the descriptor. */
+	/** False if the descriptor was given to other code. */
 	fresh?: boolean;
 }
 
@@ -269,8 +269,8 @@ export class IdmappedMount extends HeldMount {
 	/** The mounts below the source that are mounted without a map (`skipUnsupported`). */
 	readonly skipped: readonly SkippedMount[];
 	/**
-	 * What the caller may not expect, as sentences: the container of `into` has none of the visible IDs, or with `others: "keep"` an
-	 * ID on disk is not visible.
+	 * Warnings, one sentence each: the container of `into` has none of the visible IDs, or, with `others: "keep"`, an ID on disk is not
+	 * visible.
 	 */
 	readonly warnings: readonly string[];
 

@@ -39,7 +39,7 @@ export interface Resolved {
 }
 
 /**
- * Opens the namespaces of `into` and `from`, and the source if it has to be examined: the mount is made of its descriptor, whatever
+ * Opens the namespaces of `into` and `from`, and the source if it has to be examined: the mount is made from its descriptor, whatever
  * another process does to the path. Replaces `owner` with a mapping, and `userns: "container"` with the user namespace.
  */
 export async function resolveIntent(given: MountRequest, opened: Opened): Promise<Resolved> {
@@ -78,7 +78,7 @@ function usernsOf(request: MountRequest, container: Container | undefined): User
 	);
 }
 
-/** The extents by which IDs on disk that are not the owner's are visible, by kind. */
+/** For each kind, the extents that make the IDs on disk visible that are not the owner's. */
 type Others = Record<IdKind, Extents>;
 
 /** Reads the owner of the source and makes the map for it. */
@@ -165,7 +165,7 @@ const WITHOUT_BELOW = "Set { recursiveIdmap: false }: the mounts below may store
 
 /**
  * Creates the tree of a request. With `owner`, the copy must show the owner: a file system that was mounted in another user namespace
- * stores the IDs of that one (make_vfsuid() in fs/mnt_idmapping.c). With `from`, it is tried as that of the container.
+ * stores the IDs of that one (make_vfsuid() in fs/mnt_idmapping.c). With `from`, the file system is tried as one of the container.
  */
 export async function createResolved(
 	{ request, visible, warnings }: Resolved,

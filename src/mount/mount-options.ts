@@ -27,10 +27,10 @@ export interface MountIdmappedOptions extends AttributeOptions, AttachOptions {
 	/** The file or directory to mount: a path, or a descriptor (O_PATH suffices), which the caller continues to own. */
 	source: string | number;
 	/**
-	 * The mount namespace of the source, as `into` is that of the target: a pid, and the source is below the root directory of that
-	 * process; or a path such as /proc/PID/ns/mnt, and it is below the namespace's root. Neither `..` nor a symbolic link leads out of
-	 * that root. Throws `ERR_USERNS_MOUNT_NAMESPACE` for the mount namespace of this process. The option must not be present but
-	 * undefined.
+	 * The mount namespace of the source, as `into` is that of the target. With a pid, the source is looked up below the root directory of
+	 * that process. With a path such as /proc/PID/ns/mnt, it is looked up below the namespace's root. Neither `..` nor a symbolic link
+	 * leads out of that root. Throws `ERR_USERNS_MOUNT_NAMESPACE` for the mount namespace of this process. The option must not be present
+	 * but undefined.
 	 */
 	from?: number | string;
 	/** Where to attach the mount: a directory for a directory, a file for a file. If not set, the mount stays detached. */
@@ -44,12 +44,12 @@ export interface MountIdmappedOptions extends AttributeOptions, AttachOptions {
 	userns?: UserNamespace | "container" | undefined;
 	/**
 	 * The files of the source's owner are visible as this user and group, instead of `mapping`. The owner is read from the source
-	 * after it is opened. With `into`, the IDs count inside the container: 0 is its root.
+	 * after it is opened. With `into`, the IDs are IDs inside the container: 0 is its root.
 	 */
 	owner?: Owner | undefined;
 	/**
-	 * With `owner`, for the other IDs: `"unmapped"` (the default), or `"keep"`, with which they are visible as they are on disk, except
-	 * the ID that the owner gets: `warnings` names it.
+	 * With `owner`: how the other IDs are visible. `"unmapped"` (the default) maps none of them. With `"keep"` they are visible as they are
+	 * on disk, except the ID that the owner gets, which `warnings` names.
 	 */
 	others?: "unmapped" | "keep" | undefined;
 	/** The cache that provides the user namespace. If not set, a namespace is created for the mount. */
@@ -76,7 +76,7 @@ export interface MountRequest extends Attributes {
 	/** The source in messages. */
 	shown: string;
 	from: number | string | undefined;
-	/** A descriptor of the mount namespace of the source, which is a descriptor then; undefined for that of this process. */
+	/** A descriptor of the mount namespace of the source; the source is then a descriptor too. Undefined for that of this process. */
 	fromNs: number | undefined;
 	/** Whether a source that is a detached mount may be mapped itself: the caller has given its descriptor. */
 	itself: boolean;

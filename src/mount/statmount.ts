@@ -269,7 +269,7 @@ const NOT_ATTACHED =
 
 /**
  * The attributes of a detached mount, which is in no mount namespace: statmount(2) describes a copy of it in a new one (Linux
- * 7.0). ENOENT if the kernel or the privilege for it is missing.
+ * 7.0). ENOENT if the kernel is older or the caller is not privileged.
  */
 function statDetached(fd: number): StatMount | number {
 	const around = native().namespaceAround(fd);

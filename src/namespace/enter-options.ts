@@ -26,11 +26,11 @@ export interface JoinedNamespaces {
 /** The IDs of a program in a user namespace, and its other namespaces. */
 export interface EnterOptions {
 	/**
-	 * The uid in the namespace. Default: the caller's own if the namespace maps both IDs of a caller that is not root, as with `keepId`
-	 * of `Mapping.rootless`; otherwise 0 if it is mapped; otherwise the caller's own.
+	 * The uid in the namespace. Default: the caller's own if the caller is not root and the namespace maps both of its IDs, as with
+	 * `keepId` of `Mapping.rootless`; otherwise 0 if it is mapped; otherwise the caller's own.
 	 */
 	uid?: number | undefined;
-	/** The gid in the namespace. Default: the caller's own beside the caller's own uid, otherwise as for `uid`. */
+	/** The gid in the namespace. Default: the caller's own if the uid is the caller's own, otherwise as for `uid`. */
 	gid?: number | undefined;
 	/**
 	 * The supplementary groups in the namespace (default: none). If the namespace denies setgroups(2), they cannot be set: the

@@ -71,7 +71,7 @@ export function openById(what: string, handle: object): Opened {
 }
 
 const BY_ID =
-	"The namespace has ended, or the number is of an earlier boot, or the caller is not root in the initial user and pid namespace.";
+	"The namespace has ended, or the ID is from an earlier boot, or the caller is not root in the initial user and pid namespace.";
 const WITHOUT_INODE = `${BY_ID} Before Linux 7.2, pass the inode too.`;
 
 function opened(path: string, outcome: Outcome): Opened {

@@ -144,8 +144,8 @@ export class UserNamespace implements Disposable {
 	}
 
 	/**
-	 * Identifies the namespace until the next boot. `UserNamespace.open()` opens it again with this object, while the namespace
-	 * exists. It needs no descriptor meanwhile, and can be kept in a log. Undefined before Linux 6.18.
+	 * Identifies the namespace until the next boot. `UserNamespace.open()` opens it again with this object, while the namespace exists. The
+	 * handle needs no descriptor, and can be written to a log. Undefined before Linux 6.18.
 	 */
 	get handle(): { id: bigint; inode: number } | undefined {
 		const { id, inode } = this;

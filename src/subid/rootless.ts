@@ -135,7 +135,7 @@ function noLines(kinds: readonly IdKind[], user: Owner): FoundCause {
 	);
 }
 
-/** What is wrong with the ranges of a user who has some: lines that newuidmap ignores, and IDs that are also those of others. */
+/** The flaws in the ranges of a user who has some: lines that newuidmap ignores, and IDs that other users have too. */
 export function subidFlaws(user: Owner): FoundCause[] {
 	return KINDS.flatMap((kind) => [
 		...findSubids(kind, user).flawed.map((line) => flawedLine(kind, user, line, "fewer")),

@@ -28,7 +28,7 @@ test("a line for each check, and the status is that of the job", { needs }, () =
 	assert.equal(ok.stderr, "");
 	assert.match(
 		ok.stdout,
-		/^ok +user namespaces: .*\nok +programs in one: .*\nok +many IDs: .*\nok +ID-mapped mounts: .*\n$/,
+		/^ok +user namespaces: .*\nok +programs inside: .*\nok +many IDs: .*\nok +ID-mapped mounts: .*\n$/,
 	);
 	assert.equal(ok.status, 0);
 

@@ -48,7 +48,7 @@ uid: the map of the mount at ${target} has no uid 70000 on disk: 65536–4294967
 
 as 101000
   read     yes          its mode 0640 or its ACL grants it
-  write    no EACCES    the mount does not map its uid; nobody writes to such a file
+  write    no EACCES    the mount does not map its uid; no process may write to such a file
                         ${fix}
   execute  no EACCES    its mode 0640 does not let its group execute it; the mount does not map its uid
                         ${fix} && chmod u+x TARGET

@@ -271,7 +271,7 @@ test("each everyday job of an ordinary user in the README does what the table sa
 	checkJobs(jobsOfUsers, (text) => asOrdinary(text, "echo root is $(id -u)\n"), [
 		[
 			"userns doctor",
-			/^ok +user namespaces: .*\nok +programs in one: .*\nok +many IDs: .*\nmissing +ID-mapped mounts: .*\n +fix: /,
+			/^ok +user namespaces: .*\nok +programs inside: .*\nok +many IDs: .*\nmissing +ID-mapped mounts: .*\n +fix: /,
 		],
 		["userns exec --map auto -- id", /^uid=0/],
 		["userns exec --map auto --unshare", /^root is 0\n$/],

@@ -27,7 +27,7 @@ async function withLimit<T>(most: number, script: string): Promise<T> {
 }
 
 for (const [limit, hint] of [
-	[0, /^Let root switch user namespaces on, .*sysctl user\.max_user_namespaces/],
+	[0, /^Let root enable user namespaces, .*sysctl user\.max_user_namespaces/],
 	[1, /^Close unused user namespaces, .*32 deep/],
 ] as const) {
 	test(`a lasting ENOSPC is ERR_USERNS_LIMIT, whose hint fits the limit ${limit}`, {

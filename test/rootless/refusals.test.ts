@@ -135,7 +135,7 @@ test("a newuidmap that is set-user-ID root behind one that is not is named, and 
 	assert.equal(error.code, "ERR_USERNS_HELPER_FAILED");
 	assert.equal(
 		error.hint,
-		"Put /usr/bin before /mnt/bin in PATH: /mnt/bin/newuidmap is not set-user-ID root, and /usr/bin/newuidmap is, and it cannot write the map then.",
+		"Put /usr/bin before /mnt/bin in PATH: /mnt/bin/newuidmap is not set-user-ID root, but /usr/bin/newuidmap is, and newuidmap cannot write the map.",
 	);
 	const setup = { path: "/usr/bin:/mnt/bin:/bin", before: COPIES };
 	assert.equal(
@@ -237,7 +237,7 @@ test("the hint says why newuidmap refuses a gid that the user database does not 
 	assert.match(error.message, /owned by a different user/);
 	assert.match(
 		error.hint,
-		/^Start this process with the gid 4, .*: this process has the gid \d+, and its user has the gid 4 in the user database.* another gid, for example after newgrp/,
+		/^Start this process with the gid 4, .*: this process has the gid \d+, but its user has the gid 4 in the user database.* another gid, for example after newgrp/,
 	);
 	assert.match(error.hint, /write "GRANT_AUX_GROUP_SUBIDS yes" to \/etc\/login\.defs/);
 	// The hint, followed.

@@ -287,14 +287,14 @@ export const cases: [what: string, Refusal, Machine, CauseId[], hint?: RegExp][]
 		NO_SPACE,
 		{ files: { [LIMIT]: "100" } },
 		["namespace-limit"],
-		/max_user_namespaces is 100, and so many exist already/,
+		/max_user_namespaces is 100, and that many exist already/,
 	],
 	[
 		"a namespace without a limit of its own: an ancestor's",
 		NO_SPACE,
 		{ initial: false, files: { [LIMIT]: "2147483647" } },
 		["ancestor-limit"],
-		/^Start the program outside of the sandbox.*--disable-userns/,
+		/^Start the program outside the sandbox.*--disable-userns/,
 	],
 	["the limit, after EPERM", CREATE, { files: { [LIMIT]: "100" } }, []],
 	[

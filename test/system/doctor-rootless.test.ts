@@ -1,7 +1,7 @@
 import { diagnose, type Machine } from "../support/broken.ts";
 import { test } from "../support/test.ts";
 
-/* Machines on which an ordinary user cannot map more than the own ID, each for one reason, and the command that mends it. */
+/* Machines on which an ordinary user cannot map more than its own ID, each for one reason, and the command that fixes it. */
 
 const needs = ["linux", "root", "ordinary", "mounts"] as const;
 

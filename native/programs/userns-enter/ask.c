@@ -81,7 +81,7 @@ static void tell_file(const struct statx *file)
 	put((long)file->stx_mnt_id);
 }
 
-/* Sets the effective and the permitted capabilities to those of the two that a process with the IDs has. */
+/* Drops the effective and the permitted capabilities that a process with the IDs does not have. */
 static void keep_capabilities(const struct plan *plan, long low, long high)
 {
 	unsigned header[2] = {0x20080522 /* _LINUX_CAPABILITY_VERSION_3 */, 0};
@@ -159,7 +159,7 @@ void tell_before(const struct plan *plan)
 	long number;
 	long error;
 
-	/* A file system that does not answer must not keep this process for ever if its parent has ended. */
+	/* A file system that does not answer must not keep this process alive for ever if its parent has ended. */
 	raw_syscall3(SYS_setitimer, 0, (long)timer, 0);
 	keep_capabilities(plan, ~0L, ~0L);
 	error = raw_syscall3(SYS_fstatfs, FILE_FD, (long)&fs, 0);
@@ -168,7 +168,7 @@ void tell_before(const struct plan *plan)
 	if (error < 0) fail(plan, "ask", error);
 	tell_file(&file);
 	tell_file(&directory);
-	/* A read-only subvolume of btrfs has no flag; it refuses the host's root alone. */
+	/* A read-only subvolume of btrfs sets no flag, but refuses writing with EROFS. */
 	put((fs.f_flags & ST_RDONLY_FLAG) != 0 || may(FILE_FD, 2) == -EROFS_NUMBER);
 	/* Only a mount of this mount namespace can be copied. */
 	if (read_number(argv[1], &number)) raw_syscall3(SYS_setns, number, CLONE_NEWNS, 0);
