@@ -107,7 +107,7 @@ function isOwn({ own }: OwnerFacts, id: number): boolean {
 	return own.some(({ containerID, size }) => id >= containerID && id < containerID + size);
 }
 
-/** The first links of the chain. */
+/** The first steps of the chain. */
 interface Outer {
 	disk: number | undefined;
 	visible: number | undefined;
@@ -149,7 +149,7 @@ function throughMount(facts: OwnerFacts): Outer {
 	return outer(known, visible === shown ? visible : undefined);
 }
 
-/** A link whose map or whose ID is not known. */
+/** A step whose map or ID is not known. */
 function without(at: LostOwner["at"], reason: string): LostOwner {
 	return { at, gap: undefined, nearest: undefined, reason };
 }

@@ -102,7 +102,7 @@ test("--try finds whether files have the mapped owners, and leaves nothing behin
 	}),
 );
 
-test("--try in a file system that cannot be mapped says that", { needs: [...needs, "fs:overlay"] }, () =>
+test("--try reports a file system that cannot be mapped", { needs: [...needs, "fs:overlay"] }, () =>
 	withTmpfs((folder) => {
 		const [lower = "", upper = "", work = "", target = ""] = mkdirs(
 			folder,

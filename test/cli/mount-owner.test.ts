@@ -95,7 +95,7 @@ test(
 );
 
 test(
-	"mount --into: --owner counts in the container, --map container is its map, and a map of other IDs is a warning",
+	"mount --into: --owner has IDs of the container, --map container is its map, and a map of other IDs causes a warning",
 	{ needs: [...needs, "tool:unshare"] },
 	() =>
 		withSource(async (source, _, folder) => {

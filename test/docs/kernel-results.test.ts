@@ -60,7 +60,7 @@ test("every result of the tests on other kernels is in the table of kernel-featu
 	assert.equal(withResults(document, results), document);
 });
 
-test("a failed test and a machine that did not end are told in the table, and so are folders that did not run", () => {
+test("the table shows failed tests, machines that did not end, and folders that did not run", () => {
 	const one = { kernel: "1.2", version: "1.2.3", seconds: 1 };
 	const text = withResults(
 		"<!-- kernel-results -->\nold\n<!-- end of kernel-results -->",

@@ -93,7 +93,7 @@ for (const owner of [false, true]) {
 	);
 }
 
-test("the control: a path below the container's root leads outside of it", limit, () =>
+test("control: a path below the container's root can lead outside it", limit, () =>
 	withWays(async ({ container, ways, target, marker }) => {
 		const path = join(container.root, "way/spot");
 		let outside = 0;

@@ -281,7 +281,7 @@ export const cases: [what: string, Refusal, Machine, CauseId[], hint?: RegExp][]
 		["missing-capability"],
 		/lacks CAP_SETUID, CAP_SETGID and CAP_SETFCAP, CAP_SETUID even in its bounding set/,
 	],
-	["the limit is 0", NO_SPACE, { files: { [LIMIT]: "0" } }, ["namespaces-off"], /^Let root switch/],
+	["the limit is 0", NO_SPACE, { files: { [LIMIT]: "0" } }, ["namespaces-off"], /^Let root enable/],
 	[
 		"the limit of the machine is reached",
 		NO_SPACE,

@@ -21,7 +21,7 @@ const needs = ["root", "mounts", "linux:6.15"] as const;
 const MAP = "0:100000:65536";
 
 test(
-	"the chain names the first link that does not map an owner, with the gap and the nearest extent",
+	"the chain names the first step that does not map an owner, with the gap and the nearest extent",
 	{ needs },
 	() =>
 		withTmpfs(async (folder) => {
@@ -189,7 +189,7 @@ test(
 );
 
 test(
-	"a name brings the groups of the user, and a capability outside the bounding set does not count",
+	"a name has the user's groups by default, and a capability outside the bounding set does not count",
 	{
 		needs: [...needs, "tool:setpriv", "tool:getent"],
 	},
@@ -216,7 +216,7 @@ test(
 		}),
 );
 
-test("an ordinary user asks for the own IDs, and for a namespace of the own", {
+test("an ordinary user may ask about the user's own IDs, and in the user's own namespace", {
 	needs: ["linux:6.8", "root", "user"],
 }, () => {
 	const script = `const process_ = ${OTHER_UID};

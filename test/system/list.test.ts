@@ -159,7 +159,7 @@ test(
 		}),
 );
 
-test("list: an ordinary user sees own namespaces, and how many processes cannot be examined", {
+test("list: an ordinary user sees the user's own namespaces, and the number of processes that cannot be examined", {
 	needs: ["linux", "root", "user"],
 }, () => {
 	const script = `const own = userns.UserNamespace.createSync("0:${OTHER_UID}:1");

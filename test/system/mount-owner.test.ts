@@ -152,7 +152,7 @@ test(
 );
 
 test(
-	"into: the owner's IDs count inside the container, by its pid and by its mount namespace",
+	"into: the owner's IDs are IDs inside the container, given by its pid or by its mount namespace",
 	{ needs: [...needs, "tool:nsenter", "tool:unshare"] },
 	() =>
 		withSource(async (source, _, folder) => {

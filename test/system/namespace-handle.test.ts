@@ -13,7 +13,9 @@ const MAP = "0:100000:65536";
 const BY_HANDLE = olderThan("6.18") === undefined;
 const BY_ID_ALONE = olderThan("7.2") === undefined;
 
-test("open opens a namespace again by its handle, and by nothing after its end", { needs }, async () => {
+test("open opens a namespace again by its handle, but not after the namespace has ended", {
+	needs,
+}, async () => {
 	const namespace = UserNamespace.createSync(MAP);
 	const { handle } = namespace;
 	if (!BY_HANDLE) {

@@ -171,7 +171,7 @@ test("rootless: the container IDs end where IDs end, and what is over is not map
 		extent(1, 0, 1000),
 		extent(1001, 1001, LAST - 1000),
 	]);
-	// The own ID is the last one, and the range has one ID more than there is room for.
+	// The user's own ID is the last one, and the range has one ID more than fits.
 	assert.deepEqual(rootlessExtents({ own: LAST, ranges: [{ first: 0, size: LAST + 1 }] }, LAST), [
 		extent(LAST, LAST, 1),
 		extent(0, 0, LAST),
