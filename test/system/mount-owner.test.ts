@@ -238,7 +238,8 @@ test(
 );
 
 test("wrong uses of owner are errors before any system call", { needs: ["linux"] }, async () => {
-	const namespace = UserNamespace.createSync(Mapping.from("0:0:1"));
+	const own = `u:0:${process.geteuid?.()}:1,g:0:${process.getegid?.()}:1`;
+	const namespace = UserNamespace.createSync(Mapping.from(own));
 	namespace.close();
 	const base = { source: "/nonexistent", target: "/nonexistent" };
 	const owner = { uid: 1, gid: 1 };
