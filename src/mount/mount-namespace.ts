@@ -127,17 +127,20 @@ function openOfProcess(
 	const process = native().openProcess(pid);
 	if (process.error < 0) throw openError(pid, process);
 	let descriptor: Descriptor | undefined;
+	let root: Descriptor | undefined;
 	try {
 		const opened = native().namespaceOf(process.fd, CLONE_NEW.mount);
 		if (opened.error < 0) throw openError(pid, opened);
 		descriptor = new Descriptor(opened.fd, "mount namespace");
 		refuseOwn(pid, opened.fd, option);
 		// Opened last: until the process has its own mount namespace, its root directory is the host's.
-		const root = native().rootOf(process.fd);
-		if (root.error < 0) throw openError(pid, root);
+		const directory = native().rootOf(process.fd);
+		if (directory.error < 0) throw openError(pid, directory);
+		root = new Descriptor(directory.fd, "root directory");
 		also?.(process.fd);
-		return { descriptor, root: new Descriptor(root.fd, "root directory") };
+		return { descriptor, root };
 	} catch (error) {
+		root?.close();
 		descriptor?.close();
 		throw error;
 	} finally {

@@ -50,7 +50,7 @@ const machines: [what: string, machine: Omit<Machine, "job">][] = [
 			path: BIN_FIRST,
 			before: `${COPIES}; chmod 755 ${BOTH}`,
 			cause: "helper-not-privileged",
-			evidence: /, and \/usr\/bin\/newuidmap is$/,
+			evidence: /, but \/usr\/bin\/newuidmap is$/,
 			noCommand: true,
 		},
 	],
