@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import { type DoctorJob, type DoctorOptions, doctor, type FoundCause } from "../index.ts";
 import { commandWords } from "./command-words.ts";
-import { NO, NO_ANSWER, print, STATUS_HELP } from "./output.ts";
+import { NO, NO_ANSWER, print, STATUS_HELP, terminalWidth, wrap } from "./output.ts";
 import { tryDirectory } from "./try-directory.ts";
 
 const HELP = `
@@ -72,7 +72,8 @@ async function run(path: string | undefined, options: Options): Promise<void> {
 		})),
 	};
 	if (!result.ok) process.exitCode = NO;
-	await print(json, result, () => result.checks.flatMap(lines));
+	const width = terminalWidth() ?? Number.POSITIVE_INFINITY;
+	await print(json, result, () => result.checks.flatMap((line) => lines(line, width)));
 }
 
 async function tryLine(folder: string): Promise<Line> {
@@ -90,13 +91,19 @@ function inCommandWords(cause: FoundCause): FoundCause {
 	return Object.fromEntries(entries);
 }
 
-function lines({ name, state, message, causes }: Line): string[] {
+/** The column of the messages. */
+const START = 9;
+
+function lines({ name, state, message, causes }: Line, width: number): string[] {
+	const indent = " ".repeat(START);
+	const wrapped = (text: string) => wrap(text, width, START);
 	return [
-		`${state.padEnd(7)}  ${LABELS[name]}: ${message}`,
+		...wrapped(`${state.padEnd(START)}${LABELS[name]}: ${message}`),
 		...causes.flatMap((cause, index) => [
-			...(index === 0 ? [] : [`         ${cause.message}`]),
-			`         fix: ${cause.fix}`,
-			...(cause.command === undefined ? [] : [`         # ${cause.command}`]),
+			...(index === 0 ? [] : wrapped(`${indent}${cause.message}`)),
+			...wrapped(`${indent}fix: ${cause.fix}`),
+			// A command is not wrapped, so that it can be copied.
+			...(cause.command === undefined ? [] : [`${indent}# ${cause.command}`]),
 		]),
 	];
 }

@@ -3,7 +3,7 @@ import { list } from "../index.ts";
 import { drawTree } from "./ls-svg.ts";
 import { type Branch, branches, heldBy, jsonOf, nameOf, shortMap } from "./ls-tree.ts";
 import { wholeNumber } from "./namespace-argument.ts";
-import { print, printable, printDrawing, printErrors, table, terminalWidth } from "./output.ts";
+import { print, printable, printDrawing, printErrors, table, terminalWidth, wrap } from "./output.ts";
 
 /** The cell of each column. */
 const COLUMNS: Readonly<Record<string, (branch: Branch) => string>> = {
@@ -80,12 +80,13 @@ async function show(command: Command, options: Options): Promise<void> {
 	const tree = branches(namespaces);
 	const value = { namespaces: tree.map(({ namespace }) => jsonOf(namespace)), unseen };
 	if (svg !== undefined) return printDrawing(svg, drawTree(tree, unseen), json, { svg, ...value });
+	const most = wide ? undefined : terminalWidth();
 	if (!json) {
 		const none = namespaces.length === 0 ? ["no user namespaces"] : [];
 		const lines = [...none, ...unseen.map((each) => `not seen: ${each}`)];
-		await printErrors(lines.map((line) => `${printable(line)}\n`).join(""));
+		const wrapped = lines.flatMap((line) => wrap(printable(line), most ?? Number.POSITIVE_INFINITY, 2));
+		await printErrors(wrapped.map((line) => `${line}\n`).join(""));
 	}
-	const most = wide ? undefined : terminalWidth();
 	const flexible = FLEXIBLE.map((name) => columns.indexOf(name)).filter((index) => index >= 0);
 	const rows = () => tree.map((branch) => columns.map((name) => COLUMNS[name]?.(branch) ?? ""));
 	await print(json, value, () => (tree.length === 0 ? [] : table([columns, ...rows()], most, flexible)));

@@ -60,6 +60,7 @@ async function run(command: Command, target: string, given: Options): Promise<vo
 	const { map, userns, lower, readOnly = false, into, json, ...options } = given;
 	if (lower === undefined) command.error("error: --lower is not given");
 	if (map === undefined && userns === undefined) command.error("error: neither --map nor --userns is given");
+	if (map === "container") command.error("error: --map container is not for overlays; use --userns PID");
 	if ((options.upper === undefined) !== (options.work === undefined)) {
 		command.error("error: --upper and --work must be given together");
 	}

@@ -13,6 +13,7 @@ import {
 } from "node:fs";
 import { basename, join } from "node:path";
 import { type FoundCause, mountIdmapped, UsernsError } from "../index.ts";
+import { CommandError, reasonOf } from "./output.ts";
 
 /** A mapping by which the caller is another user on disk than the owner of the directory, and both are mapped. */
 function swap(kind: "u" | "g", owner: number, own: number): { text: string; onDisk: number } {
@@ -57,12 +58,24 @@ async function tryFile(source: number, name: string): Promise<void> {
 	}
 }
 
+function create(folder: string): string {
+	try {
+		return mkdtempSync(join(folder, ".userns-doctor-"));
+	} catch (cause) {
+		const hint = "Name an existing directory in which the caller may create files.";
+		throw new CommandError(
+			`cannot create a directory in ${JSON.stringify(folder)}: ${reasonOf(cause)}`,
+			hint,
+		);
+	}
+}
+
 /**
  * Creates, looks at, reads and removes a file through an ID-mapped mount of a new directory in `folder`, which another user may be able
  * to change. Returns why that failed: some file systems accept the map and then do not apply it.
  */
 export async function tryDirectory(folder: string): Promise<FoundCause | undefined> {
-	const directory = mkdtempSync(join(folder, ".userns-doctor-"));
+	const directory = create(folder);
 	const name = basename(directory).slice(1);
 	const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
 	const fd = openSync(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);

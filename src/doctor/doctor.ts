@@ -112,13 +112,19 @@ function own(): string {
 	return `u:0:${process.geteuid?.()}:1,g:0:${process.getegid?.()}:1`;
 }
 
-function create(mapping: Mapping | string): FoundCause[] {
-	return attempt(() => UserNamespace.createSync(mapping).close());
+/** Not on this thread, because newuidmap may wait for a directory service. */
+async function create(mapping: Mapping | string): Promise<FoundCause[]> {
+	try {
+		(await UserNamespace.create(mapping)).close();
+		return [];
+	} catch (error) {
+		return causesOf(error);
+	}
 }
 
-function checkNamespaces(facts: Facts): Found {
+async function checkNamespaces(facts: Facts): Promise<Found> {
 	const filtered = refusedBy(facts, CREATE);
-	const refused = filtered.length > 0 ? filtered : create(own());
+	const refused = filtered.length > 0 ? filtered : await create(own());
 	return {
 		causes: refused.length > 0 ? refused : findCauses(INSIDE, facts),
 		message: "can be created",
@@ -136,10 +142,10 @@ function checkPrograms(facts: Facts): Found {
 	return { causes, limits: refusedBy(facts, EXEC), message: "can be started in a user namespace" };
 }
 
-function checkIds(facts: Facts): Found {
+async function checkIds(facts: Facts): Promise<Found> {
 	const message = "more than the caller's own ID can be mapped";
 	// Two IDs other than the caller's own, which need both capabilities.
-	if (facts.isRoot) return { causes: create("0:1:2"), message };
+	if (facts.isRoot) return { causes: await create("0:1:2"), message };
 	const helper = { kind: "uid", program: "newuidmap", words: "-" } as const;
 	const unknown = findCauses({ operation: "newuidmap", doing: "", helper }, facts);
 	if (unknown[0]?.id === "unknown-user") return { causes: unknown.slice(0, 1), message };
@@ -150,7 +156,7 @@ function checkIds(facts: Facts): Found {
 		return { causes: causesOf(error), message };
 	}
 	return {
-		causes: create(mapping),
+		causes: await create(mapping),
 		limits: subidFlaws(callingUser()),
 		message: `can be mapped: ${mapping.id}`,
 	};
@@ -198,11 +204,11 @@ export async function doctor(options?: DoctorOptions): Promise<Diagnosis> {
 	const facts = safeFacts();
 	const checks: DoctorCheck[] = [];
 	for (const name of names) {
-		if (name === "namespaces") checks.push(toCheck(name, checkNamespaces(facts)));
+		if (name === "namespaces") checks.push(toCheck(name, await checkNamespaces(facts)));
 		else if (name === "programs") checks.push(toCheck(name, checkPrograms(facts)));
 		else if (checks[0]?.state === "missing") {
 			checks.push({ name, state: "missing", message: "needs a user namespace", causes: [] });
-		} else if (name === "ids") checks.push(toCheck(name, checkIds(facts)));
+		} else if (name === "ids") checks.push(toCheck(name, await checkIds(facts)));
 		else checks.push(toCheck(name, await checkMounts(facts, path)));
 	}
 	const missing = checks.filter(({ name, state }) => main.includes(name) && state === "missing");

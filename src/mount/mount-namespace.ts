@@ -60,7 +60,12 @@ export interface Container {
 export async function openContainer(into: number | string, option: OptionName): Promise<Container> {
 	if (typeof into === "string") {
 		const mountNamespace = await openMountNamespaceAsync(into, option);
-		return { mountNamespace, userns: ownerOfMounts(mountNamespace) };
+		try {
+			return { mountNamespace, userns: ownerOfMounts(mountNamespace) };
+		} catch (error) {
+			closeMountNamespace(mountNamespace);
+			throw error;
+		}
 	}
 	let userns: Container["userns"] = { error: 0 };
 	const mountNamespace = openOfProcess(into, option, (pidfd) => {

@@ -121,6 +121,7 @@ test(
 			const usage: [string[], RegExp][] = [
 				[["--map", MAP, target], /--lower is not given/],
 				[[...lower, target], /neither --map nor --userns is given/],
+				[[...lower, "--map", "container", target], /--map container is not for overlays; use --userns PID/],
 				[
 					["--map", MAP, "--userns", "1", ...lower, target],
 					/'--userns <pid\|path>' cannot be used with option/,

@@ -224,6 +224,22 @@ export const forRoot: readonly Operation[] = [
 			if (mountAt(FOLDER + "/target") !== undefined) throw new Error("attached");`,
 	},
 	{
+		name: "mountIdmapped, from a mount namespace at a path",
+		scopes: ["own", "children"],
+		makes: ["setns", "open_tree", "move_mount"],
+		again: ["mount_setattr"],
+		essential: ["openat2"],
+		optional: CHILD_OPTIONAL,
+		before: INTO_BEFORE,
+		run: `return userns.mountIdmapped(${MOUNT.replace("userns: NS", 'from: "/proc/" + given.pid + "/ns/mnt", owner: { uid: 100007, gid: 100008 }')});`,
+		check: `const { uid, gid } = fs.statSync(FOLDER + "/target");
+			await endOf(given);
+			const seen = uid === 100007 && gid === 100008;
+			return await (async () => { ${IS_MOUNTED} })() && seen;`,
+		after: `await endOf(given);
+			if (mountAt(FOLDER + "/target") !== undefined) throw new Error("attached");`,
+	},
+	{
 		name: "IdmappedMount.unmount",
 		scopes: ["own", "children"],
 		makes: ["umount2"],
