@@ -38,7 +38,7 @@ void nsfs_open_process(int pidfd, int pid, struct outcome *out);
 int nsfs_owner_namespace(int fd);
 /*
  * Opens a user namespace by its ID (NS_GET_ID), Linux 6.18. `inode` 0 suffices since Linux 7.2. Returns a descriptor or a negative
- * errno: EBADF on an older kernel; ESTALE if there is none, and for a caller who may not open it.
+ * errno: EBADF on an older kernel. ESTALE if no such namespace exists, or if the caller may not open it.
  */
 int nsfs_open_id(uint64_t id, uint32_t inode);
 

@@ -37,7 +37,7 @@ export interface Sources {
 	/** The executable files of that name in the absolute directories of PATH, and in all its entries. */
 	programs(name: string): string[];
 	anywhere(name: string): string | undefined;
-	/** The real gid, and that of the user of this process in the user database; undefined for a user who is not there. */
+	/** The real gid of this process, and the gid of its user in the user database. Undefined if the database does not have the user. */
 	gids(): { own: number | undefined; entry: number } | undefined;
 	/** Whether something other than the kernel answers the call (native/proc/dry-call.h). */
 	dryCall(call: DryCall): boolean;

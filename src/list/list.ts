@@ -132,7 +132,9 @@ function addMounts(scan: Scan, mapped: readonly MappedMount[]): void {
 	const byMap = new Map<string, ListedNamespace[]>();
 	for (const each of scan.found.values()) {
 		const id = each.mapping?.id ?? "";
-		byMap.set(id, [...(byMap.get(id) ?? []), each]);
+		const same = byMap.get(id);
+		if (same === undefined) byMap.set(id, [each]);
+		else same.push(each);
 	}
 	for (const { pid, path, map } of mapped) {
 		for (const each of byMap.get(map) ?? []) each.mounts.push({ pid, path });

@@ -135,7 +135,7 @@ function noLines(kinds: readonly IdKind[], user: Owner): FoundCause {
 	);
 }
 
-/** The flaws in the ranges of a user who has some: lines that newuidmap ignores, and IDs that other users have too. */
+/** The flaws in the subordinate ranges of a user: lines that newuidmap ignores, and IDs that other users have too. Empty without ranges. */
 export function subidFlaws(user: Owner): FoundCause[] {
 	return KINDS.flatMap((kind) => [
 		...findSubids(kind, user).flawed.map((line) => flawedLine(kind, user, line, "fewer")),

@@ -210,7 +210,7 @@ test(
 			}
 			assert.equal(tableOf(container.pid), before);
 			assert.doesNotMatch(tableOf("self"), /idmapped/);
-			// A process of the host's root in its mount namespace does not change who may mount there.
+			// A process of host root can be in the mount namespace. The container's root still may mount there.
 			const args = [
 				"--target",
 				`${container.pid}`,

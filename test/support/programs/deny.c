@@ -52,7 +52,7 @@ int main(int argc, char **argv)
 	}
 	filter[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 	program.len = length;
-#ifndef KEEP_PRIVILEGES /* for root, who may set a filter without this */
+#ifndef KEEP_PRIVILEGES /* root needs no no_new_privs to set a filter */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return 3;
 #endif
 	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0) return 4;
