@@ -52,6 +52,7 @@ export { type Unmounted, type UnmountOptions, unmount, unmountAsync } from "./mo
 export type { CreateMethod, CreateOptions } from "./namespace/create-options.ts";
 export type {
 	EnterOptions,
+	FailureText,
 	JoinedNamespaces,
 	NamespaceExecOptions,
 	NamespaceKind,

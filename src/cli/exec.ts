@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { type JoinedNamespaces, type NamespaceKind, UserNamespace, UsernsError } from "../index.ts";
 import { keptIds, NAMESPACE_MAP_HELP, readMap, setgroupsOption, userOption } from "./map-argument.ts";
 import { isPid, namespaceKinds, openTarget, wholeNumber } from "./namespace-argument.ts";
+import { failureText } from "./output.ts";
 
 interface Options {
 	map?: string;
@@ -128,6 +129,7 @@ async function exec(given: string | undefined, args: string[], options: Options)
 	const { uid, gid, unshare, join, chdir: cwd, preserveFds } = options;
 	const pid = joinedProcess(options);
 	const namespace = await open(options, program, args);
+	const explained = (error: unknown) => explainProgram(error, program, options);
 	try {
 		const kept = keptIds(options, () => namespace.mappingSync());
 		namespace.exec(program, args, {
@@ -136,22 +138,28 @@ async function exec(given: string | undefined, args: string[], options: Options)
 			gid: gid ?? (uid === undefined ? kept.gid : undefined),
 			groups: options.keepGroups ? "keep" : options.groups,
 			noNewPrivs: options.newPrivs === false,
+			failureText: (error) => failureText(explained(error), options.json === true),
 			...(given === undefined && { argv0: `-${basename(program)}` }),
 			...(pid !== undefined && join !== undefined && { join: { pid, kinds: join } }),
 		});
 	} catch (error) {
-		const [list] = Object.entries(LISTS).find(([name, item]) => name in options && item.test(program)) ?? [];
-		if (list === undefined || statusOf(error) !== NOT_FOUND) throw error;
-		const { code, message, errno, step } = error as UsernsError;
-		const values = [options[list as keyof typeof LISTS]].flat().join(",");
-		throw new UsernsError(code, message, {
-			errno,
-			step,
-			hint: `"${program}" is taken as the program. Separate the values of --${list} with commas: --${list} ${values},${program}.`,
-		});
+		throw explained(error);
 	} finally {
 		namespace.close();
 	}
+}
+
+/** The error of a program that does not exist because it is a value of the list before it, with that as its hint. */
+function explainProgram(error: unknown, program: string, options: Options): unknown {
+	const [list] = Object.entries(LISTS).find(([name, item]) => name in options && item.test(program)) ?? [];
+	if (list === undefined || statusOf(error) !== NOT_FOUND) return error;
+	const { code, message, errno, step } = error as UsernsError;
+	const values = [options[list as keyof typeof LISTS]].flat().join(",");
+	return new UsernsError(code, message, {
+		errno,
+		step,
+		hint: `"${program}" is taken as the program. Separate the values of --${list} with commas: --${list} ${values},${program}.`,
+	});
 }
 
 /** The process of --in, whose other namespaces --join names. */

@@ -97,14 +97,23 @@ export async function print(
 	if (out.length > 0) await printText(`${out.join("\n")}\n`, done);
 }
 
-/** Reports a failure on standard error, and with --json also as `{"error": …}` on standard output. */
+/** Reports a failure. */
 export async function printFailure(error: unknown, json: boolean): Promise<void> {
-	const data = asData(error);
+	const { stdout, stderr } = failureText(error, json);
 	// If standard error cannot be written either, only the exit status reports the failure.
-	if (json) await write(OUTPUT, `${jsonText({ error: data })}\n`).catch(() => {});
+	await write(OUTPUT, stdout).catch(() => {});
+	await printErrors(stderr);
+}
+
+/** A failure as text for standard error, and with --json also as `{"error": …}` for standard output. */
+export function failureText(error: unknown, json: boolean): { stdout: string; stderr: string } {
+	const data = asData(error);
 	const { message, hint } = data;
 	const lines = [`userns: ${message}`, ...(hint === undefined ? [] : [`hint: ${hint}`])];
-	await printErrors(`${lines.map(printable).join("\n")}\n`);
+	return {
+		stdout: json ? `${jsonText({ error: data })}\n` : "",
+		stderr: `${lines.map(printable).join("\n")}\n`,
+	};
 }
 
 /** Writes text to standard error. */

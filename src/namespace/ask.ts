@@ -107,7 +107,7 @@ export async function ask(question: Question): Promise<Answer | { step: string; 
 		`.userns-${randomBytes(8).toString("hex")}`,
 		path,
 	];
-	const plan = { programs: [""], argv, directory: "", join: 0, keepSession: true };
+	const plan = { programs: [""], argv, directory: "", texts: "", join: 0, keepSession: true };
 	const stdio = ["ignore" as const, "pipe" as const, "ignore" as const, file, directory, ...optional];
 	const child = start(
 		"userns-enter",

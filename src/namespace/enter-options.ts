@@ -74,6 +74,17 @@ export interface NamespaceExecOptions extends EnterOptions {
 	cwd?: string | undefined;
 	/** The number of descriptors from 3 on that the program inherits; all of them must be open (default: 0). */
 	preserveFds?: number | undefined;
+	/**
+	 * What is printed for a failure after this process was replaced (default: the message and the hint, on standard error). Called
+	 * before, for each failure that is possible then, because no JavaScript runs afterwards.
+	 */
+	failureText?: ((error: UsernsError) => FailureText) | undefined;
+}
+
+/** The text of a failure; a part that is left out is not printed. */
+export interface FailureText {
+	stdout?: string | undefined;
+	stderr?: string | undefined;
 }
 
 /** The names, complete by their types. */
@@ -85,10 +96,14 @@ const ENTER = {
 	join: true,
 	noNewPrivs: true,
 } satisfies Record<keyof EnterOptions, true>;
-const EXEC = { ...ENTER, env: true, argv0: true, cwd: true, preserveFds: true } satisfies Record<
-	keyof NamespaceExecOptions,
-	true
->;
+const EXEC = {
+	...ENTER,
+	env: true,
+	argv0: true,
+	cwd: true,
+	preserveFds: true,
+	failureText: true,
+} satisfies Record<keyof NamespaceExecOptions, true>;
 const SPAWN = {
 	...ENTER,
 	env: true,
@@ -172,6 +187,7 @@ const FORMS: Record<string, { is: (value: unknown) => boolean; words: string }> 
 		is: (value) => isText(value) || (value instanceof URL && value.protocol === "file:"),
 		words: "a path or a file: URL",
 	},
+	failureText: { is: (value) => typeof value === "function", words: "a function" },
 	keepSession: { is: isBoolean, words: "a boolean" },
 	noNewPrivs: { is: isBoolean, words: "a boolean" },
 	preserveFds: {

@@ -135,7 +135,7 @@ export interface EnterDescriptors {
 	first: number;
 	/** Undefined, for an answer alone: the namespace of this process. */
 	namespace: number | undefined;
-	/** The socket for a failure. Undefined: standard error. */
+	/** The socket for a failure. Undefined: a text of the plan is printed. */
 	control: number | undefined;
 	/** The pidfd of the process whose namespaces are joined. */
 	process: number | undefined;
@@ -148,6 +148,8 @@ export interface EnterPlan {
 	argv: readonly string[];
 	/** Empty: the working directory of userns-enter. */
 	directory: string;
+	/** What is printed for each failure (failure-texts.ts). */
+	texts: string;
 	/** The namespaces to join: CLONE_NEW… flags. */
 	join: number;
 	keepSession: boolean;
@@ -157,7 +159,7 @@ export interface EnterPlan {
 export function enterArguments(
 	{ first, namespace, control, process }: EnterDescriptors,
 	{ uid, gid, groups, unshare, noNewPrivs }: EnterRequest,
-	{ programs, argv, directory, join, keepSession }: EnterPlan,
+	{ programs, argv, directory, texts, join, keepSession }: EnterPlan,
 ): string[] {
 	return [
 		String(first),
@@ -172,6 +174,7 @@ export function enterArguments(
 		String(gid),
 		groups === undefined ? "-" : groups === "keep" ? "+" : groups.join(","),
 		directory,
+		texts,
 		String(programs.length),
 		...programs,
 		...argv,

@@ -17,10 +17,11 @@ import {
 	SPAWN_OPTIONS,
 } from "./enter-options.ts";
 import { ownNamespace } from "./enter-program.ts";
+import { execIn } from "./exec.ts";
 import { type NamespaceHandle, openById, openByPath, openByPathLater, openByPid } from "./open.ts";
 import { abortError, Pending } from "./pending.ts";
 import { isComplete, type NamespaceMaps, readMaps, readMapsSync } from "./read-maps.ts";
-import { execIn, spawnIn } from "./spawn.ts";
+import { spawnIn } from "./spawn.ts";
 
 const WHAT = "UserNamespace";
 
@@ -242,7 +243,7 @@ export class UserNamespace implements Disposable {
 	/**
 	 * Replaces this process with a program in the namespace, as execve(2) does. The program keeps the pid and the terminal of
 	 * this process. No JavaScript runs after the call, not even `exit` handlers. Works only on the main thread. Throws like
-	 * `spawn`. A later refusal of the kernel is printed on standard error, and the exit status is 125, 126 or 127 as for env(1).
+	 * `spawn`. A later refusal of the kernel is printed (`failureText`), and the exit status is 125, 126 or 127 as for env(1).
 	 */
 	exec(command: string, args: readonly string[] = [], options?: NamespaceExecOptions): never {
 		const fd = this.fd;

@@ -18,6 +18,7 @@ export const ERRNO = {
 	EINVAL: -22,
 	ENFILE: -23,
 	EMFILE: -24,
+	ETXTBSY: -26,
 	EFBIG: -27,
 	ENOSPC: -28,
 	EROFS: -30,

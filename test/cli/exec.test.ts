@@ -258,7 +258,10 @@ test(
 			make("700", "#!/bin/sh\n");
 			const barred = userns("exec", "--map", MAP, program);
 			assert.equal(barred.status, 126);
-			assert.match(barred.stderr, /^userns: cannot run \S+program in the user namespace: execve: EACCES/);
+			assert.match(
+				barred.stderr,
+				/^userns: cannot run \S+program" in the user namespace: executing the program: EACCES/,
+			);
 			make("755", "#!/no/such\n");
 			const lost = userns("exec", "--map", MAP, program);
 			assert.equal(lost.status, 127);

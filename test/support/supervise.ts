@@ -39,14 +39,24 @@ let names: Map<number, string> | undefined;
 
 /** The name of a system call by its number on this machine, from the kernel's headers. */
 export function callName(number: number): string {
-	if (names === undefined) {
-		names = new Map(Object.entries(YOUNG).map(([key, name]) => [Number(key), name]));
-		const text = sh("sh", "-c", "echo '#include <sys/syscall.h>' | cc -E -dM -");
-		for (const [, name = "", value] of text.matchAll(/^#define __NR_(\w+) (\d+)$/gm)) {
-			names.set(Number(value), name);
-		}
+	return callNames().get(number) ?? `call ${number}`;
+}
+
+/** The number of a system call on this machine. */
+export function callNumber(name: string): number {
+	const [number] = [...callNames()].find(([, each]) => each === name) ?? [];
+	if (number === undefined) throw new Error(`the headers have no call ${name}`);
+	return number;
+}
+
+function callNames(): Map<number, string> {
+	if (names !== undefined) return names;
+	names = new Map(Object.entries(YOUNG).map(([key, name]) => [Number(key), name]));
+	const text = sh("sh", "-c", "echo '#include <sys/syscall.h>' | cc -E -dM -");
+	for (const [, name = "", value] of text.matchAll(/^#define __NR_(\w+) (\d+)$/gm)) {
+		names.set(Number(value), name);
 	}
-	return names.get(number) ?? `call ${number}`;
+	return names;
 }
 
 /** The errnos that the kernel may return, by their names. */

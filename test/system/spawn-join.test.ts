@@ -363,6 +363,7 @@ test(
 				"0",
 				"-",
 				"/",
+				"moved 116\x1f\x1fmoved",
 				"1",
 				"/bin/true",
 				"true",
@@ -372,13 +373,7 @@ test(
 			});
 			for (const { fd } of [process, program]) native().close(fd);
 			const { status: code, stderr } = await ended(child);
-			assert.deepEqual(
-				[code, stderr],
-				[
-					125,
-					"userns: cannot run /bin/true in the user namespace: moved: ESTALE (the process has changed its user namespace)\n",
-				],
-			);
+			assert.deepEqual([code, stderr], [125, "moved"]);
 			other.close();
 		}),
 );

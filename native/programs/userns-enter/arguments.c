@@ -1,7 +1,12 @@
 /* userns-enter: reads the arguments, and reports failures. */
 #include "programs/userns-enter/enter.h"
 
-#define FIRST_PROGRAM 14 /* the index of the first PROGRAM */
+#define FIRST_PROGRAM 15 /* the index of the first PROGRAM */
+
+/* The ends of a field and of a record of TEXTS, and the place of the number of an error. No text contains them otherwise. */
+#define FIELD '\x1f'
+#define RECORD '\x1e'
+#define NUMBER '\x1d'
 
 static long length_of(const char *text)
 {
@@ -39,29 +44,6 @@ char *append_number(char *to, char *end, long number)
 	return append(to, end, digits + at);
 }
 
-static const char *name_of(long error)
-{
-	static const struct {
-		int number;
-		const char *name;
-	} names[] = {
-		{1, "EPERM (operation not permitted)"},   {2, "ENOENT (no such file or directory)"},
-		{3, "ESRCH (the process has ended)"},
-		{7, "E2BIG (the arguments are too long)"}, {8, "ENOEXEC (not a program: is the #! line missing?)"},
-		{11, "EAGAIN (too many processes)"},       {12, "ENOMEM (not enough memory)"},
-		{13, "EACCES (permission denied, for the IDs in the namespace)"},
-		{20, "ENOTDIR (not a directory)"},         {22, "EINVAL (invalid argument)"},
-		{26, "ETXTBSY (the program is being written)"},
-		{28, "ENOSPC (a limit in /proc/sys/user is reached)"}, {40, "ELOOP (too many symbolic links)"},
-		{116, "ESTALE (the process has changed its user namespace)"},
-	};
-
-	for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
-		if (names[i].number == error) return names[i].name;
-	}
-	return (const char *)0;
-}
-
 void print_usage(void)
 {
 	static const char usage[] = "userns-enter is started by the package userns, not by hand.\n";
@@ -69,30 +51,62 @@ void print_usage(void)
 	raw_syscall3(SYS_write, 2, (long)usage, length_of(usage));
 }
 
+static void write_all(int fd, const char *text, long length)
+{
+	long written = 1;
+
+	for (; length > 0 && written > 0; length -= written) {
+		written = raw_syscall3(SYS_write, fd, (long)text, length);
+		text += written;
+	}
+}
+
+/* Writes a field, with the number in each place for it. Returns the address after the field. */
+static const char *write_field(int fd, const char *text, const char *number)
+{
+	for (;;) {
+		long length = 0;
+
+		while (text[length] != '\0' && text[length] != FIELD && text[length] != RECORD && text[length] != NUMBER) length++;
+		write_all(fd, text, length);
+		text += length;
+		if (*text != NUMBER) return text;
+		write_all(fd, number, length_of(number));
+		text++;
+	}
+}
+
+/* The second field of the record whose first field is the key, or 0. */
+static const char *find_record(const char *texts, const char *key)
+{
+	for (;;) {
+		long i = 0;
+
+		while (key[i] != '\0' && key[i] == texts[i]) i++;
+		if (key[i] == '\0' && texts[i] == FIELD) return texts + i + 1;
+		for (; *texts != RECORD; texts++) {
+			if (*texts == '\0') return (const char *)0;
+		}
+		texts++;
+	}
+}
+
 __attribute__((noreturn)) void fail(const struct plan *plan, const char *step, long error)
 {
-	char text[4096 + 512];
-	char *end = text + sizeof text;
-	char *to = text;
-	const char *name = name_of(-error);
+	char words[64];
+	char *end = words + sizeof words - 1;
+	char *number = append(append(words, end, step), end, " ");
+	const char *text;
 
-	if (error == -2 && same(step, "execve")) name = "ENOENT (no such file or directory, or the interpreter is missing)";
-
+	*append_number(number, end, -error) = '\0';
 	if (plan->control >= 0) {
-		to = append(to, end, step);
-		to = append(to, end, " ");
-		to = append_number(to, end, -error);
+		raw_syscall3(SYS_write, plan->control, (long)words, length_of(words));
 	} else {
-		to = append(to, end, "userns: cannot run ");
-		to = append(to, end, plan->shown);
-		to = append(to, end, " in the user namespace: ");
-		to = append(to, end, step);
-		to = append(to, end, ": ");
-		if (name != (const char *)0) to = append(to, end, name);
-		else to = append_number(append(to, end, "errno "), end, -error);
-		to = append(to, end, "\n");
+		text = find_record(plan->texts, words);
+		if (text == (const char *)0) text = find_record(plan->texts, step);
+		if (text != (const char *)0) text = write_field(1, text, number);
+		if (text != (const char *)0 && *text == FIELD) write_field(2, text + 1, number);
 	}
-	raw_syscall3(SYS_write, plan->control >= 0 ? plan->control : 2, (long)text, to - text);
 	raw_exit(!same(step, "execve") ? 125 : error == -2 ? 127 : 126);
 }
 
@@ -128,19 +142,9 @@ long read_groups(const char *list, unsigned groups[MOST_GROUPS])
 	}
 }
 
-static const char *last_name(const char *path)
-{
-	const char *name = path;
-
-	for (; *path != '\0'; path++) {
-		if (*path == '/') name = path + 1;
-	}
-	return name;
-}
-
 int read_plan(struct plan *plan, long argc, char *const *argv)
 {
-	if (argc <= FIRST_PROGRAM || !read_number(argv[13], &plan->count)) return 0;
+	if (argc <= FIRST_PROGRAM || !read_number(argv[14], &plan->count)) return 0;
 	if (plan->count < 1 || plan->count >= argc - FIRST_PROGRAM) return 0;
 	plan->own_name = argv[0];
 	plan->ns = -1;
@@ -148,9 +152,9 @@ int read_plan(struct plan *plan, long argc, char *const *argv)
 	plan->process = -1;
 	plan->groups = argv[11];
 	plan->directory = argv[12];
+	plan->texts = argv[13];
 	plan->programs = argv + FIRST_PROGRAM;
 	plan->argv = plan->programs + plan->count;
-	plan->shown = plan->count == 1 ? plan->programs[0] : last_name(plan->programs[0]);
 	return read_number(argv[1], &plan->first) &&
 	       ((asks(plan) && same(argv[2], "-")) || read_number(argv[2], &plan->ns)) &&
 	       (same(argv[3], "-") || read_number(argv[3], &plan->control)) &&

@@ -12,7 +12,7 @@ struct plan {
 	char *own_name; /* argv[0] of this program */
 	long first;
 	long ns;
-	long control; /* −1: standard error */
+	long control; /* −1: a failure is printed */
 	long process; /* −1: none */
 	long join;
 	long unshare;
@@ -22,9 +22,9 @@ struct plan {
 	long gid;
 	const char *groups;
 	const char *directory;
+	const char *texts;
 	char *const *programs;
 	long count; /* of the programs */
-	const char *shown; /* the program in messages: its name if it is searched for, otherwise its path */
 	char *const *argv;
 	char *const *envp;
 	long terminal; /* the controlling terminal, set by choose_session(), or negative */

@@ -57,7 +57,6 @@ static int exists(const char *path)
 /* Executes the first of the paths that can be, as execvp(3). Reports a file that may not be executed if there is no other. */
 __attribute__((noreturn)) static void execute_first(const struct plan *plan)
 {
-	struct plan failed = *plan;
 	long error = -ENOENT_NUMBER;
 
 	for (long i = 0; i < plan->count; i++) {
@@ -67,11 +66,10 @@ __attribute__((noreturn)) static void execute_first(const struct plan *plan)
 
 		if (plan->count > 1 && goes_on && (next != -EACCES_NUMBER || !exists(path))) continue;
 		if (error == -EACCES_NUMBER && goes_on) continue; /* the first one is reported */
-		failed.shown = path;
 		error = next;
 		if (!goes_on) break;
 	}
-	fail(&failed, "execve", error);
+	fail(plan, "execve", error);
 }
 
 __attribute__((noreturn)) void execute(const struct plan *plan)

@@ -1,11 +1,11 @@
 /*
  * userns-enter: joins a user namespace and executes a program in it.
  *
- *   userns-enter FIRST NS CONTROL PROCESS JOIN UNSHARE KEEP PRIVILEGES UID GID GROUPS DIRECTORY COUNT PROGRAM… ARGV0 [ARG…]
+ *   userns-enter FIRST NS CONTROL PROCESS JOIN UNSHARE KEEP PRIVILEGES UID GID GROUPS DIRECTORY TEXTS COUNT PROGRAM… ARGV0 [ARG…]
  *
  * FIRST    the program gets the descriptors below this number, and no other
  * NS       the descriptor of the user namespace; "-", for an answer alone: that of this process
- * CONTROL  a descriptor for the report of a failure, as "STEP ERRNO"; "-": a message on standard error
+ * CONTROL  a descriptor for the report of a failure, as "STEP ERRNO"; "-": a text of TEXTS is printed
  * PROCESS  the descriptor of a process in that user namespace (pidfd), or "-"
  * JOIN     CLONE_NEW… of the other namespaces of the process to join, or 0
  * UNSHARE  CLONE_NEW… of the namespaces to create besides it, or 0
@@ -14,6 +14,8 @@
  * GROUPS   the supplementary groups in the namespace, separated by commas; empty: none; "-": unchanged, but those of the caller are
  *          dropped if it may drop them; "+": those of the caller
  * DIRECTORY  the working directory, in the namespaces of the program; empty: that of this process
+ * TEXTS    what is printed for a failure: records of "STEP ERRNO", or STEP for every other errno, a text for standard output and one
+ *          for standard error
  * PROGRAM  COUNT paths, in the namespaces of the program: the first that can be executed; one empty path: no program is executed, and
  *          this process answers questions about a file (ask.c)
  *
