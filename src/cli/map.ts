@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import {
 	findId,
@@ -72,8 +72,29 @@ function readText(text: string, options: TextOptions): { mapping: Mapping; synta
 	// In a line of /etc/subuid, a carriage return before the newline is a mistake.
 	const end = from === "subid" ? /\n$/ : /\r?\n$/;
 	const content = text === "-" ? readFileSync(0, "utf8").replace(end, "") : text;
-	if (from === undefined) return Mapping.detect(content, contextOf(options));
-	return { mapping: Mapping.parse(content, from, contextOf(options)), syntax: from };
+	try {
+		if (from === undefined) return Mapping.detect(content, contextOf(options));
+		return { mapping: Mapping.parse(content, from, contextOf(options)), syntax: from };
+	} catch (error) {
+		throw isFile(text) ? fileInsteadOfText(error, text) : error;
+	}
+}
+
+/** Whether the text is the path of a file with content, which a namespace in /proc has not. */
+function isFile(text: string): boolean {
+	try {
+		const found = text.includes("/") ? statSync(text) : undefined;
+		return found?.isFile() === true && found.size > 0;
+	} catch {
+		return false;
+	}
+}
+
+function fileInsteadOfText(error: unknown, path: string): unknown {
+	if (!(error instanceof UsernsError)) return error;
+	return new UsernsError(error.code, `${JSON.stringify(path)} is a file, not the text of a mapping`, {
+		hint: "Read it from standard input: give - instead of the path, and redirect the file, as in - < FILE.",
+	});
 }
 
 function contextOf({ parent, rootless, container, user, skipOtherLines }: TextOptions): MappingContext {

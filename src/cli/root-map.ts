@@ -23,13 +23,13 @@ function subordinateMap(): Mapping {
 	return Mapping.from({ uidMappings: withoutFirst(uidMappings), gidMappings: withoutFirst(gidMappings) });
 }
 
-/** On most machines root has no subordinate IDs, and needs none, because root may map every ID. */
+/** On most machines root has no subordinate IDs, and needs none, because CAP_SETUID and CAP_SETGID allow every ID. */
 function rangesOfRoot(): Mapping {
 	try {
 		return Mapping.rootless({ user: 0 });
 	} catch (error) {
 		if (!(error instanceof UsernsError) || error.code !== "ERR_USERNS_NO_SUBIDS") throw error;
-		const hint = `${error.hint} Or give a mapping, such as --map 0:2100000000:65536, because root may map every ID.`;
+		const hint = `${error.hint} Or give a mapping, such as --map 0:2100000000:65536, which needs no line, but CAP_SETUID and CAP_SETGID.`;
 		throw new UsernsError(error.code, error.message, { hint });
 	}
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Mapping } from "../../src/index.ts";
@@ -106,6 +106,26 @@ test("map prints JSON, reads standard input, and reads the maps of a process", (
 	const none = userns("map", "convert", "2147483647");
 	assert.equal(none.status, 1);
 	assert.match(none.stderr, /^userns: cannot read the maps of process 2147483647: /);
+});
+
+test("the path of a file in the place of a mapping is an error, and its hint works", () => {
+	const folder = mkdtempSync(join(tmpdir(), "userns-map-"));
+	try {
+		const file = join(folder, "a map");
+		writeFileSync(file, "0 100000 65536\n");
+		for (const command of ["convert", "check"]) {
+			const { stderr, status } = userns("map", command, file);
+			assert.notEqual(status, 0);
+			assert.match(stderr, /a map" is a file, not the text of a mapping\nhint: .* - < FILE/);
+		}
+		assert.equal(piped("0 100000 65536\n", "convert").stdout, "0:100000:65536\n");
+		// A path that cannot be looked up is a text like any other.
+		for (const path of [`${file}/below`, `/${"a".repeat(5000)}`, "/proc/self/ns/user"]) {
+			assert.match(userns("map", "convert", path).stderr, /the text is the path of a user namespace/);
+		}
+	} finally {
+		rmSync(folder, { recursive: true });
+	}
 });
 
 test("map check exits with 0 for a mapping, 1 for an invalid one, and 2 if that is unknown", () => {

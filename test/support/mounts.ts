@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { mountIdmapped, UsernsError } from "../../src/index.ts";
@@ -44,6 +44,7 @@ export async function mountFresh(folder: string): Promise<void> {
 	if (tmpfsCan) return;
 	sh("umount", folder);
 	mountExt4(folder);
+	chmodSync(folder, 0o1777); // as the root of a tmpfs
 }
 
 /** The type of the file system that {@link mountFresh} mounts. */

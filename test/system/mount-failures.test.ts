@@ -5,7 +5,7 @@ import { inspect } from "node:util";
 import { mountIdmapped, overlay, UserNamespace, type UsernsError } from "../../src/index.ts";
 import { sh } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
-import { mkdirs, withTmpfs } from "../support/mounts.ts";
+import { mkdirs, mountFresh, withTmpfs } from "../support/mounts.ts";
 import { olderThan } from "../support/needs.ts";
 import { askAs, freshUser } from "../support/ordinary.ts";
 import { test } from "../support/test.ts";
@@ -89,7 +89,7 @@ test(
 			const [source = "", target = ""] = mkdirs(folder, "source", "target");
 			const file = join(folder, "file");
 			writeFileSync(file, "");
-			sh("mount", "-t", "tmpfs", "old", target);
+			await mountFresh(target);
 			const path = /^Check the path: a name on it is a file, not a directory\.$/;
 			const fds = [openSync(file, "r"), openSync(target, "r")] as const;
 			const detached = await mountIdmapped({ source: file, mapping: MAP });

@@ -115,7 +115,9 @@ static void tmpfile_in(const char *directory, mode_t mode, const char *name)
 static void get_xattr(const char *path, const char *name)
 {
 	unsigned char value[XATTR_SIZE];
-	ssize_t length = lgetxattr(path, name, value, sizeof value);
+	/* Linux 6.1 returns the IDs on disk if the buffer has not the size of some ACL (posix_acl_getxattr_idmapped_mnt()). */
+	ssize_t size = lgetxattr(path, name, NULL, 0);
+	ssize_t length = size < 0 || size > XATTR_SIZE ? -1 : lgetxattr(path, name, value, size);
 
 	if (length < 0) return report(-1);
 	printf("{\"errno\":0,\"value\":\"");
