@@ -169,10 +169,19 @@ export class Facts {
 		return sinceOf(call, this.sources.release);
 	}
 
-	/** The profile of a security module that confines this process, such as "docker-default (enforce)". */
+	/** The AppArmor profile that confines this process, such as "docker-default (enforce)". */
 	get profile(): string | undefined {
-		const text = this.read("/proc/thread-self/attr/current")?.replace(/\0$/, "");
-		return text === "" || text === "unconfined" ? undefined : text;
+		return /^.+ \([a-z]+\)$/.exec(this.#label)?.[0];
+	}
+
+	/** The SELinux context of this process, such as "system_u:system_r:container_t:s0". */
+	get context(): string | undefined {
+		return /^[^:\s]+(:[^:\s]+){2,}$/.exec(this.#label)?.[0];
+	}
+
+	/** What the security module of this kernel calls this process. SELinux without a policy calls every process "kernel". */
+	get #label(): string {
+		return this.read("/proc/thread-self/attr/current")?.replace(/\0$/, "") ?? "";
 	}
 
 	/** The soft limit of that name in /proc/self/limits; undefined if there is none. */

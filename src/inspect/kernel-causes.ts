@@ -76,6 +76,11 @@ function limit(facts: Facts, fits: (most: number) => boolean): string | undefine
 const isForeign = (facts: Facts, refusal: Refusal) =>
 	facts.has("CAP_SYS_ADMIN") === true && facts.isInitial === false && filtered(facts, refusal).length === 0;
 
+function securityModule({ profile, context }: Facts): string {
+	if (profile !== undefined) return `the profile is ${profile}`;
+	return context === undefined ? "such as Landlock" : `the SELinux context is ${context}`;
+}
+
 const LIMIT_ERRORS = [ERRNO.ENOSPC, ERRNO.EUSERS];
 
 /** The causes for which the kernel refuses a call, in the order in which a hint gives them. */
@@ -262,8 +267,7 @@ export const kernelCauses: Readonly<Record<KernelCauseId, Cause>> = {
 			if (!facts.has("CAP_SYS_ADMIN") || filtered(facts, refusal).length > 0) return undefined;
 			// A process without power over its mount namespace gets EPERM from the kernel.
 			if (facts.isInitial !== true || !facts.sources.dryCall("mount")) return undefined;
-			const which = facts.profile === undefined ? "such as Landlock" : `the profile is ${facts.profile}`;
-			return `a security module (${which}) refuses even a call of mount(2) that the kernel would reject with another error`;
+			return `a security module (${securityModule(facts)}) refuses even a call of mount(2) that the kernel would reject with another error`;
 		},
 		consequence: ({ doing }) => `${doing} needs its permission`,
 		fix: () =>

@@ -107,7 +107,9 @@ const APPARMOR = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
 const USER = { id: 1000, effective: NONE } as const;
 
 /** What each machine refuses, and the causes that must be found: no more and no fewer. */
-export const cases: [what: string, Refusal, Machine, CauseId[], hint?: RegExp][] = [
+type Case = [what: string, Refusal, Machine, CauseId[], hint?: RegExp];
+
+export const cases: Case[] = [
 	["no restriction", CREATE, {}, []],
 	["no restriction, a user", CREATE, USER, []],
 	[
@@ -145,6 +147,14 @@ export const cases: [what: string, Refusal, Machine, CauseId[], hint?: RegExp][]
 		[],
 	],
 	["AppArmor restricts users, inside", INSIDE, { ...USER, files: { [APPARMOR]: "1" } }, ["apparmor-userns"]],
+	...["kernel", "unconfined", "unconfined_u:unconfined_r:unconfined_t:s0", ""].map(
+		(label): Case => [
+			`the label "${label}" is no profile of AppArmor`,
+			INSIDE,
+			{ ...USER, files: { [APPARMOR]: "1", "/proc/thread-self/attr/current": `${label}\0` } },
+			["apparmor-userns"],
+		],
+	),
 	[
 		"a chroot into a directory",
 		CREATE,
@@ -357,6 +367,16 @@ export const cases: [what: string, Refusal, Machine, CauseId[], hint?: RegExp][]
 		{ filtered: ["mount"], files: { "/proc/thread-self/attr/current": "docker-default (enforce)" } },
 		["security-module"],
 		/the profile is docker-default \(enforce\)/,
+	],
+	[
+		"SELinux, with a context",
+		MOUNT,
+		{
+			filtered: ["mount"],
+			files: { "/proc/thread-self/attr/current": "system_u:system_r:container_t:s0:c1,c2\0" },
+		},
+		["security-module"],
+		/the SELinux context is system_u:system_r:container_t:s0:c1,c2\)/,
 	],
 	[
 		"root of a user namespace: EPERM is the kernel's",

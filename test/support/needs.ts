@@ -1,6 +1,7 @@
 import { spawnSync } from "node:child_process";
-import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
-import { availableParallelism, release } from "node:os";
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { availableParallelism, release, tmpdir } from "node:os";
+import { join } from "node:path";
 import { noHostIds } from "./ids.ts";
 import { noOrdinaryUser } from "./ordinary.ts";
 
@@ -47,6 +48,21 @@ const checks: Record<string, () => string | undefined> = {
 		const { status } = spawnSync("cc", flags, { input: "int main(void) { return 0; }", stdio: "pipe" });
 		return status === 0 ? undefined : "cc has no static C library";
 	},
+	/** A kernel with Landlock, which is configured and enabled. */
+	landlock: () => {
+		const flags = ["-x", "c", "-", "-o"];
+		const folder = mkdtempSync(join(tmpdir(), "userns-landlock-"));
+		try {
+			const file = join(folder, "landlock");
+			const source = readFileSync(new URL("../../../test/support/programs/landlock.c", import.meta.url));
+			if (spawnSync("cc", [...flags, file], { input: source, stdio: "pipe" }).status !== 0) {
+				return "the headers of the kernel have no Landlock";
+			}
+			return spawnSync(file, ["true"]).status === 0 ? undefined : "this kernel has no Landlock";
+		} finally {
+			rmSync(folder, { recursive: true });
+		}
+	},
 	/** The long form of a test, which takes minutes (npm run test:soak, npm run test:package). */
 	long: () => (process.env.USERNS_LONG === "1" ? undefined : "the long form only (USERNS_LONG=1)"),
 	loop: () => (canOpen("/dev/loop-control") ? undefined : "no loop devices"),
@@ -91,6 +107,7 @@ export type Need =
 	| "loop"
 	| "processors"
 	| "shared-page"
+	| "landlock"
 	| "busybox"
 	| "sanitizers"
 	| "static"

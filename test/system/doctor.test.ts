@@ -237,7 +237,10 @@ const machines: [what: string, machine: Machine][] = [
 	],
 ];
 
-for (const [what, machine] of machines) test(`doctor: ${what}`, { needs }, () => diagnose(machine));
+for (const [what, machine] of machines) {
+	const more = what.includes("Landlock") ? (["landlock"] as const) : [];
+	test(`doctor: ${what}`, { needs: [...needs, ...more] }, () => diagnose(machine));
+}
 
 test("doctor: bwrap --disable-userns", { needs: [...needs, "tool:bwrap"] }, () =>
 	diagnose({

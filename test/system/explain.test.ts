@@ -4,11 +4,14 @@ import {
 	chownSync,
 	lchownSync,
 	mkdirSync,
+	mkdtempSync,
 	readFileSync,
+	rmSync,
 	statSync,
 	symlinkSync,
 	writeFileSync,
 } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { explain, Mapping, mountIdmapped, UserNamespace } from "../../src/index.ts";
 import { ask, root, sh } from "../support/child.ts";
@@ -219,8 +222,13 @@ test(
 test("an ordinary user may ask about the user's own IDs, and in the user's own namespace", {
 	needs: ["linux:6.8", "root", "user"],
 }, () => {
+	// A file that root alone may read. The modes of the files in /etc are not the same everywhere.
+	const folder = mkdtempSync(join(tmpdir(), "userns-explain-"));
+	chmodSync(folder, 0o755);
+	const secret = join(folder, "secret");
+	writeFileSync(secret, "", { mode: 0o600 });
 	const script = `const process_ = ${OTHER_UID};
-		const own = await userns.explain("/etc/shadow", { as: { uid: process_, gid: process_ } });
+		const own = await userns.explain(${JSON.stringify(secret)}, { as: { uid: process_, gid: process_ } });
 		const namespace = await userns.UserNamespace.create("u:0:${OTHER_UID}:1,g:0:${OTHER_UID}:1");
 		const child = namespace.spawn("cat", [], { stdio: ["pipe", "pipe", "inherit"] });
 		namespace.close();
@@ -238,6 +246,7 @@ test("an ordinary user may ask about the user's own IDs, and in the user's own n
 		["EACCES", 65534, "namespace", true, "EPERM"],
 	);
 	assert.equal(other, "ERR_USERNS_EXPLAIN");
+	rmSync(folder, { recursive: true });
 });
 
 test("wrong arguments are errors before any call", { needs: ["linux"] }, async () => {
