@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import { type ListedNamespace, list, type Mapping } from "../index.ts";
 import { holderText, INITIAL, processText } from "./ls-tree.ts";
 import { openTarget } from "./namespace-argument.ts";
-import { mappingLines, print, table, terminalWidth } from "./output.ts";
+import { mappingLines, print, table, terminalWidth, wrap } from "./output.ts";
 
 const HELP = `
 Example:
@@ -87,10 +87,11 @@ async function show(target: string, { wide, json }: Options): Promise<void> {
 			["processes", several(facts.processes, processText, wide)],
 			["held by", several(holders, holderText, wide)],
 			["mounts", several([...new Set(listed.mounts.map(({ path }) => path))], String, wide)],
-			...unseen.map((each) => ["not seen", each]),
 		];
+		const width = (wide ? undefined : terminalWidth()) ?? Number.POSITIVE_INFINITY;
 		await print(json, facts, () => [
-			...table(rows(), wide ? undefined : terminalWidth(), [1]),
+			...table(rows(), width, [1]),
+			...unseen.flatMap((each) => wrap(`not seen   ${each}`, width, "not seen   ".length)),
 			...mappingLines(mapping, "inside", "outside"),
 			...(isOutside ? [] : mappingLines(mappingInParent, "inside", "in the parent")),
 		]);
