@@ -9,7 +9,8 @@ import { mkdirs, withExt4 } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
 /*
- * Whole outputs on a terminal of 80 columns, as a user sees them. What differs between machines is replaced: pids, inode numbers and IDs of namespaces, and what this machine cannot see.
+ * Whole outputs on a terminal of 80 columns, as a user sees them. What differs between machines is replaced: pids, inode numbers and IDs
+ * of namespaces, and what this machine cannot see.
  */
 
 const needs = [
