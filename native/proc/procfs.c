@@ -47,13 +47,16 @@ static int is_known(int fd)
 	return mount != 0 && unique_mount(fd) == mount;
 }
 
-/* Returns 1 if the root of a procfs belongs to our own pid namespace. Its mount is known from then on (Linux 6.8). */
+/*
+ * Returns 1 if the root of a procfs belongs to our own pid namespace. Its mount is known from then on if it has a unique ID (Linux 6.8).
+ * The status file is readable for every process: before Linux 5.14, one that is not dumpable may not open its own fdinfo (number_in()).
+ */
 static int is_own(int root)
 {
 	if (is_known(root)) return 1;
+	if (!shows_own_numbers(root)) return 0;
 	uint64_t mount = unique_mount(root);
-	if (mount == 0 || !shows_own_numbers(root)) return 0;
-	atomic_store_explicit(&own_mount, mount, memory_order_relaxed);
+	if (mount != 0) atomic_store_explicit(&own_mount, mount, memory_order_relaxed);
 	return 1;
 }
 

@@ -162,12 +162,15 @@ test(
 test("spawn needs /proc, and says so; exec does not need it", { needs: [...root, "private-mounts"] }, () => {
 	const hide = 'mount -t tmpfs none /proc; exec "$@"';
 	const prefix = ["unshare", "--mount", "--propagation", "private", "sh", "-c", hide, "sh"];
-	const script = (call: string) =>
-		runScript(
+	const script = (call: string) => {
+		const { stdout, stderr } = runScript(
 			`const ns = userns.UserNamespace.createSync("0:100000:10");
 			try { ${call} } catch (error) { console.log(error.code, error.errnoCode, error.hint); }`,
 			{ prefix },
-		).stdout;
+		);
+		assert.equal(stderr, "");
+		return stdout;
+	};
 	assert.match(script('ns.spawn("true");'), /^ERR_USERNS_SPAWN ENOENT Mount a procfs/);
 	assert.equal(script('ns.exec("echo", ["executed"]);'), "executed\n");
 });
