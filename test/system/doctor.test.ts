@@ -1,4 +1,9 @@
+import assert from "node:assert/strict";
+import type { Diagnosis, DoctorOptions } from "../../src/index.ts";
 import { compile, diagnose, filter, inside, JAIL, KILL, type Machine, withLimit } from "../support/broken.ts";
+import { ask } from "../support/child.ts";
+import { withTmpfs } from "../support/mounts.ts";
+import { OTHER_UID } from "../support/needs.ts";
 import { test } from "../support/test.ts";
 
 /* Machines on which no program can be started in a user namespace, or no mount can be mapped, each for one reason. */
@@ -248,4 +253,28 @@ test("doctor: bwrap --disable-userns", { needs: [...needs, "tool:bwrap"] }, () =
 		through: "/usr/bin/bwrap --unshare-user --disable-userns --dev-bind / / --".split(" "),
 		cause: "ancestor-limit",
 	}),
+);
+
+/* Older kernels lack what the machines above are made with. */
+test(
+	"doctor: no false alarm on this kernel, for root and for an ordinary user",
+	{
+		needs: ["linux:5.12", "root", "mounts", "user"],
+	},
+	() =>
+		withTmpfs((folder) => {
+			const script = (options: DoctorOptions) =>
+				`console.log(JSON.stringify(await userns.doctor(${JSON.stringify(options)})));`;
+			const user = { uid: OTHER_UID, gid: OTHER_UID };
+			for (const [options, as] of [
+				[{ for: "spawn" }, {}],
+				[{ for: "rootless" }, {}],
+				[{ for: "mount", path: folder }, {}],
+				[{ for: "spawn" }, user],
+			] as const) {
+				const { ok, causes, checks } = ask<Diagnosis>(script(options), as);
+				assert.deepEqual([ok, causes], [true, []], JSON.stringify([options, as]));
+				for (const { state, message } of checks) assert.equal(state, "ok", message);
+			}
+		}),
 );
