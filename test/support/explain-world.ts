@@ -89,6 +89,7 @@ export class World {
 		const raw = join(this.folder, type);
 		mkdirSync(raw);
 		if (type === "tmpfs") sh("mount", "-t", "tmpfs", "userns-test", raw);
+		else if (type === "overlay") this.#mountOverlay(raw);
 		else {
 			const image = join(this.folder, `${type}.image`);
 			writeFileSync(image, "");
@@ -117,6 +118,19 @@ export class World {
 				this.#place(`${type} ${name}${suffix}`, target, raw, mapping);
 			}
 		}
+	}
+
+	#mountOverlay(raw: string): void {
+		const [lower, upper, work] = ["lower", "upper", "work"].map((name) => this.#folder(`overlay ${name}`));
+		sh(
+			"mount",
+			"-t",
+			"overlay",
+			"-o",
+			`lowerdir=${lower},upperdir=${upper},workdir=${work}`,
+			"userns-test",
+			raw,
+		);
 	}
 
 	#folder(name: string): string {
