@@ -1,7 +1,7 @@
 import { invalidArgument, show } from "../errors.ts";
 import { MAX_ID } from "../mapping/extent.ts";
 import { Mapping } from "../mapping/mapping.ts";
-import { enterRequest } from "../namespace/enter-options.ts";
+import { enterRequest } from "../namespace/enter-request.ts";
 import type { NamespaceMaps } from "../namespace/read-maps.ts";
 import { readText, STATUS, statusField } from "../native/process-status.ts";
 import { copyOptions, ownCopy } from "../options.ts";

@@ -8,7 +8,7 @@ import { native } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { hintOf, kernelError, type StepHints } from "../native/steps.ts";
 import { refuseDenied } from "../permission.ts";
-import type { EnterRequest } from "./enter-options.ts";
+import type { EnterRequest } from "./enter-request.ts";
 import { executeHints, ownProgramHints } from "./own-program.ts";
 
 /*

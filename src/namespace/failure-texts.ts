@@ -2,8 +2,9 @@ import { invalidArgument, show, type UsernsError } from "../errors.ts";
 import { CLONE_NEW } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { ownCopy } from "../options.ts";
-import type { EnterRequest, FailureText } from "./enter-options.ts";
+import type { FailureText } from "./enter-options.ts";
 import { enterError } from "./enter-program.ts";
+import type { EnterRequest } from "./enter-request.ts";
 
 /*
  * The texts that userns-enter prints for a failure after it has replaced Node.js: TEXTS in native/programs/userns-enter/main.c. They are

@@ -2,7 +2,8 @@ import { UsernsError, type UsernsErrorDetails } from "../errors.ts";
 import { CLONE_NEW, native } from "../native/addon.ts";
 import { PROCESS_HINTS } from "../native/lookup.ts";
 import { kernelError } from "../native/steps.ts";
-import type { EnterRequest, EnterTarget, NamespaceKind } from "./enter-options.ts";
+import type { NamespaceKind } from "./enter-options.ts";
+import type { EnterRequest, EnterTarget } from "./enter-request.ts";
 
 /** A process whose namespaces userns-enter joins. */
 export interface JoinedProcess {

@@ -8,7 +8,7 @@ import { CLONE_NEW, native } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { ownCopy, ownEnvironment, ownMap } from "../options.ts";
 import { refuseDenied } from "../permission.ts";
-import { type EnterTarget, enterRequest, type NamespaceSpawnOptions } from "./enter-options.ts";
+import type { NamespaceSpawnOptions } from "./enter-options.ts";
 import {
 	type Command,
 	enterArguments,
@@ -18,6 +18,7 @@ import {
 	triedToRun,
 	withEnterProgram,
 } from "./enter-program.ts";
+import { type EnterTarget, enterRequest } from "./enter-request.ts";
 import { type JoinedProcess, openJoined } from "./join.ts";
 import { refuseTraceable } from "./sysctls.ts";
 

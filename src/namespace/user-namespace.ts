@@ -10,13 +10,13 @@ import { createDescriptor, createDescriptorSync } from "./create.ts";
 import { type CreateOptions, checkCreate, checkCreateLater } from "./create-options.ts";
 import {
 	checkArguments,
-	type EnterTarget,
 	EXEC_OPTIONS,
 	type NamespaceExecOptions,
 	type NamespaceSpawnOptions,
 	SPAWN_OPTIONS,
 } from "./enter-options.ts";
 import { ownNamespace } from "./enter-program.ts";
+import type { EnterTarget } from "./enter-request.ts";
 import { execIn } from "./exec.ts";
 import { type NamespaceHandle, openById, openByPath, openByPathLater, openByPid } from "./open.ts";
 import { abortError, Pending } from "./pending.ts";

@@ -485,7 +485,8 @@ const TAKE_OPTIONS = [
 	],
 	...["mount/attach-options.ts", "mount/from-oci.ts", "mount/mount-options.ts"],
 	...["mount/mounts.ts", "mount/overlay.ts", "mount/path-options.ts"],
-	...["namespace/create-options.ts", "namespace/enter-options.ts", "namespace/open.ts", "options.ts"],
+	...["namespace/create-options.ts", "namespace/enter-options.ts", "namespace/enter-request.ts"],
+	...["namespace/open.ts", "options.ts"],
 ];
 
 test("the tests above know every file that takes options", () => {

@@ -4,12 +4,8 @@ import { checkAttachOptions } from "../../../src/mount/attach-options.ts";
 import { checkMountOptions } from "../../../src/mount/mount-options.ts";
 import { checkOverlayOptions } from "../../../src/mount/overlay.ts";
 import { checkCreateLater } from "../../../src/namespace/create-options.ts";
-import {
-	checkArguments,
-	EXEC_OPTIONS,
-	enterRequest,
-	SPAWN_OPTIONS,
-} from "../../../src/namespace/enter-options.ts";
+import { checkArguments, EXEC_OPTIONS, SPAWN_OPTIONS } from "../../../src/namespace/enter-options.ts";
+import { enterRequest } from "../../../src/namespace/enter-request.ts";
 import { attempt, must, skeleton, type Target } from "../engine/target.ts";
 import { checkAll, checkMapping } from "./mapping.ts";
 import { toValue } from "./value.ts";
