@@ -103,6 +103,8 @@ const ways = {
 			// Not every runtime resolves a package's own name inside of the package.
 			mkdirSync(join(folder, "node_modules"));
 			symlinkSync("../../..", join(folder, "node_modules/userns"));
+			// Bun takes the paths of the nearest tsconfig.json, and that of this project leads to the sources.
+			writeFileSync(join(folder, "tsconfig.json"), "{}");
 			const file = join(folder, "program.cjs");
 			writeFileSync(file, REQUIRE);
 			const { status } = await logged(prepared, fileCommand(prepared.program, file), {}, log);

@@ -141,8 +141,10 @@ function makeProject(): string {
 	const command = runFile(join(packageForAll(), "dist/src/cli/userns.js")).join(" ");
 	writeFileSync(join(folder, "bin/userns"), `#!/bin/sh\nexec ${command} "$@"\n`);
 	writeFileSync(join(folder, "first.mjs"), firstProgram);
+	// As npm install leaves it. Deno looks for it.
+	writeFileSync(join(folder, "package.json"), '{ "dependencies": { "userns": "*" } }');
 	for (const each of ["", "node_modules", "bin", "bin/userns"]) chmodSync(join(folder, each), 0o755);
-	chmodSync(join(folder, "first.mjs"), 0o644);
+	for (const each of ["first.mjs", "package.json"]) chmodSync(join(folder, each), 0o644);
 	return folder;
 }
 
