@@ -71,15 +71,21 @@ async function runBeside(...sets) {
 		.map((folders) => command(testFiles(folders)))
 		.map(({ program, args, env }) => {
 			const child = spawn(program, args, { cwd: root, env, stdio: ["ignore", "pipe", "inherit"] });
-			return { child, ended: once(child, "close") };
+			const start = Date.now();
+			const ended = once(child, "close").then(([status]) => [
+				status,
+				Math.round((Date.now() - start) / 1000),
+			]);
+			return { child, ended };
 		});
 	const held = [];
 	second.child.stdout.on("data", (chunk) => (first.over ? process.stdout.write(chunk) : held.push(chunk)));
 	first.child.stdout.pipe(process.stdout, { end: false });
-	const [one] = await first.ended;
+	const [one, firstTime] = await first.ended;
 	first.over = true;
 	for (const chunk of held) process.stdout.write(chunk);
-	const [two] = await second.ended;
+	const [two, secondTime] = await second.ended;
+	process.stdout.write(`the two halves took ${firstTime} and ${secondTime} s\n`);
 	if (one !== 0 || two !== 0) process.exitCode = 1;
 }
 
