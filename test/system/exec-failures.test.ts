@@ -14,6 +14,8 @@ import { MAP } from "../support/within.ts";
  */
 
 const needs = ["linux", "root", "mounts", "tool:cc"] as const;
+/** Without the shared page, the creation needs the calls that the filters refuse. */
+const created = [...needs, "shared-page"] as const;
 
 interface Failure {
 	code: string;
@@ -136,7 +138,7 @@ function withPrograms(run: (folder: string, deny: string) => void): Promise<void
 	});
 }
 
-test("exec prints the error that spawn emits: code, message, errno, step and hint", { needs }, () =>
+test("exec prints the error that spawn emits: code, message, errno, step and hint", { needs: created }, () =>
 	withPrograms((folder, deny) => {
 		for (const [name, situation] of Object.entries(situations(folder))) {
 			const { step, hint, status = 125 } = situation;
@@ -150,30 +152,33 @@ test("exec prints the error that spawn emits: code, message, errno, step and hin
 	}),
 );
 
-test("userns exec prints the hint, and with --json the same fields on standard output", { needs }, () =>
-	withPrograms((folder, deny) => {
-		for (const [name, situation] of Object.entries(situations(folder))) {
-			const { step, program = "true", options = {}, status = 125 } = situation;
-			const kinds = options.unshare === undefined ? [] : ["--unshare", options.unshare.join(",")];
-			const directory = options.cwd === undefined ? [] : ["--chdir", options.cwd];
-			const command = (...more: string[]) => {
-				const args = ["exec", ...more, "--map", MAP, ...kinds, ...directory, "--", program];
-				const file = join(packageForAll(), "dist/src/cli/userns.js");
-				return runScript(
-					`const { spawnSync } = await import("node:child_process");
+test(
+	"userns exec prints the hint, and with --json the same fields on standard output",
+	{ needs: created },
+	() =>
+		withPrograms((folder, deny) => {
+			for (const [name, situation] of Object.entries(situations(folder))) {
+				const { step, program = "true", options = {}, status = 125 } = situation;
+				const kinds = options.unshare === undefined ? [] : ["--unshare", options.unshare.join(",")];
+				const directory = options.cwd === undefined ? [] : ["--chdir", options.cwd];
+				const command = (...more: string[]) => {
+					const args = ["exec", ...more, "--map", MAP, ...kinds, ...directory, "--", program];
+					const file = join(packageForAll(), "dist/src/cli/userns.js");
+					return runScript(
+						`const { spawnSync } = await import("node:child_process");
 					const { status, stdout, stderr } = spawnSync(process.execPath, ${JSON.stringify([file, ...args])}, { encoding: "utf8" });
 					console.log(JSON.stringify({ status, stdout, stderr }));`,
-					{ prefix: prefixOf(deny, situation) },
-				);
-			};
-			const [plain, json] = [[], ["--json"]].map((more) => JSON.parse(command(...more).stdout));
-			assert.deepEqual([plain.status, json.status, plain.stdout], [status, status, ""], name);
-			const { error } = JSON.parse(json.stdout) as { error: Failure };
-			assert.equal(error.step, step, name);
-			assert.equal(plain.stderr, `userns: ${error.message}\nhint: ${error.hint}\n`, name);
-			assert.equal(json.stderr, plain.stderr, name);
-		}
-	}),
+						{ prefix: prefixOf(deny, situation) },
+					);
+				};
+				const [plain, json] = [[], ["--json"]].map((more) => JSON.parse(command(...more).stdout));
+				assert.deepEqual([plain.status, json.status, plain.stdout], [status, status, ""], name);
+				const { error } = JSON.parse(json.stdout) as { error: Failure };
+				assert.equal(error.step, step, name);
+				assert.equal(plain.stderr, `userns: ${error.message}\nhint: ${error.hint}\n`, name);
+				assert.equal(json.stderr, plain.stderr, name);
+			}
+		}),
 );
 
 test("an errno for which no text was made is printed by its number", { needs }, () =>
