@@ -92,7 +92,7 @@ const codes: Readonly<Record<UsernsErrorCode, CodeEntry>> = {
 		hint: "Check that newuidmap and newgidmap in PATH are those of the package uidmap.",
 	},
 	ERR_USERNS_LIMIT: {
-		explanation: "the limit on the number or the depth of user namespaces is reached",
+		explanation: "the limit on the number of user namespaces of a user, or on their depth, is reached",
 		hint: "Close unused user namespaces, or let root raise /proc/sys/user/max_user_namespaces.",
 	},
 	ERR_USERNS_OPEN: {

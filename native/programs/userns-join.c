@@ -38,8 +38,8 @@ static long end_with_parent(void)
 
 /*
  * Makes an empty directory the root and the working directory of this process. A process that ends has no memory any more, and so is
- * not "not dumpable" either, while it still has its root: before the kernels of 2026, root of the namespace may open that directory then,
- * and would leave its container with it (measured on Linux 5.10; __ptrace_may_access() and exit_mm() in the kernel). The directory is on a
+ * not "not dumpable" either, while it still has its root: on older kernels, root of the namespace may open that directory then, and
+ * would leave its container with it (measured on Linux 5.10; __ptrace_may_access() and exit_mm() in the kernel). The directory is on a
  * mount of its own, so ".." does not lead out of it, and its entries end with this process. Without CAP_SYS_ADMIN nothing is changed.
  */
 static void leave_root(void)

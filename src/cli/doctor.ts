@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
 import { type DoctorJob, type DoctorOptions, doctor, type FoundCause } from "../index.ts";
 import { commandWords } from "./command-words.ts";
-import { NO, NO_ANSWER, print, STATUS_HELP, terminalWidth, wrap } from "./output.ts";
+import { CommandError, NO, NO_ANSWER, print, STATUS_HELP, terminalWidth, wrap } from "./output.ts";
 import { tryDirectory } from "./try-directory.ts";
 
 const HELP = `
@@ -11,7 +11,8 @@ prints one line for each part of a job: "ok", "limited" (it works, and the line
 says what does not) or "missing", then what to do, and the command for root that
 fixes it. With a path, it says whether the path's mount can be ID-mapped.
 
-Without --for, the exit status is about programs in a user namespace (spawn).
+Without --for, the exit status is about programs in a user namespace (spawn)
+and, with a path, about the path's mount.
 ${STATUS_HELP}
 
 The command changes nothing: it creates and drops a user namespace and a copy of
@@ -57,13 +58,20 @@ interface Line {
 
 async function run(path: string | undefined, options: Options): Promise<void> {
 	const { for: job, try: folder, json } = options;
+	if (path !== undefined && job !== undefined && job !== "mount") {
+		throw new CommandError(
+			`a path says nothing about --for ${job}`,
+			"Leave the path out, or use --for mount.",
+			"ERR_USERNS_INVALID_ARGUMENT",
+		);
+	}
 	const { ok, causes, checks } = await doctor({
 		...(job !== undefined && { for: job }),
 		...(path !== undefined && { path }),
 	});
 	const tried = folder === undefined ? [] : [await tryLine(folder)];
 	const result = {
-		ok: ok && tried.every(({ state }) => state === "ok"),
+		ok: ok && isMappable(path, checks) && tried.every(({ state }) => state === "ok"),
 		causes: [...causes, ...tried.flatMap((line) => line.causes)].map(inCommandWords),
 		checks: [...checks, ...tried].map((line) => ({
 			...line,
@@ -74,6 +82,11 @@ async function run(path: string | undefined, options: Options): Promise<void> {
 	if (!result.ok) process.exitCode = NO;
 	const width = terminalWidth() ?? Number.POSITIVE_INFINITY;
 	await print(json, result, () => result.checks.flatMap((line) => lines(line, width)));
+}
+
+/** A path is a question about its mount, also without --for. */
+function isMappable(path: string | undefined, checks: readonly Line[]): boolean {
+	return path === undefined || checks.every(({ name, state }) => name !== "mounts" || state !== "missing");
 }
 
 async function tryLine(folder: string): Promise<Line> {

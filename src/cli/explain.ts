@@ -31,7 +31,9 @@ The command changes nothing: the kernel is asked in a process with these IDs.
 "create" is for a directory, and "delete" for the file that the path leads to.
 "chown" is answered for --chown-to UID[:GID], by default for the IDs of --as.
 Without root, --as can only be the caller's own uid and gid, without groups.
-Below each refusal is the command with which root of the host would allow it.
+If root of the host can allow a refused operation, the command is below it. Each
+command is for that operation alone. There is none for the files of a process in
+another mount namespace.
 With --in, a path in it is a path that the process sees, not a path of the host.`;
 
 export function define(command: Command): void {

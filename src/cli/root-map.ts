@@ -29,7 +29,7 @@ function rangesOfRoot(): Mapping {
 		return Mapping.rootless({ user: 0 });
 	} catch (error) {
 		if (!(error instanceof UsernsError) || error.code !== "ERR_USERNS_NO_SUBIDS") throw error;
-		const hint = `${error.hint} Or give a mapping, such as --map 0:2100000000:65536, which needs no line, but CAP_SETUID and CAP_SETGID.`;
+		const hint = `${error.hint} Or give a mapping, such as --map 0:2100000000:65536, which needs CAP_SETUID and CAP_SETGID, and no line.`;
 		throw new UsernsError(error.code, error.message, { hint });
 	}
 }

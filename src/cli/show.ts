@@ -35,10 +35,15 @@ interface Options {
 /** The most processes, holders and mounts that are printed without --wide. */
 const MOST = 4;
 
-function several<T>(all: readonly T[], text: (each: T) => string, wide: boolean | undefined): string {
+function several<T>(
+	all: readonly T[],
+	text: (each: T) => string,
+	wide: boolean | undefined,
+	none = "none",
+): string {
 	const most = wide ? all.length : MOST;
 	const more = all.length > most ? [`${all.length - most} more`] : [];
-	return all.length === 0 ? "none" : [...all.slice(0, most).map(text), ...more].join(", ");
+	return all.length === 0 ? none : [...all.slice(0, most).map(text), ...more].join(", ");
 }
 
 /** The map to the IDs of the parent; undefined if it is not known, because an ID on the way is not mapped. */
@@ -85,7 +90,12 @@ async function show(target: string, { wide, json }: Options): Promise<void> {
 			["owner", `uid ${facts.ownerUid}`],
 			["setgroups", facts.setgroups],
 			["processes", several(facts.processes, processText, wide)],
-			["held by", several(holders, holderText, wide)],
+			[
+				"held by",
+				holders.length + facts.processes.length === 0
+					? "unknown"
+					: several(holders, holderText, wide, "its processes"),
+			],
 			["mounts", several([...new Set(listed.mounts.map(({ path }) => path))], String, wide)],
 		];
 		const width = (wide ? undefined : terminalWidth()) ?? Number.POSITIVE_INFINITY;

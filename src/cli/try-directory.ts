@@ -84,7 +84,10 @@ export async function tryDirectory(folder: string): Promise<FoundCause | undefin
 		return undefined;
 	} catch (error) {
 		if (!(error instanceof Failed || error instanceof UsernsError)) throw error;
-		const { message } = error;
+		const message = error.message.replace(
+			/^cannot mount descriptor \d+ with the mapping [^ ]+:/,
+			`cannot mount a directory in ${folder} with a map:`,
+		);
 		const fix = error instanceof UsernsError ? error.hint.replace(/\.$/, "") : WRONG;
 		const id = error instanceof UsernsError ? "file-system" : "map-not-applied";
 		return { id, message, evidence: message, consequence: "a mount with a map cannot be used there", fix };

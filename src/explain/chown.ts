@@ -101,5 +101,5 @@ function clearsBits(s: Situation, mode: number, groups: readonly number[]): bool
 
 function noCapability(s: Situation, name: "CHOWN" | "FOWNER"): string {
 	if (!has(s.subject, CAP[name])) return `the process does not have CAP_${name}`;
-	return `CAP_${name} does not count, because ${lostReason(s)}`;
+	return `CAP_${name} has no effect, because ${lostReason(s)}`;
 }

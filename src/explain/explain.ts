@@ -217,9 +217,14 @@ function isInitial(): boolean {
 	return typeof identity !== "number" && identity[1] === INITIAL;
 }
 
+const OWN_IDS =
+	"Call explain() as root: without root, the IDs can only be the caller's own uid and gid, without groups.";
+
 function askError(tried: string, outcome: { step: string; error: number }): UsernsError {
 	const silent = outcome.error === ERRNO.ETIMEDOUT;
-	return kernelError("ERR_USERNS_EXPLAIN", tried, outcome, { hint: silent ? SILENT_PATH : undefined });
+	const ids = outcome.error === ERRNO.EPERM && /^enter set(uid|gid|groups)$/.test(outcome.step);
+	const hint = silent ? SILENT_PATH : ids ? OWN_IDS : undefined;
+	return kernelError("ERR_USERNS_EXPLAIN", tried, outcome, { hint });
 }
 
 /** The error for a path that led to another file for the process. */

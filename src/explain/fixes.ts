@@ -35,7 +35,10 @@ export class Fixes {
 		const owned = ((answer.file.mode >> 6) & bits) === bits;
 		const byOwner = isUnmapped(this.#s) || (owned && uid.lost !== undefined);
 		if (byOwner || !hasDiskId(this.#s, "uid", subject.host.uid)) return this.mount(bits);
-		return `setfacl -m u:${subject.host.uid}:${letters(bits)} ${this.word()}`;
+		// An entry for the user replaces what the group and the others have, so it also has what the process may do already.
+		const { read, write, execute } = answer;
+		const kept = (read === 0 ? 4 : 0) | (write === 0 ? 2 : 0) | (execute === 0 ? 1 : 0);
+		return `setfacl -m u:${subject.host.uid}:${letters(bits | kept)} ${this.word()}`;
 	}
 
 	search(part: string): string {
@@ -44,7 +47,9 @@ export class Fixes {
 
 	/** Writing and searching the directory of the file. */
 	directory(): string {
-		return this.#access(this.#s.path, "wx");
+		// The kernel was not asked whether the process may list it. Some mode bit says so if it may.
+		const listed = (this.#s.answer.directory.mode & 0o444) !== 0;
+		return this.#access(this.#s.path, listed ? "rwx" : "wx");
 	}
 
 	#access(below: string, mode: string): string {

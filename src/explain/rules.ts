@@ -179,7 +179,7 @@ function deleteVerdict(s: Situation, fixes: Fixes): Verdict {
 			return no(answer.remove, "its directory is immutable", fixes.directoryFlag("i"));
 		}
 		const reason =
-			"its directory may not be written and searched: its mode, its ACL or its unmapped owner does not permit it";
+			"the process may not write to its directory, or may not search it: the mode, the ACL or the unmapped owner of the directory does not permit it";
 		return no(answer.remove, reason, fixes.directory());
 	}
 	if ((directory.attributes & APPEND) !== 0) {

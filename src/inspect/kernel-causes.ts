@@ -147,7 +147,7 @@ export const kernelCauses: Readonly<Record<KernelCauseId, Cause>> = {
 			return most && `${LIMIT} is ${most}`;
 		},
 		consequence: (_, facts) =>
-			`that many exist already${facts.isInitial === false ? ", or those of an ancestor do" : ""}, or they are nested 32 deep`,
+			`this user has created that many${facts.isInitial === false ? ", or an ancestor namespace has reached its limit" : ""}, or they are nested 32 deep`,
 		fix: () => `Close unused user namespaces, or let root raise ${LIMIT}`,
 		command: (facts) => `echo ${Number(facts.read(LIMIT)) * 2 + 1000} > ${LIMIT}`,
 	},

@@ -130,7 +130,7 @@ function hintFor(outcome: Outcome, { mapping, setgroups }: CreateRequest): Hint 
 		return 'Set { setgroups: "deny" }: the user namespace of this process denies setgroups, so a namespace in it cannot allow setgroups.';
 	}
 	if (error === ERRNO.EPERM && step === "gid_map" && setgroups === "allow" && isOneOwn(mapping)) {
-		return 'Set { setgroups: "deny" }: without CAP_SETGID the caller\'s own gid can be mapped only if setgroups is denied.';
+		return 'Set { setgroups: "deny" }, and no groups: without CAP_SETGID the caller\'s own gid can be mapped only if setgroups is denied.';
 	}
 	if (error === ERRNO.EPERM && (step === "uid_map" || step === "gid_map")) return remainingHint();
 	if (error === ERRNO.EACCES && step !== "proc") {

@@ -1,5 +1,5 @@
 import { statSync } from "node:fs";
-import { resolve } from "node:path";
+import { isAbsolute, resolve } from "node:path";
 import { show, UsernsError } from "../errors.ts";
 import { DEFAULT_PATH, findProgram } from "../find-program.ts";
 import { causeHint, remainingHint } from "../inspect/causes.ts";
@@ -54,12 +54,22 @@ export function findCommand(command: Command, env: NodeJS.ProcessEnv, cwd?: stri
 			hint: "Name a program.",
 		});
 	}
+	if (found === undefined && isBehindDirectory(command.file, cwd)) {
+		throw new UsernsError("ERR_USERNS_NO_PROGRAM", `${tried}: a directory on its path may not be searched`, {
+			errno: ERRNO.EACCES,
+			step,
+			hint: "Let the caller search each directory on the path.",
+		});
+	}
 	if (found === undefined) {
+		const relative = isAbsolute(command.file)
+			? "it does not exist"
+			: "it is relative to the working directory";
 		throw new UsernsError("ERR_USERNS_NO_PROGRAM", `${tried}: there is no such program`, {
 			errno: ERRNO.ENOENT,
 			step,
 			hint: command.file.includes("/")
-				? "Check the path, and the directory that it is relative to."
+				? `Check the path: ${relative}.`
 				: `Install it in a directory of PATH: ${directories(env.PATH ?? DEFAULT_PATH)}.`,
 		});
 	}
@@ -95,20 +105,35 @@ function isDirectory(file: string, cwd = "."): boolean {
 	}
 }
 
+/** Whether the caller may not search a directory on the path of the program. */
+function isBehindDirectory(file: string, cwd = "."): boolean {
+	try {
+		if (file.includes("/")) statSync(resolve(cwd, file));
+		return false;
+	} catch (error) {
+		return (error as NodeJS.ErrnoException).code === "EACCES";
+	}
+}
+
 function checkDirectory(command: Command, cwd: string): void {
 	let cause: unknown;
+	let isFile = false;
 	try {
-		if (statSync(cwd, { throwIfNoEntry: false })?.isDirectory()) return;
+		const found = statSync(cwd, { throwIfNoEntry: false });
+		if (found?.isDirectory()) return;
+		isFile = found !== undefined;
 	} catch (error) {
 		refuseDenied(error, cwd);
 		cause = error; // too long, too many links, or a directory on the path that the caller may not search
 	}
 	const { errno, syscall, code } = (cause ?? {}) as NodeJS.ErrnoException;
 	const why = code === undefined ? "" : ` that can be reached (${code})`;
-	const message = `${triedToRun(command.shown)}: there is no directory ${cut(cwd, 200)}${why}`;
+	const shown = cut(cwd, 200);
+	const wrong = isFile ? `${shown} is not a directory` : `there is no directory ${shown}${why}`;
+	const message = `${triedToRun(command.shown)}: ${wrong}`;
 	throw new UsernsError("ERR_USERNS_SPAWN", message, {
 		step: "looking for the working directory",
-		hint: "Set cwd to a directory that exists.",
+		hint: "Name a directory that exists as the working directory.",
 		errno,
 		syscall,
 		cause,

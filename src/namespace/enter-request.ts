@@ -151,7 +151,7 @@ function unmapped(message: string, extents: Extents, kind: IdKind): UsernsError 
 	return new UsernsError("ERR_USERNS_UNMAPPED_ID", message, {
 		hint:
 			extents.length === 0
-				? `Write the ${kind}_map of the user namespace first, or use another one: it is empty.`
+				? `Map a ${kind} too, such as ${kind[0]}:0:1000:1 in the mapping, or use a user namespace whose ${kind}_map is not empty.`
 				: `Choose a ${kind} that the user namespace maps: ${showRanges(extents, "containerID")}.`,
 	});
 }

@@ -127,6 +127,13 @@ function noLines(kinds: readonly IdKind[], user: Owner): FoundCause {
 		const [first = 0, count = 0] = range.split(":").map(Number);
 		return `--add-sub${kind}s ${first}-${first + count - 1}`;
 	});
+	if (user.name === undefined) {
+		return because(
+			"subid-none",
+			`the user ${name} has no ${missing}`,
+			`As root, give the uid ${name} a login name, which newuidmap and newgidmap need (useradd(8)), and add a line such as ${lines} with that name`,
+		);
+	}
 	return because(
 		"subid-none",
 		`the user ${name} has no ${missing}`,

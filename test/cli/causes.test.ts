@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { packageForAll } from "../support/child.ts";
 import { test } from "../support/test.ts";
@@ -44,6 +46,31 @@ test("an ordinary user who mounts gets the EPERM of the mount, and nothing about
 			assert.doesNotMatch(text, /subuid|newuidmap/);
 		}
 	}
+});
+
+test("a program in a directory that the caller may not search exists, and the user without a name is told that", {
+	needs,
+}, () => {
+	const folder = mkdtempSync(join(tmpdir(), "userns-closed-"));
+	try {
+		writeFileSync(join(folder, "program"), "#!/bin/sh\n", { mode: 0o755 });
+		const text = output(USER, "exec", "--map", "0:54321:1", "--", join(folder, "program"));
+		assert.match(
+			text,
+			/a directory on its path may not be searched\nhint: Let the caller search each directory/,
+		);
+	} finally {
+		rmSync(folder, { recursive: true });
+	}
+	assert.match(
+		output(USER, "exec", "--map", "auto", "--", "true"),
+		/hint: As root, give the uid 54321 a login name/,
+	);
+	const explained = output(USER, "explain", "--as", "0:0", "/etc/passwd");
+	assert.match(
+		explained,
+		/hint: Call "userns explain" as root: without root, the IDs can only be the caller's own/,
+	);
 });
 
 test("a wrong mapping stays an error of the mapping", { needs }, () => {

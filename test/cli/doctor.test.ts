@@ -62,7 +62,7 @@ test("--json has the result of doctor(), with the words of the command", { needs
 	);
 });
 
-test("with a path that cannot be mapped, the mounts are missing, and the status is that of the job", {
+test("with a path that cannot be mapped, the mounts are missing, and the status is 1", {
 	needs,
 }, () => {
 	const other = doctor([], "/proc");
@@ -70,8 +70,13 @@ test("with a path that cannot be mapped, the mounts are missing, and the status 
 		other.stdout,
 		/^missing +ID-mapped mounts: \/proc \(proc at \/proc\): the kernel cannot map mounts of this proc/m,
 	);
-	assert.equal(other.status, 0, "programs can be started");
+	assert.equal(other.status, 1, "a path is a question about its mount");
 	assert.equal(doctor([], "--for", "mount", "/proc").status, 1);
+	for (const job of ["spawn", "rootless"]) {
+		const { status, stderr } = doctor([], "--for", job, "/proc");
+		assert.equal(status, 2);
+		assert.match(stderr, /a path says nothing about --for/);
+	}
 	assert.equal(doctor([], "--for", "mount", "/nonexistent").status, 1);
 });
 

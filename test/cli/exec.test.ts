@@ -203,6 +203,8 @@ test("the status is 125 if nothing starts, 126 if the program cannot be executed
 		[["--map", MAP, "--preserve-fds", "x", "true"], 125, /argument 'x' is invalid/],
 		[["--map", MAP, "--preserve-fds", "1", "true"], 125, /the descriptor 3 was not passed to this process/],
 		[["--map", MAP, "--chdir", "/no/such", "true"], 125, /there is no directory \/no\/such/],
+		[["--map", MAP, "--chdir", "/etc/passwd", "true"], 125, /\/etc\/passwd is not a directory/],
+		[["--map", MAP, "/no/such"], 127, /no such program\nhint: Check the path: it does not exist/],
 		[["--in", String(process.pid), "true"], 125, /it is the user namespace of this process/],
 		[
 			["--in", String(process.pid), "--join", "mount", "true"],

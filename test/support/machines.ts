@@ -297,7 +297,7 @@ export const cases: Case[] = [
 		NO_SPACE,
 		{ files: { [LIMIT]: "100" } },
 		["namespace-limit"],
-		/max_user_namespaces is 100, and that many exist already/,
+		/max_user_namespaces is 100, and this user has created that many/,
 	],
 	[
 		"a namespace without a limit of its own: an ancestor's",

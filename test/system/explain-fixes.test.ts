@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { chmodSync, chownSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { explain } from "../../src/index.ts";
+import { type Access, explain } from "../../src/index.ts";
 import { root, sh } from "../support/child.ts";
 import { type Outcomes, remove, setFlag, World } from "../support/explain-world.ts";
 import { withTmpfs } from "../support/mounts.ts";
@@ -43,8 +43,10 @@ const REFUSALS: readonly Refusal[] = [
 		within: [0, 0, 0o700],
 		fix: /^setfacl .*:x /,
 	},
-	{ place: P, ...USER, operation: "create", file: [0, 0, 0o755], directory: true, fix: /^setfacl .*:wx / },
-	{ place: P, ...USER, operation: "delete", file: [0, 0, 0o644], fix: /^setfacl .*:wx / },
+	{ place: P, ...USER, operation: "create", file: [0, 0, 0o755], directory: true, fix: /^setfacl .*:rwx / },
+	{ place: P, ...USER, operation: "delete", file: [0, 0, 0o644], fix: /^setfacl .*:rwx / },
+	{ place: P, ...USER, operation: "write", file: [0, 0, 0o644], fix: /^setfacl .*:rw / },
+	{ place: P, ...USER, operation: "execute", file: [0, 0, 0o666], fix: /^setfacl .*:rwx / },
 	{
 		place: P,
 		...USER,
@@ -134,8 +136,14 @@ async function mend(world: World, refusal: Refusal, index: number): Promise<void
 		const script = (verdict.fix ?? "").replace(/^userns /, '"$NODE" "$USERNS" ').replaceAll("TARGET", target);
 		sh("env", `NODE=${process.execPath}`, `USERNS=${command}`, "sh", "-c", script);
 		const at = script.includes(target) ? target : path;
-		const after = (await explain(at, options)).access?.[operation];
-		assert.equal(after?.allowed, true, `${message}, then ${JSON.stringify(after)}`);
+		const after = (await explain(at, options)).access;
+		assert.equal(after?.[operation].allowed, true, `${message}, then ${JSON.stringify(after?.[operation])}`);
+		if (at === path) {
+			for (const [name, { allowed }] of Object.entries(access ?? {})) {
+				const still: boolean | null | undefined = after?.[name as keyof Access].allowed;
+				if (allowed === true) assert.equal(still, true, `${message} takes ${name}`);
+			}
+		}
 		const { outcomes } = world.attempt(room, subject, at, at);
 		assert.equal(outcomes[operation], "ok", message);
 	} finally {

@@ -78,7 +78,7 @@ static int is_in_execve(int pid)
 }
 
 /*
- * Returns 1 for a process that ends and has no memory any more. Before the kernels of 2026 everybody with the capability may look into it
+ * Returns 1 for a process that ends and has no memory any more. On older kernels, everybody with the capability may look into it
  * and seize it, whatever it was before. It executes nothing, so that only what it still has counts: its descriptors and its root.
  */
 static int has_ended(int pid)
