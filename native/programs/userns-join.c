@@ -40,10 +40,12 @@ static long end_with_parent(void)
  * Makes an empty directory the root and the working directory of this process. A process that ends has no memory any more, and so is
  * not "not dumpable" either, while it still has its root: on older kernels, root of the namespace may open that directory then, and
  * would leave its container with it (measured on Linux 5.10; __ptrace_may_access() and exit_mm() in the kernel). The directory is on a
- * mount of its own, so ".." does not lead out of it, and its entries end with this process. Without CAP_SYS_ADMIN nothing is changed.
+ * mount of its own, so ".." does not lead out of it, and its entries end with this process. Nothing is changed without CAP_SYS_ADMIN, and
+ * under a seccomp filter, because a filter can end this process for one of the calls.
  */
 static void leave_root(void)
 {
+	if (raw_syscall3(SYS_prctl, PR_GET_SECCOMP, 0, 0) != 0) return;
 	long fd = raw_syscall3(SYS_open_tree, AT_FDCWD, (long)"/proc/self/fdinfo", USERNS_OPEN_TREE_CLONE | USERNS_OPEN_TREE_CLOEXEC);
 
 	if (fd < 0) return;

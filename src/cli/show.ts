@@ -60,8 +60,10 @@ async function show(target: string, { wide, json }: Options): Promise<void> {
 		const mapping = await namespace.mapping();
 		const { namespaces, unseen } = await list();
 		const byInode = new Map(namespaces.map((each) => [each.inode, each]));
-		// It is in the list, because this process holds it.
-		const listed = byInode.get(inode) as ListedNamespace;
+		// This process holds it. The list lacks it all the same if the descriptor comes from a bind mount that the list may not open.
+		const listed: Pick<ListedNamespace, "processes" | "holders" | "mounts" | "parentInode"> = byInode.get(
+			inode,
+		) ?? { processes: [], holders: [], mounts: [], parentInode: undefined };
 		const parents: number[] = [];
 		for (let up = listed.parentInode; up !== undefined; up = byInode.get(up)?.parentInode) parents.push(up);
 		const [parentInode = null] = parents;

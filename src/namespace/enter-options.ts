@@ -72,7 +72,8 @@ export interface NamespaceExecOptions extends EnterOptions {
 	preserveFds?: number | undefined;
 	/**
 	 * What is printed for a failure after this process was replaced (default: the message and the hint, on standard error). Called
-	 * before, for each failure that is possible then, because no JavaScript runs afterwards.
+	 * before, for each failure that is possible then, because no JavaScript runs afterwards. The texts of all of them, at most 60, have
+	 * at most 131,071 bytes together.
 	 */
 	failureText?: ((error: UsernsError) => FailureText) | undefined;
 }

@@ -75,6 +75,9 @@ function leftOut({ request: { uid, unshare, noNewPrivs }, join, directory }: Rep
 /** The ends of a field and of a record, and the place of the number of an error (native/programs/userns-enter/arguments.c). */
 const [FIELD, RECORD, NUMBER] = ["\x1f", "\x1e", "\x1d"];
 
+/** MAX_ARG_STRLEN for pages of 4 KiB, without the NUL: they are one argument of userns-enter. */
+const MOST_BYTES = 32 * 4096 - 1;
+
 function usual({ message, hint }: UsernsError): FailureText {
 	return { stderr: `${message}\n${hint === undefined ? "" : `hint: ${hint}\n`}` };
 }
@@ -87,19 +90,24 @@ export function failureTexts(
 	const { shown, where } = replacement;
 	const fields = (step: string, error: number) => {
 		const text = failureText(enterError(shown, { step: `enter ${step}`, error }, where));
-		if (typeof text !== "object" || text === null) throw wrongText(text);
+		if (typeof text !== "object" || text === null || text instanceof Promise) throw wrongText(text);
 		const { stdout = "", stderr = "" } = ownCopy(text);
 		return [stdout, stderr].map(checked).join(FIELD);
 	};
 	const left = leftOut(replacement);
 	const number = freeNumber(fields("prctl", EPERM));
-	return Object.entries(STEPS)
+	const records = Object.entries(STEPS)
 		.filter(([step]) => !left.has(step))
 		.flatMap(([step, errnos]) => [
 			...errnos.map((error) => `${step} ${-error}${FIELD}${fields(step, error)}`),
 			`${step}${FIELD}${fields(step, -number).replaceAll(String(number), NUMBER)}`,
-		])
-		.join(RECORD);
+		]);
+	const texts = records.join(RECORD);
+	if (Buffer.byteLength(texts) <= MOST_BYTES) return texts;
+	throw invalidArgument(
+		`UserNamespace.exec: the texts of failureText for ${records.length} failures have more than ${MOST_BYTES} bytes together`,
+		"Return shorter texts.",
+	);
 }
 
 /** A number that the text does not contain: larger than every errno of Linux, and smaller than those of libuv's own errors. */
@@ -116,6 +124,6 @@ function checked(text: unknown): string {
 
 function wrongText(text: unknown): UsernsError {
 	return invalidArgument(
-		`UserNamespace.exec: failureText must return an object with the strings stdout and stderr, not ${show(text)}`,
+		`UserNamespace.exec: failureText must return an object with the strings stdout and stderr, not ${text instanceof Promise ? "a promise" : show(text)}`,
 	);
 }

@@ -47,6 +47,8 @@ test("process 1 of a pid namespace is userns-init in ps(1), without arguments", 
 			"userns-init\n",
 		);
 		assert.match(readFileSync(`/proc/${init}/cmdline`, "utf8"), /^userns-init\0?$/);
+		// Its parent was started with the texts of the failures, which would read like one in ps(1).
+		assert.match(readFileSync(`/proc/${child.pid}/cmdline`, "utf8"), /^userns-enter\0?$/);
 	} finally {
 		child.kill("SIGKILL");
 		await once(child, "close");

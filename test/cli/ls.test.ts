@@ -7,13 +7,14 @@ import { drawTree } from "../../src/cli/ls-svg.ts";
 import { branches, shortMap } from "../../src/cli/ls-tree.ts";
 import { table } from "../../src/cli/output.ts";
 import { type ListedNamespace, Mapping } from "../../src/index.ts";
-import { sh, userns } from "../support/child.ts";
+import { root, sh, userns } from "../support/child.ts";
 import { type Held, HOLDING, holding } from "../support/holding.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { olderThan } from "../support/needs.ts";
 import { becomes } from "../support/programs.ts";
 import { test } from "../support/test.ts";
 
+const COMMAND = join(root, "dist/src/cli/userns.js");
 const OWN = statSync("/proc/self/ns/user").ino;
 
 function listed(
@@ -250,5 +251,29 @@ test(
 			sh("umount", below);
 			assert.match(userns("ls", "--json").stdout, new RegExp(`"inode": ${inode},`));
 			sh("umount", join(below, "file"));
+		}),
+);
+
+test(
+	"show works for a pinned namespace that the list may not open",
+	{
+		needs: ["linux", "root", "mounts", "tool:setpriv", "tool:nsenter"],
+	},
+	() =>
+		withTmpfs((folder) => {
+			const path = join(folder, "pinned");
+			sh(process.execPath, COMMAND, "create", "--map", "0:100000:65536", "--at", path);
+			const prefix = [
+				"--bounding-set=-sys_chroot",
+				"--inh-caps=-sys_chroot",
+				process.execPath,
+				COMMAND,
+				"show",
+			];
+			const { status, stdout, stderr } = spawnSync("setpriv", [...prefix, path], { encoding: "utf8" });
+			assert.deepEqual([status, stderr], [0, ""]);
+			assert.match(stdout, /^inode +\d+$/m);
+			assert.match(stdout, /^uid, gid +0–65535 +100000–165535 +65536$/m);
+			sh("umount", path);
 		}),
 );

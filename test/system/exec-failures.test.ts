@@ -212,7 +212,15 @@ test(
 );
 
 test("a failureText that returns something else is an error, and nothing is replaced", { needs }, () => {
-	for (const value of ["undefined", "null", "1", '"text"', "{ stdout: 1 }", "{ stderr: null }"]) {
+	for (const value of [
+		"Promise.resolve({})",
+		"undefined",
+		"null",
+		"1",
+		'"text"',
+		"{ stdout: 1 }",
+		"{ stderr: null }",
+	]) {
 		const body = `const ns = await userns.UserNamespace.create(${JSON.stringify(MAP)});
 			try { ns.exec("true", [], { failureText: () => (${value}) }); } catch ({ code, message }) { console.log(code, message); }`;
 		assert.match(
@@ -221,6 +229,15 @@ test("a failureText that returns something else is an error, and nothing is repl
 			value,
 		);
 	}
+	const long = `const ns = await userns.UserNamespace.create(${JSON.stringify(MAP)});
+		for (const length of [3500, 60000, 3_000_000]) {
+			try { ns.exec("true", [], { unshare: ["pid", "mount", "net"], failureText: () => ({ stderr: "y".repeat(length) }) }); }
+			catch ({ code, message }) { console.log(code, message); }
+		}`;
+	assert.match(
+		runScript(long).stdout,
+		/^(ERR_USERNS_INVALID_ARGUMENT .* failures have more than 131071 bytes together\n){3}$/,
+	);
 	// A function that throws: its error arrives.
 	const body = `const ns = await userns.UserNamespace.create(${JSON.stringify(MAP)});
 		try { ns.exec("true", [], { failureText: () => { throw new RangeError("mine"); } }); } catch ({ message }) { console.log(message); }`;
@@ -234,4 +251,17 @@ test("a text longer than a pipe holds arrives whole", { needs }, () =>
 			ns.exec(${JSON.stringify(program)}, [], { failureText: ({ errnoCode }) => ({ stdout: errnoCode === "ENOEXEC" ? "x".repeat(100000) : "" }) });`;
 		assert.equal(runScript(body).stdout.length, 100000);
 	}),
+);
+
+test(
+	"a seccomp filter that ends a process for chroot(2) and open_tree(2) does not prevent reading a mapping",
+	{ needs },
+	() =>
+		withPrograms((_, deny) => {
+			// 4096: the filter ends the process.
+			const killed = ["open_tree", "chroot", "fchdir"].map((name) => `${callNumber(name)}=4096`).join(",");
+			const body = `const ns = await userns.UserNamespace.create(${JSON.stringify(MAP)});
+			console.log(userns.UserNamespace.open("/proc/self/fd/" + ns.fd).mappingSync().id);`;
+			assert.equal(runScript(body, { prefix: [deny, killed] }).stdout, `${MAP}\n`);
+		}),
 );

@@ -143,6 +143,7 @@ __attribute__((noreturn)) void run_child(const struct plan *plan)
 		set_mask(0);
 		execute(plan);
 	}
+	set_name(plan, "userns-enter"); /* the texts of the failures are arguments, too */
 	/* The program's process does the same, so that the group exists whichever of the two runs first. */
 	if (job.terminal >= 0) raw_syscall3(SYS_setpgid, job.pid, job.pid, 0);
 	raw_syscall3(SYS_dup3, pipe[1], 0, 0);
