@@ -2,7 +2,7 @@ import { type Command, Option } from "commander";
 import { type DoctorJob, type DoctorOptions, doctor, type FoundCause } from "../index.ts";
 import { commandWords } from "./command-words.ts";
 import { CommandError, NO, NO_ANSWER, print, STATUS_HELP, terminalWidth, wrap } from "./output.ts";
-import { tryDirectory } from "./try-directory.ts";
+import { isTrying, tryDirectory } from "./try-directory.ts";
 
 const HELP = `
 Example:
@@ -57,6 +57,7 @@ interface Line {
 }
 
 async function run(path: string | undefined, options: Options): Promise<void> {
+	if (await isTrying()) return;
 	const { for: job, try: folder, json } = options;
 	if (path !== undefined && job !== undefined && job !== "mount") {
 		throw new CommandError(

@@ -1,3 +1,5 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import {
 	closeSync,
 	constants,
@@ -11,9 +13,9 @@ import {
 	unlinkSync,
 	writeFileSync,
 } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, join, resolve } from "node:path";
 import { type FoundCause, mountIdmapped, UsernsError } from "../index.ts";
-import { CommandError, reasonOf } from "./output.ts";
+import { CommandError, printText, reasonOf } from "./output.ts";
 
 /** A mapping by which the caller is another user on disk than the owner of the directory, and both are mapped. */
 function swap(kind: "u" | "g", owner: number, own: number): { text: string; onDisk: number } {
@@ -74,7 +76,7 @@ function create(folder: string): string {
  * Creates, looks at, reads and removes a file through an ID-mapped mount of a new directory in `folder`, which another user may be able
  * to change. Returns why that failed: some file systems accept the map and then do not apply it.
  */
-export async function tryDirectory(folder: string): Promise<FoundCause | undefined> {
+async function tryHere(folder: string): Promise<FoundCause | undefined> {
 	const directory = create(folder);
 	const name = basename(directory).slice(1);
 	const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
@@ -96,4 +98,59 @@ export async function tryDirectory(folder: string): Promise<FoundCause | undefin
 		closeSync(fd);
 		rmdirSync(directory);
 	}
+}
+
+/** The variable that makes `userns doctor` try the directory that it names, in its own process. */
+const VARIABLE = "USERNS_DOCTOR_TRY";
+const MOST_MS = 10_000;
+
+/** What the child prints. */
+interface Tried {
+	cause?: FoundCause;
+	failure?: { message: string; hint: string };
+}
+
+/** In the child: prints the result, and returns true. Otherwise returns false. */
+export async function isTrying(): Promise<boolean> {
+	const folder = process.env[VARIABLE];
+	if (folder === undefined) return false;
+	const tried: Tried = await tryHere(folder).then(
+		(cause) => (cause === undefined ? {} : { cause }),
+		(error) => {
+			if (error instanceof CommandError) return { failure: { message: error.message, hint: error.hint } };
+			throw error;
+		},
+	);
+	await printText(JSON.stringify(tried));
+	return true;
+}
+
+/** Tries the directory in a child, because a file system that does not answer blocks the thread that calls it. */
+export async function tryDirectory(folder: string): Promise<FoundCause | undefined> {
+	const args = [...process.execArgv, process.argv[1] as string, "doctor"];
+	const env = { ...process.env, [VARIABLE]: resolve(folder) };
+	const child = spawn(process.execPath, args, { env, stdio: ["ignore", "pipe", "inherit"] });
+	let text = "";
+	child.stdout.setEncoding("utf8").on("data", (data) => {
+		text += data;
+	});
+	const timer = setTimeout(() => {
+		child.kill("SIGKILL");
+		// A process in an uninterruptible system call does not end.
+		child.stdout.destroy();
+		child.unref();
+		child.emit("close");
+	}, MOST_MS);
+	await once(child, "close");
+	clearTimeout(timer);
+	if (text === "") {
+		const what = `no result within ${MOST_MS / 1000} seconds, or the process ended`;
+		throw new CommandError(
+			`cannot try ${JSON.stringify(folder)}: ${what}`,
+			"Check the server or the process of this file system. A directory with the name .userns-doctor-… may be left there.",
+		);
+	}
+	const { cause, failure } = JSON.parse(text) as Tried;
+	if (failure !== undefined) throw new CommandError(failure.message, failure.hint);
+	return cause;
 }

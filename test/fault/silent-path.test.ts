@@ -137,3 +137,21 @@ test(
 			assert.equal(pidfds(), 0);
 		}),
 );
+
+test("doctor --try ends if the file system does not answer", { needs, timeout: 120_000 }, () =>
+	withSilent(async (folder) => {
+		const silent = join(folder, "silent");
+		const command = join(root, "dist/src/cli/userns.js");
+		const child = spawn(process.execPath, [command, "doctor", "--for", "spawn", "--try", silent], {
+			stdio: ["ignore", "ignore", "pipe"],
+		});
+		let said = "";
+		child.stderr.setEncoding("utf8").on("data", (text) => {
+			said += text;
+		});
+		// Not "close": the process that tries has the pipe too, and the kernel keeps it until the server answers or ends.
+		const [status] = await once(child, "exit");
+		assert.equal(status, 2);
+		assert.match(said, /^userns: cannot try ".*silent": no result within 10 seconds/);
+	}),
+);
