@@ -221,11 +221,21 @@ function neededBytes(bytes: Buffer): number | undefined {
 	return Math.max(tables, ...ends);
 }
 
+/** ncc puts a script with the name of a native file beside its bundle, and the file itself in prebuilds/. */
+function isNative(file: string): boolean {
+	try {
+		return neededBytes(readFileSync(file)) !== undefined;
+	} catch {
+		return true; // the loader reports why
+	}
+}
+
 /** The file of the add-on; throws if there is none that can be trusted. */
 export function addonFile(): string {
 	const files = places();
 	const found = files.filter(isThere);
-	const file = found.find(isTrusted);
+	const trusted = found.filter(isTrusted);
+	const file = trusted.find((each) => trusted.length === 1 || isNative(each)) ?? trusted[0];
 	if (found[0] === undefined) throw notFound(files);
 	if (file === undefined) {
 		throw failure(`${found[0]} belongs to another user, the uid ${ownerOf(found[0])}`, {
