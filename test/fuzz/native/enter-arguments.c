@@ -1,4 +1,4 @@
-/* Reads the arguments of userns-enter, one for each line, because its caller may pass any; and checks the report of a failure. */
+/* Reads the arguments of userns-enter, one for each line, because its caller may pass any; and checks what a failure writes. */
 #include "fuzz.h"
 #include <setjmp.h>
 
@@ -8,15 +8,26 @@
 
 static jmp_buf ended;
 static int status;
-static char reported[8192];
-static size_t length;
+/* What was written to the descriptors 1, 2 and 77. */
+static char reported[3][1 << 16];
+static size_t length[3];
 
+static size_t stream(long fd)
+{
+	MUST(fd == 1 || fd == 2 || fd == 77);
+	return fd == 77 ? 2 : (size_t)fd - 1;
+}
+
+/* write(2), which writes a part of a longer text only. */
 static long raw_syscall3(long number, long a, long b, long c)
 {
-	MUST(number == SYS_write && (a == 2 || a == 77));
-	MUST(c >= 0 && (size_t)c <= sizeof reported);
-	memcpy(reported, (const void *)b, (size_t)c);
-	length = (size_t)c;
+	size_t to = stream(a);
+
+	MUST(number == SYS_write && c > 0);
+	if (c > 5 && to < 2) c = 5;
+	if (length[to] + (size_t)c > sizeof reported[to]) return -28; /* ENOSPC: the rest is lost */
+	memcpy(reported[to] + length[to], (const void *)b, (size_t)c);
+	length[to] += (size_t)c;
 	return c;
 }
 
@@ -63,12 +74,60 @@ static long reference_groups(const char *text)
 	return count;
 }
 
+/* Appends a field with the number in each place for it. */
+static void expand(const char *field, size_t size, long number, char *to)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < size; i++) {
+		at += (size_t)(field[i] == '\x1d' ? sprintf(to + at, "%ld", number) : sprintf(to + at, "%c", field[i]));
+	}
+	to[at] = '\0';
+}
+
+/* Finds the record by splitting the text, and its two texts. Returns 0 if there is none. */
+static int reference_texts(const char *texts, const char *key, long number, char *out, char *err)
+{
+	for (const char *record = texts; record != NULL; record = strchr(record, '\x1e')) {
+		if (*record == '\x1e') record++;
+		size_t size = strcspn(record, "\x1e");
+		size_t key_size = strlen(key);
+
+		if (size <= key_size || strncmp(record, key, key_size) != 0 || record[key_size] != '\x1f') continue;
+		const char *first = record + key_size + 1;
+		size_t first_size = strcspn(first, "\x1e\x1f");
+
+		expand(first, first_size, number, out);
+		err[0] = '\0';
+		if (first[first_size] == '\x1f') expand(first + first_size + 1, strcspn(first + first_size + 1, "\x1e\x1f"), number, err);
+		return 1;
+	}
+	return 0;
+}
+
 static void check_failure(struct plan *plan, const char *step, long error)
 {
-	length = 0;
+	char key[64];
+	size_t most = 16 * strlen(plan->texts) + 1;
+	char *out = calloc(2, most);
+	char *err = out + most;
+
+	memset(length, 0, sizeof length);
 	if (setjmp(ended) == 0) fail(plan, step, error);
-	MUST(length > 0);
 	MUST(status == 125 || status == 126 || status == 127);
+	snprintf(key, sizeof key, "%s %ld", step, -error);
+	if (plan->control >= 0) {
+		MUST(length[0] == 0 && length[1] == 0);
+		MUST(length[2] == strlen(key) && memcmp(reported[2], key, length[2]) == 0);
+	} else {
+		if (!reference_texts(plan->texts, key, -error, out, err)) reference_texts(plan->texts, step, -error, out, err);
+		MUST(length[2] == 0);
+		if (most < sizeof reported[0]) {
+			MUST(length[0] == strlen(out) && memcmp(reported[0], out, length[0]) == 0);
+			MUST(length[1] == strlen(err) && memcmp(reported[1], err, length[1]) == 0);
+		}
+	}
+	free(out);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -86,10 +145,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		argv[argc++] = strdup(word); /* allocated separately, so that the sanitizer detects a read beyond the end */
 	}
 	if (read_plan(&plan, argc, argv)) {
-		MUST(argc > FIRST_PROGRAM + plan.count && plan.count > 0 && plan.count == reference_number(argv[13]));
+		MUST(argc > FIRST_PROGRAM + plan.count && plan.count > 0 && plan.count == reference_number(argv[14]));
 		MUST(plan.programs == argv + FIRST_PROGRAM && plan.argv == plan.programs + plan.count);
 		MUST(plan.groups == argv[11] && plan.directory == argv[12] && plan.own_name == argv[0]);
-		MUST(strchr(plan.shown, '/') == NULL || plan.count == 1);
+		MUST(plan.texts == argv[13]);
 		MUST(plan.first == reference_number(argv[1]) && plan.ns == reference_number(argv[2]));
 		MUST(plan.control == (strcmp(argv[3], "-") == 0 ? -1 : reference_number(argv[3])));
 		MUST(plan.process == (strcmp(argv[4], "-") == 0 ? -1 : reference_number(argv[4])));
@@ -102,7 +161,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check_failure(&plan, "setns", -1);
 		check_failure(&plan, "execve", -(long)(size % 4096) - 1);
 	} else if (argc > FIRST_PROGRAM) {
-		long count = reference_number(argv[13]);
+		long count = reference_number(argv[14]);
 		int good = count > 0 && count < argc - FIRST_PROGRAM;
 
 		for (int i = 1; i < 11; i++) {
