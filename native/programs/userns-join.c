@@ -15,6 +15,7 @@
 #define NAMESPACE 1
 #define SIGKILL_NUMBER 9
 #define EAGAIN_NUMBER 11
+#define EINVAL_NUMBER 22
 #define EPIPE_NUMBER 32
 
 /*
@@ -37,15 +38,17 @@ static long end_with_parent(void)
 }
 
 /*
- * Makes an empty directory the root and the working directory of this process. A process that ends has no memory any more, and so is
- * not "not dumpable" either, while it still has its root: on older kernels, root of the namespace may open that directory then, and
- * would leave its container with it (measured on Linux 5.10; __ptrace_may_access() and exit_mm() in the kernel). The directory is on a
- * mount of its own, so ".." does not lead out of it, and its entries end with this process. Nothing is changed without CAP_SYS_ADMIN, and
- * under a seccomp filter, because a filter can end this process for one of the calls.
+ * Makes an empty directory the root and the working directory of this process. PR_SET_DUMPABLE protects a process only while it has memory.
+ * A process that ends loses its memory before its root, and on older kernels root of the namespace may open that root meanwhile, and so
+ * leaves its container (measured on Linux 5.10; exit_mm() and __ptrace_may_access() in the kernel). The directory is on a mount of its
+ * own, so ".." does not lead out of it, and its entries end with this process. Nothing is changed without CAP_SYS_ADMIN, and under a
+ * seccomp filter, because a filter can end this process for one of the calls. A kernel without seccomp answers EINVAL.
  */
 static void leave_root(void)
 {
-	if (raw_syscall3(SYS_prctl, PR_GET_SECCOMP, 0, 0) != 0) return;
+	long filter = raw_syscall3(SYS_prctl, PR_GET_SECCOMP, 0, 0);
+
+	if (filter != 0 && filter != -EINVAL_NUMBER) return;
 	long fd = raw_syscall3(SYS_open_tree, AT_FDCWD, (long)"/proc/self/fdinfo", USERNS_OPEN_TREE_CLONE | USERNS_OPEN_TREE_CLOEXEC);
 
 	if (fd < 0) return;

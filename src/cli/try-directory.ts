@@ -104,7 +104,7 @@ async function tryHere(folder: string): Promise<FoundCause | undefined> {
 const VARIABLE = "USERNS_DOCTOR_TRY";
 const MOST_MS = 10_000;
 
-/** What the child prints. */
+/** What the child prints, as its last line. */
 interface Tried {
 	cause?: FoundCause;
 	failure?: { message: string; hint: string };
@@ -121,7 +121,7 @@ export async function isTrying(): Promise<boolean> {
 			throw error;
 		},
 	);
-	await printText(JSON.stringify(tried));
+	await printText(`\n${JSON.stringify(tried)}`);
 	return true;
 }
 
@@ -143,14 +143,16 @@ export async function tryDirectory(folder: string): Promise<FoundCause | undefin
 	}, MOST_MS);
 	await once(child, "close");
 	clearTimeout(timer);
-	if (text === "") {
+	// A module of NODE_OPTIONS may print before.
+	const line = text.slice(text.lastIndexOf("\n") + 1);
+	if (line === "") {
 		const what = `no result within ${MOST_MS / 1000} seconds, or the process ended`;
 		throw new CommandError(
 			`cannot try ${JSON.stringify(folder)}: ${what}`,
 			"Check the server or the process of this file system. A directory with the name .userns-doctor-… may be left there.",
 		);
 	}
-	const { cause, failure } = JSON.parse(text) as Tried;
+	const { cause, failure } = JSON.parse(line) as Tried;
 	if (failure !== undefined) throw new CommandError(failure.message, failure.hint);
 	return cause;
 }

@@ -214,40 +214,28 @@ export const forRoot: readonly Operation[] = [
 			await endOf(given);
 			if (line !== undefined) throw new Error("attached: " + line);`,
 	},
-	{
-		name: "mountIdmapped, from another mount namespace",
-		needs: WITHOUT_SIGCHLD,
-		scopes: ["own", "children"],
-		makes: ["setns", "open_tree", "move_mount"],
-		again: ["mount_setattr"],
-		essential: ["openat2"],
-		optional: CHILD_OPTIONAL,
-		before: INTO_BEFORE,
-		run: `return userns.mountIdmapped(${MOUNT.replace("userns: NS", "from: given.pid, owner: { uid: 100007, gid: 100008 }")});`,
-		check: `const { uid, gid } = fs.statSync(FOLDER + "/target");
+	...[
+		["from another mount namespace", "given.pid"],
+		["from a mount namespace at a path", '"/proc/" + given.pid + "/ns/mnt"'],
+	].map(
+		([name, from]): Operation => ({
+			name: `mountIdmapped, ${name}`,
+			needs: WITHOUT_SIGCHLD,
+			scopes: ["own", "children"],
+			makes: ["setns", "open_tree", "move_mount"],
+			again: ["mount_setattr"],
+			essential: ["openat2"],
+			optional: CHILD_OPTIONAL,
+			before: INTO_BEFORE,
+			run: `return userns.mountIdmapped(${MOUNT.replace("userns: NS", `from: ${from}, owner: { uid: 100007, gid: 100008 }`)});`,
+			check: `const { uid, gid } = fs.statSync(FOLDER + "/target");
 			await endOf(given);
 			const seen = uid === 100007 && gid === 100008;
 			return await (async () => { ${IS_MOUNTED} })() && seen;`,
-		after: `await endOf(given);
+			after: `await endOf(given);
 			if (mountAt(FOLDER + "/target") !== undefined) throw new Error("attached");`,
-	},
-	{
-		name: "mountIdmapped, from a mount namespace at a path",
-		needs: WITHOUT_SIGCHLD,
-		scopes: ["own", "children"],
-		makes: ["setns", "open_tree", "move_mount"],
-		again: ["mount_setattr"],
-		essential: ["openat2"],
-		optional: CHILD_OPTIONAL,
-		before: INTO_BEFORE,
-		run: `return userns.mountIdmapped(${MOUNT.replace("userns: NS", 'from: "/proc/" + given.pid + "/ns/mnt", owner: { uid: 100007, gid: 100008 }')});`,
-		check: `const { uid, gid } = fs.statSync(FOLDER + "/target");
-			await endOf(given);
-			const seen = uid === 100007 && gid === 100008;
-			return await (async () => { ${IS_MOUNTED} })() && seen;`,
-		after: `await endOf(given);
-			if (mountAt(FOLDER + "/target") !== undefined) throw new Error("attached");`,
-	},
+		}),
+	),
 	{
 		name: "IdmappedMount.unmount",
 		scopes: ["own", "children"],
