@@ -73,28 +73,38 @@ static int end_without_pidfd(pid_t pid)
 	return -ENOSYS;
 }
 
-/* The caller has blocked every signal, because the child inherits the mask. */
-static int start(struct child *child, uint64_t flags, child_body *body, void *argument)
+static long start_clone3(struct child *child, uint64_t flags, child_body *body, void *argument, int *pidfd)
 {
-	int pidfd = -1;
 	struct userns_clone_args arguments = {
 		.flags = flags | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
-		.pidfd = (uintptr_t)&pidfd,
+		.pidfd = (uintptr_t)pidfd,
 		.exit_signal = 0, /* no SIGCHLD, because libuv reaps children when it arrives */
 		.stack = (uintptr_t)child->stack,
 		.stack_size = sizeof child->stack,
 	};
 
+	return clone3_call(&arguments, body, argument);
+}
+
+static long start_clone(struct child *child, uint64_t flags, child_body *body, void *argument, int *pidfd)
+{
+	long result = clone(body, child->stack + sizeof child->stack, (int)flags | CLONE_PIDFD, argument, pidfd);
+
+	return result < 0 ? -errno : result;
+}
+
+/* The caller has blocked every signal, because the child inherits the mask. */
+static int start(struct child *child, uint64_t flags, child_body *body, void *argument, int with_clone3)
+{
+	int pidfd = -1;
+
 	child->pid = -1;
 	child->pidfd = -1;
 	child->bound = 0;
 	child->parent = getpid();
-	long result = clone3_call(&arguments, body, argument);
+	long result = with_clone3 ? start_clone3(child, flags, body, argument, &pidfd) : -ENOSYS;
 	/* ENOSYS: before Linux 5.3, or a seccomp filter such as Docker's; EINVAL: no CLONE_CLEAR_SIGHAND before 5.5. */
-	if (result == -ENOSYS || result == -EINVAL) {
-		result = clone(body, child->stack + sizeof child->stack, (int)flags | CLONE_PIDFD, argument, &pidfd);
-		if (result < 0) result = -errno;
-	}
+	if (result == -ENOSYS || result == -EINVAL) result = start_clone(child, flags, body, argument, &pidfd);
 	if (result < 0) return (int)result;
 	if (pidfd < 0) return end_without_pidfd((pid_t)result);
 	child->pid = (pid_t)result;
@@ -102,20 +112,30 @@ static int start(struct child *child, uint64_t flags, child_body *body, void *ar
 	return 0;
 }
 
-int child_start(struct child *child, uint64_t flags, child_body *body, void *argument)
+static int start_blocked(struct child *child, uint64_t flags, child_body *body, void *argument, int with_clone3)
 {
 	kernel_sigset before;
 
 	signals_block(&before);
-	int error = start(child, flags, body, argument);
+	int error = start(child, flags, body, argument, with_clone3);
 	signals_set(&before, NULL);
 	return error;
+}
+
+int child_start(struct child *child, uint64_t flags, child_body *body, void *argument)
+{
+	return start_blocked(child, flags, body, argument, 1);
+}
+
+int child_start_copy(struct child *child, child_body *body, void *argument)
+{
+	return start_blocked(child, 0, body, argument, 0);
 }
 
 int child_start_here(struct child *child, uint64_t flags, child_body *body, void *argument,
 		     const struct cpu_binding *cpu)
 {
-	int error = start(child, flags, body, argument);
+	int error = start(child, flags, body, argument, 1);
 
 	child->bound = error == 0 && cpu->bound;
 	return error;

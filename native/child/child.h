@@ -26,6 +26,13 @@ typedef int child_body(void *argument);
 int child_start(struct child *child, uint64_t flags, child_body *body, void *argument);
 
 /*
+ * child_start() with a copy of our memory, by clone(2) alone: the program may be under a seccomp filter that ends a process for
+ * clone3(2), and the child makes a call for which a filter may end it. That would dump a core of memory that it shares with us,
+ * and before Linux 5.17 the kernel ends every process that shares the memory of such a process (zap_threads() in fs/coredump.c).
+ */
+int child_start_copy(struct child *child, child_body *body, void *argument);
+
+/*
  * child_start() after cpu_bind(), for a child that does little and ends soon. If the caller is bound, the child starts on the
  * caller's CPU and stays there, because waking another CPU twice takes longer than the child's work (docs/adr/030). If the child
  * does not get to run there, child_reap() lets it run on every CPU.

@@ -39,7 +39,7 @@ export interface Sources {
 	anywhere(name: string): string | undefined;
 	/** The real gid of this process, and the gid of its user in the user database. Undefined if the database does not have the user. */
 	gids(): { own: number | undefined; entry: number } | undefined;
-	/** Whether something other than the kernel answers the call (native/proc/dry-call.h). */
+	/** Whether something other than the kernel answers the call (native/child/dry-call.h). */
 	dryCall(call: DryCall): boolean;
 	/** Whether / is the root of a mount; undefined if that cannot be read. */
 	isMountRoot(): boolean | undefined;
@@ -82,8 +82,9 @@ function gids(): ReturnType<Sources["gids"]> {
 	}
 }
 
-/** What this machine answers. */
+/** What this machine answers. Throws on another platform than Linux. */
 export function system(): Sources {
+	const { dryCall } = native();
 	return {
 		read: readText,
 		stat,
@@ -91,7 +92,7 @@ export function system(): Sources {
 		programs: findAllOwnPrograms,
 		anywhere: (name) => findProgram(name)?.found,
 		gids,
-		dryCall: (call) => native().dryCall(DRY_CALLS.indexOf(call)) === 1,
+		dryCall: (call) => dryCall(DRY_CALLS.indexOf(call)) === 1,
 		isMountRoot,
 		release: release(),
 		euid: process.geteuid?.() ?? 0,
@@ -106,6 +107,7 @@ export function system(): Sources {
 export class Facts {
 	readonly sources: Sources;
 	readonly #status: string | undefined;
+	readonly #tried: Map<DryCall, boolean> = new Map();
 
 	constructor(sources: Sources = system()) {
 		this.sources = sources;
@@ -145,14 +147,20 @@ export class Facts {
 		return parseProcLines(kind, text).some(isIn) ? undefined : id;
 	}
 
-	/**
-	 * Whether a seccomp filter refuses a call that has failed with EPERM. A filter that ends the process for the call would have
-	 * done so then.
-	 */
+	/** Whether a seccomp filter refuses a call. */
 	isFiltered(call: DryCall): boolean {
 		// The kernel checks the power over the mount namespace first.
 		if (call === "move_mount" && !(this.has("CAP_SYS_ADMIN") && this.isInitial)) return false;
-		return this.hasFilter && this.since(call) === undefined && this.sources.dryCall(call);
+		return this.hasFilter && this.since(call) === undefined && this.isAnswered(call);
+	}
+
+	/** Whether something other than the kernel answers the call. Tries it once, because each try takes a process. */
+	isAnswered(call: DryCall): boolean {
+		const known = this.#tried.get(call);
+		if (known !== undefined) return known;
+		const answer = this.sources.dryCall(call);
+		this.#tried.set(call, answer);
+		return answer;
 	}
 
 	/** Whether a seccomp filter may be installed. */

@@ -266,7 +266,7 @@ export const kernelCauses: Readonly<Record<KernelCauseId, Cause>> = {
 		check: (facts, refusal) => {
 			if (!facts.has("CAP_SYS_ADMIN") || filtered(facts, refusal).length > 0) return undefined;
 			// A process without power over its mount namespace gets EPERM from the kernel.
-			if (facts.isInitial !== true || !facts.sources.dryCall("mount")) return undefined;
+			if (facts.isInitial !== true || !facts.isAnswered("mount")) return undefined;
 			return `a security module (${securityModule(facts)}) refuses even a call of mount(2) that the kernel would reject with another error`;
 		},
 		consequence: ({ doing }) => `${doing} needs its permission`,

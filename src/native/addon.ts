@@ -75,7 +75,7 @@ export const CLONE_NEW = {
 /** Which symbolic links a look-up follows. */
 export const WALK_LINKS = { own: 0, none: 1 } as const;
 
-/** The system calls that `dryCall` can make, in the order of the table in native/proc/dry-call.c. */
+/** The system calls that `dryCall` can make, in the order of the table in native/child/dry-call.c. */
 export const DRY_CALLS = [
 	"clone",
 	"clone3",
@@ -285,8 +285,8 @@ export interface NativeSurface extends NativeMounts {
 	/** The uid, or a negative errno. */
 	ownerUid(fd: number): number;
 	/**
-	 * Makes the system call of that index of DRY_CALLS with arguments that no kernel accepts. 0: the kernel checked the arguments. 1: a
-	 * seccomp filter answered, or the kernel does not have the call.
+	 * Makes the system call of that index of DRY_CALLS in a child, with arguments that no kernel accepts. 0: the kernel checked the
+	 * arguments. 1: a seccomp filter answered or ended the child, or the kernel does not have the call. A negative errno: not known.
 	 */
 	dryCall(index: number): number;
 	/** A descriptor of userns-enter, with a number of at least `least`, to which /proc/self/fd leads (native/child/own-program.h). */

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { FoundCause } from "../../src/index.ts";
-import { filter } from "../support/broken.ts";
+import { filter, KILL } from "../support/broken.ts";
 import { ask } from "../support/child.ts";
 import { askAs, freshUser } from "../support/ordinary.ts";
 import { test } from "../support/test.ts";
@@ -40,30 +40,31 @@ test("an error has the causes from which its hint is made, of each operation", {
 	}
 });
 
-test("doctor under a filter tries calls with the node of PATH if this process is another program, such as a single executable", {
+test("doctor finds a filter that refuses a call, or ends a process for it, and runs no program for that", {
 	needs,
 }, () => {
-	const { before = "", through = [] } = filter("setns");
-	// A program of another name, and a node in PATH that says that it ran.
-	const agent = `touch /mnt/bin/agent /mnt/bin/ran; chmod 666 /mnt/bin/ran
-mount --bind ${process.execPath} /mnt/bin/agent
-printf '#!/bin/sh\\necho ran >> /mnt/bin/ran\\nexec ${process.execPath} "$@"\\n' > /mnt/bin/node; chmod 755 /mnt/bin/node`;
-	for (const [program, ran] of [
-		["/mnt/bin/agent", "ran\n"],
-		[process.execPath, ""],
-	] as const) {
+	for (const call of ["setns", `setns=${KILL}`]) {
+		const { before = "", through = [] } = filter(call);
+		// A runtime of another name, such as a single executable, with no node in PATH.
 		const user = freshUser({
-			before: `${before}\n${agent}`,
-			path: "/mnt/bin:/usr/bin:/bin",
-			through: [...through, "/bin/sh", "-c", 'shift; exec "$0" "$@"', program],
+			before: `${before}\ntouch /mnt/bin/agent; mount --bind ${process.execPath} /mnt/bin/agent`,
+			path: "/usr/sbin:/sbin",
+			through: [...through, "/bin/sh", "-c", 'shift; exec "$0" "$@"', "/mnt/bin/agent"],
 		});
-		const answer = askAs<{ ids: string[]; ran: string; program: string }>(
+		const answer = askAs<{ causes: FoundCause[]; program: string; children: string[] }>(
 			user,
-			`import { readFileSync } from "node:fs";
+			`import { readdirSync, readFileSync } from "node:fs";
 			const { causes } = await userns.doctor({ for: "spawn" });
-			const ids = causes.map(({ id }) => id);
-			console.log(JSON.stringify({ ids, ran: readFileSync("/mnt/bin/ran", "utf8"), program: process.execPath }));`,
+			const parent = (pid) => { try { return / . (\\d+) /.exec(readFileSync("/proc/" + pid + "/stat", "utf8"))[1]; } catch { return "gone"; } };
+			const children = readdirSync("/proc").filter((pid) => /^\\d+$/.test(pid) && parent(pid) === String(process.pid));
+			console.log(JSON.stringify({ causes, program: process.execPath, children }));`,
 		);
-		assert.deepEqual(answer, { ids: ["seccomp-filter"], ran, program });
+		assert.equal(answer.program, "/mnt/bin/agent");
+		assert.deepEqual(answer.children, [], "each child is reaped");
+		assert.deepEqual(
+			answer.causes.map(({ id }) => id),
+			["seccomp-filter"],
+		);
+		assert.match(answer.causes[0]?.message ?? "", /a call of setns\(2\)/);
 	}
 });

@@ -119,7 +119,7 @@ test("every use of the number of a process was reviewed", () => {
 
 test("everything that begins a process or a thread was reviewed", () => {
 	const begins =
-		/^(clone3?|fork|vfork|posix_spawn\w*|pthread_create|child_start(_here)?|bounded_child_run|napi_create_async_work)$/;
+		/^(clone3?|fork|vfork|posix_spawn\w*|pthread_create|child_start(_here|_copy)?|bounded_child_run|napi_create_async_work)$/;
 	holdAgainst(
 		"Processes and threads",
 		nativeCalls().filter(({ name }) => begins.test(name)),

@@ -1,7 +1,7 @@
 /*
  * deny-newuser PROGRAM [ARGUMENT…]: runs a program for which the kernel returns EPERM when it creates a user namespace,
  * as a kernel with a sysctl against it does. clone3 returns ENOSYS, because a filter cannot see its flags. If the
- * program is called "kernel", the calls of native/proc/dry-call.c reach the kernel, so that the filter is not found.
+ * program is called "kernel", the calls of native/child/dry-call.c reach the kernel, so that the filter is not found.
  */
 #define _GNU_SOURCE
 #include <errno.h>
