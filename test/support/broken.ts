@@ -15,7 +15,7 @@ export interface Machine extends UserSetup {
 	limited?: true;
 	/** The job works although the cause is there, because no program in it needs what is lost. */
 	works?: true;
-	/** The job ends the process, and is not done. */
+	/** The job ends the process, or does not end itself, and is not done. */
 	kills?: true;
 	/** The source of the mount, which doctor is told. */
 	source?: string;
@@ -56,6 +56,8 @@ const NUMBERS: Record<string, number> = {
 };
 /** The answer of a filter that ends the process. */
 export const KILL = 4096;
+/** That of a filter whose supervisor does not answer. */
+export const WAIT = 4097;
 
 /** The calls in order: "setns=1" is EPERM, as it is without a number. */
 export function filter(...calls: string[]): Pick<Machine, "before" | "through"> {

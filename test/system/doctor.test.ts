@@ -1,6 +1,16 @@
 import assert from "node:assert/strict";
 import type { Diagnosis, DoctorOptions } from "../../src/index.ts";
-import { compile, diagnose, filter, inside, JAIL, KILL, type Machine, withLimit } from "../support/broken.ts";
+import {
+	compile,
+	diagnose,
+	filter,
+	inside,
+	JAIL,
+	KILL,
+	type Machine,
+	WAIT,
+	withLimit,
+} from "../support/broken.ts";
 import { ask } from "../support/child.ts";
 import { withTmpfs } from "../support/mounts.ts";
 import { OTHER_UID } from "../support/needs.ts";
@@ -109,16 +119,18 @@ const machines: [what: string, machine: Machine][] = [
 			evidence: /clone\(2\)/,
 		},
 	],
-	...["memfd_create", "setns", "setns=38", `setns=${KILL}`].map((call): [string, Machine] => [
-		`a filter against ${call}`,
-		{
-			job: "spawn",
-			...filter(call),
-			...SECCOMP,
-			...(call.endsWith(`${KILL}`) && { kills: true as const }),
-			evidence: new RegExp(`${call.split("=")[0]}\\(2\\)`),
-		},
-	]),
+	...["memfd_create", "setns", "setns=38", `setns=${KILL}`, `setns=${WAIT}`].map(
+		(call): [string, Machine] => [
+			`a filter against ${call}`,
+			{
+				job: "spawn",
+				...filter(call),
+				...SECCOMP,
+				...(/=409[67]$/.test(call) && { kills: true as const }),
+				evidence: new RegExp(`${call.split("=")[0]}\\(2\\)`),
+			},
+		],
+	),
 	["a filter against unshare", { job: "spawn", ...filter("unshare"), ...SECCOMP, limited: true }],
 	["a filter against execveat", { job: "spawn", ...filter("execveat"), ...SECCOMP, limited: true }],
 	[
