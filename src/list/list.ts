@@ -84,7 +84,8 @@ function checkProc(): void {
 async function scanAll(scan: Scan): Promise<string[]> {
 	await scan.processes();
 	const byId = listKernel(scan);
-	const { mapped, unread, unopened } = await scanMountTables(scan);
+	const { mapped, unread, pinned, unopened } = await scanMountTables(scan);
+	await scan.mounted(pinned);
 	await scan.parents();
 	await scan.maps();
 	addMounts(scan, mapped);

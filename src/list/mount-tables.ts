@@ -21,6 +21,8 @@ export interface MountTables {
 	mapped: MappedMount[];
 	/** The mount namespaces whose tables could not be read. */
 	unread: number;
+	/** The mounts of user namespaces on files. */
+	pinned: { mount: number; path: string; inode: number }[];
 	/** The mounts of namespaces that could not be opened. */
 	unopened: string[];
 	/** Whether a file system did not answer. */
@@ -29,7 +31,7 @@ export interface MountTables {
 
 /** Reads the table of every mount namespace, and adds the user namespaces that are mounted on files to the scan. */
 export async function scanMountTables(scan: Scan): Promise<MountTables> {
-	const tables: MountTables = { mapped: [], unread: 0, unopened: [], isSilent: false };
+	const tables: MountTables = { mapped: [], unread: 0, pinned: [], unopened: [], isSilent: false };
 	for (const pids of scan.mountNamespaces.values()) {
 		let isRead = false;
 		for (const pid of pids.slice(0, MOST_TRIES)) {
@@ -69,6 +71,7 @@ async function scanTable(scan: Scan, pid: number, tables: MountTables): Promise<
 			if (scan.lacksOwner(entry.root)) await walk((own) => scan.addOwner(entry.root, own));
 			const inode = inodeOf(entry.root);
 			if (inode === undefined) continue;
+			tables.pinned.push({ mount: entry.id, path, inode });
 			if (!scan.found.has(inode)) await walk((own) => scan.openAt(own));
 			const namespace = scan.found.get(inode);
 			if (namespace === undefined) tables.unopened.push(`${entry.root} at ${path}`);

@@ -1,4 +1,4 @@
-import { readdirSync, readlinkSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 import type { Mapping } from "../mapping/mapping.ts";
 import { parseMaps, readMaps } from "../namespace/read-maps.ts";
 import { CLONE_NEW, native } from "../native/addon.ts";
@@ -52,6 +52,17 @@ export function inodeOf(name: string): number | undefined {
 	return text === undefined ? undefined : Number(text);
 }
 
+/** Where an open file is mounted, as /proc/PID/fdinfo shows it. The inode is there since Linux 5.14. */
+interface OpenFile {
+	pid: number;
+	fd: number;
+	mount: number;
+	inode: number;
+}
+
+/** The kernel numbers namespaces from here (PROC_DYNAMIC_FIRST in fs/proc/generic.c). */
+const LEAST_INODE = 0xf0000000;
+
 /** The milliseconds after which the event loop runs. */
 const TURN_MS = 2;
 
@@ -67,6 +78,8 @@ export class Scan {
 	readonly #fds: Map<number, number> = new Map();
 	readonly #own: Set<number> = new Set();
 	readonly #owned: Set<string> = new Set();
+	/** The open files with a path, by it: a namespace that was opened at the file on which it is mounted has that name. */
+	readonly #atPaths: Map<string, { pid: number; fd: number }[]> = new Map();
 	/** A descriptor of the caller that is closed after the listing and is therefore not a holder, as this scan's own; or −1. */
 	readonly #other: number;
 	#until: number = performance.now() + TURN_MS;
@@ -112,9 +125,40 @@ export class Scan {
 			if (pid === process.pid && (fd === this.#other || this.#own.has(fd))) continue;
 			const path = `/proc/${pid}/fd/${text}`;
 			const link = read(path);
-			if (link === undefined || !link.includes(":[")) continue;
+			if (link?.startsWith("/")) {
+				const same = this.#atPaths.get(link);
+				if (same === undefined) this.#atPaths.set(link, [{ pid, fd }]);
+				else same.push({ pid, fd });
+			}
+			if (link === undefined || !link.includes(":[") || link.startsWith("/")) continue;
 			this.#called(link, () => this.openAt(path))?.holders.push({ kind: "descriptor", pid, fd });
 			this.addOwner(link, path);
+		}
+	}
+
+	/** Adds the descriptors that were opened at files on which namespaces are mounted. `mounted`: the namespaces by their mounts. */
+	async mounted(mounted: readonly { mount: number; path: string; inode: number }[]): Promise<void> {
+		const inodes = new Map(mounted.map(({ mount, inode }) => [mount, inode]));
+		for (const path of new Set(mounted.map((each) => each.path))) {
+			for await (const { pid, fd, mount } of this.#openFiles(path)) {
+				const namespace = this.found.get(inodes.get(mount) ?? -1);
+				namespace?.holders.push({ kind: "descriptor", pid, fd });
+			}
+		}
+		// A mount that is not in a mount namespace, because it was unmounted or never attached, has the path "/".
+		for await (const { pid, fd, inode } of this.#openFiles("/")) {
+			// Another file could be on a server that does not answer, which the look at it would ask.
+			if (inode < LEAST_INODE) continue;
+			this.openAt(`/proc/${pid}/fd/${fd}`)?.holders.push({ kind: "descriptor", pid, fd });
+		}
+	}
+
+	async *#openFiles(path: string): AsyncGenerator<OpenFile> {
+		for (const { pid, fd } of this.#atPaths.get(path) ?? []) {
+			const info = readInfo(`/proc/${pid}/fdinfo/${fd}`);
+			const number = (name: string) => Number(new RegExp(`^${name}:\\s*(\\d+)$`, "m").exec(info)?.[1] ?? -1);
+			yield { pid, fd, mount: number("mnt_id"), inode: number("ino") };
+			await this.turn();
 		}
 	}
 
@@ -247,6 +291,15 @@ function read(path: string): string | undefined {
 	} catch (error) {
 		refuseDenied(error, path);
 		return (error as NodeJS.ErrnoException).code === "EACCES" ? "EACCES" : undefined;
+	}
+}
+
+function readInfo(path: string): string {
+	try {
+		return readFileSync(path, "utf8");
+	} catch (error) {
+		refuseDenied(error, path);
+		return "";
 	}
 }
 

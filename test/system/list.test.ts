@@ -5,8 +5,8 @@ import { mkdtempSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type ListedNamespace, list, mountIdmapped, UserNamespace } from "../../src/index.ts";
-import { runScript } from "../support/child.ts";
+import { type ListedNamespace, list, mountIdmapped, pin, UserNamespace } from "../../src/index.ts";
+import { runScript, sh } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
 import { type Held, HOLDING, holding } from "../support/holding.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
@@ -156,6 +156,50 @@ test(
 				await sleep(100);
 			}
 			await mount.unmount();
+		}),
+);
+
+test(
+	"list finds a descriptor that was opened at a pinned file, also after the file was unmounted",
+	{
+		needs: ["linux", "root", "private-mounts", "ids", "linux:5.14"],
+	},
+	() =>
+		withTmpfs(async (folder) => {
+			const path = join(folder, "pinned");
+			const made = UserNamespace.createSync("0:3000000:9");
+			const { inode } = made;
+			pin(made, path);
+			made.close();
+			const holdersOf = async () => (await list()).namespaces.find((each) => each.inode === inode)?.holders;
+			const paths = (holders: ListedNamespace["holders"] = []) =>
+				holders.filter((each) => each.kind === "mount" && each.path === path);
+			const fds = (holders: ListedNamespace["holders"] = []) =>
+				holders.flatMap((each) => (each.kind === "descriptor" ? [`${each.pid} ${each.fd}`] : []));
+			assert.deepEqual(fds(await holdersOf()), [], "the control: only the mount holds it");
+			const opened = UserNamespace.open(path);
+			// One in another mount namespace, which is mounted there, and one that is mounted nowhere.
+			const script = 'exec 7< "$1"; echo; read line; umount -l "$1"; echo; read line';
+			const args = ["--mount", "--propagation", "private", "bash", "-c", script, "bash", path];
+			const other = spawn("unshare", args, { stdio: ["pipe", "pipe", "inherit"] });
+			try {
+				await once(other.stdout, "data");
+				const expected = [`${process.pid} ${opened.fd}`, `${other.pid} 7`].sort();
+				assert.deepEqual(fds(await holdersOf()).sort(), expected);
+				assert.equal(paths(await holdersOf()).length, 2);
+				other.stdin.write("\n");
+				await once(other.stdout, "data");
+				assert.equal(readlinkSync(`/proc/${other.pid}/fd/7`), "/");
+				assert.deepEqual(fds(await holdersOf()).sort(), expected);
+				assert.equal(paths(await holdersOf()).length, 1);
+				opened.close();
+				sh("umount", path);
+				assert.deepEqual(await holdersOf(), [{ kind: "descriptor", pid: other.pid, fd: 7 }]);
+			} finally {
+				const closed = once(other, "close");
+				other.kill("SIGKILL");
+				await closed;
+			}
 		}),
 );
 
