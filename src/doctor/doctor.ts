@@ -22,7 +22,7 @@ export interface DoctorOptions {
 	 * `"spawn"`.
 	 */
 	for?: DoctorJob | undefined;
-	/** The path whose mount the caller wants to ID-map. */
+	/** The path whose mount the caller wants to ID-map. `doctor` rejects with the error of `supports` if it cannot be opened. */
 	path?: string | undefined;
 }
 
@@ -177,7 +177,10 @@ async function checkMounts(facts: Facts, path: string | undefined): Promise<Foun
 		};
 		return path === undefined ? { causes, limits: [cause], message } : { causes: [cause], message };
 	} catch (error) {
-		return { causes: causesOf(error), message };
+		const found = causesOf(error);
+		// Such as a path that does not exist, or a file system that does not answer: that is no answer about the mount.
+		if (path !== undefined && (error as UsernsError).causes === undefined) throw error;
+		return { causes: found, message };
 	}
 }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { readdirSync } from "node:fs";
+import { readdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { packageForAll } from "../support/child.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
@@ -77,8 +77,28 @@ test("with a path that cannot be mapped, the mounts are missing, and the status 
 		assert.equal(status, 2);
 		assert.match(stderr, /a path says nothing about --for/);
 	}
-	assert.equal(doctor([], "--for", "mount", "/nonexistent").status, 1);
 });
+
+test("a path that cannot be opened is an error and no answer about its mount", { needs }, () =>
+	withTmpfs((folder) => {
+		symlinkSync("loop", join(folder, "loop"));
+		for (const [path, reason] of [
+			["/nonexistent", /opening the source: ENOENT .*\nhint: Check the path: it does not exist\.\n$/],
+			["/etc/passwd/x", /opening the source: ENOTDIR /],
+			[join(folder, "loop"), /following a symbolic link: ELOOP /],
+		] as const) {
+			for (const args of [[path], ["--for", "mount", path]]) {
+				const { status, stdout, stderr } = doctor([], ...args);
+				assert.deepEqual([status, stdout], [2, ""], stderr);
+				assert.match(stderr, /^userns: cannot test whether ".*" can be ID-mapped: /);
+				assert.match(stderr, reason);
+			}
+			const { status, stdout } = doctor([], path, "--json");
+			assert.equal(status, 2);
+			assert.equal(JSON.parse(stdout).error.code, "ERR_USERNS_MOUNT");
+		}
+	}),
+);
 
 test("--try finds whether files have the mapped owners, and leaves nothing behind", { needs }, () =>
 	withTmpfs((folder) => {

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
+	doctor,
 	explain,
 	pinAsync,
 	supports,
@@ -101,15 +102,25 @@ test(
 					UserNamespace.openAsync(join(silent, "ns")),
 					explain(join(silent, "file")),
 					explain(silent, { as: "1000" }),
+					doctor({ path: join(silent, "file") }),
 				].map(end),
 			);
 			clearInterval(clock);
 			ns.close();
 			assert.deepEqual(
 				ends.map(([{ code, errnoCode }]) => [code, errnoCode]),
-				["UNMOUNT", "MOUNT_NAMESPACE", "PIN", "PIN", "MOUNT", "MOUNT", "OPEN", "EXPLAIN", "EXPLAIN"].map(
-					(code) => [`ERR_USERNS_${code}`, "ETIMEDOUT"],
-				),
+				[
+					"UNMOUNT",
+					"MOUNT_NAMESPACE",
+					"PIN",
+					"PIN",
+					"MOUNT",
+					"MOUNT",
+					"OPEN",
+					"EXPLAIN",
+					"EXPLAIN",
+					"MOUNT",
+				].map((code) => [`ERR_USERNS_${code}`, "ETIMEDOUT"]),
 			);
 			for (const [error, milliseconds] of ends) {
 				assert.match(error.hint ?? "", /within ten seconds/);
