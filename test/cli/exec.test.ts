@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { readlinkSync } from "node:fs";
+import { readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -73,6 +73,29 @@ test("the program replaces the command: one process with three descriptors", { n
 	child.kill("SIGKILL");
 	await end;
 });
+
+test(
+	"the exit status reports a failure also if its texts have no reader, before Node.js is replaced and after",
+	{
+		needs: [...needs, "mounts", "tool:bash"],
+	},
+	() =>
+		withTmpfs((folder) => {
+			const program = join(folder, "words");
+			writeFileSync(program, "just words\n", { mode: 0o755 });
+			const script = 'exec 3> >(true); wait $!; "$@" >&3 2>&3';
+			for (const [name, expected] of [
+				["/nonexistent", 127],
+				[program, 126],
+			] as const) {
+				for (const more of [[], ["--json"]]) {
+					const args = [process.execPath, MAIN, "exec", "--map", MAP, ...more, name];
+					const ended = spawnSync("bash", ["-c", script, "bash", ...args], { encoding: "utf8" });
+					assert.deepEqual([ended.status, ended.stdout, ended.stderr], [expected, "", ""], `${name} ${more}`);
+				}
+			}
+		}),
+);
 
 test("standard input reaches the program, and options after the program's name are the program's", {
 	needs,

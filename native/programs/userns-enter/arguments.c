@@ -1,6 +1,7 @@
 /* userns-enter: reads the arguments, and reports failures. */
 #include "programs/userns-enter/enter.h"
 
+#define SIGPIPE_NUMBER 13
 #define FIRST_PROGRAM 15 /* the index of the first PROGRAM */
 
 /* The ends of a field and of a record of TEXTS, and the place of the number of an error. No text contains them otherwise. */
@@ -102,6 +103,7 @@ __attribute__((noreturn)) void fail(const struct plan *plan, const char *step, l
 	if (plan->control >= 0) {
 		raw_syscall3(SYS_write, plan->control, (long)words, length_of(words));
 	} else {
+		set_handler(SIGPIPE_NUMBER, 1); /* the exit status reports the failure also if the texts have no reader */
 		text = find_record(plan->texts, words);
 		if (text == (const char *)0) text = find_record(plan->texts, step);
 		if (text != (const char *)0) text = write_field(1, text, number);
