@@ -1,8 +1,8 @@
 import { release } from "node:os";
 import { readText, STATUS, statusField } from "./process-status.ts";
 
-/** The version of Linux that has the call, from the manual pages. */
-const SINCE: Readonly<Record<string, string>> = {
+/** The version of Linux that has the call, from the manual pages. docs/kernel-features.md is written from it. */
+export const SINCE: Readonly<Record<string, string>> = {
 	memfd_create: "3.17",
 	execveat: "3.19",
 	open_tree: "5.2",

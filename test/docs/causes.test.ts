@@ -3,8 +3,10 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Cause } from "../../src/inspect/cause.ts";
 import { causes, findCauses } from "../../src/inspect/causes.ts";
+import { FIXES, fileSystemFix } from "../../src/inspect/file-systems.ts";
 import { SYSCTL_CAUSES } from "../../src/inspect/kernel-causes.ts";
 import { ERRNO } from "../../src/native/errno.ts";
+import { SINCE } from "../../src/native/missing-call.ts";
 import { root } from "../support/child.ts";
 import { cases, machine } from "../support/machines.ts";
 import { test } from "../support/test.ts";
@@ -13,12 +15,19 @@ import { test } from "../support/test.ts";
 
 const CAUSES = join(root, "docs/causes.md");
 const ERRORS = join(root, "docs/errors.md");
-const BLOCK = /(?<=<!-- causes -->\n)[\s\S]*(?=<!-- end of causes -->)/;
 
 function accept(file: string, change: (text: string) => string): void {
 	const text = readFileSync(file, "utf8");
 	if (process.env.USERNS_ACCEPT === "1") writeFileSync(file, change(text));
 	assert.equal(readFileSync(file, "utf8"), change(text), file);
+}
+
+function acceptBlock(file: string, name: string, text: string): void {
+	const block = new RegExp(`(?<=<!-- ${name} -->\n)[\\s\\S]*(?=<!-- end of ${name} -->)`);
+	accept(file, (all) => {
+		assert.match(all, block);
+		return all.replace(block, () => `\n${text}\n\n`);
+	});
 }
 
 /** The text of a cause: the first machine of the list that has it and no other. */
@@ -33,7 +42,7 @@ function line(id: string): string {
 
 test("docs/causes.md has each cause, as it is found on a machine", () => {
 	const lines = Object.keys(causes).map(line);
-	accept(CAUSES, (text) => text.replace(BLOCK, () => `\n${lines.join("\n")}\n\n`));
+	acceptBlock(CAUSES, "causes", lines.join("\n"));
 });
 
 const LIMITS = (cause: Cause) => cause.errors?.includes(ERRNO.ENOSPC) ?? false;
@@ -79,19 +88,27 @@ test("every id of a cause in the source is in a table of docs/causes.md, and no 
 	assert.deepEqual(rows.sort(), [...new Set([...Object.keys(causes), ...others])].sort());
 });
 
+const FEATURES = join(root, "docs/kernel-features.md");
+
+test("docs/kernel-features.md has the versions in hints, and the advice for each file system", () => {
+	const calls = [...new Set(Object.values(SINCE))].map((version) => {
+		const names = Object.keys(SINCE).filter((call) => SINCE[call] === version);
+		return `- Linux ${version}: ${names.map((name) => `\`${name}\``).join(", ")}`;
+	});
+	acceptBlock(FEATURES, "calls", calls.join("\n"));
+	const advice = FIXES.map(([types, fix]) => `- ${types.join(", ")}: ${fix}.`);
+	acceptBlock(FEATURES, "file-systems", [...advice, `- any other: ${fileSystemFix("other")}.`].join("\n"));
+});
+
 /** The first version of Linux that has a call, where the table of kernel-features.md has a row for the call alone. */
-test("the versions in hints are those of docs/kernel-features.md", () => {
-	const text = readFileSync(join(root, "docs/kernel-features.md"), "utf8");
-	const source = readFileSync(join(root, "src/native/missing-call.ts"), "utf8");
-	const since = new Map(
-		[...source.matchAll(/^\t(\w+): "([\d.]+)",$/gm)].map(([, call = "", version = ""]) => [call, version]),
-	);
+test("the versions in hints are those of the features in docs/kernel-features.md", () => {
+	const text = readFileSync(FEATURES, "utf8");
 	let compared = 0;
 	for (const [, calls = "", version] of text.matchAll(/^\| (`\w+`(?:, `\w+`)*) +\| ([\d.]+) /gm)) {
 		for (const [, call = ""] of calls.matchAll(/`(\w+)`/g)) {
-			if (!since.has(call)) continue;
+			if (!Object.hasOwn(SINCE, call)) continue;
 			compared++;
-			assert.equal(since.get(call), version, call);
+			assert.equal(SINCE[call], version, call);
 		}
 	}
 	assert.ok(compared >= 7, `${compared} calls`);
