@@ -36,6 +36,7 @@ const VALUES: Readonly<Record<string, Value>> = {
 	map: {},
 	id: {},
 	ids: {},
+	text: {},
 	to: {},
 	number: {},
 	numbers: {},

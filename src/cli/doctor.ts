@@ -1,5 +1,6 @@
+import { readFileSync } from "node:fs";
 import { type Command, Option } from "commander";
-import { type DoctorJob, type DoctorOptions, doctor, type FoundCause } from "../index.ts";
+import { type DoctorJob, type DoctorOptions, doctor, explainError, type FoundCause } from "../index.ts";
 import { commandWords } from "./command-words.ts";
 import { CommandError, NO, NO_ANSWER, print, STATUS_HELP, terminalWidth, wrap } from "./output.ts";
 import { isTrying, tryDirectory } from "./try-directory.ts";
@@ -17,7 +18,12 @@ ${STATUS_HELP}
 
 The command changes nothing: it creates and drops a user namespace and a copy of
 a mount that no other process sees. Only --try writes: it creates a directory
-and a file in DIR, checks their owners, and removes them.`;
+and a file in DIR, checks their owners, and removes them.
+
+With --error, the command recognises an error of bwrap, unshare, newuidmap,
+runc, crun or podman, and looks for its cause on this machine:
+  bwrap … 2>&1 | userns doctor --error -
+Run it as the same user, in the same container and sandbox.`;
 
 export function define(command: Command): void {
 	command
@@ -30,6 +36,12 @@ export function define(command: Command): void {
 			] satisfies DoctorJob[]),
 		)
 		.option("--try <dir>", "create, read and remove a file through a map")
+		.addOption(
+			new Option(
+				"--error <text>",
+				'find the cause of this error of another program ("-": read it from standard input)',
+			).conflicts(["for", "try"]),
+		)
 		.option("--json", "print the result as JSON")
 		.addHelpText("after", HELP)
 		.action(run);
@@ -47,7 +59,7 @@ const LABELS: Readonly<Record<string, string>> = {
 	try: "files through a map",
 };
 
-type Options = Pick<DoctorOptions, "for"> & { try?: string; json?: boolean };
+type Options = Pick<DoctorOptions, "for"> & { try?: string; error?: string; json?: boolean };
 
 interface Line {
 	name: string;
@@ -58,7 +70,17 @@ interface Line {
 
 async function run(path: string | undefined, options: Options): Promise<void> {
 	if (await isTrying()) return;
-	const { for: job, try: folder, json } = options;
+	const { for: job, try: folder, error, json } = options;
+	if (error !== undefined) {
+		if (path !== undefined) {
+			throw new CommandError(
+				"a path says nothing about --error",
+				"Leave the path out.",
+				"ERR_USERNS_INVALID_ARGUMENT",
+			);
+		}
+		return runError(error === "-" ? readFileSync(0, "utf8") : error, json);
+	}
 	if (path !== undefined && job !== undefined && job !== "mount") {
 		throw new CommandError(
 			`a path says nothing about --for ${job}`,
@@ -83,6 +105,31 @@ async function run(path: string | undefined, options: Options): Promise<void> {
 	if (!result.ok) process.exitCode = NO;
 	const width = terminalWidth() ?? Number.POSITIVE_INFINITY;
 	await print(json, result, () => result.checks.flatMap((line) => lines(line, width)));
+}
+
+/** Prints the cause of another program's error. */
+async function runError(text: string, json: boolean | undefined): Promise<void> {
+	const found = await explainError(text);
+	if (found === undefined) {
+		throw new CommandError(
+			"no line of the text is a known error of bwrap, unshare, newuidmap, runc, crun or podman",
+			'Call "userns doctor" without --error, which checks everything.',
+		);
+	}
+	const causes = found.causes.map(inCommandWords);
+	const hint = commandWords(found.hint);
+	const [first] = causes;
+	if (first !== undefined) process.exitCode = NO;
+	const { state, message } =
+		first === undefined
+			? { state: "ok", message: "this process can use them" }
+			: { state: "missing", message: first.message };
+	const width = terminalWidth() ?? Number.POSITIVE_INFINITY;
+	await print(json, { ...found, causes, hint }, () => [
+		found.line,
+		...lines({ name: found.check, state, message, causes }, width),
+		...(first === undefined ? wrap(`${" ".repeat(START)}${hint}`, width, START) : []),
+	]);
 }
 
 /** A path is a question about its mount, also without --for. */

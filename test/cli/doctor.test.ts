@@ -100,6 +100,43 @@ test("a path that cannot be opened is an error and no answer about its mount", {
 	}),
 );
 
+test("--error finds the cause of another program's error, in an argument or on standard input", {
+	needs: [...needs, "tool:sh"],
+}, () => {
+	const line = "newuidmap: uid range [0-1) -> [5-6) not allowed";
+	const refused = doctor(USER, "--error", line);
+	assert.deepEqual([refused.status, refused.stderr], [1, ""]);
+	const found = `${line}\nmissing  many IDs: /etc/subuid gives the user 54321 no uids, and the uids 5 are not among them\n         fix: Use the user's own uid 54321\n`;
+	assert.equal(refused.stdout, found);
+	const piped = ["sh", "-c", `printf 'some line\\n${line}\\n' | "$@"`, "sh", ...USER];
+	const { status, stdout } = doctor(piped, "--error", "-");
+	assert.deepEqual([status, stdout], [1, found]);
+	const json = doctor(USER, "--error", line, "--json");
+	assert.equal(json.status, 1);
+	const { line: read, check, causes, hint } = JSON.parse(json.stdout);
+	assert.deepEqual(
+		[read, check, causes.map(({ id }: { id: string }) => id), hint],
+		[line, "ids", ["not-delegated"], "Use the user's own uid 54321."],
+	);
+
+	// bwrap failed, and this process is not in its sandbox.
+	const bwrap = "bwrap: setting up uid map: Permission denied";
+	const works = doctor([], "--error", bwrap);
+	assert.equal(works.status, 0);
+	assert.match(
+		works.stdout,
+		/^bwrap: .*\nok +user namespaces: this process can use them\n {9}Call "userns doctor" where the program runs: /,
+	);
+	const unknown = doctor([], "--error", "Segmentation fault");
+	assert.deepEqual([unknown.status, unknown.stdout], [2, ""]);
+	assert.match(unknown.stderr, /^userns: no line of the text is a known error of bwrap.*\nhint: Call /);
+	for (const more of [["/tmp"], ["--for", "spawn"], ["--try", "/tmp"]]) {
+		const { status, stderr } = doctor([], "--error", bwrap, ...more);
+		assert.equal(status, 2, stderr);
+		assert.match(stderr, /\nhint: /);
+	}
+});
+
 test("--try finds whether files have the mapped owners, and leaves nothing behind", { needs }, () =>
 	withTmpfs((folder) => {
 		const [open = "", full = "", owned = ""] = mkdirs(folder, "open", "full", "owned");

@@ -85,6 +85,10 @@ const commands: Record<string, (pid: number) => string> = {
 	show: (pid) => `show ${pid}`,
 	"doctor for a path that can be mapped": () => `doctor --for mount ${FOLDER}/source`,
 	"doctor for a path that cannot": () => "doctor --for mount /proc",
+	"doctor for the error of another program": () =>
+		"doctor --error 'newuidmap: uid range [0-1) -> [5-6) not allowed'",
+	"doctor for an error that does not happen here": () =>
+		"doctor --error 'bwrap: setting up uid map: Permission denied'",
 	supports: () => `supports ${FOLDER}/source`,
 	"explain of a file that the mount does not map": () => `explain ${FOLDER}/target/outside --as 101000`,
 	"explain below a long path": () => `explain ${FOLDER}/${LONG}/mapped --as 101000:101000`,
