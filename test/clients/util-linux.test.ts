@@ -4,9 +4,11 @@ import { once } from "node:events";
 import { chownSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Mapping, pin, UserNamespace, unmount } from "../../src/index.ts";
+import { list, Mapping, pin, UserNamespace, unmount } from "../../src/index.ts";
 import { sh } from "../support/child.ts";
+import { HOLDING, holding } from "../support/holding.ts";
 import { mkdirs, mountAt, withTmpfs } from "../support/mounts.ts";
+import { olderThan } from "../support/needs.ts";
 import { owner, words } from "../support/oci-tests.ts";
 import { emptied, makeUser, privateMounts, processesIn, runToEnd, USER } from "../support/private-mounts.ts";
 import { test } from "../support/test.ts";
@@ -111,6 +113,28 @@ test(
 		withPinned((_, inode) => {
 			const list = words(sh("lsns", "--type", "user", "--noheadings", "--output", "NS"));
 			assert.equal(list.includes(String(inode)), isSince(42));
+		}),
+);
+
+test(
+	"list finds each namespace that lsns finds, which are those of processes, and from 2.42 on of descriptors and mounts",
+	{ needs: [...HOLDING, "tool:lsns"] },
+	() =>
+		holding(5, async (held) => {
+			const { namespaces } = await list();
+			const ours = new Set(namespaces.map(({ inode }) => inode));
+			const theirs = new Set(
+				words(sh("lsns", "--type", "user", "--noheadings", "--output", "NS")).map(Number),
+			);
+			const waysOf = (inodes: ReadonlySet<number>) => [
+				...new Set(held.filter(({ inode }) => inodes.has(inode)).map(({ way }) => way)),
+			];
+			const found = ["process", "zombie", ...(isSince(42) ? ["descriptor", "mount"] : [])];
+			if (isSince(42) || !isSince(39)) assert.deepEqual(waysOf(theirs).sort(), found.sort());
+			for (const { way, inode } of held) if (theirs.has(inode)) assert.ok(ours.has(inode), way);
+			const all = [...found, "descriptor", "mount", "mount-elsewhere", "child", "other"];
+			const byListns = olderThan("6.19") === undefined ? ["flight"] : [];
+			assert.deepEqual(waysOf(ours).sort(), [...new Set([...all, ...byListns])].sort());
 		}),
 );
 
