@@ -101,7 +101,7 @@ test("a path that cannot be opened is an error and no answer about its mount", {
 );
 
 test("--error finds the cause of another program's error, in an argument or on standard input", {
-	needs: [...needs, "tool:sh"],
+	needs,
 }, () => {
 	const line = "newuidmap: uid range [0-1) -> [5-6) not allowed";
 	const refused = doctor(USER, "--error", line);
