@@ -148,7 +148,7 @@ static void run_suid_dumpable(struct call *call)
 
 static void run_dry_call(struct call *call)
 {
-	int answered = dry_call((uint32_t)call->arguments[0].number);
+	int answered = dry_call((uint32_t)call->arguments[0].number, call->arguments[1].number != 0);
 
 	if (answered < 0) call->task.result.out.error = answered;
 	else call->task.result.numbers[0] = (uint64_t)answered;
@@ -350,7 +350,7 @@ const struct method methods[] = {
 	{METHOD("identify", ON_CALLER, RESULT_BIGINTS, run_identify, FD)},
 	{METHOD("ownerUid", ON_CALLER, RESULT_NUMBER, run_owner_uid, FD)},
 	{METHOD("suidDumpable", ON_CALLER, RESULT_NUMBER, run_suid_dumpable, ARGUMENT_END)},
-	{METHOD("dryCall", ON_CALLER, RESULT_NUMBER, run_dry_call, U32)},
+	{METHOD("dryCall", ON_CALLER, RESULT_NUMBER, run_dry_call, U32, FLAG)},
 	{METHOD("openProgram", ON_CALLER, RESULT_OUTCOME, run_open_program, FD)},
 	{METHOD("execSelf", ON_CALLER, RESULT_OUTCOME, run_exec_self, ARGUMENT_WORDS, ARGUMENT_WORDS, ARGUMENT_FDS, FD)},
 	{METHOD("openProcess", ON_CALLER, RESULT_OUTCOME, run_open_process, ARGUMENT_PID)},

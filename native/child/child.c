@@ -63,6 +63,20 @@ static int wait_for(int type, id_t id, siginfo_t *info, int options)
 	return error < 0 ? -errno : 0;
 }
 
+/* For a seccomp filter that allows what libuv uses, wait4(2), and not waitid(2). */
+static int wait_by_pid(pid_t pid, siginfo_t *info)
+{
+	int status = 0;
+	pid_t found;
+
+	do found = wait4(pid, &status, __WALL, NULL);
+	while (found < 0 && errno == EINTR);
+	if (found < 0) return -errno;
+	info->si_code = WIFEXITED(status) ? CLD_EXITED : CLD_KILLED;
+	info->si_status = WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status);
+	return 0;
+}
+
 /* Before Linux 5.2 the kernel ignores CLONE_PIDFD. The PID is still the child's, because it is not reaped. */
 static int end_without_pidfd(pid_t pid)
 {
@@ -230,6 +244,7 @@ int child_reap(struct child *child)
 	}
 	/* A seccomp filter may allow only P_PID. The PID is the child's until it is reaped; ECHILD: other code has reaped it. */
 	if (error < 0 && error != -ECHILD) error = wait_for(P_PID, (id_t)child->pid, &info, 0);
+	if (error < 0 && error != -ECHILD) error = wait_by_pid(child->pid, &info);
 	close(child->pidfd);
 	child->pidfd = -1;
 	child->pid = -1;

@@ -5,6 +5,7 @@
 #include "kernel/time-limits.h"
 #include <errno.h>
 #include <linux/prctl.h>
+#include <signal.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
@@ -40,25 +41,68 @@ static const struct {
 /* The exit status: the kernel answered, or something else. */
 enum { KERNEL, OTHER };
 
-NO_STACK_PROTECTOR static int try_call(void *argument)
+NO_STACK_PROTECTOR static long make(uint32_t index)
 {
-	const uint32_t index = *(const uint32_t *)argument;
 	const long *with = calls[index].arguments;
 
-	child_die_after(DRY_CALL_TIMER_MS);
+	return raw_syscall5(calls[index].number, with[0], with[1], with[2], with[3], with[4]);
+}
+
+struct trial {
+	struct child child;
+	uint32_t index;
+	int is_control; /* it does not make the call */
+};
+
+NO_STACK_PROTECTOR static int try_call(void *argument)
+{
+	const struct trial *trial = argument;
+
+	child_die_with_parent(&trial->child);
 	raw_syscall3(SYS_prctl, PR_SET_DUMPABLE, 0, 0); /* so that the end by a filter leaves no core file */
-	long result = raw_syscall5(calls[index].number, with[0], with[1], with[2], with[3], with[4]);
-	raw_exit(result == -calls[index].error ? KERNEL : OTHER);
+	if (trial->is_control) raw_exit(KERNEL);
+	raw_exit(make(trial->index) == -calls[trial->index].error ? KERNEL : OTHER);
 	return 0;
 }
 
-int dry_call(uint32_t index)
+/* Returns the status of the child, as child_reap(); -ETIMEDOUT if it did not end. */
+static int run(struct trial *trial)
 {
-	struct child child;
+	int error = child_start_copy(&trial->child, try_call, trial);
 
-	if (index >= sizeof calls / sizeof *calls) return -ERANGE;
-	int error = child_start_copy(&child, try_call, &index);
 	if (error < 0) return error;
-	int status = child_reap(&child);
-	return status < 0 ? status : status != KERNEL;
+	if (child_has_ended(&trial->child, DRY_CALL_TIMEOUT_MS)) return child_reap(&trial->child);
+	child_end(&trial->child);
+	return -ETIMEDOUT;
+}
+
+/* The filter ends the child, or its supervisor does not answer. */
+static int is_held(int status)
+{
+	return status == 256 + SIGSYS || status == -ETIMEDOUT;
+}
+
+static int is_refused(int status)
+{
+	return status == -EPERM || status == -EACCES || status == -ENOSYS;
+}
+
+static int try_apart(uint32_t index)
+{
+	struct trial trial = {.index = index};
+	int status = run(&trial);
+
+	if (status == KERNEL || status == OTHER) return status == OTHER;
+	/* clone(2) without namespaces has no such error. For the other calls nothing is known. */
+	if (is_refused(status)) return calls[index].number == SYS_clone ? 1 : status;
+	if (!is_held(status)) return status < 0 ? status : -EINTR;
+	/* It may have been one of the calls before. */
+	trial.is_control = 1;
+	return run(&trial) == KERNEL ? 1 : -EINTR;
+}
+
+int dry_call(uint32_t index, int is_apart)
+{
+	if (index >= sizeof calls / sizeof *calls) return -ERANGE;
+	return is_apart ? try_apart(index) : make(index) != -calls[index].error;
 }

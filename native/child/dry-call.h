@@ -5,11 +5,14 @@
 #include <stdint.h>
 
 /*
- * Makes the system call of that index (the table in dry-call.c, `DRY_CALLS` in src/native/addon.ts) in a child, because a seccomp
- * filter can end a process for a call. Returns 1 if something other than the kernel's check of the arguments answers the call: a
- * seccomp filter, or a kernel without the call. 0 if the kernel checked the arguments, so no filter refuses the call; -ERANGE for
- * an index that is not in the table, or the error of clone(2).
+ * Makes the system call of that index (the table in dry-call.c, `DRY_CALLS` in src/native/addon.ts). Returns 1 if something other
+ * than the kernel's check of the arguments answers it: a seccomp filter, or a kernel without the call. 0 if the kernel checked the
+ * arguments, so no filter refuses the call; -ERANGE for an index that is not in the table.
+ *
+ * With `is_apart` a child makes the call, because a filter can end a process for a call that the process has not made yet. The
+ * child is a copy of the process, and takes about 10 ms for each GB of memory. Any other negative errno: not known, because no
+ * child can be started, or because it ended for another reason.
  */
-int dry_call(uint32_t index);
+int dry_call(uint32_t index, int is_apart);
 
 #endif

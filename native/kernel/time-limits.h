@@ -20,7 +20,7 @@
 #define BOUNDED_CHILD_UNDO_MS 2000
 
 /* One call that a seccomp filter may pass to another process (SECCOMP_RET_USER_NOTIF), which may not answer. The caller waits. */
-#define DRY_CALL_TIMER_MS 2000
+#define DRY_CALL_TIMEOUT_MS 2000
 
 _Static_assert(NEWIDMAP_TIMER_MS > NEWIDMAP_TIMEOUT_MS, "the timeout of a program is reported before its timer kills it");
 _Static_assert(BOUNDED_CHILD_TIMER_MS > BOUNDED_CHILD_TIMEOUT_MS, "the timeout of a child is reported before its timer kills it");

@@ -1,7 +1,7 @@
 import { type FoundCause, invalidArgument, show, UsernsError } from "../errors.ts";
 import type { Refusal } from "../inspect/cause.ts";
 import { findCauses } from "../inspect/causes.ts";
-import { Facts } from "../inspect/facts.ts";
+import { Facts, system } from "../inspect/facts.ts";
 import { Mapping } from "../mapping/mapping.ts";
 import { supports } from "../mount/supports.ts";
 import { withEnterProgram } from "../namespace/enter-program.ts";
@@ -102,7 +102,7 @@ const MOUNT: Refusal = {
 	calls: ["open_tree", "mount_setattr", "move_mount"],
 };
 
-/** The causes that are certain before the operation is tried. A filter would end this process for a call, instead of refusing it. */
+/** The causes that are certain before the operation is tried. A filter can end this process for a call. */
 const BEFORE = ["seccomp-filter", "old-kernel", "unmapped-own-id"];
 const refusedBy = (facts: Facts, refusal: Refusal) =>
 	findCauses(refusal, facts).filter(({ id }) => BEFORE.includes(id));
@@ -203,7 +203,7 @@ export async function doctor(options?: DoctorOptions): Promise<Diagnosis> {
 	}
 	const main = JOBS[job ?? "spawn"];
 	const names = job === undefined ? [...JOBS.rootless, ...JOBS.mount.slice(1)] : main;
-	const facts = new Facts();
+	const facts = new Facts(system(true));
 	const checks: DoctorCheck[] = [];
 	for (const name of names) {
 		if (name === "namespaces") checks.push(toCheck(name, await checkNamespaces(facts)));

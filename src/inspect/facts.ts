@@ -82,8 +82,11 @@ function gids(): ReturnType<Sources["gids"]> {
 	}
 }
 
-/** What this machine answers. Throws on another platform than Linux. */
-export function system(): Sources {
+/**
+ * What this machine answers. Throws on another platform than Linux. `isApart`: system calls are tried in a child, because they were not
+ * made yet, and a filter can end the process for them.
+ */
+export function system(isApart = false): Sources {
 	const { dryCall } = native();
 	return {
 		read: readText,
@@ -92,7 +95,7 @@ export function system(): Sources {
 		programs: findAllOwnPrograms,
 		anywhere: (name) => findProgram(name)?.found,
 		gids,
-		dryCall: (call) => dryCall(DRY_CALLS.indexOf(call)) === 1,
+		dryCall: (call) => dryCall(DRY_CALLS.indexOf(call), isApart) === 1,
 		isMountRoot,
 		release: release(),
 		euid: process.geteuid?.() ?? 0,
@@ -147,14 +150,17 @@ export class Facts {
 		return parseProcLines(kind, text).some(isIn) ? undefined : id;
 	}
 
-	/** Whether a seccomp filter refuses a call. */
+	/**
+	 * Whether a seccomp filter refuses a call. Without `isApart` the call must have failed with EPERM: a filter that ends the process for
+	 * it would have done so then.
+	 */
 	isFiltered(call: DryCall): boolean {
 		// The kernel checks the power over the mount namespace first.
 		if (call === "move_mount" && !(this.has("CAP_SYS_ADMIN") && this.isInitial)) return false;
 		return this.hasFilter && this.since(call) === undefined && this.isAnswered(call);
 	}
 
-	/** Whether something other than the kernel answers the call. Tries it once, because each try takes a process. */
+	/** Whether something other than the kernel answers the call. Tries it once, because a child for it takes time. */
 	isAnswered(call: DryCall): boolean {
 		const known = this.#tried.get(call);
 		if (known !== undefined) return known;

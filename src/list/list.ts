@@ -84,8 +84,8 @@ function checkProc(): void {
 async function scanAll(scan: Scan): Promise<string[]> {
 	await scan.processes();
 	const byId = listKernel(scan);
-	const { mapped, unread, pinned, unopened } = await scanMountTables(scan);
-	await scan.mounted(pinned);
+	const { mapped, unread, pinned } = await scanMountTables(scan);
+	await scan.openedAt(pinned);
 	await scan.parents();
 	await scan.maps();
 	addMounts(scan, mapped);
@@ -95,7 +95,11 @@ async function scanAll(scan: Scan): Promise<string[]> {
 	say(hidesProcesses(), "Processes that the mount option hidepid of /proc hides.");
 	say(inode("/proc/self/ns/pid") !== INITIAL_PID_NAMESPACE, "Processes outside of this pid namespace.");
 	say(unread, `Mount namespaces whose tables cannot be read: ${unread}.`);
-	for (const each of unopened) unseen.push(`The pinned namespace ${each}, which cannot be opened.`);
+	for (const { pid, path, inode } of pinned) {
+		const namespace = scan.found.get(inode);
+		namespace?.holders.push({ kind: "mount", pid, path });
+		say(!namespace, `The pinned namespace user:[${inode}] at ${path}, which cannot be opened.`);
+	}
 	say(byId !== undefined, byId ?? "");
 	return unseen;
 }

@@ -3,7 +3,7 @@ import { readMaps } from "../mount/mounts.ts";
 import { CLONE_NEW, native, WALK_END, WALK_LINKS } from "../native/addon.ts";
 import { ERRNO } from "../native/errno.ts";
 import { NO_OWNER } from "../native/lookup.ts";
-import { inodeOf, type Scan } from "./scan.ts";
+import { inodeOf, type PinnedNamespace, type Scan } from "./scan.ts";
 
 const CODE = "ERR_USERNS_READ_MOUNTS";
 const TRIED = "cannot list the user namespaces";
@@ -22,16 +22,14 @@ export interface MountTables {
 	/** The mount namespaces whose tables could not be read. */
 	unread: number;
 	/** The mounts of user namespaces on files. */
-	pinned: { mount: number; path: string; inode: number }[];
-	/** The mounts of namespaces that could not be opened. */
-	unopened: string[];
+	pinned: PinnedNamespace[];
 	/** Whether a file system did not answer. */
 	isSilent: boolean;
 }
 
 /** Reads the table of every mount namespace, and adds the user namespaces that are mounted on files to the scan. */
 export async function scanMountTables(scan: Scan): Promise<MountTables> {
-	const tables: MountTables = { mapped: [], unread: 0, pinned: [], unopened: [], isSilent: false };
+	const tables: MountTables = { mapped: [], unread: 0, pinned: [], isSilent: false };
 	for (const pids of scan.mountNamespaces.values()) {
 		let isRead = false;
 		for (const pid of pids.slice(0, MOST_TRIES)) {
@@ -71,11 +69,8 @@ async function scanTable(scan: Scan, pid: number, tables: MountTables): Promise<
 			if (scan.lacksOwner(entry.root)) await walk((own) => scan.addOwner(entry.root, own));
 			const inode = inodeOf(entry.root);
 			if (inode === undefined) continue;
-			tables.pinned.push({ mount: entry.id, path, inode });
+			tables.pinned.push({ mount: entry.id, pid, path, inode });
 			if (!scan.found.has(inode)) await walk((own) => scan.openAt(own));
-			const namespace = scan.found.get(inode);
-			if (namespace === undefined) tables.unopened.push(`${entry.root} at ${path}`);
-			else namespace.holders.push({ kind: "mount", pid, path });
 		}
 		if (entries.some(isIdmapped)) await addMapped(scan, mountNs, pid, entries, tables);
 		return true;

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readlinkSync } from "node:fs";
 import type { Mapping } from "../mapping/mapping.ts";
 import { parseMaps, readMaps } from "../namespace/read-maps.ts";
 import { CLONE_NEW, native } from "../native/addon.ts";
@@ -52,16 +52,17 @@ export function inodeOf(name: string): number | undefined {
 	return text === undefined ? undefined : Number(text);
 }
 
-/** Where an open file is mounted, as /proc/PID/fdinfo shows it. The inode is there since Linux 5.14. */
-interface OpenFile {
-	pid: number;
-	fd: number;
+/** A user namespace that is mounted on a file, in the mount namespace of that process. */
+export interface PinnedNamespace {
+	/** The ID of the mount. */
 	mount: number;
+	pid: number;
+	path: string;
 	inode: number;
 }
 
-/** The kernel numbers namespaces from here (PROC_DYNAMIC_FIRST in fs/proc/generic.c). */
-const LEAST_INODE = 0xf0000000;
+/** <fcntl.h>; node:fs does not have it. */
+const O_PATH = 0o10000000;
 
 /** The milliseconds after which the event loop runs. */
 const TURN_MS = 2;
@@ -78,8 +79,6 @@ export class Scan {
 	readonly #fds: Map<number, number> = new Map();
 	readonly #own: Set<number> = new Set();
 	readonly #owned: Set<string> = new Set();
-	/** The open files with a path, by it: a namespace that was opened at the file on which it is mounted has that name. */
-	readonly #atPaths: Map<string, { pid: number; fd: number }[]> = new Map();
 	/** A descriptor of the caller that is closed after the listing and is therefore not a holder, as this scan's own; or −1. */
 	readonly #other: number;
 	#until: number = performance.now() + TURN_MS;
@@ -101,8 +100,7 @@ export class Scan {
 	}
 
 	async processes(): Promise<void> {
-		const pids = namesIn("/proc").filter((name) => /^\d+$/.test(name));
-		for (const pid of pids.map(Number).sort((a, b) => a - b)) {
+		for (const pid of pids()) {
 			await this.#process(pid);
 			await this.turn();
 		}
@@ -119,46 +117,65 @@ export class Scan {
 			if (pids === undefined) this.mountNamespaces.set(mounts, [pid]);
 			else pids.push(pid);
 		}
+		for await (const { fd, path, link } of this.#descriptors(pid)) {
+			if (!link.includes(":[") || link.startsWith("/")) continue;
+			this.#called(link, () => this.openAt(path))?.holders.push({ kind: "descriptor", pid, fd });
+			this.addOwner(link, path);
+		}
+	}
+
+	/** The descriptors of a process, except those of this scan, with the files to which they lead. */
+	async *#descriptors(pid: number): AsyncGenerator<{ fd: number; path: string; link: string }> {
 		for (const text of namesIn(`/proc/${pid}/fd`)) {
 			if (this.isLate) await this.turn(); // a process can have a million descriptors
 			const fd = Number(text);
 			if (pid === process.pid && (fd === this.#other || this.#own.has(fd))) continue;
 			const path = `/proc/${pid}/fd/${text}`;
 			const link = read(path);
-			if (link?.startsWith("/")) {
-				const same = this.#atPaths.get(link);
-				if (same === undefined) this.#atPaths.set(link, [{ pid, fd }]);
-				else same.push({ pid, fd });
-			}
-			if (link === undefined || !link.includes(":[") || link.startsWith("/")) continue;
-			this.#called(link, () => this.openAt(path))?.holders.push({ kind: "descriptor", pid, fd });
-			this.addOwner(link, path);
+			if (link !== undefined) yield { fd, path, link };
 		}
 	}
 
-	/** Adds the descriptors that were opened at files on which namespaces are mounted. `mounted`: the namespaces by their mounts. */
-	async mounted(mounted: readonly { mount: number; path: string; inode: number }[]): Promise<void> {
-		const inodes = new Map(mounted.map(({ mount, inode }) => [mount, inode]));
-		for (const path of new Set(mounted.map((each) => each.path))) {
-			for await (const { pid, fd, mount } of this.#openFiles(path)) {
-				const namespace = this.found.get(inodes.get(mount) ?? -1);
-				namespace?.holders.push({ kind: "descriptor", pid, fd });
+	/**
+	 * Adds the descriptors that were opened at files on which namespaces are mounted: the name of such a file in /proc is its path. In a
+	 * second pass, because the paths of all open files would need much memory, and few machines have such mounts.
+	 */
+	async openedAt(pinned: readonly PinnedNamespace[]): Promise<void> {
+		const paths = new Set(pinned.map(({ path }) => path));
+		const inodes = new Map(pinned.map(({ mount, inode }) => [BigInt(mount), inode]));
+		if (paths.size === 0) return;
+		for (const pid of pids()) {
+			for await (const { fd, path, link } of this.#descriptors(pid)) {
+				if (paths.has(link)) this.#addOpened(inodes, { pid, fd, path });
 			}
-		}
-		// A mount that is not in a mount namespace, because it was unmounted or never attached, has the path "/".
-		for await (const { pid, fd, inode } of this.#openFiles("/")) {
-			// Another file could be on a server that does not answer, which the look at it would ask.
-			if (inode < LEAST_INODE) continue;
-			this.openAt(`/proc/${pid}/fd/${fd}`)?.holders.push({ kind: "descriptor", pid, fd });
-		}
-	}
-
-	async *#openFiles(path: string): AsyncGenerator<OpenFile> {
-		for (const { pid, fd } of this.#atPaths.get(path) ?? []) {
-			const info = readInfo(`/proc/${pid}/fdinfo/${fd}`);
-			const number = (name: string) => Number(new RegExp(`^${name}:\\s*(\\d+)$`, "m").exec(info)?.[1] ?? -1);
-			yield { pid, fd, mount: number("mnt_id"), inode: number("ino") };
 			await this.turn();
+		}
+	}
+
+	/**
+	 * Another file can have the same path in another mount namespace. Its file system is not asked, because it may not answer; and its
+	 * fdinfo is not read, because it has every lock of the process on the file.
+	 */
+	#addOpened(
+		inodes: ReadonlyMap<bigint, number>,
+		{ pid, fd, path }: { pid: number; fd: number; path: string },
+	): void {
+		let seen: number;
+		try {
+			seen = openSync(path, O_PATH);
+		} catch (error) {
+			refuseDenied(error, path);
+			refuseFull((error as NodeJS.ErrnoException).errno ?? 0);
+			return; // the process has closed it, or has ended
+		}
+		try {
+			const ids = native().mountIds(seen);
+			const inode = typeof ids === "number" ? undefined : inodes.get(ids[0]);
+			if (inode === undefined) return;
+			const namespace = this.found.get(inode) ?? this.openAt(`/proc/self/fd/${seen}`);
+			namespace?.holders.push({ kind: "descriptor", pid, fd });
+		} finally {
+			closeSync(seen);
 		}
 	}
 
@@ -294,15 +311,6 @@ function read(path: string): string | undefined {
 	}
 }
 
-function readInfo(path: string): string {
-	try {
-		return readFileSync(path, "utf8");
-	} catch (error) {
-		refuseDenied(error, path);
-		return "";
-	}
-}
-
 function namesIn(path: string): string[] {
 	try {
 		return readdirSync(path);
@@ -310,4 +318,11 @@ function namesIn(path: string): string[] {
 		refuseDenied(error, path);
 		return [];
 	}
+}
+
+function pids(): number[] {
+	return namesIn("/proc")
+		.filter((name) => /^\d+$/.test(name))
+		.map(Number)
+		.sort((a, b) => a - b);
 }

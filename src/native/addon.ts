@@ -285,10 +285,11 @@ export interface NativeSurface extends NativeMounts {
 	/** The uid, or a negative errno. */
 	ownerUid(fd: number): number;
 	/**
-	 * Makes the system call of that index of DRY_CALLS in a child, with arguments that no kernel accepts. 0: the kernel checked the
-	 * arguments. 1: a seccomp filter answered or ended the child, or the kernel does not have the call. A negative errno: not known.
+	 * Makes the system call of that index of DRY_CALLS with arguments that no kernel accepts. 0: the kernel checked the arguments. 1: a
+	 * seccomp filter answered, or the kernel does not have the call. `isApart`: in a child, because a filter can end the process; a
+	 * negative errno means that the answer is not known (native/child/dry-call.h).
 	 */
-	dryCall(index: number): number;
+	dryCall(index: number, isApart: boolean): number;
 	/** A descriptor of userns-enter, with a number of at least `least`, to which /proc/self/fd leads (native/child/own-program.h). */
 	openProgram(least: number): Outcome;
 	/**

@@ -178,7 +178,7 @@ test(
 				ask<number[]>(
 					`import { createRequire } from "node:module";
 				const { dryCall } = createRequire("/")(${JSON.stringify(addon)});
-				console.log(JSON.stringify(${JSON.stringify(DRY_CALLS)}.map((_, index) => dryCall(index))));`,
+				console.log(JSON.stringify(${JSON.stringify(DRY_CALLS)}.map((_, index) => dryCall(index, true))));`,
 					{ prefix },
 				);
 			const absent = olderThan("6.15") === undefined ? [] : ["open_tree_attr"];
@@ -194,6 +194,18 @@ test(
 					assert.deepEqual(answers([...user, deny, rules]), expected(call, ...powerless), call);
 				}
 			}
+			// What a child does before and after the call can be refused, or end it, too.
+			const x64 = process.arch === "x64";
+			const [prctl, waitid, setitimer] = x64 ? [157, 247, 38] : [167, 95, 103];
+			const setns = `${numbers.setns}=1`;
+			assert.deepEqual(answers([deny, `${prctl}=1,${waitid}=1,${setns}`]), expected("setns"));
+			assert.deepEqual(answers([deny, `${setitimer}=4096,${setns}`]), expected("setns"));
+			assert.deepEqual(answers([deny, `${numbers.setns}=4096`]), expected("setns"));
+			const unknown = answers([deny, `${waitid}=1,${prctl}=4096,${setns}`]);
+			assert.ok(
+				unknown.every((answer) => answer < 0),
+				"a child that cannot be prepared is no answer",
+			);
 			const both = `${numbers.execveat}=1,${numbers.setns}=1`;
 			assert.deepEqual(answers([deny, both]), expected("execveat", "setns"));
 		}),

@@ -119,6 +119,16 @@ const machines: [what: string, machine: Machine][] = [
 			evidence: /clone\(2\)/,
 		},
 	],
+	[
+		"a filter against new processes",
+		{
+			job: "spawn",
+			before: compile("deny-newuser", "threads"),
+			through: ["/mnt/bin/threads"],
+			...SECCOMP,
+			evidence: /clone\(2\)/,
+		},
+	],
 	...["memfd_create", "setns", "setns=38", `setns=${KILL}`, `setns=${WAIT}`].map(
 		(call): [string, Machine] => [
 			`a filter against ${call}`,

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readlinkSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { type ListedNamespace, list, mountIdmapped, pin, UserNamespace } from "../../src/index.ts";
-import { runScript, sh } from "../support/child.ts";
+import { root, runScript, sh } from "../support/child.ts";
 import { failure } from "../support/errors.ts";
 import { type Held, HOLDING, holding } from "../support/holding.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
@@ -160,9 +160,9 @@ test(
 );
 
 test(
-	"list finds a descriptor that was opened at a pinned file, also after the file was unmounted",
+	"list finds a descriptor that was opened at a pinned file, also if another file hides that one",
 	{
-		needs: ["linux", "root", "private-mounts", "ids", "linux:5.14"],
+		needs: ["linux", "root", "private-mounts", "ids", "linux:5.8"],
 	},
 	() =>
 		withTmpfs(async (folder) => {
@@ -171,34 +171,94 @@ test(
 			const { inode } = made;
 			pin(made, path);
 			made.close();
-			const holdersOf = async () => (await list()).namespaces.find((each) => each.inode === inode)?.holders;
-			const paths = (holders: ListedNamespace["holders"] = []) =>
-				holders.filter((each) => each.kind === "mount" && each.path === path);
-			const fds = (holders: ListedNamespace["holders"] = []) =>
-				holders.flatMap((each) => (each.kind === "descriptor" ? [`${each.pid} ${each.fd}`] : []));
+			const holdersOf = async () =>
+				(await list()).namespaces.find((each) => each.inode === inode)?.holders ?? [];
+			const mounts = (holders: ListedNamespace["holders"]) =>
+				holders.filter((each) => each.kind === "mount" && each.path === path).length;
+			const fds = (holders: ListedNamespace["holders"]) =>
+				holders.flatMap((each) => (each.kind === "descriptor" ? [`${each.pid} ${each.fd}`] : [])).sort();
 			assert.deepEqual(fds(await holdersOf()), [], "the control: only the mount holds it");
 			const opened = UserNamespace.open(path);
-			// One in another mount namespace, which is mounted there, and one that is mounted nowhere.
-			const script = 'exec 7< "$1"; echo; read line; umount -l "$1"; echo; read line';
-			const args = ["--mount", "--propagation", "private", "bash", "-c", script, "bash", path];
-			const other = spawn("unshare", args, { stdio: ["pipe", "pipe", "inherit"] });
+			// One in another mount namespace, and an ordinary file at the same path in a third.
+			const unshared = (before: string) =>
+				spawn(
+					"unshare",
+					[
+						...["--mount", "--propagation", "private", "bash", "-c"],
+						...[`${before}; exec 7< "$1"; echo; read line`, "bash", path],
+					],
+					{ stdio: ["pipe", "pipe", "inherit"] },
+				);
+			const other = unshared(":");
+			const stranger = unshared('mount --bind /etc/passwd "$1"');
 			try {
-				await once(other.stdout, "data");
+				await Promise.all([once(other.stdout, "data"), once(stranger.stdout, "data")]);
 				const expected = [`${process.pid} ${opened.fd}`, `${other.pid} 7`].sort();
-				assert.deepEqual(fds(await holdersOf()).sort(), expected);
-				assert.equal(paths(await holdersOf()).length, 2);
-				other.stdin.write("\n");
-				await once(other.stdout, "data");
-				assert.equal(readlinkSync(`/proc/${other.pid}/fd/7`), "/");
-				assert.deepEqual(fds(await holdersOf()).sort(), expected);
-				assert.equal(paths(await holdersOf()).length, 1);
+				const both = await holdersOf();
+				assert.deepEqual([fds(both), mounts(both)], [expected, 3]);
+				sh("mount", "--bind", "/etc/hostname", path);
+				for (const child of [other, stranger]) {
+					const closed = once(child, "close");
+					child.kill("SIGKILL");
+					await closed;
+				}
+				// No path leads to it any more.
+				const last = await holdersOf();
+				assert.deepEqual([fds(last), mounts(last)], [[`${process.pid} ${opened.fd}`], 1]);
 				opened.close();
+				const { namespaces, unseen } = await list();
+				assert.equal(
+					namespaces.some((each) => each.inode === inode),
+					LISTNS,
+				);
+				assert.equal(
+					unseen.some((each) => each.includes(`user:[${inode}] at ${path}`)),
+					!LISTNS,
+				);
 				sh("umount", path);
-				assert.deepEqual(await holdersOf(), [{ kind: "descriptor", pid: other.pid, fd: 7 }]);
 			} finally {
-				const closed = once(other, "close");
-				other.kill("SIGKILL");
+				for (const child of [other, stranger]) child.kill("SIGKILL");
+			}
+		}),
+);
+
+test(
+	"list does not ask the file system of a descriptor with the path of a pinned file",
+	{
+		needs: ["linux", "root", "private-mounts", "ids", "tool:cc", "fs:fuse", "linux:5.8"],
+		timeout: 60_000,
+	},
+	() =>
+		withTmpfs(async (folder) => {
+			const path = join(folder, "pinned");
+			const tools = mkdtempSync(join(tmpdir(), "userns-list-"));
+			const program = join(tools, "silent-fs");
+			sh("cc", "-O2", "-o", program, join(root, "test/support/programs/silent-fs.c"));
+			const made = UserNamespace.createSync("0:3000000:9");
+			pin(made, path);
+			// In another mount namespace, a file system that does not answer is at that path, and a descriptor leads to it.
+			const script = `mount -t tmpfs none "$1" && mkdir "$1/pinned" && exec "$2" "$1/pinned" open`;
+			const args = ["--mount", "--propagation", "private", "sh", "-c", script, "sh", folder, program];
+			const child = spawn("unshare", args, { stdio: ["ignore", "pipe", "inherit"] });
+			try {
+				await once(child.stdout, "data");
+				const links = readdirSync(`/proc/${child.pid}/fd`).map((fd) =>
+					readlinkSync(`/proc/${child.pid}/fd/${fd}`),
+				);
+				assert.ok(links.includes(path), links.join());
+				const { namespaces } = await list();
+				const found = namespaces.find(({ inode }) => inode === made.inode);
+				assert.deepEqual(
+					found?.holders.flatMap((each) => (each.kind === "descriptor" ? [each.pid] : [])),
+					[process.pid],
+				);
+			} finally {
+				const closed = once(child, "close");
+				child.kill("SIGKILL");
 				await closed;
+				made.close();
+				sh("umount", path);
+				rmSync(tools, { recursive: true });
 			}
 		}),
 );

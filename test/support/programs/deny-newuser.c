@@ -1,7 +1,8 @@
 /*
  * deny-newuser PROGRAM [ARGUMENT…]: runs a program for which the kernel returns EPERM when it creates a user namespace,
  * as a kernel with a sysctl against it does. clone3 returns ENOSYS, because a filter cannot see its flags. If the
- * program is called "kernel", the calls of native/child/dry-call.c reach the kernel, so that the filter is not found.
+ * program is called "kernel", the calls of native/child/dry-call.c reach the kernel, so that the filter is not found. If it is called
+ * "threads", the kernel returns EPERM for every new process, and not for a new thread.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,6 +26,17 @@ int main(int argc, char **argv)
 {
 	const char *name = argc > 0 ? strrchr(argv[0], '/') : NULL;
 	int as_kernel = name != NULL && strcmp(name, "/kernel") == 0;
+	int threads = name != NULL && strcmp(name, "/threads") == 0;
+	struct sock_filter no_process[] = {
+		LOAD(nr),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 4, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 4),
+		LOAD(args[0]),
+		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, CLONE_THREAD, 2, 0),
+		ANSWER(SECCOMP_RET_ERRNO | EPERM),
+		ANSWER(SECCOMP_RET_ERRNO | ENOSYS),
+		ANSWER(SECCOMP_RET_ALLOW),
+	};
 	struct sock_filter filter[] = {
 		LOAD(nr),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 4),
@@ -42,6 +54,7 @@ int main(int argc, char **argv)
 	};
 	struct sock_fprog program = {.len = sizeof filter / sizeof filter[0], .filter = filter};
 
+	if (threads) program = (struct sock_fprog){.len = sizeof no_process / sizeof no_process[0], .filter = no_process};
 	if (argc < 2) return 2;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return 3;
 	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0) return 4;

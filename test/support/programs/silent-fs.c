@@ -1,10 +1,11 @@
 /*
- * silent-fs DIRECTORY [take|late|hold]: mounts a fuse file system whose server never answers, prints a line, and waits.
+ * silent-fs DIRECTORY [take|late|hold|open]: mounts a fuse file system whose server never answers, prints a line, and waits.
  * A process that enters it waits too, as in a container that serves its own file system. With "take" it answers
  * FUSE_INIT and reads every request: then not even a fatal signal ends the wait. With "late" it answers the look-up of
  * a name after the process that asked was killed: every name is a directory. With "hold" it starts a mkdir(2) in its
- * root, and refuses it as late: the root is locked until then.
+ * root, and refuses it as late: the root is locked until then. With "open" it holds a descriptor of its root (O_PATH).
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
@@ -114,7 +115,10 @@ int main(int argc, char **argv)
 		perror("mount");
 		return 1;
 	}
-	if (argc > 2) take(fd, argv[1], argv[2]);
+	if (argc > 2 && strcmp(argv[2], "open") == 0) {
+		if (open(argv[1], O_PATH) < 0) return 3;
+		ready();
+	} else if (argc > 2) take(fd, argv[1], argv[2]);
 	else ready();
 	for (;;) pause();
 }
