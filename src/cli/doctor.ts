@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { type Command, Option } from "commander";
 import { type DoctorJob, type DoctorOptions, doctor, explainError, type FoundCause } from "../index.ts";
 import { commandWords } from "./command-words.ts";
@@ -23,7 +22,8 @@ and a file in DIR, checks their owners, and removes them.
 With --error, the command recognises an error of bwrap, unshare, newuidmap,
 runc, crun or podman, and looks for its cause on this machine:
   bwrap … 2>&1 | userns doctor --error -
-Run it as the same user, in the same container and sandbox.`;
+Run it as the same user, in the same container and sandbox. The exit status is 1
+if a cause was found, and 0 if this process can do what the program could not.`;
 
 export function define(command: Command): void {
 	command
@@ -79,7 +79,7 @@ async function run(path: string | undefined, options: Options): Promise<void> {
 				"ERR_USERNS_INVALID_ARGUMENT",
 			);
 		}
-		return runError(error === "-" ? readFileSync(0, "utf8") : error, json);
+		return runError(error === "-" ? await readInput() : error, json);
 	}
 	if (path !== undefined && job !== undefined && job !== "mount") {
 		throw new CommandError(
@@ -105,6 +105,16 @@ async function run(path: string | undefined, options: Options): Promise<void> {
 	if (!result.ok) process.exitCode = NO;
 	const width = terminalWidth() ?? Number.POSITIVE_INFINITY;
 	await print(json, result, () => result.checks.flatMap((line) => lines(line, width)));
+}
+
+/** An error is at the end of what a program prints. */
+const MOST_INPUT = 1_000_000;
+
+/** Reads the last part of standard input. */
+async function readInput(): Promise<string> {
+	let text = "";
+	for await (const piece of process.stdin.setEncoding("utf8")) text = `${text}${piece}`.slice(-MOST_INPUT);
+	return text;
 }
 
 /** Prints the cause of another program's error. */

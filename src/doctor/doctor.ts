@@ -22,7 +22,10 @@ export interface DoctorOptions {
 	 * `"spawn"`.
 	 */
 	for?: DoctorJob | undefined;
-	/** The path whose mount the caller wants to ID-map. `doctor` rejects with the error of `supports` if it cannot be opened. */
+	/**
+	 * The path whose mount the caller wants to ID-map. If the mount is checked and the path cannot be opened, `doctor` rejects with the
+	 * error of `supports`.
+	 */
 	path?: string | undefined;
 }
 

@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from "node:util";
 import { type FoundCause, invalidArgument, show } from "../errors.ts";
 import { showRange } from "../mapping/extent.ts";
 import { SUBID_FILES, subordinateRanges } from "../subid/ranges.ts";
@@ -69,11 +70,12 @@ function notDelegated(line: string): FoundCause | undefined {
 export async function explainError(text: string): Promise<ErrorExplanation | undefined> {
 	if (typeof text !== "string")
 		throw invalidArgument(`explainError: the text must be a string, not ${show(text)}`);
+	// A program may have written a progress line before, which a carriage return ends, and colours.
+	const lines = stripVTControlCharacters(text)
+		.split(/[\r\n]+/)
+		.map((each) => each.trim().slice(0, LONGEST_LINE));
 	for (const [pattern, name, job] of LINES) {
-		const line = text
-			.split("\n")
-			.map((each) => each.trim().slice(0, LONGEST_LINE))
-			.find((each) => pattern.test(each));
+		const line = lines.find((each) => pattern.test(each));
 		if (line === undefined) continue;
 		const refused = name === "ids" ? notDelegated(line) : undefined;
 		const { checks } = refused === undefined ? await doctor({ for: job }) : { checks: [] };

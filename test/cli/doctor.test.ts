@@ -111,6 +111,10 @@ test("--error finds the cause of another program's error, in an argument or on s
 	const piped = ["sh", "-c", `printf 'some line\\n${line}\\n' | "$@"`, "sh", ...USER];
 	const { status, stdout } = doctor(piped, "--error", "-");
 	assert.deepEqual([status, stdout], [1, found]);
+	// After a progress line and in colour, at the end of a long output.
+	const long = `head -c 3000000 /dev/zero | tr '\\0' x; printf 'progress\\r\\033[31m${line}\\033[0m\\r\\n'`;
+	const ended = doctor(["sh", "-c", `(${long}) | "$@"`, "sh", ...USER], "--error", "-");
+	assert.deepEqual([ended.status, ended.stdout], [1, found]);
 	const json = doctor(USER, "--error", line, "--json");
 	assert.equal(json.status, 1);
 	const { line: read, check, causes, hint } = JSON.parse(json.stdout);
