@@ -57,8 +57,9 @@ export function withServer(s: Situation, access: Access): Access {
 			const kernel = verdict.allowed === true ? ", and this kernel does not refuse it" : "";
 			return unknown(`${serverName(s)} decides${kernel}`);
 		}
-		// Root of this machine may be any user for the server.
-		return verdict.errno === "EACCES" || verdict.errno === "EPERM" ? { ...verdict, fix: undefined } : verdict;
+		const refused = verdict.errno === "EACCES" || verdict.errno === "EPERM";
+		// Root of this machine may be any user for the server, and can only remount.
+		return refused && !verdict.fix?.startsWith("mount ") ? { ...verdict, fix: undefined } : verdict;
 	};
 	return {
 		read: here("read"),

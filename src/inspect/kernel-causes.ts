@@ -282,7 +282,7 @@ export const kernelCauses: Readonly<Record<KernelCauseId, Cause>> = {
 	// AppArmor fails with EACCES for a rule that a profile lacks (userns_create in security/apparmor/lsm.c, since Linux 6.7), and with EPERM
 	// for a capability, which /proc still shows. No call without an effect tells which.
 	"apparmor-profile": {
-		explains: ["create", "write a map", "mount", "map a mount", "join", "run"],
+		explains: ["create", "write a map", "newuidmap", "mount", "map a mount", "join", "run"],
 		last: true,
 		check: (facts) => {
 			const profile = confinement(facts);

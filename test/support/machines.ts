@@ -173,6 +173,26 @@ export const cases: Case[] = [
 		/a line with DENIED in the kernel's log/,
 	],
 	[
+		"a profile without a capability that newuidmap needs",
+		HELPER,
+		{
+			...USER,
+			programs: { "/usr/bin/newuidmap": 0o104755 },
+			files: { "/proc/thread-self/attr/current": "firefox (enforce)" },
+		},
+		["apparmor-profile"],
+	],
+	[
+		"a profile, and a newuidmap that is not set-user-ID",
+		HELPER,
+		{
+			...USER,
+			programs: { "/usr/bin/newuidmap": 0o100755 },
+			files: { "/proc/thread-self/attr/current": "firefox (enforce)" },
+		},
+		["helper-not-privileged"],
+	],
+	[
 		"a profile, and a cause that is certain",
 		WRITE,
 		{ effective: NONE, files: { "/proc/thread-self/attr/current": "firefox (enforce)" } },

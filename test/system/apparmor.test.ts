@@ -80,6 +80,12 @@ const machines: [what: string, rules: string, flags: string, machine: Machine, n
 		{ job: "spawn", asRoot: true, ...BY_PROFILE },
 	],
 	[
+		"denies CAP_SETUID, which newuidmap needs",
+		"all, deny capability setuid,",
+		DETACHED,
+		{ job: "rootless", ...BY_PROFILE },
+	],
+	[
 		"refuses files without a path, in the mode complain too",
 		PERMITS,
 		"complain",
