@@ -266,14 +266,15 @@ export const kernelCauses: Readonly<Record<KernelCauseId, Cause>> = {
 		fix: () => "Raise RLIMIT_FSIZE (LimitFSIZE= of systemd) above 16 KiB",
 		command: () => `prlimit --pid ${process.pid} --fsize=unlimited`,
 	},
-	// security_sb_mount() is called before the flags are checked (path_mount() in fs/namespace.c); hook_sb_mount() of Landlock.
+	// security_move_mount() is called before the mounts are checked (vfs_move_mount() in fs/namespace.c): AppArmor, hook_move_mount() of
+	// Landlock.
 	"security-module": {
 		explains: ["mount"],
 		check: (facts, refusal) => {
 			if (!facts.has("CAP_SYS_ADMIN") || filtered(facts, refusal).length > 0) return undefined;
 			// A process without power over its mount namespace gets EPERM from the kernel.
 			if (facts.isInitial !== true || !facts.sources.dryCall("mount")) return undefined;
-			return `a security module (${securityModule(facts)}) refuses even a call of mount(2) that the kernel would reject with another error`;
+			return `a security module (${securityModule(facts)}) refuses even a call of move_mount(2) that the kernel would reject with another error`;
 		},
 		consequence: ({ doing }) => `${doing} needs its permission`,
 		fix: () =>

@@ -2,15 +2,15 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import type { FoundCause } from "../../src/index.ts";
 import { diagnose, type Machine } from "../support/broken.ts";
-import type { Need } from "../support/needs.ts";
+import { type Need, olderThan } from "../support/needs.ts";
 import { askAs, freshUser } from "../support/ordinary.ts";
 import { test } from "../support/test.ts";
 
 /* Programs with a profile of AppArmor that refuses something, each compared with the same program with a profile that permits it. */
 
 const needs = ["linux", "root", "ordinary", "mounts", "apparmor"] as const;
-/** Before, a tmpfs cannot be mapped. */
-const mapped = [...needs, "linux:6.3"] as const;
+/** Since then, AppArmor checks move_mount(2). */
+const mapped = [...needs, "linux:6.7"] as const;
 /** userns_create is a rule of AppArmor since then (security/apparmor/lsm.c). */
 const sinceRule = [...needs, "linux:6.7"] as const;
 
@@ -47,8 +47,21 @@ const NO_USERNS =
 	"file, capability, network, unix, signal, ptrace, mount, umount, pivot_root, dbus, mqueue, change_profile, io_uring,";
 const BY_PROFILE = { cause: "apparmor-profile", evidence: SHOWN } as const;
 
+/** An ext4 as the source, because a tmpfs cannot be mapped before Linux 6.3. */
+const EXT4 =
+	"truncate -s 16M /mnt/image; mkfs.ext4 -q /mnt/image; mkdir -p /mnt/source; mount -o loop /mnt/image /mnt/source";
+const onExt4 = [...needs, "loop", "fs:ext4", "tool:mkfs.ext4"] as const;
+/** AppArmor 6.1 permits move_mount(2) although the profile denies mount(2). */
+const DENIES = olderThan("6.7") === undefined ? { cause: "security-module", evidence: SHOWN } : {};
+
 const machines: [what: string, rules: string, flags: string, machine: Machine, needs?: readonly Need[]][] = [
-	["permits everything, root, mounts", PERMITS, DETACHED, { job: "mount", asRoot: true }, mapped],
+	[
+		"permits everything, root, mounts",
+		PERMITS,
+		DETACHED,
+		{ job: "mount", asRoot: true, before: EXT4 },
+		onExt4,
+	],
 	["permits everything, an ordinary user", PERMITS, DETACHED, { job: "rootless" }],
 	["has no rule for user namespaces", NO_USERNS, DETACHED, { job: "spawn", ...BY_PROFILE }, sinceRule],
 	[
@@ -64,7 +77,8 @@ const machines: [what: string, rules: string, flags: string, machine: Machine, n
 		"denies mounts, as that of Docker",
 		"all, deny mount,",
 		DETACHED,
-		{ job: "mount", asRoot: true, cause: "security-module", evidence: SHOWN },
+		{ job: "mount", asRoot: true, before: EXT4, ...DENIES },
+		onExt4,
 	],
 	["denies mounts, which no program needs", "all, deny mount,", DETACHED, { job: "spawn", asRoot: true }],
 	[
