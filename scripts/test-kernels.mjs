@@ -13,7 +13,7 @@ import { CACHE } from "./kernels/cache.mjs";
 import { makeProject } from "./kernels/disk.mjs";
 import { makeKernel } from "./kernels/kernel.mjs";
 import { runMachine } from "./kernels/machine.mjs";
-import { ARCHITECTURES, KERNELS, USUAL } from "./kernels/machines.mjs";
+import { ARCHITECTURES, KERNELS, TOOLS as MACHINE_TOOLS, USUAL } from "./kernels/machines.mjs";
 import { FOLDERS, writeResult } from "./kernels/results.mjs";
 import { root } from "./setup.mjs";
 import { testFiles } from "./test.mjs";
@@ -41,8 +41,12 @@ const PROMISED = [
 		"static",
 		"path:/mnt",
 		"path:/srv",
+		"apparmor",
+		"fs:9p",
+		"fs:nfs4",
+		"fs:nfsd",
 	],
-	...TOOLS.filter((tool) => !tool.startsWith("aarch64")).map((tool) => `tool:${tool}`),
+	...[...TOOLS, ...MACHINE_TOOLS].filter((tool) => !tool.startsWith("aarch64")).map((tool) => `tool:${tool}`),
 ];
 
 function readArguments() {
@@ -91,6 +95,7 @@ function script(files, slower) {
 	return `
 export USERNS_SLOWER=${slower} USERNS_PRIVATE_MOUNTS=1
 export USERNS_PROMISED=${JSON.stringify(PROMISED.join(" "))}
+grep -q virtio_uml.device /proc/cmdline && USERNS_PROMISED="$USERNS_PROMISED virtiofs"
 exec unshare --mount --propagation private node --test --test-concurrency=1 \\
 	--test-reporter=spec --test-reporter-destination=stdout \\
 	--test-reporter=./scripts/skipped.mjs --test-reporter-destination=stdout \\

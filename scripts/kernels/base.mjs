@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { PACKAGES as TEST_PACKAGES } from "../test-packages.mjs";
 import { makeOnce } from "./cache.mjs";
-import { ARCHITECTURES, PACKAGES, SUITE } from "./machines.mjs";
+import { ARCHITECTURES, NEWER, PACKAGES, SUITE } from "./machines.mjs";
 import { debianSuite, quiet, unpackNode } from "./packages.mjs";
 
 /** Moves /bin, /sbin, /lib and /lib64 below /usr, as an installation does, because the packages themselves contain both. */
@@ -58,6 +58,18 @@ function finishDebian(disk) {
 	}
 }
 
+/** The programs of NEWER are started with their own dynamic loader and C library. */
+function addNewer(disk, architecture, cache) {
+	debianSuite(NEWER.suite, architecture, cache).unpack(NEWER.packages, join(disk, "opt/newer"));
+	for (const program of NEWER.programs) {
+		const start = `#!/bin/sh
+newer=/opt/newer/usr
+exec $newer/lib*/ld-linux-*.so.* --library-path $newer/lib/*-linux-gnu $newer/sbin/${program} "$@"
+`;
+		writeFileSync(join(disk, "usr/sbin", program), start, { mode: 0o755 });
+	}
+}
+
 /** Makes an ext4 image of a folder, with its owners. */
 export function makeImage(folder, image, size) {
 	quiet("truncate", ["-s", size, image]);
@@ -68,7 +80,7 @@ export function makeImage(folder, image, size) {
 export function makeBase(architecture, cache) {
 	// The cross compiler is for a test of prebuilds, which no machine runs.
 	const names = [...Object.keys(TEST_PACKAGES).filter((name) => !/aarch64|arm64/.test(name)), ...PACKAGES];
-	const hash = createHash("sha256").update(JSON.stringify([process.version, SUITE, names]));
+	const hash = createHash("sha256").update(JSON.stringify([process.version, SUITE, names, NEWER]));
 	hash.update(readFileSync(fileURLToPath(import.meta.url)));
 	return makeOnce(cache, `base-${architecture}`, hash.digest("hex").slice(0, 16), (base) => {
 		const disk = join(base, "disk");
@@ -76,6 +88,7 @@ export function makeBase(architecture, cache) {
 		debian.unpack(debian.withDependencies(names), disk);
 		mergeUsr(disk);
 		finishDebian(disk);
+		addNewer(disk, architecture, cache);
 		unpackNode(ARCHITECTURES[architecture].node, join(disk, "usr/local"));
 		copyFileSync(join(disk, "bin/busybox"), join(base, "busybox"));
 		makeImage(disk, join(base, "image"), "3G");

@@ -1,4 +1,6 @@
 // Unpacks kernels and the modules that the machines load.
+
+import { createHash } from "node:crypto";
 import {
 	chmodSync,
 	copyFileSync,
@@ -13,7 +15,7 @@ import {
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { makeOnce } from "./cache.mjs";
-import { EARLY_MODULES, KERNELS, MODULES } from "./machines.mjs";
+import { EARLY_MODULES, KERNELS, MODULES, VIRTIOFSD } from "./machines.mjs";
 import { modules } from "./modules.mjs";
 import { debianSuite, quiet } from "./packages.mjs";
 
@@ -45,8 +47,8 @@ function useLoader(file) {
 	writeFileSync(file, program);
 }
 
-/** `linux`, the C library, and `modules`. */
-function unpackUml({ suite, largeFpu }, folder, cache) {
+/** `linux`, the C library, `modules`, and `virtiofsd` with its own C library. */
+function unpackUml({ suite, largeFpu, virtiofs }, folder, cache) {
 	const debian = debianSuite(suite, "amd64", cache);
 	const unpacked = join(folder, "unpacked");
 	debian.unpack(["user-mode-linux", "libc6"], unpacked);
@@ -64,6 +66,10 @@ function unpackUml({ suite, largeFpu }, folder, cache) {
 	if (largeFpu) {
 		const source = fileURLToPath(new URL("large-fpu.c", import.meta.url));
 		quiet("cc", ["-O2", "-shared", "-fPIC", "-o", join(folder, "large-fpu.so"), source]);
+	}
+	if (virtiofs) {
+		const newer = debianSuite(VIRTIOFSD.suite, "amd64", cache);
+		newer.unpack(newer.withDependencies(VIRTIOFSD.packages), join(folder, "virtiofsd"));
 	}
 	const version = keepModules(join(unpacked, "usr/lib/uml/modules"), join(folder, "modules"));
 	rmSync(unpacked, { recursive: true });
@@ -96,7 +102,8 @@ function unpackDebianKernel({ suite, arch }, folder, cache) {
 /** Returns the folder of a kernel, with its files and `version`. */
 export function makeKernel(name, cache) {
 	const kernel = KERNELS[name];
-	return makeOnce(cache, `kernel-${name}`, "1", (folder) => {
+	const hash = createHash("sha256").update(JSON.stringify([kernel, MODULES, EARLY_MODULES, VIRTIOFSD]));
+	return makeOnce(cache, `kernel-${name}`, hash.digest("hex").slice(0, 16), (folder) => {
 		const unpack = kernel.uml ? unpackUml : unpackDebianKernel;
 		writeFileSync(join(folder, "version"), unpack(kernel, folder, cache));
 	});

@@ -4,21 +4,37 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { makeInitramfs } from "./disk.mjs";
-import { ARCHITECTURES, KERNELS } from "./machines.mjs";
+import { ARCHITECTURES, KERNELS, SHARED } from "./machines.mjs";
 
 /** What every kernel is started with. */
-const WORDS = ["panic=-1", "loglevel=4"];
+const WORDS = ["panic=-1", "loglevel=4", "security=apparmor"];
+
+/** The number of the device of virtiofs (VIRTIO_ID_FS in <linux/virtio_ids.h>). */
+const VIRTIOFS = 26;
+
+/** A line of a shell that starts virtiofsd and waits for its socket. The server is not a child of the kernel, and ends with it. */
+function serve(tag, options, socket) {
+	const start = [
+		"virtiofsd/usr/lib64/ld-linux-x86-64.so.2 --library-path virtiofsd/usr/lib/x86_64-linux-gnu",
+		`virtiofsd/usr/libexec/virtiofsd --tag ${tag} --socket-path "${socket}" --shared-dir "$TMPDIR/${tag}"`,
+		`--sandbox none --log-level error ${options.join(" ")}`,
+	].join(" ");
+	return `mkdir -m 777 "$TMPDIR/${tag}"; (${start} &); until [ -S "${socket}" ]; do sleep 0.05; done`;
+}
 
 /**
  * User-Mode Linux. Its memory is a file on a tmpfs. It writes to none of the disks, but to a file beside the machine. In a PID
  * namespace, so that no process of the machine outlives its kernel, however it ends.
  */
-function umlCommand({ options = [], largeFpu }, kernel, { base, project, run }, work) {
+function umlCommand({ options = [], largeFpu, virtiofs }, kernel, { base, project, run }, work) {
 	const [memory, cow] = ["memory", "cow"].map((name) => join(work, name));
 	for (const folder of [memory, cow]) mkdirSync(folder);
 	const disks = [base, project].map((file, i) => `ubd${"ab"[i]}=${join(cow, String(i))},${file}`);
+	const shared = virtiofs ? Object.entries(SHARED) : [];
+	const socket = (tag) => join(work, `${tag}.socket`);
 	const inside = [
 		'mount -t tmpfs -o size=1700M,mode=700 userns-kernels "$TMPDIR" || exit',
+		...shared.map(([tag, options]) => serve(tag, options, socket(tag))),
 		"export LD_LIBRARY_PATH=$PWD/libc", // for the kernel alone, because other programs do not fit this library
 		...(largeFpu ? ["export LD_PRELOAD=$PWD/large-fpu.so"] : []),
 		'exec ./linux "$@"',
@@ -29,6 +45,7 @@ function umlCommand({ options = [], largeFpu }, kernel, { base, project, run }, 
 			...["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"],
 			...["sh", "-c", inside, "sh", "mem=1500M", ...disks, "root=/dev/ubda", "rw", "init=/start"],
 			...["con=null", "con0=null,fd:1", `uml_dir=${work}`, ...WORDS, `userns.run=${run}`, ...options],
+			...shared.map(([tag]) => `virtio_uml.device=${socket(tag)}:${VIRTIOFS}`),
 		],
 		options: {
 			cwd: kernel,

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import {
 	closeSync,
 	constants,
+	fchownSync,
 	fstatSync,
 	mkdtempSync,
 	openSync,
@@ -37,6 +38,25 @@ function step<T>(what: string, run: () => T): T {
 	}
 }
 
+/**
+ * The directory belongs to another user on disk than the one as whom the caller appears, which the caller's capabilities outweigh. A
+ * server, such as virtiofsd, sees that user only, so the directory is given to the user if the file is refused.
+ */
+function createFile(source: number, path: string, uid: number, gid: number): void {
+	const create = () => writeFileSync(path, CONTENT, { flag: "wx" });
+	try {
+		create();
+	} catch (error) {
+		if ((error as NodeJS.ErrnoException).code !== "EACCES") throw error;
+		try {
+			fchownSync(source, uid, gid);
+		} catch {
+			throw error;
+		}
+		create();
+	}
+}
+
 async function tryFile(source: number, name: string): Promise<void> {
 	const { uid, gid } = fstatSync(source);
 	const own = { uid: process.geteuid?.() ?? 0, gid: process.getegid?.() ?? 0 };
@@ -44,7 +64,7 @@ async function tryFile(source: number, name: string): Promise<void> {
 	const mount = await mountIdmapped({ source, mapping: `${u.text},${g.text}` });
 	const inside = `/proc/self/fd/${mount.fd}/${name}`;
 	try {
-		step("creating a file through the map failed", () => writeFileSync(inside, CONTENT, { flag: "wx" }));
+		step("creating a file through the map failed", () => createFile(source, inside, u.onDisk, g.onDisk));
 		step("the owner of the new file is wrong", () => {
 			const [seen, disk] = [statSync(inside), statSync(`/proc/self/fd/${source}/${name}`)];
 			const found = [seen.uid, seen.gid, disk.uid, disk.gid].join(":");

@@ -165,8 +165,9 @@ async function checkIds(facts: Facts): Promise<Found> {
 }
 
 async function checkMounts(facts: Facts, path: string | undefined): Promise<Found> {
-	const foreign = ({ id }: FoundCause) => id !== "foreign-mount-namespace";
-	const causes = findCauses(MOUNT, facts).filter(foreign);
+	// These two are causes only of a mount that was refused.
+	const isCertain = ({ id }: FoundCause) => id !== "foreign-mount-namespace" && id !== "apparmor-profile";
+	const causes = findCauses(MOUNT, facts).filter(isCertain);
 	const message = "can be made";
 	if (causes.length > 0) return { causes, message };
 	const where = path ?? "/";

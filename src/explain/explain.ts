@@ -2,7 +2,7 @@ import { checkPath, invalidArgument, show, UsernsError } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import { findMount } from "../mount/find-mount.ts";
 import { mapOf } from "../mount/held-maps.ts";
-import type { MountEntry } from "../mount/mount-entry.ts";
+import { isIdmapped, type MountEntry } from "../mount/mount-entry.ts";
 import { lookUp, lookUpError, nameIn } from "../mount/path-options.ts";
 import { type Answer, ask } from "../namespace/ask.ts";
 import { isPid } from "../namespace/open.ts";
@@ -94,7 +94,10 @@ export async function explain(path: string, options?: ExplainOptions): Promise<E
 		const whole = normal(path, view);
 		const files = await open(whole, view, tried, held);
 		const entry = await runAsync(findMount(files.file, view?.mountNs?.fd, "ERR_USERNS_READ_MOUNTS", tried));
-		const mapping = mapOf(files.file, view?.mountNs?.fd);
+		const reported = mapOf(files.file, view?.mountNs?.fd);
+		// Before Linux 6.8 no map is known, but the mount table says which mounts have one.
+		const hasMap = entry === undefined || isIdmapped(entry);
+		const mapping = typeof reported === "string" && !hasMap ? undefined : reported;
 		const answer = await ask({
 			...files,
 			root: view?.root.fd,

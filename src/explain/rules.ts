@@ -2,6 +2,7 @@ import { describeErrno } from "../errors.ts";
 import { ERRNO } from "../native/errno.ts";
 import { chownVerdict } from "./chown.ts";
 import { CHOICE, Fixes } from "./fixes.ts";
+import { isNfs, searchReason, withServer } from "./served.ts";
 import {
 	APPEND,
 	CAP,
@@ -16,6 +17,7 @@ import {
 	mountName,
 	no,
 	type Situation,
+	STICKY,
 	TYPE,
 	unknown,
 	type Verdict,
@@ -41,7 +43,7 @@ export interface Access {
 }
 
 const [REGULAR, BLOCK, CHARACTER] = [0o100000, 0o060000, 0o020000];
-const [SET_ID, STICKY] = [0o6000, 0o1000];
+const SET_ID = 0o6000;
 const [READ, WRITE, EXECUTE] = [4, 2, 1];
 const EISDIR = -21;
 const NOT_ASKED = "the kernel has no faccessat2(2), which needs Linux 5.8, or a seccomp filter refuses it";
@@ -50,7 +52,7 @@ const NOT_ASKED = "the kernel has no faccessat2(2), which needs Linux 5.8, or a 
 const NO_CREATION = /^(proc|sysfs|cgroup2?|devpts|securityfs|debugfs|tracefs|pstore|selinuxfs|nsfs)$/;
 
 export function accessOf(s: Situation): Access {
-	const access = verdicts(s);
+	const access = withServer(s, verdicts(s));
 	if (!s.elsewhere) return access;
 	const here = (verdict: Verdict): Verdict =>
 		verdict.fix?.startsWith(CHOICE) ? verdict : { ...verdict, fix: undefined };
@@ -70,8 +72,9 @@ function verdicts(s: Situation): Access {
 	const fixes = new Fixes(s);
 	if (answer.search < 0) {
 		const part = path.slice(0, answer.searched);
-		const reason = `${JSON.stringify(part)} cannot be looked up: a directory on the way to it may not be searched`;
-		const refused = no(answer.search, reason, fixes.search(part));
+		const hidden = searchReason(s, part);
+		const reason = `${JSON.stringify(part)} cannot be looked up: ${hidden ?? "a directory on the way to it may not be searched"}`;
+		const refused = no(answer.search, reason, hidden === undefined ? fixes.search(part) : undefined);
 		return {
 			read: refused,
 			write: refused,
@@ -150,7 +153,11 @@ function createVerdict(s: Situation, fixes: Fixes): Verdict {
 	if (create === ERRNO.EPERM && (answer.file.attributes & IMMUTABLE) === 0) {
 		if (NO_CREATION.test(mount.fsType))
 			return no(ERRNO.EACCES, `only the kernel makes files in ${mount.fsType}`);
-		return yes(`it may be written and searched, and a new file belongs to ${subject.uid}:${subject.gid}`);
+		// nfs_permission() in fs/nfs/dir.c leaves a directory that is written to the server, but not if it is asked with access(2).
+		const refused = isNfs(s) ? [answer.write, answer.execute].find((error) => error !== 0) : undefined;
+		if (refused !== undefined) return kernelVerdict(s, fixes, refused, WRITE | EXECUTE, "write and search");
+		const owner = isNfs(s) ? "the IDs that the server chooses" : `${subject.uid}:${subject.gid}`;
+		return yes(`it may be written and searched, and a new file belongs to ${owner}`);
 	}
 	if (create !== ERRNO.EOVERFLOW) return kernelVerdict(s, fixes, create, WRITE | EXECUTE, "write and search");
 	const kind = (["uid", "gid"] as const).find((each) => !hasDiskId(s, each, subject.host[each]));
@@ -215,7 +222,9 @@ function kernelVerdict(s: Situation, fixes: Fixes, error: number, bits: number, 
 		return no(error, `${lostReason(s)}; no process may write to such a file`, fixes.mount(bits));
 	}
 	const why = grants
-		? "its ACL, or a security module, does not permit it"
+		? isNfs(s)
+			? "the server does not permit it (an ACL, or root_squash of exports(5))"
+			: "its ACL, or a security module, does not permit it"
 		: `its mode ${shown} does not let ${name} ${operation} it`;
 	const lost = lostReason(s);
 	return no(error, lost === "" ? why : `${why}; ${lost}`, fixes.permit(bits));

@@ -37,6 +37,7 @@ export const IMMUTABLE = 0x10;
 export const APPEND = 0x20;
 export const TYPE = 0o170000;
 export const DIRECTORY = 0o040000;
+export const STICKY = 0o1000;
 /** <linux/capability.h> */
 export const CAP = { CHOWN: 0n, DAC_OVERRIDE: 1n, FOWNER: 3n, FSETID: 4n } as const;
 

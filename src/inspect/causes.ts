@@ -14,8 +14,14 @@ import { type KernelCauseId, kernelCauses } from "./kernel-causes.ts";
 
 export type CauseId = KernelCauseId | HelperCauseId;
 
+const { "apparmor-profile": byElimination, ...others } = kernelCauses;
+
 /** In the order in which a hint gives them. docs/causes.md has a row for each one. */
-export const causes: Readonly<Record<CauseId, Cause>> = { ...kernelCauses, ...helperCauses };
+export const causes: Readonly<Record<CauseId, Cause>> = {
+	...others,
+	...helperCauses,
+	"apparmor-profile": byElimination,
+};
 
 const REFUSED: readonly number[] = [ERRNO.EPERM, ERRNO.EACCES];
 

@@ -21,7 +21,8 @@ export type KernelCauseId =
 	| "proc-read-only"
 	| "memfd-noexec"
 	| "file-size-limit"
-	| "security-module";
+	| "security-module"
+	| "apparmor-profile";
 
 const USERNS_CLONE = "/proc/sys/kernel/unprivileged_userns_clone";
 const APPARMOR = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
@@ -81,6 +82,11 @@ function securityModule({ profile, context }: Facts): string {
 	return context === undefined ? "such as Landlock" : `the SELinux context is ${context}`;
 }
 
+/** The profile that can refuse something. One in the mode "unconfined" refuses nothing. */
+function confinement({ profile }: Facts): string | undefined {
+	return profile?.endsWith(" (unconfined)") ? undefined : profile;
+}
+
 const LIMIT_ERRORS = [ERRNO.ENOSPC, ERRNO.EUSERS];
 
 /** The causes for which the kernel refuses a call, in the order in which a hint gives them. */
@@ -96,9 +102,9 @@ export const kernelCauses: Readonly<Record<KernelCauseId, Cause>> = {
 	// Ubuntu since 23.10: without a profile that permits it, the creation is refused or gives no capabilities in the namespace.
 	"apparmor-userns": {
 		explains: ["create", "in the namespace", "write a map"],
-		// A process with a profile has what the profile says, which may permit it.
+		// A process with a profile has what the profile says, which may permit it: see apparmor-profile.
 		check: (facts, { operation }) =>
-			operation === "in the namespace" && facts.profile !== undefined
+			confinement(facts) !== undefined || (operation === "in the namespace" && facts.profile !== undefined)
 				? undefined
 				: sysctl(facts, APPARMOR, "1"),
 		consequence: () =>
@@ -260,17 +266,31 @@ export const kernelCauses: Readonly<Record<KernelCauseId, Cause>> = {
 		fix: () => "Raise RLIMIT_FSIZE (LimitFSIZE= of systemd) above 16 KiB",
 		command: () => `prlimit --pid ${process.pid} --fsize=unlimited`,
 	},
-	// security_sb_mount() is called before the flags are checked (path_mount() in fs/namespace.c); hook_sb_mount() of Landlock.
+	// security_move_mount() is called before the mounts are checked (vfs_move_mount() in fs/namespace.c): AppArmor, hook_move_mount() of
+	// Landlock.
 	"security-module": {
 		explains: ["mount"],
 		check: (facts, refusal) => {
 			if (!facts.has("CAP_SYS_ADMIN") || filtered(facts, refusal).length > 0) return undefined;
 			// A process without power over its mount namespace gets EPERM from the kernel.
 			if (facts.isInitial !== true || !facts.isAnswered("mount")) return undefined;
-			return `a security module (${securityModule(facts)}) refuses even a call of mount(2) that the kernel would reject with another error`;
+			return `a security module (${securityModule(facts)}) refuses even a call of move_mount(2) that the kernel would reject with another error`;
 		},
 		consequence: ({ doing }) => `${doing} needs its permission`,
 		fix: () =>
 			"Start the program outside the sandbox that set it, or with another profile (docker run --security-opt apparmor=unconfined)",
+	},
+	// AppArmor fails with EACCES for a rule that a profile lacks (userns_create in security/apparmor/lsm.c, since Linux 6.7), and with EPERM
+	// for a capability, which /proc still shows. No call without an effect tells which.
+	"apparmor-profile": {
+		explains: ["create", "write a map", "newuidmap", "mount", "map a mount", "join", "run"],
+		last: true,
+		check: (facts) => {
+			const profile = confinement(facts);
+			return profile && `the AppArmor profile of this process is ${profile}`;
+		},
+		consequence: () => "no other cause of the refusal was found",
+		fix: (_, { operation }) =>
+			`Start the program without this profile (docker run --security-opt apparmor=unconfined), or let root add ${operation === "create" ? 'the rule "userns," to it' : "the rule to it that a line with DENIED in the kernel's log (dmesg) lacks"}`,
 	},
 };

@@ -84,6 +84,7 @@ export function detachError(
 
 const hints: Hints = {
 	[ERRNO.EPERM]: mountRefused("unmounting", "umount2"),
+	[ERRNO.EACCES]: mountRefused("unmounting", "umount2"),
 	[ERRNO.EINVAL]:
 		"Unmount it in its own mount namespace: it is locked in this one (mount_namespaces(7)), or is not in it.",
 	[ERRNO.ETIMEDOUT]:

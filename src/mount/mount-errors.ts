@@ -187,8 +187,10 @@ const hints: StepHints = {
 		[ERRNO.EINVAL]: `${SAME_TYPE} The target must be in the mount namespace of the attach.`,
 		[ERRNO.ELOOP]: "Use a target outside the source's tree, which is unbindable or shared there.",
 		[ERRNO.EPERM]: mountRefused("attaching a mount", "move_mount"),
+		[ERRNO.EACCES]: mountRefused("attaching a mount", "move_mount"),
 	},
 	beneath: {
+		[ERRNO.EACCES]: mountRefused("attaching a mount", "move_mount"),
 		[ERRNO.ENOTDIR]: SAME_TYPE,
 		[ERRNO.EINVAL]: `${SAME_TYPE} The target must not be the root directory or a locked mount. Before Linux 6.5 no mount can be replaced.`,
 	},

@@ -65,7 +65,7 @@ function mapNeeds(mapping: Mapping): Capability[] {
 }
 
 const MAP_ERRORS: readonly number[] = [ERRNO.EPERM, ERRNO.EACCES, ERRNO.EROFS];
-const MAP_STEPS = ["proc", "uid_map", "setgroups", "gid_map", "newuidmap", "newgidmap"];
+const MAP_STEPS = ["proc", "uid_map", "setgroups", "gid_map", "namespace", "newuidmap", "newgidmap"];
 
 /** What the kernel refused; undefined for another failure. newuidmap and newgidmap report a refusal in words, without an errno. */
 function refusalOf({ step = "", error }: Outcome, mapping: Mapping): Refusal | undefined {
@@ -94,16 +94,15 @@ export function createError(
 	if (isCountLimit(outcome)) return kernelError("ERR_USERNS_LIMIT", tried, outcome, details);
 	const bySysctl = causes?.some(({ id }) => SYSCTL_CAUSES.includes(id));
 	// Root may map every ID if it has the capabilities, so a line in /etc/subuid does not help.
+	const missing = missingCapabilities(new Facts(), refusal ?? {});
 	if (
 		!bySysctl &&
-		causes !== undefined &&
+		missing.length > 0 &&
 		outcome.error !== ERRNO.EROFS &&
 		process.geteuid?.() === 0 &&
 		MAP_STEPS.includes(step ?? "")
 	) {
-		const kind = missingCapabilities(new Facts(), refusal ?? {}).some((each) => each !== "CAP_SETGID")
-			? "uid"
-			: "gid";
+		const kind = missing.some((each) => each !== "CAP_SETGID") ? "uid" : "gid";
 		return kernelError("ERR_USERNS_CREATE", tried, { error: ERRNO.EPERM, step: `${kind}_map` }, details);
 	}
 	if (step === "newuidmap" || step === "newgidmap") {
@@ -123,7 +122,9 @@ export function createError(
 
 function hintFor(outcome: Outcome, { mapping, setgroups }: CreateRequest): Hint | undefined {
 	const { step, error } = outcome;
-	if (isCreation(outcome)) return error === ERRNO.EPERM ? remainingHint("create") : undefined;
+	if (isCreation(outcome)) {
+		return error === ERRNO.EPERM || error === ERRNO.EACCES ? remainingHint("create") : undefined;
+	}
 	if (step === "own program") return hintIn(ownProgramHints, error);
 	if (step === "execute") return hintIn(executeHints, error);
 	if (error === ERRNO.EPERM && step === "setgroups") {

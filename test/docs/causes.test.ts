@@ -68,7 +68,9 @@ test("docs/errors.md names the causes of each code", () => {
 	accept(ERRORS, (text) =>
 		Object.entries(CODES).reduce((all, [code, has]) => {
 			const ids = Object.entries(causes).flatMap(([id, cause]) => (has(cause, id) ? [`\`${id}\``] : []));
-			const line = new RegExp(`(?<=\n## ${code}\n(?:(?!\n## )[\\s\\S])*\nCauses(?: of EPERM)?: ).*(?=\\.\n)`);
+			const line = new RegExp(
+				`(?<=\n## ${code}\n(?:(?!\n## )[\\s\\S])*\nCauses(?: of EPERM(?: and EACCES)?)?: ).*(?=\\.\n)`,
+			);
 			assert.match(all, line, code);
 			return all.replace(line, () => ids.join(", "));
 		}, text),

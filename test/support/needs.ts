@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism, release, tmpdir } from "node:os";
 import { join } from "node:path";
 import { noHostIds } from "./ids.ts";
@@ -63,6 +63,22 @@ const checks: Record<string, () => string | undefined> = {
 			rmSync(folder, { recursive: true });
 		}
 	},
+	/** AppArmor, which is configured and enabled. apparmor_parser(8) writes profiles to its files. */
+	apparmor: () => {
+		if (!existsSync("/sys/module/apparmor/parameters/enabled")) return "this kernel has no AppArmor";
+		const enabled = readFileSync("/sys/module/apparmor/parameters/enabled", "utf8").trim() === "Y";
+		if (!enabled) return "AppArmor is not enabled";
+		const files = "/sys/kernel/security/apparmor";
+		return existsSync(`${files}/.load`) ? firstReason("tool:apparmor_parser") : `there is no ${files}/.load`;
+	},
+	/** A directory that virtiofsd shares with this machine, under the names in scripts/kernels/machines.mjs. */
+	virtiofs: () => {
+		const driver = "/sys/bus/virtio/drivers/virtiofs";
+		if (missingFileSystem("virtiofs") !== undefined) return "the kernel has no virtiofs";
+		return existsSync(driver) && readdirSync(driver).some((name) => name.startsWith("virtio"))
+			? undefined
+			: "this machine has no device of virtiofs";
+	},
 	/** The long form of a test, which takes minutes (npm run test:soak, npm run test:package). */
 	long: () => (process.env.USERNS_LONG === "1" ? undefined : "the long form only (USERNS_LONG=1)"),
 	loop: () => (canOpen("/dev/loop-control") ? undefined : "no loop devices"),
@@ -108,6 +124,8 @@ export type Need =
 	| "processors"
 	| "shared-page"
 	| "landlock"
+	| "apparmor"
+	| "virtiofs"
 	| "busybox"
 	| "sanitizers"
 	| "static"

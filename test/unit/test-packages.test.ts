@@ -22,6 +22,11 @@ const { CLIENTS, PACKAGES, TOOLS } = (await import(MODULE)) as {
 	TOOLS: string[];
 };
 
+/** Those that only the machines of `npm run test:kernels` have. */
+const MACHINES = (await import(pathToFileURL(join(root, "scripts/kernels/machines.mjs")).href)) as {
+	TOOLS: string[];
+};
+
 /** Logs its arguments, checks its input, and fails as $WORKS says: "yes", "no", or unless `update` was called. */
 const APT_GET = `#!/bin/sh
 folder=\${0%/*}
@@ -65,7 +70,7 @@ function setUp(
 
 const MISSING = /^Some tests are skipped because these packages are missing: .*\bstrace\b/;
 
-test("every program that a test declares is in the list from which npm test or npm run test:clients installs", () => {
+test("every program that a test declares is in the list from which npm test, test:clients or test:kernels installs", () => {
 	const declared = new Set<string>();
 	const folder = join(root, "test");
 	for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
@@ -74,9 +79,9 @@ test("every program that a test declares is in the list from which npm test or n
 			declared.add(tool);
 	}
 	assert.ok(declared.size > 10);
-	const clients = Object.values(CLIENTS).flat();
+	const known = [...TOOLS, ...Object.values(CLIENTS).flat(), ...MACHINES.TOOLS];
 	assert.deepEqual(
-		[...declared].filter((tool) => !TOOLS.includes(tool) && !clients.includes(tool)),
+		[...declared].filter((tool) => !known.includes(tool)),
 		[],
 	);
 	for (const list of [CLIENTS, PACKAGES]) assert.deepEqual(Object.keys(list), Object.keys(list).sort());
