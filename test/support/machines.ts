@@ -146,58 +146,6 @@ export const cases: Case[] = [
 		{ ...USER, files: { [APPARMOR]: "1", "/proc/thread-self/attr/current": "bwrap (unconfined)" } },
 		[],
 	],
-	[
-		"AppArmor restricts users, and the process has a profile that refuses",
-		{ ...CREATE, error: ERRNO.EACCES },
-		{ ...USER, files: { [APPARMOR]: "1", "/proc/thread-self/attr/current": "firefox (enforce)" } },
-		["apparmor-profile"],
-	],
-	[
-		"a profile without the rule",
-		{ ...CREATE, error: ERRNO.EACCES },
-		{ files: { "/proc/thread-self/attr/current": "firefox (enforce)" } },
-		["apparmor-profile"],
-		/^Start the program without this profile .*"userns," to it: the AppArmor profile of this process is firefox \(enforce\)/,
-	],
-	[
-		"a profile that refuses nothing",
-		{ ...CREATE, error: ERRNO.EACCES },
-		{ files: { "/proc/thread-self/attr/current": "firefox (unconfined)" } },
-		[],
-	],
-	[
-		"a profile without a capability",
-		WRITE,
-		{ files: { "/proc/thread-self/attr/current": "firefox (complain)" } },
-		["apparmor-profile"],
-		/a line with DENIED in the kernel's log/,
-	],
-	[
-		"a profile without a capability that newuidmap needs",
-		HELPER,
-		{
-			...USER,
-			programs: { "/usr/bin/newuidmap": 0o104755 },
-			files: { "/proc/thread-self/attr/current": "firefox (enforce)" },
-		},
-		["apparmor-profile"],
-	],
-	[
-		"a profile, and a newuidmap that is not set-user-ID",
-		HELPER,
-		{
-			...USER,
-			programs: { "/usr/bin/newuidmap": 0o100755 },
-			files: { "/proc/thread-self/attr/current": "firefox (enforce)" },
-		},
-		["helper-not-privileged"],
-	],
-	[
-		"a profile, and a cause that is certain",
-		WRITE,
-		{ effective: NONE, files: { "/proc/thread-self/attr/current": "firefox (enforce)" } },
-		["missing-capability"],
-	],
 	["AppArmor restricts users, inside", INSIDE, { ...USER, files: { [APPARMOR]: "1" } }, ["apparmor-userns"]],
 	...["kernel", "unconfined", "unconfined_u:unconfined_r:unconfined_t:s0", ""].map(
 		(label): Case => [
@@ -503,5 +451,57 @@ export const cases: Case[] = [
 		MOUNT,
 		{ files: { "/proc/thread-self/status": "" }, initial: undefined },
 		[],
+	],
+	[
+		"AppArmor restricts users, and the process has a profile that refuses",
+		{ ...CREATE, error: ERRNO.EACCES },
+		{ ...USER, files: { [APPARMOR]: "1", "/proc/thread-self/attr/current": "firefox (enforce)" } },
+		["apparmor-profile"],
+	],
+	[
+		"a profile without the rule",
+		{ ...CREATE, error: ERRNO.EACCES },
+		{ files: { "/proc/thread-self/attr/current": "firefox (enforce)" } },
+		["apparmor-profile"],
+		/^Start the program without this profile .*"userns," to it: the AppArmor profile of this process is firefox \(enforce\)/,
+	],
+	[
+		"a profile that refuses nothing",
+		{ ...CREATE, error: ERRNO.EACCES },
+		{ files: { "/proc/thread-self/attr/current": "firefox (unconfined)" } },
+		[],
+	],
+	[
+		"a profile without a capability",
+		WRITE,
+		{ files: { "/proc/thread-self/attr/current": "firefox (complain)" } },
+		["apparmor-profile"],
+		/a line with DENIED in the kernel's log/,
+	],
+	[
+		"a profile without a capability that newuidmap needs",
+		HELPER,
+		{
+			...USER,
+			programs: { "/usr/bin/newuidmap": 0o104755 },
+			files: { "/proc/thread-self/attr/current": "firefox (enforce)" },
+		},
+		["apparmor-profile"],
+	],
+	[
+		"a profile, and a newuidmap that is not set-user-ID",
+		HELPER,
+		{
+			...USER,
+			programs: { "/usr/bin/newuidmap": 0o100755 },
+			files: { "/proc/thread-self/attr/current": "firefox (enforce)" },
+		},
+		["helper-not-privileged"],
+	],
+	[
+		"a profile, and a cause that is certain",
+		WRITE,
+		{ effective: NONE, files: { "/proc/thread-self/attr/current": "firefox (enforce)" } },
+		["missing-capability"],
 	],
 ];
