@@ -63,7 +63,7 @@ static int wait_for(int type, id_t id, siginfo_t *info, int options)
 	return error < 0 ? -errno : 0;
 }
 
-/* For a seccomp filter that allows what libuv uses, wait4(2), and not waitid(2). */
+/* For a seccomp filter that allows wait4(2), which libuv uses, and refuses waitid(2). */
 static int wait_by_pid(pid_t pid, siginfo_t *info)
 {
 	int status = 0;

@@ -27,8 +27,8 @@ int child_start(struct child *child, uint64_t flags, child_body *body, void *arg
 
 /*
  * child_start() with a copy of our memory, by clone(2) alone: the program may be under a seccomp filter that ends a process for
- * clone3(2), and the child makes a call for which a filter may end it. That would dump a core of memory that it shares with us,
- * and before Linux 5.16 the kernel ends every process that shares the memory of such a process (zap_threads() in fs/coredump.c).
+ * clone3(2), and the child makes a call for which a filter may end it. With shared memory, that end would dump a core of our
+ * memory, and before Linux 5.16 the kernel ends every process that shares the memory of such a process (zap_threads() in fs/coredump.c).
  */
 int child_start_copy(struct child *child, child_body *body, void *argument);
 

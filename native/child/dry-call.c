@@ -37,7 +37,7 @@ static const struct {
 	/* Needs CAP_SYS_ADMIN over the mount namespace. */
 	{SYS_move_mount, {-1, 0, -1, 0, NO_FLAGS}, EINVAL},
 	/*
-	 * "mount": a mount cannot be moved into itself (EINVAL or ELOOP), which the kernel checks after it has asked the security modules.
+	 * "mount": a mount cannot be moved into itself (EINVAL, ELOOP or ENOENT), which the kernel checks after it has asked the security modules.
 	 * mount(2) tells nothing about move_mount(2): AppArmor of Linux 6.1 only checks the former.
 	 */
 	{SYS_move_mount, {AT_FDCWD, (long)"/", AT_FDCWD, (long)"/", 0}, REFUSED},
@@ -99,6 +99,7 @@ static int try_apart(uint32_t index)
 	struct trial trial = {.index = index};
 	int status = run(&trial);
 
+	if (status == -ETIMEDOUT) status = run(&trial); /* the machine may be busy */
 	if (status == KERNEL || status == OTHER) return status == OTHER;
 	/* clone(2) without namespaces has no such error. For the other calls nothing is known. */
 	if (is_refused(status)) return calls[index].number == SYS_clone ? 1 : status;

@@ -19,7 +19,7 @@ function serve(tag, options, socket) {
 		`virtiofsd/usr/libexec/virtiofsd --tag ${tag} --socket-path "${socket}" --shared-dir "$TMPDIR/${tag}"`,
 		`--sandbox none --log-level error ${options.join(" ")}`,
 	].join(" ");
-	return `mkdir -m 777 "$TMPDIR/${tag}"; (${start} &); until [ -S "${socket}" ]; do sleep 0.05; done`;
+	return `mkdir -m 777 "$TMPDIR/${tag}"; (${start} &); for i in $(seq 200); do [ -S "${socket}" ] && break; sleep 0.05; done; [ -S "${socket}" ] || exit 1`;
 }
 
 /**

@@ -45,8 +45,8 @@ export const PACKAGES = [
 	"diod", // a server of 9p
 ];
 /**
- * Packages of a newer suite, which are unpacked into a folder of their own with their C library: only since version 4 does
- * apparmor_parser(8) know the rule "userns,".
+ * Packages of a newer suite, which are unpacked into a folder of their own with their C library, because
+ * apparmor_parser(8) knows the rule "userns," since version 4.
  */
 export const NEWER = { suite: "trixie", packages: ["apparmor", "libc6"], programs: ["apparmor_parser"] };
 /** The programs of the tests that only a machine has, because a host rarely has a kernel for them. */

@@ -22,8 +22,9 @@ and a file in DIR, checks their owners, and removes them.
 With --error, the command recognises an error of bwrap, unshare, newuidmap,
 runc, crun or podman, and looks for its cause on this machine:
   bwrap … 2>&1 | userns doctor --error -
-Run it as the same user, in the same container and sandbox. The exit status is 1
-if a cause was found, and 0 if this process can do what the program could not.`;
+Run the command as the same user, in the same container and sandbox. The exit
+status is 1 if a cause was found, and 0 if this process can do what the program
+could not.`;
 
 export function define(command: Command): void {
 	command

@@ -165,26 +165,30 @@ async function checkIds(facts: Facts): Promise<Found> {
 }
 
 async function checkMounts(facts: Facts, path: string | undefined): Promise<Found> {
-	// These two are causes only of a mount that was refused.
-	const isCertain = ({ id }: FoundCause) => id !== "foreign-mount-namespace" && id !== "apparmor-profile";
-	const causes = findCauses(MOUNT, facts).filter(isCertain);
+	const found = findCauses(MOUNT, facts).filter(({ id }) => id !== "foreign-mount-namespace");
+	// What a profile of AppArmor says about / is not what it says about every path, and a mount without a target is not checked.
+	const isPartial = ({ id }: FoundCause) => id === "security-module" && facts.profile !== undefined;
+	const causes = found.filter((each) => !isPartial(each));
+	const partial = found.filter(isPartial);
 	const message = "can be made";
 	if (causes.length > 0) return { causes, message };
 	const where = path ?? "/";
 	try {
 		const { supported, reason, hint: fix = "", fsType, mountPoint } = await supports(where);
 		const text = `${where} (${fsType} at ${mountPoint}): ${reason}`;
-		if (supported) return { causes, message: `can be made of ${text}` };
+		if (supported) return { causes, limits: partial, message: `can be made of ${text}` };
 		const cause = {
 			id: "file-system",
 			...{ message: text, evidence: reason, consequence: "it cannot be ID-mapped", fix },
 		};
-		return path === undefined ? { causes, limits: [cause], message } : { causes: [cause], message };
+		return path === undefined
+			? { causes, limits: [...partial, cause], message }
+			: { causes: [cause], message };
 	} catch (error) {
-		const found = causesOf(error);
-		// Such as a path that does not exist, or a file system that does not answer: that is no answer about the mount.
+		const refused = causesOf(error);
+		// A path that does not exist, or a file system that does not answer, says nothing about the mount.
 		if (path !== undefined && (error as UsernsError).causes === undefined) throw error;
-		return { causes: found, message };
+		return { causes: refused, message };
 	}
 }
 

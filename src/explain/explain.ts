@@ -2,7 +2,7 @@ import { checkPath, invalidArgument, show, UsernsError } from "../errors.ts";
 import type { Mapping } from "../mapping/mapping.ts";
 import { findMount } from "../mount/find-mount.ts";
 import { mapOf } from "../mount/held-maps.ts";
-import { isIdmapped, type MountEntry } from "../mount/mount-entry.ts";
+import { isIdmapped, type MountEntry, superOptionsOf } from "../mount/mount-entry.ts";
 import { lookUp, lookUpError, nameIn } from "../mount/path-options.ts";
 import { type Answer, ask } from "../namespace/ask.ts";
 import { isPid } from "../namespace/open.ts";
@@ -144,7 +144,7 @@ export async function explain(path: string, options?: ExplainOptions): Promise<E
 			uid,
 			gid,
 			subject,
-			mount: { ...mount, mapping },
+			mount: { ...mount, superOptions: entry === undefined ? [] : superOptionsOf(entry), mapping },
 			foreign,
 			fixed,
 		};

@@ -153,7 +153,7 @@ function createVerdict(s: Situation, fixes: Fixes): Verdict {
 	if (create === ERRNO.EPERM && (answer.file.attributes & IMMUTABLE) === 0) {
 		if (NO_CREATION.test(mount.fsType))
 			return no(ERRNO.EACCES, `only the kernel makes files in ${mount.fsType}`);
-		// nfs_permission() in fs/nfs/dir.c leaves a directory that is written to the server, but not if it is asked with access(2).
+		// For writing to a directory, nfs_permission() in fs/nfs/dir.c asks the server only if access(2) is called.
 		const refused = isNfs(s) ? [answer.write, answer.execute].find((error) => error !== 0) : undefined;
 		if (refused !== undefined) return kernelVerdict(s, fixes, refused, WRITE | EXECUTE, "write and search");
 		const owner = isNfs(s) ? "the IDs that the server chooses" : `${subject.uid}:${subject.gid}`;

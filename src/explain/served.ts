@@ -6,29 +6,50 @@ import { type Situation, STICKY, unknown, type Verdict } from "./situation.ts";
  * rules that this kernel does not know. What this kernel refuses is refused.
  */
 
-/** The kernel asks the server of NFS what the caller may do with a file (the operation ACCESS). */
-const NFS = /^nfs4?$/;
-/** The other servers are asked by the operation itself. */
-const UNASKED = /^(9p|cifs|smb3|virtiofs|fuse|fuseblk|fuse\..*)$/;
-const FUSE = /^fuse/;
+/** f_type, from <linux/magic.h> and the sources of the file systems. */
+const NFS = 0x6969;
+const FUSE = 0x65735546;
+const CIFS: readonly number[] = [0xff534d42, 0xfe534d42];
+/** Of these, only the operation itself asks the server: 9p, Ceph, AFS (two), Coda, OrangeFS, Lustre, vboxsf, hostfs. */
+const OTHERS: readonly number[] = [
+	...[0x01021997, 0x00c36400, 0x5346414f, 0x6b414653, 0x73757245, 0x20030528, 0x0bd00bd0, 0x786f4256],
+	0x00c0ffee,
+];
 
-export function isNfs({ mount: { fsType } }: Situation): boolean {
-	return NFS.test(fsType);
+const isFuse = ({ answer }: Situation) => answer.fileSystem === FUSE;
+
+/** The kernel asks the server of NFS what the caller may do with a file (the operation ACCESS). */
+export function isNfs({ answer }: Situation): boolean {
+	return answer.fileSystem === NFS;
+}
+
+/**
+ * FUSE checks the mode of a file only with this option, which virtiofs always has. Otherwise access(2) asks the server, and open(2) does
+ * not.
+ */
+function checksMode({ mount: { fsType, superOptions } }: Situation): boolean {
+	return fsType === "virtiofs" || superOptions.includes("default_permissions");
 }
 
 function isServed(s: Situation): boolean {
-	return isNfs(s) || UNASKED.test(s.mount.fsType);
+	const { fileSystem } = s.answer;
+	return isNfs(s) || isFuse(s) || CIFS.includes(fileSystem) || OTHERS.includes(fileSystem);
 }
 
 /** The operations whose answer is the server's. */
 function isUndecided(s: Situation, operation: keyof Access, { allowed, errno }: Verdict): boolean {
-	// NFS leaves the kernel's check of chown(2) out; FUSE without the option default_permissions that of a sticky directory too.
-	if (errno === "EPERM" && (operation === "chown" || operation === "delete")) {
-		return FUSE.test(s.mount.fsType) || (isNfs(s) && operation === "chown");
+	if (allowed === true) {
+		const inSticky = operation === "delete" && (s.answer.directory.mode & STICKY) !== 0;
+		return !isNfs(s) || operation === "chown" || inSticky;
 	}
-	if (allowed !== true) return false;
-	const inSticky = operation === "delete" && (s.answer.directory.mode & STICKY) !== 0;
-	return UNASKED.test(s.mount.fsType) || operation === "chown" || inSticky;
+	if (errno === "EPERM" && operation === "chown") {
+		// NFS, and CIFS with the option noperm, do not make the kernel's check.
+		return isNfs(s) || isFuse(s) || CIFS.includes(s.answer.fileSystem);
+	}
+	// A path that cannot be looked up is refused in any case.
+	if (!isFuse(s) || s.answer.search < 0) return false;
+	if (errno === "EPERM" && operation === "delete") return true;
+	return (errno === "EPERM" || errno === "EACCES") && operation !== "create" && !checksMode(s);
 }
 
 /** Whether a path is on the mount. */
@@ -37,15 +58,17 @@ function isOn({ mount: { mountPoint } }: Situation, path: string): boolean {
 }
 
 function serverName({ mount: { fsType, mountPoint } }: Situation): string {
-	return `the server of the ${fsType} at ${mountPoint}`;
+	return `the server of the ${fsType} file system at ${mountPoint}`;
 }
 
 /** Why a path cannot be looked up: the server can refuse it too, and so can FUSE (fuse_allow_current_process() in fs/fuse/dir.c). */
 export function searchReason(s: Situation, part: string): string | undefined {
 	if (!isServed(s) || !isOn(s, part)) return undefined;
-	const { fsType, mountPoint } = s.mount;
-	if (!FUSE.test(fsType)) return `${serverName(s)}, or a directory on the way to it, does not permit it`;
-	return `the ${fsType} at ${mountPoint} was mounted without allow_other, or a directory on the way to it may not be searched`;
+	const who = [serverName(s)];
+	if (isFuse(s) && !s.mount.superOptions.includes("allow_other")) {
+		who.push(`the ${s.mount.fsType} file system, which was mounted without allow_other`);
+	}
+	return `${who.join(", ")}, or a directory on the way to it, does not permit it`;
 }
 
 /** The verdicts of this kernel, without those that are the server's to give. */

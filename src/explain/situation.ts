@@ -67,6 +67,8 @@ export interface Situation {
 	mount: {
 		mountPoint: string;
 		options: readonly string[];
+		/** The options of the file system; empty if they are not known. */
+		superOptions: readonly string[];
 		fsType: string;
 		mapping: Mapping | string | undefined;
 	};

@@ -4,7 +4,7 @@
  */
 export const FIXES: readonly [types: readonly string[], fix: string][] = [
 	[["overlay"], "Map the layers of the overlay in place of it, or use Linux 7.3 or later"],
-	[["9p"], "Map the directory on the host that 9p shares: the 9p of the guest cannot"],
+	[["9p"], "Map the directory on the host that 9p shares, because the 9p of the guest cannot be mapped"],
 	[
 		["virtiofs"],
 		"Use Linux 6.12 or later with a virtiofsd that permits ID-mapped mounts, or map the directory on the host",

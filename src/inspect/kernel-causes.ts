@@ -82,9 +82,14 @@ function securityModule({ profile, context }: Facts): string {
 	return context === undefined ? "such as Landlock" : `the SELinux context is ${context}`;
 }
 
-/** The profile that can refuse something. One in the mode "unconfined" refuses nothing. */
+/**
+ * The profile that can refuse something. One in the mode "unconfined" refuses nothing. Ubuntu's sysctl gives "unprivileged_userns" to the
+ * programs in a user namespace of a program without a profile.
+ */
 function confinement({ profile }: Facts): string | undefined {
-	return profile?.endsWith(" (unconfined)") ? undefined : profile;
+	return profile === undefined || / \(unconfined\)$|^unprivileged_userns /.test(profile)
+		? undefined
+		: profile;
 }
 
 const LIMIT_ERRORS = [ERRNO.ENOSPC, ERRNO.EUSERS];
@@ -190,7 +195,8 @@ export const kernelCauses: Readonly<Record<KernelCauseId, Cause>> = {
 	"missing-capability": {
 		explains: ["write a map", "mount", "map a mount", "join"],
 		check: capabilityEvidence,
-		consequence: ({ doing }) => `${doing} needs it`,
+		consequence: (refusal, facts) =>
+			`${refusal.doing} needs ${missingCapabilities(facts, refusal).length > 1 ? "them" : "it"}`,
 		fix: capabilityFix,
 	},
 	// may_mount() in fs/namespace.c: the capability counts in the user namespace that owns the mount namespace.
@@ -284,13 +290,12 @@ export const kernelCauses: Readonly<Record<KernelCauseId, Cause>> = {
 	// for a capability, which /proc still shows. No call without an effect tells which.
 	"apparmor-profile": {
 		explains: ["create", "write a map", "newuidmap", "mount", "map a mount", "join", "run"],
-		last: true,
 		check: (facts) => {
 			const profile = confinement(facts);
 			return profile && `the AppArmor profile of this process is ${profile}`;
 		},
 		consequence: () => "no other cause of the refusal was found",
 		fix: (_, { operation }) =>
-			`Start the program without this profile (docker run --security-opt apparmor=unconfined), or let root add ${operation === "create" ? 'the rule "userns," to it' : "the rule to it that a line with DENIED in the kernel's log (dmesg) lacks"}`,
+			`Start the program without this profile (docker run --security-opt apparmor=unconfined), or let root change the profile: ${operation === "create" ? 'add the rule "userns,"' : "a line with DENIED in the kernel's log (dmesg) can name what it refuses"}`,
 	},
 };

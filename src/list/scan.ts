@@ -153,8 +153,8 @@ export class Scan {
 	}
 
 	/**
-	 * Another file can have the same path in another mount namespace. Its file system is not asked, because it may not answer; and its
-	 * fdinfo is not read, because it has every lock of the process on the file.
+	 * Another file can have the same path in another mount namespace. A FUSE file system, which may not answer, is not asked; NFS and 9p
+	 * can be, but only root of the host mounts them. The fdinfo is not read, because it has every lock of the process on the file.
 	 */
 	#addOpened(
 		inodes: ReadonlyMap<bigint, number>,

@@ -96,7 +96,7 @@ function privilege(operation: Refusal["operation"], doing: string, call?: DryCal
 
 /** The hint for EPERM of a call that needs CAP_SYS_ADMIN in the user namespace that owns the mount namespace. */
 export function mountRefused(doing: string, call?: DryCall): () => Hint {
-	return () => privilege("mount", doing, call) ?? remainingHint();
+	return () => privilege("mount", doing, call) ?? remainingHint("mount");
 }
 
 /** The hint for EPERM of a call that sets a map, which needs CAP_SYS_ADMIN in the user namespace that owns the file system. */

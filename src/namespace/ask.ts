@@ -51,6 +51,8 @@ export interface Answer {
 	directory: FileFacts;
 	/** The file system or its mount is read-only. */
 	readonly: boolean;
+	/** f_type of statfs(2), which is known for a mount of another mount namespace too. */
+	fileSystem: number;
 	/** The owner without the map of the mount; negative if it is not known. */
 	disk: { uid: number; gid: number };
 	/**
@@ -76,7 +78,7 @@ export interface Answer {
 /** (uid_t) -1: setresuid(2) does not change the ID. */
 const UNCHANGED = 0xffffffff;
 const ANSWER_TIMEOUT_MS = 10_000;
-const NUMBERS = 22;
+const NUMBERS = 23;
 
 /** Returns the answer, or the step that failed. Throws if the program cannot be started. */
 export async function ask(question: Question): Promise<Answer | { step: string; error: number }> {
@@ -157,6 +159,7 @@ function parse(text: string): Answer | { step: string; error: number } {
 		file: facts(),
 		directory: facts(),
 		readonly: next() === 1,
+		fileSystem: next(),
 		disk: { uid: next(), gid: next() },
 		ofAll: next(),
 		read: next(),

@@ -1,7 +1,7 @@
 import { UsernsError } from "../errors.ts";
 import { missingCapabilities, type Refusal } from "../inspect/cause.ts";
 import { causeHint, remainingHint } from "../inspect/causes.ts";
-import { type Capability, Facts } from "../inspect/facts.ts";
+import { type Capability, Facts, system } from "../inspect/facts.ts";
 import { SYSCTL_CAUSES } from "../inspect/kernel-causes.ts";
 import { extentsOf, type Mapping } from "../mapping/mapping.ts";
 import type { Outcome } from "../native/addon.ts";
@@ -120,6 +120,11 @@ export function createError(
 	});
 }
 
+/** Whether the files of this process in /proc belong to it. */
+function isDumpable(): boolean {
+	return system().stat("/proc/self")?.uid === process.geteuid?.();
+}
+
 function hintFor(outcome: Outcome, { mapping, setgroups }: CreateRequest): Hint | undefined {
 	const { step, error } = outcome;
 	if (isCreation(outcome)) {
@@ -133,9 +138,14 @@ function hintFor(outcome: Outcome, { mapping, setgroups }: CreateRequest): Hint 
 	if (error === ERRNO.EPERM && step === "gid_map" && setgroups === "allow" && isOneOwn(mapping)) {
 		return 'Set { setgroups: "deny" }, and no groups: without CAP_SETGID the caller\'s own gid can be mapped only if setgroups is denied.';
 	}
-	if (error === ERRNO.EPERM && (step === "uid_map" || step === "gid_map")) return remainingHint();
-	if (error === ERRNO.EACCES && step !== "proc") {
-		return "Make this process dumpable (prctl PR_SET_DUMPABLE): the /proc files of a process that is not dumpable belong to root.";
+	if (error === ERRNO.EPERM && (step === "uid_map" || step === "gid_map"))
+		return remainingHint("write a map");
+	if (error === ERRNO.EACCES) {
+		if (step !== "proc" && !isDumpable()) {
+			return "Make this process dumpable (prctl PR_SET_DUMPABLE): the /proc files of a process that is not dumpable belong to root.";
+		}
+		const remaining = remainingHint("write a map");
+		return typeof remaining === "string" ? undefined : remaining;
 	}
 	if (error === ERRNO.EXDEV || (step === "proc" && error === ERRNO.ENOENT)) {
 		return "Mount the procfs of this process's pid namespace at /proc, with nothing mounted over its files.";

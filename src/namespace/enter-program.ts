@@ -246,7 +246,7 @@ const mountRefused = () => refused("making the mounts of the program private") ?
 
 const hints: StepHints = {
 	"own program": ownProgramHints,
-	"own table": { [ERRNO.EPERM]: () => refused("executing userns-enter") ?? remainingHint() },
+	"own table": { [ERRNO.EPERM]: () => refused("executing userns-enter") ?? remainingHint("run") },
 	"own path": { [ERRNO.ENOENT]: PROC, [ERRNO.EXDEV]: PROC, [ERRNO.EACCES]: PROC },
 	"enter setns": {
 		[ERRNO.EPERM]: () =>

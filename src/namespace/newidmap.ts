@@ -1,6 +1,6 @@
 import { describeErrno, type FoundCause, UsernsError, type UsernsErrorDetails } from "../errors.ts";
 import { findOwnProgram } from "../find-program.ts";
-import { findCauses } from "../inspect/causes.ts";
+import { findCauses, remainingHint } from "../inspect/causes.ts";
 import { HELPERS } from "../inspect/helper-causes.ts";
 import { type IdKind, type IdMap, showRange } from "../mapping/extent.ts";
 import { extentsOf, type Mapping } from "../mapping/mapping.ts";
@@ -82,9 +82,14 @@ export function newidmapFailure(mapping: Mapping, newidmap: NewidmapPrograms, ou
 	}
 	const program = newidmap[kind] ?? "";
 	const causes = causesOf(kind, program, said(outcome, kind));
-	const otherwise = `Check that ${program} is the one of the package uidmap.`;
-	const hint = causes.length === 0 ? otherwise : undefined;
-	return new UsernsError("ERR_USERNS_HELPER_FAILED", message, { ...details, hint, causes });
+	if (causes.length > 0) return new UsernsError("ERR_USERNS_HELPER_FAILED", message, { ...details, causes });
+	// The program has the profile of the caller.
+	const remaining = remainingHint("newuidmap");
+	const more =
+		typeof remaining === "string"
+			? { hint: `Check that ${program} is the one of the package uidmap.`, causes }
+			: { causes: remaining };
+	return new UsernsError("ERR_USERNS_HELPER_FAILED", message, { ...details, ...more });
 }
 
 function statusOf(outcome: Outcome, kind: IdKind): number {

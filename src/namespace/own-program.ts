@@ -7,7 +7,7 @@ const refused =
 	(call: DryCall, error: number = ERRNO.EPERM) =>
 	() =>
 		causeHint({ operation: "run", doing: "starting a program of this package", calls: [call], error }) ??
-		remainingHint();
+		remainingHint("run");
 
 /** Hints for the memory file of userns-join or userns-enter (native/child/own-program.c). */
 export const ownProgramHints: Hints = {

@@ -2,13 +2,13 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Cause } from "../../src/inspect/cause.ts";
-import { causes, findCauses } from "../../src/inspect/causes.ts";
+import { causes } from "../../src/inspect/causes.ts";
 import { FIXES, fileSystemFix } from "../../src/inspect/file-systems.ts";
 import { SYSCTL_CAUSES } from "../../src/inspect/kernel-causes.ts";
 import { ERRNO } from "../../src/native/errno.ts";
 import { SINCE } from "../../src/native/missing-call.ts";
 import { root } from "../support/child.ts";
-import { cases, machine } from "../support/machines.ts";
+import { cases, causesOn, machine } from "../support/machines.ts";
 import { test } from "../support/test.ts";
 
 /* The documents have what the table of causes has. With USERNS_ACCEPT=1 the tests write it. */
@@ -35,7 +35,7 @@ function line(id: string): string {
 	const [, refusal, change] = cases.find(([, , , found]) => found.length === 1 && found[0] === id) ?? [];
 	// Found only if the file does not exist, so no machine of the list has it.
 	if (refusal === undefined) return `- \`${id}\`: /etc/subuid does not exist. Fix: \`touch /etc/subuid\`.`;
-	const [{ message, fix, command = "" } = { message: "", fix: "" }] = findCauses(refusal, machine(change));
+	const [{ message, fix, command = "" } = { message: "", fix: "" }] = causesOn(refusal, machine(change));
 	const isKnown = command === "" || fix.includes(command) || command.includes(`${process.pid}`);
 	return `- \`${id}\`: ${message}. Fix: ${fix}${isKnown ? "" : `: \`${command}\``}.`;
 }

@@ -1,5 +1,6 @@
+import type { FoundCause } from "../../src/index.ts";
 import type { Refusal } from "../../src/inspect/cause.ts";
-import type { CauseId } from "../../src/inspect/causes.ts";
+import { type CauseId, findCauses, remainingHint } from "../../src/inspect/causes.ts";
 import { type DryCall, Facts, type Sources } from "../../src/inspect/facts.ts";
 import { ERRNO } from "../../src/native/errno.ts";
 
@@ -459,11 +460,20 @@ export const cases: Case[] = [
 		["apparmor-profile"],
 	],
 	[
+		"Ubuntu's profile for a program in a user namespace",
+		CREATE,
+		{
+			...USER,
+			files: { [APPARMOR]: "1", "/proc/thread-self/attr/current": "unprivileged_userns (enforce)" },
+		},
+		["apparmor-userns"],
+	],
+	[
 		"a profile without the rule",
 		{ ...CREATE, error: ERRNO.EACCES },
 		{ files: { "/proc/thread-self/attr/current": "firefox (enforce)" } },
 		["apparmor-profile"],
-		/^Start the program without this profile .*"userns," to it: the AppArmor profile of this process is firefox \(enforce\)/,
+		/^Start the program without this profile .* add the rule "userns,": the AppArmor profile of this process is firefox \(enforce\)/,
 	],
 	[
 		"a profile that refuses nothing",
@@ -505,3 +515,11 @@ export const cases: Case[] = [
 		["missing-capability"],
 	],
 ];
+
+/** The causes that a refusal has on a machine: those that are found, or else the one that is left. */
+export function causesOn(refusal: Refusal, facts: Facts): FoundCause[] {
+	const found = findCauses(refusal, facts);
+	if (found.length > 0) return found;
+	const remaining = remainingHint(refusal.operation, facts);
+	return typeof remaining === "string" ? [] : remaining;
+}

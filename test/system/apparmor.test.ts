@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import type { FoundCause } from "../../src/index.ts";
 import { diagnose, type Machine } from "../support/broken.ts";
-import type { Need } from "../support/needs.ts";
+import { type Need, olderThan } from "../support/needs.ts";
 import { askAs, freshUser } from "../support/ordinary.ts";
 import { test } from "../support/test.ts";
 
@@ -71,13 +71,6 @@ const machines: [what: string, rules: string, flags: string, machine: Machine, n
 	],
 	["has the rule that the fix names", `${NO_USERNS} userns,`, DETACHED, { job: "spawn" }, sinceRule],
 	["is in the mode unconfined", NO_USERNS, "unconfined", { job: "spawn" }, sinceRule],
-	[
-		"denies mounts, as that of Docker",
-		"all, deny mount,",
-		DETACHED,
-		{ job: "mount", asRoot: true, before: EXT4, cause: "security-module", evidence: SHOWN },
-		[...onExt4, ...mapped],
-	],
 	["denies mounts, which no program needs", "all, deny mount,", DETACHED, { job: "spawn", asRoot: true }],
 	[
 		"denies CAP_SETFCAP",
@@ -125,20 +118,69 @@ function causeOf(statements: string): [confined: FoundCause | null, free: FoundC
 
 const MOUNT = `const mount = await userns.mountIdmapped({ source: "/mnt/source", target: "/mnt/target", mapping: "0:100000:10" });`;
 
-// AppArmor of Linux 6.1 permits move_mount(2) if the profile denies mount(2), and refuses umount2(2).
-test(
-	"doctor and the kernel agree about a profile that denies mounts",
-	{ needs: onExt4, timeout: 120_000 },
-	() =>
-		withProfile("all, deny mount,", DETACHED, () => {
+interface MountAnswer {
+	ok: boolean;
+	state: string;
+	causes: FoundCause[];
+	/** Without a target, and with one. */
+	detached: boolean;
+	attached: boolean;
+}
+
+for (const [what, rules, attached, more] of [
+	["denies mounts, as that of Docker", "all, deny mount,", false, mapped],
+	// AppArmor of Linux 6.1 permits move_mount(2), and refuses umount2(2).
+	["denies mounts, before Linux 6.7", "all, deny mount,", true, needs],
+	["denies a mount at / alone", "all, deny mount -> /,", true, mapped],
+] as const) {
+	test(`doctor: a profile that ${what} is a limit, because a mount without a target works`, {
+		needs: [...onExt4, ...more],
+		timeout: 120_000,
+	}, (t) => {
+		if (more === needs && olderThan("6.7") === undefined) return t.skip("this kernel checks move_mount(2)");
+		return withProfile(rules, DETACHED, () => {
 			const user = freshUser({ asRoot: true, before: `mkdir -p /mnt/target; ${EXT4}`, through: CONFINED });
-			const [ok, mounted] = askAs<[boolean, boolean]>(
+			const answer = askAs<MountAnswer>(
 				user,
-				`const { ok } = await userns.doctor({ for: "mount", path: "/mnt/source" });
-			const mounted = await (async () => {${MOUNT}})().then(() => true, () => false);
-			console.log(JSON.stringify([ok, mounted]));`,
+				`const { ok, checks } = await userns.doctor({ for: "mount", path: "/mnt/source" });
+				const { state, causes } = checks.find(({ name }) => name === "mounts");
+				const works = (call) => call().then(() => true, () => false);
+				const detached = await works(async () => (await userns.mountIdmapped({ source: "/mnt/source", mapping: "0:100000:10" })).close());
+				const attached = await works(async () => {${MOUNT}});
+				console.log(JSON.stringify({ ok, state, causes, detached, attached }));`,
 			);
-			assert.equal(ok, mounted);
+			assert.deepEqual(
+				[answer.ok, answer.detached, answer.attached],
+				[true, true, attached],
+				JSON.stringify(answer),
+			);
+			if (more === needs) assert.equal(answer.state, "ok");
+			else {
+				assert.equal(answer.state, "limited");
+				assert.deepEqual(
+					answer.causes.map(({ id }) => id),
+					["security-module"],
+				);
+				assert.match(answer.causes[0]?.evidence ?? "", SHOWN);
+			}
+		});
+	});
+}
+
+test(
+	"a profile that permits everything does not replace a hint that is certain",
+	{ needs, timeout: 120_000 },
+	() =>
+		withProfile(PERMITS, DETACHED, () => {
+			const user = freshUser({ through: CONFINED });
+			const error = askAs<{ hint: string; causes: FoundCause[] | null }>(
+				user,
+				`const error = await userns.UserNamespace.create("u:0:" + process.geteuid() + ":1,g:0:" + process.getegid() + ":1", { setgroups: "allow" })
+				.then(() => undefined, (error) => error);
+			console.log(JSON.stringify({ hint: error.hint, causes: error.causes ?? null }));`,
+			);
+			assert.match(error.hint, /^Set \{ setgroups: "deny" \}, and no groups/);
+			assert.equal(error.causes, null);
 		}),
 );
 

@@ -362,7 +362,7 @@ test("a user whom the server of 9p does not know may do nothing", { needs: OF_9P
 		assert.deepEqual(wrong, []);
 		assert.deepEqual([...unknown], []);
 		const { access } = await explain(join(served.target, names[0] as string), { as: `${OTHER_UID}` });
-		assert.match(access?.read.reason ?? "", /the server of the 9p at/);
+		assert.match(access?.read.reason ?? "", /the server of the 9p file system at/);
 	}),
 );
 
@@ -385,6 +385,17 @@ for (const options of ["", "allow_other", "allow_other,default_permissions"]) {
 				assert.ok(known > 50, `${known} answers were known`);
 				const { access } = await explain(join(target, names[0] as string), { as: "1" });
 				assert.equal(access?.read.reason.includes("without allow_other"), options === "");
+				// The type of a mount of another mount namespace is not in this one's table.
+				const other = spawn("unshare", ["--mount", "sh", "-c", "echo; exec sleep 1000"]);
+				try {
+					await once(other.stdout, "data");
+					const there = await explain(`/proc/${other.pid}/root${join(target, names[0] as string)}`, {
+						as: "0",
+					});
+					assert.deepEqual([there.mount.fsType, there.access?.read.allowed], ["unknown", null]);
+				} finally {
+					await end(other);
+				}
 			} finally {
 				sh("umount", target);
 				await end(server);

@@ -170,6 +170,7 @@ void tell_before(const struct plan *plan)
 	tell_file(&directory);
 	/* A read-only subvolume of btrfs sets no flag, but refuses writing with EROFS. */
 	put((fs.f_flags & ST_RDONLY_FLAG) != 0 || may(FILE_FD, 2) == -EROFS_NUMBER);
+	put((long)(unsigned int)fs.f_type);
 	/* Only a mount of this mount namespace can be copied. */
 	if (read_number(argv[1], &number)) raw_syscall3(SYS_setns, number, CLONE_NEWNS, 0);
 	tell_disk_owner();
