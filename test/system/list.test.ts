@@ -196,7 +196,7 @@ test(
 				const expected = [`${process.pid} ${opened.fd}`, `${other.pid} 7`].sort();
 				const both = await holdersOf();
 				assert.deepEqual([fds(both), mounts(both)], [expected, 3]);
-				sh("mount", "--bind", "/etc/hostname", path);
+				sh("mount", "--bind", "/etc/passwd", path);
 				for (const child of [other, stranger]) {
 					const closed = once(child, "close");
 					child.kill("SIGKILL");
