@@ -3,6 +3,7 @@ import type { Mapping } from "../mapping/mapping.ts";
 import { findMount } from "../mount/find-mount.ts";
 import { mapOf } from "../mount/held-maps.ts";
 import { isIdmapped, type MountEntry, superOptionsOf } from "../mount/mount-entry.ts";
+import { readMounts } from "../mount/mountinfo.ts";
 import { lookUp, lookUpError, nameIn } from "../mount/path-options.ts";
 import { type Answer, ask } from "../namespace/ask.ts";
 import { isPid } from "../namespace/open.ts";
@@ -16,6 +17,7 @@ import { copyOptions, ownCopy } from "../options.ts";
 import { ownExtents } from "../subid/own-extents.ts";
 import { follow, type OwnerChain } from "./chain.ts";
 import { type Access, accessOf } from "./rules.ts";
+import { needsTable, servedLayer } from "./served.ts";
 import { checkAs, checkChownTo, type ExplainAs, subjectOf } from "./subject.ts";
 import { closeView, openView, type View } from "./view.ts";
 
@@ -137,6 +139,12 @@ export async function explain(path: string, options?: ExplainOptions): Promise<E
 		if (answer.search === 0 && !answer.same) throw changed(tried);
 		const { subject } = ids;
 		const fixed = fixedReason(whole, answer);
+		const needed = needsTable(answer.fileSystem) && entry !== undefined;
+		const table = needed
+			? await runAsync(readMounts(view?.mountNs?.fd, "ERR_USERNS_READ_MOUNTS", tried))
+			: [];
+		const inTable = table.find(({ id }) => id === entry?.id);
+		const superOptions = inTable === undefined ? [] : superOptionsOf(inTable);
 		const situation = {
 			path: whole,
 			elsewhere: view?.elsewhere ?? false,
@@ -144,7 +152,7 @@ export async function explain(path: string, options?: ExplainOptions): Promise<E
 			uid,
 			gid,
 			subject,
-			mount: { ...mount, superOptions: entry === undefined ? [] : superOptionsOf(entry), mapping },
+			mount: { ...mount, superOptions, layer: servedLayer(superOptions, table), mapping },
 			foreign,
 			fixed,
 		};

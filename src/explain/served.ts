@@ -1,3 +1,4 @@
+import type { MountEntry } from "../mount/mount-entry.ts";
 import type { Access } from "./rules.ts";
 import { type Situation, STICKY, unknown, type Verdict } from "./situation.ts";
 
@@ -16,6 +17,33 @@ const OTHERS: readonly number[] = [
 	0x00c0ffee,
 ];
 
+const OVERLAY = 0x794c7630;
+/** The same file systems by their types in mountinfo, of which only the part before a dot counts. */
+const TYPES = /^(nfs4?|fuse|fuseblk|virtiofs|cifs|smb3|9p|ceph|afs|coda|pvfs2|lustre|vboxsf|hostfs)(\.|$)/;
+
+/** Whether the answer depends on the options of the file system, or on the mounts of the layers. */
+export function needsTable(fileSystem: number): boolean {
+	return fileSystem === FUSE || fileSystem === OVERLAY;
+}
+
+/** The mount of a layer of an overlay whose server decides. A layer with a relative path, or of another mount namespace, is not found. */
+export function servedLayer(
+	superOptions: readonly string[],
+	mounts: readonly MountEntry[],
+): MountEntry | undefined {
+	const layers = superOptions.flatMap((option) => {
+		const [, paths] = /^(?:lowerdir|upperdir|datadir)\+?=(\/.*)$/s.exec(option) ?? [];
+		return paths === undefined ? [] : paths.split(/(?<!\\)::?/).map((path) => path.replaceAll("\\:", ":"));
+	});
+	const found = layers.map((path) =>
+		mounts.reduce<MountEntry | undefined>((best, each) => {
+			const isBetter = best === undefined || each.mountPoint.length >= best.mountPoint.length;
+			return isBelow(each.mountPoint, path) && isBetter ? each : best;
+		}, undefined),
+	);
+	return found.find((mount) => mount !== undefined && TYPES.test(mount.fsType));
+}
+
 const isFuse = ({ answer }: Situation) => answer.fileSystem === FUSE;
 
 /** The kernel asks the server of NFS what the caller may do with a file (the operation ACCESS). */
@@ -33,7 +61,13 @@ function checksMode({ mount: { fsType, superOptions } }: Situation): boolean {
 
 function isServed(s: Situation): boolean {
 	const { fileSystem } = s.answer;
-	return isNfs(s) || isFuse(s) || CIFS.includes(fileSystem) || OTHERS.includes(fileSystem);
+	return (
+		s.mount.layer !== undefined ||
+		isNfs(s) ||
+		isFuse(s) ||
+		CIFS.includes(fileSystem) ||
+		OTHERS.includes(fileSystem)
+	);
 }
 
 /** The operations whose answer is the server's. */
@@ -52,18 +86,18 @@ function isUndecided(s: Situation, operation: keyof Access, { allowed, errno }: 
 	return (errno === "EPERM" || errno === "EACCES") && operation !== "create" && !checksMode(s);
 }
 
-/** Whether a path is on the mount. */
-function isOn({ mount: { mountPoint } }: Situation, path: string): boolean {
-	return path === mountPoint || path.startsWith(mountPoint === "/" ? "/" : `${mountPoint}/`);
+function isBelow(directory: string, path: string): boolean {
+	return path === directory || path.startsWith(directory === "/" ? "/" : `${directory}/`);
 }
 
-function serverName({ mount: { fsType, mountPoint } }: Situation): string {
+function serverName({ mount }: Situation): string {
+	const { fsType, mountPoint } = mount.layer ?? mount;
 	return `the server of the ${fsType} file system at ${mountPoint}`;
 }
 
 /** Why a path cannot be looked up: the server can refuse it too, and so can FUSE (fuse_allow_current_process() in fs/fuse/dir.c). */
 export function searchReason(s: Situation, part: string): string | undefined {
-	if (!isServed(s) || !isOn(s, part)) return undefined;
+	if (!isServed(s) || !isBelow(s.mount.mountPoint, part)) return undefined;
 	const who = [serverName(s)];
 	if (isFuse(s) && !s.mount.superOptions.includes("allow_other")) {
 		who.push(`the ${s.mount.fsType} file system, which was mounted without allow_other`);

@@ -1,6 +1,7 @@
 import { describeErrno } from "../errors.ts";
 import type { IdKind } from "../mapping/extent.ts";
 import type { Mapping } from "../mapping/mapping.ts";
+import type { MountEntry } from "../mount/mount-entry.ts";
 import type { Answer } from "../namespace/ask.ts";
 import { across, type OwnerChain } from "./chain.ts";
 
@@ -69,6 +70,8 @@ export interface Situation {
 		options: readonly string[];
 		/** The options of the file system; empty if they are not known. */
 		superOptions: readonly string[];
+		/** For an overlay: the mount of a layer whose server decides. */
+		layer: Pick<MountEntry, "mountPoint" | "fsType"> | undefined;
 		fsType: string;
 		mapping: Mapping | string | undefined;
 	};

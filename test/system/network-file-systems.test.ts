@@ -29,7 +29,14 @@ import { test } from "../support/test.ts";
 const needs = ["linux", "root", "mounts", "loop", "fs:ext4", "tool:mkfs.ext4", "tool:cc"] as const;
 const OF_NFS = [...needs, "fs:nfs4", "fs:nfsd", "busybox", "tool:unshare", "linux:5.12"] as const;
 const OF_9P = [...needs, "fs:9p", "tool:diod", "tool:setpriv"] as const;
-const OF_FUSE = [...needs, "fs:fuse", "tool:mksquashfs", "tool:squashfuse", "tool:setpriv"] as const;
+const OF_FUSE = [
+	...needs,
+	"fs:fuse",
+	"fs:overlay",
+	"tool:mksquashfs",
+	"tool:squashfuse",
+	"tool:setpriv",
+] as const;
 
 interface Served {
 	/** The directory, for root and without the server. */
@@ -395,6 +402,27 @@ for (const options of ["", "allow_other", "allow_other,default_permissions"]) {
 					assert.deepEqual([there.mount.fsType, there.access?.read.allowed], ["unknown", null]);
 				} finally {
 					await end(other);
+				}
+				// A layer of FUSE, and for comparison one of the disk.
+				for (const [lower, allowed] of [
+					[target, null],
+					[raw, true],
+				] as const) {
+					const [empty, merged] = [join(folder, "empty"), join(folder, "merged")];
+					for (const each of [empty, merged]) mkdirSync(each, { recursive: true });
+					sh("mount", "-t", "overlay", "-o", `lowerdir=${lower}:${empty}`, "overlay", merged);
+					try {
+						const { access: layered, mount } = await explain(join(merged, names[0] as string), { as: "0" });
+						assert.deepEqual(
+							[mount.fsType, layered?.read.allowed],
+							["overlay", allowed],
+							layered?.read.reason,
+						);
+						if (allowed === null)
+							assert.ok(layered?.read.reason.includes(` file system at ${target} decides`));
+					} finally {
+						sh("umount", merged);
+					}
 				}
 			} finally {
 				sh("umount", target);
