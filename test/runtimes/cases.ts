@@ -187,7 +187,9 @@ export const cases: readonly Case[] = [
 				const end = once(child, "exit");
 				try {
 					const pid = child.pid as number;
-					while (readlinkSync(`/proc/${pid}/ns/user`) !== `user:[${ns.inode}]`) await sleep(5);
+					// Before, it is userns-enter, which is not dumpable: an ordinary user may not read its link.
+					while (readFileSync(`/proc/${pid}/comm`, "utf8") !== "sleep\n") await sleep(5);
+					assert.equal(readlinkSync(`/proc/${pid}/ns/user`), `user:[${ns.inode}]`);
 					const byPath = await UserNamespace.openAsync(`/proc/${pid}/ns/user`);
 					const byPid = UserNamespace.open(pid);
 					const own = UserNamespace.open("/proc/self/ns/user");
