@@ -17,6 +17,7 @@ import { mountIdmapped, UserNamespace, unmount } from "../../src/index.ts";
 import { ask, packageForAll, root, sh } from "../support/child.ts";
 import { type Container, startContainer } from "../support/container.ts";
 import { failure } from "../support/errors.ts";
+import { pidfds } from "../support/leaks.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { OTHER_UID } from "../support/needs.ts";
 import { test } from "../support/test.ts";
@@ -129,7 +130,7 @@ for (const [name, ...way] of [
 				// Each blocked child ends some time after the server, and the next mount reaps it. The end of the test looks for zombies.
 				const until = Date.now() + 10_000;
 				do await (await mountIdmapped({ ...options, target: "/data" })).unmount();
-				while (descriptors() > early && Date.now() < until);
+				while (pidfds() > 0 && Date.now() < until);
 			}),
 	);
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -16,6 +16,7 @@ import {
 	unmountAsync,
 } from "../../src/index.ts";
 import { root, sh } from "../support/child.ts";
+import { pidfds } from "../support/leaks.ts";
 import { mkdirs, withTmpfs } from "../support/mounts.ts";
 import { test } from "../support/test.ts";
 
@@ -48,18 +49,6 @@ function withSilent(body: (folder: string, server: ChildProcess) => Promise<void
 			rmSync(tools, { recursive: true });
 		}
 	});
-}
-
-/** How many pidfds this process has: those of children that the kernel blocks. */
-function pidfds(): number {
-	const isOne = (fd: string) => {
-		try {
-			return readlinkSync(`/proc/self/fd/${fd}`).includes("pidfd");
-		} catch {
-			return false; // the descriptor of the folder itself
-		}
-	};
-	return readdirSync("/proc/self/fd").filter(isOne).length;
 }
 
 /** The result of the call, and how many milliseconds it took. */

@@ -90,3 +90,15 @@ function stateOf(pid: string): string {
 		return "(gone)";
 	}
 }
+
+/** How many pidfds this process has: those of children that the kernel blocks. */
+export function pidfds(): number {
+	const isOne = (fd: string) => {
+		try {
+			return readlinkSync(`/proc/self/fd/${fd}`).includes("pidfd");
+		} catch {
+			return false; // the descriptor of the folder itself
+		}
+	};
+	return readdirSync("/proc/self/fd").filter(isOne).length;
+}
