@@ -37,8 +37,8 @@ static const struct {
 	/* Needs CAP_SYS_ADMIN over the mount namespace. */
 	{SYS_move_mount, {-1, 0, -1, 0, NO_FLAGS}, EINVAL},
 	/*
-	 * "mount": a mount cannot be moved into itself (EINVAL, ELOOP or ENOENT), which the kernel checks after it has asked the security modules.
-	 * mount(2) tells nothing about move_mount(2): AppArmor of Linux 6.1 only checks the former.
+	 * "mount": a mount cannot be moved into itself (EINVAL, ELOOP or ENOENT), which the kernel checks after it has asked the
+	 * security modules. mount(2) tells nothing about move_mount(2): AppArmor of Linux 6.1 only checks the former.
 	 */
 	{SYS_move_mount, {AT_FDCWD, (long)"/", AT_FDCWD, (long)"/", 0}, REFUSED},
 };

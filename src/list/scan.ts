@@ -100,7 +100,7 @@ export class Scan {
 	}
 
 	async processes(): Promise<void> {
-		for (const pid of pids()) {
+		for (const pid of processIds()) {
 			await this.#process(pid);
 			await this.turn();
 		}
@@ -144,7 +144,7 @@ export class Scan {
 		const paths = new Set(pinned.map(({ path }) => path));
 		const inodes = new Map(pinned.map(({ mount, inode }) => [BigInt(mount), inode]));
 		if (paths.size === 0) return;
-		for (const pid of pids()) {
+		for (const pid of processIds()) {
 			for await (const { fd, path, link } of this.#descriptors(pid)) {
 				if (paths.has(link)) this.#addOpened(inodes, { pid, fd, path });
 			}
@@ -320,7 +320,7 @@ function namesIn(path: string): string[] {
 	}
 }
 
-function pids(): number[] {
+function processIds(): number[] {
 	return namesIn("/proc")
 		.filter((name) => /^\d+$/.test(name))
 		.map(Number)

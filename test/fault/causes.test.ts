@@ -211,6 +211,35 @@ test(
 		}),
 );
 
+test("the dry calls change no mount, whatever / is", { needs: [...needs, "tool:unshare"] }, () => {
+	const addon = join(packageForAll(), `prebuilds/userns.linux-${process.arch}.node`);
+	const script = `import { createRequire } from "node:module";
+		import { readFileSync } from "node:fs";
+		const { dryCall } = createRequire("/")(${JSON.stringify(addon)});
+		const tables = () => ["self", "1"].map((pid) => readFileSync("/proc/" + pid + "/mountinfo", "utf8"));
+		const before = tables();
+		const answers = [true, false].map((isApart) => ${JSON.stringify(DRY_CALLS)}.map((_, index) => dryCall(index, isApart)));
+		const after = tables();
+		console.log(JSON.stringify({ before, after, answers }));`;
+	// A copy of / below it, as the root directory after chroot(2) and after pivot_root(2).
+	const below = 'mount --rbind / /mnt && exec "$@"';
+	const inside = 'mount --rbind / /mnt && exec chroot /mnt "$@"';
+	const pivoted = 'mount --rbind / /mnt && cd /mnt && pivot_root . mnt && exec "$@"';
+	for (const propagation of ["private", "shared", "slave"]) {
+		for (const way of propagation === "shared" ? [below, inside] : [below, inside, pivoted]) {
+			const prefix = ["unshare", "--mount", "--propagation", propagation, "sh", "-c", way, "sh"];
+			const { before, after, answers } = ask<{ before: string[]; after: string[]; answers: number[][] }>(
+				script,
+				{ prefix },
+			);
+			const what = `${propagation}: ${way}`;
+			assert.deepEqual(after, before, what);
+			assert.deepEqual(answers[0], answers[1], what);
+			assert.equal(answers[0]?.at(-1), 0, what);
+		}
+	}
+});
+
 test(
 	"without CAP_SYS_ADMIN in the bounding set, root is told where it comes from by each operation that mounts",
 	{

@@ -9,12 +9,10 @@ import { test } from "../support/test.ts";
 /* Programs with a profile of AppArmor that refuses something, each compared with the same program with a profile that permits it. */
 
 const needs = ["linux", "root", "ordinary", "mounts", "apparmor"] as const;
-/** Since then, AppArmor checks move_mount(2). */
-const mapped = [...needs, "linux:6.7"] as const;
-/** userns_create is a rule of AppArmor since then (security/apparmor/lsm.c). */
-const sinceRule = [...needs, "linux:6.7"] as const;
+/** Since then, AppArmor checks move_mount(2), and has the rule for user namespaces (security/apparmor/lsm.c). */
+const since67 = [...needs, "linux:6.7"] as const;
 
-/** The profiles of this file have this name and a suffix, so that they are nobody else's. */
+/** The process ID is in the name, so that loading the profile replaces none of the machine. */
 const NAME = `userns-test-${process.pid}`;
 /** Files and mounts without a path in the mount namespace are named below "/", as the profiles of containers do it. */
 const DETACHED = "attach_disconnected";
@@ -61,16 +59,16 @@ const machines: [what: string, rules: string, flags: string, machine: Machine, n
 		onExt4,
 	],
 	["permits everything, an ordinary user", PERMITS, DETACHED, { job: "rootless" }],
-	["has no rule for user namespaces", NO_USERNS, DETACHED, { job: "spawn", ...BY_PROFILE }, sinceRule],
+	["has no rule for user namespaces", NO_USERNS, DETACHED, { job: "spawn", ...BY_PROFILE }, since67],
 	[
 		"has no rule for user namespaces, root",
 		NO_USERNS,
 		DETACHED,
 		{ job: "spawn", asRoot: true, ...BY_PROFILE },
-		sinceRule,
+		since67,
 	],
-	["has the rule that the fix names", `${NO_USERNS} userns,`, DETACHED, { job: "spawn" }, sinceRule],
-	["is in the mode unconfined", NO_USERNS, "unconfined", { job: "spawn" }, sinceRule],
+	["has the rule that the fix names", `${NO_USERNS} userns,`, DETACHED, { job: "spawn" }, since67],
+	["is in the mode unconfined", NO_USERNS, "unconfined", { job: "spawn" }, since67],
 	["denies mounts, which no program needs", "all, deny mount,", DETACHED, { job: "spawn", asRoot: true }],
 	[
 		"denies CAP_SETFCAP",
@@ -128,10 +126,10 @@ interface MountAnswer {
 }
 
 for (const [what, rules, attached, more] of [
-	["denies mounts, as that of Docker", "all, deny mount,", false, mapped],
+	["denies mounts, as that of Docker", "all, deny mount,", false, since67],
 	// AppArmor of Linux 6.1 permits move_mount(2), and refuses umount2(2).
 	["denies mounts, before Linux 6.7", "all, deny mount,", true, needs],
-	["denies a mount at / alone", "all, deny mount -> /,", true, mapped],
+	["denies a mount at / alone", "all, deny mount -> /,", true, since67],
 ] as const) {
 	test(`doctor: a profile that ${what} is a limit, because a mount without a target works`, {
 		needs: [...onExt4, ...more],
@@ -186,7 +184,7 @@ test(
 
 test(
 	"the error of a mount that a profile denies names the profile",
-	{ needs: mapped, timeout: 120_000 },
+	{ needs: since67, timeout: 120_000 },
 	() =>
 		withProfile("all, deny mount,", DETACHED, () => {
 			const [confined, free] = causeOf(MOUNT);
@@ -199,7 +197,7 @@ test(
 test(
 	"the error of a mount at a path that a profile denies names the profile",
 	{
-		needs: mapped,
+		needs: since67,
 		timeout: 120_000,
 	},
 	() =>
@@ -215,7 +213,7 @@ test(
 
 test(
 	"the error of an unmount that a profile denies names the profile",
-	{ needs: mapped, timeout: 120_000 },
+	{ needs: since67, timeout: 120_000 },
 	() =>
 		withProfile("all, deny umount,", DETACHED, () => {
 			const [confined, free] = causeOf(`${MOUNT} await mount.unmount();`);
